@@ -1,0 +1,3 @@
+//! Core.
+#![no_std]
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Firmware.
+#![cfg_attr(target_os = "none", no_std)]

@@ -1,0 +1,3 @@
+//! The `symbolon` program.
+
+fn main() {}
