@@ -1,2 +1,20 @@
-//! Firmware.
+//! Symbolon on microcontrollers: boards, and the programs that run on them.
+//!
+//! A program is one file of `src/bin`. It takes [`board`](board/index.html) for all that differs between boards and
+//! `symbolon-core` for all that does not. The board is chosen by the target:
+//!
+//! | target | board | runs |
+//! | --- | --- | --- |
+//! | `thumbv7em-none-eabihf` | `mps2_an386`, Cortex-M4F | QEMU |
+//! | `thumbv6m-none-eabi` | `microbit`, Cortex-M0 | QEMU |
+//! | `riscv32imac-unknown-none-elf` | `riscv_virt` | QEMU |
+//!
+//! Run one with `cargo run -p symbolon-firmware --profile firmware --target TARGET --bin smoke`. Build this package
+//! alone (`-p`), or other packages' features reach it. There is no allocator: a program that allocates does not link.
+//!
+//! On the host the library and the programs are empty.
 #![cfg_attr(target_os = "none", no_std)]
+#![deny(unsafe_code)] // boards may allow it, item by item
+
+#[cfg(target_os = "none")]
+pub mod board;
