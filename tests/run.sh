@@ -1,0 +1,137 @@
+#!/bin/sh
+# Everything a change must pass: `sh tests/run.sh`, from anywhere. CI runs this and nothing else.
+#
+# Installs what it can (rustup's targets and components; QEMU by apt-get where it may). A tool that stays missing fails
+# the run where CI=true; elsewhere its steps are skipped and named at the end. Stops at the first step that fails.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+
+TARGETS="thumbv7em-none-eabihf thumbv6m-none-eabi riscv32imac-unknown-none-elf"
+FIRMWARE="-p symbolon-firmware --profile firmware" # alone, or the other packages' features reach it
+QEMU_LIMIT_S=60
+
+ci=false
+[ "${CI:-}" = true ] && ci=true
+"$ci" && export CARGO_INCREMENTAL=0 # nothing is built twice
+
+started=$(date +%s)
+skipped=""
+
+seconds_since() { echo $(($(date +%s) - $1)); }
+
+# step NAME COMMAND...
+step() {
+    name=$1
+    shift
+    printf '\n==> %s\n' "$name"
+    from=$(date +%s)
+    if "$@"; then
+        printf '<== %s: %s s\n' "$name" "$(seconds_since "$from")"
+    else
+        printf '\nFAILED: %s (status %s)\n    %s\n' "$name" "$?" "$*" >&2
+        exit 1
+    fi
+}
+
+# skip NAME WHY
+skip() {
+    if "$ci"; then
+        printf '\nFAILED: %s: %s\n' "$1" "$2" >&2
+        exit 1
+    fi
+    printf '\n==> %s: skipped, %s\n' "$1" "$2"
+    skipped="$skipped
+    $1: $2"
+}
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# --- tools ---------------------------------------------------------------------------------------------------------
+
+has_target() { [ -d "$(rustc --print sysroot)/lib/rustlib/$1/lib" ]; }
+
+install_rust_parts() {
+    has rustup || return 0
+    cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
+    cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
+    for target in $TARGETS; do
+        has_target "$target" || rustup target add "$target"
+    done
+    return 0 # what is missing now is skipped, or fails, where it is needed
+}
+
+# Newer releases of Debian have the RISC-V emulator in a package of its own.
+install_qemu() {
+    { [ "$(id -u)" = 0 ] && has apt-get; } || return 0
+    install="apt-get install -y -qq --no-install-recommends"
+    export DEBIAN_FRONTEND=noninteractive
+    has qemu-system-arm && has qemu-system-riscv32 && return 0
+    $install qemu-system-arm qemu-system-misc >/dev/null || {
+        apt-get update -qq
+        $install qemu-system-arm qemu-system-misc >/dev/null
+    }
+    has qemu-system-riscv32 || $install qemu-system-riscv >/dev/null
+    return 0
+}
+
+# --- steps ---------------------------------------------------------------------------------------------------------
+
+# The emulator of a target, as in .cargo/config.toml.
+emulator() {
+    case $1 in
+    thumb*) echo qemu-system-arm ;;
+    riscv32*) echo qemu-system-riscv32 ;;
+    esac
+}
+
+# Runs a firmware program; its exit status is the emulator's.
+emulate() {
+    limit=""
+    has timeout && limit="timeout $QEMU_LIMIT_S"
+    $limit cargo run -q $FIRMWARE --target "$1" --bin "$2" </dev/null
+}
+
+bare_metal() {
+    target=$1
+    if ! has_target "$target"; then
+        skip "bare metal, $target" "the target is not installed (rustup target add $target)"
+        return
+    fi
+    step "core for $target" cargo build -p symbolon-core --profile firmware --target "$target"
+    step "clippy, firmware for $target" cargo clippy $FIRMWARE --target "$target" --lib --bins -- -D warnings
+    step "link firmware for $target" cargo build $FIRMWARE --target "$target" --bins
+    if has "$(emulator "$target")"; then
+        step "smoke on the emulated board, $target" emulate "$target" smoke
+    else
+        skip "smoke on the emulated board, $target" "no $(emulator "$target")"
+    fi
+}
+
+docs() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps; }
+
+# A fresh clone must build from the lock file as it is.
+locked() { cargo metadata --locked --format-version 1 >/dev/null; }
+
+step "tools: Rust" install_rust_parts
+step "tools: QEMU" install_qemu
+step "lock file" locked
+if cargo fmt --version >/dev/null 2>&1; then
+    step "format" cargo fmt --all --check
+else
+    skip "format" "no rustfmt"
+fi
+if cargo clippy --version >/dev/null 2>&1; then
+    step "clippy" cargo clippy --workspace --all-targets -- -D warnings
+    step "clippy, core with defmt" cargo clippy -p symbolon-core --features defmt -- -D warnings
+else
+    skip "clippy" "no clippy"
+fi
+step "tests" cargo test --workspace
+for target in $TARGETS; do
+    bare_metal "$target"
+done
+step "documentation" docs
+step "benches build" cargo bench --workspace --no-run
+
+printf '\nPassed in %s s.\n' "$(seconds_since "$started")"
+[ -z "$skipped" ] || printf 'Skipped:%s\n' "$skipped"
