@@ -1,1 +1,3 @@
 //! Symbolon on the host.
+
+pub mod job;

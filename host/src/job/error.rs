@@ -1,0 +1,208 @@
+//! What can be wrong with a job.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Why a job was refused.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum JobError {
+    /// The file could not be read.
+    Read {
+        /// The job file.
+        file: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Not TOML, an unknown key, or a value of another type.
+    Syntax {
+        /// The job file.
+        file: PathBuf,
+        /// From 1.
+        line: usize,
+        /// From 1, in characters.
+        column: usize,
+        /// The parser's words.
+        message: String,
+    },
+    /// A value that breaks a rule.
+    Invalid {
+        /// The job file.
+        file: PathBuf,
+        /// Key and rule.
+        invalid: Invalid,
+    },
+    /// Bytes that are not an encoded job of this version. Peer's fault.
+    Encoding,
+    /// An encoded job that breaks a rule. Peer's fault.
+    Sent(Invalid),
+}
+
+impl fmt::Display for JobError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read { file, source } => write!(f, "cannot read job file {}: {source}", file.display()),
+            Self::Syntax { file, line, column, message } => {
+                write!(f, "{}:{line}:{column}: {message}", file.display())
+            }
+            Self::Invalid { file, invalid } => write!(f, "{}: {invalid}", file.display()),
+            Self::Encoding => {
+                write!(f, "the peer sent bytes that are no job of this version; run the same version on all hosts")
+            }
+            Self::Sent(invalid) => write!(f, "the peer sent a job that breaks a rule: {invalid}"),
+        }
+    }
+}
+
+impl std::error::Error for JobError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Read { source, .. } => Some(source),
+            Self::Invalid { invalid, .. } | Self::Sent(invalid) => Some(invalid),
+            Self::Syntax { .. } | Self::Encoding => None,
+        }
+    }
+}
+
+/// A key and the rule that its value breaks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Invalid {
+    /// As in the file, for example `network.layers[2]`.
+    pub key: String,
+    /// What was expected.
+    pub rule: Rule,
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key, self.rule)
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+/// The rules of a job. Each variant holds what was found and what is allowed.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "the fields are what the sentences below say of them")]
+pub enum Rule {
+    /// An integer outside of its limits.
+    Between { got: u64, min: u64, max: u64 },
+    /// A real number outside of its limits, or not a number.
+    RealBetween { got: f64, min: f64, max: f64 },
+    /// A divisor of zero.
+    Zero,
+    /// Least value not below the greatest.
+    Order { least: f64, greatest: f64 },
+    /// A word size that does not exist.
+    RingBits { got: u32 },
+    /// Not a power of two.
+    PowerOfTwo { got: u64 },
+    /// Not a multiple.
+    MultipleOf { got: u64, of: u64 },
+    /// A list with another number of entries than there are features.
+    PerFeature { got: usize, features: usize },
+    /// A name with other characters than letters, digits, `.`, `_`, `-`, or longer than 64.
+    Name { got: String },
+    /// A file name that leaves the data directory.
+    RelativePath { got: String },
+    /// A column named twice, or both as feature and label.
+    Duplicate { got: String },
+    /// Nothing where something is needed.
+    Empty,
+    /// Not a usable delimiter.
+    Delimiter { got: char },
+    /// None or several of keys that exclude each other.
+    ExactlyOne { of: &'static [&'static str] },
+    /// Several of keys that exclude each other.
+    AtMostOne { of: &'static [&'static str] },
+    /// A key that another choice needs.
+    NeededBy { by: &'static str },
+    /// A key that another choice has no use for.
+    UnusedBy { by: &'static str },
+    /// First or last layer is not dense.
+    NotDense,
+    /// ReLU after something that is not dense.
+    ReluAfterDense,
+    /// Last layer does not fit the task.
+    Outputs { got: usize, want: usize },
+    /// Softmax needs classes.
+    LossNeedsClasses,
+    /// Accuracy is counted over classes.
+    AccuracyNeedsClasses,
+    /// Accuracy is counted over test records.
+    AccuracyNeedsTest,
+    /// Records to test and no file for them, or the other way round.
+    TestRecords { got: usize },
+    /// More records a batch than there are.
+    BatchTooLarge { got: usize, records: usize },
+    /// A constant `factor / 2^shift` that is not in lowest terms. Only a peer can send one.
+    NotReduced { factor: u32, shift: u32 },
+    /// The mean gradient's precision does not fit.
+    GradShift { shift: i64, min: u32, max: u32 },
+    /// Adam's thresholds do not reach the largest second moment.
+    AdamRange { low: u32, grad_frac_bits: u32 },
+    /// Adam has no default for these numbers.
+    AdamDefaults { frac_bits: u32, grad_frac_bits: u32 },
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Between { got, min, max } => write!(f, "is {got}; give an integer from {min} to {max}"),
+            Self::RealBetween { got, min, max } => write!(f, "is {got}; give a number from {min} to {max}"),
+            Self::Zero => write!(f, "is 0; give a divisor other than 0"),
+            Self::Order { least, greatest } => {
+                write!(f, "goes from {least} to {greatest}; give the smaller number first")
+            }
+            Self::RingBits { got } => write!(f, "is {got}; give 32 or 64"),
+            Self::PowerOfTwo { got } => {
+                write!(f, "is {got}; give a power of two, since dividing by it is part of a truncation")
+            }
+            Self::MultipleOf { got, of } => write!(f, "is {got}; give a multiple of {of}"),
+            Self::PerFeature { got, features } => {
+                write!(f, "has {got} entries; give one for each of the {features} features")
+            }
+            Self::Name { got } => write!(f, "is {got:?}; use 1 to 64 letters, digits, '.', '_' or '-'"),
+            Self::RelativePath { got } => {
+                write!(f, "is {got:?}; give a file name relative to the data directory, without '..'")
+            }
+            Self::Duplicate { got } => write!(f, "names {got:?} twice, or as feature and label; name each column once"),
+            Self::Empty => write!(f, "is empty; give at least one entry"),
+            Self::Delimiter { got } => {
+                write!(f, "is {got:?}; give an ASCII character that is no quote, line break, letter or digit")
+            }
+            Self::ExactlyOne { of } => write!(f, "give exactly one of: {}", of.join(", ")),
+            Self::AtMostOne { of } => write!(f, "give at most one of: {}", of.join(", ")),
+            Self::NeededBy { by } => write!(f, "is missing; {by} needs it"),
+            Self::UnusedBy { by } => write!(f, "means nothing to {by}; remove it"),
+            Self::NotDense => write!(f, "is not dense; the first and the last layer are"),
+            Self::ReluAfterDense => write!(f, "is relu after relu; put a dense layer between"),
+            Self::Outputs { got, want } => write!(f, "has {got} units; the task needs {want} in the last layer"),
+            Self::LossNeedsClasses => write!(f, "is softmax-cross-entropy; a regression takes mean-squared-error"),
+            Self::AccuracyNeedsClasses => write!(f, "is true; a regression has no accuracy, set it to false"),
+            Self::AccuracyNeedsTest => write!(f, "is true without test records; set it to false or give test records"),
+            Self::TestRecords { got } => {
+                write!(f, "is {got}; give 0 without a test set, and its size with one")
+            }
+            Self::BatchTooLarge { got, records } => write!(f, "is {got}; there are {records} training records"),
+            Self::NotReduced { factor, shift } => write!(f, "is {factor} / 2^{shift}; give it in lowest terms"),
+            Self::GradShift { shift, min, max } => write!(
+                f,
+                "the summed gradient would be truncated by {shift} bits (2 frac_bits + log2(batch) - grad_frac_bits); \
+                 choose them so that it is {min} to {max}"
+            ),
+            Self::AdamRange { low, grad_frac_bits } => write!(
+                f,
+                "thresholds from 2^{low} on do not reach squares of gradients with {grad_frac_bits} fraction bits; \
+                 raise low or lower grad_frac_bits"
+            ),
+            Self::AdamDefaults { frac_bits, grad_frac_bits } => write!(
+                f,
+                "has no default for frac_bits = {frac_bits} and grad_frac_bits = {grad_frac_bits}; it needs \
+                 grad_frac_bits of at least 13 and of frac_bits + 4, or low and shift given"
+            ),
+        }
+    }
+}

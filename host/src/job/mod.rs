@@ -1,0 +1,400 @@
+//! The description of a job: what is trained, on what, in which numbers, and what may be revealed.
+//!
+//! A job is public. It is written as TOML (see `host/jobs/`), checked once by [`Job::validate`], and sent to the servers
+//! and the dealer as [`Job::encode`]. Its [`Job::hash`] covers every field, so two parties with one hash agree on
+//! shapes, numbers, hyper-parameters, batch order and reveals. Default values are filled in before hashing: a job that
+//! spells them out has the same hash as one that leaves them out.
+//!
+//! Record counts stand in the job, so that a plan can be made where the data is not.
+
+mod error;
+mod file;
+mod optimizer;
+#[cfg(test)]
+mod tests;
+mod validate;
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+pub use error::{Invalid, JobError, Rule};
+pub use optimizer::{Adam, Dyadic, Optimizer};
+
+/// No encoded job is longer; a peer that sends more is refused before anything is read.
+pub const MAX_ENCODED_BYTES: usize = 1 << 21;
+
+/// Changes whenever the encoding does.
+const HASH_DOMAIN: &[u8] = b"symbolon job v1";
+
+/// A training job. Every field is public and enters the hash.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// Short name for logs and reports: letters, digits, `.`, `_`, `-`.
+    pub name: String,
+    /// Where records come from and how they become numbers.
+    pub data: Data,
+    /// Word size, fixed point and generator.
+    pub numbers: Numbers,
+    /// The model.
+    pub network: Network,
+    /// What is minimised.
+    pub loss: Loss,
+    /// Epochs, batches and their order.
+    pub training: Training,
+    /// How weights are updated.
+    pub optimizer: Optimizer,
+    /// How work is cut; fixed by the job, so that no machine changes the plan.
+    pub lanes: Lanes,
+    /// What is opened, and to nobody but the analyst.
+    pub reveal: Reveal,
+}
+
+/// The records: format, counts, task and public scale.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Data {
+    /// File format and file names.
+    pub format: Format,
+    /// Features a record.
+    pub features: usize,
+    /// Records to train on.
+    pub train_records: usize,
+    /// Records to evaluate on; 0 for none.
+    pub test_records: usize,
+    /// What is predicted.
+    pub task: Task,
+    /// Public scale of the features.
+    pub scale: Scale,
+}
+
+/// Format of the data files. All names are relative to the data directory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Format {
+    /// IDX, the format of MNIST; gzip is recognised by content.
+    Idx(Idx),
+    /// Delimited text; gzip is recognised by content.
+    Csv(Csv),
+}
+
+/// The four files of an IDX data set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Idx {
+    /// Features of the training records.
+    pub train_images: String,
+    /// Labels of the training records.
+    pub train_labels: String,
+    /// Features of the test records.
+    pub test_images: String,
+    /// Labels of the test records.
+    pub test_labels: String,
+}
+
+/// How a CSV file is read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Csv {
+    /// The file with the training records.
+    pub train: String,
+    /// Where the test records are.
+    pub test: TestSet,
+    /// An ASCII character between cells.
+    pub delimiter: char,
+    /// Whether the first row names the columns; without it they are named `0`, `1`, ...
+    pub header: bool,
+    /// Which columns are features, in this order.
+    pub columns: Columns,
+    /// The column that holds the class index or the regression target.
+    pub label: String,
+    /// Cells, after trimming, that stand for a missing value.
+    pub missing: Vec<String>,
+    /// What happens to a row with a missing value in a column that is used.
+    pub on_missing: OnMissing,
+}
+
+/// Where the test records of a CSV job come from. Rows are counted after incomplete ones are skipped.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum TestSet {
+    /// There are none.
+    None,
+    /// A file with the same columns.
+    File(String),
+    /// Each `n`-th row of the training file: `n - 1`, `2n - 1`, ...
+    Every(usize),
+    /// This fraction of the training file, spread evenly: row `i` if `floor((i + 1) x) > floor(i x)`.
+    Fraction(f64),
+}
+
+/// Feature columns of a CSV file, by name. The label is never one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Columns {
+    /// All, in file order.
+    All,
+    /// These, in this order.
+    Only(Vec<String>),
+    /// All but these, in file order.
+    Except(Vec<String>),
+}
+
+/// Policy for missing cells.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnMissing {
+    /// Stop with the cell's place.
+    Refuse,
+    /// Leave the row out.
+    Skip,
+}
+
+/// What a network predicts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Task {
+    /// One of this many classes; labels are `0 .. classes`.
+    Classes(usize),
+    /// A real number, scaled by public constants.
+    Regression(Affine),
+}
+
+/// `scaled = (raw - offset) / divide`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Affine {
+    /// Subtracted first.
+    #[serde(default)]
+    pub offset: f64,
+    /// Divides the difference; not zero.
+    pub divide: f64,
+}
+
+impl Affine {
+    /// The scaled value.
+    pub fn apply(self, raw: f64) -> f64 {
+        (raw - self.offset) / self.divide
+    }
+}
+
+/// Public scale of the features. It stands in the job because constants computed from private records would reveal
+/// something about them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scale {
+    /// Divide all features by one number.
+    Divide(f64),
+    /// One offset and divisor a feature.
+    Columns(Vec<Affine>),
+    /// `[least, greatest]` a feature, mapped to 0 to 1; values outside are refused.
+    Ranges(Vec<(f64, f64)>),
+}
+
+/// The numbers that servers compute in.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Numbers {
+    /// `k`: 32 or 64.
+    pub ring_bits: u32,
+    /// `f`: fraction bits of values.
+    pub frac_bits: u32,
+    /// `fg`: fraction bits of the mean gradient; Adam's second moment has twice as many.
+    pub grad_frac_bits: u32,
+    /// Expands seeds.
+    pub prg: Prg,
+}
+
+/// Pseudo-random generator of a job.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub enum Prg {
+    /// AES-128 in counter mode: fastest where there are AES instructions.
+    #[serde(rename = "aes128-ctr")]
+    Aes128Ctr,
+    /// ChaCha20: fast everywhere.
+    #[serde(rename = "chacha20")]
+    ChaCha20,
+}
+
+/// A chain of layers.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Network {
+    /// From the features to the outputs.
+    pub layers: Vec<Layer>,
+}
+
+/// One layer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub enum Layer {
+    /// Fully connected, with a bias.
+    Dense {
+        /// Outputs.
+        units: usize,
+    },
+    /// `max(x, 0)`, element-wise.
+    Relu,
+}
+
+/// What training minimises.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Loss {
+    /// Cross-entropy of the softmax of the outputs; for classes.
+    SoftmaxCrossEntropy,
+    /// Half the squared difference, summed over the outputs; classes count as one-hot vectors.
+    MeanSquaredError,
+}
+
+/// Length and order of training.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Training {
+    /// Passes over the training records.
+    pub epochs: u32,
+    /// Records a step: a power of two, since the division by it is part of a truncation. The last batch of an epoch
+    /// may be shorter and is divided by the same number.
+    pub batch: usize,
+    /// Seed of the initial weights and the batch order, both public. Never of anything secret.
+    pub seed: u64,
+}
+
+/// How tensors are cut.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Lanes {
+    /// Threads, connections and correction streams of a role.
+    pub lanes: u16,
+    /// Words a tile.
+    pub tile: usize,
+}
+
+impl Default for Lanes {
+    fn default() -> Self {
+        Self { lanes: 2, tile: 16_384 }
+    }
+}
+
+/// Everything that a job opens.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Reveal {
+    /// The count of correct test predictions.
+    pub accuracy: bool,
+    /// The mean training loss.
+    pub loss: RevealLoss,
+    /// The trained weights, to the analyst alone.
+    pub model: bool,
+}
+
+/// How often the loss is opened.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RevealLoss {
+    /// Not at all.
+    Never,
+    /// Once an epoch.
+    Epoch,
+}
+
+impl Job {
+    /// Reads and checks a job file.
+    ///
+    /// # Errors
+    ///
+    /// [`JobError::Read`], or what [`Job::parse`] says.
+    pub fn load(path: &Path) -> Result<Self, JobError> {
+        let text = std::fs::read_to_string(path).map_err(|source| JobError::Read { file: path.into(), source })?;
+        Self::parse(&text, path)
+    }
+
+    /// Reads and checks a job; `file` is named in errors.
+    ///
+    /// # Errors
+    ///
+    /// [`JobError::Syntax`] with line and column, or [`JobError::Invalid`] with key and rule.
+    pub fn parse(text: &str, file: &Path) -> Result<Self, JobError> {
+        file::parse(text, file)
+    }
+
+    /// The job of `symbolon demo`: the embedded 8x8 digits (`host/jobs/digits.toml`).
+    ///
+    /// # Errors
+    ///
+    /// As [`Job::parse`]; tests hold that there is none.
+    pub fn digits() -> Result<Self, JobError> {
+        Self::parse(include_str!("../../jobs/digits.toml"), Path::new("digits.toml"))
+    }
+
+    /// Holds the job to every rule. Callers who change a field check again.
+    ///
+    /// # Errors
+    ///
+    /// The first key that breaks a rule.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        validate::validate(self)
+    }
+
+    /// The one encoding: equal jobs have equal bytes. At most [`MAX_ENCODED_BYTES`] for a valid job.
+    ///
+    /// # Errors
+    ///
+    /// [`JobError::Encoding`]; not for a valid job.
+    pub fn encode(&self) -> Result<Vec<u8>, JobError> {
+        postcard::to_stdvec(self).map_err(|_| JobError::Encoding)
+    }
+
+    /// Reads and checks what a peer encoded.
+    ///
+    /// # Errors
+    ///
+    /// [`JobError::Encoding`] if it is too long, is not a job or has trailing bytes; [`JobError::Sent`] if a rule is broken.
+    pub fn decode(bytes: &[u8]) -> Result<Self, JobError> {
+        if bytes.len() > MAX_ENCODED_BYTES {
+            return Err(JobError::Encoding);
+        }
+        let (job, rest) = postcard::take_from_bytes::<Self>(bytes).map_err(|_| JobError::Encoding)?;
+        if !rest.is_empty() {
+            return Err(JobError::Encoding);
+        }
+        job.validate().map_err(JobError::Sent)?;
+        Ok(job)
+    }
+
+    /// SHA-256 over a version tag and the encoding.
+    ///
+    /// # Errors
+    ///
+    /// As [`Job::encode`].
+    pub fn hash(&self) -> Result<[u8; 32], JobError> {
+        let mut hasher = Sha256::new();
+        hasher.update(HASH_DOMAIN);
+        hasher.update(self.encode()?);
+        Ok(hasher.finalize().into())
+    }
+
+    /// Outputs of the network: the classes, or 1.
+    pub fn outputs(&self) -> usize {
+        match self.data.task {
+            Task::Classes(classes) => classes,
+            Task::Regression(_) => 1,
+        }
+    }
+
+    /// `(inputs, units)` of each dense layer, from first to last.
+    pub fn dense_shapes(&self) -> Vec<(usize, usize)> {
+        let units = self.network.layers.iter().filter_map(|layer| match layer {
+            Layer::Dense { units } => Some(*units),
+            Layer::Relu => None,
+        });
+        units.scan(self.data.features, |inputs, units| Some((std::mem::replace(inputs, units), units))).collect()
+    }
+
+    /// Weights and biases of the network.
+    pub fn parameters(&self) -> usize {
+        self.dense_shapes().iter().map(|(inputs, units)| (inputs + 1) * units).sum()
+    }
+
+    /// Steps an epoch, the shorter last one included.
+    pub fn steps_per_epoch(&self) -> usize {
+        self.data.train_records.div_ceil(self.training.batch)
+    }
+
+    /// Bits to truncate a batch's summed gradient (`2 f` fraction bits) by, to have its mean at `fg` bits:
+    /// `2 f + log2(batch) - fg`. `None` if negative, which no valid job has.
+    pub fn grad_shift(&self) -> Option<u32> {
+        (2 * self.numbers.frac_bits + self.training.batch.ilog2()).checked_sub(self.numbers.grad_frac_bits)
+    }
+}

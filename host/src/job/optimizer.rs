@@ -1,0 +1,113 @@
+//! Optimizers and their public constants.
+
+use serde::{Deserialize, Serialize};
+
+use super::Numbers;
+
+/// A public constant `factor / 2^shift`, as shares are multiplied by: an integer product, then a truncation.
+///
+/// A decimal number in a job is rounded to eight significant bits (relative error at most 2^-8) and reduced. So 0.05
+/// becomes `205 / 2^12`, 0.9 becomes `115 / 2^7`. Small factors leave headroom in a 32-bit ring.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Dyadic {
+    /// Odd, or the shift is 0; at most 255.
+    pub factor: u32,
+    /// At most [`Dyadic::MAX_SHIFT`].
+    pub shift: u32,
+}
+
+impl Dyadic {
+    /// No constant is finer.
+    pub const MAX_SHIFT: u32 = 24;
+    /// No constant is larger.
+    pub const MAX_FACTOR: u32 = 255;
+
+    /// The nearest constant; `None` outside of `(0, 255]` or where it would round to 0.
+    pub fn nearest(value: f64) -> Option<Self> {
+        if !(value > 0.0 && value <= f64::from(Self::MAX_FACTOR)) {
+            return None;
+        }
+        let mut best = (0..=Self::MAX_SHIFT).rev().find_map(|shift| {
+            let factor = (value * f64::from(1u32 << shift)).round();
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an integer in 0..=255")]
+            (factor <= f64::from(Self::MAX_FACTOR)).then_some(Self { factor: factor as u32, shift })
+        })?;
+        while best.shift > 0 && best.factor.is_multiple_of(2) && best.factor > 0 {
+            best = Self { factor: best.factor / 2, shift: best.shift - 1 };
+        }
+        (best.factor > 0).then_some(best)
+    }
+
+    /// The number it stands for.
+    pub fn value(self) -> f64 {
+        f64::from(self.factor) * (-f64::from(self.shift)).exp2()
+    }
+}
+
+/// How weights follow gradients.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub enum Optimizer {
+    /// `w -= learning_rate * g`.
+    Sgd {
+        /// Public step size.
+        learning_rate: Dyadic,
+    },
+    /// `u = momentum * u + g`, `w -= learning_rate * u`.
+    Momentum {
+        /// Public step size.
+        learning_rate: Dyadic,
+        /// Below 1.
+        momentum: Dyadic,
+    },
+    /// Adam with cells for the inverse square root.
+    Adam(Adam),
+    /// The same with the running maximum of the second moment.
+    AmsGrad(Adam),
+}
+
+/// Adam in powers of two: `m += 410/4096 (g - m)`, `v += (g^2 - v) / 2^10`, `w -= m >> s(v)`.
+///
+/// `s` is `shift` for `v < 2^low`, and one more for each factor of four above, up to `shift + 6` from `2^(low + 10)` on.
+/// `v` has `2 fg` fraction bits, `m` has `fg`, `w` has `f`. The lowest cell stands in for epsilon.
+///
+/// Left out, `low = 2 fg - 26` and `shift = fg - f - 4`: the step of a learning rate of 0.001 (64-bit defaults: 12 and
+/// 3; 32-bit: 4 and 0). One less in `shift` doubles the learning rate.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Adam {
+    /// Base-two logarithm of the first threshold on `v`.
+    pub low: u32,
+    /// Shift of the lowest cell.
+    pub shift: u32,
+    /// Steps that a choice of cells is kept for, after [`Adam::FRESH_STEPS`]; 1 chooses anew in each.
+    pub keep: u32,
+    /// Whether the first steps are enlarged by the public factors `sqrt(1 - beta2^t) / (1 - beta1^t)`.
+    pub bias_correction: bool,
+}
+
+impl Adam {
+    /// `1 - beta1` is this over 4096.
+    pub const BETA1_COMPLEMENT: u32 = 410;
+    /// Its denominator's logarithm.
+    pub const BETA1_SHIFT: u32 = 12;
+    /// `1 - beta2` is `2^-10`.
+    pub const BETA2_SHIFT: u32 = 10;
+    /// Thresholds on `v`; one cell more.
+    pub const THRESHOLDS: u32 = 6;
+    /// Steps in which cells are always chosen anew.
+    pub const FRESH_STEPS: u32 = 16;
+
+    /// The default for these numbers; `None` where they leave no room for it.
+    pub fn for_numbers(numbers: &Numbers) -> Option<Self> {
+        Some(Self {
+            low: (2 * numbers.grad_frac_bits).checked_sub(26)?,
+            shift: numbers.grad_frac_bits.checked_sub(numbers.frac_bits)?.checked_sub(4)?,
+            keep: 1,
+            bias_correction: false,
+        })
+    }
+
+    /// Whether the cells are chosen anew in this step, counted from 0.
+    pub fn chooses_cells(&self, step: u64) -> bool {
+        step < u64::from(Self::FRESH_STEPS) || step.is_multiple_of(u64::from(self.keep.max(1)))
+    }
+}

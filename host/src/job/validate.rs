@@ -1,0 +1,269 @@
+//! The rules that a job keeps, whether it was read from a file or sent by a peer.
+//!
+//! Limits bound every allocation that a job leads to, and keep fixed-point words inside the ring for the magnitudes
+//! that training shows (the range audit finds what a data set needs).
+
+use std::collections::BTreeSet;
+use std::path::{Component, Path};
+
+use super::{
+    Adam, Columns, Csv, Dyadic, Format, Invalid, Job, Layer, Loss, Numbers, Optimizer, Rule, Scale, Task, TestSet,
+};
+
+const MAX_FEATURES: usize = 1 << 16;
+const MAX_RECORDS: usize = 1 << 28;
+/// Features of all records together.
+const MAX_CELLS: u64 = 1 << 36;
+const MAX_CLASSES: usize = 1024;
+const MAX_LAYERS: usize = 64;
+const MAX_UNITS: usize = 1 << 16;
+const MAX_PARAMETERS: usize = 1 << 30;
+const MAX_EPOCHS: u32 = 1 << 20;
+const MAX_BATCH: usize = 1 << 16;
+const MAX_LANES: u16 = 64;
+/// A tile is whole words of bit planes.
+const TILE_MULTIPLE: usize = 64;
+const MAX_TILE: usize = 1 << 22;
+const MAX_KEEP: u32 = 1 << 16;
+/// Bounds the list of column names.
+const MAX_NAMES: usize = MAX_FEATURES + 1;
+const MAX_MISSING: usize = 1024;
+const MAX_NAME_BYTES: usize = 64;
+const MAX_PATH_BYTES: usize = 1024;
+/// All strings of a job together.
+const MAX_TEXT_BYTES: usize = 1 << 18;
+/// Far inside of `f32`.
+const MAX_REAL: f64 = 1e30;
+
+type Checked = Result<(), Invalid>;
+
+pub(super) fn validate(job: &Job) -> Checked {
+    name(&job.name)?;
+    data(job)?;
+    numbers(&job.numbers)?;
+    network(job)?;
+    training(job)?;
+    optimizer(job)?;
+    between("lanes.lanes", u64::from(job.lanes.lanes), 1, u64::from(MAX_LANES))?;
+    between("lanes.tile", wide(job.lanes.tile), wide(TILE_MULTIPLE), wide(MAX_TILE))?;
+    let multiple = Rule::MultipleOf { got: wide(job.lanes.tile), of: wide(TILE_MULTIPLE) };
+    hold(job.lanes.tile.is_multiple_of(TILE_MULTIPLE), "lanes.tile", multiple)?;
+    reveal(job)
+}
+
+fn hold(kept: bool, key: &str, rule: Rule) -> Checked {
+    if kept { Ok(()) } else { Err(Invalid { key: key.to_owned(), rule }) }
+}
+
+fn wide(n: usize) -> u64 {
+    n as u64 // usize has at most 64 bits
+}
+
+fn between(key: &str, got: u64, min: u64, max: u64) -> Checked {
+    hold((min..=max).contains(&got), key, Rule::Between { got, min, max })
+}
+
+fn real(key: &str, got: f64) -> Checked {
+    let (min, max) = (-MAX_REAL, MAX_REAL);
+    hold((min..=max).contains(&got), key, Rule::RealBetween { got, min, max })
+}
+
+fn divisor(key: &str, got: f64) -> Checked {
+    real(key, got)?;
+    hold(got.abs() >= 1.0 / MAX_REAL, key, Rule::Zero)
+}
+
+fn name(name: &str) -> Checked {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let kept = !name.is_empty() && name.len() <= MAX_NAME_BYTES && name.chars().all(plain);
+    hold(kept, "name", Rule::Name { got: name.chars().take(MAX_NAME_BYTES + 1).collect() })
+}
+
+fn data(job: &Job) -> Checked {
+    let data = &job.data;
+    between("data.features", wide(data.features), 1, wide(MAX_FEATURES))?;
+    between("data.train_records", wide(data.train_records), 1, wide(MAX_RECORDS))?;
+    between("data.test_records", wide(data.test_records), 0, wide(MAX_RECORDS))?;
+    let cells = wide(data.features) * (wide(data.train_records) + wide(data.test_records));
+    between("data (features times records)", cells, 1, MAX_CELLS)?;
+    match data.task {
+        Task::Classes(classes) => between("data.classes", wide(classes), 2, wide(MAX_CLASSES))?,
+        Task::Regression(target) => {
+            real("data.target.offset", target.offset)?;
+            divisor("data.target.divide", target.divide)?;
+        }
+    }
+    scale(&data.scale, data.features)?;
+    let has_test = match &data.format {
+        Format::Idx(idx) => {
+            path("data.idx.train_images", &idx.train_images)?;
+            path("data.idx.train_labels", &idx.train_labels)?;
+            path("data.idx.test_images", &idx.test_images)?;
+            path("data.idx.test_labels", &idx.test_labels)?;
+            true
+        }
+        Format::Csv(csv) => {
+            self::csv(csv, data.features)?;
+            csv.test != TestSet::None
+        }
+    };
+    hold(has_test == (data.test_records > 0), "data.test_records", Rule::TestRecords { got: data.test_records })
+}
+
+fn scale(scale: &Scale, features: usize) -> Checked {
+    let per_feature = |got| hold(got == features, "data.scale", Rule::PerFeature { got, features });
+    match scale {
+        Scale::Divide(by) => divisor("data.scale.divide", *by),
+        Scale::Columns(columns) => {
+            per_feature(columns.len())?;
+            columns.iter().enumerate().try_for_each(|(i, affine)| {
+                real(&format!("data.scale.columns[{i}].offset"), affine.offset)?;
+                divisor(&format!("data.scale.columns[{i}].divide"), affine.divide)
+            })
+        }
+        Scale::Ranges(ranges) => {
+            per_feature(ranges.len())?;
+            ranges.iter().enumerate().try_for_each(|(i, &(least, greatest))| {
+                let key = format!("data.scale.ranges[{i}]");
+                real(&key, least)?;
+                real(&key, greatest)?;
+                hold(least < greatest, &key, Rule::Order { least, greatest })
+            })
+        }
+    }
+}
+
+fn path(key: &str, name: &str) -> Checked {
+    let inside = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+    let kept = inside && !name.is_empty() && name.len() <= MAX_PATH_BYTES && !name.contains(['\0', '\\']);
+    hold(kept, key, Rule::RelativePath { got: name.chars().take(MAX_PATH_BYTES).collect() })
+}
+
+fn csv(csv: &Csv, features: usize) -> Checked {
+    path("data.csv.train", &csv.train)?;
+    match &csv.test {
+        TestSet::None => {}
+        TestSet::File(name) => path("data.csv.test", name)?,
+        TestSet::Every(every) => between("data.csv.test_every", wide(*every), 2, wide(MAX_RECORDS))?,
+        TestSet::Fraction(got) => {
+            let (min, max) = (1e-6, 0.999_999);
+            hold((min..=max).contains(got), "data.csv.test_fraction", Rule::RealBetween { got: *got, min, max })?;
+        }
+    }
+    let usable =
+        csv.delimiter.is_ascii() && !csv.delimiter.is_ascii_alphanumeric() && !"\"\r\n\0.-+".contains(csv.delimiter);
+    hold(usable, "data.csv.delimiter", Rule::Delimiter { got: csv.delimiter })?;
+    hold(!csv.label.is_empty(), "data.csv.label", Rule::Empty)?;
+    between("data.csv.missing", wide(csv.missing.len()), 0, wide(MAX_MISSING))?;
+    let text = |names: &[String]| names.iter().map(String::len).sum::<usize>();
+    let (key, names) = match &csv.columns {
+        Columns::All => ("data.csv.columns", &[][..]),
+        Columns::Only(only) => ("data.csv.columns", &only[..]),
+        Columns::Except(except) => ("data.csv.except", &except[..]),
+    };
+    if csv.columns != Columns::All {
+        between(key, wide(names.len()), 1, wide(MAX_NAMES))?;
+        let mut seen = BTreeSet::from([&csv.label]);
+        for name in names {
+            hold(seen.insert(name), key, Rule::Duplicate { got: name.clone() })?;
+        }
+    }
+    if let Columns::Only(only) = &csv.columns {
+        hold(only.len() == features, key, Rule::PerFeature { got: only.len(), features })?;
+    }
+    let bytes = text(names) + text(&csv.missing) + csv.label.len();
+    between("data.csv (bytes of names)", wide(bytes), 1, wide(MAX_TEXT_BYTES))
+}
+
+/// Also called before defaults are derived from the numbers.
+pub(super) fn numbers(numbers: &Numbers) -> Checked {
+    let (frac_max, grad_max) = match numbers.ring_bits {
+        32 => (12, 15),
+        64 => (24, 31),
+        got => return hold(false, "numbers.ring_bits", Rule::RingBits { got }),
+    };
+    between("numbers.frac_bits", u64::from(numbers.frac_bits), 4, frac_max)?;
+    between("numbers.grad_frac_bits", u64::from(numbers.grad_frac_bits), 4, grad_max)
+}
+
+fn network(job: &Job) -> Checked {
+    let layers = &job.network.layers;
+    between("network.layers", wide(layers.len()), 1, wide(MAX_LAYERS))?;
+    for (i, layer) in layers.iter().enumerate() {
+        let key = format!("network.layers[{i}]");
+        match layer {
+            Layer::Dense { units } => between(&key, wide(*units), 1, wide(MAX_UNITS))?,
+            Layer::Relu => {
+                hold(i > 0 && i + 1 < layers.len(), &key, Rule::NotDense)?;
+                hold(layers[i - 1] != Layer::Relu, &key, Rule::ReluAfterDense)?;
+            }
+        }
+    }
+    between("network (parameters)", wide(job.parameters()), 1, wide(MAX_PARAMETERS))?;
+    if let Some(Layer::Dense { units }) = layers.last() {
+        let outputs = Rule::Outputs { got: *units, want: job.outputs() };
+        hold(*units == job.outputs(), &format!("network.layers[{}]", layers.len() - 1), outputs)?;
+    }
+    let classes = matches!(job.data.task, Task::Classes(_));
+    hold(classes || job.loss == Loss::MeanSquaredError, "loss", Rule::LossNeedsClasses)
+}
+
+fn training(job: &Job) -> Checked {
+    let training = &job.training;
+    between("training.epochs", u64::from(training.epochs), 1, u64::from(MAX_EPOCHS))?;
+    between("training.batch", wide(training.batch), 1, wide(MAX_BATCH))?;
+    let power = Rule::PowerOfTwo { got: wide(training.batch) };
+    hold(training.batch.is_power_of_two(), "training.batch", power)?;
+    let records = job.data.train_records;
+    let large = Rule::BatchTooLarge { got: training.batch, records };
+    hold(training.batch <= records, "training.batch", large)
+}
+
+fn optimizer(job: &Job) -> Checked {
+    let ring_bits = job.numbers.ring_bits;
+    // Adam squares the truncated gradient, which takes 2 shift <= k - 2 (DESIGN.md, section 5).
+    let (min, max) = match job.optimizer {
+        Optimizer::Sgd { .. } | Optimizer::Momentum { .. } => (0, ring_bits - 2),
+        Optimizer::Adam(_) | Optimizer::AmsGrad(_) => (1, ring_bits / 2 - 1),
+    };
+    let kept = job.grad_shift().is_some_and(|shift| (min..=max).contains(&shift));
+    let sum = 2 * i64::from(job.numbers.frac_bits) + i64::from(job.training.batch.ilog2());
+    let shift = sum - i64::from(job.numbers.grad_frac_bits);
+    hold(kept, "numbers.grad_frac_bits", Rule::GradShift { shift, min, max })?;
+    match job.optimizer {
+        Optimizer::Sgd { learning_rate } => constant("optimizer.learning_rate", learning_rate),
+        Optimizer::Momentum { learning_rate, momentum } => {
+            constant("optimizer.learning_rate", learning_rate)?;
+            constant("optimizer.momentum", momentum)?;
+            let below = Rule::RealBetween { got: momentum.value(), min: 0.0, max: 255.0 / 256.0 };
+            hold(momentum.value() < 1.0, "optimizer.momentum", below)
+        }
+        Optimizer::Adam(adam) | Optimizer::AmsGrad(adam) => cells(&adam, ring_bits, job.numbers.grad_frac_bits),
+    }
+}
+
+fn constant(key: &str, constant: Dyadic) -> Checked {
+    let Dyadic { factor, shift } = constant;
+    between(key, u64::from(factor), 1, u64::from(Dyadic::MAX_FACTOR))?;
+    between(key, u64::from(shift), 0, u64::from(Dyadic::MAX_SHIFT))?;
+    // One constant has one form, or equal jobs would hash differently.
+    hold(shift == 0 || factor % 2 == 1, key, Rule::NotReduced { factor, shift })
+}
+
+/// The digits that tell cells apart are 20 bits of `U = 1023 v + g^2`, from bit `low + 8` on; `U` is never negative and
+/// stays below `2^(2 fg + 1)`.
+fn cells(adam: &Adam, ring_bits: u32, grad_frac_bits: u32) -> Checked {
+    between("optimizer.low", u64::from(adam.low), 1, u64::from(ring_bits - 28))?;
+    let reach = (adam.low + 28).min(ring_bits - 1);
+    let range = Rule::AdamRange { low: adam.low, grad_frac_bits };
+    hold(2 * grad_frac_bits < reach, "optimizer.low", range)?;
+    between("optimizer.shift", u64::from(adam.shift), 0, u64::from(ring_bits / 2 - 7))?;
+    between("optimizer.keep", u64::from(adam.keep), 1, u64::from(MAX_KEEP))
+}
+
+fn reveal(job: &Job) -> Checked {
+    let accuracy = job.reveal.accuracy;
+    let classes = matches!(job.data.task, Task::Classes(_));
+    hold(!accuracy || classes, "reveal.accuracy", Rule::AccuracyNeedsClasses)?;
+    hold(!accuracy || job.data.test_records > 0, "reveal.accuracy", Rule::AccuracyNeedsTest)
+}
