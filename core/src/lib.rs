@@ -1,3 +1,30 @@
-//! Core.
-#![no_std]
+//! Two-server secure computation on additive shares, for microcontrollers and servers alike.
+//!
+//! Two servers that do not collude hold one additive share of each value; a dealer that sees no data hands them correlated randomness. This
+//! crate has everything that both a Cortex-M and a training server run: words and shares, masks, protocols, functions. It has no heap, no
+//! `std`, no unsafe code, no IO: callers pass slices, a [`link::Link`], [`correlation::Correlations`], and an arena.
+//!
+//! Lower never imports higher:
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`word`], [`fixed`] | ring words, dry words; fixed point |
+//! | [`prg`], [`share`] | seeds, streams with random access; splitting and joining |
+//! | [`kernel`] | the heavy loops, portable; bit planes and packing |
+//! | [`link`], [`correlation`] | the connection of the servers; masks, views, requests, sources |
+//! | [`party`] | what a protocol is given |
+//! | [`protocol`] | a file a protocol: opening, products, truncation, comparison, … |
+//!
+//! **Adversary:** semi-honest and static, at most one of {server 0, server 1, dealer}. Shapes and parameters are public.
+#![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
+
+pub mod correlation;
+pub mod fixed;
+pub mod kernel;
+pub mod link;
+pub mod party;
+pub mod prg;
+pub mod protocol;
+pub mod share;
+pub mod word;

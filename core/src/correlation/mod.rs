@@ -1,0 +1,213 @@
+//! Correlated randomness: masks have names, functions of masks are dealt.
+//!
+//! A **mask** is the sum (for bit planes the exclusive or) of one stream of each server; it costs nothing. The right to hide a value with
+//! it is a [`Mask`], which is not `Clone` and is consumed by the opening; what stays is its public name, a [`MaskId`], and [`View`]s of it. A **function
+//! of masks** is a [`Request`]: server 0 expands its share, the dealer sends server 1 the difference.
+//!
+//! A protocol call draws one request number ([`Draw`]); its masks and dealt values are numbered parts of it. So the clear engine, which needs
+//! neither, draws the same numbers.
+//!
+//! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}. A server's masks are uniform to its peer; the dealer sees no opened word.
+
+mod request;
+mod source;
+
+pub(crate) use request::matmul_dims;
+pub use request::{Dealt, Request, Words};
+pub use source::{Corrections, Dry, Server, Sink, Whole, WholeMasks, correct};
+
+use crate::{link::Error, prg::MaskId, word::Word};
+
+/// One protocol call's request number, from which its masks and dealt values take their names in order.
+#[derive(Debug)]
+pub struct Draw(MaskId);
+
+impl Draw {
+    pub(crate) fn new(lane: u16, next: &mut Option<u32>) -> Result<Self, Error> {
+        let request = next.ok_or(Error::RequestsSpent)?;
+        *next = request.checked_add(1);
+        Ok(Self(MaskId { lane, request, part: 0 }))
+    }
+    /// The name of the next part.
+    ///
+    /// # Panics
+    ///
+    /// After 2^16 parts, which no protocol draws.
+    pub(crate) fn next(&mut self) -> MaskId {
+        let id = self.0;
+        assert!(id.part < u16::MAX, "a protocol call has at most 2^16 parts");
+        self.0.part += 1;
+        id
+    }
+    /// A fresh mask of `len` words (or words of bit planes): free, nothing is sent.
+    pub fn mask(&mut self, len: usize) -> Mask {
+        Mask { id: self.next(), at: 0, len }
+    }
+}
+
+/// The right to hide one value, once. Neither `Clone` nor `Copy`; openings consume it.
+#[derive(Debug)]
+pub struct Mask {
+    id: MaskId,
+    at: usize,
+    len: usize,
+}
+
+impl Mask {
+    /// Words that it can hide.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+    /// Whether it hides nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+    /// The first `at` words and the rest, as masks for two values: how lanes share one mask.
+    ///
+    /// # Panics
+    ///
+    /// If `at > len`.
+    pub fn split_at(self, at: usize) -> (Self, Self) {
+        assert!(at <= self.len, "a mask cannot be split past its end");
+        (Self { len: at, ..self }, Self { id: self.id, at: self.at + at, len: self.len - at })
+    }
+    /// The name that outlives the mask.
+    pub fn view(&self) -> View<'static> {
+        View { id: self.id, at: self.at, rows: Rows::All(1), cols: self.len, stride: self.len }
+    }
+}
+
+/// Public rows of a matrix.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Rows<'a> {
+    /// The first so many.
+    All(usize),
+    /// These, in this order.
+    Which(&'a [u32]),
+}
+
+impl Rows<'_> {
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::All(n) => *n,
+            Self::Which(rows) => rows.len(),
+        }
+    }
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// Their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        let which = *self;
+        (0..self.len()).map(move |i| match which {
+            Rows::All(_) => i,
+            Rows::Which(rows) => rows[i] as usize,
+        })
+    }
+}
+
+/// Words of a mask as a matrix: `cols` words from `at + row * stride` on, for each of `rows`. Public.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct View<'a> {
+    /// Which mask.
+    pub id: MaskId,
+    /// First word of row 0.
+    pub at: usize,
+    /// Which rows.
+    pub rows: Rows<'a>,
+    /// Words a row.
+    pub cols: usize,
+    /// Words from one row to the next.
+    pub stride: usize,
+}
+
+impl<'a> View<'a> {
+    /// Words seen.
+    pub fn len(&self) -> usize {
+        self.rows.len() * self.cols
+    }
+    /// Whether it sees nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// The words `at..at + len` of a flat view.
+    ///
+    /// # Panics
+    ///
+    /// If the view is not flat or too short.
+    pub fn slice(self, at: usize, len: usize) -> Self {
+        assert!(self.rows == Rows::All(1) && at + len <= self.cols, "not a part of a flat view");
+        Self { at: self.at + at, cols: len, stride: len, ..self }
+    }
+    /// A flat view as a matrix of `cols` columns.
+    ///
+    /// # Panics
+    ///
+    /// If the view is not flat or not whole rows.
+    pub fn matrix(self, cols: usize) -> Self {
+        let rows = self.cols.checked_div(cols).unwrap_or(0);
+        assert!(self.rows == Rows::All(1) && rows * cols == self.cols, "not a matrix of so many columns");
+        Self { rows: Rows::All(rows), cols, stride: cols, ..self }
+    }
+    /// Rows `which` of a matrix.
+    ///
+    /// # Panics
+    ///
+    /// If rows were chosen before, or one does not exist.
+    pub fn gather(self, which: &'a [u32]) -> Self {
+        let Rows::All(rows) = self.rows else { panic!("rows were chosen before") };
+        assert!(which.iter().all(|w| (*w as usize) < rows), "no such row");
+        Self { rows: Rows::Which(which), ..self }
+    }
+    /// Columns `from..from + cols` of a matrix.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer.
+    pub fn columns(self, from: usize, cols: usize) -> Self {
+        assert!(from + cols <= self.cols, "no such columns");
+        Self { at: self.at + from, cols, ..self }
+    }
+    /// Runs of neighbouring words: where each starts in the mask, and how long it is.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let whole = matches!(self.rows, Rows::All(_)) && self.cols == self.stride;
+        let (rows, len) = if whole { (Rows::All(1), self.len()) } else { (self.rows, self.cols) };
+        let (at, stride) = (self.at, self.stride);
+        (0..rows.len()).map(move |i| {
+            let row = match rows {
+                Rows::All(_) => i,
+                Rows::Which(which) => which[i] as usize,
+            };
+            (at + row * stride, len)
+        })
+    }
+}
+
+/// Where a party's correlated randomness comes from.
+pub trait Correlations<W: Word> {
+    /// The next request number of this lane.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RequestsSpent`] after 2^32 of them.
+    fn draw(&mut self) -> Result<Draw, Error>;
+    /// This party's share of a mask of words: any time, any order. The clear engine's is the whole mask.
+    fn expand(&self, view: View<'_>, out: &mut [W]);
+    /// This party's XOR share of a mask of bit planes.
+    fn expand_bits(&self, view: View<'_>, out: &mut [W]);
+    /// This party's shares of the values that `request` names, one slice of `out` for each of [`Request::dealt`]; strictly in
+    /// plan order. Needs [`Request::scratch`] words.
+    ///
+    /// # Errors
+    ///
+    /// Those of the dealer's connection.
+    fn take(
+        &mut self,
+        draw: &mut Draw,
+        request: &Request<'_>,
+        out: &mut [&mut [W]],
+        scratch: &mut [W],
+    ) -> Result<(), Error>;
+}

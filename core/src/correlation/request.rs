@@ -1,0 +1,376 @@
+//! What can be dealt. A new protocol adds a variant here, with its shape in [`Request::dealt`] and its values in [`Request::evaluate`].
+
+use super::{View, WholeMasks};
+use crate::{
+    kernel::{Kernels, Matrix, packed_words, plane_words, portable::needed_subsets},
+    word::Word,
+};
+
+/// Words whose bits are dealt, named by the masks that hide them.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Words<'a> {
+    /// The words of one mask.
+    Mask(View<'a>),
+    /// In each row of a mask, the difference `r_i - r_j` of all pairs `i < j`: see [`crate::protocol::maximum`] for their order.
+    Pairs(View<'a>),
+}
+
+/// One dealt value: its form and length. Public.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Dealt {
+    /// So many words of the ring, additively shared.
+    Words(usize),
+    /// `len` values shared additively in `Z_2^bits`, packed on the wire.
+    Narrow {
+        /// Values.
+        len: usize,
+        /// Width of each.
+        bits: u32,
+    },
+    /// So many words of bit planes, XOR-shared.
+    Planes(usize),
+}
+
+impl Dealt {
+    /// Words at the party.
+    pub fn len(self) -> usize {
+        match self {
+            Self::Words(len) | Self::Planes(len) | Self::Narrow { len, .. } => len,
+        }
+    }
+    /// Whether nothing is dealt.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+    /// Words on the wire, from the dealer to server 1.
+    pub fn wire_words<W: Word>(self) -> usize {
+        match self {
+            Self::Words(len) | Self::Planes(len) => len,
+            Self::Narrow { len, bits } => packed_words::<W>(len, bits),
+        }
+    }
+}
+
+/// Functions of masks that the dealer evaluates. Public: names, lengths, parameters.
+///
+/// `r` is the whole mask that a view names, `h = (r mod 2^(k-1)) >> f` and `m = msb(r)` for `f = frac_bits`.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Request<'a> {
+    /// `h` in `Z_2^bits` and `m` in as many bits as its factor `2^(k-1-f)` leaves of them.
+    Truncation {
+        /// Names `r`.
+        mask: View<'a>,
+        /// `f`.
+        frac_bits: u32,
+        /// Ring of the result, at most `k`.
+        bits: u32,
+    },
+    /// `h^2` in the ring and `h m` in `Z_2^f`.
+    Square {
+        /// Names `r`.
+        mask: View<'a>,
+        /// `f`.
+        frac_bits: u32,
+    },
+    /// `h p` in the ring and `m p` in `Z_2^(f+1)`.
+    TruncatedProduct {
+        /// Names `r`.
+        mask: View<'a>,
+        /// `f`.
+        frac_bits: u32,
+        /// Names `p`.
+        factor: View<'a>,
+    },
+    /// `ρ h` in the ring and `ρ m` in `Z_2^(f+1)`, for a bit mask `ρ`.
+    Select {
+        /// Names `r`.
+        mask: View<'a>,
+        /// `f`.
+        frac_bits: u32,
+        /// Names `ρ`, one plane.
+        bit: View<'a>,
+    },
+    /// The bits of planes of masks, as words of the ring: plane after plane, `len` words each.
+    BitToWord {
+        /// Names the planes.
+        bits: View<'a>,
+        /// Elements of each plane.
+        len: usize,
+    },
+    /// `a b`, element by element.
+    Product {
+        /// Names `a`.
+        a: View<'a>,
+        /// Names `b`.
+        b: View<'a>,
+    },
+    /// `a b` of matrices, after the transpositions.
+    MatMul {
+        /// Names `a`.
+        a: View<'a>,
+        /// Names `b`.
+        b: View<'a>,
+        /// Whether the rows of `a`, of `b` are columns of the factor.
+        transposed: [bool; 2],
+    },
+    /// One-hot vectors of digits of words, from bit `low` on: for each `width` in order, planes `1..2^width`.
+    Digits {
+        /// Whose digits.
+        words: Words<'a>,
+        /// Lowest bit of the lowest digit.
+        low: u32,
+        /// Width of each digit, lowest digit first; at most 8 each.
+        widths: &'a [u8],
+    },
+    /// One bit of words, as a plane.
+    Bit {
+        /// Whose bit.
+        words: Words<'a>,
+        /// Which.
+        bit: u32,
+    },
+    /// Products of planes of a bit mask over all the sets that `terms` need.
+    Subsets {
+        /// Names the planes, all of the same length.
+        bits: View<'a>,
+        /// Words of each.
+        lanes: usize,
+        /// Sets of planes whose products are wanted.
+        terms: &'a [u16],
+    },
+    /// The one-hot vector of `r mod 2^bits` in words of the ring: entry after entry, `2^bits` of them.
+    OneHotWords {
+        /// Names `r`.
+        mask: View<'a>,
+        /// At most 8.
+        bits: u32,
+    },
+    /// `r mod 2^bits` in the ring.
+    Residue {
+        /// Names `r`.
+        mask: View<'a>,
+        /// Width of the narrow ring.
+        bits: u32,
+    },
+}
+
+impl Words<'_> {
+    /// Elements.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Mask(view) => view.len(),
+            Self::Pairs(view) => crate::protocol::maximum::pair_words(view.rows.len(), view.cols),
+        }
+    }
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// Words that [`WholeMasks::words`] needs beside its output.
+    pub(crate) fn scratch(&self) -> usize {
+        match self {
+            Self::Mask(_) => 0,
+            Self::Pairs(view) => view.len(),
+        }
+    }
+}
+
+/// Planes of the one-hot vectors of digits.
+pub(crate) fn digit_planes(widths: &[u8]) -> usize {
+    widths.iter().map(|w| (1 << w) - 1).sum()
+}
+
+impl Request<'_> {
+    /// The dealt values in order; at most two.
+    pub fn dealt<W: Word>(&self) -> [Option<Dealt>; 2] {
+        let k = W::BITS;
+        let narrow = |len, bits: u32| if bits < k { Dealt::Narrow { len, bits } } else { Dealt::Words(len) };
+        match *self {
+            Self::Truncation { mask, frac_bits, bits } => {
+                let carry = bits.saturating_sub(k - 1 - frac_bits);
+                [Some(narrow(mask.len(), bits)), (carry > 0).then(|| narrow(mask.len(), carry))]
+            }
+            Self::Square { mask, frac_bits } => [Some(Dealt::Words(mask.len())), Some(narrow(mask.len(), frac_bits))],
+            Self::TruncatedProduct { mask, frac_bits, .. } | Self::Select { mask, frac_bits, .. } => {
+                [Some(Dealt::Words(mask.len())), Some(narrow(mask.len(), frac_bits + 1))]
+            }
+            Self::BitToWord { bits, len } => {
+                let planes = bits.len().checked_div(plane_words::<W>(len)).unwrap_or(0);
+                [Some(Dealt::Words(planes * len)), None]
+            }
+            Self::Product { a, .. } => [Some(Dealt::Words(a.len())), None],
+            Self::MatMul { a, b, transposed } => {
+                let [m, _, n] = matmul_dims(a, b, transposed);
+                [Some(Dealt::Words(m * n)), None]
+            }
+            Self::Digits { words, widths, .. } => {
+                [Some(Dealt::Planes(digit_planes(widths) * plane_words::<W>(words.len()))), None]
+            }
+            Self::Bit { words, .. } => [Some(Dealt::Planes(plane_words::<W>(words.len()))), None],
+            Self::Subsets { lanes, terms, .. } => [Some(Dealt::Planes(needed_subsets(terms).count() * lanes)), None],
+            Self::OneHotWords { mask, bits } => [Some(Dealt::Words(mask.len() << bits)), None],
+            Self::Residue { mask, .. } => [Some(Dealt::Words(mask.len())), None],
+        }
+    }
+
+    /// Words on the wire, from the dealer to server 1.
+    pub fn wire_words<W: Word>(&self) -> usize {
+        self.dealt::<W>().into_iter().flatten().map(Dealt::wire_words::<W>).sum()
+    }
+
+    /// Words of scratch that taking or evaluating it needs.
+    pub fn scratch<W: Word>(&self) -> usize {
+        let own = match *self {
+            Self::Truncation { .. } | Self::Square { .. } | Self::Bit { .. } | Self::Residue { .. } => 0,
+            Self::TruncatedProduct { mask, .. } | Self::Select { mask, .. } => mask.len(),
+            Self::BitToWord { bits, .. } => bits.len(),
+            Self::Product { a, .. } => a.len(),
+            Self::MatMul { a, b, .. } => a.len() + b.len(),
+            Self::Digits { words, .. } => words.len() + words.scratch() + 8 * plane_words::<W>(words.len()),
+            Self::Subsets { bits, .. } => bits.len(),
+            Self::OneHotWords { mask, .. } => mask.len(),
+        };
+        let own = match *self {
+            Self::Bit { words, .. } => words.len() + words.scratch(),
+            _ => own,
+        };
+        let packed = |d: Dealt| if matches!(d, Dealt::Narrow { .. }) { d.wire_words::<W>() } else { 0 };
+        own.max(self.dealt::<W>().into_iter().flatten().map(packed).max().unwrap_or(0))
+    }
+
+    /// The functions themselves, on whole masks: what the dealer computes. `out` has the lengths of [`Request::dealt`].
+    ///
+    /// # Panics
+    ///
+    /// If `out` or `scratch` is too short.
+    pub fn evaluate<W: Word>(
+        &self,
+        masks: &WholeMasks<'_>,
+        kernels: &dyn Kernels<W>,
+        scratch: &mut [W],
+        out: &mut [&mut [W]],
+    ) {
+        match (*self, out) {
+            (Self::Truncation { mask, frac_bits, .. }, [h]) => {
+                masks.words(mask, h);
+                for h in h.iter_mut() {
+                    *h = h.shl(1).shr(1).shr(frac_bits);
+                }
+            }
+            (Self::Truncation { mask, frac_bits, .. }, [h, m]) => {
+                masks.words(mask, h);
+                kernels.mask_parts(h, m, frac_bits);
+            }
+            (Self::Square { mask, frac_bits }, [hh, hm]) => {
+                masks.words(mask, hh);
+                kernels.mask_parts(hh, hm, frac_bits);
+                for (h, m) in hh.iter_mut().zip(hm.iter_mut()) {
+                    (*h, *m) = (h.mul(*h), h.mul(*m));
+                }
+            }
+            (Self::TruncatedProduct { mask, frac_bits, factor }, [hp, mp]) => {
+                let p = &mut scratch[..factor.len()];
+                masks.words(factor, p);
+                masks.words(mask, hp);
+                kernels.mask_parts(hp, mp, frac_bits);
+                for ((h, m), p) in hp.iter_mut().zip(mp.iter_mut()).zip(p) {
+                    (*h, *m) = (h.mul(*p), m.mul(*p));
+                }
+            }
+            (Self::Select { mask, frac_bits, bit }, [rho_h, rho_m]) => {
+                let (plane, _) = scratch.split_at_mut(bit.len());
+                masks.planes(bit, plane);
+                masks.words(mask, rho_h);
+                // A plane is short: its words come first, the spread bits replace m by m's product.
+                kernels.mask_parts(rho_h, rho_m, frac_bits);
+                kernels.keep_where(rho_h, plane);
+                kernels.keep_where(rho_m, plane);
+            }
+            (Self::BitToWord { bits, len }, [out]) => {
+                let planes = &mut scratch[..bits.len()];
+                masks.planes(bits, planes);
+                let lanes = plane_words::<W>(len).max(1);
+                for (out, plane) in out.chunks_exact_mut(len.max(1)).zip(planes.chunks_exact(lanes)) {
+                    kernels.spread(out, plane);
+                }
+            }
+            (Self::Product { a, b }, [c]) => {
+                let y = &mut scratch[..b.len()];
+                masks.words(b, y);
+                masks.words(a, c);
+                for (c, y) in c.iter_mut().zip(y) {
+                    *c = c.mul(*y);
+                }
+            }
+            (Self::MatMul { a, b, transposed }, [c]) => {
+                let (x, rest) = scratch.split_at_mut(a.len());
+                let y = &mut rest[..b.len()];
+                masks.words(a, x);
+                masks.words(b, y);
+                c.fill(W::default());
+                let x = Matrix { words: x, stride: a.cols, transposed: transposed[0] };
+                let y = Matrix { words: y, stride: b.cols, transposed: transposed[1] };
+                kernels.gemm(c, x, y, matmul_dims(a, b, transposed));
+            }
+            (Self::Digits { words, low, widths }, [out]) => {
+                let lanes = plane_words::<W>(words.len());
+                let (r, rest) = scratch.split_at_mut(words.len());
+                let (planes, rest) = rest.split_at_mut(8 * lanes);
+                masks.word_source(words, r, rest);
+                let (mut low, mut out) = (low, &mut **out);
+                for width in widths {
+                    let bits = &mut planes[..*width as usize * lanes];
+                    kernels.to_planes(bits, r, low);
+                    let (hot, rest) = core::mem::take(&mut out).split_at_mut(((1 << width) - 1) * lanes);
+                    kernels.one_hot(hot, bits, u32::from(*width));
+                    (low, out) = (low + u32::from(*width), rest);
+                }
+            }
+            (Self::Bit { words, bit }, [out]) => {
+                let (r, rest) = scratch.split_at_mut(words.len());
+                masks.word_source(words, r, rest);
+                kernels.to_planes(out, r, bit);
+            }
+            (Self::Subsets { bits, lanes, terms }, [out]) => {
+                let planes = &mut scratch[..bits.len()];
+                masks.planes(bits, planes);
+                kernels.subsets(out, planes, lanes, terms);
+            }
+            (Self::OneHotWords { mask, bits }, [out]) => {
+                let r = &mut scratch[..mask.len()];
+                masks.words(mask, r);
+                let low = W::low_mask(bits);
+                for (j, entry) in (0u64..).zip(out.chunks_exact_mut(mask.len().max(1))) {
+                    for (e, r) in entry.iter_mut().zip(&*r) {
+                        *e = is_zero(r.xor(W::from_u64(j)).and(low));
+                    }
+                }
+            }
+            (Self::Residue { mask, bits }, [out]) => {
+                masks.words(mask, out);
+                for r in out.iter_mut() {
+                    *r = r.and(W::low_mask(bits));
+                }
+            }
+            _ => panic!("outputs do not match the request"),
+        }
+    }
+}
+
+/// 1 if `x` is 0, else 0, without a branch.
+fn is_zero<W: Word>(x: W) -> W {
+    let negative = x.or(W::default().sub(x)).shr(W::BITS - 1);
+    negative.xor(W::from_u64(1))
+}
+
+/// `[m, k, n]` of a product of two views.
+///
+/// # Panics
+///
+/// If the inner dimensions differ.
+pub(crate) fn matmul_dims(a: View<'_>, b: View<'_>, transposed: [bool; 2]) -> [usize; 3] {
+    let shape = |v: View<'_>, t: bool| if t { (v.cols, v.rows.len()) } else { (v.rows.len(), v.cols) };
+    let ((m, k), (inner, n)) = (shape(a, transposed[0]), shape(b, transposed[1]));
+    assert!(k == inner, "inner dimensions of a product differ");
+    [m, k, n]
+}

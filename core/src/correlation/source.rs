@@ -1,0 +1,241 @@
+//! The sources of correlated randomness: a server's, the whole (clear engine, tests), and the dry one (plan, dealer).
+
+use super::{Correlations, Dealt, Draw, Request, View, Words};
+use crate::{
+    kernel::Kernels,
+    link::Error,
+    prg::{MaskId, Prg, fill},
+    word::Word,
+};
+
+/// What server 1 gets from the dealer: corrections, in plan order.
+pub trait Corrections<W: Word> {
+    /// The next words of this lane's stream.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Lost`], [`Error::TimedOut`] or [`Error::Malformed`], all of [`crate::link::Peer::Dealer`].
+    fn next(&mut self, out: &mut [W]) -> Result<(), Error>;
+}
+
+/// A server's source: its own streams and, at server 1, the dealer's corrections.
+pub struct Server<'a, W: Word> {
+    prg: &'a dyn Prg,
+    kernels: &'a dyn Kernels<W>,
+    corrections: Option<&'a mut dyn Corrections<W>>,
+    lane: u16,
+    next: Option<u32>,
+}
+
+impl<'a, W: Word> Server<'a, W> {
+    /// A source for one lane. `corrections` at server 1 only: server 0 expands its share of what is dealt.
+    pub fn new(
+        prg: &'a dyn Prg,
+        kernels: &'a dyn Kernels<W>,
+        lane: u16,
+        corrections: Option<&'a mut dyn Corrections<W>>,
+    ) -> Self {
+        Self { prg, kernels, corrections, lane, next: Some(0) }
+    }
+}
+
+/// This stream's words in the order of `view`.
+fn expand<W: Word>(prg: &dyn Prg, view: View<'_>, mut out: &mut [W]) {
+    for (at, len) in view.runs() {
+        let (head, tail) = out.split_at_mut(len);
+        fill(prg, view.id, at, head);
+        out = tail;
+    }
+}
+
+impl<W: Word> Correlations<W> for Server<'_, W> {
+    fn draw(&mut self) -> Result<Draw, Error> {
+        Draw::new(self.lane, &mut self.next)
+    }
+    fn expand(&self, view: View<'_>, out: &mut [W]) {
+        expand(self.prg, view, out);
+    }
+    fn expand_bits(&self, view: View<'_>, out: &mut [W]) {
+        expand(self.prg, view, out);
+    }
+    fn take(
+        &mut self,
+        draw: &mut Draw,
+        request: &Request<'_>,
+        out: &mut [&mut [W]],
+        scratch: &mut [W],
+    ) -> Result<(), Error> {
+        for (dealt, out) in request.dealt::<W>().into_iter().flatten().zip(out) {
+            let id = draw.next();
+            let mut get = |words: &mut [W]| match &mut self.corrections {
+                None => {
+                    fill(self.prg, id, 0, words);
+                    Ok(())
+                }
+                Some(corrections) => corrections.next(words),
+            };
+            match dealt {
+                Dealt::Narrow { bits, .. } => {
+                    let packed = &mut scratch[..dealt.wire_words::<W>()];
+                    get(packed)?;
+                    self.kernels.unpack(out, packed, bits);
+                }
+                Dealt::Words(_) | Dealt::Planes(_) => get(out)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Both servers' streams: what the dealer knows, and the clear engine where it must round as the servers would.
+pub struct WholeMasks<'a>(pub [&'a dyn Prg; 2]);
+
+/// Words of the second stream that are expanded at a time.
+const CHUNK: usize = 512;
+
+impl WholeMasks<'_> {
+    fn join<W: Word>(&self, view: View<'_>, out: &mut [W], fold: impl Fn(W, W) -> W) {
+        let mut rest = out;
+        for (at, len) in view.runs() {
+            let (head, tail) = rest.split_at_mut(len);
+            fill(self.0[0], view.id, at, head);
+            for (i, head) in head.chunks_mut(CHUNK).enumerate() {
+                let mut second = [W::default(); CHUNK];
+                let second = &mut second[..head.len()];
+                fill(self.0[1], view.id, at + i * CHUNK, second);
+                for (o, s) in head.iter_mut().zip(second) {
+                    *o = fold(*o, *s);
+                }
+            }
+            rest = tail;
+        }
+    }
+    /// The whole mask of words: the sum of both streams.
+    pub fn words<W: Word>(&self, view: View<'_>, out: &mut [W]) {
+        self.join(view, out, W::add);
+    }
+    /// The whole mask of planes: the exclusive or of both streams.
+    pub fn planes<W: Word>(&self, view: View<'_>, out: &mut [W]) {
+        self.join(view, out, W::xor);
+    }
+    /// The words whose bits are dealt.
+    pub(crate) fn word_source<W: Word>(&self, words: Words<'_>, out: &mut [W], scratch: &mut [W]) {
+        match words {
+            Words::Mask(view) => self.words(view, out),
+            Words::Pairs(view) => {
+                let r = &mut scratch[..view.len()];
+                self.words(view, r);
+                crate::protocol::maximum::pairs(out, r, view.rows.len(), view.cols);
+            }
+        }
+    }
+}
+
+/// Replaces whole dealt values by what server 1 must be sent: their difference to server 0's expanded share. The result is
+/// written to `wire`, [`Dealt::wire_words`] long; `values` is overwritten.
+pub fn correct<W: Word>(
+    dealt: Dealt,
+    id: MaskId,
+    server0: &dyn Prg,
+    kernels: &dyn Kernels<W>,
+    values: &mut [W],
+    wire: &mut [W],
+    scratch: &mut [W],
+) {
+    fill(server0, id, 0, wire);
+    match dealt {
+        Dealt::Words(_) => {
+            kernels.sub(values, wire);
+            wire.copy_from_slice(values);
+        }
+        Dealt::Planes(_) => kernels.xor(wire, values),
+        Dealt::Narrow { len, bits } => {
+            let own = &mut scratch[..len];
+            kernels.unpack(own, wire, bits);
+            kernels.sub(values, own);
+            kernels.pack(wire, values, bits);
+        }
+    }
+}
+
+/// Whole masks as a party's source: for the clear engine, and for playing both servers alone in a test.
+pub struct Whole<'a, W: Word> {
+    masks: WholeMasks<'a>,
+    kernels: &'a dyn Kernels<W>,
+    lane: u16,
+    next: Option<u32>,
+}
+
+impl<'a, W: Word> Whole<'a, W> {
+    /// A source for one lane.
+    pub fn new(prgs: [&'a dyn Prg; 2], kernels: &'a dyn Kernels<W>, lane: u16) -> Self {
+        Self { masks: WholeMasks(prgs), kernels, lane, next: Some(0) }
+    }
+}
+
+impl<W: Word> Correlations<W> for Whole<'_, W> {
+    fn draw(&mut self) -> Result<Draw, Error> {
+        Draw::new(self.lane, &mut self.next)
+    }
+    fn expand(&self, view: View<'_>, out: &mut [W]) {
+        self.masks.words(view, out);
+    }
+    fn expand_bits(&self, view: View<'_>, out: &mut [W]) {
+        self.masks.planes(view, out);
+    }
+    fn take(
+        &mut self,
+        draw: &mut Draw,
+        request: &Request<'_>,
+        out: &mut [&mut [W]],
+        scratch: &mut [W],
+    ) -> Result<(), Error> {
+        for _ in request.dealt::<W>().into_iter().flatten() {
+            draw.next();
+        }
+        request.evaluate(&self.masks, self.kernels, scratch, out);
+        Ok(())
+    }
+}
+
+/// Receives the requests of a dry run.
+pub trait Sink {
+    /// `request` was drawn; its dealt values are named `first`, and the following parts.
+    ///
+    /// # Errors
+    ///
+    /// What stops the dry run: the connection to server 1, for a dealer.
+    fn request(&mut self, first: MaskId, request: &Request<'_>) -> Result<(), Error>;
+}
+
+/// The source of a dry run: every request goes to a [`Sink`], nothing is expanded.
+pub struct Dry<'a> {
+    sink: &'a mut dyn Sink,
+    lane: u16,
+    next: Option<u32>,
+}
+
+impl<'a> Dry<'a> {
+    /// A source for one lane.
+    pub fn new(lane: u16, sink: &'a mut dyn Sink) -> Self {
+        Self { sink, lane, next: Some(0) }
+    }
+}
+
+impl<W: Word> Correlations<W> for Dry<'_> {
+    fn draw(&mut self) -> Result<Draw, Error> {
+        Draw::new(self.lane, &mut self.next)
+    }
+    fn expand(&self, _: View<'_>, _: &mut [W]) {}
+    fn expand_bits(&self, _: View<'_>, _: &mut [W]) {}
+    fn take(&mut self, draw: &mut Draw, request: &Request<'_>, out: &mut [&mut [W]], _: &mut [W]) -> Result<(), Error> {
+        let dealt = request.dealt::<W>();
+        let lens = dealt.iter().flatten().map(|d| d.len());
+        assert!(lens.eq(out.iter().map(|o| o.len())), "outputs do not match the request");
+        let mut first = None;
+        for _ in dealt.into_iter().flatten() {
+            first.get_or_insert(draw.next());
+        }
+        first.map_or(Ok(()), |first| self.sink.request(first, request))
+    }
+}

@@ -1,0 +1,118 @@
+//! The loops over data: everything heavy that a protocol does, as functions over slices.
+//!
+//! [`portable`] defines each result. [`Kernels`] is the same list as a trait, so that a host can put SIMD twins behind
+//! it (bit-identical, most of them the portable source compiled for wider registers), and so that dry words skip them all
+//! ([`Nothing`]). To add a kernel, write it in a file below, `#[inline(always)]`, and name it in [`with_kernels!`](crate::with_kernels).
+//!
+//! # Bit planes
+//!
+//! A *plane* holds one bit of each of `n` elements in [`plane_words`]`(n) = ceil(n / k)` words, called its lanes: element `e` is
+//! bit `e / lanes` of word `e % lanes`. So a transposition between words and planes moves whole rows of neighbouring words
+//! and needs no shuffle. Padding bits may hold anything. Packed words ([`portable::pack`]) use the same order.
+
+mod gemm;
+mod planes;
+mod words;
+
+use crate::word::Word;
+
+/// Every kernel in portable Rust: the definition that SIMD twins equal bit for bit.
+pub mod portable {
+    pub use super::{gemm::*, planes::*, words::*};
+}
+
+/// A matrix as an argument of [`portable::gemm`]: element `(i, j)` is `words[i * stride + j]`, or `words[j * stride + i]`
+/// if it is `transposed`.
+#[derive(Clone, Copy, Debug)]
+pub struct Matrix<'a, W> {
+    /// The words, row after row as they lie in memory.
+    pub words: &'a [W],
+    /// Words from one row in memory to the next.
+    pub stride: usize,
+    /// Whether rows in memory are columns of the argument.
+    pub transposed: bool,
+}
+
+/// A word opened as `c = z + r + offset`, and by how many bits it is to be truncated. Public.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening<'a, W> {
+    /// The public words `c`.
+    pub c: &'a [W],
+    /// What was added to keep `z + offset` in `[0, 2^(k-1))`; a multiple of `2^frac_bits`.
+    pub offset: W,
+    /// Bits to truncate.
+    pub frac_bits: u32,
+}
+
+/// Words that a plane of `n` bits takes: `ceil(n / k)`.
+pub const fn plane_words<W: Word>(n: usize) -> usize {
+    n.div_ceil(W::BITS as usize)
+}
+
+/// Words that `n` values of `bits` bits take when packed, at most `n`: what they cost on the wire.
+pub const fn packed_words<W: Word>(n: usize, bits: u32) -> usize {
+    let packed = plane_words::<W>(n) * bits as usize;
+    if packed < n { packed } else { n }
+}
+
+/// Calls `$callback!` with the signatures of all kernels, as `fn name(argument: Type, …);` generic over `W: Word`.
+#[macro_export]
+macro_rules! with_kernels {
+    ($callback:ident $($args:tt)*) => {
+        $callback! { $($args)*
+            // words
+            fn add(z: &mut [W], x: &[W]);
+            fn sub(z: &mut [W], x: &[W]);
+            fn xor(z: &mut [W], x: &[W]);
+            fn add_constant(z: &mut [W], s: W);
+            fn scale(z: &mut [W], s: W);
+            fn add_scaled(z: &mut [W], x: &[W], s: W);
+            fn mul_add(z: &mut [W], x: &[W], y: &[W]);
+            fn blind(c: &mut [W], z: &[W], offset: W);
+            fn truncated(z: &mut [W], o: $crate::kernel::Opening<'_, W>, h: &[W], m: &[W], first: W);
+            fn truncated_clear(z: &mut [W], o: $crate::kernel::Opening<'_, W>, r: &[W]);
+            fn mask_parts(r: &mut [W], m: &mut [W], frac_bits: u32);
+            fn squared(z: &mut [W], o: $crate::kernel::Opening<'_, W>, h: &[W], m: &[W], hh: &[W], hm: &[W], first: W);
+            fn times_masked(z: &mut [W], o: $crate::kernel::Opening<'_, W>, p_open: &[W], p: &[W], hp: &[W], mp: &[W]);
+            fn selected(z: &mut [W], o: $crate::kernel::Opening<'_, W>, beta: &[W], rho: &[W], rho_h: &[W], rho_m: &[W]);
+            fn bit_to_word(z: &mut [W], beta: &[W], rho: &[W], shift: u32, first: W);
+            fn spread(z: &mut [W], plane: &[W]);
+            fn keep_where(z: &mut [W], plane: &[W]);
+            // planes
+            fn to_planes(planes: &mut [W], words: &[W], low: u32);
+            fn pack(packed: &mut [W], words: &[W], bits: u32);
+            fn unpack(words: &mut [W], packed: &[W], bits: u32);
+            fn one_hot(hot: &mut [W], bits: &[W], width: u32);
+            fn digit_less_equal(lt: &mut [W], eq: &mut [W], c: &[W], hot: &[W], width: u32, first: W);
+            fn subsets(products: &mut [W], masks: &[W], lanes: usize, terms: &[u16]);
+            fn conjunctions(out: &mut [W], open: &[W], shares: &[W], products: &[W], lanes: usize, terms: &[u16], first: W);
+            // matrices
+            fn gemm(z: &mut [W], x: $crate::kernel::Matrix<'_, W>, y: $crate::kernel::Matrix<'_, W>, dims: [usize; 3]);
+        }
+    };
+}
+
+macro_rules! define {
+    ($(fn $name:ident($($arg:ident: $ty:ty),*);)*) => {
+        /// The kernels of [`portable`] as a trait; see there for what each does.
+        #[allow(missing_docs, clippy::too_many_arguments)]
+        pub trait Kernels<W: Word>: Sync {
+            $(fn $name(&self, $($arg: $ty),*);)*
+        }
+        impl<W: Word> Kernels<W> for Portable {
+            $(fn $name(&self, $($arg: $ty),*) { portable::$name($($arg),*) })*
+        }
+        impl<W: Word> Kernels<W> for Nothing {
+            $(fn $name(&self, $($arg: $ty),*) { $(let _ = $arg;)* })*
+        }
+    };
+}
+with_kernels!(define);
+
+/// [`portable`] behind the trait.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Portable;
+
+/// Kernels for dry words: nothing to do.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Nothing;

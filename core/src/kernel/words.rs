@@ -1,0 +1,187 @@
+//! Element-wise kernels. `first` is all ones at the party that adds public terms (server 0, the clear engine) and 0 at server 1.
+//!
+//! Notation of DESIGN.md, section 4: a word `z` is opened as `c = z + r + offset`; `f` bits are truncated;
+//! `h = (r mod 2^(k-1)) >> f`, `m = msb(r)`; `y = C - h + Q m` is the truncated value, with public
+//! `C = ((c mod 2^(k-1)) >> f) - (offset >> f) + msb(c) 2^(k-1-f)` and `Q = (1 - 2 msb(c)) 2^(k-1-f)`.
+//!
+//! All slices of one call have the same length, except planes (see the [module](super)).
+
+use super::{Opening, plane_words};
+use crate::word::Word;
+
+/// `z += x`.
+#[inline(always)]
+pub fn add<W: Word>(z: &mut [W], x: &[W]) {
+    for (z, x) in z.iter_mut().zip(x) {
+        *z = z.add(*x);
+    }
+}
+
+/// `z -= x`.
+#[inline(always)]
+pub fn sub<W: Word>(z: &mut [W], x: &[W]) {
+    for (z, x) in z.iter_mut().zip(x) {
+        *z = z.sub(*x);
+    }
+}
+
+/// `z ^= x`.
+#[inline(always)]
+pub fn xor<W: Word>(z: &mut [W], x: &[W]) {
+    for (z, x) in z.iter_mut().zip(x) {
+        *z = z.xor(*x);
+    }
+}
+
+/// `z += s`.
+#[inline(always)]
+pub fn add_constant<W: Word>(z: &mut [W], s: W) {
+    for z in z {
+        *z = z.add(s);
+    }
+}
+
+/// `z *= s`.
+#[inline(always)]
+pub fn scale<W: Word>(z: &mut [W], s: W) {
+    for z in z {
+        *z = z.mul(s);
+    }
+}
+
+/// `z += s x`.
+#[inline(always)]
+pub fn add_scaled<W: Word>(z: &mut [W], x: &[W], s: W) {
+    for (z, x) in z.iter_mut().zip(x) {
+        *z = z.add(x.mul(s));
+    }
+}
+
+/// `z += x y`, element by element.
+#[inline(always)]
+pub fn mul_add<W: Word>(z: &mut [W], x: &[W], y: &[W]) {
+    for (z, (x, y)) in z.iter_mut().zip(x.iter().zip(y)) {
+        *z = z.add(x.mul(*y));
+    }
+}
+
+/// `c += z + offset`: a mask's share becomes the share of the word to be opened.
+#[inline(always)]
+pub fn blind<W: Word>(c: &mut [W], z: &[W], offset: W) {
+    for (c, z) in c.iter_mut().zip(z) {
+        *c = c.add(z.add(offset));
+    }
+}
+
+/// `C` and `Q` of one opened word.
+#[inline(always)]
+fn parts<W: Word>(c: W, offset: W, f: u32) -> (W, W) {
+    let msb = c.shr(W::BITS - 1);
+    let high = c.shl(1).shr(1).shr(f).sub(offset.shr(f)).add(msb.shl(W::BITS - 1 - f));
+    (high, W::from_u64(1).shl(W::BITS - 1 - f).sub(msb.shl(W::BITS - f)))
+}
+
+/// `z = C - [h] + Q [m]`: shares of the truncated value.
+#[inline(always)]
+pub fn truncated<W: Word>(z: &mut [W], o: Opening<'_, W>, h: &[W], m: &[W], first: W) {
+    for ((z, c), (h, m)) in z.iter_mut().zip(o.c).zip(h.iter().zip(m)) {
+        let (public, carry) = parts(*c, o.offset, o.frac_bits);
+        *z = public.and(first).sub(*h).add(carry.mul(*m));
+    }
+}
+
+/// The truncated value itself, from the opened word and the whole mask:
+/// `floor((z + 2^f - 1 - u) / 2^f)` with `u = c mod 2^f`.
+#[inline(always)]
+pub fn truncated_clear<W: Word>(z: &mut [W], o: Opening<'_, W>, r: &[W]) {
+    let f = o.frac_bits;
+    let low = W::low_mask(f);
+    for ((z, c), r) in z.iter_mut().zip(o.c).zip(r) {
+        let whole = c.sub(*r).sub(o.offset);
+        *z = whole.sar(f).add(whole.and(low).add(low).sub(c.and(low)).shr(f));
+    }
+}
+
+/// From masks `r` to `h` (in place) and `m`: what a truncation is dealt.
+#[inline(always)]
+pub fn mask_parts<W: Word>(r: &mut [W], m: &mut [W], frac_bits: u32) {
+    for (r, m) in r.iter_mut().zip(m) {
+        *m = r.shr(W::BITS - 1);
+        *r = r.shl(1).shr(1).shr(frac_bits);
+    }
+}
+
+/// Shares of `y^2 = C^2 - 2 C [h] + 2 C Q [m] + [h^2] - 2 Q [h m]`, where `Q^2 = 0` since `2 f <= k - 2`.
+#[inline(always)]
+pub fn squared<W: Word>(z: &mut [W], o: Opening<'_, W>, h: &[W], m: &[W], hh: &[W], hm: &[W], first: W) {
+    let dealt = h.iter().zip(m).zip(hh.iter().zip(hm));
+    for ((z, c), ((h, m), (hh, hm))) in z.iter_mut().zip(o.c).zip(dealt) {
+        let (public, carry) = parts(*c, o.offset, o.frac_bits);
+        let linear = carry.mul(*m).sub(*h).mul(public).sub(carry.mul(*hm)).shl(1);
+        *z = public.mul(public).and(first).add(linear).add(*hh);
+    }
+}
+
+/// `z = z P̂ + C [p] - [h p] + Q [m p]`: from shares of the truncated value `y` to shares of `y P`, for `P` opened as `P̂ = P - p`.
+#[inline(always)]
+pub fn times_masked<W: Word>(z: &mut [W], o: Opening<'_, W>, p_open: &[W], p: &[W], hp: &[W], mp: &[W]) {
+    let factor = p_open.iter().zip(p).zip(hp.iter().zip(mp));
+    for ((z, c), ((p_open, p), (hp, mp))) in z.iter_mut().zip(o.c).zip(factor) {
+        let (public, carry) = parts(*c, o.offset, o.frac_bits);
+        *z = z.mul(*p_open).add(public.mul(*p)).sub(*hp).add(carry.mul(*mp));
+    }
+}
+
+/// Runs `f` on each element of `z` with its index and its bit of `plane`, as the lowest bit of a word whose other bits are noise.
+#[inline(always)]
+fn with_bit<W: Word>(z: &mut [W], plane: &[W], mut f: impl FnMut(&mut W, usize, W)) {
+    let lanes = plane_words::<W>(z.len());
+    if lanes == 0 {
+        return;
+    }
+    let plane = &plane[..lanes];
+    for (row, z) in (0u32..).zip(z.chunks_mut(lanes)) {
+        let base = row as usize * lanes;
+        for (i, (z, bit)) in z.iter_mut().zip(plane).enumerate() {
+            f(z, base + i, bit.shr(row));
+        }
+    }
+}
+
+/// `z = β z + (1 - 2 β) (C [ρ] - [ρ h] + Q [ρ m])`: from shares of the truncated value `y` to shares of `s y`, for the shared bit `s`
+/// opened as `β = s ^ ρ`.
+#[inline(always)]
+pub fn selected<W: Word>(z: &mut [W], o: Opening<'_, W>, beta: &[W], rho: &[W], rho_h: &[W], rho_m: &[W]) {
+    let n = z.len();
+    let (c, rho, rho_h, rho_m) = (&o.c[..n], &rho[..n], &rho_h[..n], &rho_m[..n]);
+    with_bit(z, beta, |z, i, bit| {
+        let (public, carry) = parts(c[i], o.offset, o.frac_bits);
+        let masked = public.mul(rho[i]).sub(rho_h[i]).add(carry.mul(rho_m[i]));
+        let all = bit.mask_from_bit();
+        // (1 - 2β) x is x or -x: complement and add one where β is set.
+        *z = z.and(all).add(masked.xor(all)).sub(all);
+    });
+}
+
+/// `z += (β + (1 - 2 β) [ρ]) 2^shift`: a bit opened as `β = s ^ ρ` becomes shares of the word `s`.
+#[inline(always)]
+pub fn bit_to_word<W: Word>(z: &mut [W], beta: &[W], rho: &[W], shift: u32, first: W) {
+    let rho = &rho[..z.len()];
+    with_bit(z, beta, |z, i, bit| {
+        let all = bit.mask_from_bit();
+        let public = bit.and(W::from_u64(1)).and(first);
+        *z = z.add(public.add(rho[i].xor(all).sub(all)).shl(shift));
+    });
+}
+
+/// `z = bit`, 0 or 1: a public or whole plane as words.
+#[inline(always)]
+pub fn spread<W: Word>(z: &mut [W], plane: &[W]) {
+    with_bit(z, plane, |z, _, bit| *z = bit.and(W::from_u64(1)));
+}
+
+/// `z = z bit`: words where the plane is set stay, the others become 0.
+#[inline(always)]
+pub fn keep_where<W: Word>(z: &mut [W], plane: &[W]) {
+    with_bit(z, plane, |z, _, bit| *z = z.and(bit.mask_from_bit()));
+}

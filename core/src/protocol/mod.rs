@@ -1,0 +1,12 @@
+//! The protocols, a file each. Every one is a plain function over slices: inputs, outputs, and scratch from the party's arena; every
+//! network round is one visible call of `open` or `exchange`.
+//!
+//! Each begins with what it ideally does on whole values ([`crate::party::Role::Clear`]); the long way below equals it bit for
+//! bit under the same masks.
+
+pub mod bit;
+pub mod conjunction;
+pub mod masked;
+pub mod maximum;
+pub mod product;
+pub mod truncate;

@@ -1,0 +1,102 @@
+//! Products of masked values, element by element and of matrices.
+//!
+//! For `x` open as `X = x - a`, `y` as `Y = y - b` and dealt `c = a∘b`, server 0 computes `X∘(Y + [b]) + [a]∘Y + [c]` and server 1
+//! `X∘[b] + [a]∘Y + [c]` (Beaver, CRYPTO '91).
+//!
+//! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
+//! - **Cost:** no round, no byte; one word dealt an output.
+//! - **Result:** exact in the ring; a product of fixed-point values has the sum of their fraction bits.
+//! - **Memory:** scratch for `[a]`, `[b]`.
+
+use super::masked::Masked;
+use crate::{
+    correlation::{Request, Rows},
+    kernel::Matrix,
+    link::Error,
+    party::Party,
+    word::Word,
+};
+
+/// `z = x y`, element by element.
+///
+/// # Errors
+///
+/// The dealer's, and [`Error::Scratch`].
+///
+/// # Panics
+///
+/// If lengths differ.
+pub fn multiply<W: Word>(
+    party: &mut Party<'_, W>,
+    x: Masked<'_, W>,
+    y: Masked<'_, W>,
+    z: &mut [W],
+) -> Result<(), Error> {
+    let n = z.len();
+    assert!(x.words.len() == n && y.words.len() == n, "multiply: lengths differ");
+    let ([a, b], mut party) = party.scratch([n; 2])?;
+    let mut draw = party.draw()?;
+    if party.is_clear() {
+        z.fill(W::default());
+        party.kernels.mul_add(z, x.words, y.words);
+        return Ok(());
+    }
+    party.take(&mut draw, &Request::Product { a: x.mask, b: y.mask }, &mut [&mut *z])?;
+    party.expand(x.mask, a);
+    y.share(&party, b);
+    party.kernels.mul_add(z, x.words, b);
+    party.kernels.mul_add(z, a, y.words);
+    Ok(())
+}
+
+/// A masked matrix as a factor; `transposed` exchanges its rows and columns.
+#[derive(Clone, Copy, Debug)]
+pub struct Factor<'a, W> {
+    /// Public words and mask, `mask.rows.len()` by `mask.cols`.
+    pub value: Masked<'a, W>,
+    /// Whether the factor is the transpose.
+    pub transposed: bool,
+}
+
+/// `z = x y` of matrices: one ring product with each factor's public words.
+///
+/// # Errors
+///
+/// The dealer's, and [`Error::Scratch`].
+///
+/// # Panics
+///
+/// If shapes do not fit.
+pub fn matmul<W: Word>(party: &mut Party<'_, W>, x: Factor<'_, W>, y: Factor<'_, W>, z: &mut [W]) -> Result<(), Error> {
+    let (a_view, b_view) = (x.value.mask, y.value.mask);
+    let transposed = [x.transposed, y.transposed];
+    let dims = crate::correlation::matmul_dims(a_view, b_view, transposed);
+    assert!(z.len() == dims[0] * dims[2], "matmul: the output has another shape");
+    assert!(
+        x.value.words.len() == a_view.len() && y.value.words.len() == b_view.len(),
+        "matmul: words and mask differ"
+    );
+    let matrix = |words, cols, transposed| Matrix { words, stride: cols, transposed };
+    let (x_open, y_open) =
+        (matrix(x.value.words, a_view.cols, x.transposed), matrix(y.value.words, b_view.cols, y.transposed));
+    let ([a, b], mut party) = party.scratch([a_view.len(), b_view.len()])?;
+    let mut draw = party.draw()?;
+    if party.is_clear() {
+        z.fill(W::default());
+        party.kernels.gemm(z, x_open, y_open, dims);
+        return Ok(());
+    }
+    party.take(&mut draw, &Request::MatMul { a: a_view, b: b_view, transposed }, &mut [&mut *z])?;
+    party.expand(a_view, a);
+    y.value.share(&party, b);
+    party.kernels.gemm(z, x_open, matrix(b, b_view.cols, y.transposed), dims);
+    party.kernels.gemm(z, matrix(a, a_view.cols, x.transposed), y_open, dims);
+    Ok(())
+}
+
+/// Rows `mask.rows` of the public words of a matrix with `stride` columns, from column `from` on: the words of [`Masked`] for a gathered view.
+pub fn gather<W: Word>(words: &[W], stride: usize, rows: Rows<'_>, from: usize, cols: usize, out: &mut [W]) {
+    for (out, row) in out.chunks_exact_mut(cols.max(1)).zip(rows.iter()) {
+        out.copy_from_slice(&words[row * stride + from..][..cols]);
+    }
+}

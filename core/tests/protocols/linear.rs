@@ -1,0 +1,173 @@
+//! Openings, products, truncation.
+
+use crate::harness::*;
+use symbolon_core::{
+    correlation::{Mask, Rows},
+    link::Error,
+    party::Party,
+    protocol::{
+        masked::{Masked, mask_and_open},
+        product::{Factor, gather, matmul, multiply},
+        truncate::{truncate, truncate_unsigned},
+    },
+    word::Word,
+};
+
+struct Truncate {
+    frac_bits: u32,
+    unsigned: bool,
+}
+
+impl Job for Truncate {
+    fn run<W: Word>(&self, party: &mut Party<'_, W>, mut inputs: Vec<Vec<W>>) -> Result<Vec<Shared<W>>, Error> {
+        let mut z = inputs.remove(0);
+        if self.unsigned {
+            truncate_unsigned(party, &mut z, self.frac_bits)?;
+        } else {
+            truncate(party, &mut z, self.frac_bits)?;
+        }
+        Ok(vec![Shared::Words(z)])
+    }
+}
+
+fn truncates<W: Word>() {
+    let k = W::BITS;
+    let mut values = Values(1);
+    for (salt, n) in (0u64..).zip(LENGTHS) {
+        for frac_bits in [0, 1, 7, k / 3, k / 2, k - 2] {
+            let z: Vec<W> = values.words(n, k - 2);
+            let job = Truncate { frac_bits, unsigned: false };
+            let got = play(&job, &[Shared::Words(z.clone())], salt);
+            for (z, y) in z.iter().zip(got.outputs[0].clone().words()) {
+                let excess = as_i64(y) - (as_i64(*z) >> frac_bits);
+                assert!(excess == 0 || excess == 1 && frac_bits > 0, "{z:?} >> {frac_bits} gave {y:?}");
+            }
+            assert_eq!(got.cost.bytes, n as u64 * u64::from(k / 8));
+            assert_eq!(got.cost.rounds, 1);
+        }
+        let z: Vec<W> = values.words::<W>(n, k - 1).iter().map(|z| z.and(W::low_mask(k - 1))).collect();
+        let got = play(&Truncate { frac_bits: 9, unsigned: true }, &[Shared::Words(z.clone())], salt);
+        for (z, y) in z.iter().zip(got.outputs[0].clone().words()) {
+            assert!(as_u64(y) - (as_u64(*z) >> 9) <= 1);
+        }
+    }
+    // Dealt: a word and f + 1 bits.
+    let got = play(&Truncate { frac_bits: 11, unsigned: false }, &[Shared::Words(vec![W::default(); 640])], 5);
+    assert_eq!(got.cost.dealt_bytes, 640 * (u64::from(k) + 12) / 8);
+}
+
+#[test]
+fn truncation_rounds_to_a_neighbour() {
+    truncates::<u32>();
+    truncates::<u64>();
+}
+
+#[test]
+fn truncation_is_unbiased() {
+    let z = vec![1234u32 * 2048 + 700; 100_000];
+    let got = play(&Truncate { frac_bits: 11, unsigned: false }, &[Shared::Words(z)], 3);
+    let up = got.outputs[0].clone().words().iter().filter(|y| **y == 1235).count();
+    let expected = 100_000.0 * 700.0 / 2048.0;
+    assert!((up as f64 - expected).abs() < 6.0 * expected.sqrt(), "{up} of 100000 rounded up, expected {expected}");
+}
+
+struct Multiply;
+
+fn open<W: Word>(party: &mut Party<'_, W>, x: &mut [W]) -> Result<symbolon_core::correlation::View<'static>, Error> {
+    let mask: Mask = party.draw()?.mask(x.len());
+    mask_and_open(party, x, mask)
+}
+
+impl Job for Multiply {
+    fn run<W: Word>(&self, party: &mut Party<'_, W>, mut inputs: Vec<Vec<W>>) -> Result<Vec<Shared<W>>, Error> {
+        let (mut x, mut y) = (inputs.remove(0), inputs.remove(0));
+        let (a, b) = (open(party, &mut x)?, open(party, &mut y)?);
+        let mut z = vec![W::default(); x.len()];
+        multiply(party, Masked { words: &x, mask: a }, Masked { words: &y, mask: b }, &mut z)?;
+        Ok(vec![Shared::Words(z)])
+    }
+}
+
+fn multiplies<W: Word>() {
+    let mut values = Values(2);
+    for n in LENGTHS {
+        let (x, y): (Vec<W>, Vec<W>) = (values.words(n, W::BITS - 2), values.words(n, W::BITS - 2));
+        let got = play(&Multiply, &[Shared::Words(x.clone()), Shared::Words(y.clone())], n as u64);
+        for (i, z) in got.outputs[0].clone().words().iter().enumerate() {
+            assert_eq!(as_u64(*z), as_u64(x[i].mul(y[i])));
+        }
+        let bytes = n as u64 * u64::from(W::BITS / 8);
+        assert_eq!(got.cost, Cost { bytes: 2 * bytes, rounds: 2, dealt_bytes: bytes });
+    }
+}
+
+#[test]
+fn products_are_exact() {
+    multiplies::<u32>();
+    multiplies::<u64>();
+}
+
+/// `x[which] w`, then `x[which]^T z`, then `z w^T`: the three products of a dense layer, from two openings and one of the result.
+struct Dense {
+    cols: usize,
+    out: usize,
+    which: Vec<u32>,
+}
+
+impl Job for Dense {
+    fn run<W: Word>(&self, party: &mut Party<'_, W>, mut inputs: Vec<Vec<W>>) -> Result<Vec<Shared<W>>, Error> {
+        let (mut x, mut w) = (inputs.remove(0), inputs.remove(0));
+        let (cols, out, batch) = (self.cols, self.out, self.which.len());
+        let (a, b) = (open(party, &mut x)?.matrix(cols), open(party, &mut w)?.matrix(out));
+        let mut rows = vec![W::default(); batch * cols];
+        gather(&x, cols, Rows::Which(&self.which), 0, cols, &mut rows);
+        let x = Masked { words: &rows, mask: a.gather(&self.which) };
+        let w = Masked { words: &w, mask: b };
+        let plain = |value| Factor { value, transposed: false };
+        let turned = |value| Factor { value, transposed: true };
+        let mut z = vec![W::default(); batch * out];
+        matmul(party, plain(x), plain(w), &mut z)?;
+        let result = z.clone();
+        let c = open(party, &mut z)?.matrix(out);
+        let z = Masked { words: &z, mask: c };
+        let mut gradient = vec![W::default(); cols * out];
+        matmul(party, turned(x), plain(z), &mut gradient)?;
+        let mut back = vec![W::default(); batch * cols];
+        matmul(party, plain(z), turned(w), &mut back)?;
+        Ok(vec![Shared::Words(result), Shared::Words(gradient), Shared::Words(back)])
+    }
+}
+
+fn dense<W: Word>() {
+    let mut values = Values(3);
+    for (rows, cols, out, batch) in [(3, 1, 1, 1), (5, 4, 3, 2), (40, 33, 17, 19), (7, 65, 10, 0)] {
+        let (x, w): (Vec<W>, Vec<W>) = (values.words(rows * cols, 9), values.words(cols * out, 9));
+        let which: Vec<u32> = (0..batch as u32).map(|i| (i * 7 + 2) % rows as u32).collect();
+        let job = Dense { cols, out, which: which.clone() };
+        let got = play(&job, &[Shared::Words(x.clone()), Shared::Words(w.clone())], rows as u64);
+        let at = |b: usize, c: usize| x[which[b] as usize * cols + c];
+        let z = |b: usize, o: usize| (0..cols).fold(W::default(), |s, c| s.add(at(b, c).mul(w[c * out + o])));
+        let [result, gradient, back] = [0, 1, 2].map(|i| got.outputs[i].clone().words());
+        for b in 0..batch {
+            for o in 0..out {
+                assert_eq!(as_u64(result[b * out + o]), as_u64(z(b, o)));
+            }
+            for c in 0..cols {
+                let expected = (0..out).fold(W::default(), |s, o| s.add(z(b, o).mul(w[c * out + o])));
+                assert_eq!(as_u64(back[b * cols + c]), as_u64(expected));
+            }
+        }
+        for c in 0..cols {
+            for o in 0..out {
+                let expected = (0..batch).fold(W::default(), |s, b| s.add(at(b, c).mul(z(b, o))));
+                assert_eq!(as_u64(gradient[c * out + o]), as_u64(expected));
+            }
+        }
+    }
+}
+
+#[test]
+fn matrix_products_are_exact() {
+    dense::<u32>();
+    dense::<u64>();
+}

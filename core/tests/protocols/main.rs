@@ -1,0 +1,6 @@
+//! Every protocol on every engine, against its oracle.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss)]
+
+mod bits;
+mod harness;
+mod linear;
