@@ -22,12 +22,31 @@ use crate::{link::Error, prg::MaskId, word::Word};
 #[derive(Debug)]
 pub struct Draw(MaskId);
 
-impl Draw {
-    pub(crate) fn new(lane: u16, next: &mut Option<u32>) -> Result<Self, Error> {
-        let request = next.ok_or(Error::RequestsSpent)?;
-        *next = request.checked_add(1);
-        Ok(Self(MaskId { lane, request, part: 0 }))
+/// Hands out the request numbers of one lane. A host that shares masks between lanes numbers them by a lane of their own.
+#[derive(Debug)]
+pub struct Requests {
+    lane: u16,
+    next: Option<u32>,
+}
+
+impl Requests {
+    /// All numbers of a lane. One session must not number a lane twice.
+    pub fn new(lane: u16) -> Self {
+        Self { lane, next: Some(0) }
     }
+    /// The next number.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RequestsSpent`] after 2^32 of them.
+    pub fn draw(&mut self) -> Result<Draw, Error> {
+        let request = self.next.ok_or(Error::RequestsSpent)?;
+        self.next = request.checked_add(1);
+        Ok(Draw(MaskId { lane: self.lane, request, part: 0 }))
+    }
+}
+
+impl Draw {
     /// The name of the next part.
     ///
     /// # Panics

@@ -1,6 +1,6 @@
 //! The sources of correlated randomness: a server's, the whole (clear engine, tests), and the dry one (plan, dealer).
 
-use super::{Correlations, Dealt, Draw, Request, View, Words};
+use super::{Correlations, Dealt, Draw, Request, Requests, View, Words};
 use crate::{
     kernel::Kernels,
     link::Error,
@@ -22,9 +22,8 @@ pub trait Corrections<W: Word> {
 pub struct Server<'a, W: Word> {
     prg: &'a dyn Prg,
     kernels: &'a dyn Kernels<W>,
-    corrections: Option<&'a mut dyn Corrections<W>>,
-    lane: u16,
-    next: Option<u32>,
+    corrections: Option<&'a mut (dyn Corrections<W> + Send)>,
+    requests: Requests,
 }
 
 impl<'a, W: Word> Server<'a, W> {
@@ -33,9 +32,9 @@ impl<'a, W: Word> Server<'a, W> {
         prg: &'a dyn Prg,
         kernels: &'a dyn Kernels<W>,
         lane: u16,
-        corrections: Option<&'a mut dyn Corrections<W>>,
+        corrections: Option<&'a mut (dyn Corrections<W> + Send)>,
     ) -> Self {
-        Self { prg, kernels, corrections, lane, next: Some(0) }
+        Self { prg, kernels, corrections, requests: Requests::new(lane) }
     }
 }
 
@@ -50,7 +49,7 @@ fn expand<W: Word>(prg: &dyn Prg, view: View<'_>, mut out: &mut [W]) {
 
 impl<W: Word> Correlations<W> for Server<'_, W> {
     fn draw(&mut self) -> Result<Draw, Error> {
-        Draw::new(self.lane, &mut self.next)
+        self.requests.draw()
     }
     fn expand(&self, view: View<'_>, out: &mut [W]) {
         expand(self.prg, view, out);
@@ -162,20 +161,19 @@ pub fn correct<W: Word>(
 pub struct Whole<'a, W: Word> {
     masks: WholeMasks<'a>,
     kernels: &'a dyn Kernels<W>,
-    lane: u16,
-    next: Option<u32>,
+    requests: Requests,
 }
 
 impl<'a, W: Word> Whole<'a, W> {
     /// A source for one lane.
     pub fn new(prgs: [&'a dyn Prg; 2], kernels: &'a dyn Kernels<W>, lane: u16) -> Self {
-        Self { masks: WholeMasks(prgs), kernels, lane, next: Some(0) }
+        Self { masks: WholeMasks(prgs), kernels, requests: Requests::new(lane) }
     }
 }
 
 impl<W: Word> Correlations<W> for Whole<'_, W> {
     fn draw(&mut self) -> Result<Draw, Error> {
-        Draw::new(self.lane, &mut self.next)
+        self.requests.draw()
     }
     fn expand(&self, view: View<'_>, out: &mut [W]) {
         self.masks.words(view, out);
@@ -210,21 +208,20 @@ pub trait Sink {
 
 /// The source of a dry run: every request goes to a [`Sink`], nothing is expanded.
 pub struct Dry<'a> {
-    sink: &'a mut dyn Sink,
-    lane: u16,
-    next: Option<u32>,
+    sink: &'a mut (dyn Sink + Send),
+    requests: Requests,
 }
 
 impl<'a> Dry<'a> {
     /// A source for one lane.
-    pub fn new(lane: u16, sink: &'a mut dyn Sink) -> Self {
-        Self { sink, lane, next: Some(0) }
+    pub fn new(lane: u16, sink: &'a mut (dyn Sink + Send)) -> Self {
+        Self { sink, requests: Requests::new(lane) }
     }
 }
 
 impl<W: Word> Correlations<W> for Dry<'_> {
     fn draw(&mut self) -> Result<Draw, Error> {
-        Draw::new(self.lane, &mut self.next)
+        self.requests.draw()
     }
     fn expand(&self, _: View<'_>, _: &mut [W]) {}
     fn expand_bits(&self, _: View<'_>, _: &mut [W]) {}

@@ -224,7 +224,7 @@ pub fn play<W: Word>(job: &impl Job, inputs: &[Shared<W>], salt: u64) -> Outcome
         let mut arena = vec![W::default(); peak];
         let low = Cell::new(peak);
         let own = shares.iter().map(|s| s[usize::from(index)].clone()).collect();
-        let mut source = Server::new(&prg, &Portable, 0, queue.as_mut().map(|q| q as &mut dyn Corrections<W>));
+        let mut source = Server::new(&prg, &Portable, 0, queue.as_mut().map(|q| q as &mut (dyn Corrections<W> + Send)));
         let mut party = Party {
             role,
             link: &mut wire,
