@@ -1,0 +1,142 @@
+//! Runs everything of `symbolon-core` that touches secrets, each several times on different secrets and equal public
+//! arguments, for `tests/tests/constant_time.rs` to compare the instructions that the emulator executed.
+//!
+//! Prints one line a case, its name, before its [`SECRETS`] runs; each run lies between [`trace_begin`] and [`trace_end`].
+//! To have a function checked, add a case.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+#[cfg(not(target_os = "none"))]
+fn main() {}
+
+#[cfg(target_os = "none")]
+mod program {
+    use core::hint::black_box;
+
+    use semihosting::println;
+    use symbolon_core::{
+        kernel::{Kernels, Matrix, Opening, Portable},
+        prg::{ChaCha20Prg, MaskId, Seed},
+        share,
+        word::Word,
+    };
+    use symbolon_firmware::board::{self, Outcome};
+
+    /// Elements of a slice: two lanes of a plane, the last of them not full, for either word.
+    const N: usize = 70;
+    /// Slices that a case may use.
+    const SLICES: usize = 7;
+
+    /// What the secret words of a run are.
+    const SECRETS: [fn(&mut u64) -> u64; 4] = [|_| 0, |_| u64::MAX, splitmix, splitmix];
+
+    /// SplitMix64: different words from run to run.
+    fn splitmix(state: &mut u64) -> u64 {
+        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z ^ (z >> 29)
+    }
+
+    /// Where a run begins, for the reader of the trace.
+    #[inline(never)]
+    fn trace_begin() {
+        black_box(0);
+    }
+
+    /// Where a run ends.
+    #[inline(never)]
+    fn trace_end() {
+        black_box(1); // not as above, or the compiler makes the two one
+    }
+
+    /// Runs `body` once for each of [`SECRETS`], with fresh slices.
+    fn case<W: Word>(name: &str, body: fn(&dyn Kernels<W>, [&mut [W]; SLICES])) {
+        println!("{name} {}", W::BITS);
+        let mut state = 0;
+        for secret in SECRETS {
+            let mut words = [[W::default(); N]; SLICES];
+            words.as_flattened_mut().fill_with(|| W::from_u64(secret(&mut state)));
+            let kernels: &dyn Kernels<W> = black_box(&Portable);
+            trace_begin();
+            body(kernels, words.each_mut().map(|w| black_box(&mut w[..])));
+            trace_end();
+            black_box(&words);
+        }
+    }
+
+    fn opening<W: Word>(c: &[W]) -> Opening<'_, W> {
+        Opening { c, offset: W::from_u64(1).shl(W::BITS - 2), frac_bits: 11 }
+    }
+
+    fn matrix<W>(words: &[W], stride: usize) -> Matrix<'_, W> {
+        Matrix { words, stride, transposed: false }
+    }
+
+    fn shares<W: Word>() {
+        case::<W>("split", |_, [z, s, ..]| {
+            let mut seed = [0; 32];
+            seed.copy_from_slice(&W::bytes(s)[..32]);
+            share::split(&ChaCha20Prg::new(&Seed::from_bytes(seed), &[7; 16]), MaskId::default(), z);
+        });
+        case::<W>("join", |_, [z, x, ..]| share::join(z, x));
+    }
+
+    fn words<W: Word>() {
+        case::<W>("add", |k, [z, x, ..]| k.add(z, x));
+        case::<W>("sub", |k, [z, x, ..]| k.sub(z, x));
+        case::<W>("xor", |k, [z, x, ..]| k.xor(z, x));
+        case::<W>("add_constant", |k, [z, x, ..]| k.add_constant(z, x[0]));
+        case::<W>("scale", |k, [z, x, ..]| k.scale(z, x[0]));
+        case::<W>("add_scaled", |k, [z, x, ..]| k.add_scaled(z, x, z[0]));
+        case::<W>("mul_add", |k, [z, x, y, ..]| k.mul_add(z, x, y));
+        case::<W>("blind", |k, [c, z, ..]| k.blind(c, z, W::from_u64(1).shl(W::BITS - 2)));
+        case::<W>("mask_parts", |k, [r, m, ..]| k.mask_parts(r, m, 11));
+        case::<W>("truncated", |k, [z, c, h, m, f, ..]| k.truncated(z, opening(c), h, m, f[0]));
+        case::<W>("truncated_clear", |k, [z, c, r, ..]| k.truncated_clear(z, opening(c), r));
+        case::<W>("squared", |k, [z, c, h, m, hh, hm, f]| k.squared(z, opening(c), h, m, hh, hm, f[0]));
+        case::<W>("times_masked", |k, [z, c, open, p, hp, mp, _]| k.times_masked(z, opening(c), open, p, hp, mp));
+        case::<W>("selected", |k, [z, c, beta, rho, rh, rm, _]| k.selected(z, opening(c), beta, rho, rh, rm));
+        case::<W>("bit_to_word", |k, [z, beta, rho, f, ..]| k.bit_to_word(z, beta, rho, 3, f[0]));
+        case::<W>("spread", |k, [z, plane, ..]| k.spread(z, plane));
+        case::<W>("keep_where", |k, [z, plane, ..]| k.keep_where(z, plane));
+        case::<W>("gemm", |k, [z, x, y, ..]| k.gemm(z, matrix(x, 5), matrix(y, 7), [4, 5, 7]));
+    }
+
+    fn planes<W: Word>() {
+        case::<W>("to_planes", |k, [planes, x, ..]| k.to_planes(planes, x, 1));
+        case::<W>("pack", |k, [z, x, ..]| k.pack(z, x, 11));
+        case::<W>("unpack", |k, [z, x, ..]| k.unpack(z, x, 11));
+        case::<W>("one_hot", |k, [hot, bits, ..]| k.one_hot(&mut hot[..30], &bits[..8], 4));
+        case::<W>("digit_less_equal", |k, [lt, eq, c, hot, f, ..]| {
+            k.digit_less_equal(&mut lt[..2], &mut eq[..2], &c[..8], &hot[..30], 4, f[0]);
+        });
+        case::<W>("subsets", |k, [z, masks, ..]| k.subsets(z, masks, 2, &[0b111, 0b1010]));
+        case::<W>("conjunctions", |k, [z, open, shares, products, f, ..]| {
+            k.conjunctions(&mut z[..4], open, shares, products, 2, &[0b111, 0b1010], f[0]);
+        });
+    }
+
+    /// What the check must find: a branch on a secret, a loop that ends early.
+    fn leaks<W: Word + PartialEq>() {
+        case::<W>("leak: branch", |k, [z, x, ..]| {
+            if black_box(x[0]) == W::default() {
+                k.add(z, x);
+            }
+        });
+        case::<W>("leak: early end", |_, [x, y, ..]| {
+            black_box(x.iter().zip(y.iter()).position(|(x, y)| black_box(*x) != *y));
+        });
+    }
+
+    #[board::entry]
+    fn main() -> ! {
+        shares::<u32>();
+        shares::<u64>();
+        words::<u32>();
+        words::<u64>();
+        planes::<u32>();
+        planes::<u64>();
+        leaks::<u32>();
+        leaks::<u64>();
+        board::end(Outcome::Pass)
+    }
+}
