@@ -66,6 +66,7 @@ macro_rules! with_kernels {
             fn xor(z: &mut [W], x: &[W]);
             fn add_constant(z: &mut [W], s: W);
             fn scale(z: &mut [W], s: W);
+            fn keep_low(z: &mut [W], bits: u32);
             fn add_scaled(z: &mut [W], x: &[W], s: W);
             fn mul_add(z: &mut [W], x: &[W], y: &[W]);
             fn blind(c: &mut [W], z: &[W], offset: W);

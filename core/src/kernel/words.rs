@@ -49,6 +49,15 @@ pub fn scale<W: Word>(z: &mut [W], s: W) {
     }
 }
 
+/// `z = z mod 2^bits`.
+#[inline(always)]
+pub fn keep_low<W: Word>(z: &mut [W], bits: u32) {
+    let low = W::low_mask(bits);
+    for z in z {
+        *z = z.and(low);
+    }
+}
+
 /// `z += s x`.
 #[inline(always)]
 pub fn add_scaled<W: Word>(z: &mut [W], x: &[W], s: W) {

@@ -8,5 +8,6 @@ pub mod bit;
 pub mod conjunction;
 pub mod masked;
 pub mod maximum;
+pub mod narrow;
 pub mod product;
 pub mod truncate;

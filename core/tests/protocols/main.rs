@@ -4,3 +4,4 @@
 mod bits;
 mod harness;
 mod linear;
+mod narrow;

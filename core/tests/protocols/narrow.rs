@@ -1,0 +1,69 @@
+//! Openings in narrow rings, truncation into them.
+
+use crate::harness::*;
+use symbolon_core::{
+    kernel::packed_words,
+    link::{Error, Fold},
+    party::Party,
+    protocol::narrow::{finish_narrow, open_narrow, prepare_narrow},
+    word::Word,
+};
+
+/// Opens its first input, and once more together with the second in one round.
+struct OpenNarrow(u32);
+
+impl Job for OpenNarrow {
+    fn run<W: Word>(&self, party: &mut Party<'_, W>, mut inputs: Vec<Vec<W>>) -> Result<Vec<Shared<W>>, Error> {
+        let (mut x, mut y) = (inputs.remove(0), inputs.remove(0));
+        let mut again = x.clone();
+        open_narrow(party, &mut x, self.0)?;
+        let mut packed = vec![W::default(); packed_words::<W>(again.len(), self.0)];
+        prepare_narrow(party, &mut again, self.0, &mut packed);
+        party.exchange(&mut [(Fold::Swap, &mut packed), (Fold::Add, &mut y)])?;
+        finish_narrow(party, &mut again, self.0, &packed)?;
+        Ok([x, again, y].into_iter().map(|z| whole(party, z)).collect())
+    }
+}
+
+/// An opened value as a shared one, so that the engines' results are compared.
+fn whole<W: Word>(party: &Party<'_, W>, mut words: Vec<W>) -> Shared<W> {
+    for w in &mut words {
+        *w = party.role.first(*w);
+    }
+    Shared::Words(words)
+}
+
+fn opens<W: Word>() {
+    let k = W::BITS;
+    let mut values = Values(20);
+    for (salt, n) in (0u64..).zip(LENGTHS) {
+        for bits in [1, 3, 8, 13, 16, k - 1, k] {
+            let x: Vec<W> = (0..n).map(|_| W::from_u64(values.next())).collect();
+            let got = play(&OpenNarrow(bits), &[Shared::Words(x.clone()), Shared::Words(x.clone())], salt);
+            let [once, again, other] = [0, 1, 2].map(|i| got.outputs[i].clone().words());
+            for (e, x) in x.iter().enumerate() {
+                let expected = as_u64(x.and(W::low_mask(bits)));
+                assert_eq!([as_u64(once[e]), as_u64(again[e]), as_u64(other[e])], [expected, expected, as_u64(*x)]);
+            }
+            let words = 2 * packed_words::<W>(n, bits) + n;
+            let cost = Cost { bytes: words as u64 * u64::from(k / 8), rounds: 2, dealt_bytes: 0 };
+            assert_eq!(got.cost, cost);
+        }
+    }
+}
+
+#[test]
+fn narrow_words_open() {
+    opens::<u32>();
+    opens::<u64>();
+    // What packing is for: 11 of 32 bits.
+    let got = play(&OpenNarrow(11), &[Shared::Words(vec![0u32; 320]), Shared::Words(vec![])], 1);
+    assert_eq!(got.cost.bytes, 2 * 320 * 11 / 8);
+}
+
+#[test]
+fn bits_above_the_narrow_ring_stay_home() {
+    // One word: packing saves nothing, and the wire carries the whole word, its upper bits cleared.
+    let got = play(&OpenNarrow(5), &[Shared::Words(vec![u32::MAX]), Shared::Words(vec![])], 2);
+    assert!(got.sent.chunks(4).all(|w| w[0] < 32 && w[1..] == [0, 0, 0]), "{:?}", got.sent);
+}
