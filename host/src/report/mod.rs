@@ -1,0 +1,23 @@
+//! What a person or a script sees of a run: progress, learning curve, summary, the opened model.
+
+mod curve;
+mod file;
+mod model;
+mod progress;
+mod summary;
+#[cfg(test)]
+mod tests;
+
+pub use curve::{Curve, Point};
+pub use file::write_atomic;
+pub use model::{ModelError, Tensor, read_model, write_model};
+pub use progress::Progress;
+pub use summary::{Roles, Summary, human_bytes, human_seconds};
+
+/// Peak resident memory of this process in bytes; `None` where the system does not tell (it does on Linux).
+pub fn peak_rss() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}

@@ -1,0 +1,153 @@
+//! The figures of a run, for scripts (`--json`) and for people.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::write_atomic;
+
+/// One figure a role.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Roles<T> {
+    /// Server 0.
+    pub server_0: T,
+    /// Server 1.
+    pub server_1: T,
+    /// The dealer.
+    pub dealer: T,
+    /// The command itself: data owner and analyst.
+    pub client: T,
+}
+
+impl<T> Roles<T> {
+    /// The figures with the roles' names.
+    pub fn named(&self) -> [(&'static str, &T); 4] {
+        let Self { server_0, server_1, dealer, client } = self;
+        [("server 0", server_0), ("server 1", server_1), ("dealer", dealer), ("client", client)]
+    }
+}
+
+/// Everything public about a run that has ended. Keys may be added; none changes its meaning.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Name of the job.
+    pub job: String,
+    /// `secure` or `clear`.
+    pub engine: String,
+    /// Fraction of test records predicted right, if revealed.
+    pub accuracy: Option<f64>,
+    /// Mean training loss of the last epoch, if revealed.
+    pub loss: Option<f64>,
+    /// The training steps alone.
+    pub seconds_train: f64,
+    /// From the start to the first step: processes, handshakes, sharing of the data.
+    pub seconds_setup: f64,
+    /// Link payload that each role sent.
+    pub bytes_sent: Roles<u64>,
+    /// Longest chain of dependent exchanges between the servers.
+    pub rounds: u64,
+    /// Corrections that the dealer sent.
+    pub dealer_bytes: u64,
+    /// Peak resident memory of each role's process; null where the system does not tell.
+    pub peak_rss_bytes: Roles<Option<u64>>,
+    /// Hash of the plan that all roles agreed on, in hexadecimal.
+    pub plan_hash: String,
+    /// Word size.
+    pub ring_bits: u32,
+    /// Training records.
+    pub samples: u64,
+    /// Epochs.
+    pub epochs: u32,
+}
+
+impl Summary {
+    /// As JSON, with a line feed at the end. Numbers that JSON cannot hold (NaN) become null.
+    ///
+    /// # Errors
+    ///
+    /// None for a summary; the type is serde's.
+    pub fn to_json(&self) -> serde_json::Result<String> {
+        serde_json::to_string_pretty(self).map(|text| text + "\n")
+    }
+
+    /// Writes the JSON, whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// What the system said; callers name `path`.
+    pub fn write_json(&self, path: &Path) -> io::Result<()> {
+        write_atomic(path, self.to_json()?.as_bytes())
+    }
+}
+
+impl fmt::Display for Summary {
+    /// A table of two columns, then one of roles.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let trained = self.samples as f64 * f64::from(self.epochs);
+        let hidden = || "not revealed".to_owned();
+        let mut lines = vec![
+            ("job", format!("{} ({} engine, {}-bit ring)", self.job, self.engine, self.ring_bits)),
+            ("accuracy", self.accuracy.map_or_else(hidden, |a| format!("{:.2} %", 100.0 * a))),
+            ("loss", self.loss.map_or_else(hidden, |loss| format!("{loss:.4}"))),
+            (
+                "training",
+                format!("{} for {} x {} samples", human_seconds(self.seconds_train), self.epochs, self.samples),
+            ),
+            ("set-up", human_seconds(self.seconds_setup)),
+            ("rounds", self.rounds.to_string()),
+            ("dealt", human_bytes(self.dealer_bytes)),
+            ("plan", self.plan_hash.clone()),
+        ];
+        if self.seconds_train > 0.0 {
+            lines.insert(4, ("rate", format!("{:.0} samples/s", trained / self.seconds_train)));
+        }
+        for (name, value) in lines {
+            writeln!(f, "{name:<12}{value}")?;
+        }
+        writeln!(f, "\n{:<12}{:>14}{:>16}", "role", "sent", "peak memory")?;
+        for ((name, sent), (_, peak)) in self.bytes_sent.named().into_iter().zip(self.peak_rss_bytes.named()) {
+            let peak = peak.map_or_else(|| "unknown".to_owned(), human_bytes);
+            writeln!(f, "{name:<12}{:>14}{peak:>16}", human_bytes(*sent))?;
+        }
+        Ok(())
+    }
+}
+
+/// Bytes in decimal units, as networks and disks are sold: `1.23 GB`.
+pub fn human_bytes(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    // The next unit as soon as this one would round to 1000.
+    let mut value = bytes as f64 / 1e3;
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1e3;
+        unit += 1;
+    }
+    let digits = if value < 9.995 { 2 } else { usize::from(value < 99.95) };
+    format!("{value:.digits$} {}", UNITS[unit])
+}
+
+/// A duration as people say it: `35 ms`, `4.20 s`, `3 min 05 s`.
+pub fn human_seconds(seconds: f64) -> String {
+    if !(0.0..1e9).contains(&seconds) {
+        return "unknown".to_owned();
+    }
+    if seconds < 0.9995 {
+        return format!("{:.0} ms", 1e3 * seconds);
+    }
+    if seconds < 59.995 {
+        return format!("{seconds:.2} s");
+    }
+    let whole = seconds.round();
+    if whole < 3600.0 {
+        format!("{:.0} min {:02.0} s", (whole / 60.0).floor(), whole % 60.0)
+    } else {
+        let minutes = (seconds / 60.0).round();
+        format!("{:.0} h {:02.0} min", (minutes / 60.0).floor(), minutes % 60.0)
+    }
+}
