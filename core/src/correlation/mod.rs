@@ -12,11 +12,12 @@
 mod request;
 mod source;
 
-pub(crate) use request::matmul_dims;
+pub(crate) use request::{digit_planes, matmul_dims};
 pub use request::{Dealt, Request, Words};
 pub use source::{Corrections, Dry, Server, Sink, Whole, WholeMasks, correct};
 
 use crate::{link::Error, prg::MaskId, word::Word};
+use serde::Serialize;
 
 /// One protocol call's request number, from which its masks and dealt values take their names in order.
 #[derive(Debug)]
@@ -97,7 +98,7 @@ impl Mask {
 }
 
 /// Public rows of a matrix.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
 pub enum Rows<'a> {
     /// The first so many.
     All(usize),
@@ -128,7 +129,7 @@ impl Rows<'_> {
 }
 
 /// Words of a mask as a matrix: `cols` words from `at + row * stride` on, for each of `rows`. Public.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
 pub struct View<'a> {
     /// Which mask.
     pub id: MaskId,

@@ -2,16 +2,18 @@
 
 use super::{View, WholeMasks};
 use crate::{
-    kernel::{Kernels, Matrix, packed_words, plane_words, portable::needed_subsets},
+    kernel::{Kernels, Matrix, packed_words, pair_words, plane_words, portable::needed_subsets},
     word::Word,
 };
 
+use serde::Serialize;
+
 /// Words whose bits are dealt, named by the masks that hide them.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
 pub enum Words<'a> {
     /// The words of one mask.
     Mask(View<'a>),
-    /// In each row of a mask, the difference `r_i - r_j` of all pairs `i < j`: see [`crate::protocol::maximum`] for their order.
+    /// In each row of a mask, the difference `r_i - r_j` of all pairs `i < j`: see [`pairs`](crate::kernel::portable::pairs) for their order.
     Pairs(View<'a>),
 }
 
@@ -54,7 +56,7 @@ impl Dealt {
 /// Functions of masks that the dealer evaluates. Public: names, lengths, parameters.
 ///
 /// `r` is the whole mask that a view names, `h = (r mod 2^(k-1)) >> f` and `m = msb(r)` for `f = frac_bits`.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
 pub enum Request<'a> {
     /// `h` in `Z_2^bits` and `m` in as many bits as its factor `2^(k-1-f)` leaves of them.
     Truncation {
@@ -155,16 +157,16 @@ pub enum Request<'a> {
 }
 
 impl Words<'_> {
-    /// Elements.
-    pub fn len(&self) -> usize {
+    /// Elements, among them those that only fill planes of pairs.
+    pub fn len<W: Word>(&self) -> usize {
         match self {
             Self::Mask(view) => view.len(),
-            Self::Pairs(view) => crate::protocol::maximum::pair_words(view.rows.len(), view.cols),
+            Self::Pairs(view) => pair_words::<W>(view.rows.len(), view.cols),
         }
     }
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    pub fn is_empty<W: Word>(&self) -> bool {
+        self.len::<W>() == 0
     }
     /// Words that [`WholeMasks::words`] needs beside its output.
     pub(crate) fn scratch(&self) -> usize {
@@ -204,9 +206,9 @@ impl Request<'_> {
                 [Some(Dealt::Words(m * n)), None]
             }
             Self::Digits { words, widths, .. } => {
-                [Some(Dealt::Planes(digit_planes(widths) * plane_words::<W>(words.len()))), None]
+                [Some(Dealt::Planes(digit_planes(widths) * plane_words::<W>(words.len::<W>()))), None]
             }
-            Self::Bit { words, .. } => [Some(Dealt::Planes(plane_words::<W>(words.len()))), None],
+            Self::Bit { words, .. } => [Some(Dealt::Planes(plane_words::<W>(words.len::<W>()))), None],
             Self::Subsets { lanes, terms, .. } => [Some(Dealt::Planes(needed_subsets(terms).count() * lanes)), None],
             Self::OneHotWords { mask, bits } => [Some(Dealt::Words(mask.len() << bits)), None],
             Self::Residue { mask, .. } => [Some(Dealt::Words(mask.len())), None],
@@ -226,12 +228,12 @@ impl Request<'_> {
             Self::BitToWord { bits, .. } => bits.len(),
             Self::Product { a, .. } => a.len(),
             Self::MatMul { a, b, .. } => a.len() + b.len(),
-            Self::Digits { words, .. } => words.len() + words.scratch() + 8 * plane_words::<W>(words.len()),
+            Self::Digits { words, .. } => words.len::<W>() + words.scratch() + 8 * plane_words::<W>(words.len::<W>()),
             Self::Subsets { bits, .. } => bits.len(),
             Self::OneHotWords { mask, .. } => mask.len(),
         };
         let own = match *self {
-            Self::Bit { words, .. } => words.len() + words.scratch(),
+            Self::Bit { words, .. } => words.len::<W>() + words.scratch(),
             _ => own,
         };
         let packed = |d: Dealt| if matches!(d, Dealt::Narrow { .. }) { d.wire_words::<W>() } else { 0 };
@@ -313,10 +315,10 @@ impl Request<'_> {
                 kernels.gemm(c, x, y, matmul_dims(a, b, transposed));
             }
             (Self::Digits { words, low, widths }, [out]) => {
-                let lanes = plane_words::<W>(words.len());
-                let (r, rest) = scratch.split_at_mut(words.len());
+                let lanes = plane_words::<W>(words.len::<W>());
+                let (r, rest) = scratch.split_at_mut(words.len::<W>());
                 let (planes, rest) = rest.split_at_mut(8 * lanes);
-                masks.word_source(words, r, rest);
+                masks.word_source(words, kernels, r, rest);
                 let (mut low, mut out) = (low, &mut **out);
                 for width in widths {
                     let bits = &mut planes[..*width as usize * lanes];
@@ -327,8 +329,8 @@ impl Request<'_> {
                 }
             }
             (Self::Bit { words, bit }, [out]) => {
-                let (r, rest) = scratch.split_at_mut(words.len());
-                masks.word_source(words, r, rest);
+                let (r, rest) = scratch.split_at_mut(words.len::<W>());
+                masks.word_source(words, kernels, r, rest);
                 kernels.to_planes(out, r, bit);
             }
             (Self::Subsets { bits, lanes, terms }, [out]) => {

@@ -118,13 +118,19 @@ impl WholeMasks<'_> {
         self.join(view, out, W::xor);
     }
     /// The words whose bits are dealt.
-    pub(crate) fn word_source<W: Word>(&self, words: Words<'_>, out: &mut [W], scratch: &mut [W]) {
+    pub(crate) fn word_source<W: Word>(
+        &self,
+        words: Words<'_>,
+        kernels: &dyn Kernels<W>,
+        out: &mut [W],
+        scratch: &mut [W],
+    ) {
         match words {
             Words::Mask(view) => self.words(view, out),
             Words::Pairs(view) => {
                 let r = &mut scratch[..view.len()];
                 self.words(view, r);
-                crate::protocol::maximum::pairs(out, r, view.rows.len(), view.cols);
+                kernels.pairs(out, r, view.cols);
             }
         }
     }

@@ -12,13 +12,14 @@
 
 mod gemm;
 mod planes;
+mod rows;
 mod words;
 
 use crate::word::Word;
 
 /// Every kernel in portable Rust: the definition that SIMD twins equal bit for bit.
 pub mod portable {
-    pub use super::{gemm::*, planes::*, words::*};
+    pub use super::{gemm::*, planes::*, rows::*, words::*};
 }
 
 /// A matrix as an argument of [`portable::gemm`]: element `(i, j)` is `words[i * stride + j]`, or `words[j * stride + i]`
@@ -55,6 +56,16 @@ pub const fn packed_words<W: Word>(n: usize, bits: u32) -> usize {
     if packed < n { packed } else { n }
 }
 
+/// Unordered pairs of `cols` columns.
+pub const fn pair_count(cols: usize) -> usize {
+    cols * cols.saturating_sub(1) / 2
+}
+
+/// Words of the differences of all pairs of columns in `rows` rows, in the order of [`portable::pairs`]: whole planes a pair.
+pub const fn pair_words<W: Word>(rows: usize, cols: usize) -> usize {
+    W::BITS as usize * pair_count(cols) * plane_words::<W>(rows)
+}
+
 /// Calls `$callback!` with the signatures of all kernels, as `fn name(argument: Type, …);` generic over `W: Word`.
 #[macro_export]
 macro_rules! with_kernels {
@@ -87,6 +98,8 @@ macro_rules! with_kernels {
             fn digit_less_equal(lt: &mut [W], eq: &mut [W], c: &[W], hot: &[W], width: u32, first: W);
             fn subsets(products: &mut [W], masks: &[W], lanes: usize, terms: &[u16]);
             fn conjunctions(out: &mut [W], open: &[W], shares: &[W], products: &[W], lanes: usize, terms: &[u16], first: W);
+            // rows of matrices
+            fn pairs(out: &mut [W], words: &[W], cols: usize);
             // matrices
             fn gemm(z: &mut [W], x: $crate::kernel::Matrix<'_, W>, y: $crate::kernel::Matrix<'_, W>, dims: [usize; 3]);
         }

@@ -5,9 +5,13 @@
 //! bit under the same masks.
 
 pub mod bit;
+pub mod compare;
 pub mod conjunction;
 pub mod masked;
 pub mod maximum;
 pub mod narrow;
 pub mod product;
+pub mod relu;
+pub mod select;
+pub mod sign;
 pub mod truncate;
