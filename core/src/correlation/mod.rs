@@ -74,6 +74,10 @@ pub struct Mask {
 }
 
 impl Mask {
+    /// A mask that hides nothing.
+    pub fn empty() -> Self {
+        Self { id: MaskId::default(), at: 0, len: 0 }
+    }
     /// Words that it can hide.
     pub fn len(&self) -> usize {
         self.len
