@@ -1,3 +1,5 @@
 //! Symbolon on the host.
 
+pub mod data;
 pub mod job;
+pub mod report;
