@@ -100,6 +100,8 @@ macro_rules! with_kernels {
             fn conjunctions(out: &mut [W], open: &[W], shares: &[W], products: &[W], lanes: usize, terms: &[u16], first: W);
             // rows of matrices
             fn pairs(out: &mut [W], words: &[W], cols: usize);
+            fn sum_rows(sums: &mut [W], words: &[W], cols: usize);
+            fn interleave(plane: &mut [W], columns: &[W], rows: usize, cols: usize);
             // matrices
             fn gemm(z: &mut [W], x: $crate::kernel::Matrix<'_, W>, y: $crate::kernel::Matrix<'_, W>, dims: [usize; 3]);
         }

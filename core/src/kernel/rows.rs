@@ -27,3 +27,37 @@ pub fn pairs<W: Word>(out: &mut [W], words: &[W], cols: usize) {
         }
     }
 }
+
+/// The sum of each row of `cols` words.
+#[inline(always)]
+pub fn sum_rows<W: Word>(sums: &mut [W], words: &[W], cols: usize) {
+    sums.fill(W::default());
+    for (sum, row) in sums.iter_mut().zip(words.chunks_exact(cols.max(1))) {
+        *sum = row.iter().fold(W::default(), |sum, x| sum.add(*x));
+    }
+}
+
+/// From one plane of the rows for each of `cols` columns to one plane of the whole matrix, row after row. Padding bits become 0.
+#[inline(always)]
+pub fn interleave<W: Word>(plane: &mut [W], columns: &[W], rows: usize, cols: usize) {
+    plane.fill(W::default());
+    let (lanes, all) = (plane_words::<W>(rows), plane_words::<W>(rows * cols));
+    let one = W::from_u64(1);
+    // Of the element: its column, its row as lane and bit of a plane, and its own lane and bit.
+    let (mut column, mut lane, mut row) = (0, 0, 0);
+    let (mut at, mut bit) = (0, 0);
+    for _ in 0..rows * cols {
+        plane[at] = plane[at].or(columns[column * lanes + lane].shr(row).and(one).shl(bit));
+        at += 1;
+        if at == all {
+            (at, bit) = (0, bit + 1);
+        }
+        column += 1;
+        if column == cols {
+            (column, lane) = (0, lane + 1);
+        }
+        if lane == lanes {
+            (lane, row) = (0, row + 1);
+        }
+    }
+}

@@ -5,5 +5,6 @@ mod bits;
 mod compare;
 mod harness;
 mod linear;
+mod maximum;
 mod relu;
 mod narrow;
