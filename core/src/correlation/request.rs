@@ -67,6 +67,15 @@ pub enum Request<'a> {
         /// Ring of the result, at most `k`.
         bits: u32,
     },
+    /// `floor(factor (r mod 2^(k-1)) / 2^f)` in the ring and `m` in `Z_2^(f+1)`.
+    Scaled {
+        /// Names `r`.
+        mask: View<'a>,
+        /// Below 2^16.
+        factor: u32,
+        /// `f`.
+        frac_bits: u32,
+    },
     /// `h^2` in the ring and `h m` in `Z_2^f`.
     Square {
         /// Names `r`.
@@ -193,7 +202,9 @@ impl Request<'_> {
                 [Some(narrow(mask.len(), bits)), (carry > 0).then(|| narrow(mask.len(), carry))]
             }
             Self::Square { mask, frac_bits } => [Some(Dealt::Words(mask.len())), Some(narrow(mask.len(), frac_bits))],
-            Self::TruncatedProduct { mask, frac_bits, .. } | Self::Select { mask, frac_bits, .. } => {
+            Self::TruncatedProduct { mask, frac_bits, .. }
+            | Self::Select { mask, frac_bits, .. }
+            | Self::Scaled { mask, frac_bits, .. } => {
                 [Some(Dealt::Words(mask.len())), Some(narrow(mask.len(), frac_bits + 1))]
             }
             Self::BitToWord { bits, len } => {
@@ -223,7 +234,7 @@ impl Request<'_> {
     /// Words of scratch that taking or evaluating it needs.
     pub fn scratch<W: Word>(&self) -> usize {
         let own = match *self {
-            Self::Truncation { .. } | Self::Square { .. } | Self::Bit { .. } | Self::Residue { .. } => 0,
+            Self::Truncation { .. } | Self::Scaled { .. } | Self::Square { .. } | Self::Bit { .. } | Self::Residue { .. } => 0,
             Self::TruncatedProduct { mask, .. } | Self::Select { mask, .. } => mask.len(),
             Self::BitToWord { bits, .. } => bits.len(),
             Self::Product { a, .. } => a.len(),
@@ -262,6 +273,10 @@ impl Request<'_> {
             (Self::Truncation { mask, frac_bits, .. }, [h, m]) => {
                 masks.words(mask, h);
                 kernels.mask_parts(h, m, frac_bits);
+            }
+            (Self::Scaled { mask, factor, frac_bits }, [h, m]) => {
+                masks.words(mask, h);
+                kernels.scaled_parts(h, m, factor, frac_bits);
             }
             (Self::Square { mask, frac_bits }, [hh, hm]) => {
                 masks.words(mask, hh);

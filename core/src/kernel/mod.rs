@@ -13,13 +13,14 @@
 mod gemm;
 mod planes;
 mod rows;
+mod scaled;
 mod words;
 
 use crate::word::Word;
 
 /// Every kernel in portable Rust: the definition that SIMD twins equal bit for bit.
 pub mod portable {
-    pub use super::{gemm::*, planes::*, rows::*, words::*};
+    pub use super::{gemm::*, planes::*, rows::*, scaled::*, words::*};
 }
 
 /// A matrix as an argument of [`portable::gemm`]: element `(i, j)` is `words[i * stride + j]`, or `words[j * stride + i]`
@@ -90,6 +91,13 @@ macro_rules! with_kernels {
             fn bit_to_word(z: &mut [W], beta: &[W], rho: &[W], shift: u32, first: W);
             fn spread(z: &mut [W], plane: &[W]);
             fn keep_where(z: &mut [W], plane: &[W]);
+            // scaled truncation, optimizers
+            fn scaled(z: &mut [W], o: $crate::kernel::Opening<'_, W>, factor: u32, h: &[W], m: &[W], first: W);
+            fn scaled_clear(z: &mut [W], o: $crate::kernel::Opening<'_, W>, factor: u32);
+            fn scaled_parts(r: &mut [W], m: &mut [W], factor: u32, frac_bits: u32);
+            fn truncated_whole(z: &mut [W], o: $crate::kernel::Opening<'_, W>);
+            fn multiply(z: &mut [W], x: &[W]);
+            fn blend(z: &mut [W], a: W, x: &[W], b: W);
             // planes
             fn to_planes(planes: &mut [W], words: &[W], low: u32);
             fn pack(packed: &mut [W], words: &[W], bits: u32);

@@ -8,3 +8,4 @@ mod linear;
 mod maximum;
 mod relu;
 mod narrow;
+mod reuse;

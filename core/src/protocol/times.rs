@@ -1,0 +1,47 @@
+//! Product of a truncated value with a masked one, from the truncation's opened word.
+//!
+//! With `y = C - [h] + Q [m]` and `P` open as `P̂ = P - p`: `y P = y P̂ + C [p] - [h p] + Q [m p]` (DESIGN.md, section 5).
+//!
+//! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
+//! - **Cost:** no round, no byte; one word and `f + 1` bits dealt.
+//! - **Result:** exact in the ring.
+//! - **Memory:** three words of scratch an element, and one for the dealer's correction.
+
+use super::{masked::Masked, truncate::Opened};
+use crate::{
+    correlation::{Draw, Request},
+    link::Error,
+    party::Party,
+    word::Word,
+};
+
+/// `y = y factor`, where `y` is the value that `word` gives when truncated by `frac_bits`.
+///
+/// # Errors
+///
+/// The dealer's, and [`Error::Scratch`].
+///
+/// # Panics
+///
+/// If lengths differ.
+pub fn times_masked<W: Word>(
+    party: &mut Party<'_, W>,
+    draw: &mut Draw,
+    word: &Opened<'_, W>,
+    frac_bits: u32,
+    factor: Masked<'_, W>,
+    y: &mut [W],
+) -> Result<(), Error> {
+    let n = word.c.len();
+    assert!(y.len() == n && factor.words.len() == n && factor.mask.len() == n, "times_masked: lengths differ");
+    if party.is_clear() {
+        party.kernels.multiply(y, factor.words);
+        return Ok(());
+    }
+    let ([p, hp, mp], mut party) = party.scratch([n; 3])?;
+    let request = Request::TruncatedProduct { mask: word.mask, frac_bits, factor: factor.mask };
+    party.take(draw, &request, &mut [&mut *hp, &mut *mp])?;
+    party.expand(factor.mask, p);
+    party.kernels.times_masked(y, word.by(frac_bits), factor.words, p, hp, mp);
+    Ok(())
+}
