@@ -14,6 +14,7 @@
 //! | [`link`], [`correlation`] | the connection of the servers; masks, views, requests, sources |
 //! | [`party`] | what a protocol is given |
 //! | [`protocol`] | a file a protocol: opening, products, truncation, comparison, … |
+//! | [`mapping`] | public tables at a secret index |
 //!
 //! **Adversary:** semi-honest and static, at most one of {server 0, server 1, dealer}. Shapes and parameters are public.
 #![cfg_attr(not(test), no_std)]
@@ -23,6 +24,7 @@ pub mod correlation;
 pub mod fixed;
 pub mod kernel;
 pub mod link;
+pub mod mapping;
 pub mod party;
 pub mod prg;
 pub mod protocol;

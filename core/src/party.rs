@@ -39,6 +39,10 @@ pub trait Trace<W: Word> {
     fn opened(&mut self, words: &[W], offset: W) {
         let _ = (words, offset);
     }
+    /// Whole words about to index a table: they wrap unless `0 <= word + offset < 2^width`; called by the clear engine alone.
+    fn indexed(&mut self, words: &[W], offset: W, width: u32) {
+        let _ = (words, offset, width);
+    }
 }
 
 /// Follows nothing.

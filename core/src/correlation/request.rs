@@ -149,10 +149,12 @@ pub enum Request<'a> {
         /// Sets of planes whose products are wanted.
         terms: &'a [u16],
     },
-    /// The one-hot vector of `r mod 2^bits` in words of the ring: entry after entry, `2^bits` of them.
+    /// The one-hot vector of `(r >> low) mod 2^bits` in words of the ring: entry after entry, `2^bits` of them.
     OneHotWords {
         /// Names `r`.
         mask: View<'a>,
+        /// Bits of `r` below.
+        low: u32,
         /// At most 8.
         bits: u32,
     },
@@ -221,7 +223,7 @@ impl Request<'_> {
             }
             Self::Bit { words, .. } => [Some(Dealt::Planes(plane_words::<W>(words.len::<W>()))), None],
             Self::Subsets { lanes, terms, .. } => [Some(Dealt::Planes(needed_subsets(terms).count() * lanes)), None],
-            Self::OneHotWords { mask, bits } => [Some(Dealt::Words(mask.len() << bits)), None],
+            Self::OneHotWords { mask, bits, .. } => [Some(Dealt::Words(mask.len() << bits)), None],
             Self::Residue { mask, .. } => [Some(Dealt::Words(mask.len())), None],
         }
     }
@@ -353,15 +355,10 @@ impl Request<'_> {
                 masks.planes(bits, planes);
                 kernels.subsets(out, planes, lanes, terms);
             }
-            (Self::OneHotWords { mask, bits }, [out]) => {
+            (Self::OneHotWords { mask, low, bits }, [out]) => {
                 let r = &mut scratch[..mask.len()];
                 masks.words(mask, r);
-                let low = W::low_mask(bits);
-                for (j, entry) in (0u64..).zip(out.chunks_exact_mut(mask.len().max(1))) {
-                    for (e, r) in entry.iter_mut().zip(&*r) {
-                        *e = is_zero(r.xor(W::from_u64(j)).and(low));
-                    }
-                }
+                kernels.one_hot_words(out, r, low, bits);
             }
             (Self::Residue { mask, bits }, [out]) => {
                 masks.words(mask, out);
@@ -372,12 +369,6 @@ impl Request<'_> {
             _ => panic!("outputs do not match the request"),
         }
     }
-}
-
-/// 1 if `x` is 0, else 0, without a branch.
-fn is_zero<W: Word>(x: W) -> W {
-    let negative = x.or(W::default().sub(x)).shr(W::BITS - 1);
-    negative.xor(W::from_u64(1))
 }
 
 /// `[m, k, n]` of a product of two views.

@@ -14,13 +14,14 @@ mod gemm;
 mod planes;
 mod rows;
 mod scaled;
+mod table;
 mod words;
 
 use crate::word::Word;
 
 /// Every kernel in portable Rust: the definition that SIMD twins equal bit for bit.
 pub mod portable {
-    pub use super::{gemm::*, planes::*, rows::*, scaled::*, words::*};
+    pub use super::{gemm::*, planes::*, rows::*, scaled::*, table::*, words::*};
 }
 
 /// A matrix as an argument of [`portable::gemm`]: element `(i, j)` is `words[i * stride + j]`, or `words[j * stride + i]`
@@ -110,6 +111,12 @@ macro_rules! with_kernels {
             fn pairs(out: &mut [W], words: &[W], cols: usize);
             fn sum_rows(sums: &mut [W], words: &[W], cols: usize);
             fn interleave(plane: &mut [W], columns: &[W], rows: usize, cols: usize);
+            // tables at a secret index
+            fn rotate_planes(hot: &mut [W], c: &[W], width: u32, first: W);
+            fn sum_planes(out: &mut [W], hot: &[W], columns: &[$crate::kernel::portable::Column]);
+            fn one_hot_words(hot: &mut [W], r: &[W], low: u32, width: u32);
+            fn sum_words(z: &mut [W], hot: &[W], c: &[W], low: u32, table: &[i64]);
+            fn lookup(z: &mut [W], index: &[W], table: &[i64]);
             // matrices
             fn gemm(z: &mut [W], x: $crate::kernel::Matrix<'_, W>, y: $crate::kernel::Matrix<'_, W>, dims: [usize; 3]);
         }

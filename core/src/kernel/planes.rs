@@ -164,7 +164,7 @@ pub fn digit_less_equal<W: Word>(lt: &mut [W], eq: &mut [W], c: &[W], hot: &[W],
 
 /// `a` where `bit` is set, else `b`.
 #[inline(always)]
-fn select<W: Word>(bit: W, a: W, b: W) -> W {
+pub(super) fn select<W: Word>(bit: W, a: W, b: W) -> W {
     b.xor(a.xor(b).and(bit))
 }
 

@@ -7,6 +7,7 @@
 pub mod bit;
 pub mod compare;
 pub mod conjunction;
+pub mod into_ring;
 pub mod masked;
 pub mod maximum;
 pub mod narrow;

@@ -5,6 +5,7 @@ mod bits;
 mod compare;
 mod harness;
 mod linear;
+mod mapping;
 mod maximum;
 mod relu;
 mod narrow;

@@ -5,7 +5,11 @@ use symbolon_core::{
     kernel::packed_words,
     link::{Error, Fold},
     party::Party,
-    protocol::narrow::{finish_narrow, open_narrow, prepare_narrow},
+    protocol::{
+        into_ring::truncated_narrow,
+        narrow::{finish_narrow, open_narrow, prepare_narrow},
+        truncate::{Opened, blind, half},
+    },
     word::Word,
 };
 
@@ -66,4 +70,52 @@ fn bits_above_the_narrow_ring_stay_home() {
     // One word: packing saves nothing, and the wire carries the whole word, its upper bits cleared.
     let got = play(&OpenNarrow(5), &[Shared::Words(vec![u32::MAX]), Shared::Words(vec![])], 2);
     assert!(got.sent.chunks(4).all(|w| w[0] < 32 && w[1..] == [0, 0, 0]), "{:?}", got.sent);
+}
+
+/// Opens a word and its truncated value in a narrow ring.
+struct Into {
+    frac_bits: u32,
+    bits: u32,
+}
+
+impl Job for Into {
+    fn run<W: Word>(&self, party: &mut Party<'_, W>, mut inputs: Vec<Vec<W>>) -> Result<Vec<Shared<W>>, Error> {
+        let mut z = inputs.remove(0);
+        let mut draw = party.draw()?;
+        let mut c = vec![W::default(); z.len()];
+        let mask = blind(party, &mut draw, &z, half(), &mut c);
+        party.open(&mut c)?;
+        let word = Opened { c: &c, mask, offset: half() };
+        truncated_narrow(party, &mut draw, &word, self.frac_bits, self.bits, &mut z)?;
+        open_narrow(party, &mut z, self.bits)?;
+        Ok(vec![whole(party, z)])
+    }
+}
+
+fn truncates_into<W: Word>() {
+    let k = W::BITS;
+    let mut values = Values(21);
+    for (salt, n) in (0u64..).zip(LENGTHS) {
+        for (frac_bits, bits) in [(0, 1), (0, k), (7, 8), (7, k - 8), (7, k - 1), (7, k), (k / 2, 16), (k - 2, 2)] {
+            let z: Vec<W> = values.words(n, k - 2);
+            let got = play(&Into { frac_bits, bits }, &[Shared::Words(z.clone())], salt);
+            for (z, y) in z.iter().zip(got.outputs[0].clone().words()) {
+                let [down, up] =
+                    [0, 1].map(|up| as_u64(W::from_i64((as_i64(*z) >> frac_bits) + up).and(W::low_mask(bits))));
+                assert!(as_u64(y) == down || as_u64(y) == up && frac_bits > 0, "{z:?} >> {frac_bits} gave {y:?}");
+            }
+        }
+    }
+    // Dealt: h in the narrow ring, and m only where it reaches it.
+    for (frac_bits, bits, dealt) in [(11, 8, 8), (11, k - 12, k - 12), (11, k - 2, k - 2 + 10)] {
+        let got = play(&Into { frac_bits, bits }, &[Shared::Words(vec![W::default(); 640])], 5);
+        assert_eq!(got.cost.dealt_bytes, 640 / 8 * u64::from(dealt));
+        assert_eq!(got.cost.bytes, 640 / 8 * u64::from(k + bits));
+    }
+}
+
+#[test]
+fn truncation_lands_in_a_narrow_ring() {
+    truncates_into::<u32>();
+    truncates_into::<u64>();
 }

@@ -1,0 +1,329 @@
+//! Secure mapping: public tables at a secret index.
+//!
+//! A [`Mapping`] reads its index off a shared fixed-point value `z`: bits `shift..shift + bits` of it, rounded with a public dither as truncation
+//! is. The index needs no shares of its own: `c = z + r` is opened modulo `2^(shift + bits)`, and with `C = c >> shift` and `h = r >> shift` the
+//! index is `C - h mod 2^bits`, `C` public. So the one-hot vector of `h` is dealt, turned by `C` in public, and summed up where the
+//! table says (DESIGN.md, section 6). A word that is [`Opened`] for another reason is not opened again.
+//!
+//! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
+//! - **Cost:** one opening of `shift + bits` bits for all tables (none for an opened word), then
+//!   [`OneHot::Boolean`]: one round more, with `w` bits each way; `2^bits - 1` bits and `w` words dealt; or
+//!   [`OneHot::Arithmetic`]: nothing more; `2^bits` words dealt. `w` sums, over the tables, the bits in which entries differ once the smallest entry is taken off.
+//! - **Result:** `table[i]` exactly, for `i = floor((z + 2^shift - 1 - u) / 2^shift)` (plus `2^(bits-1)` in a signed domain), `u = c mod 2^shift` public and uniform: a value between two
+//!   indices takes either, in the mean their linear interpolation. For `shift = 0`, the index is exact.
+//! - **Needs:** `z` in the [`Domain`]; beyond it the index wraps. Let `bits` cover the audited range and let the tables saturate inside it. The clear engine reports each value to
+//!   [`Trace::indexed`](crate::party::Trace::indexed).
+//! - **Memory:** `2^bits` planes of scratch, or as many words an element; no heap.
+
+use crate::{
+    correlation::{Draw, Request, View, Words},
+    kernel::{
+        packed_words, plane_words,
+        portable::{Column, MAX_WIDTH},
+    },
+    link::{Error, Fold},
+    party::Party,
+    protocol::{
+        bit::opened_bits_to_words,
+        conjunction::hide_bits,
+        narrow::{finish_narrow, prepare_narrow},
+        truncate::{self, Opened},
+    },
+    word::Word,
+};
+
+/// Which bits of a fixed-point value index a table: its precision, scale and sign.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Domain {
+    /// Bits below the index: index `i` is centred on `i 2^shift` units.
+    pub shift: u32,
+    /// Bits of the index, 1 to 8.
+    pub bits: u32,
+    /// Whether half of the indices are for negative values: then index `i` is centred on `(i - 2^(bits-1)) 2^shift`.
+    pub signed: bool,
+}
+
+impl Domain {
+    /// Indices.
+    pub const fn cells(&self) -> usize {
+        1 << self.bits
+    }
+    /// Bits of the value that are opened: the value must be in `[0, 2^width)`, less half of that if the domain is signed.
+    pub const fn width(&self) -> u32 {
+        self.shift + self.bits
+    }
+    /// The value, in units, at which index `cell` is centred: what its entry should be right for.
+    ///
+    /// Values on either side, less than a cell away, take it with a probability that falls with their distance.
+    pub const fn centre(&self, cell: usize) -> i64 {
+        #[allow(clippy::cast_possible_wrap)] // at most 2^8 cells
+        let cell = cell as i64 - if self.signed { 1 << (self.bits - 1) } else { 0 };
+        cell << self.shift
+    }
+    /// What makes the smallest value 0.
+    fn offset<W: Word>(&self) -> W {
+        if self.signed { W::from_u64(1).shl(self.width() - 1) } else { W::default() }
+    }
+}
+
+/// How the one-hot vector of the index is shared.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum OneHot {
+    /// In bits: little is dealt, and the bits of the entries take one more round to become words.
+    Boolean,
+    /// In words of the ring: no more round.
+    Arithmetic,
+}
+
+/// Public tables at one index.
+#[derive(Clone, Copy, Debug)]
+pub struct Mapping<'a> {
+    /// What indexes them.
+    pub domain: Domain,
+    /// Each of [`Domain::cells`] entries. Several are had for one opening: a function and its derivative, or the coefficients of a line for each cell.
+    pub tables: &'a [&'a [i64]],
+    /// How; the cheaper one to deal where it is `None`.
+    pub one_hot: Option<OneHot>,
+}
+
+/// The bits in which entries differ, and the smallest entry.
+#[derive(Clone, Copy)]
+struct Entries<'a> {
+    table: &'a [i64],
+    least: i64,
+    bits: u64,
+}
+
+impl<'a> Entries<'a> {
+    fn new(table: &'a [i64]) -> Self {
+        let least = table.iter().copied().min().unwrap_or(0);
+        let bits = table.iter().fold(0, |bits, t| bits | t.abs_diff(least));
+        Self { table, least, bits }
+    }
+    /// Planes that the table takes.
+    fn planes(&self) -> usize {
+        self.bits.count_ones() as usize
+    }
+    /// Which bit each plane stands for, lowest first.
+    fn shifts(&self) -> impl Iterator<Item = u32> + use<> {
+        let bits = self.bits;
+        (0..64).filter(move |b| bits >> b & 1 == 1)
+    }
+    /// Indices `-t` of the entries that have bit `shift` set: [`sum_planes`](crate::kernel::portable::sum_planes) looks them up in a vector turned by `C`.
+    fn column(&self, shift: u32) -> Column {
+        let mut column = [0; 4];
+        for (t, entry) in self.table.iter().enumerate() {
+            let at = t.wrapping_neg() & (self.table.len() - 1);
+            column[at / 64] |= (entry.abs_diff(self.least) >> shift & 1) << (at % 64);
+        }
+        column
+    }
+}
+
+impl Mapping<'_> {
+    /// How the one-hot vector is shared: as asked, else boolean where `2^bits + k w < k 2^bits`.
+    pub fn one_hot<W: Word>(&self) -> OneHot {
+        let (cells, k) = (self.domain.cells(), W::BITS as usize);
+        self.one_hot.unwrap_or(if cells + k * self.planes() < k * cells { OneHot::Boolean } else { OneHot::Arithmetic })
+    }
+
+    /// Planes of all tables together.
+    pub fn planes(&self) -> usize {
+        self.tables.iter().map(|t| Entries::new(t).planes()).sum()
+    }
+
+    fn check<W: Word>(&self, len: usize, out: usize) {
+        let Domain { bits, .. } = self.domain;
+        assert!((1..=MAX_WIDTH).contains(&bits), "an index has 1 to 8 bits");
+        assert!(self.domain.width() <= W::BITS, "an index of more bits than a word");
+        assert!(self.tables.iter().all(|t| t.len() == self.domain.cells()), "a table of another size than its domain");
+        assert!(out == self.tables.len() * len, "mapping: lengths differ");
+    }
+}
+
+/// `out = table[index of z]`, table after table, `z.len()` words each. Rounds: one, or two if the one-hot vector is boolean.
+///
+/// # Errors
+///
+/// The link's and the dealer's, and [`Error::Scratch`].
+///
+/// # Panics
+///
+/// If a table has another size than its domain, or `out` another length than the tables' results.
+pub fn map<W: Word>(party: &mut Party<'_, W>, mapping: &Mapping<'_>, z: &[W], out: &mut [W]) -> Result<(), Error> {
+    let width = mapping.domain.width();
+    let ([c, packed], mut party) = party.scratch([z.len(), packed_words::<W>(z.len(), width)])?;
+    let mut draw = party.draw()?;
+    let mask = blind_index(&mut party, &mut draw, &mapping.domain, z, c, packed);
+    party.exchange(&mut [(Fold::Swap, &mut *packed)])?; // the one round of arithmetic one-hot vectors
+    let word = open_index(&mut party, &mapping.domain, c, mask, packed)?;
+    mapped(&mut party, &mut draw, mapping, &word, out)
+}
+
+/// Prepares the opening of `z` for its index alone: this party's share of `c`, and `packed` ([`packed_words`] of the domain's width) to be exchanged
+/// under [`Fold::Swap`] together with what else goes in that round. Then [`open_index`].
+pub fn blind_index<W: Word>(
+    party: &mut Party<'_, W>,
+    draw: &mut Draw,
+    domain: &Domain,
+    z: &[W],
+    c: &mut [W],
+    packed: &mut [W],
+) -> View<'static> {
+    let offset = domain.offset::<W>();
+    if party.is_clear() {
+        party.trace.indexed(z, offset, domain.width());
+    }
+    let mask = draw.mask(z.len()).view();
+    party.expand(mask, c);
+    party.kernels.blind(c, z, party.role.first(offset));
+    prepare_narrow(party, c, domain.width(), packed);
+    mask
+}
+
+/// The opened word, from the peer's `packed`; it is good for indices of this domain and of coarser ones.
+///
+/// # Errors
+///
+/// [`Error::Scratch`].
+pub fn open_index<'c, W: Word>(
+    party: &mut Party<'_, W>,
+    domain: &Domain,
+    c: &'c mut [W],
+    mask: View<'static>,
+    packed: &[W],
+) -> Result<Opened<'c, W>, Error> {
+    finish_narrow(party, c, domain.width(), packed)?;
+    Ok(Opened { c, mask, offset: domain.offset() })
+}
+
+/// [`map`] at a word that is open, for its index or for any other reason: no round, or one if the one-hot vector is boolean.
+///
+/// # Errors
+///
+/// As [`map`].
+///
+/// # Panics
+///
+/// As [`map`].
+pub fn mapped<W: Word>(
+    party: &mut Party<'_, W>,
+    draw: &mut Draw,
+    mapping: &Mapping<'_>,
+    word: &Opened<'_, W>,
+    out: &mut [W],
+) -> Result<(), Error> {
+    mapping.check::<W>(word.c.len(), out.len());
+    if party.is_clear() {
+        return clear(party, mapping, word, out);
+    }
+    match mapping.one_hot::<W>() {
+        OneHot::Arithmetic => arithmetic(party, draw, mapping, word, out),
+        OneHot::Boolean => boolean(party, draw, mapping, word, out),
+    }
+}
+
+fn clear<W: Word>(
+    party: &mut Party<'_, W>,
+    mapping: &Mapping<'_>,
+    word: &Opened<'_, W>,
+    out: &mut [W],
+) -> Result<(), Error> {
+    let Domain { shift, .. } = mapping.domain;
+    let ([index], mut party) = party.scratch([word.c.len()])?;
+    truncate::clear(&mut party, word, shift, index)?;
+    party.kernels.add_constant(index, mapping.domain.offset::<W>().shr(shift));
+    for (table, out) in mapping.tables.iter().zip(out.chunks_exact_mut(index.len().max(1))) {
+        party.kernels.lookup(out, index, table);
+    }
+    Ok(())
+}
+
+/// `c` with the domain's own offset, whatever the word was opened under.
+fn index_words<W: Word>(party: &Party<'_, W>, domain: &Domain, word: &Opened<'_, W>, c: &mut [W]) {
+    c.copy_from_slice(word.c);
+    party.kernels.add_constant(c, domain.offset::<W>().sub(word.offset));
+}
+
+fn arithmetic<W: Word>(
+    party: &mut Party<'_, W>,
+    draw: &mut Draw,
+    mapping: &Mapping<'_>,
+    word: &Opened<'_, W>,
+    out: &mut [W],
+) -> Result<(), Error> {
+    let Domain { shift, bits, .. } = mapping.domain;
+    let n = word.c.len();
+    let ([c, hot], mut party) = party.scratch([n, n << bits])?;
+    party.take(draw, &Request::OneHotWords { mask: word.mask, low: shift, bits }, &mut [&mut *hot])?;
+    index_words(&party, &mapping.domain, word, c);
+    out.fill(W::default());
+    for (table, out) in mapping.tables.iter().zip(out.chunks_exact_mut(n.max(1))) {
+        party.kernels.sum_words(out, hot, c, shift, table);
+    }
+    Ok(())
+}
+
+fn boolean<W: Word>(
+    party: &mut Party<'_, W>,
+    draw: &mut Draw,
+    mapping: &Mapping<'_>,
+    word: &Opened<'_, W>,
+    out: &mut [W],
+) -> Result<(), Error> {
+    let (n, lanes) = (word.c.len(), plane_words::<W>(word.c.len()));
+    let ([planes], mut party) = party.scratch([mapping.planes() * lanes])?;
+    mapped_planes(&mut party, draw, mapping, word, planes)?;
+    let masks = hide_bits(&mut party, draw, planes)?;
+    party.open_bits(planes)?; // the round of boolean one-hot vectors
+    let mut at = 0;
+    for (table, out) in mapping.tables.iter().zip(out.chunks_exact_mut(n.max(1))) {
+        let entries = Entries::new(table);
+        let mut shifts = [0; 64];
+        for (place, shift) in shifts.iter_mut().zip(entries.shifts()) {
+            *place = shift;
+        }
+        let len = entries.planes() * lanes;
+        out.fill(party.role.first(W::from_i64(entries.least)));
+        let open = (&planes[at..at + len], masks.slice(at, len));
+        opened_bits_to_words(&mut party, draw, open, &shifts[..entries.planes()], out)?;
+        at += len;
+    }
+    Ok(())
+}
+
+/// XOR shares of the entries' bits, no round: table after table, for each the planes of those bits in which its entries differ once the smallest is taken off, lowest first
+/// ([`Mapping::planes`] in all). Where every entry is 0 or 1, that is one plane a table.
+///
+/// # Errors
+///
+/// The dealer's, and [`Error::Scratch`].
+pub fn mapped_planes<W: Word>(
+    party: &mut Party<'_, W>,
+    draw: &mut Draw,
+    mapping: &Mapping<'_>,
+    word: &Opened<'_, W>,
+    planes: &mut [W],
+) -> Result<(), Error> {
+    let Domain { shift, bits, .. } = mapping.domain;
+    let (n, lanes) = (word.c.len(), plane_words::<W>(word.c.len()));
+    let ([words, c, hot], mut party) = party.scratch([n, bits as usize * lanes, lanes << bits])?;
+    #[allow(clippy::cast_possible_truncation)] // at most MAX_WIDTH
+    let widths = [bits as u8];
+    let request = Request::Digits { words: Words::Mask(word.mask), low: shift, widths: &widths };
+    party.take(draw, &request, &mut [&mut hot[lanes..]])?;
+    index_words(&party, &mapping.domain, word, words);
+    party.kernels.to_planes(c, words, shift);
+    party.kernels.rotate_planes(hot, c, bits, party.role.first_mask());
+    let mut rest = planes;
+    for entries in mapping.tables.iter().map(|t| Entries::new(t)) {
+        let mut columns = [Column::default(); 64];
+        for (column, shift) in columns.iter_mut().zip(entries.shifts()) {
+            *column = entries.column(shift);
+        }
+        let (head, tail) = rest.split_at_mut(entries.planes() * lanes);
+        party.kernels.sum_planes(head, hot, &columns[..entries.planes()]);
+        rest = tail;
+    }
+    Ok(())
+}

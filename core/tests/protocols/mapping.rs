@@ -1,0 +1,183 @@
+//! Secure mappings: every index of every width, both ways.
+
+use crate::harness::*;
+use symbolon_core::{
+    kernel::{packed_words, plane_words},
+    link::Error,
+    mapping::{Domain, Mapping, OneHot, map, mapped, mapped_planes},
+    party::Party,
+    protocol::truncate::{Opened, blind, half},
+    word::Word,
+};
+
+const WAYS: [OneHot; 2] = [OneHot::Boolean, OneHot::Arithmetic];
+
+struct Map<'a> {
+    mapping: Mapping<'a>,
+    /// Take the index off a word that was opened whole.
+    opened: bool,
+}
+
+impl Job for Map<'_> {
+    fn run<W: Word>(&self, party: &mut Party<'_, W>, mut inputs: Vec<Vec<W>>) -> Result<Vec<Shared<W>>, Error> {
+        let z = inputs.remove(0);
+        let mut out = vec![W::default(); self.mapping.tables.len() * z.len()];
+        if self.opened {
+            let mut draw = party.draw()?;
+            let mut c = vec![W::default(); z.len()];
+            let mask = blind(party, &mut draw, &z, half(), &mut c);
+            party.open(&mut c)?;
+            mapped(party, &mut draw, &self.mapping, &Opened { c: &c, mask, offset: half() }, &mut out)?;
+        } else {
+            map(party, &self.mapping, &z, &mut out)?;
+        }
+        Ok(vec![Shared::Words(out)])
+    }
+}
+
+/// Tables whose entries differ in many bits, in one, in none.
+fn tables(values: &mut Values, bits: u32) -> [Vec<i64>; 4] {
+    let cells = 1i64 << bits;
+    [
+        (0..cells).map(|_| values.signed(20)).collect(),
+        (0..cells).map(|i| i64::from(i == 1)).collect(),
+        vec![-5; cells as usize],
+        (0..cells).map(|i| 100 - (1 << (i % 9))).collect(),
+    ]
+}
+
+/// Exact indices: every value of the domain.
+fn finds_every_entry<W: Word>() {
+    let mut values = Values(30);
+    for bits in 1..=8 {
+        let all = tables(&mut values, bits);
+        let tables: Vec<&[i64]> = all.iter().map(|t| &t[..]).collect();
+        for one_hot in WAYS {
+            for signed in [false, true] {
+                let domain = Domain { shift: 0, bits, signed };
+                let mapping = Mapping { domain, tables: &tables, one_hot: Some(one_hot) };
+                let z: Vec<W> = (0..domain.cells()).map(|i| W::from_i64(domain.centre(i))).collect();
+                for opened in [false, true] {
+                    let got = play(&Map { mapping, opened }, &[Shared::Words(z.clone())], u64::from(bits));
+                    let got: Vec<i64> = got.outputs[0].clone().words().into_iter().map(as_i64).collect();
+                    assert_eq!(got, all.concat(), "{bits} bits, {one_hot:?}, signed: {signed}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_index_finds_its_entry() {
+    finds_every_entry::<u32>();
+    finds_every_entry::<u64>();
+}
+
+/// Values between two indices take either.
+fn rounds<W: Word>() {
+    let mut values = Values(31);
+    for (salt, n) in (0u64..).zip(LENGTHS) {
+        for (shift, bits, signed) in
+            [(1, 8, false), (10, 4, true), (11, 8, true), (3, 1, false), (W::BITS - 10, 8, true)]
+        {
+            let domain = Domain { shift, bits, signed };
+            // Below the last cell's end, where the index would wrap.
+            let (least, width) = (domain.centre(0), domain.centre(domain.cells() - 1) - domain.centre(0));
+            let z: Vec<i64> = (0..n).map(|_| least + (values.next() % (width as u64 + 1)).cast_signed()).collect();
+            let words: Vec<W> = z.iter().map(|z| W::from_i64(*z)).collect();
+            let index: Vec<i64> = (0..domain.cells() as i64).collect();
+            for one_hot in WAYS {
+                let mapping = Mapping { domain, tables: &[&index], one_hot: Some(one_hot) };
+                for opened in [false, shift + bits < W::BITS - 1] {
+                    let got = play(&Map { mapping, opened }, &[Shared::Words(words.clone())], salt);
+                    for (z, i) in z.iter().zip(got.outputs[0].clone().words()) {
+                        let away = (z - domain.centre(as_u64(i) as usize)).abs();
+                        assert!(away < 1 << shift, "{z} took an index {away} units away");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_index_is_a_neighbour() {
+    rounds::<u32>();
+    rounds::<u64>();
+}
+
+#[test]
+fn the_mean_is_linear_interpolation() {
+    let domain = Domain { shift: 10, bits: 3, signed: false };
+    let table = [0, 1000, 5000, -800, 7, 7, 7, 7];
+    let z = vec![1024u32 + 300; 50_000];
+    let mapping = Mapping { domain, tables: &[&table], one_hot: None };
+    let got = play(&Map { mapping, opened: false }, &[Shared::Words(z)], 9);
+    let sum: i64 = got.outputs[0].clone().words().into_iter().map(as_i64).sum();
+    let (mean, expected) = (sum as f64 / 50_000.0, 1000.0 + 4000.0 * 300.0 / 1024.0);
+    assert!((mean - expected).abs() < 50.0, "mean {mean}, expected {expected}");
+}
+
+fn costs<W: Word>() {
+    let (n, k) = (640, u64::from(W::BITS));
+    let entries: Vec<i64> = (0..16).map(|i| 2047 - 128 * i).collect(); // 128 i: four bits
+    let domain = Domain { shift: 7, bits: 4, signed: false };
+    let cost = |one_hot| {
+        let mapping = Mapping { domain, tables: &[&entries, &entries], one_hot };
+        play(&Map { mapping, opened: false }, &[Shared::Words(vec![W::default(); n as usize])], 1).cost
+    };
+    let boolean = Cost { bytes: n * (11 + 8) / 8, rounds: 2, dealt_bytes: n * (15 + 8 * k) / 8 };
+    let arithmetic = Cost { bytes: n * 11 / 8, rounds: 1, dealt_bytes: n * 16 * k / 8 };
+    assert_eq!(cost(Some(OneHot::Boolean)), boolean);
+    assert_eq!(cost(Some(OneHot::Arithmetic)), arithmetic);
+    assert_eq!(cost(None), boolean, "16 + 8 k < 16 k");
+    assert_eq!(packed_words::<W>(n as usize, 11) as u64 * k / 8, arithmetic.bytes);
+    // Opened for another reason: nothing for the index.
+    let mapping = Mapping { domain, tables: &[&entries], one_hot: Some(OneHot::Arithmetic) };
+    let got = play(&Map { mapping, opened: true }, &[Shared::Words(vec![W::default(); n as usize])], 1);
+    assert_eq!(got.cost.bytes, n * k / 8);
+}
+
+#[test]
+fn mappings_cost_what_they_say() {
+    costs::<u32>();
+    costs::<u64>();
+}
+
+/// One-hot planes of a label, codes past the last class mapping to zeros.
+struct Label(u32);
+
+impl Job for Label {
+    fn run<W: Word>(&self, party: &mut Party<'_, W>, mut inputs: Vec<Vec<W>>) -> Result<Vec<Shared<W>>, Error> {
+        let z = inputs.remove(0);
+        let mut draw = party.draw()?;
+        let mut c = vec![W::default(); z.len()];
+        let mask = blind(party, &mut draw, &z, half(), &mut c);
+        party.open(&mut c)?;
+        let unit = |class: usize| -> [i64; 16] { core::array::from_fn(|i| i64::from(i == class)) };
+        let units: Vec<[i64; 16]> = (0..self.0 as usize).map(unit).collect();
+        let tables: Vec<&[i64]> = units.iter().map(|u| &u[..]).collect();
+        let domain = Domain { shift: 0, bits: 4, signed: false };
+        let mapping = Mapping { domain, tables: &tables, one_hot: None };
+        let mut planes = vec![W::default(); tables.len() * plane_words::<W>(z.len())];
+        let word = Opened { c: &c, mask, offset: half() };
+        mapped_planes(party, &mut draw, &mapping, &word, &mut planes)?;
+        Ok(vec![Shared::Planes(planes, z.len())])
+    }
+}
+
+#[test]
+fn labels_become_planes() {
+    fn check<W: Word>() {
+        let codes: Vec<u64> = (0..16).chain([9, 3, 3, 10, 15]).collect();
+        let z = codes.iter().map(|c| W::from_u64(*c)).collect();
+        let got = play(&Label(10), &[Shared::Words(z)], 3);
+        for class in 0..10 {
+            let expected: Vec<bool> = codes.iter().map(|c| *c == class).collect();
+            assert_eq!(got.outputs[0].bits(class as usize), expected);
+        }
+        assert_eq!(got.cost.rounds, 1);
+    }
+    check::<u32>();
+    check::<u64>();
+}
