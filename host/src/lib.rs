@@ -2,4 +2,5 @@
 
 pub mod data;
 pub mod job;
+pub mod net;
 pub mod report;

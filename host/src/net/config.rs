@@ -1,0 +1,383 @@
+//! The configuration file of a role.
+//!
+//! ```toml
+//! role = "server0"
+//! listen = "0.0.0.0:7100"
+//!
+//! [peers]
+//! server1 = "b.example:7101"
+//! dealer = "c.example:7102"
+//!
+//! [tls] # relative to this file
+//! certificate = "cert.pem"
+//! key = "key.pem"
+//! ca = "ca.pem"
+//!
+//! [timeouts] # may be left out, whole or in part
+//! connect_ms = 60000
+//! handshake_ms = 10000
+//! idle_ms = 120000
+//! close_ms = 2000
+//!
+//! [policy] # servers only; may be left out, whole or in part
+//! jobs = "any" # or a list of hashes, in hexadecimal
+//! reveals = ["accuracy", "loss"]
+//! smallest_batch = 16
+//! smallest_records = 100
+//! largest_memory_mib = 8192
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::connection::Timeouts;
+use super::identity::{Identity, IdentityError, IdentityFiles};
+use super::policy::{JobHash, Jobs, Policy, Reveal};
+use super::role::Role;
+
+/// The longest time-out, a week. Longer ones are mistakes, and need not fit the clock.
+const LONGEST_MS: u64 = 7 * 24 * 3600 * 1000;
+
+/// The configuration of a role, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where it was read from.
+    pub file: PathBuf,
+    /// The role that this program plays.
+    pub role: Role,
+    /// Where it listens. The client does not.
+    pub listen: Option<String>,
+    /// Where the other roles listen.
+    pub peers: BTreeMap<Role, String>,
+    /// Certificate, key and authority; the paths are ready to open.
+    pub tls: IdentityFiles,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+    /// What a server permits. Other roles have the default, which they never ask.
+    pub policy: Policy,
+}
+
+impl Config {
+    /// Reads a configuration file. `commands_roles` are the roles that the command can play.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read or parsed, has a key that does not belong there, lacks one, or is that of a role that
+    /// the command cannot play.
+    pub fn load(file: &Path, commands_roles: &[Role]) -> Result<Self, ConfigError> {
+        let fault = |fault| ConfigError { file: file.to_owned(), fault };
+        let text = fs::read_to_string(file).map_err(|error| fault(ConfigFault::Read(error)))?;
+        let config = Self::parse(&text, file)?;
+        if commands_roles.contains(&config.role) {
+            Ok(config)
+        } else {
+            let fits = commands_roles.to_vec();
+            Err(fault(ConfigFault::OtherCommand { role: config.role, fits }))
+        }
+    }
+
+    /// Parses the text of a configuration file; `file` serves relative paths and errors.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load), but any role will do.
+    pub fn parse(text: &str, file: &Path) -> Result<Self, ConfigError> {
+        let fault = |fault| ConfigError { file: file.to_owned(), fault };
+        let raw: Raw = toml::from_str(text).map_err(|error| fault(ConfigFault::Parse(Box::new(error))))?;
+        raw.check(file).map_err(fault)
+    }
+
+    /// Loads and checks the identity, which must be that of this role.
+    ///
+    /// # Errors
+    ///
+    /// As [`Identity::load`], or if the certificate is another role's.
+    pub fn identity(&self) -> Result<Identity, ConfigError> {
+        let fault = |fault| ConfigError { file: self.file.clone(), fault };
+        let identity = Identity::load(&self.tls).map_err(|error| fault(ConfigFault::Identity(Box::new(error))))?;
+        if identity.role() == self.role {
+            Ok(identity)
+        } else {
+            Err(fault(ConfigFault::OtherRole { config: self.role, certificate: identity.role() }))
+        }
+    }
+
+    /// Where `role` listens.
+    ///
+    /// # Errors
+    ///
+    /// If the file does not say.
+    pub fn peer(&self, role: Role) -> Result<&str, ConfigError> {
+        let address = self.peers.get(&role).map(String::as_str);
+        address.ok_or_else(|| ConfigError { file: self.file.clone(), fault: ConfigFault::NoPeer(role) })
+    }
+
+    /// Where this role listens.
+    ///
+    /// # Errors
+    ///
+    /// If the file does not say; only a client's may leave it out.
+    pub fn listen(&self) -> Result<&str, ConfigError> {
+        self.listen.as_deref().ok_or_else(|| ConfigError { file: self.file.clone(), fault: ConfigFault::NoListen })
+    }
+}
+
+/// A configuration file as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    role: Role,
+    listen: Option<String>,
+    #[serde(default)]
+    peers: BTreeMap<Role, String>,
+    tls: RawTls,
+    #[serde(default)]
+    timeouts: RawTimeouts,
+    policy: Option<RawPolicy>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTls {
+    certificate: PathBuf,
+    key: PathBuf,
+    ca: PathBuf,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTimeouts {
+    connect_ms: Option<u64>,
+    handshake_ms: Option<u64>,
+    idle_ms: Option<u64>,
+    close_ms: Option<u64>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPolicy {
+    jobs: Option<RawJobs>,
+    reveals: Option<Vec<Reveal>>,
+    smallest_batch: Option<u64>,
+    smallest_records: Option<u64>,
+    largest_memory_mib: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "\"any\" or a list of job hashes")]
+enum RawJobs {
+    Word(String),
+    List(Vec<String>),
+}
+
+impl Raw {
+    fn check(self, file: &Path) -> Result<Config, ConfigFault> {
+        let role = self.role;
+        if role != Role::Client && self.listen.is_none() {
+            return Err(ConfigFault::NoListen);
+        }
+        if let Some(listen) = &self.listen {
+            address("listen", listen)?;
+        }
+        for (peer, at) in &self.peers {
+            if *peer == role {
+                return Err(ConfigFault::OwnPeer(role));
+            }
+            address("peers", at)?;
+        }
+        if let Some(missing) = needed(role).iter().find(|peer| !self.peers.contains_key(peer)) {
+            return Err(ConfigFault::NoPeer(*missing));
+        }
+        let policy = match self.policy {
+            Some(_) if !role.is_server() => return Err(ConfigFault::Policy(role)),
+            policy => policy.unwrap_or_default().check()?,
+        };
+        let directory = file.parent().unwrap_or(Path::new(""));
+        let tls = IdentityFiles {
+            certificate: directory.join(self.tls.certificate),
+            key: directory.join(self.tls.key),
+            ca: directory.join(self.tls.ca),
+        };
+        let timeouts = self.timeouts.check()?;
+        Ok(Config { file: file.to_owned(), role, listen: self.listen, peers: self.peers, tls, timeouts, policy })
+    }
+}
+
+/// The roles whose address `role` must know.
+fn needed(role: Role) -> &'static [Role] {
+    match role {
+        Role::Server0 => &[Role::Server1, Role::Dealer],
+        Role::Server1 => &[Role::Server0, Role::Dealer],
+        Role::Dealer => &[],
+        Role::Client => &[Role::Server0, Role::Server1, Role::Dealer],
+    }
+}
+
+impl RawTimeouts {
+    fn check(self) -> Result<Timeouts, ConfigFault> {
+        let default = Timeouts::default();
+        let pick = |key, given: Option<u64>, default| match given {
+            None => Ok(default),
+            Some(ms) if (1..=LONGEST_MS).contains(&ms) => Ok(Duration::from_millis(ms)),
+            Some(ms) => Err(ConfigFault::Timeout { key, ms }),
+        };
+        Ok(Timeouts {
+            connect: pick("timeouts.connect_ms", self.connect_ms, default.connect)?,
+            handshake: pick("timeouts.handshake_ms", self.handshake_ms, default.handshake)?,
+            idle: pick("timeouts.idle_ms", self.idle_ms, default.idle)?,
+            close: pick("timeouts.close_ms", self.close_ms, default.close)?,
+        })
+    }
+}
+
+impl RawPolicy {
+    fn check(self) -> Result<Policy, ConfigFault> {
+        let default = Policy::default();
+        let jobs = match self.jobs {
+            None => default.jobs,
+            Some(RawJobs::Word(word)) if word == "any" => Jobs::Any,
+            Some(RawJobs::Word(word)) => return Err(ConfigFault::Job(word)),
+            Some(RawJobs::List(jobs)) => {
+                let parse = |job: String| parse_hash(&job).ok_or(ConfigFault::Job(job));
+                Jobs::Listed(jobs.into_iter().map(parse).collect::<Result<_, _>>()?)
+            }
+        };
+        Ok(Policy {
+            jobs,
+            reveals: self.reveals.unwrap_or(default.reveals),
+            smallest_batch: self.smallest_batch.unwrap_or(default.smallest_batch),
+            smallest_records: self.smallest_records.unwrap_or(default.smallest_records),
+            largest_memory_bytes: self
+                .largest_memory_mib
+                .map_or(default.largest_memory_bytes, |mib| mib.saturating_mul(1 << 20)),
+        })
+    }
+}
+
+/// Checks the form `host:port`; whether the name resolves is found out on connecting.
+fn address(key: &'static str, address: &str) -> Result<(), ConfigFault> {
+    match address.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(()),
+        _ => Err(ConfigFault::Address { key, address: address.to_owned() }),
+    }
+}
+
+fn parse_hash(hex: &str) -> Option<JobHash> {
+    if hex.len() != 64 || !hex.is_ascii() {
+        return None;
+    }
+    let mut hash = [0; 32];
+    for (i, byte) in hash.iter_mut().enumerate() {
+        let digits = &hex[2 * i..2 * i + 2];
+        *byte = if digits.starts_with('+') { None } else { u8::from_str_radix(digits, 16).ok() }?;
+    }
+    Some(hash)
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug)]
+pub struct ConfigError {
+    /// The file.
+    pub file: PathBuf,
+    /// What is wrong with it.
+    pub fault: ConfigFault,
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ConfigFault {
+    /// The file cannot be read.
+    Read(io::Error),
+    /// Not TOML, a key that does not belong there, or a value of the wrong kind. Says the line.
+    Parse(Box<toml::de::Error>),
+    /// The file is for another command.
+    OtherCommand {
+        /// The role in the file.
+        role: Role,
+        /// The roles that the command plays.
+        fits: Vec<Role>,
+    },
+    /// A role that must listen does not say where.
+    NoListen,
+    /// A role's address is missing.
+    NoPeer(Role),
+    /// The role is among its own peers.
+    OwnPeer(Role),
+    /// A policy, in the file of a role that is no server.
+    Policy(Role),
+    /// Not of the form `host:port`.
+    Address {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        address: String,
+    },
+    /// A time-out of 0, or of more than a week.
+    Timeout {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        ms: u64,
+    },
+    /// Neither "any" nor the hash of a job.
+    Job(String),
+    /// The certificate, key or authority cannot be used.
+    Identity(Box<IdentityError>),
+    /// The certificate is another role's.
+    OtherRole {
+        /// The role in the file.
+        config: Role,
+        /// The role that the certificate names.
+        certificate: Role,
+    },
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.file.display(), self.fault)
+    }
+}
+
+impl fmt::Display for ConfigFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(error) => write!(f, "{error}; `symbolon init DIR` writes configurations"),
+            Self::Parse(error) => write!(f, "{error}"),
+            Self::OtherCommand { role, fits } => {
+                let fits: Vec<_> = fits.iter().map(|role| role.name()).collect();
+                write!(f, "role: is `{role}`, but this command is for {}", fits.join(" or "))
+            }
+            Self::NoListen => f.write_str("listen: is missing; give `host:port`, as \"0.0.0.0:7100\""),
+            Self::NoPeer(role) => write!(f, "peers.{role}: is missing; give `host:port`"),
+            Self::OwnPeer(role) => write!(f, "peers.{role}: is this role itself; `listen` says where it is"),
+            Self::Policy(role) => write!(f, "policy: belongs to servers; {role} has none"),
+            Self::Address { key, address } => write!(f, "{key}: `{address}` is not `host:port`"),
+            Self::Timeout { key, ms } => write!(f, "{key}: {ms} is not between 1 and {LONGEST_MS}"),
+            Self::Job(job) => {
+                write!(f, "policy.jobs: `{job}` is neither \"any\" nor a job's hash of 64 hexadecimal digits")
+            }
+            Self::Identity(error) => write!(f, "tls: {error}"),
+            Self::OtherRole { config, certificate } => {
+                write!(f, "tls.certificate: is that of {certificate}, but role is {config}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.fault {
+            ConfigFault::Read(error) => Some(error),
+            ConfigFault::Parse(error) => Some(error),
+            ConfigFault::Identity(error) => Some(error),
+            _ => None,
+        }
+    }
+}

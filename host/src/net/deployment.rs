@@ -1,0 +1,369 @@
+//! A new deployment: one authority, a certificate and a configuration for each role.
+//!
+//! The authority's key signs four certificates and is gone: nobody can add a role to the deployment, or replace one. To
+//! renew a certificate is to renew the deployment.
+
+use std::fmt;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::{Duration, SystemTime};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256,
+};
+use zeroize::{Zeroize, Zeroizing};
+
+use super::identity::{Identity, IdentityError};
+use super::role::Role;
+
+/// Clocks may differ by this much without a new certificate being "not valid yet".
+const CLOCK_SKEW: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// A host, by name or address, and a port.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Endpoint {
+    /// Name or IP address, without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+impl Endpoint {
+    /// `host` on `port`.
+    #[must_use]
+    pub fn new(host: &str, port: u16) -> Self {
+        Self { host: host.to_owned(), port }
+    }
+
+    /// Where a program on this host listens: loopback if the host is, else everywhere.
+    fn listen(&self) -> Self {
+        let host = match self.host.parse::<IpAddr>() {
+            Ok(ip) if ip.is_loopback() => return self.clone(),
+            Ok(IpAddr::V6(_)) => "::",
+            _ if self.host == "localhost" => "127.0.0.1",
+            _ => "0.0.0.0",
+        };
+        Self::new(host, self.port)
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// Where the roles that listen run.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Hosts {
+    /// The first server's.
+    pub server0: Endpoint,
+    /// The second server's.
+    pub server1: Endpoint,
+    /// The dealer's.
+    pub dealer: Endpoint,
+}
+
+impl Default for Hosts {
+    /// All on this machine.
+    fn default() -> Self {
+        Self::named("127.0.0.1", "127.0.0.1", "127.0.0.1")
+    }
+}
+
+impl Hosts {
+    /// On these hosts, at ports 7100 to 7102.
+    #[must_use]
+    pub fn named(server0: &str, server1: &str, dealer: &str) -> Self {
+        Self {
+            server0: Endpoint::new(server0, 7100),
+            server1: Endpoint::new(server1, 7101),
+            dealer: Endpoint::new(dealer, 7102),
+        }
+    }
+
+    /// Where `role` runs; unknown for the client.
+    #[must_use]
+    pub fn of(&self, role: Role) -> Option<&Endpoint> {
+        match role {
+            Role::Server0 => Some(&self.server0),
+            Role::Server1 => Some(&self.server1),
+            Role::Dealer => Some(&self.dealer),
+            Role::Client => None,
+        }
+    }
+}
+
+/// A certificate and its key, in PEM. The key is wiped when dropped.
+pub struct Credentials {
+    /// The certificate.
+    pub certificate: String,
+    /// The key.
+    pub key: Zeroizing<String>,
+}
+
+/// The certificates of a deployment. The authority's key no longer exists.
+pub struct Deployment {
+    ca: String,
+    credentials: [Credentials; 4],
+}
+
+impl Deployment {
+    /// Makes an authority and a certificate for each role, valid from `start` for `days`. Besides the role, a certificate
+    /// names the role's host, for other programs to look at.
+    ///
+    /// # Errors
+    ///
+    /// If a host is neither a name nor an address, or its name is that of another role: the certificate would be both's.
+    pub fn generate(hosts: &Hosts, start: SystemTime, days: u32) -> Result<Self, DeployError> {
+        let end = start + DAY * days;
+        let params = |names: Vec<String>| -> Result<_, rcgen::Error> {
+            let mut params = CertificateParams::new(names)?;
+            params.not_before = start.into();
+            params.not_after = end.into();
+            Ok(params)
+        };
+        let mut ca_key = new_key()?;
+        let mut ca = params(Vec::new())?;
+        ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        ca.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        // Authorities of different deployments must differ by name, or theirs would only seem to be a bad signature.
+        let id: String = ca.key_identifier(&ca_key).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        ca.distinguished_name.push(DnType::CommonName, format!("Symbolon deployment {id}"));
+        let ca_pem = ca.self_signed(&ca_key)?.pem();
+
+        let issuer = Issuer::from_params(&ca, &ca_key);
+        let issue = |role: Role| -> Result<Credentials, DeployError> {
+            let mut names = vec![role.name().to_owned()];
+            if let Some(host) = hosts.of(role).map(|endpoint| &endpoint.host).filter(|host| *host != role.name()) {
+                if Role::from_str(&host.to_lowercase()).is_ok() {
+                    return Err(DeployError::HostIsRole { role, host: host.clone() });
+                }
+                names.push(host.clone());
+            }
+            let mut leaf = params(names).map_err(|_| DeployError::Host(role))?;
+            leaf.distinguished_name.push(DnType::CommonName, role.name());
+            leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+            leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+            leaf.use_authority_key_identifier_extension = true;
+            let mut key = new_key()?;
+            let certificate = leaf.signed_by(&key, &issuer)?.pem();
+            let pem = Zeroizing::new(key.serialize_pem());
+            key.zeroize();
+            Ok(Credentials { certificate, key: pem })
+        };
+        let credentials = Role::ALL.map(issue);
+        ca_key.zeroize();
+        let [server0, server1, dealer, client] = credentials;
+        Ok(Self { ca: ca_pem, credentials: [server0?, server1?, dealer?, client?] })
+    }
+
+    /// The authority's certificate, in PEM.
+    #[must_use]
+    pub fn ca(&self) -> &str {
+        &self.ca
+    }
+
+    /// The certificate and key of a role.
+    #[must_use]
+    pub fn credentials(&self, role: Role) -> &Credentials {
+        let [server0, server1, dealer, client] = &self.credentials;
+        match role {
+            Role::Server0 => server0,
+            Role::Server1 => server1,
+            Role::Dealer => dealer,
+            Role::Client => client,
+        }
+    }
+
+    /// The identity of a role, without a detour through files.
+    ///
+    /// # Errors
+    ///
+    /// None for a deployment made here.
+    pub fn identity(&self, role: Role) -> Result<Identity, IdentityError> {
+        let Credentials { certificate, key } = self.credentials(role);
+        Identity::from_pem(certificate.as_bytes(), key.as_bytes(), self.ca.as_bytes())
+    }
+}
+
+fn new_key() -> Result<KeyPair, rcgen::Error> {
+    KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)
+}
+
+/// Makes a deployment and writes it: `dir/<role>/` gets `<role>.toml`, `cert.pem`, `key.pem` and `ca.pem`, for each of the
+/// four roles. Returns the commands to type next.
+///
+/// # Errors
+///
+/// As [`Deployment::generate`], or if a file exists already or cannot be written.
+pub fn init(dir: &Path, hosts: &Hosts, days: u32) -> Result<Vec<String>, DeployError> {
+    let deployment = Deployment::generate(hosts, SystemTime::now() - CLOCK_SKEW, days)?;
+    for role in Role::ALL {
+        let directory = dir.join(role.name());
+        if directory.exists() {
+            return Err(DeployError::Exists(directory));
+        }
+    }
+    write_all(&deployment, dir, hosts)?;
+    Ok(next_commands(dir, hosts))
+}
+
+/// Writes the files of a deployment; refuses to replace any.
+///
+/// # Errors
+///
+/// If a file exists already or cannot be written.
+pub fn write_all(deployment: &Deployment, dir: &Path, hosts: &Hosts) -> Result<(), DeployError> {
+    for role in Role::ALL {
+        let directory = dir.join(role.name());
+        fs::create_dir_all(&directory).map_err(|error| DeployError::Write(directory.clone(), error))?;
+        let Credentials { certificate, key } = deployment.credentials(role);
+        let config = format!("{role}.toml");
+        let files = [
+            (config.as_str(), config_text(role, hosts), false),
+            ("cert.pem", certificate.clone(), false),
+            ("ca.pem", deployment.ca.clone(), false),
+        ];
+        for (name, content, secret) in &files {
+            write_new(&directory.join(name), content.as_bytes(), *secret)?;
+        }
+        write_new(&directory.join("key.pem"), key.as_bytes(), true)?;
+    }
+    Ok(())
+}
+
+fn write_new(path: &Path, content: &[u8], secret: bool) -> Result<(), DeployError> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, if secret { 0o600 } else { 0o644 });
+    #[cfg(not(unix))]
+    let _ = secret;
+    let write = || options.open(path)?.write_all(content);
+    write().map_err(|error: io::Error| DeployError::Write(path.to_owned(), error))
+}
+
+/// The configuration file of a role.
+fn config_text(role: Role, hosts: &Hosts) -> String {
+    use std::fmt::Write as _;
+
+    let mut text = format!("role = \"{role}\"\n");
+    let mut line = |line: fmt::Arguments<'_>| {
+        let _ = text.write_fmt(line); // a String takes everything
+        text.push('\n');
+    };
+    if let Some(endpoint) = hosts.of(role) {
+        line(format_args!("listen = \"{}\"", endpoint.listen()));
+    }
+    if role != Role::Dealer {
+        line(format_args!("\n# Where the others listen.\n[peers]"));
+        for (peer, endpoint) in
+            Role::ALL.into_iter().filter(|peer| *peer != role).filter_map(|peer| Some((peer, hosts.of(peer)?)))
+        {
+            line(format_args!("{peer} = \"{endpoint}\""));
+        }
+    }
+    line(format_args!(
+        "\n# Relative to this file.\n[tls]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"\nca = \"ca.pem\"\n\n\
+         [timeouts]\nconnect_ms = 60000\nhandshake_ms = 10000\nidle_ms = 120000"
+    ));
+    if role.is_server() {
+        line(format_args!(
+            "\n# What jobs may do here. A job outside these rules is refused, and told which.\n[policy]\n\
+             jobs = \"any\" # or a list of job hashes, as `symbolon plan` prints them\n\
+             reveals = [\"accuracy\", \"loss\", \"model\"] # also: \"predictions\"\n\
+             smallest_batch = 16\nsmallest_records = 100\nlargest_memory_mib = 8192"
+        ));
+    }
+    text
+}
+
+/// What to type after `init`.
+fn next_commands(dir: &Path, hosts: &Hosts) -> Vec<String> {
+    let dir = dir.display();
+    let local = [Role::Server0, Role::Server1, Role::Dealer]
+        .iter()
+        .all(|role| hosts.of(*role).is_some_and(|endpoint| endpoint.listen() == *endpoint));
+    let mut commands = Vec::new();
+    if !local {
+        for role in [Role::Server0, Role::Server1, Role::Dealer] {
+            if let Some(endpoint) = hosts.of(role) {
+                commands.push(format!("scp -r {dir}/{role} {}:", endpoint.host));
+            }
+        }
+    }
+    for role in [Role::Dealer, Role::Server0, Role::Server1] {
+        let command = if role.is_server() { "server" } else { "dealer" };
+        commands.push(match hosts.of(role) {
+            Some(endpoint) if !local => {
+                format!("ssh {} symbolon {command} --config {role}/{role}.toml", endpoint.host)
+            }
+            _ => format!("symbolon {command} --config {dir}/{role}/{role}.toml"),
+        });
+    }
+    commands.push(format!("symbolon train JOB.toml --data DIR --config {dir}/client/client.toml"));
+    commands
+}
+
+/// A deployment that could not be made.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum DeployError {
+    /// The host of this role is neither a name nor an address.
+    Host(Role),
+    /// A host's name is that of another role.
+    HostIsRole {
+        /// The role that runs there.
+        role: Role,
+        /// The name.
+        host: String,
+    },
+    /// Exists already.
+    Exists(PathBuf),
+    /// Could not be written.
+    Write(PathBuf, io::Error),
+    /// No certificate could be made.
+    Certificate(rcgen::Error),
+}
+
+impl From<rcgen::Error> for DeployError {
+    fn from(error: rcgen::Error) -> Self {
+        Self::Certificate(error)
+    }
+}
+
+impl fmt::Display for DeployError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(role) => write!(f, "the host of {role} is neither a name nor an IP address"),
+            Self::HostIsRole { role, host } => write!(
+                f,
+                "the host of {role} is called `{host}`, as another role is; its certificate would be valid for both; \
+                 use a longer name or an IP address"
+            ),
+            Self::Exists(path) => write!(f, "{} exists; choose another directory", path.display()),
+            Self::Write(path, error) => write!(f, "cannot write {}: {error}", path.display()),
+            Self::Certificate(error) => write!(f, "cannot make a certificate: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for DeployError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Write(_, error) => Some(error),
+            Self::Certificate(error) => Some(error),
+            _ => None,
+        }
+    }
+}
