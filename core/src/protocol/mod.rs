@@ -7,6 +7,8 @@
 pub mod bit;
 pub mod compare;
 pub mod conjunction;
+pub mod exact;
+pub mod lift;
 pub mod into_ring;
 pub mod masked;
 pub mod maximum;

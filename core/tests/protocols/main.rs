@@ -4,6 +4,7 @@
 mod bits;
 mod compare;
 mod harness;
+mod lift;
 mod linear;
 mod mapping;
 mod maximum;
