@@ -95,8 +95,9 @@ pub struct Outcome<W> {
     pub outputs: Vec<Shared<W>>,
     pub cost: Cost,
     /// All that server 0 sent, in order: uniform words.
-    #[allow(dead_code)]
     pub sent: Vec<u8>,
+    /// All that both servers opened, in order (packed words: the sum of what was packed): uniform words too.
+    pub opened: Vec<u8>,
 }
 
 struct Wire {
@@ -104,6 +105,7 @@ struct Wire {
     from: Receiver<Vec<u8>>,
     count: Count,
     sent: Vec<u8>,
+    opened: Vec<u8>,
 }
 
 impl<W: Word> Link<W> for Wire {
@@ -116,11 +118,9 @@ impl<W: Word> Link<W> for Wire {
             let mut theirs = vec![W::default(); words.len()];
             W::bytes_mut(&mut theirs).copy_from_slice(&bytes);
             for (w, t) in words.iter_mut().zip(theirs) {
-                *w = match fold {
-                    Fold::Add => w.add(t),
-                    Fold::Xor => w.xor(t),
-                    Fold::Swap => t,
-                };
+                let opened = if *fold == Fold::Xor { w.xor(t) } else { w.add(t) };
+                self.opened.extend_from_slice(W::bytes(&[opened]));
+                *w = if *fold == Fold::Swap { t } else { opened };
             }
         }
         Ok(())
@@ -218,7 +218,7 @@ pub fn play<W: Word>(job: &impl Job, inputs: &[Shared<W>], salt: u64) -> Outcome
         .collect();
     let corrections = Mutex::new(Some(Queue(dealer.stream)));
     let server = |role: Role, index: u8, to, from| {
-        let mut wire = Wire { to, from, count: Count::default(), sent: vec![] };
+        let mut wire = Wire { to, from, count: Count::default(), sent: vec![], opened: vec![] };
         let prg = prg(salt, index);
         let mut queue = (role == Role::Server1).then(|| corrections.lock().unwrap().take().unwrap());
         let mut arena = vec![W::default(); peak];
@@ -264,7 +264,7 @@ pub fn play<W: Word>(job: &impl Job, inputs: &[Shared<W>], salt: u64) -> Outcome
         assert!(s.same(c), "output {i}: clear and secure differ");
     }
     let cost = Cost { bytes: wire.count.bytes, rounds: wire.count.rounds, dealt_bytes };
-    Outcome { outputs: secure, cost, sent: wire.sent }
+    Outcome { outputs: secure, cost, sent: wire.sent, opened: wire.opened }
 }
 
 /// Lengths at which loops over lanes and planes have their edges.

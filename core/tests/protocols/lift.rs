@@ -1,6 +1,6 @@
 //! From narrow rings to the wide one; the exact truncation.
 
-use crate::harness::*;
+use crate::{harness::*, uniform::assert_uniform};
 use symbolon_core::{
     kernel::{packed_words, plane_words},
     link::Error,
@@ -120,4 +120,17 @@ fn floors<W: Word>() {
 fn exact_truncation_rounds_down() {
     floors::<u32>();
     floors::<u64>();
+}
+
+#[test]
+fn what_lifting_opens_is_uniform() {
+    fn check<W: Word>() {
+        let x = |n: usize| Shared::Words((0..n).map(|i| W::from_u64((i % 3) as u64)).collect());
+        // As many words as fill the packed ones: what pads them is 0.
+        assert_uniform(&Lift(8), &[x(W::BITS as usize)]);
+        assert_uniform(&Lift(1), &[x(W::BITS as usize)]);
+        assert_uniform(&Floor(11), &[x(3)]);
+    }
+    check::<u32>();
+    check::<u64>();
 }

@@ -11,3 +11,4 @@ mod maximum;
 mod relu;
 mod narrow;
 mod reuse;
+mod uniform;

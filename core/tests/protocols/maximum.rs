@@ -1,6 +1,6 @@
 //! The largest of several words, and counted matches.
 
-use crate::{compare::open_word, harness::*};
+use crate::{compare::open_word, harness::*, uniform::assert_uniform};
 use symbolon_core::{
     kernel::plane_words,
     link::Error,
@@ -158,4 +158,17 @@ fn matches_are_counted() {
     }
     count::<u32>();
     count::<u64>();
+}
+
+#[test]
+fn what_a_maximum_opens_is_uniform() {
+    fn check<W: Word>() {
+        let z = Shared::Words([3, 3, -1, 0, 9, -9, 3, 3, 3, 3].map(W::from_i64).to_vec());
+        let hot = Shared::Planes(vec![W::from_u64(2), W::from_u64(1), W::default(), W::default(), W::default()], 2);
+        assert_uniform(&Argmax(5), std::slice::from_ref(&z));
+        assert_uniform(&Choose(5), &[z, hot.clone()]);
+        assert_uniform(&Count(2), &[hot.clone(), hot]);
+    }
+    check::<u32>();
+    check::<u64>();
 }

@@ -1,6 +1,6 @@
 //! ReLU and its gradient.
 
-use crate::harness::*;
+use crate::{harness::*, uniform::assert_uniform};
 use symbolon_core::{
     kernel::{packed_words, plane_words},
     link::Error,
@@ -97,4 +97,14 @@ fn edges_of_relu() {
     }
     at_edges::<u32>();
     at_edges::<u64>();
+}
+
+#[test]
+fn what_relu_opens_is_uniform() {
+    fn check<W: Word>() {
+        let words = |z: [i64; 3]| Shared::Words(z.map(W::from_i64).to_vec());
+        assert_uniform(&Relu { frac_bits: 4, back_bits: 2 }, &[words([0, -5, 77]), words([1, 1, -1])]);
+    }
+    check::<u32>();
+    check::<u64>();
 }
