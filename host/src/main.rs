@@ -1,3 +1,5 @@
 //! The `symbolon` program.
 
-fn main() {}
+fn main() -> symbolon::cli::Exit {
+    symbolon::cli::main()
+}

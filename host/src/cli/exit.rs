@@ -1,0 +1,106 @@
+//! How a command ends.
+
+use crate::{
+    data::DataError,
+    job::JobError,
+    net::{ConfigError, DeployError, IdentityError, NetError},
+    report::ModelError,
+    session::SessionError,
+    train::{EncodeError, Halt},
+};
+use std::{fmt, path::Path, process::ExitCode};
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Wrong usage, job, data or configuration: 2.
+    Input(String),
+    /// A peer or the network: 3.
+    Network(String),
+    /// A policy or the dealer: 4.
+    Refused(String),
+    /// Anything else: 1.
+    Other(String),
+}
+
+impl Failure {
+    /// A file that the system would not write.
+    pub(super) fn write(path: &Path, error: &std::io::Error) -> Self {
+        Self::Other(format!("cannot write {}: {error}; nothing was left there", path.display()))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Input(text) | Self::Network(text) | Self::Refused(text) | Self::Other(text) => f.write_str(text),
+        }
+    }
+}
+
+macro_rules! from {
+    ($($error:ty => $kind:ident),* $(,)?) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self::$kind(error.to_string())
+            }
+        })*
+    };
+}
+from!(
+    JobError => Input,
+    DataError => Input,
+    EncodeError => Input,
+    ConfigError => Input,
+    IdentityError => Input,
+    DeployError => Other,
+    NetError => Network,
+    ModelError => Other,
+);
+
+impl From<SessionError> for Failure {
+    fn from(error: SessionError) -> Self {
+        let text = error.to_string();
+        match error {
+            SessionError::Refused { .. } | SessionError::Policy(_) => Self::Refused(text),
+            SessionError::Job(_) => Self::Input(text),
+            SessionError::Randomness | SessionError::Stopped => Self::Other(text),
+            _ => Self::Network(text),
+        }
+    }
+}
+
+impl From<Halt> for Failure {
+    fn from(halt: Halt) -> Self {
+        Self::Other(match halt {
+            Halt::Protocol { error, step } => format!("after step {step}: {error}"),
+            Halt::Stopped => "stopped".to_owned(),
+        })
+    }
+}
+
+/// The process's status.
+#[derive(Debug)]
+pub struct Exit(Result<(), Failure>);
+
+/// Status of an interrupted command, as shells have it.
+pub(super) const INTERRUPTED: i32 = 130;
+
+impl Exit {
+    pub(super) fn of(result: Result<(), Failure>) -> Self {
+        Self(result)
+    }
+}
+
+impl std::process::Termination for Exit {
+    fn report(self) -> ExitCode {
+        let Err(failure) = self.0 else { return ExitCode::SUCCESS };
+        eprintln!("symbolon: {failure}");
+        ExitCode::from(match failure {
+            Failure::Other(_) => 1,
+            Failure::Input(_) => 2,
+            Failure::Network(_) => 3,
+            Failure::Refused(_) => 4,
+        })
+    }
+}

@@ -1,0 +1,113 @@
+//! The command line.
+
+mod audit;
+mod demo;
+mod exit;
+mod local;
+mod plan;
+mod roles;
+mod train;
+
+pub use exit::Exit;
+
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Trains neural networks on data that nobody shows: two servers hold one share each, a dealer helps and sees nothing.
+#[derive(Debug, Parser)]
+#[command(
+    name = "symbolon",
+    version,
+    after_help = "Examples:\n  symbolon demo\n  symbolon plan host/jobs/mnist-adam-32.toml\n  symbolon train host/jobs/mnist-adam-32.toml --data DIR --local\n  symbolon init deployment --server0 a.example --server1 b.example --dealer c.example\n\nExit status: 0 done; 1 failed; 2 wrong usage, job, data or configuration; 3 a peer or the network failed; 4 refused by a server's policy or by the dealer; 130 interrupted."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train on the embedded 8x8 digits with two servers and a dealer on this machine
+    Demo {
+        /// Write the results as JSON
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+    },
+    /// Train a job on shares of data in a directory
+    Train(train::Args),
+    /// Say what a job costs before anything runs
+    Plan {
+        /// The job
+        job: PathBuf,
+        /// Write the plan as JSON
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+    },
+    /// Train in the clear and say how much room each tensor leaves in its words
+    Audit {
+        /// The job
+        job: PathBuf,
+        /// Directory of the data
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// Write the audit as JSON
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+    },
+    /// Be one of the two servers
+    Server(roles::Args),
+    /// Be the dealer
+    Dealer(roles::Args),
+    /// Write certificates and configurations for three machines and a client
+    Init {
+        /// Directory to write, which must not exist or be empty
+        dir: PathBuf,
+        /// Host name or address of server 0
+        #[arg(long, default_value = "localhost")]
+        server0: String,
+        /// Host name or address of server 1
+        #[arg(long, default_value = "localhost")]
+        server1: String,
+        /// Host name or address of the dealer
+        #[arg(long, default_value = "localhost")]
+        dealer: String,
+        /// Days that the certificates are valid
+        #[arg(long, default_value_t = 365)]
+        days: u32,
+    },
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Which engine trains.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Engine {
+    /// Two servers and a dealer, on shares
+    Secure,
+    /// This process, on the data itself: the same arithmetic, bit for bit, without protection
+    Clear,
+}
+
+/// Runs the program on this process's arguments.
+pub fn main() -> Exit {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Demo { json } => demo::run(json.as_deref()),
+        Command::Train(args) => train::run(&args),
+        Command::Plan { job, json } => plan::run(&job, json.as_deref()),
+        Command::Audit { job, data, json } => audit::run(&job, &data, json.as_deref()),
+        Command::Server(args) => roles::server(&args),
+        Command::Dealer(args) => roles::dealer(&args),
+        Command::Init { dir, server0, server1, dealer, days } => {
+            roles::init(&dir, &crate::net::Hosts::named(&server0, &server1, &dealer), days)
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "symbolon", &mut std::io::stdout());
+            Ok(())
+        }
+    };
+    Exit::of(result)
+}

@@ -1,0 +1,63 @@
+//! `symbolon plan`.
+
+use super::exit::Failure;
+use crate::{
+    engine::plan::{Cost, LAN, Network, Plan, WAN, hex, plan},
+    job::Job,
+    report::{human_bytes, human_seconds, write_atomic},
+};
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// Makes, prints and perhaps writes the plan of a job.
+pub(super) fn run(file: &Path, json: Option<&Path>) -> Result<(), Failure> {
+    let job = Job::load(file)?;
+    let plan = plan(&job).map_err(|error| Failure::Other(error.to_string()))?;
+    print(&job, &plan);
+    let Some(path) = json else { return Ok(()) };
+    let mut value = serde_json::to_value(&plan).map_err(|error| Failure::Other(error.to_string()))?;
+    if let Value::Object(fields) = &mut value {
+        for network in [LAN, WAN] {
+            let seconds = json!({ "total": plan.total.seconds(&network), "epoch": plan.epoch.seconds(&network) });
+            fields.insert(format!("seconds_{}", network.name.to_lowercase()), seconds);
+        }
+    }
+    write_atomic(path, format!("{value:#}\n").as_bytes()).map_err(|error| Failure::write(path, &error))
+}
+
+fn row(name: &str, cost: &Cost) {
+    let time = |network: &Network| human_seconds(cost.seconds(network));
+    println!(
+        "{name:<34}{:>10}{:>12}{:>12}{:>14}{:>14}",
+        cost.rounds,
+        human_bytes(cost.bytes_each_way),
+        human_bytes(cost.dealer_bytes),
+        time(&LAN),
+        time(&WAN)
+    );
+}
+
+fn print(job: &Job, plan: &Plan) {
+    println!("plan {} of job {}", hex(&plan.hash), job.name);
+    println!(
+        "{}-bit ring, {} lanes, {} requests, arena {} a lane\n",
+        job.numbers.ring_bits,
+        job.lanes.lanes,
+        plan.requests,
+        human_bytes(plan.arena_bytes)
+    );
+    println!("{:<34}{:>10}{:>12}{:>12}{:>14}{:>14}", "", "rounds", "each way", "dealt", "LAN", "WAN");
+    row("whole job", &plan.total);
+    row("opening data and weights", &plan.setup);
+    row("an epoch's steps", &plan.epoch);
+    row("a step", &plan.step);
+    row("an evaluation", &plan.evaluation);
+    println!("\nby layer and operation, over the whole job");
+    for operation in &plan.operations {
+        row(&format!("{:>3}  {}", operation.layer, operation.name), &operation.cost);
+    }
+    println!(
+        "\nLAN: 1 Gb/s and 0.2 ms a round; WAN: 100 Mb/s and 40 ms. Times are the network's alone: rounds, and what server 1 \
+         receives. Bytes are payload; TLS adds about 1 %."
+    );
+}

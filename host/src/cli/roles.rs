@@ -1,0 +1,95 @@
+//! `symbolon server`, `symbolon dealer`, `symbolon init`.
+
+use super::exit::Failure;
+use crate::{
+    net::{
+        ClientTls, Config, Connection, Hosts, Listener, NetError, Role, ServerTls, StopHandle, init as write_deployment,
+    },
+    session::{SessionError, dealer::Dealer, server::Server},
+};
+use std::{
+    io::{Read, Write},
+    path::{Path, PathBuf},
+    thread,
+};
+
+/// Peers that authenticate at a time.
+const HANDSHAKES: usize = 64;
+
+/// Arguments of a role.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The role's configuration
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Stop when standard input ends: for a parent that may die
+    #[arg(long, hide = true)]
+    until_stdin_closes: bool,
+}
+
+/// `symbolon init`.
+pub(super) fn init(dir: &Path, hosts: &Hosts, days: u32) -> Result<(), Failure> {
+    for line in write_deployment(dir, hosts, days)? {
+        println!("{line}");
+    }
+    Ok(())
+}
+
+/// `symbolon server`.
+pub(super) fn server(args: &Args) -> Result<(), Failure> {
+    let config = Config::load(&args.config, &[Role::Server0, Role::Server1])?;
+    let identity = config.identity()?;
+    let accepted: &[Role] = if config.role == Role::Server0 { &[Role::Client, Role::Server1] } else { &[Role::Client] };
+    let tls = ServerTls::new(&identity, accepted);
+    let server = Server::new(config.clone(), ClientTls::new(&identity));
+    serve(args, &config, &tls, |connection, role| server.serve(connection, role))
+}
+
+/// `symbolon dealer`.
+pub(super) fn dealer(args: &Args) -> Result<(), Failure> {
+    let config = Config::load(&args.config, &[Role::Dealer])?;
+    let identity = config.identity()?;
+    let tls = ServerTls::new(&identity, &[Role::Server0, Role::Server1]);
+    let dealer = Dealer::new(&config.timeouts)?;
+    serve(args, &config, &tls, |connection, role| dealer.serve(connection, role))
+}
+
+/// Listens until interrupted; each connection is served on a thread of its own, and what ends one is told and stays there.
+fn serve(
+    args: &Args,
+    config: &Config,
+    tls: &ServerTls,
+    handler: impl Fn(Connection, Role) -> Result<(), SessionError> + Sync,
+) -> Result<(), Failure> {
+    let listener = Listener::bind(config.listen()?)?;
+    stop_on_interrupt(args, listener.stop_handle());
+    println!("{} listens on {}", config.role, listener.local_addr());
+    // A parent reads this line through a pipe; one that has gone needs it no more.
+    let _ = std::io::stdout().flush();
+    let name = config.role;
+    listener.serve(tls, &config.timeouts, HANDSHAKES, |accepted: Result<(Connection, Role), NetError>| {
+        let ended = accepted.map_err(SessionError::Net).and_then(|(connection, role)| handler(connection, role));
+        if let Err(error) = ended {
+            eprintln!("{name}: {error}");
+        }
+    });
+    Ok(())
+}
+
+/// Stops the listener, then the process, on an interrupt or when the parent has gone.
+fn stop_on_interrupt(args: &Args, stop: StopHandle) {
+    let end = move || {
+        stop.stop();
+        // Sessions that run end with the process: their peers find the connections closed and say so.
+        std::process::exit(0);
+    };
+    if args.until_stdin_closes {
+        let end = end.clone();
+        thread::spawn(move || {
+            // Whatever ends the read, the parent is gone.
+            let _ = std::io::stdin().read(&mut [0]);
+            end();
+        });
+    }
+    super::local::on_interrupt(end);
+}

@@ -1,0 +1,290 @@
+//! `symbolon train`.
+
+use super::{
+    Engine,
+    exit::Failure,
+    local::{Local, on_interrupt},
+};
+use crate::{
+    data::{self, Dataset},
+    engine::{
+        clear::{self, Audit},
+        plan::{hex, plan},
+    },
+    job::Job,
+    kernel::HostWord,
+    net::{ClientTls, Config, Policy, Reveal, Role},
+    report::{Curve, Point, Progress, Roles, Summary, peak_rss, write_model},
+    session::{
+        client::{self, EpochResult, News},
+        random_bytes, random_seed,
+    },
+    train::{Event, Inputs, real, signed, tensors},
+};
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+use symbolon_core::{link::Count, word::Word};
+
+/// Arguments of `symbolon train`.
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("where").args(["local", "config"]))]
+pub(super) struct Args {
+    /// The job
+    job: PathBuf,
+    /// Directory of the data
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Start two servers and a dealer on this machine, with fresh certificates
+    #[arg(long)]
+    local: bool,
+    /// Use the servers that this client configuration names
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Which engine trains
+    #[arg(long, value_enum, default_value_t = Engine::Secure)]
+    engine: Engine,
+    /// Lanes that the clear engine runs at once; the servers run all of theirs
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Seed of the initial weights and the batch order, in place of the job's; masks never depend on it
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Write the results as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write the trained model as safetensors; the job must reveal it
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// Write the learning curve as SVG
+    #[arg(long, value_name = "FILE")]
+    curve: Option<PathBuf>,
+}
+
+/// What a run gave, on any engine.
+pub(super) struct Trained<W> {
+    pub(super) summary: Summary,
+    pub(super) epochs: Vec<EpochResult>,
+    pub(super) parameters: Option<Vec<W>>,
+}
+
+/// `symbolon train`.
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let mut job = Job::load(&args.job)?;
+    if let Some(seed) = args.seed {
+        job.training.seed = seed;
+    }
+    if args.model.is_some() && !job.reveal.model {
+        return Err(Failure::Input("--model: the job does not reveal the model; set reveal.model = true".to_owned()));
+    }
+    if args.engine == Engine::Secure && !args.local && args.config.is_none() {
+        return Err(Failure::Input(
+            "give --local, or --config with the client configuration of `symbolon init`".to_owned(),
+        ));
+    }
+    let (train, test) = data::load(&job, &args.data)?;
+    if job.numbers.ring_bits == 32 {
+        run_in::<u32>(args, &job, &train, &test)
+    } else {
+        run_in::<u64>(args, &job, &train, &test)
+    }
+}
+
+fn run_in<W: HostWord + Word>(args: &Args, job: &Job, train: &Dataset, test: &Dataset) -> Result<(), Failure> {
+    let trained = match args.engine {
+        Engine::Clear => {
+            on_interrupt(|| std::process::exit(super::exit::INTERRUPTED));
+            clear_run::<W>(job, train, test, args.threads.unwrap_or(usize::from(job.lanes.lanes)), &Audit::default())?
+        }
+        Engine::Secure => match &args.config {
+            Some(file) => secure_run::<W>(job, train, test, &Config::load(file, &[Role::Client])?)?,
+            None => {
+                let local = Local::start(&everything())?;
+                let trained = secure_run::<W>(job, train, test, &local.client)?;
+                local.stop();
+                trained
+            }
+        },
+    };
+    println!("{}", trained.summary);
+    write_outputs(args, job, &trained)
+}
+
+/// What a user who plays all parties permits.
+pub(super) fn everything() -> Policy {
+    Policy {
+        reveals: vec![Reveal::Accuracy, Reveal::Loss, Reveal::Model],
+        smallest_batch: 1,
+        smallest_records: 1,
+        ..Policy::default()
+    }
+}
+
+fn write_outputs<W: Word>(args: &Args, job: &Job, trained: &Trained<W>) -> Result<(), Failure> {
+    if let (Some(path), Some(parameters)) = (&args.model, &trained.parameters) {
+        let notes = [("job", job.name.clone()), ("plan_hash", trained.summary.plan_hash.clone())];
+        write_model(path, &tensors(job, parameters), &notes)?;
+    }
+    if let Some(path) = &args.curve {
+        write_curve(path, job, &trained.epochs)?;
+    }
+    match &args.json {
+        Some(path) => trained.summary.write_json(path).map_err(|error| Failure::write(path, &error)),
+        None => Ok(()),
+    }
+}
+
+/// Writes the learning curve.
+pub(super) fn write_curve(path: &Path, job: &Job, epochs: &[EpochResult]) -> Result<(), Failure> {
+    let point = |e: &EpochResult| Point {
+        epoch: f64::from(e.epoch),
+        accuracy: e.score.map(|correct| fraction(job, correct)),
+        loss: e.loss,
+    };
+    let curve = Curve { title: job.name.clone(), points: epochs.iter().map(point).collect() };
+    curve.write(path).map(|_| ()).map_err(|error| Failure::write(path, &error))
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn fraction(job: &Job, correct: f64) -> f64 {
+    correct / job.data.test_records.max(1) as f64
+}
+
+/// A summary with what every engine knows.
+fn summary(job: &Job, engine: &str, epochs: &[EpochResult], plan_hash: &[u8; 32]) -> Summary {
+    let last = epochs.last().copied().unwrap_or_default();
+    Summary {
+        job: job.name.clone(),
+        engine: engine.to_owned(),
+        accuracy: last.score.map(|correct| fraction(job, correct)),
+        loss: last.loss,
+        seconds_train: 0.0,
+        seconds_setup: 0.0,
+        bytes_sent: Roles::default(),
+        rounds: 0,
+        dealer_bytes: 0,
+        peak_rss_bytes: Roles::default(),
+        plan_hash: hex(plan_hash),
+        ring_bits: job.numbers.ring_bits,
+        samples: job.data.train_records as u64,
+        epochs: job.training.epochs,
+    }
+}
+
+/// Shows how a job goes.
+fn tell(job: &Job, progress: &Progress, news: &News) {
+    let per_step = job.data.train_records as u64 / job.steps_per_epoch().max(1) as u64;
+    match news {
+        News::Ready => progress.label("training"),
+        News::Step { done, bytes_sent } => progress.update(done * per_step, *bytes_sent),
+        News::Epoch(result) => {
+            let accuracy = result.score.map(|s| format!(", accuracy {:.2} %", 100.0 * fraction(job, s)));
+            let loss = result.loss.map(|loss| format!(", loss {loss:.4}"));
+            progress.note(&format!(
+                "epoch {}{}{}",
+                result.epoch,
+                accuracy.unwrap_or_default(),
+                loss.unwrap_or_default()
+            ));
+        }
+    }
+}
+
+/// Trains on shares, at the servers that `config` names.
+pub(super) fn secure_run<W: HostWord + Word>(
+    job: &Job,
+    train: &Dataset,
+    test: &Dataset,
+    config: &Config,
+) -> Result<Trained<W>, Failure> {
+    let inputs = Inputs::<W>::encode(job, train, test)?;
+    let tls = ClientTls::new(&config.identity()?);
+    let progress = Progress::new("sharing the data", job.data.train_records as u64 * u64::from(job.training.epochs));
+    let outcome = client::run(config, &tls, job, inputs, &mut |news| tell(job, &progress, &news));
+    progress.finish();
+    let outcome = outcome?;
+    let [a, b] = outcome.reports;
+    let summary = Summary {
+        seconds_train: a.seconds_train.max(b.seconds_train),
+        seconds_setup: outcome.seconds_setup,
+        bytes_sent: Roles {
+            server_0: a.bytes_sent,
+            server_1: b.bytes_sent,
+            dealer: a.dealer.bytes_sent,
+            client: outcome.bytes_sent,
+        },
+        rounds: a.rounds,
+        dealer_bytes: a.dealer.bytes_sent,
+        peak_rss_bytes: Roles {
+            server_0: a.peak_rss_bytes,
+            server_1: b.peak_rss_bytes,
+            dealer: a.dealer.peak_rss_bytes,
+            client: peak_rss(),
+        },
+        ..summary(job, "secure", &outcome.epochs, &outcome.plan_hash)
+    };
+    Ok(Trained { summary, epochs: outcome.epochs, parameters: outcome.parameters })
+}
+
+/// Trains in the clear, with fresh randomness for the rounding, and audits ranges.
+pub(super) fn clear_run<W: HostWord + Word>(
+    job: &Job,
+    train: &Dataset,
+    test: &Dataset,
+    threads: usize,
+    audit: &Audit,
+) -> Result<Trained<W>, Failure> {
+    let started = Instant::now();
+    let inputs = Inputs::<W>::encode(job, train, test)?;
+    let seeds = [random_seed()?, random_seed()?];
+    let progress = Progress::new("training", job.data.train_records as u64 * u64::from(job.training.epochs));
+    let (mut epochs, mut setup, mut seconds_train) = (Vec::new(), 0.0, 0.0);
+    let mut since = Instant::now();
+    let mut observer = |event: Event<W>, count: Count| {
+        match event {
+            Event::Opened => {
+                setup = started.elapsed().as_secs_f64();
+                since = Instant::now();
+            }
+            Event::Step { done } => tell(job, &progress, &News::Step { done, bytes_sent: count.bytes }),
+            Event::Trained { .. } => seconds_train += since.elapsed().as_secs_f64(),
+            Event::Epoch { epoch, loss, score } => {
+                let result = revealed(job, epoch, loss, score);
+                tell(job, &progress, &News::Epoch(result));
+                epochs.push(result);
+                since = Instant::now();
+            }
+        }
+        ControlFlow::Continue(())
+    };
+    let seeds = [&seeds[0], &seeds[1]];
+    let parameters = clear::run(job, inputs, seeds, &random_bytes()?, threads, audit, &mut observer)?;
+    progress.finish();
+    if let Some(range) = audit.ranges(job.numbers.ring_bits).first().filter(|range| range.headroom_bits < 0.0) {
+        eprintln!(
+            "symbolon: layer {}, {}: words from {} to {} left the range of an opening; results are wrong from there on. \
+             Take fewer fraction bits or the larger ring (`symbolon audit` says which)",
+            range.layer, range.name, range.least, range.greatest
+        );
+    }
+    let hash = plan(job).map_err(|error| Failure::Other(error.to_string()))?.hash;
+    let summary = Summary {
+        seconds_train,
+        seconds_setup: setup,
+        peak_rss_bytes: Roles { client: peak_rss(), ..Roles::default() },
+        ..summary(job, "clear", &epochs, &hash)
+    };
+    Ok(Trained { summary, epochs, parameters: job.reveal.model.then_some(parameters) })
+}
+
+/// An epoch's outputs from whole words.
+#[allow(clippy::cast_precision_loss)]
+fn revealed<W: Word>(job: &Job, epoch: u32, loss: Option<W>, score: Option<W>) -> EpochResult {
+    EpochResult {
+        epoch,
+        loss: loss.map(|w| real(job, w) / job.data.train_records as f64),
+        score: score.map(|w| signed(w) as f64),
+    }
+}

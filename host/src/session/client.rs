@@ -1,0 +1,229 @@
+//! The client's part of a session: data owner before the job, analyst after it.
+
+pub use super::message::{Dealt, Report};
+use super::{
+    SessionError, SessionId,
+    message::{Answer, Data, MAX_MESSAGE_BYTES, Order, Update},
+    prg, random_bytes, random_seed,
+    server::table_stream,
+};
+use crate::{
+    job::Job,
+    net::{ClientTls, Config, Connection, Role, connect},
+    train::{Inputs, real, signed},
+};
+use std::{sync::mpsc, thread, time::Instant};
+use symbolon_core::{
+    share::{join, split},
+    word::{Word, word_bytes},
+};
+
+/// What an epoch revealed.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct EpochResult {
+    /// Number, from 1.
+    pub epoch: u32,
+    /// Mean training loss, if revealed.
+    pub loss: Option<f64>,
+    /// Correct test predictions, or the summed squared test error, if revealed.
+    pub score: Option<f64>,
+}
+
+/// How a job goes, for a progress bar.
+#[derive(Clone, Copy, Debug)]
+pub enum News {
+    /// All roles agree on the plan; data and weights are open.
+    Ready,
+    /// So many steps are done.
+    Step {
+        /// Steps.
+        done: u64,
+        /// Payload that server 0 has sent to its peer.
+        bytes_sent: u64,
+    },
+    /// An epoch is evaluated.
+    Epoch(EpochResult),
+}
+
+/// What a finished session gave.
+#[derive(Debug)]
+pub struct Outcome<W> {
+    /// Of the plan that all roles agreed on.
+    pub plan_hash: [u8; 32],
+    /// Each epoch's results.
+    pub epochs: Vec<EpochResult>,
+    /// The opened parameters, if the job reveals them.
+    pub parameters: Option<Vec<W>>,
+    /// The servers' figures.
+    pub reports: [Report; 2],
+    /// Seconds from the order until all was ready for the first step.
+    pub seconds_setup: f64,
+    /// Payload that this client sent.
+    pub bytes_sent: u64,
+}
+
+/// Runs `job` on `inputs` at the servers that `config` names. The data is split here; each server is sent its share and no more.
+///
+/// # Errors
+///
+/// What any role said went wrong, or what went wrong here.
+pub fn run<W: Word>(
+    config: &Config,
+    tls: &ClientTls,
+    job: &Job,
+    mut inputs: Inputs<W>,
+    news: &mut dyn FnMut(News),
+) -> Result<Outcome<W>, SessionError> {
+    let started = Instant::now();
+    let session: SessionId = random_bytes()?;
+    let encoded = job.encode().map_err(|error| SessionError::Job(error.to_string()))?;
+    let mut servers = [Role::Server0, Role::Server1].map(|role| reach(config, tls, role)).into_iter();
+    let mut servers = [servers.next(), servers.next()].map(|c| c.unwrap_or(Err(SessionError::Stopped)));
+    for server in &mut servers {
+        if let Ok(connection) = server {
+            connection.send(&Order { session, job: encoded.clone() })?;
+        }
+    }
+    let [server0, server1] = servers;
+    let (mut server0, mut server1) = (server0?, server1?);
+    for server in [&mut server0, &mut server1] {
+        let answer: Answer = server.recv(MAX_MESSAGE_BYTES)?;
+        answer.map_err(|reason| SessionError::Refused { by: server.role(), reason })?;
+    }
+    let seed = random_seed()?;
+    server0.send(&Data { seed: Some(*seed.expose()) })?;
+    server1.send(&Data { seed: None })?;
+    let stream = prg(job.numbers.prg, &seed, &session);
+    let tables = [&mut inputs.train, &mut inputs.train_labels, &mut inputs.test, &mut inputs.test_labels];
+    for (i, table) in (0u32..).zip(tables) {
+        split(&*stream, table_stream(i), table);
+        server1.send_bytes(W::bytes(table))?;
+    }
+    drop(inputs);
+    listen(job, [server0, server1], started, news)
+}
+
+fn reach(config: &Config, tls: &ClientTls, role: Role) -> Result<Connection, SessionError> {
+    let address = config.peer(role).map_err(|error| SessionError::Job(error.to_string()))?;
+    Ok(connect(address, tls, role, &config.timeouts)?)
+}
+
+/// What one server's connection gave.
+struct Ended<W> {
+    plan_hash: Option<[u8; 32]>,
+    report: Report,
+    parameters: Vec<W>,
+    bytes_sent: u64,
+}
+
+/// Reads both servers' updates to the end and joins their shares.
+fn listen<W: Word>(
+    job: &Job,
+    servers: [Connection; 2],
+    started: Instant,
+    news: &mut dyn FnMut(News),
+) -> Result<Outcome<W>, SessionError> {
+    let (to, updates) = mpsc::channel();
+    let readers = servers.map(|connection| {
+        let (to, words) = (to.clone(), if job.reveal.model { job.parameters() } else { 0 });
+        thread::spawn(move || read::<W>(connection, words, &to))
+    });
+    drop(to);
+    let mut setup = 0.0;
+    let mut epochs: Vec<[Option<(Option<W>, Option<W>)>; 2]> = Vec::new();
+    let mut results = Vec::new();
+    for (role, update) in updates {
+        let index = usize::from(role == Role::Server1);
+        match update {
+            Update::Ready { .. } if index == 0 => {
+                setup = started.elapsed().as_secs_f64();
+                news(News::Ready);
+            }
+            Update::Step { done, bytes_sent } if index == 0 => news(News::Step { done, bytes_sent }),
+            Update::Epoch { epoch, loss, score } => {
+                let at = epoch as usize;
+                if at > epochs.len() {
+                    epochs.resize(at.min(job.training.epochs as usize), [None; 2]);
+                }
+                let word = |w: Option<u64>| w.map(W::from_u64);
+                let Some(pair) = at.checked_sub(1).and_then(|i| epochs.get_mut(i)) else { continue };
+                pair[index] = Some((word(loss), word(score)));
+                if let [Some(a), Some(b)] = pair {
+                    let result = joined(job, epoch, *a, *b);
+                    news(News::Epoch(result));
+                    results.push(result);
+                }
+            }
+            _ => {}
+        }
+    }
+    let [a, b] = readers.map(|r| r.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+    let (mut a, b) = match (a, b) {
+        (Ok(a), Ok(b)) => (a, b),
+        (Err(a), Err(b)) => return Err(SessionError::Both(Box::new([a, b]))),
+        (Err(error), _) | (_, Err(error)) => return Err(error),
+    };
+    let plan_hash = match (a.plan_hash, b.plan_hash) {
+        (Some(x), Some(y)) if x == y => x,
+        _ => return Err(SessionError::Unexpected { from: Role::Server1, wanted: "the same plan as server0's" }),
+    };
+    join(&mut a.parameters, &b.parameters);
+    Ok(Outcome {
+        plan_hash,
+        epochs: results,
+        parameters: job.reveal.model.then_some(a.parameters),
+        reports: [a.report, b.report],
+        seconds_setup: setup,
+        bytes_sent: a.bytes_sent + b.bytes_sent,
+    })
+}
+
+/// Shares of an epoch's outputs, joined. Here and nowhere else do both come together.
+#[allow(clippy::cast_precision_loss)]
+fn joined<W: Word>(job: &Job, epoch: u32, a: (Option<W>, Option<W>), b: (Option<W>, Option<W>)) -> EpochResult {
+    let sum = |a: Option<W>, b: Option<W>| Some(a?.add(b?));
+    let records = job.data.train_records as f64;
+    let score = sum(a.1, b.1);
+    EpochResult {
+        epoch,
+        loss: sum(a.0, b.0).map(|w| real(job, w) / records),
+        score: match job.data.task {
+            crate::job::Task::Classes(_) => score.map(|w| signed(w) as f64),
+            crate::job::Task::Regression(_) => score.map(|w| real(job, w)),
+        },
+    }
+}
+
+fn read<W: Word>(
+    mut connection: Connection,
+    words: usize,
+    to: &mpsc::Sender<(Role, Update)>,
+) -> Result<Ended<W>, SessionError> {
+    let role = connection.role();
+    let mut plan_hash = None;
+    loop {
+        let update: Update = connection.recv(MAX_MESSAGE_BYTES)?;
+        match update {
+            Update::Failed(reason) => return Err(SessionError::Failed { at: role, reason }),
+            Update::Done(report) => {
+                let mut parameters = vec![W::default(); words];
+                connection.recv_exact(W::bytes_mut(&mut parameters))?;
+                let bytes_sent = connection.traffic().payload_sent;
+                connection.close()?;
+                return Ok(Ended { plan_hash, report, parameters, bytes_sent });
+            }
+            other => {
+                if let Update::Ready { plan_hash: hash } = &other {
+                    plan_hash = Some(*hash);
+                }
+                // The listener may have given up; the other server's error says why.
+                let _ = to.send((role, other));
+            }
+        }
+    }
+}
+
+/// Bytes that each server holds of a job's data.
+pub fn data_bytes<W: Word>(job: &Job) -> usize {
+    Inputs::<W>::lens(job).iter().sum::<usize>() * word_bytes::<W>()
+}

@@ -1,0 +1,219 @@
+//! The dealer of a session: it sees a job and nothing of its data.
+
+use super::{
+    SessionError, SessionId,
+    message::{DealerHello, Dealt, MAX_MESSAGE_BYTES, Seeded},
+    prg, random_seed,
+    rendezvous::Rendezvous,
+};
+use crate::{
+    engine::{
+        dealer::Dealing,
+        plan::{hex, plan},
+        secure::Fault,
+    },
+    job::Job,
+    kernel::{HostWord, best},
+    lanes::{Lane, Lanes},
+    net::{AbortHandle, Connection, Role, Timeouts},
+    report::peak_rss,
+    train,
+};
+use std::{
+    collections::HashSet,
+    ops::ControlFlow,
+    sync::{Mutex, PoisonError},
+};
+use symbolon_core::{
+    correlation::Dry,
+    kernel::Nothing,
+    link::Count,
+    party::NoTrace,
+    prg::{Prg, Seed, session_seed},
+    word::Word,
+};
+
+/// Sessions that deal at a time.
+const MAX_SESSIONS: usize = 4;
+
+/// What a server said when it joined.
+struct Joined {
+    job: Vec<u8>,
+    plan_hash: [u8; 32],
+    nonce: [u8; 32],
+}
+
+/// A dealer for any number of sessions, one after the other or side by side.
+pub struct Dealer {
+    secret: Seed,
+    servers: Rendezvous<Role, Joined>,
+    lanes: Rendezvous<u16, ()>,
+    /// Sessions that ran or run: none runs twice.
+    seen: Mutex<HashSet<SessionId>>,
+    running: Mutex<usize>,
+}
+
+impl Dealer {
+    /// A dealer with a fresh secret.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Randomness`].
+    pub fn new(timeouts: &Timeouts) -> Result<Self, SessionError> {
+        Ok(Self {
+            secret: random_seed()?,
+            servers: Rendezvous::new(timeouts.connect),
+            lanes: Rendezvous::new(timeouts.connect),
+            seen: Mutex::default(),
+            running: Mutex::new(0),
+        })
+    }
+
+    /// Serves one connection of a server: joins it to its session. Server 0's own connection runs the session, on this thread.
+    ///
+    /// # Errors
+    ///
+    /// What ended the session, after both servers were told.
+    pub fn serve(&self, mut connection: Connection, role: Role) -> Result<(), SessionError> {
+        let hello: DealerHello = connection.recv(MAX_MESSAGE_BYTES)?;
+        match (hello, role) {
+            (DealerHello::Join { session, job, plan_hash, nonce }, Role::Server1) => {
+                self.servers.leave(session, role, connection, Joined { job, plan_hash, nonce })
+            }
+            (DealerHello::Lane { session, lane }, Role::Server1) => self.lanes.leave(session, lane, connection, ()),
+            (DealerHello::Join { session, job, plan_hash, nonce }, Role::Server0) => {
+                let result = self.start(session, &mut connection, Joined { job, plan_hash, nonce });
+                if let Err(error) = &result {
+                    // The refusal is the best this side can say; a lost server needs none.
+                    let _ = connection.send(&Seeded::Err(error.to_string()));
+                    let _ = connection.close();
+                }
+                result
+            }
+            _ => Err(SessionError::Unexpected { from: role, wanted: "a server's request to join a session" }),
+        }
+    }
+
+    /// Pairs server 0 with server 1 and deals.
+    fn start(&self, session: SessionId, server0: &mut Connection, joined0: Joined) -> Result<(), SessionError> {
+        let (mut server1, joined1) = self.servers.fetch(session, Role::Server1, Role::Server1)?;
+        let result = self.admit(session).and_then(|admitted| {
+            let dealt = self.deal(session, [server0, &mut server1], [joined0, joined1]);
+            drop(admitted);
+            dealt
+        });
+        if let Err(error) = &result {
+            let _ = server1.send(&Seeded::Err(error.to_string()));
+            let _ = server1.close();
+        }
+        result
+    }
+
+    /// A place for a session that never ran before.
+    fn admit(&self, session: SessionId) -> Result<Admitted<'_>, SessionError> {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(session);
+        if *running >= MAX_SESSIONS || !fresh {
+            return Err(SessionError::Busy);
+        }
+        *running += 1;
+        Ok(Admitted(&self.running))
+    }
+
+    fn deal(&self, session: SessionId, servers: [&mut Connection; 2], joined: [Joined; 2]) -> Result<(), SessionError> {
+        let job = Job::decode(&joined[0].job).map_err(|error| SessionError::Job(error.to_string()))?;
+        let plan = plan(&job).map_err(|error| SessionError::Protocol { error, step: 0, cause: None })?;
+        for (peer, joined) in [(Role::Server0, &joined[0]), (Role::Server1, &joined[1])] {
+            if joined.plan_hash != plan.hash {
+                return Err(SessionError::Plan { peer, ours: hex(&plan.hash), theirs: hex(&joined.plan_hash) });
+            }
+        }
+        let nonces = [&joined[0].nonce, &joined[1].nonce];
+        let seeds = [0, 1].map(|j| session_seed(&self.secret, nonces, &session, &plan.hash, j));
+        let [server0, server1] = servers;
+        server0.send(&Seeded::Ok(*seeds[0].expose()))?;
+        server1.send(&Seeded::Ok(*seeds[1].expose()))?;
+        let mut connections = (0..job.lanes.lanes)
+            .map(|lane| Ok(self.lanes.fetch(session, lane, Role::Server1)?.0))
+            .collect::<Result<Vec<_>, SessionError>>()?;
+        let prgs = seeds.each_ref().map(|seed| prg(job.numbers.prg, seed, &session));
+        let prgs = [&*prgs[0], &*prgs[1]];
+        let bytes_sent = match job.numbers.ring_bits {
+            32 => deal_lanes::<u32>(&job, prgs, &mut connections),
+            _ => deal_lanes::<u64>(&job, prgs, &mut connections),
+        }?;
+        let dealt = Dealt { bytes_sent, peak_rss_bytes: peak_rss() };
+        for connection in [server0, server1] {
+            connection.send(&dealt)?;
+        }
+        connections.into_iter().try_for_each(Connection::close)?;
+        Ok(())
+    }
+}
+
+/// A running session's place; freed when dropped.
+struct Admitted<'a>(&'a Mutex<usize>);
+
+impl Drop for Admitted<'_> {
+    fn drop(&mut self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+    }
+}
+
+/// The job, dry, once a lane, each on a thread; returns the bytes sent.
+fn deal_lanes<W: HostWord + Word>(
+    job: &Job,
+    prgs: [&dyn Prg; 2],
+    connections: &mut [Connection],
+) -> Result<u64, SessionError> {
+    let fault = Fault::default();
+    let aborts: Vec<AbortHandle> = connections.iter().map(Connection::abort_handle).collect();
+    let results = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0u16..)
+            .zip(connections.iter_mut())
+            .map(|(lane, connection)| {
+                let (fault, aborts) = (fault.clone(), &aborts);
+                scope.spawn(move || {
+                    let done = deal_lane::<W>(job, prgs, lane, connection, fault);
+                    if done.is_err() {
+                        aborts.iter().for_each(AbortHandle::abort); // the other lanes need not wait
+                    }
+                    done
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect::<Vec<_>>()
+    });
+    for result in results {
+        result.map_err(|halt| match halt {
+            train::Halt::Protocol { error, step } => SessionError::Protocol { error, step, cause: fault.take() },
+            train::Halt::Stopped => SessionError::Stopped,
+        })?;
+    }
+    Ok(connections.iter().map(|c| c.traffic().payload_sent).sum())
+}
+
+fn deal_lane<W: HostWord + Word>(
+    job: &Job,
+    prgs: [&dyn Prg; 2],
+    lane: u16,
+    connection: &mut Connection,
+    fault: Fault,
+) -> Result<(), train::Halt> {
+    let mut sink = Dealing::<W>::new(prgs, best::<W>(), connection, fault);
+    let own = Lane {
+        link: Box::new(Count::default()),
+        correlations: Box::new(Dry::new(lane, &mut sink)),
+        trace: Box::new(NoTrace),
+        arena: vec![<W::Dry>::default(); crate::engine::plan::ENDLESS],
+    };
+    let mut lanes: Vec<Option<Lane<'_, W::Dry>>> = (0..job.lanes.lanes).map(|_| None).collect();
+    lanes[usize::from(lane)] = Some(own);
+    let mut lanes = Lanes::new(symbolon_core::party::Role::Server0, &Nothing, lanes, 1);
+    train::run(&mut lanes, job, train::Inputs::dry(job), &mut |_, _| ControlFlow::Continue(()))?;
+    drop(lanes);
+    sink.finish().map_err(|error| train::Halt::Protocol { error, step: job.steps_per_epoch() as u64 })
+}

@@ -1,0 +1,84 @@
+//! What roles tell each other, beside shares and masked words. One type for each awaited message.
+
+use super::SessionId;
+use serde::{Deserialize, Serialize};
+
+/// No message is longer, encoded.
+pub(super) const MAX_MESSAGE_BYTES: usize = crate::job::MAX_ENCODED_BYTES + 1024;
+
+/// Client to server: the job.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Order {
+    pub(super) session: SessionId,
+    /// [`crate::job::Job::encode`].
+    pub(super) job: Vec<u8>,
+}
+
+/// An answer to an order, a lane or a dealer's client: yes, or why not.
+pub(super) type Answer = Result<(), String>;
+
+/// Client to server, once both have accepted: the server's shares follow. Server 0 gets a seed, server 1 the words of all tables
+/// after this message.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Data {
+    pub(super) seed: Option<[u8; 32]>,
+}
+
+/// Server to client, while the job runs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Update {
+    /// The dealer and both servers agree; data and weights are open.
+    Ready { plan_hash: [u8; 32] },
+    /// So many steps are done.
+    Step { done: u64, bytes_sent: u64 },
+    /// An epoch is evaluated; values are this server's shares.
+    Epoch { epoch: u32, loss: Option<u64>, score: Option<u64> },
+    /// The job is done. The words of the parameters' shares follow if the job reveals the model.
+    Done(Report),
+    /// The job failed here.
+    Failed(String),
+}
+
+/// A server's figures.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Report {
+    /// Link payload to the other server.
+    pub bytes_sent: u64,
+    /// Longest chain of rounds.
+    pub rounds: u64,
+    /// The training steps alone.
+    pub seconds_train: f64,
+    /// Peak resident memory.
+    pub peak_rss_bytes: Option<u64>,
+    /// The dealer's figures, as it told this server.
+    pub dealer: Dealt,
+}
+
+/// Server 1 to server 0, on each lane's connection.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct LaneHello {
+    pub(super) session: SessionId,
+    pub(super) lane: u16,
+    pub(super) plan_hash: [u8; 32],
+}
+
+/// Server to dealer, first on each connection.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum DealerHello {
+    /// A server joins a session.
+    Join { session: SessionId, job: Vec<u8>, plan_hash: [u8; 32], nonce: [u8; 32] },
+    /// Server 1's connection for one lane's corrections.
+    Lane { session: SessionId, lane: u16 },
+}
+
+/// Dealer to server: the seed of its masks, or why not.
+pub(super) type Seeded = Result<[u8; 32], String>;
+
+/// Dealer to both servers, at the end.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Dealt {
+    /// Corrections sent.
+    pub bytes_sent: u64,
+    /// Peak resident memory.
+    pub peak_rss_bytes: Option<u64>,
+}

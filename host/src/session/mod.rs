@@ -1,0 +1,157 @@
+//! A job between processes: who connects to whom, what they tell each other, and what each sends.
+//!
+//! The client orders the job at both servers, which accept or refuse it by their policies; then it sends each server its share of the data. Server 1
+//! reaches server 0, a connection a lane; both reach the dealer, server 1 with a connection a lane more. Before any mask is used, both servers and
+//! the dealer must have made the same plan. Results go from each server to the client, as shares that it alone joins.
+
+pub mod client;
+pub mod dealer;
+mod message;
+mod rendezvous;
+pub mod server;
+
+use crate::net::{NetError, Refusal, Role};
+use std::fmt;
+use symbolon_core::prg::{Aes128Prg, ChaCha20Prg, Prg, Seed};
+
+/// Names a session among others; chosen anew by the client for each run.
+pub type SessionId = [u8; 16];
+
+/// Why a session ended without its result. Says who, what, and what to do; never a share.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// A connection failed.
+    Net(NetError),
+    /// A peer refused, in its own words.
+    Refused {
+        /// Who.
+        by: Role,
+        /// Why.
+        reason: String,
+    },
+    /// A peer's part of the job failed, in its own words.
+    Failed {
+        /// Where.
+        at: Role,
+        /// Why.
+        reason: String,
+    },
+    /// This server's policy does not permit the job.
+    Policy(Refusal),
+    /// The job that was sent is none.
+    Job(String),
+    /// The peer made another plan: another job, version or build.
+    Plan {
+        /// Whose.
+        peer: Role,
+        /// Ours, in hexadecimal.
+        ours: String,
+        /// Theirs.
+        theirs: String,
+    },
+    /// A peer that this role waits for did not come.
+    Absent {
+        /// Who.
+        peer: Role,
+        /// Seconds that it had.
+        waited_s: u64,
+    },
+    /// A message that does not belong here.
+    Unexpected {
+        /// Whose.
+        from: Role,
+        /// What was due.
+        wanted: &'static str,
+    },
+    /// A protocol stopped.
+    Protocol {
+        /// How.
+        error: symbolon_core::link::Error,
+        /// Steps done before.
+        step: u64,
+        /// What the connection said, if it was one.
+        cause: Option<NetError>,
+    },
+    /// Both servers failed.
+    Both(Box<[SessionError; 2]>),
+    /// Too many sessions at a time.
+    Busy,
+    /// The operating system has no randomness.
+    Randomness,
+    /// The user or the client ended it.
+    Stopped,
+}
+
+impl fmt::Display for SessionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Net(error) => error.fmt(f),
+            Self::Refused { by, reason } => write!(f, "{by} refused: {reason}"),
+            Self::Failed { at, reason } => write!(f, "{at} failed: {reason}"),
+            Self::Policy(refusal) => {
+                write!(
+                    f,
+                    "this server's policy forbids the job: {refusal}; change the job, or have the operator change the rule"
+                )
+            }
+            Self::Job(why) => write!(f, "the job that was sent cannot be read: {why}; use the same version everywhere"),
+            Self::Plan { peer, ours, theirs } => write!(
+                f,
+                "{peer} made another plan ({theirs}, here {ours}): use the same job and the same version everywhere"
+            ),
+            Self::Absent { peer, waited_s } => {
+                write!(
+                    f,
+                    "{peer} did not join the session within {waited_s} s; check that it runs and reaches this host"
+                )
+            }
+            Self::Unexpected { from, wanted } => {
+                write!(f, "{from} sent something else where {wanted} was due; use the same version everywhere")
+            }
+            Self::Protocol { error, step, cause: Some(cause) } => write!(f, "after step {step}: {cause} ({error})"),
+            Self::Protocol { error, step, cause: None } => write!(f, "after step {step}: {error}"),
+            Self::Both(errors) => write!(f, "{}; {}", errors[0], errors[1]),
+            Self::Busy => f.write_str("too many sessions at a time; try again later"),
+            Self::Randomness => {
+                f.write_str("the operating system gives no random bytes; nothing can be hidden without")
+            }
+            Self::Stopped => f.write_str("stopped"),
+        }
+    }
+}
+
+impl std::error::Error for SessionError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Net(error) | Self::Protocol { cause: Some(error), .. } => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<NetError> for SessionError {
+    fn from(error: NetError) -> Self {
+        Self::Net(error)
+    }
+}
+
+/// The streams of `seed` in `session` under the job's cipher.
+pub(crate) fn prg(cipher: crate::job::Prg, seed: &Seed, session: &SessionId) -> Box<dyn Prg> {
+    match cipher {
+        crate::job::Prg::Aes128Ctr => Box::new(Aes128Prg::new(seed, session)),
+        crate::job::Prg::ChaCha20 => Box::new(ChaCha20Prg::new(seed, session)),
+    }
+}
+
+/// 32 bytes from the operating system. No flag and no variable changes that.
+pub(crate) fn random_bytes<const N: usize>() -> Result<[u8; N], SessionError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|_| SessionError::Randomness)?;
+    Ok(bytes)
+}
+
+/// A seed from the operating system.
+pub(crate) fn random_seed() -> Result<Seed, SessionError> {
+    random_bytes().map(Seed::from_bytes)
+}

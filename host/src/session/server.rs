@@ -1,0 +1,328 @@
+//! A server's part of a session.
+
+use super::{
+    SessionError, SessionId,
+    message::{Answer, Data, DealerHello, Dealt, LaneHello, MAX_MESSAGE_BYTES, Order, Report, Seeded, Update},
+    prg, random_bytes,
+    rendezvous::Rendezvous,
+};
+use crate::{
+    engine::{
+        plan::{Plan, hex, plan},
+        secure::{Fault, NetCorrections, NetLink},
+    },
+    job::{Job, RevealLoss},
+    kernel::{HostWord, best},
+    lanes::{Lane, Lanes},
+    net::{ClientTls, Config, Connection, Facts, Reveal, Role, connect},
+    report::peak_rss,
+    train::{self, Event, Inputs},
+};
+use std::{
+    ops::ControlFlow,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+use symbolon_core::{
+    correlation::{Corrections, Server as Source},
+    link::Count,
+    party::{NoTrace, Role as Party},
+    prg::{MaskId, Prg, Seed, fill},
+    word::{Word, word_bytes},
+};
+
+/// Sessions that a server runs at a time.
+const MAX_SESSIONS: usize = 2;
+/// The client hears of steps this often.
+const NEWS: Duration = Duration::from_millis(200);
+
+/// A server for any number of sessions.
+pub struct Server {
+    config: Config,
+    tls: ClientTls,
+    /// At server 0: server 1's connections.
+    lanes: Rendezvous<u16, [u8; 32]>,
+    running: Mutex<usize>,
+}
+
+/// What a session needs beside its connections.
+struct Session<'a> {
+    id: SessionId,
+    job: &'a Job,
+    encoded: Vec<u8>,
+    plan: Plan,
+}
+
+impl Server {
+    /// The server that `config` describes; it reaches others as `tls`.
+    pub fn new(config: Config, tls: ClientTls) -> Self {
+        Self { lanes: Rendezvous::new(config.timeouts.connect), config, tls, running: Mutex::new(0) }
+    }
+
+    /// Serves one connection: a client's order, on this thread, or a lane of server 1.
+    ///
+    /// # Errors
+    ///
+    /// What ended the session, after the client was told.
+    pub fn serve(&self, mut connection: Connection, role: Role) -> Result<(), SessionError> {
+        match role {
+            Role::Client => {
+                let result = self.session(&mut connection);
+                if let Err(error) = &result {
+                    // The client may be what was lost.
+                    let _ = connection.send(&Update::Failed(error.to_string()));
+                }
+                let closed = connection.close();
+                result.and(closed.map_err(SessionError::Net))
+            }
+            Role::Server1 if self.config.role == Role::Server0 => {
+                let hello: LaneHello = connection.recv(MAX_MESSAGE_BYTES)?;
+                self.lanes.leave(hello.session, hello.lane, connection, hello.plan_hash)
+            }
+            _ => Err(SessionError::Unexpected { from: role, wanted: "an order or a lane" }),
+        }
+    }
+
+    fn session(&self, client: &mut Connection) -> Result<(), SessionError> {
+        let order: Order = client.recv(MAX_MESSAGE_BYTES)?;
+        let admitted = match self.admit(&order) {
+            Ok(admitted) => admitted,
+            Err(error) => {
+                client.send(&Answer::Err(error.to_string()))?;
+                return Err(error);
+            }
+        };
+        let (job, plan, _place) = admitted;
+        client.send(&Answer::Ok(()))?;
+        let session = Session { id: order.session, job: &job, encoded: order.job, plan };
+        match job.numbers.ring_bits {
+            32 => self.run::<u32>(&session, client),
+            _ => self.run::<u64>(&session, client),
+        }
+    }
+
+    /// Holds an order to the policy and makes its plan.
+    fn admit(&self, order: &Order) -> Result<(Job, Plan, Place<'_>), SessionError> {
+        let job = Job::decode(&order.job).map_err(|error| SessionError::Job(error.to_string()))?;
+        let hash = job.hash().map_err(|error| SessionError::Job(error.to_string()))?;
+        let mut reveals = Vec::new();
+        reveals.extend(job.reveal.accuracy.then_some(Reveal::Accuracy));
+        reveals.extend((job.reveal.loss == RevealLoss::Epoch).then_some(Reveal::Loss));
+        reveals.extend(job.reveal.model.then_some(Reveal::Model));
+        let facts = Facts {
+            job: &hash,
+            reveals: &reveals,
+            batch: job.training.batch as u64,
+            records: job.data.train_records as u64,
+            memory_bytes: memory_bytes(&job, 0),
+        };
+        self.config.policy.check(&facts).map_err(SessionError::Policy)?;
+        let plan = plan(&job).map_err(|error| SessionError::Protocol { error, step: 0, cause: None })?;
+        let memory_bytes = memory_bytes(&job, plan.arena_bytes);
+        self.config.policy.check(&Facts { memory_bytes, ..facts }).map_err(SessionError::Policy)?;
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if *running >= MAX_SESSIONS {
+            return Err(SessionError::Busy);
+        }
+        *running += 1;
+        Ok((job, plan, Place(&self.running)))
+    }
+
+    fn run<W: HostWord + Word>(&self, session: &Session<'_>, client: &mut Connection) -> Result<(), SessionError> {
+        let inputs = receive_inputs::<W>(session, client, self.config.role)?;
+        let (seed, mut dealer) = self.join_dealer(session)?;
+        let mut peers = self.meet_peer(session)?;
+        let mut streams = self.open_streams(session)?;
+        let (job, lanes) = (session.job, session.job.lanes.lanes);
+        let prg = prg(job.numbers.prg, &seed, &session.id);
+        let fault = Fault::default();
+        let mut corrections: Vec<_> = streams.iter_mut().map(|c| NetCorrections::new(c, fault.clone())).collect();
+        let mut corrections = corrections.iter_mut();
+        let arena = usize::try_from(session.plan.arena_bytes).unwrap_or(usize::MAX) / word_bytes::<W>();
+        let own = (0u16..).zip(peers.iter_mut()).map(|(lane, peer)| {
+            let corrections = corrections.next().map(|c| c as &mut (dyn Corrections<W> + Send));
+            Some(Lane {
+                link: Box::new(NetLink::new(peer, fault.clone())),
+                correlations: Box::new(Source::new(&*prg, best::<W>(), lane, corrections)),
+                trace: Box::new(NoTrace),
+                arena: vec![W::default(); arena],
+            })
+        });
+        let role = if self.config.role == Role::Server0 { Party::Server0 } else { Party::Server1 };
+        let mut party = Lanes::new(role, best::<W>(), own.collect(), usize::from(lanes));
+        let mut news = News { client, plan_hash: session.plan.hash, told: Instant::now(), error: None };
+        let mut seconds_train = 0.0;
+        let mut started = Instant::now();
+        let ended = train::run(&mut party, job, inputs, &mut |event: Event<W>, count: Count| {
+            match event {
+                Event::Opened | Event::Epoch { .. } => started = Instant::now(),
+                Event::Trained { .. } => seconds_train += started.elapsed().as_secs_f64(),
+                Event::Step { .. } => {}
+            }
+            news.tell(event, count)
+        });
+        let count = party.count();
+        let error = news.error.take();
+        let parameters = ended.map_err(|halt| match halt {
+            train::Halt::Protocol { error, step } => SessionError::Protocol { error, step, cause: fault.take() },
+            train::Halt::Stopped => error.map_or(SessionError::Stopped, SessionError::Net),
+        })?;
+        drop(party);
+        let dealt: Dealt = dealer.recv(MAX_MESSAGE_BYTES)?;
+        let report = Report {
+            bytes_sent: count.bytes,
+            rounds: count.rounds,
+            seconds_train,
+            peak_rss_bytes: peak_rss(),
+            dealer: dealt,
+        };
+        client.send(&Update::Done(report))?;
+        if job.reveal.model {
+            client.send_bytes(W::bytes(&parameters))?;
+        }
+        Ok(())
+    }
+
+    /// Joins the session at the dealer; it answers when both servers have and all plans agree.
+    fn join_dealer(&self, session: &Session<'_>) -> Result<(Seed, Connection), SessionError> {
+        let mut dealer = self.reach(Role::Dealer)?;
+        dealer.send(&DealerHello::Join {
+            session: session.id,
+            job: session.encoded.clone(),
+            plan_hash: session.plan.hash,
+            nonce: random_bytes()?,
+        })?;
+        let seed: Seeded = dealer.recv(MAX_MESSAGE_BYTES)?;
+        let seed = seed.map_err(|reason| SessionError::Refused { by: Role::Dealer, reason })?;
+        Ok((Seed::from_bytes(seed), dealer))
+    }
+
+    /// One connection a lane to the other server.
+    fn meet_peer(&self, session: &Session<'_>) -> Result<Vec<Connection>, SessionError> {
+        let ours = session.plan.hash;
+        let other =
+            |theirs: [u8; 32]| SessionError::Plan { peer: Role::Server1, ours: hex(&ours), theirs: hex(&theirs) };
+        (0..session.job.lanes.lanes)
+            .map(|lane| {
+                if self.config.role == Role::Server0 {
+                    let (mut connection, theirs) = self.lanes.fetch(session.id, lane, Role::Server1)?;
+                    let answer = if theirs == ours { Ok(()) } else { Err(other(theirs)) };
+                    connection.send(&answer.as_ref().map_err(ToString::to_string).map(|()| ()))?;
+                    return answer.map(|()| connection);
+                }
+                let mut connection = self.reach(Role::Server0)?;
+                connection.send(&LaneHello { session: session.id, lane, plan_hash: ours })?;
+                let answer: Answer = connection.recv(MAX_MESSAGE_BYTES)?;
+                answer.map_err(|reason| SessionError::Refused { by: Role::Server0, reason })?;
+                Ok(connection)
+            })
+            .collect()
+    }
+
+    /// One connection a lane to the dealer, at server 1.
+    fn open_streams(&self, session: &Session<'_>) -> Result<Vec<Connection>, SessionError> {
+        if self.config.role == Role::Server0 {
+            return Ok(Vec::new());
+        }
+        (0..session.job.lanes.lanes)
+            .map(|lane| {
+                let mut connection = self.reach(Role::Dealer)?;
+                connection.send(&DealerHello::Lane { session: session.id, lane })?;
+                Ok(connection)
+            })
+            .collect()
+    }
+
+    fn reach(&self, peer: Role) -> Result<Connection, SessionError> {
+        let address = self.config.peer(peer).map_err(|error| SessionError::Job(error.to_string()))?;
+        Ok(connect(address, &self.tls, peer, &self.config.timeouts)?)
+    }
+}
+
+/// A running session's place; freed when dropped.
+struct Place<'a>(&'a Mutex<usize>);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+    }
+}
+
+/// What a job takes at a server: its data, parameters and optimizer state, and the lanes' arenas.
+fn memory_bytes(job: &Job, arena_bytes: u64) -> u64 {
+    let word = u64::from(job.numbers.ring_bits / 8);
+    let data: usize = Inputs::<u64>::lens(job).iter().sum();
+    let state = 8 * job.parameters() + 4 * job.training.batch * job.dense_shapes().iter().map(|s| s.1).sum::<usize>();
+    (data + state) as u64 * word + u64::from(job.lanes.lanes) * arena_bytes
+}
+
+/// This server's shares of the data: expanded from a seed at server 0, received at server 1.
+fn receive_inputs<W: Word>(
+    session: &Session<'_>,
+    client: &mut Connection,
+    role: Role,
+) -> Result<Inputs<W>, SessionError> {
+    let data: Data = client.recv(MAX_MESSAGE_BYTES)?;
+    let mut inputs = Inputs::<W>::dry(session.job);
+    let tables = [&mut inputs.train, &mut inputs.train_labels, &mut inputs.test, &mut inputs.test_labels];
+    match (data.seed, role) {
+        (Some(seed), Role::Server0) => {
+            let stream = prg(session.job.numbers.prg, &Seed::from_bytes(seed), &session.id);
+            for (i, table) in (0u32..).zip(tables) {
+                expand_table(&*stream, i, table);
+            }
+        }
+        (None, Role::Server1) => {
+            for table in tables {
+                client.recv_exact(W::bytes_mut(table))?;
+            }
+        }
+        _ => return Err(SessionError::Unexpected { from: Role::Client, wanted: "this server's share of the data" }),
+    }
+    Ok(inputs)
+}
+
+/// Name of the stream that splits table `i`.
+pub(super) fn table_stream(i: u32) -> MaskId {
+    MaskId { lane: 0, request: i, part: 0 }
+}
+
+fn expand_table<W: Word>(stream: &dyn Prg, i: u32, table: &mut [W]) {
+    fill(stream, table_stream(i), 0, table);
+}
+
+/// Tells the client how the job goes.
+struct News<'a> {
+    client: &'a mut Connection,
+    plan_hash: [u8; 32],
+    told: Instant,
+    error: Option<crate::net::NetError>,
+}
+
+impl News<'_> {
+    fn tell<W: Word>(&mut self, event: Event<W>, count: Count) -> ControlFlow<()> {
+        let word = |w: W| {
+            let mut bytes = [0; 8];
+            bytes[..word_bytes::<W>()].copy_from_slice(W::bytes(&[w]));
+            u64::from_le_bytes(bytes)
+        };
+        let update = match event {
+            Event::Opened => Update::Ready { plan_hash: self.plan_hash },
+            Event::Step { done } if self.told.elapsed() >= NEWS => {
+                self.told = Instant::now();
+                Update::Step { done, bytes_sent: count.bytes }
+            }
+            Event::Step { .. } | Event::Trained { .. } => return ControlFlow::Continue(()),
+            Event::Epoch { epoch, loss, score } => {
+                Update::Epoch { epoch, loss: loss.map(word), score: score.map(word) }
+            }
+        };
+        match self.client.send(&update) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                self.error = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Public randomness of a job: initial weights and batch order, both from the job's seed.
+
+use super::shape::layers;
+use crate::job::Job;
+use symbolon_core::prg::{ChaCha20Prg, MaskId, Prg, Seed};
+
+/// Streams of public randomness, keyed by the job's seed. Nothing secret may come from here.
+fn public_stream(job: &Job) -> ChaCha20Prg {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&job.training.seed.to_le_bytes());
+    bytes[8..].copy_from_slice(b"symbolon job seed v1....");
+    ChaCha20Prg::new(&Seed::from_bytes(bytes), b"public, no mask.")
+}
+
+/// `n` uniform 64-bit numbers of stream (`request`, `part`).
+fn numbers(job: &Job, request: u32, part: u16, n: usize) -> Vec<u64> {
+    let mut bytes = vec![0; 8 * n];
+    public_stream(job).fill_bytes(MaskId { lane: 0, request, part }, 0, &mut bytes);
+    bytes.as_chunks::<8>().0.iter().map(|b| u64::from_le_bytes(*b)).collect()
+}
+
+/// Parameters before the first step, in the flat order of [`layers`]: uniform in `±sqrt(6 / (inputs + units))` (Glorot and Bengio, 2010).
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
+pub fn initial_weights(job: &Job) -> Vec<f64> {
+    let mut all = Vec::with_capacity(job.parameters());
+    for (part, layer) in (0u16..).zip(layers(job)) {
+        let bound = (6.0 / (layer.inputs + layer.units) as f64).sqrt();
+        let unit = |n: u64| (n >> 11) as f64 / (1u64 << 52) as f64 - 1.0; // in [-1, 1)
+        all.extend(numbers(job, 0, part, (layer.inputs + 1) * layer.units).into_iter().map(|n| unit(n) * bound));
+    }
+    all
+}
+
+/// The order of the training records in `epoch`: a shuffle (Fisher and Yates) of their numbers.
+#[allow(clippy::cast_possible_truncation)] // records are counted in 32 bits
+pub fn batch_order(job: &Job, epoch: u32) -> Vec<u32> {
+    let n = job.data.train_records;
+    let mut order: Vec<u32> = (0..n as u32).collect();
+    for (i, random) in (1..n).rev().zip(numbers(job, epoch, 0, n)) {
+        // The bias of reducing 64 bits to less than 32 is below 2^-32 and of no matter for a public order.
+        order.swap(i, (random % (i as u64 + 1)) as usize);
+    }
+    order
+}

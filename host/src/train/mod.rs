@@ -1,0 +1,173 @@
+//! Training and evaluation: one code for the secure, the clear and the dry engine, generic over the word alone.
+//!
+//! A step has three stages, with all lanes joined between them: forward and backward pass over the lanes' rows, weight gradients over the lanes' inputs,
+//! optimizer and opening of the new weights over the lanes' parameters. Data and labels are masked and opened once a job, weights once a step, activations
+//! and their gradients once each; every product uses those openings.
+
+mod encode;
+mod evaluate;
+mod initial;
+mod network;
+mod optimize;
+mod shape;
+mod step;
+mod table;
+
+pub use encode::{EncodeError, real, signed, tensors};
+pub use initial::{batch_order, initial_weights};
+pub use shape::{Dense, layers};
+
+use crate::{
+    job::{Job, RevealLoss, Task},
+    lanes::Lanes,
+};
+use std::ops::ControlFlow;
+use step::Trainer;
+use symbolon_core::{
+    link::{Count, Error},
+    word::Word,
+};
+
+/// One party's shares of a job's data (whole values in the clear engine, nothing in a dry run).
+pub struct Inputs<W> {
+    /// Training records, row after row, `f` fraction bits.
+    pub train: Vec<W>,
+    /// One-hot rows in integers, or scaled targets with `f` fraction bits.
+    pub train_labels: Vec<W>,
+    /// Test records.
+    pub test: Vec<W>,
+    /// Labels of the test records: for classes, class after class (the transpose); else as in training.
+    pub test_labels: Vec<W>,
+}
+
+impl<W: Word> Inputs<W> {
+    /// Words of each table of `job`, in the order of the fields.
+    pub fn lens(job: &Job) -> [usize; 4] {
+        let (train, test) = (job.data.train_records, job.data.test_records);
+        [train * job.data.features, train * job.outputs(), test * job.data.features, test * job.outputs()]
+    }
+
+    /// Tables of the right lengths, zero: what a dry run takes.
+    pub fn dry(job: &Job) -> Self {
+        let [train, train_labels, test, test_labels] = Self::lens(job).map(|n| vec![W::default(); n]);
+        Self { train, train_labels, test, test_labels }
+    }
+}
+
+/// What happens in a job. Words are this party's shares.
+#[derive(Clone, Debug)]
+pub enum Event<W> {
+    /// Data and initial weights are open.
+    Opened,
+    /// So many steps of the job are done.
+    Step {
+        /// Steps.
+        done: u64,
+    },
+    /// The steps of an epoch are done.
+    Trained {
+        /// Number of the epoch, from 1.
+        epoch: u32,
+    },
+    /// An epoch is evaluated.
+    Epoch {
+        /// Number of the epoch, from 1.
+        epoch: u32,
+        /// The training loss summed over the epoch, `f` fraction bits, if the job reveals it.
+        loss: Option<W>,
+        /// Correct test predictions (classes), or the squared test error summed, `f` fraction bits (regression), if the job reveals it.
+        score: Option<W>,
+    },
+}
+
+/// Watches a job and may end it.
+pub trait Observer<W> {
+    /// Called after each event, with what was sent so far. [`ControlFlow::Break`] ends the job.
+    fn event(&mut self, event: Event<W>, count: Count) -> ControlFlow<()>;
+}
+
+impl<W, F: FnMut(Event<W>, Count) -> ControlFlow<()>> Observer<W> for F {
+    fn event(&mut self, event: Event<W>, count: Count) -> ControlFlow<()> {
+        self(event, count)
+    }
+}
+
+/// Why a job ended early.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Halt {
+    /// A protocol failed.
+    Protocol {
+        /// How.
+        error: Error,
+        /// Steps that were done before.
+        step: u64,
+    },
+    /// The observer ended it.
+    Stopped,
+}
+
+/// Runs `job` on this party's lanes; returns its shares of the trained parameters, in the flat order of [`layers`].
+///
+/// # Errors
+///
+/// [`Halt`]; nothing is revealed by a job that ends early but what the observer saw.
+pub fn run<W: Word>(
+    lanes: &mut Lanes<'_, W>,
+    job: &Job,
+    inputs: Inputs<W>,
+    observer: &mut dyn Observer<W>,
+) -> Result<Vec<W>, Halt> {
+    let mut step = 0;
+    run_counted(lanes, job, inputs, observer, &mut step).map_err(|stop| match stop {
+        Stop::Error(error) => Halt::Protocol { error, step },
+        Stop::Observer => Halt::Stopped,
+    })
+}
+
+enum Stop {
+    Error(Error),
+    Observer,
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+fn run_counted<W: Word>(
+    lanes: &mut Lanes<'_, W>,
+    job: &Job,
+    inputs: Inputs<W>,
+    observer: &mut dyn Observer<W>,
+    step: &mut u64,
+) -> Result<Vec<W>, Stop> {
+    let tell = |lanes: &Lanes<'_, W>, observer: &mut dyn Observer<W>, event| match observer.event(event, lanes.count())
+    {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(Stop::Observer),
+    };
+    let mut trainer = Trainer::open(lanes, job, inputs)?;
+    tell(lanes, observer, Event::Opened)?;
+    for epoch in 1..=job.training.epochs {
+        let order = batch_order(job, epoch);
+        for rows in order.chunks(job.training.batch) {
+            trainer.step(lanes, rows, *step)?;
+            *step += 1;
+            tell(lanes, observer, Event::Step { done: *step })?;
+        }
+        tell(lanes, observer, Event::Trained { epoch })?;
+        let loss = (job.reveal.loss == RevealLoss::Epoch).then(|| trainer.take_loss());
+        let score = match job.reveal.accuracy && job.data.test_records > 0 {
+            true => Some(trainer.evaluate(lanes)?),
+            false => None,
+        };
+        tell(lanes, observer, Event::Epoch { epoch, loss, score })?;
+    }
+    Ok(trainer.into_parameters())
+}
+
+/// Whether test labels are stored class after class.
+pub fn labels_by_class(job: &Job) -> bool {
+    matches!(job.data.task, Task::Classes(_))
+}

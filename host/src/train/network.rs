@@ -1,0 +1,232 @@
+//! Forward and backward pass of a chain of dense layers, on the rows of one lane.
+
+use super::shape::Dense;
+use crate::job::Loss;
+use symbolon_core::{
+    correlation::{Mask, View},
+    kernel::plane_words,
+    link::Error,
+    party::Party,
+    protocol::{
+        masked::{Masked, mask_and_open},
+        product::{Factor, matmul},
+        relu::{relu, relu_backward},
+        select::Selector,
+        truncate::truncate,
+    },
+    word::Word,
+};
+
+/// What all lanes use in a pass: the network and its opened weights.
+pub(super) struct Network<'a, W> {
+    /// First to last.
+    pub(super) layers: &'a [Dense],
+    /// Shares of all parameters; biases are used from here.
+    pub(super) shares: &'a [W],
+    /// All parameters, masked and open; weights are used from here.
+    pub(super) open: &'a [W],
+    /// Names the mask of `open`.
+    pub(super) mask: View<'static>,
+    /// Fraction bits of values.
+    pub(super) frac_bits: u32,
+    /// What is minimised.
+    pub(super) loss: Loss,
+}
+
+/// A buffer to be masked and opened once, and the right to do so.
+pub(super) struct Slot<'a, W> {
+    words: &'a mut [W],
+    mask: Option<Mask>,
+    view: View<'static>,
+}
+
+impl<'a, W: Word> Slot<'a, W> {
+    /// A slot for `words`, hidden by `mask`.
+    pub(super) fn new(words: &'a mut [W], mask: Mask) -> Self {
+        Self { view: mask.view(), words, mask: Some(mask) }
+    }
+
+    /// Masks and opens `share`: one round.
+    fn open(&mut self, party: &mut Party<'_, W>, share: &[W]) -> Result<(), Error> {
+        let mask = self.mask.take().expect("a slot is opened once");
+        self.words.copy_from_slice(share);
+        mask_and_open(party, self.words, mask)?;
+        Ok(())
+    }
+
+    /// What was opened, as a matrix.
+    fn matrix(&self, cols: usize) -> Masked<'_, W> {
+        Masked { words: self.words, mask: self.view.matrix(cols) }
+    }
+}
+
+/// One layer's buffers for one lane's rows.
+pub(super) struct Slots<'a, W> {
+    /// Activations; the next layer's input. None for the last layer.
+    pub(super) hidden: Option<Slot<'a, W>>,
+    /// Gradient of the pre-activations.
+    pub(super) delta: Slot<'a, W>,
+    /// Shares of that gradient's sum over the rows.
+    pub(super) bias: &'a mut [W],
+}
+
+/// The labels of one lane's rows, and where the loss goes.
+pub(super) struct Target<'a, W> {
+    /// One-hot rows, or scaled targets.
+    pub(super) labels: Masked<'a, W>,
+    /// Receives a share of the rows' summed loss, if wanted.
+    pub(super) loss: Option<&'a mut W>,
+}
+
+/// `x y`.
+fn factor<W>(value: Masked<'_, W>, transposed: bool) -> Factor<'_, W> {
+    Factor { value, transposed }
+}
+
+/// Names what follows, for plans, audits and errors.
+pub(super) fn enter<W: Word>(party: &mut Party<'_, W>, layer: usize, name: &'static str) {
+    party.trace.enter(u16::try_from(layer).unwrap_or(u16::MAX), name);
+}
+
+impl<W: Word> Network<'_, W> {
+    fn weights(&self, layer: &Dense) -> Masked<'_, W> {
+        let range = layer.weights();
+        let mask = self.mask.slice(range.start, range.len()).matrix(layer.units);
+        Masked { words: &self.open[range], mask }
+    }
+
+    /// `z = x w + bias`, with `2 f` fraction bits.
+    fn affine(&self, party: &mut Party<'_, W>, l: usize, x: Masked<'_, W>, z: &mut [W]) -> Result<(), Error> {
+        let layer = &self.layers[l];
+        enter(party, l, "forward product");
+        matmul(party, factor(x, false), factor(self.weights(layer), false), z)?;
+        let ([bias], party) = party.scratch([layer.units])?;
+        bias.copy_from_slice(&self.shares[layer.bias()]);
+        party.kernels.scale(bias, W::from_u64(1 << self.frac_bits));
+        for z in z.chunks_exact_mut(layer.units) {
+            party.kernels.add(z, bias);
+        }
+        Ok(())
+    }
+
+    /// Layer `l` and all after it, forwards and back; fills `slots`, the first of which is layer `l`'s.
+    pub(super) fn pass(
+        &self,
+        party: &mut Party<'_, W>,
+        l: usize,
+        x: Masked<'_, W>,
+        slots: &mut [Slots<'_, W>],
+        target: Target<'_, W>,
+    ) -> Result<(), Error> {
+        let units = self.layers[l].units;
+        let n = x.mask.rows.len() * units;
+        let ([z, rho, beta], mut party) = party.scratch([n, n, plane_words::<W>(n)])?;
+        let party = &mut party;
+        self.affine(party, l, x, z)?;
+        let (own, rest) = slots.split_first_mut().expect("a slot for each layer");
+        match &mut own.hidden {
+            None => self.output(party, l, z, target)?,
+            Some(hidden) => {
+                let bit = match self.layers[l].relu {
+                    true => {
+                        enter(party, l, "relu");
+                        Some(relu(party, z, self.frac_bits, beta, rho)?)
+                    }
+                    false => {
+                        enter(party, l, "truncation");
+                        truncate(party, z, self.frac_bits)?;
+                        None
+                    }
+                };
+                enter(party, l, "open activations");
+                hidden.open(party, z)?;
+                self.pass(party, l + 1, hidden.matrix(units), rest, target)?;
+                let next = &self.layers[l + 1];
+                enter(party, l, "backward product");
+                matmul(party, factor(rest[0].delta.matrix(next.units), false), factor(self.weights(next), true), z)?;
+                match bit {
+                    Some(mask) => {
+                        enter(party, l, "relu backward");
+                        relu_backward(party, z, self.frac_bits, Selector { open: beta, mask, rho })?;
+                    }
+                    None => {
+                        enter(party, l, "truncation backward");
+                        truncate(party, z, self.frac_bits)?;
+                    }
+                }
+            }
+        }
+        own.bias.fill(W::default());
+        for row in z.chunks_exact(units) {
+            party.kernels.add(own.bias, row);
+        }
+        enter(party, l, "open gradient");
+        own.delta.open(party, z)
+    }
+
+    /// From the last layer's `z` (`2 f` fraction bits) to the loss's gradient (`f`), in place.
+    fn output(&self, party: &mut Party<'_, W>, l: usize, z: &mut [W], target: Target<'_, W>) -> Result<(), Error> {
+        match self.loss {
+            Loss::SoftmaxCrossEntropy => {
+                enter(party, l, "softmax");
+                let _ = target;
+                truncate(party, z, self.frac_bits)
+            }
+            Loss::MeanSquaredError => {
+                enter(party, l, "squared error");
+                truncate(party, z, self.frac_bits)?;
+                let ([y], mut party) = party.scratch([z.len()])?;
+                target.labels.share(&party, y);
+                party.kernels.sub(z, y);
+                match target.loss {
+                    Some(loss) => half_square_sum(&mut party, z, self.frac_bits, loss),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// Outputs for rows `x`, `2 f` fraction bits: the forward pass alone.
+    pub(super) fn predict(
+        &self,
+        party: &mut Party<'_, W>,
+        l: usize,
+        x: Masked<'_, W>,
+        outputs: &mut [W],
+    ) -> Result<(), Error> {
+        let rows = x.mask.rows.len();
+        if l + 1 == self.layers.len() {
+            return self.affine(party, l, x, outputs);
+        }
+        let n = rows * self.layers[l].units;
+        let ([z, rho, beta], mut party) = party.scratch([n, n, plane_words::<W>(n)])?;
+        self.affine(&mut party, l, x, z)?;
+        if self.layers[l].relu {
+            relu(&mut party, z, self.frac_bits, beta, rho)?;
+        } else {
+            truncate(&mut party, z, self.frac_bits)?;
+        }
+        let mask = party.draw()?.mask(n);
+        let view = mask_and_open(&mut party, z, mask)?;
+        self.predict(&mut party, l + 1, Masked { words: z, mask: view.matrix(self.layers[l].units) }, outputs)
+    }
+}
+
+/// A share of `Σ e² / 2`, `f` fraction bits, from the error `e`: opens it masked, one product, one truncation of the sum.
+pub(super) fn half_square_sum<W: Word>(
+    party: &mut Party<'_, W>,
+    e: &[W],
+    frac_bits: u32,
+    sum: &mut W,
+) -> Result<(), Error> {
+    let ([open, squares], mut party) = party.scratch([e.len(); 2])?;
+    open.copy_from_slice(e);
+    let mask = party.draw()?.mask(e.len());
+    let mask = mask_and_open(&mut party, open, mask)?;
+    let e = Masked { words: open, mask };
+    symbolon_core::protocol::product::multiply(&mut party, e, e, squares)?;
+    let mut total = [squares.iter().fold(W::default(), |s, x| s.add(*x))];
+    truncate(&mut party, &mut total, frac_bits + 1)?;
+    *sum = total[0];
+    Ok(())
+}
