@@ -15,6 +15,7 @@
 //! | [`party`] | what a protocol is given |
 //! | [`protocol`] | a file a protocol: opening, products, truncation, comparison, … |
 //! | [`mapping`] | public tables at a secret index |
+//! | [`optimizer`] | SGD, momentum, Adam, AMSGrad on shared weights |
 //!
 //! **Adversary:** semi-honest and static, at most one of {server 0, server 1, dealer}. Shapes and parameters are public.
 #![cfg_attr(not(test), no_std)]
@@ -25,6 +26,7 @@ pub mod fixed;
 pub mod kernel;
 pub mod link;
 pub mod mapping;
+pub mod optimizer;
 pub mod party;
 pub mod prg;
 pub mod protocol;

@@ -10,6 +10,7 @@
 //! bit `e / lanes` of word `e % lanes`. So a transposition between words and planes moves whole rows of neighbouring words
 //! and needs no shuffle. Padding bits may hold anything. Packed words ([`portable::pack`]) use the same order.
 
+mod cells;
 mod gemm;
 mod planes;
 mod rows;
@@ -21,7 +22,7 @@ use crate::word::Word;
 
 /// Every kernel in portable Rust: the definition that SIMD twins equal bit for bit.
 pub mod portable {
-    pub use super::{gemm::*, planes::*, rows::*, scaled::*, table::*, words::*};
+    pub use super::{cells::*, gemm::*, planes::*, rows::*, scaled::*, table::*, words::*};
 }
 
 /// A matrix as an argument of [`portable::gemm`]: element `(i, j)` is `words[i * stride + j]`, or `words[j * stride + i]`
@@ -117,6 +118,10 @@ macro_rules! with_kernels {
             fn one_hot_words(hot: &mut [W], r: &[W], low: u32, width: u32);
             fn sum_words(z: &mut [W], hot: &[W], c: &[W], low: u32, table: &[i64]);
             fn lookup(z: &mut [W], index: &[W], table: &[i64]);
+            // cells of a second moment
+            fn cell_leaves(leaves: &mut [W], c: &[W], hot: &[W], top: u32, first: W);
+            fn cell_joints(variables: &mut [W], t: &mut [W], products: &[W], leaves: &[W], c: &[W]);
+            fn cells_clear(t: &mut [W], c: &[W], u: &[W], low: u32);
             // matrices
             fn gemm(z: &mut [W], x: $crate::kernel::Matrix<'_, W>, y: $crate::kernel::Matrix<'_, W>, dims: [usize; 3]);
         }

@@ -6,6 +6,9 @@ use crate::word::Word;
 /// Lanes that one pass holds in registers or the first-level cache.
 const LANES: usize = 16;
 
+/// Lanes of a product's partial results.
+const BLOCK: usize = 64;
+
 /// Rows of a plane: one for each bit of a word.
 const MAX_BITS: usize = 64;
 
@@ -209,22 +212,30 @@ pub fn conjunctions<W: Word>(
     if lanes == 0 {
         return;
     }
-    let coefficient = |set: u16, i: usize| {
-        (0..16).filter(|v| set >> v & 1 == 1).fold(W::default().not(), |p, v| p.and(open[v * lanes + i]))
+    // out ^= x · ∏ of the opened variables in `set`
+    let accumulate = |out: &mut [W], x: Option<&[W]>, set: u16| {
+        for (block, out) in out.chunks_mut(BLOCK).enumerate() {
+            let (from, mut part) = (block * BLOCK, [first; BLOCK]);
+            let part = &mut part[..out.len()];
+            if let Some(x) = x {
+                part.copy_from_slice(&x[from..from + out.len()]);
+            }
+            for v in (0..16).filter(|v| set >> v & 1 == 1) {
+                for (p, o) in part.iter_mut().zip(&open[v * lanes + from..][..out.len()]) {
+                    *p = p.and(*o);
+                }
+            }
+            for (o, p) in out.iter_mut().zip(part) {
+                *o = o.xor(*p);
+            }
+        }
     };
-    for (t, out) in terms.iter().zip(out.chunks_exact_mut(lanes)) {
-        for (i, out) in out.iter_mut().enumerate() {
-            *out = coefficient(*t, i).and(first);
-        }
-        for v in (0..16).filter(|v| t >> v & 1 == 1) {
-            for (i, (out, share)) in out.iter_mut().zip(&shares[v * lanes..][..lanes]).enumerate() {
-                *out = out.xor(share.and(coefficient(t & !(1 << v), i)));
-            }
-        }
-        for (s, product) in needed_subsets(terms).zip(products.chunks_exact(lanes)).filter(|(s, _)| s & !t == 0) {
-            for (i, (out, product)) in out.iter_mut().zip(product).enumerate() {
-                *out = out.xor(product.and(coefficient(t & !s, i)));
-            }
+    out.fill(W::default());
+    let variables = (0..16).map(|v| 1 << v).zip(shares.chunks_exact(lanes));
+    let known = variables.chain(needed_subsets(terms).zip(products.chunks_exact(lanes)));
+    for (set, x) in core::iter::once((0, None)).chain(known.map(|(set, x)| (set, Some(x)))) {
+        for (term, out) in terms.iter().zip(out.chunks_exact_mut(lanes)).filter(|(t, _)| set & !**t == 0) {
+            accumulate(out, x, term & !set);
         }
     }
 }

@@ -12,3 +12,4 @@ mod relu;
 mod narrow;
 mod reuse;
 mod uniform;
+mod optimizer;

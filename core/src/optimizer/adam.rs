@@ -1,0 +1,218 @@
+//! Adam (Kingma, Ba, ICLR 2015), without an inverse square root.
+
+use super::{
+    Dyadic, amsgrad,
+    cells::{THRESHOLDS, cells},
+};
+use crate::{
+    correlation::View,
+    kernel::plane_words,
+    link::{Error, Fold},
+    party::Party,
+    protocol::{
+        bit::bits_to_words,
+        masked::{Masked, mask_and_open},
+        scaled::{scaled, truncated_in_place},
+        square::square,
+        times::times_masked,
+        truncate::{Opened, blind, half},
+    },
+    word::Word,
+};
+
+/// `m += 410/4096 (g - m)`, `v += (g^2 - v) / 2^second_shift`, `w -= m >> s(v)`.
+///
+/// Only which of seven cells `v` lies in matters (NUMERICS.md): `s = shift` where `v < 2^low`, one more for each factor of four above, `shift + 6` from
+/// `2^(low + 10)` on. The lowest cell stands in for epsilon. So the division is a product with `P = 2^(6 - thresholds passed)` and a truncation:
+///
+/// 1. Open the gradient `G`: `g`, and `g^2` for nothing.
+/// 2. In one round open `M = 3686 m + 410 g` and `U = (2^second_shift - 1) v + g^2`; `m' = M >> 12`, `v' = U >> second_shift`.
+/// 3. Six bits from `U`'s own word ([`super::cells`]); open them masked, sum them up to `P`, open `P - p` under a mask `p`.
+/// 4. `m' P` from `M`'s word, nothing opened. Open it; `w -= m' P >> (6 + shift)`, the public rate folded in.
+///
+/// - **Cost:** 7 rounds and 43.6 / 23.6 bytes each way a parameter for `k` = 64 / 32; with kept cells 3 rounds and 32 / 16, lazily 24 / 12.
+/// - **Result:** all roundings unbiased within one unit; thresholds with a public dither of less than a quarter of them.
+/// - **Needs:** for `g` of `fg` bits, `v` of `2 fg`: `|G| < 2^(k-2)`, `|g| < 2^(k/2 - 1)`, `fg + 12 <= k - 2`, and
+///   `U < 2^(low + second_shift + 18) - 2^(low + second_shift + 8)`, at most `2^(k-1)`. With `k = 32`: `fg = 15`, `low = 4` (peak 29.6 bits).
+/// - **Memory:** eight to fifteen words of scratch a parameter; the host asks the dry run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Adam {
+    /// Fraction bits of the gradient beyond those of `m`, and the batch's logarithm: `2 f + log2(batch) - fg`.
+    pub grad_shift: u32,
+    /// Base-two logarithm of the first threshold on `v`.
+    pub low: u32,
+    /// Shift of the lowest cell.
+    pub shift: u32,
+    /// `1 - beta2 = 2^-second_shift`: 10, or 8 where `v` is updated in one of four steps.
+    pub second_shift: u32,
+    /// Whether `v` is updated only where cells are chosen anew.
+    pub lazy: bool,
+}
+
+/// The first and second moments `m` and `v` of each parameter, shared. They begin as zeros.
+#[derive(Debug)]
+pub struct Moments<'a, W> {
+    /// `m`.
+    pub first: &'a mut [W],
+    /// `v`, never negative.
+    pub second: &'a mut [W],
+}
+
+/// A choice of cells that later steps may keep: `P - p`, public, and the name of `p`. One value, masked and opened once. Not for checkpoints: where there is none,
+/// a step chooses anew.
+#[derive(Debug)]
+pub struct Kept<'a, W> {
+    /// `P - p`; the caller's buffer.
+    pub words: &'a mut [W],
+    /// Names `p`; `None` before the first choice.
+    pub mask: &'a mut Option<View<'static>>,
+}
+
+/// What is particular to one step. Public.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Turn {
+    /// Whether to choose cells anew, or to keep the last choice if there is one.
+    pub choose: bool,
+    /// Multiplies the step: a learning-rate schedule, [`Adam::correction`], or their product ([`Dyadic::times`]).
+    pub rate: Dyadic,
+}
+
+impl Adam {
+    /// `1 - beta1` is this over `2^BETA1_SHIFT`: 0.1.
+    pub const BETA1_COMPLEMENT: u32 = 410;
+    /// See [`Self::BETA1_COMPLEMENT`].
+    pub const BETA1_SHIFT: u32 = 12;
+
+    /// One step. `gradient` is overwritten.
+    ///
+    /// # Errors
+    ///
+    /// The link's and the dealer's, and [`Error::Scratch`].
+    ///
+    /// # Panics
+    ///
+    /// If lengths differ or a constant is out of range.
+    pub fn step<W: Word>(
+        &self,
+        party: &mut Party<'_, W>,
+        (gradient, weights): (&mut [W], &mut [W]),
+        moments: Moments<'_, W>,
+        kept: &mut Kept<'_, W>,
+        turn: Turn,
+    ) -> Result<(), Error> {
+        self.run(party, (gradient, weights), moments, None, kept, turn)
+    }
+
+    /// Both Adam and AMSGrad, whose planes of state are `passed`.
+    pub(super) fn run<W: Word>(
+        &self,
+        party: &mut Party<'_, W>,
+        (gradient, weights): (&mut [W], &mut [W]),
+        Moments { first: m, second: v }: Moments<'_, W>,
+        passed: Option<&mut [W]>,
+        kept: &mut Kept<'_, W>,
+        turn: Turn,
+    ) -> Result<(), Error> {
+        let n = gradient.len();
+        assert!([weights.len(), m.len(), v.len(), kept.words.len()] == [n; 4], "adam: lengths differ");
+        let choose = turn.choose || kept.mask.is_none();
+        let update = choose || !self.lazy;
+        let mut draws = [party.draw()?, party.draw()?, party.draw()?];
+        // Buffers of opened words: c of the gradient, of M, of m' P in turn; d of g^2, then of U.
+        let ([c, d], mut party) = party.scratch([n, if update { n } else { 0 }])?;
+        let signed = half();
+
+        let mask = blind(&mut party, &mut draws[0], gradient, signed, c);
+        party.open(c)?; // the gradient's round
+        let word = Opened { c, mask, offset: signed };
+        if update {
+            square(&mut party, &mut draws[0], &word, self.grad_shift, gradient, d)?;
+        } else {
+            truncated_in_place(&mut party, &mut draws[0], &word, self.grad_shift, gradient)?;
+        }
+
+        let beta = Self::BETA1_COMPLEMENT.into();
+        party.kernels.blend(m, W::from_u64((1 << Self::BETA1_SHIFT) - beta), gradient, W::from_u64(beta));
+        let m_mask = blind(&mut party, &mut draws[1], m, signed, c);
+        if update {
+            party.kernels.blend(v, W::low_mask(self.second_shift), d, W::from_u64(1));
+            let mask = blind(&mut party, &mut draws[1], v, W::default(), d);
+            party.exchange(&mut [(Fold::Add, &mut *c), (Fold::Add, &mut *d)])?; // both moments' round
+            let word = Opened { c: d, mask, offset: W::default() };
+            if choose {
+                self.choose(&mut party, &word, v, passed, kept)?;
+            }
+            truncated_in_place(&mut party, &mut draws[1], &word, self.second_shift, v)?;
+        } else {
+            party.open(c)?;
+        }
+        let word = Opened { c, mask: m_mask, offset: signed };
+        truncated_in_place(&mut party, &mut draws[1], &word, Self::BETA1_SHIFT, m)?;
+
+        gradient.copy_from_slice(m);
+        let factor = Masked { words: kept.words, mask: kept.mask.expect("chosen above, where it was not before") };
+        times_masked(&mut party, &mut draws[1], &word, Self::BETA1_SHIFT, factor, gradient)?;
+        let mask = blind(&mut party, &mut draws[2], gradient, signed, c);
+        party.open(c)?; // the step's round
+        let rate = turn.rate.over::<W>(THRESHOLD_BITS + self.shift);
+        scaled(&mut party, &mut draws[2], &Opened { c, mask, offset: signed }, rate, gradient)?;
+        party.kernels.sub(weights, gradient);
+        Ok(())
+    }
+
+    /// `P` of the cells that `u` lies in, opened as `P - p`: four rounds, five for AMSGrad.
+    fn choose<W: Word>(
+        &self,
+        party: &mut Party<'_, W>,
+        word: &Opened<'_, W>,
+        u: &[W],
+        passed: Option<&mut [W]>,
+        kept: &mut Kept<'_, W>,
+    ) -> Result<(), Error> {
+        let ([t], mut party) = party.scratch([THRESHOLDS * plane_words::<W>(u.len())])?;
+        // The first threshold on v is the second digit's on U, which is v times 2^second_shift: t_1 = [U < 4 2^low].
+        cells(&mut party, word, u, self.low + self.second_shift - 2, t)?;
+        if let Some(passed) = passed {
+            amsgrad::maximum(&mut party, t, passed)?;
+        }
+        bits_to_words(&mut party, t, &[5, 4, 3, 2, 1, 0], kept.words)?;
+        party.kernels.add_constant(kept.words, party.role.first(W::from_u64(1)));
+        let mask = party.draw()?.mask(u.len());
+        *kept.mask = Some(mask_and_open(&mut party, kept.words, mask)?);
+        Ok(())
+    }
+
+    /// The bias correction `sqrt(1 - beta2^updates) / (1 - beta1^steps)` to eight bits, for the step that is number `steps` counted from 1 and makes `updates`
+    /// updates of `v`. In integers, so that all parties have the same.
+    pub fn correction(&self, steps: u64, updates: u64) -> Dyadic {
+        let beta1 = ONE - (u64::from(Self::BETA1_COMPLEMENT) << (FRAC_BITS - Self::BETA1_SHIFT));
+        let beta2 = ONE - (ONE >> self.second_shift);
+        let root = (u128::from(ONE - power(beta2, updates.max(1))) << FRAC_BITS).isqrt();
+        let ratio = (root << FRAC_BITS) / u128::from(ONE - power(beta1, steps.max(1)));
+        // The eight bits from the topmost on, rounded.
+        let shift = (u128::BITS - ratio.leading_zeros()).saturating_sub(CORRECTION_BITS);
+        let factor = ((ratio >> shift.saturating_sub(1)) + 1) >> shift.min(1);
+        let reduce = factor.trailing_zeros().min(FRAC_BITS.saturating_sub(shift));
+        Dyadic { factor: u32::try_from(factor >> reduce).unwrap_or(1), shift: FRAC_BITS.saturating_sub(shift + reduce) }
+    }
+}
+
+/// `P` is at most 2 to this.
+const THRESHOLD_BITS: u32 = 6;
+/// Fraction bits of the powers in [`Adam::correction`].
+const FRAC_BITS: u32 = 32;
+const ONE: u64 = 1 << FRAC_BITS;
+const CORRECTION_BITS: u32 = 8;
+
+/// `base^exponent` below 1, by squaring.
+fn power(mut base: u64, mut exponent: u64) -> u64 {
+    let mut result = ONE;
+    while exponent > 0 {
+        if exponent & 1 == 1 {
+            result = (result * base) >> FRAC_BITS;
+        }
+        base = (base * base) >> FRAC_BITS;
+        exponent >>= 1;
+    }
+    result
+}

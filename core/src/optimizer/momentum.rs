@@ -1,0 +1,87 @@
+//! Stochastic gradient descent with momentum.
+
+use super::Dyadic;
+use crate::{
+    link::Error,
+    party::Party,
+    protocol::{
+        scaled::{scaled, truncated_in_place},
+        truncate::{Opened, blind, half, truncate},
+    },
+    word::Word,
+};
+
+/// `u = momentum * u + g`, `w -= learning_rate * u`.
+///
+/// `u` is kept at `grad_shift` bits less than the gradient. One word `M = momentum u 2^e + g 2^e'` is opened, both multiplied so that no constant has
+/// fractions; `u` and the step of `w` are two truncations of it.
+///
+/// - **Cost:** 1 round, one word each way; [`narrow`](Self::narrow): 2 rounds, two words.
+/// - **Result:** `u` and the step are each within one unit of the exact ones, unbiased.
+/// - **Needs:** `|M| < 2^(k-2)`. Wide, `M` is a sum of gradients, up to `1 / (1 - momentum)` times their magnitude: no room for it at `k = 32` with
+///   `f = 11`, where one gradient reaches 2^28.6 (NUMERICS.md). Narrow, `M` is below `2^(momentum.shift) / (1 - momentum)` times
+///   the truncated gradient: 2^25.3 for `fg = 15` and 0.9.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Momentum {
+    /// Step size.
+    pub learning_rate: Dyadic,
+    /// Below 1.
+    pub momentum: Dyadic,
+    /// Fraction bits of the gradient beyond those of `u`, and the batch's logarithm: `2 f + log2(batch) - fg`.
+    pub grad_shift: u32,
+    /// Fraction bits of `u` beyond those of the weights: `fg - f`.
+    pub weight_shift: u32,
+    /// Whether the gradient is truncated before it is added, for a round more.
+    pub narrow: bool,
+}
+
+impl Momentum {
+    /// By how many bits the opened word is above `u`.
+    fn above(&self) -> u32 {
+        if self.narrow { self.momentum.shift } else { self.grad_shift.max(self.momentum.shift) }
+    }
+
+    /// The step that is taken, as a multiple of the opened word: see [`super::Sgd::rate`].
+    pub fn rate<W: Word>(&self) -> Dyadic {
+        self.learning_rate.over::<W>(self.above() + self.weight_shift)
+    }
+
+    /// One step. `velocity` is `u`; `gradient` is overwritten.
+    ///
+    /// # Errors
+    ///
+    /// The link's and the dealer's, and [`Error::Scratch`].
+    ///
+    /// # Panics
+    ///
+    /// If lengths differ.
+    pub fn step<W: Word>(
+        &self,
+        party: &mut Party<'_, W>,
+        gradient: &mut [W],
+        weights: &mut [W],
+        velocity: &mut [W],
+    ) -> Result<(), Error> {
+        let n = gradient.len();
+        assert!(weights.len() == n && velocity.len() == n, "momentum: lengths differ");
+        let at = if self.narrow { 0 } else { self.grad_shift };
+        if self.narrow {
+            truncate(party, gradient, self.grad_shift)?;
+        }
+        let power = |bits| W::from_u64(1).shl(bits);
+        let decay = W::from_u64(u64::from(self.momentum.factor)).mul(power(self.above() - self.momentum.shift));
+        party.kernels.blend(velocity, decay, gradient, power(self.above() - at));
+
+        let mut draw = party.draw()?;
+        let ([c], mut party) = party.scratch([n])?;
+        let offset = half();
+        let mask = blind(&mut party, &mut draw, velocity, offset, c);
+        party.open(c)?; // the round of u and w
+        let word = Opened { c, mask, offset };
+        gradient.copy_from_slice(velocity);
+        scaled(&mut party, &mut draw, &word, self.rate::<W>(), gradient)?;
+        truncated_in_place(&mut party, &mut draw, &word, self.above(), velocity)?;
+        party.kernels.sub(weights, gradient);
+        Ok(())
+    }
+}

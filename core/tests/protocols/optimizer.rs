@@ -1,0 +1,476 @@
+//! The optimizers against integer oracles written from their formulas alone.
+
+use crate::harness::*;
+use symbolon_core::{
+    kernel::plane_words,
+    link::Error,
+    optimizer::{
+        Adam, AmsGrad, Dyadic, Kept, Moments, Momentum, Sgd, Turn,
+        cells::{THRESHOLDS, cells},
+    },
+    party::Party,
+    protocol::{
+        masked::Masked,
+        truncate::{Opened, blind},
+    },
+    word::Word,
+};
+
+/// The two stacks of NUMERICS.md.
+fn adam<W: Word>() -> Adam {
+    match W::BITS {
+        64 => Adam { grad_shift: 12, low: 12, shift: 3, second_shift: 10, lazy: false },
+        _ => Adam { grad_shift: 14, low: 4, shift: 0, second_shift: 10, lazy: false },
+    }
+}
+
+fn grad_bits<W: Word>() -> u32 {
+    if W::BITS == 64 { 19 } else { 15 }
+}
+
+/// `value` is `exact / 2^bits`, rounded up or down.
+fn near(value: i64, exact: i128, bits: u32) -> bool {
+    let excess = i128::from(value) - (exact >> bits);
+    excess == 0 || excess == 1 && exact & ((1 << bits) - 1) != 0
+}
+
+struct Cells(u32);
+
+impl Job for Cells {
+    fn run<W: Word>(&self, party: &mut Party<'_, W>, mut inputs: Vec<Vec<W>>) -> Result<Vec<Shared<W>>, Error> {
+        let u = inputs.remove(0);
+        let mut c = vec![W::default(); u.len()];
+        let mut t = vec![W::default(); THRESHOLDS * plane_words::<W>(u.len())];
+        let mut draw = party.draw()?;
+        let mask = blind(party, &mut draw, &u, W::default(), &mut c);
+        party.open(&mut c)?;
+        cells(party, &Opened { c: &c, mask, offset: W::default() }, &u, self.0, &mut t)?;
+        Ok(vec![Shared::Planes(t, u.len()), Shared::Public(c)])
+    }
+}
+
+fn cells_are_exact<W: Word>(low: u32, opened: u64, dealt: u64) {
+    let mut values = Values(u64::from(low));
+    let bits = 20.min(W::BITS - 1 - low);
+    let limit = (1u64 << (low + bits)) - (1 << (low + 10));
+    let mut seen = [0; THRESHOLDS + 1];
+    for n in LENGTHS.into_iter().chain([20_000]) {
+        let mut draw = |_| {
+            let e = 1u64 << (u64::from(low.max(3)) - 3 + values.next() % u64::from(bits + 3));
+            let near = values.next() % 3;
+            let u = match values.next() % 8 {
+                0 => 0,
+                1 => limit - 1,
+                2 | 3 => e + near,
+                4 => (3 * e / 4 + near).saturating_sub(1),
+                _ => values.next() % e,
+            };
+            u.saturating_sub(1).min(limit - 1)
+        };
+        let u: Vec<u64> = (0..n).map(&mut draw).collect();
+        let input = Shared::Words(u.iter().map(|u| W::from_u64(*u)).collect());
+        let got = play(&Cells(low), &[input], n as u64);
+        let bits: Vec<Vec<bool>> = (0..THRESHOLDS).map(|j| got.outputs[0].bits(j)).collect();
+        let c = got.outputs[1].clone().words();
+        for (e, u) in u.iter().enumerate() {
+            let t: Vec<bool> = bits.iter().map(|b| b[e]).collect();
+            assert!(t.is_sorted(), "{t:?}");
+            seen[t.iter().filter(|t| **t).count()] += 1;
+            for (j, bit) in (0u32..).zip(t) {
+                let d = 1u128 << (low + 2 * j);
+                let dither = d - 1 - u128::from(as_u64(c[e])) % d;
+                assert_eq!(bit, u128::from(*u) + dither < 4 * d, "{u} at threshold {j}");
+                assert!(if bit { u128::from(*u) < 4 * d } else { u128::from(*u) > 3 * d });
+            }
+        }
+    }
+    assert!(seen.iter().all(|s| *s > 100), "{seen:?}");
+    let n = 640u64;
+    let got = play(&Cells(low), &[Shared::Words(vec![W::default(); n as usize])], 9);
+    let word = u64::from(W::BITS / 8);
+    assert_eq!(got.cost, Cost { bytes: n * word + n * opened / 8, rounds: 3, dealt_bytes: n * dealt / 8 });
+}
+
+#[test]
+fn cells_are_thresholds_with_a_public_dither() {
+    cells_are_exact::<u64>(20, 23, 110);
+    cells_are_exact::<u32>(12, 23, 102);
+    cells_are_exact::<u32>(9, 23, 110);
+    cells_are_exact::<u64>(3, 23, 110);
+    cells_are_exact::<u64>(46, 23, 96);
+}
+
+/// Steps on the inputs gradient, weights, `m`, `v`, then once more for each turn; gives weights, `m`, `v` and `P` after each step.
+struct Steps<'a> {
+    adam: Adam,
+    maximum: bool,
+    turns: &'a [Turn],
+}
+
+impl Job for Steps<'_> {
+    fn run<W: Word>(&self, party: &mut Party<'_, W>, mut inputs: Vec<Vec<W>>) -> Result<Vec<Shared<W>>, Error> {
+        let n = inputs[0].len();
+        let [mut w, mut m, mut v] = [0; 3].map(|_| inputs.remove(0));
+        let mut passed = vec![W::default(); AmsGrad::passed_words::<W>(n)];
+        let (mut words, mut mask) = (vec![W::default(); n], None);
+        let mut out = vec![];
+        for (turn, gradient) in self.turns.iter().zip(&mut inputs) {
+            let mut kept = Kept { words: &mut words, mask: &mut mask };
+            let moments = Moments { first: &mut m, second: &mut v };
+            let at = (&mut gradient[..], &mut w[..]);
+            if self.maximum {
+                AmsGrad(self.adam).step(party, at, moments, &mut passed, &mut kept, *turn)?;
+            } else {
+                self.adam.step(party, at, moments, &mut kept, *turn)?;
+            }
+            let mut p = vec![W::default(); n];
+            Masked { words: &words, mask: mask.unwrap() }.share(party, &mut p);
+            out.extend([w.clone(), m.clone(), v.clone(), p].map(Shared::Words));
+            if self.maximum {
+                v.fill(W::default()); // the maximum alone remembers
+            }
+        }
+        Ok(out)
+    }
+}
+
+const CHOOSE: Turn = Turn { choose: true, rate: Dyadic::ONE };
+const KEEP: Turn = Turn { choose: false, rate: Dyadic::ONE };
+
+struct State {
+    w: i64,
+    m: i64,
+    v: i64,
+}
+
+/// What the cell of `U` has to do with `P`.
+#[derive(Clone, Copy)]
+enum Cell {
+    In,
+    AtMost,
+    Any,
+}
+
+/// Holds one step of one parameter against the formulas: some rounding of `g`, one for `g` and `g^2`, explains `m` and `v`, and `P` is a cell of `U`.
+fn check(adam: &Adam, gradient: i64, before: &State, after: &State, p: i64, cell: Cell, updated: bool) {
+    let bits = adam.grad_shift;
+    let low = adam.low + adam.second_shift - 2;
+    let explained = [gradient >> bits, (gradient >> bits) + 1].into_iter().any(|g| {
+        let u = i128::from(before.v) * ((1 << adam.second_shift) - 1) + i128::from(g) * i128::from(g);
+        let passed = 6 - p.ilog2();
+        let least = if passed == 0 { 0 } else { 3 << (low + 2 * passed - 2) };
+        let below = if passed == 6 { i128::MAX } else { 1 << (low + 2 * passed + 2) };
+        let fits = match cell {
+            Cell::In => (least..below).contains(&u),
+            Cell::AtMost => u < below,
+            Cell::Any => true,
+        };
+        near(g, i128::from(gradient), bits)
+            && near(after.m, 3686 * i128::from(before.m) + 410 * i128::from(g), 12)
+            && (if updated { near(after.v, u, adam.second_shift) } else { after.v == before.v })
+            && fits
+            && p.count_ones() == 1
+    });
+    assert!(explained, "gradient {gradient}, m {} -> {}, v {} -> {}, P {p}", before.m, after.m, before.v, after.v);
+    let step = i128::from(after.m) * i128::from(p);
+    assert!(near(before.w - after.w, step, 6 + adam.shift), "w {} -> {}", before.w, after.w);
+}
+
+fn states<W: Word>(outputs: &[Shared<W>], step: usize, e: usize) -> (State, i64) {
+    let at = |i: usize| match &outputs[4 * step + i] {
+        Shared::Words(w) => as_i64(w[e]),
+        _ => panic!("not words"),
+    };
+    (State { w: at(0), m: at(1), v: at(2) }, at(3))
+}
+
+/// Weights, `m`, `v` and gradients of `steps` steps, edges among them.
+fn inputs<W: Word>(values: &mut Values, n: usize, steps: usize) -> Vec<Vec<W>> {
+    let fg = grad_bits::<W>();
+    let v = values.words::<W>(n, 2 * fg - 10).iter().map(|v| v.and(W::low_mask(2 * fg - 10))).collect();
+    let mut all = vec![values.words(n, 13), values.words(n, fg - 2), v];
+    all.extend((0..steps).map(|_| values.words(n, fg - 2 + adam::<W>().grad_shift)));
+    all
+}
+
+fn adam_follows_its_formulas<W: Word>(lazy: bool) {
+    let adam = Adam { lazy, second_shift: if lazy { 8 } else { 10 }, ..adam::<W>() };
+    let turns = [CHOOSE, KEEP, KEEP, CHOOSE];
+    let mut values = Values(21);
+    for n in LENGTHS {
+        let inputs = inputs::<W>(&mut values, n, turns.len());
+        let shared: Vec<_> = inputs.iter().cloned().map(Shared::Words).collect();
+        let got = play(&Steps { adam, maximum: false, turns: &turns }, &shared, n as u64);
+        for e in 0..n {
+            let mut before = State { w: as_i64(inputs[0][e]), m: as_i64(inputs[1][e]), v: as_i64(inputs[2][e]) };
+            let mut kept = 0;
+            for (i, turn) in turns.iter().enumerate() {
+                let (after, p) = states(&got.outputs, i, e);
+                check(
+                    &adam,
+                    as_i64(inputs[3 + i][e]),
+                    &before,
+                    &after,
+                    p,
+                    if turn.choose { Cell::In } else { Cell::Any },
+                    turn.choose || !lazy,
+                );
+                assert!(turn.choose || p == kept, "a kept cell changed");
+                (before, kept) = (after, p);
+            }
+        }
+    }
+}
+
+#[test]
+fn adam_on_64_bits() {
+    adam_follows_its_formulas::<u64>(false);
+    adam_follows_its_formulas::<u64>(true);
+}
+
+#[test]
+fn adam_on_32_bits() {
+    adam_follows_its_formulas::<u32>(false);
+    adam_follows_its_formulas::<u32>(true);
+}
+
+#[test]
+fn kept_cells_equal_fresh_ones_when_nothing_changes() {
+    fn run<W: Word>() {
+        // Far from the thresholds' dithers, with v at its fixed point: g^2 = v.
+        let adam = adam::<W>();
+        let n = 7 * 20;
+        let g: Vec<i64> = (0..n).map(|e| [0, 1 << 5, 1 << 6, 1 << 7, 1 << 8, 1 << 9, 1 << 10][e % 7]).collect();
+        let g: Vec<i64> = g.iter().map(|g| if W::BITS == 64 { g * 16 } else { *g }).collect();
+        let word = |v: i64| W::from_i64(v);
+        let gradient: Vec<W> = g.iter().map(|g| word(g << adam.grad_shift)).collect();
+        let v: Vec<W> = g.iter().map(|g| word(g * g)).collect();
+        let m: Vec<W> = g.iter().map(|g| word(*g)).collect();
+        let run = |turns: &[Turn]| {
+            let inputs = [vec![W::default(); n], m.clone(), v.clone(), gradient.clone(), gradient.clone()];
+            let shared: Vec<_> = inputs.into_iter().map(Shared::Words).collect();
+            let got = play(&Steps { adam, maximum: false, turns }, &shared, 1);
+            (0..n).map(|e| states(&got.outputs, 1, e).1).collect::<Vec<_>>()
+        };
+        assert_eq!(run(&[CHOOSE, CHOOSE]), run(&[CHOOSE, KEEP]));
+    }
+    run::<u32>();
+    run::<u64>();
+}
+
+fn adam_costs<W: Word>() {
+    let n = 640;
+    let k = u64::from(W::BITS);
+    let plain = adam::<W>();
+    let lazy = Adam { lazy: true, ..plain };
+    let cost = |adam, maximum, turns: &[Turn]| {
+        let inputs = vec![Shared::Words(vec![W::default(); n]); 3 + turns.len()];
+        play(&Steps { adam, maximum, turns }, &inputs, 4).cost
+    };
+    let bits = |rounds, opened, dealt| Cost { rounds, bytes: n as u64 * opened / 8, dealt_bytes: n as u64 * dealt / 8 };
+    let less = |a: Cost, b: Cost| Cost {
+        rounds: a.rounds - b.rounds,
+        bytes: a.bytes - b.bytes,
+        dealt_bytes: a.dealt_bytes - b.dealt_bytes,
+    };
+    let [tg, step] = [plain.grad_shift, 7 + plain.shift].map(u64::from);
+    let cells = if k == 64 { 110 } else { 102 };
+    // Gradient (with its square), M with m' P, U, m' P; then the cells, the weights of six bits.
+    let kept = 6 * k + (tg + 1) + tg + 2 * 13 + 11 + step;
+    let full = cost(plain, false, &[CHOOSE]);
+    assert_eq!(full, bits(7, 5 * k + 29, kept + cells + 6 * k));
+    assert_eq!(less(cost(plain, false, &[CHOOSE, KEEP]), full), bits(3, 4 * k, kept));
+    let lazily = 4 * k + (tg + 1) + 2 * 13 + step;
+    assert_eq!(less(cost(lazy, false, &[CHOOSE, KEEP]), full), bits(3, 3 * k, lazily));
+    assert_eq!(less(cost(plain, true, &[CHOOSE]), full), bits(1, 12, 6));
+    // With the weights' opening, the figures of DESIGN.md, section 5.
+    let each = |cost: Cost| ((cost.bytes + n as u64 * k / 8) as f64 / n as f64, cost.dealt_bytes as f64 / n as f64);
+    let (opened, dealt) = each(full);
+    let (most_opened, most_dealt) = if k == 64 { (51.65, 119.0) } else { (27.65, 71.0) };
+    assert!(opened <= most_opened && dealt <= most_dealt, "{opened} {dealt}");
+}
+
+#[test]
+fn adam_costs_what_it_says() {
+    adam_costs::<u32>();
+    adam_costs::<u64>();
+}
+
+#[test]
+fn amsgrad_never_comes_back_from_a_cell() {
+    fn run<W: Word>() {
+        let (adam, turns) = (adam::<W>(), [CHOOSE, CHOOSE, KEEP, CHOOSE]);
+        let (mut values, mut lower, mut equal) = (Values(31), 0, 0);
+        for n in [0, 1, 33, 200] {
+            let inputs = inputs::<W>(&mut values, n, turns.len());
+            let shared: Vec<_> = inputs.iter().cloned().map(Shared::Words).collect();
+            let got = play(&Steps { adam, maximum: true, turns: &turns }, &shared, n as u64);
+            for e in 0..n {
+                let mut before = State { w: as_i64(inputs[0][e]), m: as_i64(inputs[1][e]), v: as_i64(inputs[2][e]) };
+                let mut last = 64;
+                for (i, turn) in turns.iter().enumerate() {
+                    let (after, p) = states(&got.outputs, i, e);
+                    // A cell that was left is as if U were in the lowest one still allowed; otherwise U itself must be in the cell.
+                    let highest = if p == last { Cell::AtMost } else { Cell::In };
+                    let cell = if turn.choose { highest } else { Cell::Any };
+                    check(&adam, as_i64(inputs[3 + i][e]), &before, &after, p, cell, true);
+                    assert!(p <= last);
+                    (lower, equal) = (lower + u32::from(p < last), equal + u32::from(p == last && p < 64 && i > 0));
+                    (before, last) = (State { v: 0, ..after }, p);
+                }
+            }
+        }
+        assert!(lower > 100 && equal > 100, "{lower} {equal}");
+    }
+    run::<u32>();
+    run::<u64>();
+}
+
+#[test]
+fn bias_correction_is_the_known_factor() {
+    let adam = adam::<u64>();
+    for t in (1..3000).chain([10_000, 100_000, 10_000_000, u64::MAX]) {
+        let Dyadic { factor, shift } = adam.correction(t, t);
+        let got = f64::from(factor) / f64::from(shift).exp2();
+        let (beta1, beta2) = (3686.0 / 4096.0f64, 1023.0 / 1024.0f64);
+        let expected = (1.0 - beta2.powf(t as f64)).sqrt() / (1.0 - beta1.powf(t as f64));
+        assert!((got / expected - 1.0).abs() < 1.0 / 256.0 + 1e-4, "{t}: {got} for {expected}");
+        assert!(factor < 256 && shift < 12);
+    }
+    assert_eq!(adam.correction(u64::MAX, u64::MAX), Dyadic::ONE);
+}
+
+struct Descend(Option<Momentum>, Sgd);
+
+impl Job for Descend {
+    fn run<W: Word>(&self, party: &mut Party<'_, W>, mut inputs: Vec<Vec<W>>) -> Result<Vec<Shared<W>>, Error> {
+        let [mut gradient, mut w, mut velocity] = [0; 3].map(|_| inputs.remove(0));
+        match self.0 {
+            None => self.1.step(party, &mut gradient, &mut w)?,
+            Some(momentum) => momentum.step(party, &mut gradient, &mut w, &mut velocity)?,
+        }
+        Ok(vec![Shared::Words(w), Shared::Words(velocity)])
+    }
+}
+
+fn descends<W: Word>() {
+    let mut values = Values(41);
+    let (k, word) = (W::BITS, u64::from(W::BITS / 8));
+    let rate = Dyadic { factor: 205, shift: 12 };
+    let sgd = Sgd { learning_rate: rate, grad_shift: 18 };
+    for n in LENGTHS {
+        let (gradient, w): (Vec<W>, Vec<W>) = (values.words(n, k - 2), values.words(n, 13));
+        let shared = [gradient.clone(), w.clone(), vec![]].map(Shared::Words);
+        let got = play(&Descend(None, sgd), &shared, n as u64);
+        for (e, after) in got.outputs[0].clone().words().iter().enumerate() {
+            let step = as_i64(w[e].sub(*after));
+            assert!(near(step, 205 * i128::from(as_i64(gradient[e])), 30));
+        }
+        assert_eq!((got.cost.rounds, got.cost.bytes), (1, n as u64 * word));
+    }
+    for narrow in [false, true] {
+        for (grad_shift, momentum) in [(14, Dyadic { factor: 115, shift: 7 }), (3, Dyadic { factor: 1, shift: 5 })] {
+            let weight_shift = 4;
+            let momentum = Momentum { learning_rate: rate, momentum, grad_shift, weight_shift, narrow };
+            for n in LENGTHS {
+                let (gradient, w, u): (Vec<W>, Vec<W>, Vec<W>) =
+                    (values.words(n, k - 10), values.words(n, 13), values.words(n, k - 22));
+                let shared = [gradient.clone(), w.clone(), u.clone()].map(Shared::Words);
+                let got = play(&Descend(Some(momentum), sgd), &shared, n as u64);
+                let [w1, u1] = [0, 1].map(|i| got.outputs[i].clone().words());
+                for e in 0..n {
+                    let gradient = i128::from(as_i64(gradient[e]));
+                    let decayed = i128::from(momentum.momentum.factor) * i128::from(as_i64(u[e]));
+                    let rounded =
+                        if narrow { [gradient >> grad_shift, (gradient >> grad_shift) + 1] } else { [gradient; 2] };
+                    let scale = if narrow { 0 } else { grad_shift };
+                    assert!(rounded.iter().any(|g| {
+                        // In units of u / 2^32.
+                        let word = (decayed << (32 - momentum.momentum.shift)) + (g << (32 - scale));
+                        near(as_i64(u1[e]), word, 32)
+                            && near(as_i64(w[e].sub(w1[e])), 205 * word, 32 + weight_shift + 12)
+                    }));
+                }
+                let rounds = if narrow { 2 } else { 1 };
+                assert_eq!((got.cost.rounds, got.cost.bytes), (rounds, rounds * n as u64 * word));
+            }
+        }
+    }
+}
+
+#[test]
+fn descent_and_momentum_round_their_exact_steps() {
+    descends::<u32>();
+    descends::<u64>();
+}
+
+/// Half a squared distance to `target`, in two hundred steps on shares.
+struct Minimise {
+    with: Method,
+    grad_shift: u32,
+}
+
+#[derive(Clone, Copy)]
+enum Method {
+    Sgd,
+    Momentum,
+    Adam,
+    AmsGrad,
+}
+
+const FRAC_BITS: u32 = 11;
+
+impl Job for Minimise {
+    fn run<W: Word>(&self, party: &mut Party<'_, W>, mut inputs: Vec<Vec<W>>) -> Result<Vec<Shared<W>>, Error> {
+        let [mut w, target] = [0; 2].map(|_| inputs.remove(0));
+        let n = w.len();
+        let [mut m, mut v, mut words] = [(); 3].map(|()| vec![W::default(); n]);
+        let (mut passed, mut mask) = (vec![W::default(); AmsGrad::passed_words::<W>(n)], None);
+        let learning_rate = Dyadic { factor: 205, shift: 12 };
+        // The gradient w - target with the scale of a sum over 128 records.
+        let sum_shift = FRAC_BITS + 7;
+        for step in 1..=200 {
+            let mut gradient: Vec<W> = w.iter().zip(&target).map(|(w, t)| w.sub(*t).shl(sum_shift)).collect();
+            let weight_shift = sum_shift - self.grad_shift;
+            let momentum = Dyadic { factor: 115, shift: 7 };
+            // Eight times the learning rate of 0.001, and bias correction.
+            let adam = Adam { grad_shift: self.grad_shift, ..adam::<W>() };
+            let rate = adam.correction(step, step).times(Dyadic { factor: 8, shift: 0 });
+            let turn = Turn { choose: step < 16 || step % 4 == 0, rate };
+            let at = (&mut gradient[..], &mut w[..]);
+            let moments = Moments { first: &mut m, second: &mut v };
+            let mut kept = Kept { words: &mut words, mask: &mut mask };
+            match self.with {
+                Method::Sgd => Sgd { learning_rate, grad_shift: sum_shift }.step(party, at.0, at.1)?,
+                Method::Momentum => {
+                    let narrow = W::BITS == 32;
+                    let grad_shift = self.grad_shift;
+                    let momentum = Momentum { learning_rate, momentum, grad_shift, weight_shift, narrow };
+                    momentum.step(party, at.0, at.1, moments.first)?;
+                }
+                Method::Adam => adam.step(party, at, moments, &mut kept, turn)?,
+                Method::AmsGrad => AmsGrad(adam).step(party, at, moments, &mut passed, &mut kept, turn)?,
+            }
+        }
+        Ok(vec![Shared::Words(w)])
+    }
+}
+
+#[test]
+fn a_quadratic_is_minimised() {
+    fn run<W: Word>() {
+        let n = 65;
+        let grad_shift = FRAC_BITS + 7 + FRAC_BITS - grad_bits::<W>();
+        let start: Vec<W> = (0..n).map(|e| W::from_i64((e as i64 - 32) * 20)).collect();
+        let target: Vec<W> = (0..n).map(|e| W::from_i64((e as i64 % 7 - 3) * 100)).collect();
+        for with in [Method::Sgd, Method::Momentum, Method::Adam, Method::AmsGrad] {
+            let inputs = [start.clone(), target.clone()].map(Shared::Words);
+            let got = play(&Minimise { with, grad_shift }, &inputs, 77);
+            let distance = |w: &[W]| -> i64 { w.iter().zip(&target).map(|(w, t)| as_i64(w.sub(*t)).pow(2)).sum() };
+            let (before, after) = (distance(&start), distance(&got.outputs[0].clone().words()));
+            assert!(after * 1000 < before, "{before} -> {after}");
+        }
+    }
+    run::<u32>();
+    run::<u64>();
+}
