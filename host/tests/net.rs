@@ -15,9 +15,9 @@ use symbolon::net::{
 };
 
 const SHORT: Timeouts = Timeouts {
-    connect: Duration::from_secs(2),
-    handshake: Duration::from_secs(2),
-    idle: Duration::from_secs(2),
+    connect: Duration::from_secs(10),
+    handshake: Duration::from_secs(10),
+    idle: Duration::from_secs(10),
     close: Duration::from_millis(500),
 };
 
@@ -137,7 +137,7 @@ fn a_certificate_of_another_role_is_refused() {
     let error = one.unwrap_err();
     match &error.cause {
         Cause::Certificate(CertificateFault::WrongRole { wanted: Role::Dealer, names }) => {
-            assert!(names.iter().any(|name| name.contains("server1")), "{names:?}");
+            assert_eq!(names, &["server1", "127.0.0.1"]);
         }
         _ => panic!("{error}"),
     }
@@ -152,7 +152,7 @@ fn a_role_that_has_no_business_here_is_refused_and_told() {
     assert!(matches!(cause(one), Cause::RoleRefused { role: Role::Client }));
     let error = other.unwrap_err();
     assert_eq!(error.peer.role, Some(Role::Client));
-    assert!(matches!(error.cause, Cause::RoleRefused { role: Role::Client }));
+    assert!(matches!(error.cause, Cause::Unwelcome { role: Role::Client }));
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn nobody_there_is_an_error_in_time() {
     let start = Instant::now();
     let error = connect(&free, &ClientTls::new(&identity), Role::Dealer, &hasty).unwrap_err();
     assert!(matches!(error.cause, Cause::Unreachable { .. }), "{error}");
-    assert!(start.elapsed() < Duration::from_secs(1));
+    assert!(start.elapsed() < Duration::from_secs(5));
     assert!(error.to_string().starts_with(&format!("dealer ({free}), while connecting: ")), "{error}");
 }
 
@@ -350,6 +350,23 @@ fn a_failed_connection_stays_failed() {
     other.close().unwrap();
 }
 
+#[test]
+fn last_words_arrive_even_after_an_error() {
+    let (mut one, mut other) = pair();
+    let there = thread::spawn(move || {
+        other.send_bytes(&[9; 100_000]).unwrap(); // never read
+        other.send(&70_000_u32).unwrap();
+        thread::sleep(Duration::from_millis(100));
+        let last: String = other.recv(100).unwrap();
+        assert!(matches!(other.recv_exact(&mut [0]).unwrap_err().cause, Cause::Lost));
+        last
+    });
+    one.send("no").unwrap();
+    assert!(matches!(one.recv::<u8>(10).unwrap_err().cause, Cause::TooLong { .. }));
+    one.close().unwrap();
+    assert_eq!(there.join().unwrap(), "no");
+}
+
 /// What stands between two ends.
 struct Relay {
     sockets: [TcpStream; 2],
@@ -360,7 +377,8 @@ struct Relay {
 impl Relay {
     /// As by a power failure.
     fn cut(&self) {
-        self.sockets.iter().for_each(|socket| socket.shutdown(Shutdown::Both).unwrap());
+        // The second may have ended with the first.
+        self.sockets.iter().for_each(|socket| drop(socket.shutdown(Shutdown::Both)));
     }
 }
 
@@ -444,7 +462,7 @@ fn a_silent_peer_is_given_up() {
     let start = Instant::now();
     let error = one.recv_exact(&mut [0; 10]).unwrap_err();
     assert!(matches!(error.cause, Cause::Idle(limit) if limit == Duration::from_millis(100)), "{error}");
-    assert!(start.elapsed() < Duration::from_secs(1));
+    assert!(start.elapsed() < Duration::from_secs(5));
     // One that reads nothing, too.
     other.set_idle_timeout(Duration::from_millis(100));
     let error = other.send_bytes(&vec![0; 50_000_000]).unwrap_err();
@@ -454,7 +472,7 @@ fn a_silent_peer_is_given_up() {
 #[test]
 fn a_slow_but_steady_peer_is_waited_for() {
     let (mut one, mut other) = pair();
-    one.set_idle_timeout(Duration::from_millis(300));
+    one.set_idle_timeout(Duration::from_millis(500));
     let there = thread::spawn(move || {
         for byte in 0..8 {
             thread::sleep(Duration::from_millis(100));

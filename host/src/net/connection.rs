@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::error::{Cause, NetError, Operation, Peer};
 use super::records::CHUNK;
@@ -48,8 +49,8 @@ impl Default for Timeouts {
 /// An authenticated, encrypted, duplex connection to another role.
 ///
 /// Every call blocks until its bytes have moved, or the idle time-out finds that none do. After an error the connection is
-/// unusable. Dropped without [`close`](Self::close), it says goodbye if that needs no waiting; after an error it says
-/// nothing, and the peer finds the connection lost.
+/// unusable. Dropped without [`close`](Self::close), it says goodbye if that needs no waiting, and the peer may lose what
+/// was sent last; after an error it says nothing, and the peer finds the connection lost.
 pub struct Connection {
     runtime: Runtime,
     wire: Wire,
@@ -198,12 +199,12 @@ impl Connection {
     ///
     /// As [`send_bytes`](Self::send_bytes), or if the message cannot be encoded or has 4 GiB.
     pub fn send<T: Serialize + ?Sized>(&mut self, message: &T) -> Result<(), NetError> {
-        let frame = postcard::to_extend(message, vec![0; 4])
-            .map_err(|error| self.error(Operation::Send, Cause::Frame(error)))?;
-        self.send_frame(frame)
-    }
-
-    fn send_frame(&mut self, mut frame: Vec<u8>) -> Result<(), NetError> {
+        // Messages may carry seeds; those that do are short, and leave no copy in a buffer that grew.
+        let mut frame = Vec::with_capacity(1024);
+        frame.extend([0; 4]);
+        let frame =
+            postcard::to_extend(message, frame).map_err(|error| self.error(Operation::Send, Cause::Frame(error)))?;
+        let mut frame = Zeroizing::new(frame);
         let len = frame.len() - 4;
         let Ok(prefix) = u32::try_from(len) else {
             return Err(self.error(Operation::Send, Cause::TooLong { len, max: u32::MAX as usize }));
@@ -226,7 +227,7 @@ impl Connection {
         }
     }
 
-    fn recv_frame(&mut self, max_len: usize) -> Result<Vec<u8>, NetError> {
+    fn recv_frame(&mut self, max_len: usize) -> Result<Zeroizing<Vec<u8>>, NetError> {
         let mut prefix = [0; 4];
         self.recv_exact(&mut prefix)?;
         let len = u32::from_le_bytes(prefix) as usize;
@@ -234,7 +235,7 @@ impl Connection {
             return Err(self.fail(Operation::Receive, Cause::TooLong { len, max: max_len }));
         }
         // Memory grows with what has arrived, not with what was announced.
-        let mut frame = Vec::new();
+        let mut frame = Zeroizing::new(Vec::new());
         while frame.len() < len {
             let start = frame.len();
             frame.resize(len.min(start + (1 << 20)), 0);
@@ -245,17 +246,21 @@ impl Connection {
 
     /// Says goodbye and waits a little for the peer to do so, too.
     ///
-    /// After an error this side says nothing in words of TLS, but what was sent before still reaches the peer.
+    /// After an error there is no goodbye, and the peer finds the connection lost; but it still receives what was sent
+    /// before.
     ///
     /// # Errors
     ///
     /// If queued bytes or the goodbye cannot be sent.
     pub fn close(mut self) -> Result<(), NetError> {
-        if self.failed {
+        if !self.failed {
+            self.flush()?;
+        }
+        let Self { runtime, wire, close_patience, failed, .. } = &mut self;
+        if *failed {
+            runtime.block_on(wire.end(*close_patience));
             return Ok(());
         }
-        self.flush()?;
-        let Self { runtime, wire, close_patience, .. } = &mut self;
         let result = runtime.block_on(wire.close(*close_patience));
         self.failed = true; // nothing more to say when dropped
         result.map_err(|cause| self.error(Operation::Close, cause))
@@ -290,6 +295,7 @@ impl Drop for Connection {
         if !self.failed && !std::thread::panicking() {
             self.wire.close_now();
         }
+        self.pending.zeroize();
     }
 }
 

@@ -2,6 +2,9 @@
 //!
 //! The authority's key signs four certificates and is gone: nobody can add a role to the deployment, or replace one. To
 //! renew a certificate is to renew the deployment.
+//!
+//! Whoever makes a deployment has held every role's key. Operators who do not trust one of them with that issue their own
+//! certificates instead: any authority that all agree on will do, if the alternative names are the roles'.
 
 use std::fmt;
 use std::fs::{self, OpenOptions};
@@ -298,7 +301,9 @@ fn next_commands(dir: &Path, hosts: &Hosts) -> Vec<String> {
     if !local {
         for role in [Role::Server0, Role::Server1, Role::Dealer] {
             if let Some(endpoint) = hosts.of(role) {
-                commands.push(format!("scp -r {dir}/{role} {}:", endpoint.host));
+                let v6 = endpoint.host.contains(':');
+                let host = if v6 { format!("[{}]", endpoint.host) } else { endpoint.host.clone() };
+                commands.push(format!("scp -r {dir}/{role} {host}:"));
             }
         }
     }

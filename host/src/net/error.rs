@@ -123,6 +123,11 @@ pub enum Cause {
         /// The role of the connecting end.
         role: Role,
     },
+    /// The peer is certified, but for a role that has no business here.
+    Unwelcome {
+        /// The peer's role.
+        role: Role,
+    },
     /// The peer speaks another version of the protocol.
     Version {
         /// What this program speaks.
@@ -175,6 +180,7 @@ impl fmt::Display for Cause {
             Self::RoleRefused { role } => {
                 write!(f, "it takes no connections from the role {role}; correct the address or the certificate")
             }
+            Self::Unwelcome { role } => write!(f, "the role {role} has no business here; correct its addresses"),
             Self::Version { ours, theirs } => write!(
                 f,
                 "it speaks version {theirs} of the protocol, this program {ours}; run the same release on every role"
@@ -250,13 +256,19 @@ impl CertificateFault {
             // A signature fails where another authority goes by the same name.
             (CertificateError::UnknownIssuer | CertificateError::BadSignature, _) => Self::UnknownCa,
             (CertificateError::NotValidForNameContext { presented, .. }, Some(wanted)) => {
-                Self::WrongRole { wanted, names: presented }
+                Self::WrongRole { wanted, names: presented.iter().map(|name| bare(name).to_owned()).collect() }
             }
             (CertificateError::NotValidForName, Some(wanted)) => Self::WrongRole { wanted, names: Vec::new() },
             (CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. }, _) => Self::WrongUse,
             (other, _) => Self::Invalid(other),
         }
     }
+}
+
+/// `server0` of `DnsName("server0")`, as rustls presents names.
+fn bare(name: &str) -> &str {
+    let inner = name.split_once('(').map_or(name, |(_, inner)| inner.trim_end_matches(')'));
+    inner.trim_matches('"')
 }
 
 impl fmt::Display for CertificateFault {
@@ -273,7 +285,8 @@ impl fmt::Display for CertificateFault {
             }
             Self::WrongRole { wanted, names } => write!(
                 f,
-                "is not that of {wanted} but of {names:?}; correct the address, or install the right certificate there"
+                "is not that of {wanted} but of {}; correct the address, or install the right certificate there",
+                names.join(", ")
             ),
             Self::NoRole => f.write_str("names no role; issue one whose alternative name is the role's"),
             Self::SeveralRoles => f.write_str("names several roles; issue one for each role"),

@@ -91,7 +91,7 @@ pub fn accept(stream: TcpStream, tls: &ServerTls, timeouts: &Timeouts) -> Result
             let accepted = tls.accepted.contains(&certified);
             greet(wire, if accepted { WELCOME } else { ROLE_REFUSED }).await?;
             welcome(wire).await?;
-            if accepted { Ok(certified) } else { Err(Cause::RoleRefused { role: certified }) }
+            if accepted { Ok(certified) } else { Err(Cause::Unwelcome { role: certified }) }
         })?;
         Ok((meeting.into_connection(address.clone(), certified, timeouts), certified))
     });

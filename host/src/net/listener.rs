@@ -4,9 +4,10 @@ use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::Builder;
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
 use super::connection::{Connection, Timeouts};
@@ -63,7 +64,7 @@ impl Listener {
 
     fn bind_io(address: &str) -> io::Result<Self> {
         let addresses: Vec<SocketAddr> = address.to_socket_addrs()?.collect();
-        let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let socket = runtime.block_on(tokio::net::TcpListener::bind(&addresses[..]))?;
         let address = socket.local_addr()?;
         Ok(Self { runtime, socket, address, stop: Arc::default() })
@@ -132,11 +133,14 @@ impl Listener {
                 match self.accept(None) {
                     Ok(Some(stream)) => {
                         let handler = &handler;
-                        scope.spawn(move || {
+                        let serve = move || {
                             let result = accept(stream, tls, timeouts);
                             drop(slot);
                             handler(result);
-                        });
+                        };
+                        if let Err(error) = Builder::new().spawn_scoped(scope, serve) {
+                            handler(Err(listen_error(self.address.to_string(), error)));
+                        }
                     }
                     Ok(None) => return,
                     Err(error) => {

@@ -7,26 +7,28 @@ use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
 use rustls::{CommonState, Error};
+use zeroize::Zeroizing;
 
 /// Plaintext bytes of a full record.
 pub(super) const RECORD: usize = 16 * 1024;
 /// Header, inner content type and tag of a record.
 const OVERHEAD: usize = 5 + 1 + 16;
-/// Plaintext encrypted in one go. A multiple of `RECORD`, so that none but the last record of a transfer is short.
-pub(super) const CHUNK: usize = 8 * RECORD;
+/// Plaintext encrypted in one go. A multiple of `RECORD`, so that none but the last record of a transfer is short; small
+/// enough that it stays in the second-level cache on its way.
+pub(super) const CHUNK: usize = 4 * RECORD;
 /// Room for received records: several full ones, so that a read is worth its system call.
-const INBOX: usize = 16 * (RECORD + 256);
+const INBOX: usize = 4 * (RECORD + 256);
 
-/// Received records that are not decrypted yet.
+/// Received records. They are decrypted where they lie, so the buffer is wiped when dropped.
 pub(super) struct Inbox {
-    buf: Box<[u8]>,
+    buf: Zeroizing<Vec<u8>>,
     start: usize,
     end: usize,
 }
 
 impl Inbox {
     pub(super) fn new() -> Self {
-        Self { buf: vec![0; INBOX].into_boxed_slice(), start: 0, end: 0 }
+        Self { buf: Zeroizing::new(vec![0; INBOX]), start: 0, end: 0 }
     }
 
     /// Where the next bytes go. Empty only if a single message fills the whole buffer.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+use zeroize::Zeroizing;
 
 use super::error::Cause;
 use super::records::{CHUNK, Inbox, Outbox, Outgoing, Records, Standing};
@@ -71,10 +72,10 @@ pub(super) struct Wire {
     early: Early,
 }
 
-/// Plaintext that arrived before it was due.
+/// Plaintext that arrived before it was due. Wiped when dropped.
 #[derive(Default)]
 struct Early {
-    bytes: Vec<u8>,
+    bytes: Zeroizing<Vec<u8>>,
     taken: usize,
 }
 
@@ -182,6 +183,12 @@ impl Wire {
         }
         self.linger().await;
         Ok(())
+    }
+
+    /// Ends without a goodbye, and gives the peer time to take what was sent.
+    pub(super) async fn end(&mut self, patience: Duration) {
+        self.limit = Limit::Until(Instant::now() + patience, patience);
+        self.linger().await;
     }
 
     /// Tells the peer why the handshake failed, as far as it listens.
