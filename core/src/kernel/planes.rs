@@ -113,18 +113,24 @@ pub fn unpack<W: Word>(words: &mut [W], packed: &[W], bits: u32) {
 }
 
 /// Planes `1..2^width` of the one-hot vector of the number whose bit planes are `bits`, lowest first.
+///
+/// Bit by bit: the entries for the lower bits split by the next one.
 #[inline(always)]
 pub fn one_hot<W: Word>(hot: &mut [W], bits: &[W], width: u32) {
     let lanes = bits.len() / width.max(1) as usize;
     if lanes == 0 {
         return;
     }
-    for (j, plane) in (1usize..).zip(hot.chunks_exact_mut(lanes)) {
-        plane.fill(W::default().not());
-        for (b, bit) in bits.chunks_exact(lanes).enumerate() {
-            let flip = if j >> b & 1 == 1 { W::default() } else { W::default().not() };
-            for (p, bit) in plane.iter_mut().zip(bit) {
-                *p = p.and(bit.xor(flip));
+    for (b, bit) in bits.chunks_exact(lanes).enumerate() {
+        let (low, high) = hot.split_at_mut(((1 << b) - 1) * lanes);
+        // The entry for this bit alone is what the others leave of it.
+        let (alone, high) = high.split_at_mut(lanes);
+        alone.copy_from_slice(bit);
+        for (low, high) in low.chunks_exact_mut(lanes).zip(high.chunks_exact_mut(lanes)) {
+            for ((low, high), (alone, bit)) in low.iter_mut().zip(high).zip(alone.iter_mut().zip(bit)) {
+                *high = low.and(*bit);
+                *low = low.xor(*high);
+                *alone = alone.xor(*high);
             }
         }
     }
@@ -133,35 +139,44 @@ pub fn one_hot<W: Word>(hot: &mut [W], bits: &[W], width: u32) {
 /// From XOR shares of the one-hot vector of a digit `d` (planes `1..2^width`, see [`one_hot`]) to shares of `lt = [c < d]` and `eq = [c = d]`, for
 /// the public digit `c` with bit planes `c`.
 ///
-/// Both select one of `2^width` planes by the public `c`: `eq` the plane `c` itself, `lt` the sum of the planes above it.
+/// `width` is 1 to 4.
 #[inline(always)]
 pub fn digit_less_equal<W: Word>(lt: &mut [W], eq: &mut [W], c: &[W], hot: &[W], width: u32, first: W) {
+    match width {
+        1 => less_equal::<W, 2>(lt, eq, c, hot, first),
+        2 => less_equal::<W, 4>(lt, eq, c, hot, first),
+        3 => less_equal::<W, 8>(lt, eq, c, hot, first),
+        4 => less_equal::<W, 16>(lt, eq, c, hot, first),
+        _ => panic!("a digit has one to four bits"),
+    }
+}
+
+/// [`digit_less_equal`] of a digit below `N`. From the top bit of `c` down, one half of the vector stays: the upper where the bit is
+/// set; where it is not, `d > c` if `d` is in the upper. Unrolled, so that lanes go side by side in registers.
+#[inline(always)]
+fn less_equal<W: Word, const N: usize>(lt: &mut [W], eq: &mut [W], c: &[W], hot: &[W], first: W) {
     let lanes = lt.len();
-    let n = 1usize << width;
-    let mut digit = [W::default(); 4];
+    let eq = &mut eq[..lanes];
+    let hot: [&[W]; N] = core::array::from_fn(|j| &hot[j.saturating_sub(1) * lanes..][..lanes]);
+    let c: [&[W]; 4] = core::array::from_fn(|b| &c[if 1 << b < N { b * lanes } else { 0 }..][..lanes]);
     for i in 0..lanes {
-        for (d, c) in digit.iter_mut().zip(c.chunks_exact(lanes)) {
-            *d = c[i];
-        }
-        // leaves[j] = hot[j] and above[j] = sum of hot[j + 1..]; then a multiplexer by the bits of c.
-        let (mut leaves, mut above) = ([W::default(); 16], [W::default(); 16]);
-        let mut sum = W::default();
-        for j in (1..n).rev() {
-            above[j] = sum;
-            leaves[j] = hot[(j - 1) * lanes + i];
-            sum = sum.xor(leaves[j]);
-        }
-        above[0] = sum;
-        leaves[0] = sum.xor(first);
-        let mut half = n;
-        for d in &digit[..width as usize] {
-            half /= 2;
-            for j in 0..half {
-                leaves[j] = select(*d, leaves[2 * j + 1], leaves[2 * j]);
-                above[j] = select(*d, above[2 * j + 1], above[2 * j]);
+        let mut leaves: [W; N] = core::array::from_fn(|j| if j == 0 { first } else { hot[j][i] });
+        leaves[0] = leaves.iter().fold(W::default(), |sum, leaf| sum.xor(*leaf));
+        let mut less = W::default();
+        for bit in (0..4usize).rev() {
+            let half = 1 << bit;
+            if half < N {
+                let d = c[bit][i];
+                let mut above = W::default();
+                for j in 0..half {
+                    above = above.xor(leaves[half + j]);
+                    leaves[j] = select(d, leaves[half + j], leaves[j]);
+                }
+                less = less.xor(above.and(d.not()));
             }
         }
-        (lt[i], eq[i]) = (above[0], leaves[0]);
+        lt[i] = less;
+        eq[i] = leaves[0];
     }
 }
 
