@@ -14,7 +14,7 @@
 //! | [`link`], [`correlation`] | the connection of the servers; masks, views, requests, sources |
 //! | [`party`] | what a protocol is given |
 //! | [`protocol`] | a file a protocol: opening, products, truncation, comparison, … |
-//! | [`mapping`] | public tables at a secret index |
+//! | [`mapping`], [`function`] | public tables at a secret index; the functions made of them |
 //! | [`optimizer`] | SGD, momentum, Adam, AMSGrad on shared weights |
 //!
 //! **Adversary:** semi-honest and static, at most one of {server 0, server 1, dealer}. Shapes and parameters are public.
@@ -23,6 +23,7 @@
 
 pub mod correlation;
 pub mod fixed;
+pub mod function;
 pub mod kernel;
 pub mod link;
 pub mod mapping;

@@ -115,6 +115,13 @@ pub enum Request<'a> {
         /// Names `b`.
         b: View<'a>,
     },
+    /// `a_ij b_i`, for as many rows of `a` as `b` has words.
+    RowProduct {
+        /// Names `a`.
+        a: View<'a>,
+        /// Names `b`.
+        b: View<'a>,
+    },
     /// `a b` of matrices, after the transpositions.
     MatMul {
         /// Names `a`.
@@ -213,7 +220,7 @@ impl Request<'_> {
                 let planes = bits.len().checked_div(plane_words::<W>(len)).unwrap_or(0);
                 [Some(Dealt::Words(planes * len)), None]
             }
-            Self::Product { a, .. } => [Some(Dealt::Words(a.len())), None],
+            Self::Product { a, .. } | Self::RowProduct { a, .. } => [Some(Dealt::Words(a.len())), None],
             Self::MatMul { a, b, transposed } => {
                 let [m, _, n] = matmul_dims(a, b, transposed);
                 [Some(Dealt::Words(m * n)), None]
@@ -240,7 +247,7 @@ impl Request<'_> {
             Self::TruncatedProduct { mask, .. } | Self::Select { mask, .. } => mask.len(),
             Self::BitToWord { bits, .. } => bits.len(),
             Self::Product { a, .. } => a.len(),
-            Self::MatMul { a, b, .. } => a.len() + b.len(),
+            Self::MatMul { a, b, .. } | Self::RowProduct { a, b } => a.len() + b.len(),
             Self::Digits { words, .. } => words.len::<W>() + words.scratch() + 8 * plane_words::<W>(words.len::<W>()),
             Self::Subsets { bits, .. } => bits.len(),
             Self::OneHotWords { mask, .. } => mask.len(),
@@ -320,6 +327,14 @@ impl Request<'_> {
                 for (c, y) in c.iter_mut().zip(y) {
                     *c = c.mul(*y);
                 }
+            }
+            (Self::RowProduct { a, b }, [c]) => {
+                let (x, rest) = scratch.split_at_mut(a.len());
+                let y = &mut rest[..b.len()];
+                masks.words(a, x);
+                masks.words(b, y);
+                c.fill(W::default());
+                kernels.mul_add_rows(c, x, y, x.len().checked_div(y.len()).unwrap_or(0));
             }
             (Self::MatMul { a, b, transposed }, [c]) => {
                 let (x, rest) = scratch.split_at_mut(a.len());

@@ -112,6 +112,8 @@ macro_rules! with_kernels {
             fn pairs(out: &mut [W], words: &[W], cols: usize);
             fn sum_rows(sums: &mut [W], words: &[W], cols: usize);
             fn interleave(plane: &mut [W], columns: &[W], rows: usize, cols: usize);
+            fn add_rows(z: &mut [W], s: &[W], cols: usize);
+            fn mul_add_rows(z: &mut [W], x: &[W], s: &[W], cols: usize);
             // tables at a secret index
             fn rotate_planes(hot: &mut [W], c: &[W], width: u32, first: W);
             fn sum_planes(out: &mut [W], hot: &[W], columns: &[$crate::kernel::portable::Column]);

@@ -28,6 +28,27 @@ pub fn pairs<W: Word>(out: &mut [W], words: &[W], cols: usize) {
     }
 }
 
+/// `z_ij += s_i`: a word to each row of `cols` words.
+#[inline(always)]
+pub fn add_rows<W: Word>(z: &mut [W], s: &[W], cols: usize) {
+    for (z, s) in z.chunks_exact_mut(cols.max(1)).zip(s) {
+        for z in z {
+            *z = z.add(*s);
+        }
+    }
+}
+
+/// `z_ij += x_ij s_i`.
+#[inline(always)]
+pub fn mul_add_rows<W: Word>(z: &mut [W], x: &[W], s: &[W], cols: usize) {
+    let cols = cols.max(1);
+    for ((z, x), s) in z.chunks_exact_mut(cols).zip(x.chunks_exact(cols)).zip(s) {
+        for (z, x) in z.iter_mut().zip(x) {
+            *z = z.add(x.mul(*s));
+        }
+    }
+}
+
 /// The sum of each row of `cols` words.
 #[inline(always)]
 pub fn sum_rows<W: Word>(sums: &mut [W], words: &[W], cols: usize) {

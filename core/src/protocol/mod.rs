@@ -14,6 +14,7 @@ pub mod masked;
 pub mod maximum;
 pub mod narrow;
 pub mod product;
+pub mod rows;
 pub mod relu;
 pub mod scaled;
 pub mod select;

@@ -6,6 +6,8 @@ mod compare;
 mod harness;
 mod lift;
 mod linear;
+mod functions;
+mod softmax;
 mod mapping;
 mod maximum;
 mod relu;

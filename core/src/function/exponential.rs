@@ -1,0 +1,54 @@
+//! `e^-x` for `x >= 0`: constants on cells of a half below [`LIMIT`], zero from there on.
+//!
+//! - **Range:** `0 <= x < 2^(bits-1)`; beyond it the index wraps, so `bits` must cover the audited range. 8 bits reach 128.
+//! - **Error:** below 7.5, one result is off by less than `0.394 e^-x` down and `0.649 e^-x` up, at most by `1 - e^(-1/2)`; the mean over the dither by less than `e^-x / 31`, always up.
+//!   From 7.5 on all errors are below `e^-7.5 = 0.00056`. Half a unit of the last place comes on top. Exact at multiples of a half, `e^0 = 1` among them:
+//!   where the maximum of the logits is subtracted first, the largest term of a softmax is exact.
+//! - **Cost:** that of a [mapping](crate::mapping) of `out_frac_bits + 1` bits.
+
+use super::{Table, exp, tabulate};
+use crate::{
+    link::Error,
+    mapping::{Domain, Mapping, OneHot, map},
+    party::Party,
+    word::Word,
+};
+
+/// From here on the result is 0; there are as many cells below as indices for it, sixteen.
+pub const LIMIT: f64 = 8.0;
+
+/// Cells of a half, `2^bits` of them.
+///
+/// # Panics
+///
+/// If values have no fraction bit.
+pub const fn domain(in_frac_bits: u32, bits: u32) -> Domain {
+    Domain { shift: in_frac_bits - 1, bits, signed: false }
+}
+
+/// The table for values of `in_frac_bits` fraction bits and results of `out_frac_bits`.
+pub fn table(domain: &Domain, in_frac_bits: u32, out_frac_bits: u32) -> Table {
+    tabulate(domain, in_frac_bits, out_frac_bits, |x| if x < LIMIT { exp(-x) } else { 0.0 })
+}
+
+/// `out = e^-x`, element by element; `frac_bits` are those of `x` and of the result, the index has `bits` bits.
+///
+/// # Errors
+///
+/// The link's and the dealer's, and [`Error::Scratch`].
+///
+/// # Panics
+///
+/// If lengths differ.
+pub fn exponential<W: Word>(
+    party: &mut Party<'_, W>,
+    x: &[W],
+    frac_bits: [u32; 2],
+    bits: u32,
+    one_hot: Option<OneHot>,
+    out: &mut [W],
+) -> Result<(), Error> {
+    let domain = domain(frac_bits[0], bits);
+    let table = table(&domain, frac_bits[0], frac_bits[1]);
+    map(party, &Mapping { domain, tables: &[&table[..domain.cells()]], one_hot }, x, out)
+}

@@ -1,0 +1,274 @@
+//! Softmax, its gradient and loss against floating point; what they cost.
+
+use crate::harness::*;
+use symbolon_core::{
+    correlation::View,
+    function::{
+        classify::{count_correct, predict},
+        softmax::{Labels, Softmax, gradient, probabilities},
+    },
+    kernel::{packed_words, plane_words},
+    link::Error,
+    mapping::OneHot,
+    party::Party,
+    protocol::masked::{Masked, mask_and_open},
+    word::Word,
+};
+
+#[derive(Clone, Copy)]
+struct Gradient {
+    shape: Softmax,
+    weights: bool,
+    loss: bool,
+}
+
+fn open<W: Word>(party: &mut Party<'_, W>, x: &mut [W]) -> Result<View<'static>, Error> {
+    let mask = party.draw()?.mask(x.len());
+    mask_and_open(party, x, mask)
+}
+
+/// Inputs: logits, one-hot labels, weights.
+impl Job for Gradient {
+    fn run<W: Word>(&self, party: &mut Party<'_, W>, mut inputs: Vec<Vec<W>>) -> Result<Vec<Shared<W>>, Error> {
+        let (logits, mut labels) = (inputs.remove(0), inputs.remove(0));
+        let mut weights = if self.weights { inputs.remove(0) } else { vec![] };
+        let cols = self.shape.classes as usize;
+        let mask = open(party, &mut labels)?.matrix(cols);
+        let one_hot = Masked { words: &labels, mask };
+        let mask = if self.weights { Some(open(party, &mut weights)?) } else { None };
+        let weights = mask.map(|mask| Masked { words: &weights, mask });
+        let (mut delta, mut p) = (vec![W::default(); logits.len()], vec![W::default(); logits.len()]);
+        let mut loss = W::default();
+        let asked = self.loss.then_some(&mut loss);
+        gradient(party, &self.shape, &logits, Labels { one_hot, weights }, &mut delta, asked)?;
+        if self.loss {
+            probabilities(party, &self.shape, &logits, &mut p)?;
+        }
+        Ok(vec![Shared::Words(delta), Shared::Words(vec![loss]), Shared::Words(p)])
+    }
+}
+
+/// Logits in units, labels (the number of classes for none).
+struct Data {
+    units: Vec<i64>,
+    labels: Vec<usize>,
+}
+
+impl Data {
+    fn random(shape: &Softmax, rows: usize, spread: u32, seed: u64) -> Self {
+        let (mut values, cols) = (Values(seed), shape.classes as usize);
+        let units = (0..rows * cols).map(|_| values.signed(shape.logit_frac_bits + spread)).collect();
+        Self { units, labels: (0..rows).map(|_| (values.next() % (cols as u64)) as usize).collect() }
+    }
+    fn inputs<W: Word>(&self, cols: usize) -> Vec<Shared<W>> {
+        let one = |label: usize| (0..cols).map(move |c| W::from_u64(u64::from(c == label)));
+        vec![
+            Shared::Words(self.units.iter().map(|u| W::from_i64(*u)).collect()),
+            Shared::Words(self.labels.iter().flat_map(|l| one(*l)).collect()),
+            Shared::Words(self.labels.iter().map(|l| W::from_u64(u64::from(*l < cols))).collect()),
+        ]
+    }
+    /// Probabilities of each row, and the summed loss.
+    fn exact(&self, shape: &Softmax) -> (Vec<Vec<f64>>, f64) {
+        let unit = (-f64::from(shape.logit_frac_bits)).exp2();
+        let (mut p, mut loss) = (vec![], 0.0);
+        for (row, label) in self.units.chunks(shape.classes as usize).zip(&self.labels) {
+            let top = *row.iter().max().unwrap();
+            let e: Vec<f64> = row.iter().map(|u| ((u - top) as f64 * unit).exp()).collect();
+            let sum: f64 = e.iter().sum();
+            if let Some(u) = row.get(*label) {
+                loss += (top - u) as f64 * unit + sum.ln();
+            }
+            p.push(e.iter().map(|e| e / sum).collect());
+        }
+        (p, loss)
+    }
+}
+
+fn reals<W: Word>(shared: &Shared<W>, frac_bits: u32) -> Vec<f64> {
+    shared.clone().words().into_iter().map(|w| as_i64(w) as f64 * (-f64::from(frac_bits)).exp2()).collect()
+}
+
+const SHAPES: [Softmax; 5] = [
+    Softmax { classes: 10, frac_bits: 11, logit_frac_bits: 22, one_hot: None },
+    Softmax { classes: 10, frac_bits: 11, logit_frac_bits: 11, one_hot: Some(OneHot::Arithmetic) },
+    Softmax { classes: 2, frac_bits: 12, logit_frac_bits: 12, one_hot: None },
+    Softmax { classes: 3, frac_bits: 10, logit_frac_bits: 20, one_hot: Some(OneHot::Boolean) },
+    Softmax { classes: 17, frac_bits: 11, logit_frac_bits: 22, one_hot: None },
+];
+
+/// Every row within the stated error, its sum within as many units as there are classes.
+fn close<W: Word>() {
+    for (seed, shape) in (50..).zip(SHAPES) {
+        for rows in [1, 33, 130] {
+            let (data, cols) = (Data::random(&shape, rows, 4, seed), shape.classes as usize);
+            let job = Gradient { shape, weights: false, loss: true };
+            let got = play(&job, &data.inputs::<W>(cols)[..2], seed);
+            let (delta, p) = (reals(&got.outputs[0], shape.frac_bits), reals(&got.outputs[2], shape.frac_bits));
+            let (exact, loss) = data.exact(&shape);
+            let unit = (-f64::from(shape.frac_bits)).exp2();
+            for (i, (label, exact)) in data.labels.iter().zip(&exact).enumerate() {
+                let (delta, p) = (&delta[i * cols..][..cols], &p[i * cols..][..cols]);
+                for (j, exact) in exact.iter().enumerate() {
+                    let y = if j == *label { 1.0 } else { 0.0 };
+                    assert!((delta[j] - (exact - y)).abs() < 0.3, "{delta:?} for {exact}");
+                    assert!((p[j] - exact).abs() < 0.3, "{p:?} for {exact}");
+                }
+                assert!(delta.iter().sum::<f64>().abs() <= cols as f64 * unit, "the gradient does not sum to zero");
+            }
+            let got = reals(&got.outputs[1], shape.frac_bits)[0];
+            assert!(
+                (got - loss).abs() <= if rows == 1 { 0.72 } else { 0.05 * rows as f64 },
+                "loss {got}, exact {loss}, of {rows} rows"
+            );
+        }
+    }
+}
+
+#[test]
+fn gradients_are_close_and_sum_to_zero() {
+    close::<u32>();
+    close::<u64>();
+}
+
+/// The same rows, over and over: the mean over the dithers.
+#[test]
+fn the_mean_is_closer() {
+    let shape = SHAPES[0];
+    let rows = Data::random(&shape, 6, 1, 60);
+    let times = 500;
+    let data = Data { units: rows.units.repeat(times), labels: rows.labels.repeat(times) };
+    let got = play(&Gradient { shape, weights: false, loss: true }, &data.inputs::<u32>(10)[..2], 61);
+    let delta = reals(&got.outputs[0], shape.frac_bits);
+    let (exact, loss) = rows.exact(&shape);
+    for (i, (label, exact)) in rows.labels.iter().zip(&exact).enumerate() {
+        for (j, exact) in exact.iter().enumerate() {
+            let mean = delta.iter().skip(i * 10 + j).step_by(60).sum::<f64>() / times as f64;
+            let exact = exact - if j == *label { 1.0 } else { 0.0 };
+            assert!((mean - exact).abs() < 0.04, "mean {mean}, exact {exact}");
+        }
+    }
+    let mean = reals(&got.outputs[1], shape.frac_bits)[0] / times as f64;
+    assert!((mean - loss).abs() < 0.03 * 6.0, "loss {mean}, exact {loss}");
+}
+
+/// Logits at multiples of a half, where no dither acts: only the reciprocal's last place is left.
+#[test]
+fn at_the_centres_it_is_exact() {
+    let shape = Softmax { classes: 4, frac_bits: 12, logit_frac_bits: 24, one_hot: None };
+    let half = 1 << 23;
+    let data = Data { units: [[0, -40, -50, -16], [7, 7, -99, 7], [3, 3, 3, 3]].concat(), labels: vec![0, 3, 2] };
+    let data = Data { units: data.units.iter().map(|u| u * half).collect(), ..data };
+    let got = play(&Gradient { shape, weights: false, loss: true }, &data.inputs::<u64>(4)[..2], 62);
+    let delta = reals(&got.outputs[0], shape.frac_bits);
+    let third = 1.0 / 3.0;
+    let expected = [[0.0, 0.0, 0.0, 0.0], [third, third, 0.0, third - 1.0], [0.25, 0.25, -0.75, 0.25]].concat();
+    for (d, e) in delta.iter().zip(expected) {
+        assert!((d - e).abs() < 0.001, "{delta:?}");
+    }
+    let loss = reals(&got.outputs[1], shape.frac_bits)[0];
+    assert!((loss - 3f64.ln() - 4f64.ln()).abs() < 0.002, "{loss}");
+}
+
+#[test]
+fn rows_without_a_label_weigh_nothing() {
+    fn check<W: Word>() {
+        let shape = SHAPES[0];
+        let mut data = Data::random(&shape, 20, 2, 63);
+        for label in data.labels.iter_mut().step_by(3) {
+            *label = 10;
+        }
+        let got = play(&Gradient { shape, weights: true, loss: true }, &data.inputs::<W>(10), 64);
+        let delta = reals(&got.outputs[0], shape.frac_bits);
+        let (exact, loss) = data.exact(&shape);
+        for (i, (label, exact)) in data.labels.iter().zip(&exact).enumerate() {
+            for (j, exact) in exact.iter().enumerate() {
+                let d = delta[i * 10 + j];
+                if *label == 10 {
+                    // A product of 0 is truncated to 0 exactly.
+                    assert_eq!(d, 0.0);
+                } else {
+                    let y = if j == *label { 1.0 } else { 0.0 };
+                    assert!((d - (exact - y)).abs() < 0.3);
+                }
+            }
+        }
+        let got = reals(&got.outputs[1], shape.frac_bits)[0];
+        assert!((got - loss).abs() <= 0.1 * 20.0, "loss {got}, exact {loss}");
+    }
+    check::<u32>();
+    check::<u64>();
+}
+
+/// Bytes each way of a gradient, part by part, from the argmax's own.
+fn bytes<W: Word>(rows: usize, boolean: bool) -> u64 {
+    let (cols, n, k) = (10, 10 * rows, u64::from(W::BITS));
+    let argmax = (rows as u64).div_ceil(k) * if k == 32 { 750 } else { 1560 } * k / 8;
+    let table_bits = if boolean { 12 } else { 0 };
+    let words = n // the logits
+        + plane_words::<W>(n) // which is the largest
+        + packed_words::<W>(n, 22 + 7) // x
+        + table_bits * plane_words::<W>(n) // e
+        + rows + packed_words::<W>(rows, 11 + 4) // S, and its index
+        + n + rows // t, r
+        + n; // the products
+    assert_eq!(cols * rows, n);
+    argmax + words as u64 * k / 8
+}
+
+fn costs<W: Word>() {
+    let row = if W::BITS == 32 { 2209 } else { 4043 }; // as documented
+    assert_eq!(bytes::<W>(128, true), 128 * row / 8);
+    for rows in [128, 100] {
+        for (one_hot, rounds) in [(Some(OneHot::Boolean), 11), (Some(OneHot::Arithmetic), 10), (None, 11)] {
+            let shape = Softmax { one_hot, ..SHAPES[0] };
+            let data = Data::random(&shape, rows, 3, 65);
+            let cost = play(&Gradient { shape, weights: false, loss: false }, &data.inputs::<W>(10)[..2], 66).cost;
+            let labels = 10 * rows as u64 * u64::from(W::BITS / 8);
+            assert_eq!(cost.rounds, rounds + 1, "one for the labels");
+            assert_eq!(cost.bytes - labels, bytes::<W>(rows, rounds == 11), "{one_hot:?}");
+        }
+    }
+}
+
+#[test]
+fn gradients_cost_the_sum_of_their_parts() {
+    costs::<u32>();
+    costs::<u64>();
+}
+
+struct Accuracy;
+
+impl Job for Accuracy {
+    fn run<W: Word>(&self, party: &mut Party<'_, W>, mut inputs: Vec<Vec<W>>) -> Result<Vec<Shared<W>>, Error> {
+        let (logits, mut labels) = (inputs.remove(0), inputs.remove(0));
+        let mask = open(party, &mut labels)?;
+        let rows = logits.len() / 10;
+        let mut predicted = vec![W::default(); 10 * plane_words::<W>(rows)];
+        predict(party, &logits, 10, &mut predicted)?;
+        let correct = count_correct(party, &predicted, Masked { words: &labels, mask }, 10)?;
+        Ok(vec![Shared::Words(vec![correct]), Shared::Planes(predicted, rows)])
+    }
+}
+
+#[test]
+fn predictions_are_counted() {
+    fn check<W: Word>() {
+        for rows in [0, 1, 70] {
+            let mut data = Data::random(&SHAPES[0], rows, 2, 67);
+            let best = |row: &[i64]| (0..10).rev().max_by_key(|j| row[*j]).unwrap();
+            let best: Vec<usize> = data.units.chunks(10).map(best).collect();
+            for (label, best) in data.labels.iter_mut().zip(&best).step_by(2) {
+                *label = *best;
+            }
+            let got = play(&Accuracy, &data.inputs::<W>(10)[..2], 68);
+            let correct = data.labels.iter().zip(&best).filter(|(l, b)| l == b).count();
+            assert_eq!(as_u64(got.outputs[0].clone().words()[0]), correct as u64);
+            for (row, best) in best.iter().enumerate() {
+                assert!(got.outputs[1].bits(*best)[row]);
+            }
+        }
+    }
+    check::<u32>();
+    check::<u64>();
+}
