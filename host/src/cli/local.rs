@@ -89,8 +89,9 @@ impl Local {
         // Each is started when the addresses of those that it calls are known.
         for role in [Role::Dealer, Role::Server0, Role::Server1] {
             set_port(&mut hosts, role, 0);
-            write_all(&deployment, &dir, &hosts)?;
-            let config = dir.join(role.name()).join(format!("{role}.toml"));
+            let files = dir.join(format!("for-{role}"));
+            write_all(&deployment, &files, &hosts)?;
+            let config = files.join(role.name()).join(format!("{role}.toml"));
             if role.is_server() {
                 permit(&config, policy)?;
             }
@@ -99,8 +100,9 @@ impl Local {
             owned.children.lock().unwrap_or_else(PoisonError::into_inner).push(child);
             set_port(&mut hosts, role, port);
         }
-        write_all(&deployment, &dir, &hosts)?;
-        let client = Config::load(&dir.join("client").join("client.toml"), &[Role::Client])?;
+        let files = dir.join("for-client");
+        write_all(&deployment, &files, &hosts)?;
+        let client = Config::load(&files.join("client").join("client.toml"), &[Role::Client])?;
         Ok(Self { owned, client, processes })
     }
 

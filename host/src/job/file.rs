@@ -99,6 +99,7 @@ struct OptimizerFile {
     low: Option<u32>,
     shift: Option<u32>,
     keep: Option<u32>,
+    lazy: Option<bool>,
     bias_correction: Option<bool>,
 }
 
@@ -254,6 +255,7 @@ impl OptimizerFile {
         self.unused(by, self.low.is_some(), "optimizer.low")?;
         self.unused(by, self.shift.is_some(), "optimizer.shift")?;
         self.unused(by, self.keep.is_some(), "optimizer.keep")?;
+        self.unused(by, self.lazy.is_some(), "optimizer.lazy")?;
         self.unused(by, self.bias_correction.is_some(), "optimizer.bias_correction")
     }
 
@@ -267,7 +269,7 @@ impl OptimizerFile {
             return Err(broken("optimizer", Rule::AdamDefaults { frac_bits, grad_frac_bits }));
         };
         let (keep, bias_correction) = (self.keep.unwrap_or(1), self.bias_correction.unwrap_or(false));
-        Ok(Adam { low, shift, keep, bias_correction })
+        Ok(Adam { low, shift, keep, lazy: self.lazy.unwrap_or(false), bias_correction })
     }
 }
 

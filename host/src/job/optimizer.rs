@@ -80,6 +80,8 @@ pub struct Adam {
     pub shift: u32,
     /// Steps that a choice of cells is kept for, after [`Adam::FRESH_STEPS`]; 1 chooses anew in each.
     pub keep: u32,
+    /// Whether `v` is updated only where cells are chosen anew, by a larger step to match; `keep` is 4 then.
+    pub lazy: bool,
     /// Whether the first steps are enlarged by the public factors `sqrt(1 - beta2^t) / (1 - beta1^t)`.
     pub bias_correction: bool,
 }
@@ -93,6 +95,8 @@ impl Adam {
     pub const BETA2_SHIFT: u32 = 10;
     /// Thresholds on `v`; one cell more.
     pub const THRESHOLDS: u32 = 6;
+    /// Steps that one update of `v` stands for in a lazy job.
+    pub const LAZY_KEEP: u32 = 4;
     /// Steps in which cells are always chosen anew.
     pub const FRESH_STEPS: u32 = 16;
 
@@ -102,8 +106,21 @@ impl Adam {
             low: (2 * numbers.grad_frac_bits).checked_sub(26)?,
             shift: numbers.grad_frac_bits.checked_sub(numbers.frac_bits)?.checked_sub(4)?,
             keep: 1,
+            lazy: false,
             bias_correction: false,
         })
+    }
+
+    /// `1 - beta2` is `2^-second_shift`: [`Adam::BETA2_SHIFT`], or two less where one update of `v` stands for four.
+    pub fn second_shift(&self) -> u32 {
+        Self::BETA2_SHIFT - if self.lazy { Self::LAZY_KEEP.ilog2() } else { 0 }
+    }
+
+    /// How often cells are chosen in the first `steps` steps.
+    pub fn choices(&self, steps: u64) -> u64 {
+        let fresh = u64::from(Self::FRESH_STEPS);
+        let keep = u64::from(self.keep.max(1));
+        if steps <= fresh { steps } else { fresh + steps.div_ceil(keep) - fresh.div_ceil(keep) }
     }
 
     /// Whether the cells are chosen anew in this step, counted from 0.

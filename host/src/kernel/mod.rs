@@ -11,7 +11,7 @@
 #![allow(unsafe_code)]
 #![cfg_attr(not(target_arch = "x86_64"), allow(dead_code, unused_imports, unused_macros))]
 
-pub mod gemm;
+mod gemm;
 #[cfg(test)]
 mod tests;
 

@@ -4,6 +4,7 @@ use super::shape::Dense;
 use crate::job::Loss;
 use symbolon_core::{
     correlation::{Mask, View},
+    function::softmax::{self, Labels, Softmax},
     kernel::plane_words,
     link::Error,
     party::Party,
@@ -169,8 +170,16 @@ impl<W: Word> Network<'_, W> {
         match self.loss {
             Loss::SoftmaxCrossEntropy => {
                 enter(party, l, "softmax");
-                let _ = target;
-                truncate(party, z, self.frac_bits)
+                let ([logits], mut party) = party.scratch([z.len()])?;
+                logits.copy_from_slice(z);
+                let softmax = Softmax {
+                    classes: u32::try_from(self.layers[l].units).unwrap_or(u32::MAX),
+                    frac_bits: self.frac_bits,
+                    logit_frac_bits: 2 * self.frac_bits,
+                    one_hot: None,
+                };
+                let labels = Labels { one_hot: target.labels, weights: None };
+                softmax::gradient(&mut party, &softmax, logits, labels, z, target.loss)
             }
             Loss::MeanSquaredError => {
                 enter(party, l, "squared error");

@@ -1,52 +1,126 @@
 //! A job's optimizer and its state, cut like the parameters: by lanes, then by tiles.
 
-use crate::{job::Job, lanes::Lanes};
-use symbolon_core::{link::Error, party::Party, protocol::truncate::truncate, word::Word};
+use crate::{
+    job::{self, Job},
+    lanes::Lanes,
+};
+use symbolon_core::{
+    correlation::View,
+    link::Error,
+    optimizer::{Adam, AmsGrad, Dyadic, Kept, Momentum, Moments, Sgd, Turn},
+    party::Party,
+    word::Word,
+};
 
 /// State of all parameters.
 pub(super) struct Optimizer<W> {
-    lanes: Vec<State<W>>,
+    lanes: Vec<Vec<Tile<W>>>,
     config: Config,
 }
 
+/// The optimizer's public constants.
 #[derive(Clone, Copy)]
-pub(super) struct Config {
-    shift: u32,
+pub(super) struct Config(Kind);
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Sgd(Sgd),
+    Momentum(Momentum),
+    Adam { adam: Adam, job: job::Adam, maximum: bool },
 }
 
-/// One lane's state.
-pub(super) struct State<W>(Vec<W>);
+/// State of a tile of parameters; buffers that the optimizer has no use for are empty.
+pub(super) struct Tile<W> {
+    /// Momentum's `u`, Adam's `m`.
+    first: Vec<W>,
+    /// Adam's `v`.
+    second: Vec<W>,
+    /// AMSGrad's planes of thresholds that were passed.
+    passed: Vec<W>,
+    /// The last choice of cells, masked and open, and its mask: not for checkpoints.
+    kept: Vec<W>,
+    kept_mask: Option<View<'static>>,
+}
 
 impl<W: Word> Optimizer<W> {
+    /// Zero state for `n` parameters; lanes begin at multiples of `grain`.
     pub(super) fn new(job: &Job, lanes: &Lanes<'_, W>, n: usize, grain: usize) -> Self {
-        let lanes = (0..lanes.len()).map(|i| State(vec![W::default(); lanes.part(i, n, grain).len()])).collect();
-        Self { lanes, config: Config { shift: job.numbers.frac_bits + job.training.batch.ilog2() } }
+        let config = Config::of(job);
+        let tile = job.lanes.tile;
+        let tiles = |len: usize| (0..len).step_by(tile).map(|at| config.tile(tile.min(len - at))).collect();
+        Self { lanes: (0..lanes.len()).map(|i| tiles(lanes.part(i, n, grain).len())).collect(), config }
     }
-    pub(super) fn lanes(&mut self) -> impl Iterator<Item = &mut State<W>> {
-        self.lanes.iter_mut()
+
+    /// Each lane's tiles.
+    pub(super) fn lanes(&mut self) -> impl Iterator<Item = &mut [Tile<W>]> {
+        self.lanes.iter_mut().map(|tiles| &mut tiles[..])
     }
+
     pub(super) fn config(&self) -> Config {
         self.config
     }
 }
 
-impl<W: Word> State<W> {
-    pub(super) fn tiles(&mut self, tile: usize) -> impl Iterator<Item = &mut [W]> {
-        self.0.chunks_mut(tile)
-    }
-}
-
 impl Config {
+    fn of(job: &Job) -> Self {
+        let (f, fg) = (job.numbers.frac_bits, job.numbers.grad_frac_bits);
+        let batch_bits = job.training.batch.ilog2();
+        let grad_shift = 2 * f + batch_bits - fg;
+        let dyadic = |d: job::Dyadic| Dyadic { factor: d.factor, shift: d.shift };
+        Self(match job.optimizer {
+            job::Optimizer::Sgd { learning_rate } => {
+                Kind::Sgd(Sgd { learning_rate: dyadic(learning_rate), grad_shift: f + batch_bits })
+            }
+            job::Optimizer::Momentum { learning_rate, momentum } => Kind::Momentum(Momentum {
+                learning_rate: dyadic(learning_rate),
+                momentum: dyadic(momentum),
+                grad_shift,
+                weight_shift: fg - f,
+                narrow: job.numbers.ring_bits == 32,
+            }),
+            job::Optimizer::Adam(adam) => Kind::Adam { adam: core_adam(&adam, grad_shift), job: adam, maximum: false },
+            job::Optimizer::AmsGrad(adam) => Kind::Adam { adam: core_adam(&adam, grad_shift), job: adam, maximum: true },
+        })
+    }
+
+    fn tile<W: Word>(&self, n: usize) -> Tile<W> {
+        let [first, second, passed, kept] = match self.0 {
+            Kind::Sgd(_) => [0; 4],
+            Kind::Momentum(_) => [n, 0, 0, 0],
+            Kind::Adam { maximum, .. } => [n, n, if maximum { AmsGrad::passed_words::<W>(n) } else { 0 }, n],
+        }
+        .map(|len| vec![W::default(); len]);
+        Tile { first, second, passed, kept, kept_mask: None }
+    }
+
+    /// Updates the weights of one tile in step `step`, counted from 0. `gradient` is overwritten.
     pub(super) fn step<W: Word>(
         &self,
         party: &mut Party<'_, W>,
-        _step: u64,
+        step: u64,
         gradient: &mut [W],
         weights: &mut [W],
-        _state: &mut [W],
+        tile: &mut Tile<W>,
     ) -> Result<(), Error> {
-        truncate(party, gradient, self.shift)?;
-        party.kernels.sub(weights, gradient);
-        Ok(())
+        match self.0 {
+            Kind::Sgd(sgd) => sgd.step(party, gradient, weights),
+            Kind::Momentum(momentum) => momentum.step(party, gradient, weights, &mut tile.first),
+            Kind::Adam { adam, job, maximum } => {
+                let updates = if job.lazy { job.choices(step + 1) } else { step + 1 };
+                let rate = if job.bias_correction { adam.correction(step + 1, updates) } else { Dyadic::ONE };
+                let turn = Turn { choose: job.chooses_cells(step), rate };
+                let moments = Moments { first: &mut tile.first, second: &mut tile.second };
+                let mut kept = Kept { words: &mut tile.kept, mask: &mut tile.kept_mask };
+                if maximum {
+                    AmsGrad(adam).step(party, (gradient, weights), moments, &mut tile.passed, &mut kept, turn)
+                } else {
+                    adam.step(party, (gradient, weights), moments, &mut kept, turn)
+                }
+            }
+        }
     }
+}
+
+fn core_adam(adam: &job::Adam, grad_shift: u32) -> Adam {
+    Adam { grad_shift, low: adam.low, shift: adam.shift, second_shift: adam.second_shift(), lazy: adam.lazy }
 }

@@ -244,7 +244,7 @@ impl<'j, W: Word> Trainer<'j, W> {
         }
         lanes.each(pieces, |party, (shares, gradient, open, mut mask, state)| {
             let tiles = shares.chunks_mut(tile).zip(gradient.chunks_mut(tile)).zip(open.chunks_mut(tile));
-            for (((shares, gradient), open), state) in tiles.zip(state.tiles(tile)) {
+            for (((shares, gradient), open), state) in tiles.zip(state) {
                 if let Some(step) = step {
                     enter(party, 0, "optimizer");
                     config.step(party, step, gradient, shares, state)?;
