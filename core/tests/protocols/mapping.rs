@@ -1,6 +1,6 @@
 //! Secure mappings: every index of every width, both ways.
 
-use crate::harness::*;
+use crate::{harness::*, uniform::assert_uniform};
 use symbolon_core::{
     kernel::{packed_words, plane_words},
     link::Error,
@@ -177,6 +177,22 @@ fn labels_become_planes() {
             assert_eq!(got.outputs[0].bits(class as usize), expected);
         }
         assert_eq!(got.cost.rounds, 1);
+    }
+    check::<u32>();
+    check::<u64>();
+}
+
+#[test]
+fn mappings_send_noise() {
+    fn check<W: Word>() {
+        // As many words as fill whole planes: nothing sent is padding.
+        let z: Vec<W> = (0..W::BITS).map(|i| W::from_u64(u64::from(i % 3))).collect();
+        let entries: Vec<i64> = (0..16).collect();
+        let domain = Domain { shift: 2, bits: 4, signed: false };
+        for one_hot in WAYS {
+            let mapping = Mapping { domain, tables: &[&entries], one_hot: Some(one_hot) };
+            assert_uniform(&Map { mapping, opened: false }, &[Shared::Words(z.clone())]);
+        }
     }
     check::<u32>();
     check::<u64>();

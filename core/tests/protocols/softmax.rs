@@ -1,6 +1,6 @@
 //! Softmax, its gradient and loss against floating point; what they cost.
 
-use crate::harness::*;
+use crate::{harness::*, uniform::assert_uniform};
 use symbolon_core::{
     correlation::View,
     function::{
@@ -268,6 +268,18 @@ fn predictions_are_counted() {
                 assert!(got.outputs[1].bits(*best)[row]);
             }
         }
+    }
+    check::<u32>();
+    check::<u64>();
+}
+
+#[test]
+fn gradients_send_noise() {
+    fn check<W: Word>() {
+        let shape = Softmax { classes: 3, ..SHAPES[0] };
+        // As many rows as fill whole planes: nothing sent is padding.
+        let data = Data::random(&shape, W::BITS as usize, 2, 69);
+        assert_uniform(&Gradient { shape, weights: true, loss: true }, &data.inputs::<W>(3));
     }
     check::<u32>();
     check::<u64>();
