@@ -16,13 +16,14 @@ mod planes;
 mod rows;
 mod scaled;
 mod table;
+mod transpose;
 mod words;
 
 use crate::word::Word;
 
 /// Every kernel in portable Rust: the definition that SIMD twins equal bit for bit.
 pub mod portable {
-    pub use super::{cells::*, gemm::*, planes::*, rows::*, scaled::*, table::*, words::*};
+    pub use super::{cells::*, gemm::*, planes::*, rows::*, scaled::*, table::*, transpose::*, words::*};
 }
 
 /// A matrix as an argument of [`portable::gemm`]: element `(i, j)` is `words[i * stride + j]`, or `words[j * stride + i]`
