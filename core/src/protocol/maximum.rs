@@ -9,7 +9,7 @@
 //!   `ceil(log_4 (n - 1))` rounds.
 //! - **Result:** exact; exactly one class wins.
 //! - **Needs:** `-2^(k-2) <= z_i - z_j < 2^(k-2)`.
-//! - **Memory:** six words of scratch a pair and row, in whole planes; no heap.
+//! - **Memory:** 6.5 words of scratch a pair and row, rows in whole planes; no heap.
 
 use super::{
     bit::bits_to_words,
@@ -196,6 +196,27 @@ fn value<W: Word>(party: &Party<'_, W>, word: &Opened<'_, W>, z: &mut [W]) {
         party.kernels.add(z, word.c);
     }
     party.kernels.add_constant(z, party.role.first(W::default().sub(word.offset)));
+}
+
+/// Shares of the largest word of each row: [`argmax`], then [`choose`]; one round more.
+///
+/// # Errors
+///
+/// The link's and the dealer's, and [`Error::Scratch`].
+///
+/// # Panics
+///
+/// If lengths do not fit, or the view of the words' mask is not flat.
+pub fn maximum<W: Word>(
+    party: &mut Party<'_, W>,
+    word: &Opened<'_, W>,
+    classes: usize,
+    out: &mut [W],
+) -> Result<(), Error> {
+    let (_, lanes) = shape(word, classes);
+    let ([hot], mut party) = party.scratch([classes * lanes])?;
+    argmax(&mut party, word, classes, hot)?;
+    choose(&mut party, word, classes, hot, out)
 }
 
 /// Shares of the word of each row that the one-hot planes of [`argmax`] choose: the largest. One round; a bit each way a word, two words and a bit dealt.

@@ -6,7 +6,7 @@ use symbolon_core::{
     link::Error,
     party::Party,
     protocol::{
-        maximum::{argmax, choose, count_matches},
+        maximum::{argmax, choose, count_matches, maximum},
         truncate::{Opened, half},
     },
     word::Word,
@@ -34,6 +34,18 @@ impl Job for Choose {
         let mut draw = party.draw()?;
         let (c, mask) = open_word(party, &mut draw, &inputs[0], half())?;
         choose(party, &Opened { c: &c, mask, offset: half() }, self.0, &inputs[1], &mut largest)?;
+        Ok(vec![Shared::Words(largest)])
+    }
+}
+
+struct Maximum(usize);
+
+impl Job for Maximum {
+    fn run<W: Word>(&self, party: &mut Party<'_, W>, inputs: Vec<Vec<W>>) -> Result<Vec<Shared<W>>, Error> {
+        let mut largest = vec![W::default(); inputs[0].len() / self.0];
+        let mut draw = party.draw()?;
+        let (c, mask) = open_word(party, &mut draw, &inputs[0], half())?;
+        maximum(party, &Opened { c: &c, mask, offset: half() }, self.0, &mut largest)?;
         Ok(vec![Shared::Words(largest)])
     }
 }
@@ -66,9 +78,12 @@ fn check<W: Word>(values: &mut Values, rows: usize, classes: usize) -> [u64; 3] 
             z.chunks(classes).zip(&largest).map(|(r, m)| r.iter().position(|z| z == m) == Some(class)).collect();
         assert_eq!(got.outputs[0].bits(class), expected, "class {class} of {classes}, {rows} rows");
     }
-    let chosen = play::<W>(&Choose(classes), &[words, got.outputs[0].clone()], salt + 1);
-    let chosen_words: Vec<i64> = chosen.outputs[0].clone().words().into_iter().map(as_i64).collect();
-    assert_eq!(chosen_words, largest);
+    let values_of = |got: &Outcome<W>| got.outputs[0].clone().words().into_iter().map(as_i64).collect::<Vec<i64>>();
+    let chosen = play::<W>(&Choose(classes), &[words.clone(), got.outputs[0].clone()], salt + 1);
+    assert_eq!(values_of(&chosen), largest);
+    let both = play::<W>(&Maximum(classes), &[words], salt + 2);
+    assert_eq!(values_of(&both), largest);
+    assert_eq!(both.cost.rounds, got.cost.rounds + chosen.cost.rounds - 1);
     let (n, bytes) = (rows * classes, W::BITS as usize / 8);
     let plane = plane_words::<W>(n);
     let cost = Cost {

@@ -108,3 +108,17 @@ fn what_relu_opens_is_uniform() {
     check::<u32>();
     check::<u64>();
 }
+
+#[test]
+#[ignore = "ten million words of each width: some seconds when optimised"]
+fn ten_million_relus() {
+    fn many<W: Word>() {
+        let mut values = Values(14);
+        for salt in 0..10 {
+            let [z, d] = [0; 2].map(|_| (0..1_000_000).map(|_| values.signed(W::BITS - 2)).collect::<Vec<_>>());
+            check::<W>(&z, &[d], &Relu { frac_bits: 12, back_bits: 9 }, salt);
+        }
+    }
+    many::<u32>();
+    many::<u64>();
+}
