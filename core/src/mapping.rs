@@ -11,8 +11,8 @@
 //!   [`OneHot::Arithmetic`]: nothing more; `2^bits` words dealt. `w` sums, over the tables, the bits in which entries differ once the smallest entry is taken off.
 //! - **Result:** `table[i]` exactly, for `i = floor((z + 2^shift - 1 - u) / 2^shift)` (plus `2^(bits-1)` in a signed domain), `u = c mod 2^shift` public and uniform: a value between two
 //!   indices takes either, in the mean their linear interpolation. For `shift = 0`, the index is exact.
-//! - **Needs:** `z` in the [`Domain`]; beyond it the index wraps. Let `bits` cover the audited range and let the tables saturate inside it. The clear engine reports each value to
-//!   [`Trace::indexed`](crate::party::Trace::indexed).
+//! - **Needs:** `z` in the [`Domain`]; beyond it the index wraps. Let `bits` cover the audited range and let the tables saturate inside it, or hold the values within it first
+//!   ([`clamp`](crate::protocol::clamp), four rounds). The clear engine reports each value to [`Trace::indexed`](crate::party::Trace::indexed).
 //! - **Memory:** `2^bits` planes of scratch, or as many words an element; no heap.
 
 use crate::{

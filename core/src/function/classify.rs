@@ -1,13 +1,15 @@
-//! What a classifier says, and how often it is right.
+//! What the label of a row is, what a classifier says, and how often it is right.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
-//! - **Cost:** [`predict`]: a round and a word each way a logit, and [`argmax`]'s. [`count_correct`]: two rounds, a bit and a word each way a logit; two words dealt.
+//! - **Cost:** [`one_hot`]: one round, `bits` bits each way a code; `2^bits` words dealt, whatever the number of classes. [`predict`]: a round and a word each way a logit, and [`argmax`]'s. [`count_correct`]: two rounds, a bit and a word each way a logit; two words dealt.
 //! - **Result:** exact; the first of several largest logits is the prediction.
 //! - **Needs:** logits with `|z_i - z_j| < 2^(k-2)`, in whatever units.
 
 use crate::{
-    kernel::plane_words,
-    link::Error,
+    correlation::Request,
+    kernel::{packed_words, plane_words, portable::MAX_WIDTH},
+    link::{Error, Fold},
+    mapping::{Domain, blind_index, open_index},
     party::Party,
     protocol::{
         bit::bits_to_words,
@@ -70,4 +72,45 @@ pub fn count_correct<W: Word>(
     let mut count = [W::default()];
     party.kernels.sum_rows(&mut count, both, n);
     Ok(count[0])
+}
+
+/// Shares of the one-hot vectors of `codes`, row after row of `classes` words: labels as readings carry them become factors. Codes from `classes` on, below `2^bits`, become
+/// zeros. Codes are shares modulo `2^bits`, whatever the bits above.
+///
+/// # Errors
+///
+/// The link's and the dealer's, and [`Error::Scratch`].
+///
+/// # Panics
+///
+/// If lengths do not fit, or there are more classes than codes.
+pub fn one_hot<W: Word>(
+    party: &mut Party<'_, W>,
+    codes: &[W],
+    bits: u32,
+    classes: usize,
+    out: &mut [W],
+) -> Result<(), Error> {
+    let (domain, n) = (Domain { shift: 0, bits, signed: false }, codes.len());
+    assert!(
+        classes <= domain.cells() && bits <= MAX_WIDTH,
+        "one_hot: fewer codes than classes, or codes of more than 8 bits"
+    );
+    assert!(out.len() == classes * n, "one_hot: lengths differ");
+    let ([c, packed, hot], mut party) = party.scratch([n, packed_words::<W>(n, bits), n << bits])?;
+    let mut draw = party.draw()?;
+    if party.is_clear() {
+        // As if the mask were -code: then C is 0.
+        c.copy_from_slice(codes);
+        party.kernels.scale(c, W::from_i64(-1));
+        party.kernels.one_hot_words(hot, c, 0, bits);
+        c.fill(W::default());
+    } else {
+        let mask = blind_index(&mut party, &mut draw, &domain, codes, c, packed);
+        party.exchange(&mut [(Fold::Swap, &mut *packed)])?; // the one round
+        open_index(&mut party, &domain, c, mask, packed)?;
+        party.take(&mut draw, &Request::OneHotWords { mask, low: 0, bits }, &mut [&mut *hot])?;
+    }
+    party.kernels.unit_rows(out, hot, c, classes);
+    Ok(())
 }

@@ -120,6 +120,7 @@ macro_rules! with_kernels {
             fn sum_planes(out: &mut [W], hot: &[W], columns: &[$crate::kernel::portable::Column]);
             fn one_hot_words(hot: &mut [W], r: &[W], low: u32, width: u32);
             fn sum_words(z: &mut [W], hot: &[W], c: &[W], low: u32, table: &[i64]);
+            fn unit_rows(out: &mut [W], hot: &[W], c: &[W], cols: usize);
             fn lookup(z: &mut [W], index: &[W], table: &[i64]);
             // cells of a second moment
             fn cell_leaves(leaves: &mut [W], c: &[W], hot: &[W], top: u32, first: W);

@@ -125,6 +125,18 @@ pub fn sum_words<W: Word>(z: &mut [W], hot: &[W], c: &[W], low: u32, table: &[i6
     }
 }
 
+/// Entries `0..cols` of each one-hot vector `[h = j]` (entry after entry) turned by the public `c`: `out_it = [c_i - h_i = t]`, row after row.
+#[inline(always)]
+pub fn unit_rows<W: Word>(out: &mut [W], hot: &[W], c: &[W], cols: usize) {
+    let n = c.len();
+    let last = hot.len().checked_div(n).unwrap_or(0).wrapping_sub(1);
+    for (i, (row, c)) in out.chunks_exact_mut(cols.max(1)).zip(c).enumerate() {
+        for (t, out) in (0u8..=255).zip(row) {
+            *out = hot[(usize::from(low_byte(*c).wrapping_sub(t)) & last) * n + i];
+        }
+    }
+}
+
 /// `z = table[index mod 2^width]`, for a table of `2^width` entries: whole values, for the clear engine.
 #[inline(always)]
 pub fn lookup<W: Word>(z: &mut [W], index: &[W], table: &[i64]) {

@@ -5,6 +5,7 @@
 //! bit under the same masks.
 
 pub mod bit;
+pub mod clamp;
 pub mod compare;
 pub mod conjunction;
 pub mod exact;

@@ -4,7 +4,7 @@ use crate::{harness::*, uniform::assert_uniform};
 use symbolon_core::{
     correlation::View,
     function::{
-        classify::{count_correct, predict},
+        classify::{count_correct, one_hot, predict},
         softmax::{Labels, Softmax, gradient, probabilities},
     },
     kernel::{packed_words, plane_words},
@@ -280,6 +280,39 @@ fn gradients_send_noise() {
         // As many rows as fill whole planes: nothing sent is padding.
         let data = Data::random(&shape, W::BITS as usize, 2, 69);
         assert_uniform(&Gradient { shape, weights: true, loss: true }, &data.inputs::<W>(3));
+    }
+    check::<u32>();
+    check::<u64>();
+}
+
+struct Codes(u32, usize);
+
+impl Job for Codes {
+    fn run<W: Word>(&self, party: &mut Party<'_, W>, inputs: Vec<Vec<W>>) -> Result<Vec<Shared<W>>, Error> {
+        let mut out = vec![W::default(); self.1 * inputs[0].len()];
+        one_hot(party, &inputs[0], self.0, self.1, &mut out)?;
+        Ok(vec![Shared::Words(out)])
+    }
+}
+
+#[test]
+fn codes_become_rows() {
+    fn check<W: Word>() {
+        let mut values = Values(71);
+        for (bits, classes) in [(1, 2), (4, 10), (8, 256), (8, 3)] {
+            for n in LENGTHS {
+                // Noise above the code.
+                let codes: Vec<W> = (0..n).map(|_| W::from_u64(values.next())).collect();
+                let got = play(&Codes(bits, classes), &[Shared::Words(codes.clone())], n as u64);
+                let got = got.outputs[0].clone().words();
+                for (code, row) in codes.iter().zip(got.chunks(classes)) {
+                    let code = as_u64(code.and(W::low_mask(bits)));
+                    assert!((0..).zip(row).all(|(t, y)| as_u64(*y) == u64::from(code == t)));
+                }
+            }
+        }
+        let cost = play(&Codes(4, 10), &[Shared::Words(vec![W::default(); 64])], 1).cost;
+        assert_eq!(cost, Cost { bytes: 64 * 4 / 8, rounds: 1, dealt_bytes: 64 * 16 * u64::from(W::BITS / 8) });
     }
     check::<u32>();
     check::<u64>();
