@@ -5,8 +5,9 @@
 //! is what a disassembly is read for, without a count of allowed branches to keep up to date: such a count also lets a
 //! loop pass that ends early.
 //!
-//! It sees branches, not addresses or single instructions of variable time: words cannot index memory and have no division
-//! (`symbolon_core::word::Word`), and multiplication takes constant time on the supported cores (not on Cortex-M3).
+//! It sees branches, not addresses or instructions of variable time. Words have no division, multiplication takes constant
+//! time on the supported cores (not on Cortex-M3), and the only words that index memory are public or in the clear engine
+//! (kernels `sum_words` and `lookup`).
 //!
 //! Two cases leak on purpose and must be found. Without QEMU or the target the check is skipped, or fails where CI=true.
 #![allow(clippy::unwrap_used)]
@@ -23,6 +24,9 @@ use std::{
 /// Runs of each case: the program's `SECRETS`.
 const RUNS: usize = 4;
 
+/// Kernels on whole values, which only the clear engine runs, in the hands of who owns the values: free to take time by them.
+const CLEAR: [&str; 5] = ["truncated_clear", "truncated_whole", "scaled_clear", "cells_clear", "lookup"];
+
 macro_rules! names {
     ($(fn $name:ident($($arg:tt)*);)*) => { [$(stringify!($name)),*] };
 }
@@ -31,7 +35,9 @@ macro_rules! names {
 type Board = (&'static str, &'static str, &'static [&'static str]);
 
 const CORTEX_M4: Board = ("thumbv7em-none-eabihf", "qemu-system-arm", &["-machine", "mps2-an386", "-cpu", "cortex-m4"]);
-const CORTEX_M0: Board = ("thumbv6m-none-eabi", "qemu-system-arm", &["-machine", "microbit"]);
+/// With more memory than the chip has: some kernels are for larger ones.
+const CORTEX_M0: Board =
+    ("thumbv6m-none-eabi", "qemu-system-arm", &["-machine", "microbit", "-global", "nrf51-soc.sram-size=65536"]);
 const RISCV_32: Board =
     ("riscv32imac-unknown-none-elf", "qemu-system-riscv32", &["-machine", "virt", "-m", "16M", "-bios", "none"]);
 
@@ -61,18 +67,15 @@ fn check(board: Board) {
     }
     let (names, runs, symbols) = emulate(board, &build(board.0));
     assert_eq!(runs.len(), names.len() * RUNS, "the trace has every run of every case");
-    for kernel in symbolon_core::with_kernels!(names) {
-        for bits in [32, 64] {
-            assert!(
-                names.contains(&format!("{kernel} {bits}")),
-                "no case for kernel {kernel} in the firmware's constant_time.rs"
-            );
-        }
-    }
+    let missing: Vec<&str> = (symbolon_core::with_kernels!(names).into_iter())
+        .filter(|kernel| [32, 64].iter().any(|bits| !names.contains(&format!("{kernel} {bits}"))))
+        .collect();
+    assert!(missing.is_empty(), "kernels without a case in firmware/src/bin/constant_time.rs: {missing:?}");
     let mut leaks = String::new();
     for (name, runs) in names.iter().zip(runs.chunks(RUNS)) {
         let found = runs[1..].iter().find_map(|run| difference(&runs[0], run));
         match (found, name.starts_with("leak: ")) {
+            (Some(_), false) if CLEAR.contains(&name.split(' ').next().unwrap()) => {}
             (Some(at), false) => {
                 leaks += &format!("  {name}: paths part after {:#x} in {}\n", at.0, symbols[at.1 as usize])
             }

@@ -21,8 +21,8 @@ mod program {
     };
     use symbolon_firmware::board::{self, Outcome};
 
-    /// Elements of a slice: two lanes of a plane, the last of them not full, for either word.
-    const N: usize = 70;
+    /// Words of a slice: as elements, more than fill a plane's first lane, for either word.
+    const N: usize = 80;
     /// Slices that a case may use.
     const SLICES: usize = 7;
 
@@ -86,19 +86,28 @@ mod program {
         case::<W>("xor", |k, [z, x, ..]| k.xor(z, x));
         case::<W>("add_constant", |k, [z, x, ..]| k.add_constant(z, x[0]));
         case::<W>("scale", |k, [z, x, ..]| k.scale(z, x[0]));
-        case::<W>("add_scaled", |k, [z, x, ..]| k.add_scaled(z, x, z[0]));
+        case::<W>("keep_low", |k, [z, ..]| k.keep_low(z, 11));
+        case::<W>("add_scaled", |k, [z, x, s, ..]| k.add_scaled(z, x, s[0]));
         case::<W>("mul_add", |k, [z, x, y, ..]| k.mul_add(z, x, y));
         case::<W>("blind", |k, [c, z, ..]| k.blind(c, z, W::from_u64(1).shl(W::BITS - 2)));
-        case::<W>("mask_parts", |k, [r, m, ..]| k.mask_parts(r, m, 11));
         case::<W>("truncated", |k, [z, c, h, m, f, ..]| k.truncated(z, opening(c), h, m, f[0]));
         case::<W>("truncated_clear", |k, [z, c, r, ..]| k.truncated_clear(z, opening(c), r));
+        case::<W>("mask_parts", |k, [r, m, ..]| k.mask_parts(r, m, 11));
         case::<W>("squared", |k, [z, c, h, m, hh, hm, f]| k.squared(z, opening(c), h, m, hh, hm, f[0]));
         case::<W>("times_masked", |k, [z, c, open, p, hp, mp, _]| k.times_masked(z, opening(c), open, p, hp, mp));
         case::<W>("selected", |k, [z, c, beta, rho, rh, rm, _]| k.selected(z, opening(c), beta, rho, rh, rm));
         case::<W>("bit_to_word", |k, [z, beta, rho, f, ..]| k.bit_to_word(z, beta, rho, 3, f[0]));
         case::<W>("spread", |k, [z, plane, ..]| k.spread(z, plane));
         case::<W>("keep_where", |k, [z, plane, ..]| k.keep_where(z, plane));
-        case::<W>("gemm", |k, [z, x, y, ..]| k.gemm(z, matrix(x, 5), matrix(y, 7), [4, 5, 7]));
+    }
+
+    fn scaled<W: Word>() {
+        case::<W>("scaled", |k, [z, c, h, m, f, ..]| k.scaled(z, opening(c), 921, h, m, f[0]));
+        case::<W>("scaled_clear", |k, [z, c, ..]| k.scaled_clear(z, opening(c), 921));
+        case::<W>("scaled_parts", |k, [r, m, ..]| k.scaled_parts(r, m, 921, 11));
+        case::<W>("truncated_whole", |k, [z, c, ..]| k.truncated_whole(z, opening(c)));
+        case::<W>("multiply", |k, [z, x, ..]| k.multiply(z, x));
+        case::<W>("blend", |k, [z, x, s, ..]| k.blend(z, s[0], x, s[1]));
     }
 
     fn planes<W: Word>() {
@@ -115,6 +124,44 @@ mod program {
         });
     }
 
+    fn matrices<W: Word>() {
+        case::<W>("pairs", |k, [out, x, ..]| k.pairs(&mut out[..60], &x[..40], 4));
+        case::<W>("sum_rows", |k, [sums, x, ..]| k.sum_rows(&mut sums[..20], x, 4));
+        case::<W>("interleave", |k, [plane, x, ..]| k.interleave(plane, x, 20, 4));
+        case::<W>("add_rows", |k, [z, s, ..]| k.add_rows(z, s, 4));
+        case::<W>("mul_add_rows", |k, [z, x, s, ..]| k.mul_add_rows(z, x, s, 4));
+        case::<W>("gemm", |k, [z, x, y, ..]| k.gemm(&mut z[..28], matrix(x, 5), matrix(y, 7), [4, 5, 7]));
+    }
+
+    fn tables<W: Word>() {
+        case::<W>("rotate_planes", |k, [hot, c, f, ..]| k.rotate_planes(hot, c, 3, f[0]));
+        case::<W>("sum_planes", |k, [z, hot, ..]| {
+            k.sum_planes(&mut z[..20], hot, &[[0b1101_0010, 0, 0, 0], [0b0011_0110, 0, 0, 0]]);
+        });
+        case::<W>("one_hot_words", |k, [hot, r, ..]| k.one_hot_words(hot, &r[..20], 3, 2));
+        case::<W>("sum_words", |k, [z, hot, c, ..]| k.sum_words(&mut z[..20], hot, &c[..20], 3, &[5, -1, 7, 0]));
+        case::<W>("lookup", |k, [z, index, ..]| k.lookup(z, index, &[5, -1, 7, 0]));
+    }
+
+    fn cells<W: Word>() {
+        case::<W>("cell_leaves", |k, [z, c, hot, f, ..]| k.cell_leaves(&mut z[..18], c, hot, 4, f[0]));
+        case::<W>("cell_joints", |k, [v, t, products, leaves, c, ..]| {
+            k.cell_joints(&mut v[..9], &mut t[..6], products, leaves, c);
+        });
+        case::<W>("cells_clear", |k, [t, c, u, ..]| k.cells_clear(&mut t[..18], c, u, 8));
+    }
+
+    fn all<W: Word + PartialEq>() {
+        shares::<W>();
+        words::<W>();
+        scaled::<W>();
+        planes::<W>();
+        matrices::<W>();
+        tables::<W>();
+        cells::<W>();
+        leaks::<W>();
+    }
+
     /// What the check must find: a branch on a secret, a loop that ends early.
     fn leaks<W: Word + PartialEq>() {
         case::<W>("leak: branch", |k, [z, x, ..]| {
@@ -129,14 +176,8 @@ mod program {
 
     #[board::entry]
     fn main() -> ! {
-        shares::<u32>();
-        shares::<u64>();
-        words::<u32>();
-        words::<u64>();
-        planes::<u32>();
-        planes::<u64>();
-        leaks::<u32>();
-        leaks::<u64>();
+        all::<u32>();
+        all::<u64>();
         board::end(Outcome::Pass)
     }
 }
