@@ -88,36 +88,90 @@ fn store<W: Word, const N: usize>(planes: &mut [W], lanes: usize, at: usize, blo
     }
 }
 
-/// A digit in one block: the bits of `c_i`, and the whole one-hot vector of `r_i`, repeated where it is shorter than 16.
-struct Digit<W> {
+/// Room for the planes of a digit where they cannot be read in place: those that end before the block does, those that are not there.
+struct Spare<W> {
     c: [Block<W>; DIGIT],
-    hot: [Block<W>; 16],
+    hot: [Block<W>; 15],
+    zero: Block<W>,
 }
 
-impl<W: Word> Digit<W> {
+/// Lanes `at..` of the first `N` planes, in place where a whole block follows. Lanes beyond the last are noise.
+#[inline(always)]
+fn view<'a, W: Word, const N: usize>(
+    planes: &'a [W],
+    lanes: usize,
+    at: usize,
+    spare: &'a mut [Block<W>; N],
+) -> [&'a Block<W>; N] {
+    if at + BLOCK > lanes {
+        *spare = load(planes, lanes, at);
+    }
+    let mut views = spare.each_ref();
+    for (plane, view) in views.iter_mut().enumerate() {
+        if let Some(block) = planes.get(plane * lanes + at..).and_then(|rest| rest.first_chunk()) {
+            *view = block;
+        }
+    }
+    views
+}
+
+/// A digit in one block: the bits of `c_i`, and the whole one-hot vector of `r_i`, repeated where it is shorter than 16.
+struct Digit<'a, W> {
+    c: [&'a Block<W>; DIGIT],
+    hot: [&'a Block<W>; 16],
+}
+
+impl<'a, W: Word> Digit<'a, W> {
+    /// Digit `index` of `width` bits. Behind the topmost, which may be shorter, nothing lies.
     #[inline(always)]
-    fn load(c: &[W], hot: &[W], width: usize, lanes: usize, at: usize, first: W) -> Self {
-        let dealt: [Block<W>; 15] = load(hot, lanes, at);
+    fn new(
+        (c, hot): (&'a [W], &'a [W]),
+        (index, width): (usize, usize),
+        lanes: usize,
+        at: usize,
+        first: W,
+        spare: &'a mut Spare<W>,
+    ) -> Self {
+        let dealt = view(&hot[15 * index * lanes..], lanes, at, &mut spare.hot);
         let n = 1 << width;
-        let mut all = [[first; BLOCK]; 16];
-        let (zero, others) = all.split_at_mut(1);
-        for (entry, dealt) in others.iter_mut().zip(&dealt[..n - 1]) {
-            *entry = *dealt;
-            for (zero, dealt) in zero[0].iter_mut().zip(dealt) {
-                *zero = zero.xor(*dealt);
-            }
+        // All entries together make one.
+        let none = [W::default(); BLOCK];
+        let mut parts = dealt;
+        parts[n - 1..].fill(&none);
+        let mut zero = none;
+        for (i, zero) in zero.iter_mut().enumerate() {
+            *zero = parts.iter().fold(first, |sum, part| sum.xor(part[i]));
         }
-        for j in n..16 {
-            all[j] = all[j - n];
+        spare.zero = zero;
+        let mut all = [&spare.zero; 16];
+        for (j, entry) in all.iter_mut().enumerate().filter(|(j, _)| j % n > 0) {
+            *entry = dealt[j % n - 1];
         }
-        Self { c: load(c, lanes, at), hot: all }
+        Self { c: view(&c[DIGIT * index * lanes..], lanes, at, &mut spare.c), hot: all }
     }
 
     /// Entries `4 q..4 q + 4` for the upper half `q` of `c_i + shift`, in lane `i`; `shift` is 0 or -4.
     #[inline(always)]
     fn row<const PREVIOUS: bool>(&self, i: usize) -> [W; 4] {
-        let from = if PREVIOUS { [12, 0, 4, 8] } else { [0, 4, 8, 12] };
-        core::array::from_fn(|r| pick4(self.c[2][i], self.c[3][i], from.map(|q| self.hot[q + r][i])))
+        [
+            self.entry::<PREVIOUS>(0, i),
+            self.entry::<PREVIOUS>(1, i),
+            self.entry::<PREVIOUS>(2, i),
+            self.entry::<PREVIOUS>(3, i),
+        ]
+    }
+
+    /// Entry `r` of the row.
+    #[inline(always)]
+    fn entry<const PREVIOUS: bool>(&self, r: usize, i: usize) -> W {
+        let [a, b, c, d] = [self.hot[r][i], self.hot[4 + r][i], self.hot[8 + r][i], self.hot[12 + r][i]];
+        pick4(self.c[2][i], self.c[3][i], if PREVIOUS { [d, a, b, c] } else { [a, b, c, d] })
+    }
+
+    /// The sum of row `q`.
+    #[inline(always)]
+    fn sum(&self, q: usize, i: usize) -> W {
+        self.hot[4 * q][i].xor(self.hot[4 * q + 1][i]).xor(self.hot[4 * q + 2][i]).xor(self.hot[4 * q + 3][i])
     }
 
     /// `e` and `z`.
@@ -139,28 +193,26 @@ impl<W: Word> Digit<W> {
         let mut out = [[W::default(); BLOCK]; 3];
         for i in 0..BLOCK {
             let ([f0, f1, f2, f3], [_, g1, g2, g3]) = (self.row::<false>(i), self.row::<true>(i));
-            let [low, high, upper_low, upper_high] = self.c.each_ref().map(|c| c[i]);
+            let (low, high, upper_low, upper_high) = (self.c[0][i], self.c[1][i], self.c[2][i], self.c[3][i]);
             // The four entries from c_i downwards: some of them in its own row, the others at the end of the row before.
             let (f01, g23) = (f0.xor(f1), g2.xor(g3));
             let own = pick4(low, high, [f0, f01, f01.xor(f2), f01.xor(f2.xor(f3))]);
             let before = pick4(low, high, [g1.xor(g23), g23, g3, W::default()]);
             let upper = upper_low.or(upper_high);
-            let sum = |q: usize| {
-                self.hot[4 * q][i].xor(self.hot[4 * q + 1][i]).xor(self.hot[4 * q + 2][i]).xor(self.hot[4 * q + 3][i])
-            };
-            let (two, three) = (sum(2).xor(sum(3)), sum(3));
-            out[0][i] = pick4(upper_low, upper_high, [sum(1).xor(two), two, three, W::default()]);
+            let three = self.sum(3, i);
+            let two = self.sum(2, i).xor(three);
+            out[0][i] = pick4(upper_low, upper_high, [self.sum(1, i).xor(two), two, three, W::default()]);
             out[1][i] = own.xor(before.and(upper));
             out[2][i] = before.and(upper.not());
         }
         out
     }
+}
 
-    /// Whether `c_i` is 0.
-    #[inline(always)]
-    fn is_zero(c: &[Block<W>; DIGIT], i: usize) -> W {
-        c[0][i].or(c[1][i]).or(c[2][i]).or(c[3][i]).not()
-    }
+/// Whether the digit of these bits is 0, in lane `i`.
+#[inline(always)]
+fn is_zero<W: Word>(c: &[&Block<W>; DIGIT], i: usize) -> W {
+    c[0][i].or(c[1][i]).or(c[2][i]).or(c[3][i]).not()
 }
 
 /// The leaves, [`LEAVES`] planes, from the planes `c` of the opened word from bit `low` on and the dealt planes `hot` of its mask; the topmost digit
@@ -168,22 +220,24 @@ impl<W: Word> Digit<W> {
 #[inline(always)]
 pub fn cell_leaves<W: Word>(leaves: &mut [W], c: &[W], hot: &[W], top: u32, first: W) {
     let lanes = leaves.len() / LEAVES;
+    let zero = [W::default(); BLOCK];
+    let mut spare = Spare { c: [zero; DIGIT], hot: [zero; 15], zero };
     for at in (0..lanes).step_by(BLOCK) {
-        let digit = |i: usize| {
-            let width = if i == 4 { top as usize } else { DIGIT };
-            Digit::load(&c[DIGIT * i * lanes..], &hot[15 * i * lanes..], width, lanes, at, first)
-        };
-        // The topmost digit may have fewer planes than `load` looks for, and nothing lies behind them.
-        let d = digit(3);
+        let d = Digit::new((c, hot), (3, DIGIT), lanes, at, first, &mut spare);
         let [x3, y3] = d.neighbours();
-        let c3: Block<W> = core::array::from_fn(|i| Digit::is_zero(&d.c, i));
-        let [x4, z4] = digit(4).neighbours();
-        let y4 = core::array::from_fn(|i| pick(c3[i], z4[i], x4[i]));
-        let d = digit(2);
+        let mut c3 = zero;
+        for (i, c3) in c3.iter_mut().enumerate() {
+            *c3 = is_zero(&d.c, i);
+        }
+        let [x4, mut y4] = Digit::new((c, hot), (4, top as usize), lanes, at, first, &mut spare).neighbours();
+        for (y4, (x4, c3)) in y4.iter_mut().zip(x4.iter().zip(&c3)) {
+            *y4 = pick(*c3, *y4, *x4);
+        }
+        let d = Digit::new((c, hot), (2, DIGIT), lanes, at, first, &mut spare);
         let ([l2, a2, b2], [e2, z2]) = (d.windows(), d.neighbours());
-        let d = digit(1);
+        let d = Digit::new((c, hot), (1, DIGIT), lanes, at, first, &mut spare);
         let ([l1, a1, b1], [e1, z1]) = (d.windows(), d.neighbours());
-        let [l0, a0, b0] = digit(0).windows();
+        let [l0, a0, b0] = Digit::new((c, hot), (0, DIGIT), lanes, at, first, &mut spare).windows();
         let all = [x3, x4, y3, y4, l2, a2, b2, e2, z2, e1, z1, l0, a0, b0, l1, a1, b1, e1];
         store(leaves, lanes, at, &all);
     }
@@ -199,10 +253,11 @@ pub fn cell_joints<W: Word>(variables: &mut [W], t: &mut [W], products: &[W], le
             load(products, lanes, at);
         let [l1, a1, b1, e1]: [Block<W>; 4] = load(leaves, lanes, at);
         let (c1, c2) = (load(&c[DIGIT * lanes..], lanes, at), load(&c[2 * DIGIT * lanes..], lanes, at));
+        let (c1, c2) = (c1.each_ref(), c2.each_ref());
         let mut out = [[W::default(); BLOCK]; SECOND_LEAVES];
         let mut bits = [[W::default(); BLOCK]; THRESHOLDS];
         for i in 0..BLOCK {
-            let (no1, no2) = (Digit::is_zero(&c1, i), Digit::is_zero(&c2, i));
+            let (no1, no2) = (is_zero(&c1, i), is_zero(&c2, i));
             out[0][i] = x_e2[i];
             out[1][i] = pick(no2, y_z2[i], x_z2[i]);
             // A borrow that comes out of digit 0 leaves digit 1 one less: a borrow out of it, too, where it is 0.

@@ -103,6 +103,27 @@ pub fn subsets<W: Word>(products: &mut [W], masks: &[W], lanes: usize, terms: &[
     }
 }
 
+/// `out ^= x ∏ open[v]` over the variables `v` in `set`; without `x`, the product where `first` is set.
+#[inline(always)]
+fn add_product<W: Word>(out: &mut [W], x: Option<&[W]>, open: &[W], set: u16, first: W) {
+    let lanes = out.len();
+    for (block, out) in out.chunks_mut(BLOCK).enumerate() {
+        let (from, mut part) = (block * BLOCK, [first; BLOCK]);
+        let part = &mut part[..out.len()];
+        if let Some(x) = x {
+            part.copy_from_slice(&x[from..from + out.len()]);
+        }
+        for v in (0..16).filter(|v| set >> v & 1 == 1) {
+            for (p, o) in part.iter_mut().zip(&open[v * lanes + from..][..out.len()]) {
+                *p = p.and(*o);
+            }
+        }
+        for (o, p) in out.iter_mut().zip(part) {
+            *o = o.xor(*p);
+        }
+    }
+}
+
 /// XOR shares of the product of the variables in each of `terms`. Variable `v` was opened as `open[v] = v ^ mask`; `shares` are shares of
 /// the masks and `products` those of the products of masks over [`needed_subsets`]`(terms)`.
 ///
@@ -120,30 +141,12 @@ pub fn conjunctions<W: Word>(
     if lanes == 0 {
         return;
     }
-    // out ^= x · ∏ of the opened variables in `set`
-    let accumulate = |out: &mut [W], x: Option<&[W]>, set: u16| {
-        for (block, out) in out.chunks_mut(BLOCK).enumerate() {
-            let (from, mut part) = (block * BLOCK, [first; BLOCK]);
-            let part = &mut part[..out.len()];
-            if let Some(x) = x {
-                part.copy_from_slice(&x[from..from + out.len()]);
-            }
-            for v in (0..16).filter(|v| set >> v & 1 == 1) {
-                for (p, o) in part.iter_mut().zip(&open[v * lanes + from..][..out.len()]) {
-                    *p = p.and(*o);
-                }
-            }
-            for (o, p) in out.iter_mut().zip(part) {
-                *o = o.xor(*p);
-            }
-        }
-    };
     out.fill(W::default());
     let variables = (0..16).map(|v| 1 << v).zip(shares.chunks_exact(lanes));
     let known = variables.chain(needed_subsets(terms).zip(products.chunks_exact(lanes)));
     for (set, x) in core::iter::once((0, None)).chain(known.map(|(set, x)| (set, Some(x)))) {
         for (term, out) in terms.iter().zip(out.chunks_exact_mut(lanes)).filter(|(t, _)| set & !**t == 0) {
-            accumulate(out, x, term & !set);
+            add_product(out, x, open, term & !set, first);
         }
     }
 }
