@@ -1,6 +1,6 @@
 //! Symbolon on microcontrollers: boards, and the programs that run on them.
 //!
-//! A program is one file of `src/bin`. It takes [`board`](board/index.html) for all that differs between boards and
+//! A program is one file of `src/bin`. It takes `board` for all that differs between boards and
 //! `symbolon-core` for all that does not. The board is chosen by the target:
 //!
 //! | target | board | runs |

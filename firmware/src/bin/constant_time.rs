@@ -1,7 +1,7 @@
 //! Runs everything of `symbolon-core` that touches secrets, each several times on different secrets and equal public
 //! arguments, for `tests/tests/constant_time.rs` to compare the instructions that the emulator executed.
 //!
-//! Prints one line a case, its name, before its [`SECRETS`] runs; each run lies between [`trace_begin`] and [`trace_end`].
+//! Prints one line a case, its name, before its `SECRETS` runs; each run lies between `trace_begin` and `trace_end`.
 //! To have a function checked, add a case.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
