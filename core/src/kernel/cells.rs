@@ -178,11 +178,12 @@ impl<'a, W: Word> Digit<'a, W> {
     #[inline(always)]
     fn neighbours(&self) -> [Block<W>; 2] {
         let mut out = [[W::default(); BLOCK]; 2];
-        for i in 0..BLOCK {
+        let [e, z] = &mut out;
+        for (i, (e, z)) in e.iter_mut().zip(z).enumerate() {
             let (own, before) = (self.row::<false>(i), self.row::<true>(i));
             let (low, high) = (self.c[0][i], self.c[1][i]);
-            out[0][i] = pick4(low, high, own);
-            out[1][i] = pick4(low, high, [before[3], own[0], own[1], own[2]]);
+            *e = pick4(low, high, own);
+            *z = pick4(low, high, [before[3], own[0], own[1], own[2]]);
         }
         out
     }
@@ -191,7 +192,8 @@ impl<'a, W: Word> Digit<'a, W> {
     #[inline(always)]
     fn windows(&self) -> [Block<W>; 3] {
         let mut out = [[W::default(); BLOCK]; 3];
-        for i in 0..BLOCK {
+        let [l, a, b] = &mut out;
+        for (i, ((l, a), b)) in l.iter_mut().zip(a).zip(b).enumerate() {
             let ([f0, f1, f2, f3], [_, g1, g2, g3]) = (self.row::<false>(i), self.row::<true>(i));
             let (low, high, upper_low, upper_high) = (self.c[0][i], self.c[1][i], self.c[2][i], self.c[3][i]);
             // The four entries from c_i downwards: some of them in its own row, the others at the end of the row before.
@@ -201,9 +203,9 @@ impl<'a, W: Word> Digit<'a, W> {
             let upper = upper_low.or(upper_high);
             let three = self.sum(3, i);
             let two = self.sum(2, i).xor(three);
-            out[0][i] = pick4(upper_low, upper_high, [self.sum(1, i).xor(two), two, three, W::default()]);
-            out[1][i] = own.xor(before.and(upper));
-            out[2][i] = before.and(upper.not());
+            *l = pick4(upper_low, upper_high, [self.sum(1, i).xor(two), two, three, W::default()]);
+            *a = own.xor(before.and(upper));
+            *b = before.and(upper.not());
         }
         out
     }
@@ -215,7 +217,7 @@ fn is_zero<W: Word>(c: &[&Block<W>; DIGIT], i: usize) -> W {
     c[0][i].or(c[1][i]).or(c[2][i]).or(c[3][i]).not()
 }
 
-/// The leaves, [`LEAVES`] planes, from the planes `c` of the opened word from bit `low` on and the dealt planes `hot` of its mask; the topmost digit
+/// The leaves, 18 planes, from the planes `c` of the opened word from bit `low` on and the dealt planes `hot` of its mask; the topmost digit
 /// has `top` bits, the others four.
 #[inline(always)]
 pub fn cell_leaves<W: Word>(leaves: &mut [W], c: &[W], hot: &[W], top: u32, first: W) {

@@ -76,7 +76,7 @@ pub fn scaled_parts<W: Word>(r: &mut [W], m: &mut [W], factor: u32, frac_bits: u
     }
 }
 
-/// Truncates whole values in place, with the dither of the opened words: [`super::truncated_clear`] for a caller that still holds them.
+/// Truncates whole values in place, with the dither of the opened words: `truncated_clear` for a caller that still holds them.
 #[inline(always)]
 pub fn truncated_whole<W: Word>(z: &mut [W], o: Opening<'_, W>) {
     let f = o.frac_bits;

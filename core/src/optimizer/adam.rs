@@ -34,7 +34,7 @@ use crate::{
 /// - **Result:** all roundings unbiased within one unit; thresholds with a public dither of less than a quarter of them.
 /// - **Needs:** for `g` of `fg` bits, `v` of `2 fg`: `|G| < 2^(k-2)`, `|g| < 2^(k/2 - 1)`, `fg + 12 <= k - 2`, and
 ///   `U < 2^(low + second_shift + 18) - 2^(low + second_shift + 8)`, at most `2^(k-1)`. With `k = 32`: `fg = 15`, `low = 4` (peak 29.6 bits).
-/// - **Memory:** eight to fifteen words of scratch a parameter; the host asks the dry run.
+/// - **Memory:** eight and a half words of scratch a parameter, six and a half with kept ones.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Adam {
     /// Fraction bits of the gradient beyond those of `m`, and the batch's logarithm: `2 f + log2(batch) - fg`.

@@ -6,13 +6,13 @@
 //!
 //! | | rounds | bytes each way: k = 64 | k = 32 | dealt, k = 64 / 32 | state, words |
 //! | --- | --- | --- | --- | --- | --- |
-//! | [`Sgd`] | 1 | 8 | 4 | 8 / 4 + (f + 1) bits | 0 |
-//! | [`Momentum`] | 1 | 8 | 4 | 16 / 8 + bits | 1 |
-//! | [`Momentum`], narrow | 2 | 16 | 8 | 24 / 12 + bits | 1 |
-//! | [`Adam`] | 7 | 43.6 | 23.6 | 119 / 71 | 2 |
+//! | [`Sgd`] | 1 | 8 | 4 | 8 / 4 and bits | 0 |
+//! | [`Momentum`] | 1 | 8 | 4 | 16 / 8 and bits | 1 |
+//! | [`Momentum`], narrow | 2 | 16 | 8 | 24 / 12 and bits | 1 |
+//! | [`Adam`] | 7 | 43.6 | 23.6 | 119 / 70 | 2 |
 //! | [`Adam`], cells kept | 3 | 32 | 16 | 57 / 33 | 2 |
-//! | [`Adam`], cells kept, lazy | 3 | 24 | 12 | 38 / 21 | 2 |
-//! | [`AmsGrad`] | 8 | 45.1 | 25.1 | 121 / 73 | 2 + 6 bits |
+//! | [`Adam`], cells kept, lazy | 3 | 24 | 12 | 38 / 22 | 2 |
+//! | [`AmsGrad`] | 8 | 45.1 | 25.1 | 120 / 71 | 2 + 6 bits |
 //!
 //! **Adversary:** semi-honest, one of {server 0, server 1, dealer}. Constants, step numbers and which steps keep their cells are public.
 

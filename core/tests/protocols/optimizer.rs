@@ -1,4 +1,5 @@
 //! The optimizers against integer oracles written from their formulas alone.
+#![allow(clippy::needless_range_loop)] // one element of many slices
 
 use crate::harness::*;
 use symbolon_core::{
@@ -459,10 +460,10 @@ impl Job for Minimise {
 #[test]
 fn a_quadratic_is_minimised() {
     fn run<W: Word>() {
-        let n = 65;
+        let n = 65i64;
         let grad_shift = FRAC_BITS + 7 + FRAC_BITS - grad_bits::<W>();
-        let start: Vec<W> = (0..n).map(|e| W::from_i64((e as i64 - 32) * 20)).collect();
-        let target: Vec<W> = (0..n).map(|e| W::from_i64((e as i64 % 7 - 3) * 100)).collect();
+        let start: Vec<W> = (0..n).map(|e| W::from_i64((e - 32) * 20)).collect();
+        let target: Vec<W> = (0..n).map(|e| W::from_i64((e % 7 - 3) * 100)).collect();
         for with in [Method::Sgd, Method::Momentum, Method::Adam, Method::AmsGrad] {
             let inputs = [start.clone(), target.clone()].map(Shared::Words);
             let got = play(&Minimise { with, grad_shift }, &inputs, 77);
