@@ -1,6 +1,7 @@
 //! The command line.
 
 mod audit;
+mod bench;
 mod demo;
 mod exit;
 mod local;
@@ -75,6 +76,12 @@ enum Command {
         #[arg(long, default_value_t = 365)]
         days: u32,
     },
+    /// Measure every protocol and function on this machine
+    Bench {
+        /// Write the figures as JSON
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+    },
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -104,6 +111,7 @@ pub fn main() -> Exit {
         Command::Init { dir, server0, server1, dealer, days } => {
             roles::init(&dir, &crate::net::Hosts::named(&server0, &server1, &dealer), days)
         }
+        Command::Bench { json } => bench::run(json.as_deref()),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "symbolon", &mut std::io::stdout());
             Ok(())

@@ -13,7 +13,7 @@ use std::path::Path;
 pub(super) fn run(file: &Path, json: Option<&Path>) -> Result<(), Failure> {
     let job = Job::load(file)?;
     let plan = plan(&job).map_err(|error| Failure::Other(error.to_string()))?;
-    print(&job, &plan);
+    print(&job, &plan)?;
     let Some(path) = json else { return Ok(()) };
     let mut value = serde_json::to_value(&plan).map_err(|error| Failure::Other(error.to_string()))?;
     if let Value::Object(fields) = &mut value {
@@ -37,8 +37,9 @@ fn row(name: &str, cost: &Cost) {
     );
 }
 
-fn print(job: &Job, plan: &Plan) {
+fn print(job: &Job, plan: &Plan) -> Result<(), Failure> {
     println!("plan {} of job {}", hex(&plan.hash), job.name);
+    println!("job hash {} (what a server lists in policy.jobs)", hex(&job.hash()?));
     println!(
         "{}-bit ring, {} lanes, {} requests, arena {} a lane\n",
         job.numbers.ring_bits,
@@ -60,4 +61,5 @@ fn print(job: &Job, plan: &Plan) {
         "\nLAN: 1 Gb/s and 0.2 ms a round; WAN: 100 Mb/s and 40 ms. Times are the network's alone: rounds, and what server 1 \
          receives. Bytes are payload; TLS adds about 1 %."
     );
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! From data sets to ring words, and from opened words back to reals.
 
-use super::{Inputs, labels_by_class, layers};
+use super::{Inputs, layers};
 use crate::{
     data::{Dataset, Targets},
     job::Job,
@@ -45,9 +45,9 @@ impl<W: Word> Inputs<W> {
     pub fn encode(job: &Job, train: &Dataset, test: &Dataset) -> Result<Self, EncodeError> {
         Ok(Self {
             train: features(job, "training", train)?,
-            train_labels: labels(job, "training", train, false)?,
+            train_labels: labels(job, "training", train)?,
             test: features(job, "test", test)?,
-            test_labels: labels(job, "test", test, labels_by_class(job))?,
+            test_labels: labels(job, "test", test)?,
         })
     }
 }
@@ -64,14 +64,13 @@ fn features<W: Word>(job: &Job, set: &'static str, data: &Dataset) -> Result<Vec
     data.features.iter().enumerate().map(word).collect()
 }
 
-fn labels<W: Word>(job: &Job, set: &'static str, data: &Dataset, by_class: bool) -> Result<Vec<W>, EncodeError> {
+fn labels<W: Word>(job: &Job, set: &'static str, data: &Dataset) -> Result<Vec<W>, EncodeError> {
     match &data.targets {
         Targets::Classes(classes) => {
-            let (rows, outputs) = (classes.len(), job.outputs());
-            let mut hot = vec![W::default(); rows * outputs];
-            for (row, class) in classes.iter().enumerate() {
-                let class = *class as usize;
-                hot[if by_class { class * rows + row } else { row * outputs + class }] = W::from_u64(1);
+            let outputs = job.outputs();
+            let mut hot = vec![W::default(); classes.len() * outputs];
+            for (row, class) in hot.chunks_exact_mut(outputs).zip(classes) {
+                row[*class as usize] = W::from_u64(1);
             }
             Ok(hot)
         }

@@ -18,7 +18,7 @@ pub use initial::{batch_order, initial_weights};
 pub use shape::{Dense, layers};
 
 use crate::{
-    job::{Job, RevealLoss, Task},
+    job::{Job, RevealLoss},
     lanes::Lanes,
 };
 use std::ops::ControlFlow;
@@ -36,7 +36,7 @@ pub struct Inputs<W> {
     pub train_labels: Vec<W>,
     /// Test records.
     pub test: Vec<W>,
-    /// Labels of the test records: for classes, class after class (the transpose); else as in training.
+    /// Labels of the test records.
     pub test_labels: Vec<W>,
 }
 
@@ -165,9 +165,4 @@ fn run_counted<W: Word>(
         tell(lanes, observer, Event::Epoch { epoch, loss, score })?;
     }
     Ok(trainer.into_parameters())
-}
-
-/// Whether test labels are stored class after class.
-pub fn labels_by_class(job: &Job) -> bool {
-    matches!(job.data.task, Task::Classes(_))
 }

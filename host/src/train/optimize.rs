@@ -7,7 +7,7 @@ use crate::{
 use symbolon_core::{
     correlation::View,
     link::Error,
-    optimizer::{Adam, AmsGrad, Dyadic, Kept, Momentum, Moments, Sgd, Turn},
+    optimizer::{Adam, AmsGrad, Dyadic, Kept, Moments, Momentum, Sgd, Turn},
     party::Party,
     word::Word,
 };
@@ -79,7 +79,9 @@ impl Config {
                 narrow: job.numbers.ring_bits == 32,
             }),
             job::Optimizer::Adam(adam) => Kind::Adam { adam: core_adam(&adam, grad_shift), job: adam, maximum: false },
-            job::Optimizer::AmsGrad(adam) => Kind::Adam { adam: core_adam(&adam, grad_shift), job: adam, maximum: true },
+            job::Optimizer::AmsGrad(adam) => {
+                Kind::Adam { adam: core_adam(&adam, grad_shift), job: adam, maximum: true }
+            }
         })
     }
 

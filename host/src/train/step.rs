@@ -55,8 +55,8 @@ pub(super) struct Trainer<'j, W> {
     pub(super) parameters: Parameters<W>,
     train: Table<W>,
     labels: Table<W>,
-    pub(super) test: Option<Table<W>>,
-    pub(super) test_labels: Option<Table<W>>,
+    /// Test records and their labels.
+    pub(super) test: Option<(Table<W>, Table<W>)>,
     gradient: Vec<W>,
     optimizer: Optimizer<W>,
     /// For each layer: activations, gradients of pre-activations, and their sums lane by lane.
@@ -84,12 +84,13 @@ impl<'j, W: Word> Trainer<'j, W> {
         let (tile, outputs) = (job.lanes.tile, job.outputs());
         let train = Table::open(lanes, inputs.train, job.data.features, tile)?;
         let labels = Table::open(lanes, inputs.train_labels, outputs, tile)?;
-        let (mut test, mut test_labels) = (None, None);
-        if job.data.test_records > 0 {
-            let cols = if super::labels_by_class(job) { job.data.test_records } else { outputs };
-            test = Some(Table::open(lanes, inputs.test, job.data.features, tile)?);
-            test_labels = Some(Table::open(lanes, inputs.test_labels, cols, tile)?);
-        }
+        let test = match job.data.test_records {
+            0 => None,
+            _ => Some((
+                Table::open(lanes, inputs.test, job.data.features, tile)?,
+                Table::open(lanes, inputs.test_labels, outputs, tile)?,
+            )),
+        };
         let layers = layers(job);
         let weight = |w: f64| encode(w, job.numbers.frac_bits).expect("initial weights are small");
         let shares: Vec<W> = super::initial_weights(job).into_iter().map(|w| lanes.role().first(weight(w))).collect();
@@ -101,7 +102,6 @@ impl<'j, W: Word> Trainer<'j, W> {
             train,
             labels,
             test,
-            test_labels,
             gradient: zeros(n),
             optimizer: Optimizer::new(job, lanes, n, GRAIN),
             hidden: layers

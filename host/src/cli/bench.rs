@@ -1,0 +1,304 @@
+//! `symbolon bench`: throughput, bytes and rounds of every protocol and function, both word sizes.
+
+use super::exit::Failure;
+use crate::{
+    engine::memory::{Planned, Program, planned, play},
+    kernel::{HostWord, best},
+    report::write_atomic,
+    session::{random_bytes, random_seed},
+};
+use serde::Serialize;
+use std::{path::Path, time::Instant};
+use symbolon_core::{
+    correlation::View,
+    function::{
+        classify::predict,
+        exponential::exponential,
+        reciprocal::reciprocal,
+        softmax::{self, Labels, Softmax},
+    },
+    kernel::plane_words,
+    link::Error,
+    optimizer::{Adam, AmsGrad, Dyadic, Kept, Moments, Momentum, Sgd, Turn},
+    party::Party,
+    prg::{Aes128Prg, Prg},
+    protocol::{
+        exact::floor,
+        lift::lift,
+        masked::{Masked, mask_and_open},
+        maximum::maximum,
+        product::{Factor, matmul, multiply},
+        relu::{relu, relu_backward},
+        select::Selector,
+        sign::sign,
+        truncate::{Opened, blind, half, truncate},
+    },
+    word::Word,
+};
+
+/// Elements of an operation: what a lane of a job has in hand.
+const ELEMENTS: usize = 1 << 16;
+/// Classes of a row.
+const CLASSES: usize = 10;
+/// Side of the matrices.
+const SIDE: usize = 256;
+/// Each operation is repeated for so long.
+const SECONDS: f64 = 0.2;
+
+/// An operation to measure.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Operation {
+    Open,
+    Multiply,
+    MatrixProduct,
+    Truncate,
+    Floor,
+    Sign,
+    Relu,
+    ReluAndBackward,
+    Lift8,
+    Maximum,
+    Predict,
+    Exponential,
+    Reciprocal,
+    SoftmaxGradient,
+    Sgd,
+    Momentum,
+    Adam,
+    AdamKept,
+    AdamKeptLazy,
+    AmsGrad,
+}
+
+const ALL: [Operation; 20] = {
+    use Operation::*;
+    [
+        Open,
+        Multiply,
+        MatrixProduct,
+        Truncate,
+        Floor,
+        Sign,
+        Relu,
+        ReluAndBackward,
+        Lift8,
+        Maximum,
+        Predict,
+        Exponential,
+        Reciprocal,
+        SoftmaxGradient,
+        Sgd,
+        Momentum,
+        Adam,
+        AdamKept,
+        AdamKeptLazy,
+        AmsGrad,
+    ]
+};
+
+/// Zeros, masked and open.
+fn masked<W: Word>(party: &mut Party<'_, W>, n: usize) -> Result<(Vec<W>, View<'static>), Error> {
+    let mut words = vec![W::default(); n];
+    let mask = party.draw()?.mask(n);
+    let view = mask_and_open(party, &mut words, mask)?;
+    Ok((words, view))
+}
+
+impl Operation {
+    /// Elements that its costs are divided by.
+    fn elements(self) -> usize {
+        match self {
+            Self::MatrixProduct => SIDE * SIDE,
+            Self::Maximum | Self::Predict | Self::SoftmaxGradient => self.inputs() / CLASSES,
+            _ => ELEMENTS,
+        }
+    }
+
+    /// What an element is.
+    fn unit(self) -> &'static str {
+        match self {
+            Self::MatrixProduct => "output of 256 products",
+            Self::Maximum | Self::Predict | Self::SoftmaxGradient => "row of 10",
+            Self::Sgd | Self::Momentum | Self::Adam | Self::AdamKept | Self::AdamKeptLazy | Self::AmsGrad => {
+                "parameter"
+            }
+            _ => "word",
+        }
+    }
+
+    fn inputs(self) -> usize {
+        match self {
+            Self::MatrixProduct => SIDE * SIDE,
+            Self::Maximum | Self::Predict | Self::SoftmaxGradient => 8192 * CLASSES,
+            _ => ELEMENTS,
+        }
+    }
+}
+
+impl Program for Operation {
+    #[allow(clippy::too_many_lines)] // one arm an operation
+    fn run<W: Word>(&self, party: &mut Party<'_, W>) -> Result<(), Error> {
+        let (n, f) = (self.inputs(), if W::BITS == 32 { 11 } else { 12 });
+        let mut z = vec![W::default(); n];
+        let opened = |party: &mut Party<'_, W>, z: &[W], c: &mut [W]| {
+            let mut draw = party.draw()?;
+            let mask = blind(party, &mut draw, z, half::<W>(), c);
+            party.open(c)?;
+            Ok((draw, mask))
+        };
+        match self {
+            Self::Open => drop(masked(party, n)?),
+            Self::Multiply => {
+                let ((x, a), (y, b)) = (masked(party, n)?, masked(party, n)?);
+                multiply(party, Masked { words: &x, mask: a }, Masked { words: &y, mask: b }, &mut z)?;
+            }
+            Self::MatrixProduct => {
+                let ((x, a), (y, b)) = (masked(party, n)?, masked(party, n)?);
+                let factor = |words, mask: View<'static>| Factor {
+                    value: Masked { words, mask: mask.matrix(SIDE) },
+                    transposed: false,
+                };
+                matmul(party, factor(&x, a), factor(&y, b), &mut z)?;
+            }
+            Self::Truncate => truncate(party, &mut z, f)?,
+            Self::Floor => floor(party, &mut z, f)?,
+            Self::Sign => {
+                let (mut c, mut out) = (z.clone(), vec![W::default(); plane_words::<W>(n)]);
+                let (mut draw, mask) = opened(party, &z, &mut c)?;
+                sign(party, &mut draw, &Opened { c: &c, mask, offset: half() }, &mut out)?;
+            }
+            Self::Relu | Self::ReluAndBackward => {
+                let (mut bit, mut rho) = (vec![W::default(); plane_words::<W>(n)], z.clone());
+                let mask = relu(party, &mut z, f, &mut bit, &mut rho)?;
+                if matches!(self, Self::ReluAndBackward) {
+                    relu_backward(party, &mut z, f, Selector { open: &bit, mask, rho: &rho })?;
+                }
+            }
+            Self::Lift8 => lift(party, &mut z, 8)?,
+            Self::Maximum => {
+                let (mut c, mut out) = (z.clone(), vec![W::default(); n / CLASSES]);
+                let (_, mask) = opened(party, &z, &mut c)?;
+                maximum(party, &Opened { c: &c, mask, offset: half() }, CLASSES, &mut out)?;
+            }
+            Self::Predict => {
+                let mut hot = vec![W::default(); CLASSES * plane_words::<W>(n / CLASSES)];
+                predict(party, &z, CLASSES, &mut hot)?;
+            }
+            Self::Exponential => exponential(party, &z.clone(), [f, f], 8, None, &mut z)?,
+            Self::Reciprocal => reciprocal(party, &z.clone(), [f, f], (16, 4), None, &mut z)?,
+            Self::SoftmaxGradient => {
+                let (labels, mask) = masked(party, n)?;
+                let shape = Softmax { classes: 10, frac_bits: f, logit_frac_bits: 2 * f, one_hot: None };
+                let labels = Labels { one_hot: Masked { words: &labels, mask }, weights: None };
+                softmax::gradient(party, &shape, &z.clone(), labels, &mut z, None)?;
+            }
+            Self::Sgd => {
+                let sgd = Sgd { learning_rate: Dyadic { factor: 205, shift: 12 }, grad_shift: f + 7 };
+                sgd.step(party, &mut z.clone(), &mut z)?;
+            }
+            Self::Momentum => {
+                let momentum = Momentum {
+                    learning_rate: Dyadic { factor: 205, shift: 12 },
+                    momentum: Dyadic { factor: 115, shift: 7 },
+                    grad_shift: if W::BITS == 32 { 14 } else { 12 },
+                    weight_shift: if W::BITS == 32 { 4 } else { 7 },
+                    narrow: W::BITS == 32,
+                };
+                momentum.step(party, &mut z.clone(), &mut z, &mut vec![W::default(); n])?;
+            }
+            Self::Adam | Self::AdamKept | Self::AdamKeptLazy | Self::AmsGrad => adam(*self, party, &mut z)?,
+        }
+        Ok(())
+    }
+}
+
+/// One step of Adam's kind; where cells are kept, they are masked zeros made before.
+fn adam<W: Word>(operation: Operation, party: &mut Party<'_, W>, weights: &mut [W]) -> Result<(), Error> {
+    let n = weights.len();
+    let lazy = matches!(operation, Operation::AdamKeptLazy);
+    let (grad_shift, low, shift) = if W::BITS == 32 { (14, 4, 0) } else { (12, 12, 3) };
+    let adam = Adam { grad_shift, low, shift, second_shift: if lazy { 8 } else { 10 }, lazy };
+    let zeros = || vec![W::default(); n];
+    let (mut gradient, mut first, mut second) = (zeros(), zeros(), zeros());
+    let keeps = matches!(operation, Operation::AdamKept | Operation::AdamKeptLazy);
+    let (mut words, mut mask) = if keeps { masked(party, n).map(|(w, m)| (w, Some(m)))? } else { (zeros(), None) };
+    let moments = Moments { first: &mut first, second: &mut second };
+    let mut kept = Kept { words: &mut words, mask: &mut mask };
+    let turn = Turn { choose: !keeps, rate: Dyadic::ONE };
+    if matches!(operation, Operation::AmsGrad) {
+        let mut passed = vec![W::default(); AmsGrad::passed_words::<W>(n)];
+        return AmsGrad(adam).step(party, (&mut gradient, weights), moments, &mut passed, &mut kept, turn);
+    }
+    adam.step(party, (&mut gradient, weights), moments, &mut kept, turn)
+}
+
+/// One row of the report.
+#[derive(Debug, Serialize)]
+struct Row {
+    operation: Operation,
+    ring_bits: u32,
+    unit: &'static str,
+    elements: usize,
+    rounds: u64,
+    bytes_each_way_per_element: f64,
+    dealt_bytes_per_element: f64,
+    elements_per_second: f64,
+}
+
+/// Measures everything on this machine.
+pub(super) fn run(json: Option<&Path>) -> Result<(), Failure> {
+    println!(
+        "Two servers and a dealer as threads of this process, over memory; kernels: {}. Setting up the inputs' masks is part of each\n\
+         row that needs them, in time, bytes and rounds.\n",
+        crate::kernel::available::<u64>().next().map_or("portable", |set| set.name)
+    );
+    println!(
+        "{:<22}{:>5}{:>10}{:>16}{:>16}{:>16}  element",
+        "operation", "k", "rounds", "bytes each way", "bytes dealt", "elements/s"
+    );
+    let mut rows = Vec::new();
+    for operation in ALL {
+        rows.push(measure::<u32>(operation)?);
+        rows.push(measure::<u64>(operation)?);
+    }
+    let Some(path) = json else { return Ok(()) };
+    let text = serde_json::to_string_pretty(&rows).map_err(|error| Failure::Other(error.to_string()))?;
+    write_atomic(path, (text + "\n").as_bytes()).map_err(|error| Failure::write(path, &error))
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn measure<W: HostWord + Word>(operation: Operation) -> Result<Row, Failure> {
+    let failed = |error: Error| Failure::Other(format!("{operation:?}: {error}"));
+    let Planned { count, dealt_bytes, arena } = planned::<W>(&operation).map_err(failed)?;
+    let (started, mut runs) = (Instant::now(), 0u32);
+    while runs < 2 || started.elapsed().as_secs_f64() < SECONDS {
+        let session = random_bytes()?;
+        let prgs = [Aes128Prg::new(&random_seed()?, &session), Aes128Prg::new(&random_seed()?, &session)];
+        let prgs: [&dyn Prg; 2] = [&prgs[0], &prgs[1]];
+        play::<W>(&operation, prgs, best::<W>(), arena).map_err(failed)?;
+        runs += 1;
+    }
+    let elements = operation.elements() as f64;
+    let row = Row {
+        operation,
+        ring_bits: W::BITS,
+        unit: operation.unit(),
+        elements: operation.elements(),
+        rounds: count.rounds,
+        bytes_each_way_per_element: count.bytes as f64 / elements,
+        dealt_bytes_per_element: dealt_bytes as f64 / elements,
+        elements_per_second: elements * f64::from(runs) / started.elapsed().as_secs_f64(),
+    };
+    println!(
+        "{:<22}{:>5}{:>10}{:>16.2}{:>16.2}{:>16.3e}  {}",
+        format!("{operation:?}"),
+        row.ring_bits,
+        row.rounds,
+        row.bytes_each_way_per_element,
+        row.dealt_bytes_per_element,
+        row.elements_per_second,
+        row.unit
+    );
+    Ok(row)
+}
