@@ -23,6 +23,8 @@ pub trait Word: Copy + Default + Send + Sync + Debug + Zeroize + 'static {
     const BITS: u32;
     /// The word of the same ring that is not there.
     type Dry: Word;
+    /// The word of the other ring: values may be truncated into it ([`crate::protocol::into_ring`]).
+    type Other: Word;
 
     /// The low `BITS` bits of `v`.
     fn from_u64(v: u64) -> Self;
@@ -74,10 +76,11 @@ pub const fn word_bytes<W: Word>() -> usize {
 }
 
 macro_rules! word {
-    ($w:ty) => {
+    ($w:ty, $other:ty) => {
         impl Word for $w {
             const BITS: u32 = <$w>::BITS;
             type Dry = Dry<{ <$w>::BITS }>;
+            type Other = $other;
             #[inline(always)]
             #[allow(clippy::cast_possible_truncation, clippy::cast_lossless)] // the low bits are meant
             fn from_u64(v: u64) -> Self {
@@ -134,8 +137,8 @@ macro_rules! word {
         }
     };
 }
-word!(u32);
-word!(u64);
+word!(u32, u64);
+word!(u64, u32);
 
 /// A word of `Z_2^N` that is not there: `[Dry<64>]` has a length and no bytes.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -145,49 +148,56 @@ impl<const N: u32> Zeroize for Dry<N> {
     fn zeroize(&mut self) {}
 }
 
-impl<const N: u32> Word for Dry<N> {
-    const BITS: u32 = N;
-    type Dry = Self;
-    fn from_u64(_: u64) -> Self {
-        Self
-    }
-    fn add(self, _: Self) -> Self {
-        Self
-    }
-    fn sub(self, _: Self) -> Self {
-        Self
-    }
-    fn mul(self, _: Self) -> Self {
-        Self
-    }
-    fn shl(self, _: u32) -> Self {
-        Self
-    }
-    fn shr(self, _: u32) -> Self {
-        Self
-    }
-    fn sar(self, _: u32) -> Self {
-        Self
-    }
-    fn and(self, _: Self) -> Self {
-        Self
-    }
-    fn or(self, _: Self) -> Self {
-        Self
-    }
-    fn xor(self, _: Self) -> Self {
-        Self
-    }
-    fn not(self) -> Self {
-        Self
-    }
-    fn bytes(_: &[Self]) -> &[u8] {
-        &[]
-    }
-    fn bytes_mut(_: &mut [Self]) -> &mut [u8] {
-        &mut []
-    }
+macro_rules! dry {
+    ($n:literal, $other:literal) => {
+        impl Word for Dry<$n> {
+            const BITS: u32 = $n;
+            type Dry = Self;
+            type Other = Dry<$other>;
+            fn from_u64(_: u64) -> Self {
+                Self
+            }
+            fn add(self, _: Self) -> Self {
+                Self
+            }
+            fn sub(self, _: Self) -> Self {
+                Self
+            }
+            fn mul(self, _: Self) -> Self {
+                Self
+            }
+            fn shl(self, _: u32) -> Self {
+                Self
+            }
+            fn shr(self, _: u32) -> Self {
+                Self
+            }
+            fn sar(self, _: u32) -> Self {
+                Self
+            }
+            fn and(self, _: Self) -> Self {
+                Self
+            }
+            fn or(self, _: Self) -> Self {
+                Self
+            }
+            fn xor(self, _: Self) -> Self {
+                Self
+            }
+            fn not(self) -> Self {
+                Self
+            }
+            fn bytes(_: &[Self]) -> &[u8] {
+                &[]
+            }
+            fn bytes_mut(_: &mut [Self]) -> &mut [u8] {
+                &mut []
+            }
+        }
+    };
 }
+dry!(32, 64);
+dry!(64, 32);
 
 #[cfg(test)]
 mod tests {

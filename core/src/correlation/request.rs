@@ -31,6 +31,8 @@ pub enum Dealt {
     },
     /// So many words of bit planes, XOR-shared.
     Planes(usize),
+    /// So many values shared additively in `Z_2^(2k)`, two words each, the lower half first.
+    Wide(usize),
 }
 
 impl Dealt {
@@ -38,6 +40,7 @@ impl Dealt {
     pub fn len(self) -> usize {
         match self {
             Self::Words(len) | Self::Planes(len) | Self::Narrow { len, .. } => len,
+            Self::Wide(len) => 2 * len,
         }
     }
     /// Whether nothing is dealt.
@@ -47,7 +50,7 @@ impl Dealt {
     /// Words on the wire, from the dealer to server 1.
     pub fn wire_words<W: Word>(self) -> usize {
         match self {
-            Self::Words(len) | Self::Planes(len) => len,
+            Self::Words(_) | Self::Planes(_) | Self::Wide(_) => self.len(),
             Self::Narrow { len, bits } => packed_words::<W>(len, bits),
         }
     }
@@ -73,6 +76,13 @@ pub enum Request<'a> {
         mask: View<'a>,
         /// Below 2^16.
         factor: u32,
+        /// `f`.
+        frac_bits: u32,
+    },
+    /// `h` and `m` in `Z_2^(2k)`.
+    TruncationWide {
+        /// Names `r`.
+        mask: View<'a>,
         /// `f`.
         frac_bits: u32,
     },
@@ -210,6 +220,7 @@ impl Request<'_> {
                 let carry = bits.saturating_sub(k - 1 - frac_bits);
                 [Some(narrow(mask.len(), bits)), (carry > 0).then(|| narrow(mask.len(), carry))]
             }
+            Self::TruncationWide { mask, .. } => [Some(Dealt::Wide(mask.len())); 2],
             Self::Square { mask, frac_bits } => [Some(Dealt::Words(mask.len())), Some(narrow(mask.len(), frac_bits))],
             Self::TruncatedProduct { mask, frac_bits, .. }
             | Self::Select { mask, frac_bits, .. }
@@ -245,6 +256,7 @@ impl Request<'_> {
         let own = match *self {
             Self::Truncation { .. } | Self::Scaled { .. } | Self::Square { .. } | Self::Bit { .. } | Self::Residue { .. } => 0,
             Self::TruncatedProduct { mask, .. } | Self::Select { mask, .. } => mask.len(),
+            Self::TruncationWide { mask, .. } => 2 * mask.len(),
             Self::BitToWord { bits, .. } => bits.len(),
             Self::Product { a, .. } => a.len(),
             Self::MatMul { a, b, .. } | Self::RowProduct { a, b } => a.len() + b.len(),
@@ -286,6 +298,13 @@ impl Request<'_> {
             (Self::Scaled { mask, factor, frac_bits }, [h, m]) => {
                 masks.words(mask, h);
                 kernels.scaled_parts(h, m, factor, frac_bits);
+            }
+            (Self::TruncationWide { mask, frac_bits }, [h, m]) => {
+                let (low_h, low_m) = scratch[..2 * mask.len()].split_at_mut(mask.len());
+                masks.words(mask, low_h);
+                kernels.mask_parts(low_h, low_m, frac_bits);
+                kernels.widen(h, low_h);
+                kernels.widen(m, low_m);
             }
             (Self::Square { mask, frac_bits }, [hh, hm]) => {
                 masks.words(mask, hh);

@@ -79,7 +79,7 @@ impl<W: Word> Correlations<W> for Server<'_, W> {
                     get(packed)?;
                     self.kernels.unpack(out, packed, bits);
                 }
-                Dealt::Words(_) | Dealt::Planes(_) => get(out)?,
+                Dealt::Words(_) | Dealt::Planes(_) | Dealt::Wide(_) => get(out)?,
             }
         }
         Ok(())
@@ -154,6 +154,10 @@ pub fn correct<W: Word>(
             wire.copy_from_slice(values);
         }
         Dealt::Planes(_) => kernels.xor(wire, values),
+        Dealt::Wide(_) => {
+            kernels.sub_wide(values, wire);
+            wire.copy_from_slice(values);
+        }
         Dealt::Narrow { len, bits } => {
             let own = &mut scratch[..len];
             kernels.unpack(own, wire, bits);

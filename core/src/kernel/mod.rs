@@ -87,6 +87,8 @@ macro_rules! with_kernels {
             fn blind(c: &mut [W], z: &[W], offset: W);
             fn truncated(z: &mut [W], o: $crate::kernel::Opening<'_, W>, h: &[W], m: &[W], first: W);
             fn truncated_clear(z: &mut [W], o: $crate::kernel::Opening<'_, W>, r: &[W]);
+            fn widen(z: &mut [W], x: &[W]);
+            fn sub_wide(z: &mut [W], x: &[W]);
             fn mask_parts(r: &mut [W], m: &mut [W], frac_bits: u32);
             fn squared(z: &mut [W], o: $crate::kernel::Opening<'_, W>, h: &[W], m: &[W], hh: &[W], hm: &[W], first: W);
             fn times_masked(z: &mut [W], o: $crate::kernel::Opening<'_, W>, p_open: &[W], p: &[W], hp: &[W], mp: &[W]);

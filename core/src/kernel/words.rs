@@ -111,6 +111,24 @@ pub fn truncated_clear<W: Word>(z: &mut [W], o: Opening<'_, W>, r: &[W]) {
     }
 }
 
+/// Each word as one of `Z_2^(2k)`: two words, the lower half first.
+#[inline(always)]
+pub fn widen<W: Word>(z: &mut [W], x: &[W]) {
+    for (z, x) in z.as_chunks_mut::<2>().0.iter_mut().zip(x) {
+        *z = [*x, W::default()];
+    }
+}
+
+/// `z -= x` in `Z_2^(2k)`, two words each, the lower half first.
+#[inline(always)]
+pub fn sub_wide<W: Word>(z: &mut [W], x: &[W]) {
+    for ([low, high], [x_low, x_high]) in z.as_chunks_mut::<2>().0.iter_mut().zip(x.as_chunks::<2>().0) {
+        let difference = low.sub(*x_low);
+        let borrow = low.not().and(*x_low).or(low.xor(*x_low).not().and(difference)).shr(W::BITS - 1);
+        (*low, *high) = (difference, high.sub(*x_high).sub(borrow));
+    }
+}
+
 /// From masks `r` to `h` (in place) and `m`: what a truncation is dealt.
 #[inline(always)]
 pub fn mask_parts<W: Word>(r: &mut [W], m: &mut [W], frac_bits: u32) {

@@ -6,7 +6,7 @@ use symbolon_core::{
     link::{Error, Fold},
     party::Party,
     protocol::{
-        into_ring::truncated_narrow,
+        into_ring::{truncated_narrow, truncated_other},
         narrow::{finish_narrow, open_narrow, prepare_narrow},
         truncate::{Opened, blind, half},
     },
@@ -118,4 +118,68 @@ fn truncates_into<W: Word>() {
 fn truncation_lands_in_a_narrow_ring() {
     truncates_into::<u32>();
     truncates_into::<u64>();
+}
+
+/// The bits of a word that another has room for; also of dry words.
+fn image<V: Word, W: Word>(word: V) -> W {
+    let mut out = [W::default()];
+    for (o, b) in W::bytes_mut(&mut out).iter_mut().zip(V::bytes(&[word])) {
+        *o = *b;
+    }
+    out[0]
+}
+
+/// Opens a word, truncates it into the other ring, and opens the result there: its memory image in words, with the peer's added.
+struct Other(u32);
+
+impl Job for Other {
+    fn run<W: Word>(&self, party: &mut Party<'_, W>, mut inputs: Vec<Vec<W>>) -> Result<Vec<Shared<W>>, Error> {
+        let z = inputs.remove(0);
+        let n = z.len();
+        let mut draw = party.draw()?;
+        let mut c = vec![W::default(); n];
+        let mask = blind(party, &mut draw, &z, half(), &mut c);
+        party.open(&mut c)?;
+        let mut y = vec![<W::Other>::default(); n];
+        truncated_other(party, &mut draw, &Opened { c: &c, mask, offset: half() }, self.0, &mut y)?;
+        let mut wire = vec![W::default(); (n * W::Other::BITS as usize).div_ceil(W::BITS as usize)];
+        for (i, y) in W::bytes_mut(&mut wire).iter_mut().zip(W::Other::bytes(&y)) {
+            *i = *y;
+        }
+        party.exchange(&mut [(Fold::Swap, &mut wire)])?;
+        let mut theirs = vec![<W::Other>::default(); n];
+        for (t, i) in W::Other::bytes_mut(&mut theirs).iter_mut().zip(W::bytes(&wire)) {
+            *t = *i;
+        }
+        // The low bits of the sum, then what is above them.
+        let sums = y.iter().zip(&theirs).map(|(y, t)| y.add(*t));
+        let low = sums.clone().map(image).collect();
+        let high = sums.map(|s| image(s.shr(W::BITS))).collect();
+        Ok(vec![whole(party, low), whole(party, high)])
+    }
+}
+
+fn truncates_into_the_other<W: Word>() {
+    let (k, other) = (W::BITS, W::Other::BITS);
+    let mut values = Values(22);
+    for (salt, n) in (0u64..).zip(LENGTHS) {
+        for frac_bits in [0, 1, 7, k / 2, k - 2] {
+            let z: Vec<W> = values.words(n, k - 2);
+            let got = play(&Other(frac_bits), &[Shared::Words(z.clone())], salt);
+            let [low, high] = [0, 1].map(|i| got.outputs[i].clone().words());
+            for (e, z) in z.iter().enumerate() {
+                let y = if other > k { as_u64(high[e]) << k | as_u64(low[e]) } else { as_u64(low[e]) };
+                let [down, up] = [0, 1].map(|up| as_u64(<W::Other>::from_i64((as_i64(*z) >> frac_bits) + up)));
+                assert!(y == down || y == up && frac_bits > 0, "{z:?} >> {frac_bits} gave {y:#x}");
+            }
+        }
+    }
+    let got = play(&Other(11), &[Shared::Words(vec![W::default(); 640])], 5);
+    assert_eq!(got.cost.dealt_bytes, 640 / 8 * if other > k { 2 * 64 } else { 32 });
+}
+
+#[test]
+fn truncation_lands_in_the_other_ring() {
+    truncates_into_the_other::<u32>();
+    truncates_into_the_other::<u64>();
 }
