@@ -68,7 +68,7 @@ fn serve(
     let _ = std::io::stdout().flush();
     let name = config.role;
     listener.serve(tls, &config.timeouts, HANDSHAKES, |accepted: Result<(Connection, Role), NetError>| {
-        let ended = accepted.map_err(SessionError::Net).and_then(|(connection, role)| handler(connection, role));
+        let ended = accepted.map_err(SessionError::from).and_then(|(connection, role)| handler(connection, role));
         if let Err(error) = ended {
             eprintln!("{name}: {error}");
         }

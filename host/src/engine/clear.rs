@@ -38,9 +38,12 @@ pub struct Range {
     pub headroom_bits: f64,
 }
 
+/// Least and greatest word, by operation and by whether it is opened as never negative.
+type Extremes = BTreeMap<(Label, bool), (i64, i64)>;
+
 /// Ranges by operation and offset, collected by all lanes.
 #[derive(Clone, Default)]
-pub struct Audit(Arc<Mutex<BTreeMap<(Label, bool), (i64, i64)>>>);
+pub struct Audit(Arc<Mutex<Extremes>>);
 
 impl Audit {
     /// What was seen, the least headroom first, for words of `ring_bits`.

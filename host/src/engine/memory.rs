@@ -197,9 +197,7 @@ pub fn play<W: Word>(
         let dealt = scope.spawn(move || dry::<W>(program, &mut Count::default(), &mut dealer).map(|_| ()));
         let first = scope.spawn(move || server(Role::Server0, prgs[0], &mut link0, None));
         let second = scope.spawn(move || server(Role::Server1, prgs[1], &mut link1, Some(&mut stream)));
-        [first, second, dealt]
-            .into_iter()
-            .map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .fold(Ok(()), |all, one| all.and(one))
+        let ended = [first, second, dealt].map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        ended.into_iter().collect()
     })
 }

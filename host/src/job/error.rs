@@ -145,6 +145,8 @@ pub enum Rule {
     AdamRange { low: u32, grad_frac_bits: u32 },
     /// Adam has no default for these numbers.
     AdamDefaults { frac_bits: u32, grad_frac_bits: u32 },
+    /// A lazy Adam keeps its cells for another number of steps than an update of `v` stands for.
+    LazyKeep { got: u32, want: u32 },
 }
 
 impl fmt::Display for Rule {
@@ -203,6 +205,9 @@ impl fmt::Display for Rule {
                 "has no default for frac_bits = {frac_bits} and grad_frac_bits = {grad_frac_bits}; it needs \
                  grad_frac_bits of at least 13 and of frac_bits + 4, or low and shift given"
             ),
+            Self::LazyKeep { got, want } => {
+                write!(f, "is {got}; a lazy optimizer keeps its cells for {want} steps, so set {want} or lazy = false")
+            }
         }
     }
 }

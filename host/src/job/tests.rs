@@ -87,11 +87,11 @@ fn all_job_files_are_valid_and_differ() {
 #[test]
 fn job_files_hold_the_measured_stacks() {
     let load = |name: &str| Job::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("jobs").join(name)).unwrap();
-    let adam = Adam { low: 12, shift: 3, keep: 1, bias_correction: false };
+    let adam = Adam { low: 12, shift: 3, keep: 1, lazy: false, bias_correction: false };
     assert_eq!(load("mnist-adam.toml").optimizer, Optimizer::Adam(adam));
     assert_eq!(load("mnist-adam-bias.toml").optimizer, Optimizer::Adam(Adam { bias_correction: true, ..adam }));
     let narrow = load("mnist-adam-32.toml");
-    assert_eq!(narrow.optimizer, Optimizer::Adam(Adam { low: 4, shift: 0, keep: 4, bias_correction: false }));
+    assert_eq!(narrow.optimizer, Optimizer::Adam(Adam { low: 4, shift: 0, keep: 4, lazy: true, bias_correction: false }));
     assert_eq!((narrow.numbers.ring_bits, narrow.numbers.frac_bits, narrow.numbers.grad_frac_bits), (32, 11, 15));
     assert_eq!((load("mnist-adam.toml").grad_shift(), narrow.grad_shift()), (Some(12), Some(14)));
     assert_eq!(narrow.dense_shapes(), [(784, 128), (128, 128), (128, 10)]);
@@ -315,6 +315,7 @@ fn optimizers_follow_their_rules() {
     refused("optimizer.low = 10", "optimizer.low", Rule::AdamRange { low: 10, grad_frac_bits: 19 });
     refused("optimizer.shift = 26", "optimizer.shift", out_of(26, 0, 25));
     refused("optimizer.keep = 0", "optimizer.keep", out_of(0, 1, 1 << 16));
+    refused("optimizer.keep = 2\noptimizer.lazy = true", "optimizer.keep", Rule::LazyKeep { got: 2, want: 4 });
     let defaults = Rule::AdamDefaults { frac_bits: 12, grad_frac_bits: 15 };
     refused("numbers.grad_frac_bits = 15", "optimizer", defaults);
     let unused = |by| Rule::UnusedBy { by };
@@ -361,10 +362,17 @@ fn constants_round_to_eight_bits() {
 
 #[test]
 fn cells_are_chosen_at_first_and_then_rarely() {
-    let adam = Adam { low: 4, shift: 0, keep: 4, bias_correction: false };
+    let adam = Adam { low: 4, shift: 0, keep: 4, lazy: false, bias_correction: false };
     let chosen: Vec<u64> = (0..30).filter(|step| adam.chooses_cells(*step)).collect();
     assert_eq!(chosen, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 20, 24, 28]);
     assert!((0..100).all(|step| Adam { keep: 1, ..adam }.chooses_cells(step)));
+    for keep in [1, 3, 4, 64] {
+        let adam = Adam { keep, ..adam };
+        for steps in 0..200 {
+            let counted = (0..steps).filter(|step| adam.chooses_cells(*step)).count();
+            assert_eq!(adam.choices(steps), counted as u64, "keep {keep}, {steps} steps");
+        }
+    }
 }
 
 #[test]

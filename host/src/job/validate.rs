@@ -258,7 +258,9 @@ fn cells(adam: &Adam, ring_bits: u32, grad_frac_bits: u32) -> Checked {
     let range = Rule::AdamRange { low: adam.low, grad_frac_bits };
     hold(2 * grad_frac_bits < reach, "optimizer.low", range)?;
     between("optimizer.shift", u64::from(adam.shift), 0, u64::from(ring_bits / 2 - 7))?;
-    between("optimizer.keep", u64::from(adam.keep), 1, u64::from(MAX_KEEP))
+    between("optimizer.keep", u64::from(adam.keep), 1, u64::from(MAX_KEEP))?;
+    let lazy = Rule::LazyKeep { got: adam.keep, want: Adam::LAZY_KEEP };
+    hold(!adam.lazy || adam.keep == Adam::LAZY_KEEP, "optimizer.keep", lazy)
 }
 
 fn reveal(job: &Job) -> Checked {

@@ -77,15 +77,10 @@ pub fn run<W: Word>(
     let started = Instant::now();
     let session: SessionId = random_bytes()?;
     let encoded = job.encode().map_err(|error| SessionError::Job(error.to_string()))?;
-    let mut servers = [Role::Server0, Role::Server1].map(|role| reach(config, tls, role)).into_iter();
-    let mut servers = [servers.next(), servers.next()].map(|c| c.unwrap_or(Err(SessionError::Stopped)));
-    for server in &mut servers {
-        if let Ok(connection) = server {
-            connection.send(&Order { session, job: encoded.clone() })?;
-        }
+    let (mut server0, mut server1) = (reach(config, tls, Role::Server0)?, reach(config, tls, Role::Server1)?);
+    for server in [&mut server0, &mut server1] {
+        server.send(&Order { session, job: encoded.clone() })?;
     }
-    let [server0, server1] = servers;
-    let (mut server0, mut server1) = (server0?, server1?);
     for server in [&mut server0, &mut server1] {
         let answer: Answer = server.recv(MAX_MESSAGE_BYTES)?;
         answer.map_err(|reason| SessionError::Refused { by: server.role(), reason })?;
@@ -130,7 +125,7 @@ fn listen<W: Word>(
     });
     drop(to);
     let mut setup = 0.0;
-    let mut epochs: Vec<[Option<(Option<W>, Option<W>)>; 2]> = Vec::new();
+    let mut epochs: Vec<[Option<Outputs<W>>; 2]> = Vec::new();
     let mut results = Vec::new();
     for (role, update) in updates {
         let index = usize::from(role == Role::Server1);
@@ -178,9 +173,12 @@ fn listen<W: Word>(
     })
 }
 
+/// One server's shares of an epoch's loss and score.
+type Outputs<W> = (Option<W>, Option<W>);
+
 /// Shares of an epoch's outputs, joined. Here and nowhere else do both come together.
 #[allow(clippy::cast_precision_loss)]
-fn joined<W: Word>(job: &Job, epoch: u32, a: (Option<W>, Option<W>), b: (Option<W>, Option<W>)) -> EpochResult {
+fn joined<W: Word>(job: &Job, epoch: u32, a: Outputs<W>, b: Outputs<W>) -> EpochResult {
     let sum = |a: Option<W>, b: Option<W>| Some(a?.add(b?));
     let records = job.data.train_records as f64;
     let score = sum(a.1, b.1);

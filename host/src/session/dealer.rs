@@ -189,7 +189,9 @@ fn deal_lanes<W: HostWord + Word>(
     });
     for result in results {
         result.map_err(|halt| match halt {
-            train::Halt::Protocol { error, step } => SessionError::Protocol { error, step, cause: fault.take() },
+            train::Halt::Protocol { error, step } => {
+                SessionError::Protocol { error, step, cause: fault.take().map(Box::new) }
+            }
             train::Halt::Stopped => SessionError::Stopped,
         })?;
     }

@@ -22,7 +22,7 @@ pub type SessionId = [u8; 16];
 #[non_exhaustive]
 pub enum SessionError {
     /// A connection failed.
-    Net(NetError),
+    Net(Box<NetError>),
     /// A peer refused, in its own words.
     Refused {
         /// Who.
@@ -71,7 +71,7 @@ pub enum SessionError {
         /// Steps done before.
         step: u64,
         /// What the connection said, if it was one.
-        cause: Option<NetError>,
+        cause: Option<Box<NetError>>,
     },
     /// Both servers failed.
     Both(Box<[SessionError; 2]>),
@@ -124,7 +124,7 @@ impl fmt::Display for SessionError {
 impl std::error::Error for SessionError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Net(error) | Self::Protocol { cause: Some(error), .. } => Some(error),
+            Self::Net(error) | Self::Protocol { cause: Some(error), .. } => Some(&**error),
             _ => None,
         }
     }
@@ -132,7 +132,7 @@ impl std::error::Error for SessionError {
 
 impl From<NetError> for SessionError {
     fn from(error: NetError) -> Self {
-        Self::Net(error)
+        Self::Net(Box::new(error))
     }
 }
 

@@ -11,9 +11,12 @@ use std::{
 /// Connections that may wait at a time; more are refused, so that nobody fills the memory.
 const MAX_WAITING: usize = 1024;
 
+/// Since when a connection waits, and what its peer said.
+type Waiting<P, T> = HashMap<(SessionId, P), (Instant, Connection, T)>;
+
 /// Waiting connections, by session and place.
 pub(super) struct Rendezvous<P, T> {
-    waiting: Mutex<HashMap<(SessionId, P), (Instant, Connection, T)>>,
+    waiting: Mutex<Waiting<P, T>>,
     came: Condvar,
     patience: Duration,
 }
@@ -44,7 +47,7 @@ impl<P: Eq + std::hash::Hash + Copy, T> Rendezvous<P, T> {
     /// Fetches a connection, or waits for it.
     pub(super) fn fetch(&self, session: SessionId, place: P, peer: Role) -> Result<(Connection, T), SessionError> {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let absent = |w: &mut HashMap<(SessionId, P), _>| !w.contains_key(&(session, place));
+        let absent = |w: &mut Waiting<P, T>| !w.contains_key(&(session, place));
         let (mut waiting, _) =
             self.came.wait_timeout_while(waiting, self.patience, absent).unwrap_or_else(PoisonError::into_inner);
         let (_, connection, what) = waiting

@@ -73,7 +73,7 @@ impl Server {
                     let _ = connection.send(&Update::Failed(error.to_string()));
                 }
                 let closed = connection.close();
-                result.and(closed.map_err(SessionError::Net))
+                result.and(closed.map_err(SessionError::from))
             }
             Role::Server1 if self.config.role == Role::Server0 => {
                 let hello: LaneHello = connection.recv(MAX_MESSAGE_BYTES)?;
@@ -164,8 +164,10 @@ impl Server {
         let count = party.count();
         let error = news.error.take();
         let parameters = ended.map_err(|halt| match halt {
-            train::Halt::Protocol { error, step } => SessionError::Protocol { error, step, cause: fault.take() },
-            train::Halt::Stopped => error.map_or(SessionError::Stopped, SessionError::Net),
+            train::Halt::Protocol { error, step } => {
+                SessionError::Protocol { error, step, cause: fault.take().map(Box::new) }
+            }
+            train::Halt::Stopped => error.map_or(SessionError::Stopped, SessionError::from),
         })?;
         drop(party);
         let dealt: Dealt = dealer.recv(MAX_MESSAGE_BYTES)?;
@@ -207,7 +209,7 @@ impl Server {
                 if self.config.role == Role::Server0 {
                     let (mut connection, theirs) = self.lanes.fetch(session.id, lane, Role::Server1)?;
                     let answer = if theirs == ours { Ok(()) } else { Err(other(theirs)) };
-                    connection.send(&answer.as_ref().map_err(ToString::to_string).map(|()| ()))?;
+                    connection.send(&answer.as_ref().map_err(ToString::to_string))?;
                     return answer.map(|()| connection);
                 }
                 let mut connection = self.reach(Role::Server0)?;

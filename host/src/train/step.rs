@@ -11,6 +11,7 @@ use crate::{
     job::{Job, RevealLoss},
     lanes::Lanes,
 };
+use std::ops::Range;
 use symbolon_core::{
     correlation::{Mask, Rows, View},
     fixed::encode,
@@ -68,7 +69,7 @@ pub(super) struct Trainer<'j, W> {
 }
 
 /// Splits `mask` and `words` at the ends of `parts`, which follow each other.
-fn split<'a, W>(mut words: &'a mut [W], mut mask: Mask, lens: impl Iterator<Item = usize>) -> Vec<(&'a mut [W], Mask)> {
+fn split<W>(mut words: &mut [W], mut mask: Mask, lens: impl Iterator<Item = usize>) -> Vec<(&mut [W], Mask)> {
     lens.map(|len| {
         let (own, others) = std::mem::replace(&mut mask, Mask::empty()).split_at(len);
         let (head, tail) = std::mem::take(&mut words).split_at_mut(len);
@@ -181,8 +182,9 @@ impl<'j, W: Word> Trainer<'j, W> {
         [hidden_views, delta_views]: &[Vec<View<'static>>; 2],
     ) -> Result<(), Error> {
         let (batch, lanes_len) = (rows.len(), lanes.len());
-        let mut work: Vec<Vec<(usize, std::ops::Range<usize>, &mut [W])>> =
-            (0..lanes_len).map(|_| Vec::new()).collect();
+        // For each lane: layer, inputs, and where their weights' gradients go.
+        type Piece<'a, W> = (usize, Range<usize>, &'a mut [W]);
+        let mut work: Vec<Vec<Piece<'_, W>>> = (0..lanes_len).map(|_| Vec::new()).collect();
         let mut rest = &mut self.gradient[..];
         for (l, layer) in self.parameters.layers.iter().enumerate() {
             let (weights, tail) = rest.split_at_mut(layer.inputs * layer.units);
