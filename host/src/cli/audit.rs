@@ -25,7 +25,7 @@ pub(super) fn run(file: &Path, dir: &Path, json: Option<&Path>) -> Result<(), Fa
         32 => drop(clear_run::<u32>(&job, &train, &test, threads, &audit)?),
         _ => drop(clear_run::<u64>(&job, &train, &test, threads, &audit)?),
     }
-    let ranges = audit.ranges(job.numbers.ring_bits);
+    let ranges = audit.ranges();
     println!("{:>5}  {:<24}{:>24}{:>24}{:>16}", "layer", "operation", "least", "greatest", "headroom, bits");
     for range in &ranges {
         println!(
@@ -33,7 +33,9 @@ pub(super) fn run(file: &Path, dir: &Path, json: Option<&Path>) -> Result<(), Fa
             range.layer, range.name, range.least, range.greatest, range.headroom_bits
         );
     }
-    let Some(least) = ranges.first() else { return Ok(()) };
+    // Tables have bounds of their own, which other words do not move.
+    let opened = |range: &&Range| range.bounds.1 >> (job.numbers.ring_bits - 3) != 0;
+    let Some(least) = ranges.iter().find(opened) else { return Ok(()) };
     let (ring_bits, frac_bits) = recommend(&job, least);
     println!(
         "\nleast headroom: layer {}, {}: {:.1} bits. Recommended: ring_bits = {ring_bits}, frac_bits = {frac_bits}",

@@ -262,7 +262,7 @@ pub(super) fn clear_run<W: HostWord + Word>(
     let seeds = [&seeds[0], &seeds[1]];
     let parameters = clear::run(job, inputs, seeds, &random_bytes()?, threads, audit, &mut observer)?;
     progress.finish();
-    if let Some(range) = audit.ranges(job.numbers.ring_bits).first().filter(|range| range.headroom_bits < 0.0) {
+    if let Some(range) = audit.ranges().first().filter(|range| range.headroom_bits < 0.0) {
         eprintln!(
             "symbolon: layer {}, {}: words from {} to {} left the range of an opening; results are wrong from there on. \
              Take fewer fraction bits or the larger ring (`symbolon audit` says which)",

@@ -28,52 +28,52 @@ pub struct Range {
     pub layer: u16,
     /// Operation.
     pub name: &'static str,
-    /// Whether its words are opened as never negative, with one bit more.
-    pub unsigned: bool,
-    /// Least word that it opened.
+    /// Least and greatest word that it may open, or look up in a table.
+    pub bounds: (i64, i64),
+    /// Least word that it did.
     pub least: i64,
-    /// Greatest word that it opened.
+    /// Greatest word that it did.
     pub greatest: i64,
     /// Doublings that still fit; negative if a word wrapped.
     pub headroom_bits: f64,
 }
 
-/// Least and greatest word, by operation and by whether it is opened as never negative.
-type Extremes = BTreeMap<(Label, bool), (i64, i64)>;
+/// Least and greatest word, by operation and bounds.
+type Extremes = BTreeMap<(Label, (i64, i64)), (i64, i64)>;
 
-/// Ranges by operation and offset, collected by all lanes.
+/// Ranges by operation and bounds, collected by all lanes.
 #[derive(Clone, Default)]
 pub struct Audit(Arc<Mutex<Extremes>>);
 
 impl Audit {
-    /// What was seen, the least headroom first, for words of `ring_bits`.
-    pub fn ranges(&self, ring_bits: u32) -> Vec<Range> {
+    /// What was seen, the least headroom first.
+    pub fn ranges(&self) -> Vec<Range> {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut ranges: Vec<Range> = seen
-            .iter()
-            .map(|(((layer, name), unsigned), (least, greatest))| Range {
+        let mut ranges = Vec::new();
+        for (((layer, name), bounds), (least, greatest)) in seen.iter() {
+            ranges.push(Range {
                 layer: *layer,
                 name,
-                unsigned: *unsigned,
+                bounds: *bounds,
                 least: *least,
                 greatest: *greatest,
-                headroom_bits: headroom(ring_bits, *unsigned, *least, *greatest),
-            })
-            .collect();
+                headroom_bits: headroom(*bounds, *least, *greatest),
+            });
+        }
         ranges.sort_by(|a, b| a.headroom_bits.total_cmp(&b.headroom_bits));
         ranges
     }
 }
 
-/// `log2` of the factor by which words in `[least, greatest]` may grow before they leave what an opening holds.
+/// `log2` of the factor by which words in `[least, greatest]` may grow before they leave `bounds`; negative if they have.
 #[allow(clippy::cast_precision_loss)]
-fn headroom(ring_bits: u32, unsigned: bool, least: i64, greatest: i64) -> f64 {
-    let limit = f64::from(ring_bits - if unsigned { 1 } else { 2 });
-    if unsigned && least < 0 {
+fn headroom(bounds: (i64, i64), least: i64, greatest: i64) -> f64 {
+    if least < bounds.0 && bounds.0 == 0 {
         return -1.0;
     }
-    let magnitude = (greatest as f64 + 1.0).max(-(least as f64)).max(1.0);
-    limit - magnitude.log2()
+    let above = (bounds.1 as f64 + 1.0) / (greatest as f64 + 1.0).max(1.0);
+    let below = if least < 0 { bounds.0 as f64 / least as f64 } else { f64::INFINITY };
+    above.min(below).log2()
 }
 
 /// One lane's trace.
@@ -87,10 +87,21 @@ impl<W: Word> Trace<W> for Watch {
         self.label = (layer, name);
     }
     fn opened(&mut self, words: &[W], offset: W) {
-        let unsigned = signed(offset) == 0;
+        self.see(words, offset, W::BITS - 1);
+    }
+    fn indexed(&mut self, words: &[W], offset: W, width: u32) {
+        self.see(words, offset, width);
+    }
+}
+
+impl Watch {
+    /// `words + offset` should be in `[0, 2^width)`.
+    fn see<W: Word>(&mut self, words: &[W], offset: W, width: u32) {
         let Some((least, greatest)) = extremes(words) else { return };
+        let offset = signed(offset);
+        let greatest_allowed = (1u64 << width.min(63)).wrapping_sub(1).cast_signed() - offset;
         let mut seen = self.audit.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let range = seen.entry((self.label, unsigned)).or_insert((least, greatest));
+        let range = seen.entry((self.label, (-offset, greatest_allowed))).or_insert((least, greatest));
         *range = (range.0.min(least), range.1.max(greatest));
     }
 }
