@@ -109,6 +109,15 @@ bare_metal() {
 
 docs() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps; }
 
+# Benches alone: without `--bench`, the libraries' tests would be built again.
+benches() {
+    ls -d ./*/benches >/dev/null 2>&1 || {
+        echo "there are none"
+        return 0
+    }
+    cargo bench --workspace --bench '*' --no-run
+}
+
 # A fresh clone must build from the lock file as it is.
 locked() { cargo metadata --locked --format-version 1 >/dev/null; }
 
@@ -131,7 +140,7 @@ for target in $TARGETS; do
     bare_metal "$target"
 done
 step "documentation" docs
-step "benches build" cargo bench --workspace --no-run
+step "benches build" benches
 
 printf '\nPassed in %s s.\n' "$(seconds_since "$started")"
 [ -z "$skipped" ] || printf 'Skipped:%s\n' "$skipped"

@@ -6,8 +6,7 @@
 //! loop pass that ends early.
 //!
 //! It sees branches, not addresses or instructions of variable time. Words have no division, multiplication takes constant
-//! time on the supported cores (not on Cortex-M3), and the only words that index memory are public or in the clear engine
-//! (kernels `sum_words` and `lookup`).
+//! time on the supported cores (not on Cortex-M3), and tables are indexed by public words alone (or in the clear engine).
 //!
 //! Two cases leak on purpose and must be found. Without QEMU or the target the check is skipped, or fails where CI=true.
 #![allow(clippy::unwrap_used)]

@@ -140,6 +140,7 @@ mod program {
         });
         case::<W>("one_hot_words", |k, [hot, r, ..]| k.one_hot_words(hot, &r[..20], 3, 2));
         case::<W>("sum_words", |k, [z, hot, c, ..]| k.sum_words(&mut z[..20], hot, &c[..20], 3, &[5, -1, 7, 0]));
+        case::<W>("unit_rows", |k, [z, hot, c, ..]| k.unit_rows(z, hot, &c[..20], 4));
         case::<W>("lookup", |k, [z, index, ..]| k.lookup(z, index, &[5, -1, 7, 0]));
     }
 
