@@ -92,6 +92,8 @@ mod program {
         case::<W>("blind", |k, [c, z, ..]| k.blind(c, z, W::from_u64(1).shl(W::BITS - 2)));
         case::<W>("truncated", |k, [z, c, h, m, f, ..]| k.truncated(z, opening(c), h, m, f[0]));
         case::<W>("truncated_clear", |k, [z, c, r, ..]| k.truncated_clear(z, opening(c), r));
+        case::<W>("widen", |k, [z, x, ..]| k.widen(z, x));
+        case::<W>("sub_wide", |k, [z, x, ..]| k.sub_wide(z, x));
         case::<W>("mask_parts", |k, [r, m, ..]| k.mask_parts(r, m, 11));
         case::<W>("squared", |k, [z, c, h, m, hh, hm, f]| k.squared(z, opening(c), h, m, hh, hm, f[0]));
         case::<W>("times_masked", |k, [z, c, open, p, hp, mp, _]| k.times_masked(z, opening(c), open, p, hp, mp));
