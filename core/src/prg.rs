@@ -133,7 +133,11 @@ pub struct Aes128Prg(Aes128);
 impl Aes128Prg {
     /// The streams of `seed` in `session`.
     pub fn new(seed: &Seed, session: &[u8; 16]) -> Self {
-        Self(Aes128::new(&(*seed.key::<16>(session, b"aes128-ctr")).into()))
+        Self(Aes128::new(&(*Self::key(seed, session)).into()))
+    }
+    /// The key of these streams, for an implementation with other instructions.
+    pub fn key(seed: &Seed, session: &[u8; 16]) -> Zeroizing<[u8; 16]> {
+        seed.key(session, b"aes128-ctr")
     }
 }
 

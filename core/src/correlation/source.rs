@@ -89,19 +89,20 @@ impl<W: Word> Correlations<W> for Server<'_, W> {
 /// Both servers' streams: what the dealer knows, and the clear engine where it must round as the servers would.
 pub struct WholeMasks<'a>(pub [&'a dyn Prg; 2]);
 
-/// Words of the second stream that are expanded at a time.
-const CHUNK: usize = 512;
+/// Words of the second stream that are expanded at a time, on the stack.
+const CHUNK: usize = if cfg!(target_pointer_width = "64") { 512 } else { 64 };
 
 impl WholeMasks<'_> {
     fn join<W: Word>(&self, view: View<'_>, out: &mut [W], fold: impl Fn(W, W) -> W) {
         let mut rest = out;
+        let mut second = [W::default(); CHUNK];
         for (at, len) in view.runs() {
             let (head, tail) = rest.split_at_mut(len);
-            fill(self.0[0], view.id, at, head);
             for (i, head) in head.chunks_mut(CHUNK).enumerate() {
-                let mut second = [W::default(); CHUNK];
-                let second = &mut second[..head.len()];
-                fill(self.0[1], view.id, at + i * CHUNK, second);
+                let (at, second) = (at + i * CHUNK, &mut second[..head.len()]);
+                // Chunk by chunk, so that the first is still in the cache when the second is added.
+                fill(self.0[0], view.id, at, head);
+                fill(self.0[1], view.id, at, second);
                 for (o, s) in head.iter_mut().zip(second) {
                     *o = fold(*o, *s);
                 }

@@ -11,6 +11,8 @@
 #![allow(unsafe_code)]
 #![cfg_attr(not(target_arch = "x86_64"), allow(dead_code, unused_imports, unused_macros))]
 
+#[cfg(target_arch = "x86_64")]
+mod aes;
 mod gemm;
 #[cfg(test)]
 mod tests;
@@ -18,6 +20,7 @@ mod tests;
 use gemm::Lane;
 use symbolon_core::{
     kernel::{Kernels, Portable},
+    prg::{Aes128Prg, Prg, Seed},
     with_kernels,
 };
 
@@ -44,6 +47,15 @@ pub fn best<W: HostWord>() -> &'static dyn Kernels<W> {
 pub fn available<W: HostWord>() -> impl Iterator<Item = Set<W>> {
     let portable = Set { name: "portable", kernels: &Portable as &dyn Kernels<W> };
     simd().into_iter().flatten().chain([portable])
+}
+
+/// The streams of [`Aes128Prg`], as fast as this processor makes them.
+pub fn aes128_prg(seed: &Seed, session: &[u8; 16]) -> Box<dyn Prg> {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(prg) = aes::Aes128Vector::new(seed, session) {
+        return Box::new(prg);
+    }
+    Box::new(Aes128Prg::new(seed, session))
 }
 
 #[cfg(target_arch = "x86_64")]
