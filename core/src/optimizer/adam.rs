@@ -50,7 +50,6 @@ pub struct Adam {
 }
 
 /// The first and second moments `m` and `v` of each parameter, shared. They begin as zeros.
-#[derive(Debug)]
 pub struct Moments<'a, W> {
     /// `m`.
     pub first: &'a mut [W],

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A shared bit an element, as a factor.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Selector<'a, W> {
     /// `β = s ^ ρ`, a public plane.
     pub open: &'a [W],

@@ -2,16 +2,16 @@
 
 use super::{
     Engine,
-    exit::Failure,
+    exit::{Failure, INTERRUPTED},
     local::{Local, on_interrupt},
 };
 use crate::{
-    data::{self, Dataset},
+    data::{self, Dataset, Targets},
     engine::{
         clear::{self, Audit},
         plan::{hex, plan},
     },
-    job::Job,
+    job::{Job, Task},
     kernel::HostWord,
     net::{ClientTls, Config, Policy, Reveal, Role},
     report::{Curve, Point, Progress, Roles, Summary, peak_rss, write_model},
@@ -95,11 +95,14 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 fn run_in<W: HostWord + Word>(args: &Args, job: &Job, train: &Dataset, test: &Dataset) -> Result<(), Failure> {
     let trained = match args.engine {
         Engine::Clear => {
-            on_interrupt(|| std::process::exit(super::exit::INTERRUPTED));
+            on_interrupt(|| std::process::exit(INTERRUPTED));
             clear_run::<W>(job, train, test, args.threads.unwrap_or(usize::from(job.lanes.lanes)), &Audit::default())?
         }
         Engine::Secure => match &args.config {
-            Some(file) => secure_run::<W>(job, train, test, &Config::load(file, &[Role::Client])?)?,
+            Some(file) => {
+                on_interrupt(|| std::process::exit(INTERRUPTED));
+                secure_run::<W>(job, train, test, &Config::load(file, &[Role::Client])?)?
+            }
             None => {
                 let local = Local::start(&everything())?;
                 let trained = secure_run::<W>(job, train, test, &local.client)?;
@@ -109,7 +112,7 @@ fn run_in<W: HostWord + Word>(args: &Args, job: &Job, train: &Dataset, test: &Da
         },
     };
     println!("{}", trained.summary);
-    write_outputs(args, job, &trained)
+    write_outputs(args, job, test, &trained)
 }
 
 /// What a user who plays all parties permits.
@@ -122,13 +125,13 @@ pub(super) fn everything() -> Policy {
     }
 }
 
-fn write_outputs<W: Word>(args: &Args, job: &Job, trained: &Trained<W>) -> Result<(), Failure> {
+fn write_outputs<W: Word>(args: &Args, job: &Job, test: &Dataset, trained: &Trained<W>) -> Result<(), Failure> {
     if let (Some(path), Some(parameters)) = (&args.model, &trained.parameters) {
         let notes = [("job", job.name.clone()), ("plan_hash", trained.summary.plan_hash.clone())];
         write_model(path, &tensors(job, parameters), &notes)?;
     }
     if let Some(path) = &args.curve {
-        write_curve(path, job, &trained.epochs)?;
+        write_curve(path, job, Scorer::new(test), &trained.epochs)?;
     }
     match &args.json {
         Some(path) => trained.summary.write_json(path).map_err(|error| Failure::write(path, &error)),
@@ -137,28 +140,57 @@ fn write_outputs<W: Word>(args: &Args, job: &Job, trained: &Trained<W>) -> Resul
 }
 
 /// Writes the learning curve.
-pub(super) fn write_curve(path: &Path, job: &Job, epochs: &[EpochResult]) -> Result<(), Failure> {
-    let point = |e: &EpochResult| Point {
-        epoch: f64::from(e.epoch),
-        accuracy: e.score.map(|correct| fraction(job, correct)),
-        loss: e.loss,
-    };
+fn write_curve(path: &Path, job: &Job, scorer: Scorer, epochs: &[EpochResult]) -> Result<(), Failure> {
+    let point = |e: &EpochResult| Point { epoch: f64::from(e.epoch), accuracy: scorer.accuracy(e.score), loss: e.loss };
     let curve = Curve { title: job.name.clone(), points: epochs.iter().map(point).collect() };
     curve.write(path).map(|_| ()).map_err(|error| Failure::write(path, &error))
 }
 
-#[allow(clippy::cast_precision_loss)]
-fn fraction(job: &Job, correct: f64) -> f64 {
-    correct / job.data.test_records.max(1) as f64
+/// Turns an epoch's score into what people read: a fraction of right predictions, or R².
+#[derive(Clone, Copy)]
+struct Scorer {
+    /// Test records, or the squared differences of their targets to the mean.
+    whole: f64,
+    classes: bool,
+}
+
+impl Scorer {
+    #[allow(clippy::cast_precision_loss)]
+    fn new(test: &Dataset) -> Self {
+        match &test.targets {
+            Targets::Classes(classes) => Self { whole: classes.len().max(1) as f64, classes: true },
+            Targets::Values(values) => {
+                let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / values.len().max(1) as f64;
+                let whole = values.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>();
+                Self { whole: whole.max(f64::MIN_POSITIVE), classes: false }
+            }
+        }
+    }
+
+    fn accuracy(self, score: Option<f64>) -> Option<f64> {
+        score.filter(|_| self.classes).map(|correct| correct / self.whole)
+    }
+
+    fn r2(self, score: Option<f64>) -> Option<f64> {
+        score.filter(|_| !self.classes).map(|squares| 1.0 - squares / self.whole)
+    }
+
+    /// For a line of progress.
+    fn text(self, score: Option<f64>) -> String {
+        let accuracy = self.accuracy(score).map(|a| format!(", accuracy {:.2} %", 100.0 * a));
+        let r2 = self.r2(score).map(|r2| format!(", R² {r2:.3}"));
+        accuracy.or(r2).unwrap_or_default()
+    }
 }
 
 /// A summary with what every engine knows.
-fn summary(job: &Job, engine: &str, epochs: &[EpochResult], plan_hash: &[u8; 32]) -> Summary {
+fn summary(job: &Job, engine: &str, scorer: Scorer, epochs: &[EpochResult], plan_hash: &[u8; 32]) -> Summary {
     let last = epochs.last().copied().unwrap_or_default();
     Summary {
         job: job.name.clone(),
         engine: engine.to_owned(),
-        accuracy: last.score.map(|correct| fraction(job, correct)),
+        accuracy: scorer.accuracy(last.score),
+        r2: scorer.r2(last.score),
         loss: last.loss,
         seconds_train: 0.0,
         seconds_setup: 0.0,
@@ -174,20 +206,14 @@ fn summary(job: &Job, engine: &str, epochs: &[EpochResult], plan_hash: &[u8; 32]
 }
 
 /// Shows how a job goes.
-fn tell(job: &Job, progress: &Progress, news: &News) {
+fn tell(job: &Job, scorer: Scorer, progress: &Progress, news: &News) {
     let per_step = job.data.train_records as u64 / job.steps_per_epoch().max(1) as u64;
     match news {
         News::Ready => progress.label("training"),
         News::Step { done, bytes_sent } => progress.update(done * per_step, *bytes_sent),
         News::Epoch(result) => {
-            let accuracy = result.score.map(|s| format!(", accuracy {:.2} %", 100.0 * fraction(job, s)));
-            let loss = result.loss.map(|loss| format!(", loss {loss:.4}"));
-            progress.note(&format!(
-                "epoch {}{}{}",
-                result.epoch,
-                accuracy.unwrap_or_default(),
-                loss.unwrap_or_default()
-            ));
+            let loss = result.loss.map(|loss| format!(", loss {loss:.4}")).unwrap_or_default();
+            progress.note(&format!("epoch {}{}{loss}", result.epoch, scorer.text(result.score)));
         }
     }
 }
@@ -202,7 +228,8 @@ pub(super) fn secure_run<W: HostWord + Word>(
     let inputs = Inputs::<W>::encode(job, train, test)?;
     let tls = ClientTls::new(&config.identity()?);
     let progress = Progress::new("sharing the data", job.data.train_records as u64 * u64::from(job.training.epochs));
-    let outcome = client::run(config, &tls, job, inputs, &mut |news| tell(job, &progress, &news));
+    let scorer = Scorer::new(test);
+    let outcome = client::run(config, &tls, job, inputs, &mut |news| tell(job, scorer, &progress, &news));
     progress.finish();
     let outcome = outcome?;
     let [a, b] = outcome.reports;
@@ -223,7 +250,7 @@ pub(super) fn secure_run<W: HostWord + Word>(
             dealer: a.dealer.peak_rss_bytes,
             client: peak_rss(),
         },
-        ..summary(job, "secure", &outcome.epochs, &outcome.plan_hash)
+        ..summary(job, "secure", scorer, &outcome.epochs, &outcome.plan_hash)
     };
     Ok(Trained { summary, epochs: outcome.epochs, parameters: outcome.parameters })
 }
@@ -241,6 +268,7 @@ pub(super) fn clear_run<W: HostWord + Word>(
     let seeds = [random_seed()?, random_seed()?];
     let progress = Progress::new("training", job.data.train_records as u64 * u64::from(job.training.epochs));
     let (mut epochs, mut setup, mut seconds_train) = (Vec::new(), 0.0, 0.0);
+    let scorer = Scorer::new(test);
     let mut since = Instant::now();
     let mut observer = |event: Event<W>, count: Count| {
         match event {
@@ -248,11 +276,11 @@ pub(super) fn clear_run<W: HostWord + Word>(
                 setup = started.elapsed().as_secs_f64();
                 since = Instant::now();
             }
-            Event::Step { done } => tell(job, &progress, &News::Step { done, bytes_sent: count.bytes }),
+            Event::Step { done } => tell(job, scorer, &progress, &News::Step { done, bytes_sent: count.bytes }),
             Event::Trained { .. } => seconds_train += since.elapsed().as_secs_f64(),
             Event::Epoch { epoch, loss, score } => {
                 let result = revealed(job, epoch, loss, score);
-                tell(job, &progress, &News::Epoch(result));
+                tell(job, scorer, &progress, &News::Epoch(result));
                 epochs.push(result);
                 since = Instant::now();
             }
@@ -274,7 +302,7 @@ pub(super) fn clear_run<W: HostWord + Word>(
         seconds_train,
         seconds_setup: setup,
         peak_rss_bytes: Roles { client: peak_rss(), ..Roles::default() },
-        ..summary(job, "clear", &epochs, &hash)
+        ..summary(job, "clear", scorer, &epochs, &hash)
     };
     Ok(Trained { summary, epochs, parameters: job.reveal.model.then_some(parameters) })
 }
@@ -285,6 +313,9 @@ fn revealed<W: Word>(job: &Job, epoch: u32, loss: Option<W>, score: Option<W>) -
     EpochResult {
         epoch,
         loss: loss.map(|w| real(job, w) / job.data.train_records as f64),
-        score: score.map(|w| signed(w) as f64),
+        score: match job.data.task {
+            Task::Classes(_) => score.map(|w| signed(w) as f64),
+            Task::Regression(_) => score.map(|w| real(job, w)),
+        },
     }
 }

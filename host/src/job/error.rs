@@ -129,8 +129,8 @@ pub enum Rule {
     Outputs { got: usize, want: usize },
     /// Softmax needs classes.
     LossNeedsClasses,
-    /// Accuracy is counted over classes.
-    AccuracyNeedsClasses,
+    /// The sum of an epoch's losses would leave its word.
+    LossTooLong { records: u64 },
     /// Accuracy is counted over test records.
     AccuracyNeedsTest,
     /// Records to test and no file for them, or the other way round.
@@ -183,7 +183,10 @@ impl fmt::Display for Rule {
             Self::ReluAfterDense => write!(f, "is relu after relu; put a dense layer between"),
             Self::Outputs { got, want } => write!(f, "has {got} units; the task needs {want} in the last layer"),
             Self::LossNeedsClasses => write!(f, "is softmax-cross-entropy; a regression takes mean-squared-error"),
-            Self::AccuracyNeedsClasses => write!(f, "is true; a regression has no accuracy, set it to false"),
+            Self::LossTooLong { records } => write!(
+                f,
+                "is epoch; a word of this ring sums the losses of at most {records} records: take ring_bits = 64 or never"
+            ),
             Self::AccuracyNeedsTest => write!(f, "is true without test records; set it to false or give test records"),
             Self::TestRecords { got } => {
                 write!(f, "is {got}; give 0 without a test set, and its size with one")

@@ -271,7 +271,7 @@ impl Default for Lanes {
 /// Everything that a job opens.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Reveal {
-    /// The count of correct test predictions.
+    /// The count of correct test predictions; for a regression the sum of squared test errors.
     pub accuracy: bool,
     /// The mean training loss.
     pub loss: RevealLoss,

@@ -7,14 +7,18 @@ use std::collections::BTreeSet;
 use std::path::{Component, Path};
 
 use super::{
-    Adam, Columns, Csv, Dyadic, Format, Invalid, Job, Layer, Loss, Numbers, Optimizer, Rule, Scale, Task, TestSet,
+    Adam, Columns, Csv, Dyadic, Format, Invalid, Job, Layer, Loss, Numbers, Optimizer, RevealLoss, Rule, Scale, Task,
+    TestSet,
 };
 
 const MAX_FEATURES: usize = 1 << 16;
 const MAX_RECORDS: usize = 1 << 28;
 /// Features of all records together.
 const MAX_CELLS: u64 = 1 << 36;
-const MAX_CLASSES: usize = 1024;
+/// As many as a softmax takes.
+const MAX_CLASSES: usize = 255;
+/// Steps of a job: its plan lists every one.
+const MAX_STEPS: u64 = 1 << 22;
 const MAX_LAYERS: usize = 64;
 const MAX_UNITS: usize = 1 << 16;
 const MAX_PARAMETERS: usize = 1 << 30;
@@ -183,7 +187,7 @@ pub(super) fn numbers(numbers: &Numbers) -> Checked {
         got => return hold(false, "numbers.ring_bits", Rule::RingBits { got }),
     };
     between("numbers.frac_bits", u64::from(numbers.frac_bits), 4, frac_max)?;
-    between("numbers.grad_frac_bits", u64::from(numbers.grad_frac_bits), 4, grad_max)
+    between("numbers.grad_frac_bits", u64::from(numbers.grad_frac_bits), u64::from(numbers.frac_bits), grad_max)
 }
 
 fn network(job: &Job) -> Checked {
@@ -216,7 +220,9 @@ fn training(job: &Job) -> Checked {
     hold(training.batch.is_power_of_two(), "training.batch", power)?;
     let records = job.data.train_records;
     let large = Rule::BatchTooLarge { got: training.batch, records };
-    hold(training.batch <= records, "training.batch", large)
+    hold(training.batch <= records, "training.batch", large)?;
+    let steps = u64::from(training.epochs) * wide(records.div_ceil(training.batch));
+    between("training.epochs (times steps an epoch)", steps, 1, MAX_STEPS)
 }
 
 fn optimizer(job: &Job) -> Checked {
@@ -264,8 +270,10 @@ fn cells(adam: &Adam, ring_bits: u32, grad_frac_bits: u32) -> Checked {
 }
 
 fn reveal(job: &Job) -> Checked {
-    let accuracy = job.reveal.accuracy;
-    let classes = matches!(job.data.task, Task::Classes(_));
-    hold(!accuracy || classes, "reveal.accuracy", Rule::AccuracyNeedsClasses)?;
-    hold(!accuracy || job.data.test_records > 0, "reveal.accuracy", Rule::AccuracyNeedsTest)
+    hold(!job.reveal.accuracy || job.data.test_records > 0, "reveal.accuracy", Rule::AccuracyNeedsTest)?;
+    // An epoch's loss is summed in one word: so many records with a mean of at most 8.
+    let numbers = &job.numbers;
+    let records = 1u64 << (numbers.ring_bits - 1 - 3 - numbers.frac_bits).min(32);
+    let summed = job.reveal.loss == RevealLoss::Never || wide(job.data.train_records) <= records;
+    hold(summed, "reveal.loss", Rule::LossTooLong { records })
 }

@@ -38,6 +38,8 @@ pub struct Summary {
     pub engine: String,
     /// Fraction of test records predicted right, if revealed.
     pub accuracy: Option<f64>,
+    /// Coefficient of determination on the test records of a regression, if revealed.
+    pub r2: Option<f64>,
     /// Mean training loss of the last epoch, if revealed.
     pub loss: Option<f64>,
     /// The training steps alone.
@@ -100,6 +102,9 @@ impl fmt::Display for Summary {
             ("dealt", human_bytes(self.dealer_bytes)),
             ("plan", self.plan_hash.clone()),
         ];
+        if let Some(r2) = self.r2 {
+            lines[1] = ("R²", format!("{r2:.3}"));
+        }
         if self.seconds_train > 0.0 {
             lines.insert(4, ("rate", format!("{:.0} samples/s", trained / self.seconds_train)));
         }

@@ -122,6 +122,7 @@ fn summary() -> Summary {
         job: "digits".into(),
         engine: "secure".into(),
         accuracy: Some(0.9637),
+        r2: None,
         loss: None,
         seconds_train: 2.0,
         seconds_setup: 0.25,

@@ -54,8 +54,8 @@ impl<W: Word> Inputs<W> {
     }
 }
 
-/// What happens in a job. Words are this party's shares.
-#[derive(Clone, Debug)]
+/// What happens in a job. Words are this party's shares, so it has no `Debug`.
+#[derive(Clone)]
 pub enum Event<W> {
     /// Data and initial weights are open.
     Opened,

@@ -10,7 +10,7 @@ use symbolon_core::{
     party::Party,
     protocol::{
         masked::{Masked, mask_and_open},
-        product::{Factor, matmul},
+        product::{Factor, matmul, multiply},
         relu::{relu, relu_backward},
         select::Selector,
         truncate::truncate,
@@ -32,6 +32,8 @@ pub(super) struct Network<'a, W> {
     pub(super) frac_bits: u32,
     /// What is minimised.
     pub(super) loss: Loss,
+    /// Fraction bits of the labels: none for classes, whose rows are ones and zeros.
+    pub(super) label_frac_bits: u32,
 }
 
 /// A buffer to be masked and opened once, and the right to do so.
@@ -186,7 +188,7 @@ impl<W: Word> Network<'_, W> {
                 truncate(party, z, self.frac_bits)?;
                 let ([y], mut party) = party.scratch([z.len()])?;
                 target.labels.share(&party, y);
-                party.kernels.sub(z, y);
+                party.kernels.add_scaled(z, y, W::from_i64(-(1 << (self.frac_bits - self.label_frac_bits))));
                 match target.loss {
                     Some(loss) => half_square_sum(&mut party, z, self.frac_bits, loss),
                     None => Ok(()),
@@ -221,7 +223,8 @@ impl<W: Word> Network<'_, W> {
     }
 }
 
-/// A share of `Σ e² / 2`, `f` fraction bits, from the error `e`: opens it masked, one product, one truncation of the sum.
+/// A share of `Σ e² / 2`, `f` fraction bits, from the error `e`: opens it masked, one product, one truncation. Needs
+/// `|e| < 2^(k/2 - 1)` units.
 pub(super) fn half_square_sum<W: Word>(
     party: &mut Party<'_, W>,
     e: &[W],
@@ -233,9 +236,8 @@ pub(super) fn half_square_sum<W: Word>(
     let mask = party.draw()?.mask(e.len());
     let mask = mask_and_open(&mut party, open, mask)?;
     let e = Masked { words: open, mask };
-    symbolon_core::protocol::product::multiply(&mut party, e, e, squares)?;
-    let mut total = [squares.iter().fold(W::default(), |s, x| s.add(*x))];
-    truncate(&mut party, &mut total, frac_bits + 1)?;
-    *sum = total[0];
+    multiply(&mut party, e, e, squares)?;
+    truncate(&mut party, squares, frac_bits + 1)?;
+    *sum = squares.iter().fold(W::default(), |s, x| s.add(*x));
     Ok(())
 }

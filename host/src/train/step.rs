@@ -8,7 +8,7 @@ use super::{
     table::Table,
 };
 use crate::{
-    job::{Job, RevealLoss},
+    job::{Job, RevealLoss, Task},
     lanes::Lanes,
 };
 use std::ops::Range;
@@ -46,6 +46,10 @@ impl<W: Word> Parameters<W> {
             mask: self.mask,
             frac_bits: job.numbers.frac_bits,
             loss: job.loss,
+            label_frac_bits: match job.data.task {
+                Task::Classes(_) => 0,
+                Task::Regression(_) => job.numbers.frac_bits,
+            },
         }
     }
 }
