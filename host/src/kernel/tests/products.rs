@@ -11,7 +11,9 @@ use symbolon_core::{
 pub(super) fn words<W: Word>(seed: u64, len: usize) -> Vec<W> {
     let mut s = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
-        (s ^= s << 13, s ^= s >> 7, s ^= s << 17);
+        s ^= s << 13;
+        s ^= s >> 7;
+        s ^= s << 17;
         W::from_u64(s ^ s >> 29)
     };
     (0..len).map(|_| next()).collect()
