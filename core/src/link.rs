@@ -90,7 +90,7 @@ pub enum Error {
         /// Words that were left.
         got: usize,
     },
-    /// This lane has drawn 2^32 requests. Ours: start a new session.
+    /// This lane has drawn 2^32 requests, or more than its host permits. Ours: start a new session, with fewer steps or larger tiles.
     RequestsSpent,
 }
 
@@ -105,7 +105,7 @@ impl core::fmt::Display for Error {
             Self::TimedOut(p) => write!(f, "{} sent nothing in time; check it and the network", name(p)),
             Self::Malformed(p) => write!(f, "{} sent a frame that does not fit the plan", name(p)),
             Self::Scratch { want, got } => write!(f, "arena too small: {want} words needed, {got} left"),
-            Self::RequestsSpent => f.write_str("2^32 requests on one lane; start a new session"),
+            Self::RequestsSpent => f.write_str("too many requests for one session; take fewer steps or larger tiles"),
         }
     }
 }

@@ -6,6 +6,7 @@
 //! The code of a job runs once; where work is cut over lanes it calls [`Lanes::each`], which returns when all lanes are done. A dealer, whose
 //! dry lanes never wait for each other, runs the whole job once a lane and leaves the others out.
 
+use crate::secret::Secret;
 use std::{cell::Cell, ops::Range, thread};
 use symbolon_core::{
     correlation::{Correlations, Draw, Requests},
@@ -27,7 +28,7 @@ pub struct Lane<'a, W: Word> {
     /// Follows the job.
     pub trace: Box<dyn Trace<W> + Send + 'a>,
     /// Scratch.
-    pub arena: Vec<W>,
+    pub arena: Secret<W>,
 }
 
 /// A lane with its counters.

@@ -8,5 +8,6 @@ pub mod kernel;
 pub mod lanes;
 pub mod net;
 pub mod report;
+pub mod secret;
 pub mod session;
 pub mod train;

@@ -159,7 +159,7 @@ pub fn times_masked<W: Word>(z: &mut [W], o: Opening<'_, W>, p_open: &[W], p: &[
     }
 }
 
-/// Runs `f` on each element of `z` with its index and its bit of `plane`, as the lowest bit of a word whose other bits are noise.
+/// Runs `f` on each element of `z` with its index and its bit of `plane`, 0 or 1.
 #[inline(always)]
 fn with_bit<W: Word>(z: &mut [W], plane: &[W], mut f: impl FnMut(&mut W, usize, W)) {
     let lanes = plane_words::<W>(z.len());
@@ -167,10 +167,12 @@ fn with_bit<W: Word>(z: &mut [W], plane: &[W], mut f: impl FnMut(&mut W, usize, 
         return;
     }
     let plane = &plane[..lanes];
+    // A mask made from what is known to be a bit becomes a branch on Cortex-M0.
+    let one = core::hint::black_box(W::from_u64(1));
     for (row, z) in (0u32..).zip(z.chunks_mut(lanes)) {
         let base = row as usize * lanes;
         for (i, (z, bit)) in z.iter_mut().zip(plane).enumerate() {
-            f(z, base + i, bit.shr(row));
+            f(z, base + i, bit.shr(row).and(one));
         }
     }
 }
@@ -184,7 +186,7 @@ pub fn selected<W: Word>(z: &mut [W], o: Opening<'_, W>, beta: &[W], rho: &[W], 
     with_bit(z, beta, |z, i, bit| {
         let (public, carry) = parts(c[i], o.offset, o.frac_bits);
         let masked = public.mul(rho[i]).sub(rho_h[i]).add(carry.mul(rho_m[i]));
-        let all = bit.mask_from_bit();
+        let all = W::default().sub(bit);
         // (1 - 2β) x is x or -x: complement and add one where β is set.
         *z = z.and(all).add(masked.xor(all)).sub(all);
     });
@@ -195,8 +197,8 @@ pub fn selected<W: Word>(z: &mut [W], o: Opening<'_, W>, beta: &[W], rho: &[W], 
 pub fn bit_to_word<W: Word>(z: &mut [W], beta: &[W], rho: &[W], shift: u32, first: W) {
     let rho = &rho[..z.len()];
     with_bit(z, beta, |z, i, bit| {
-        let all = bit.mask_from_bit();
-        let public = bit.and(W::from_u64(1)).and(first);
+        let all = W::default().sub(bit);
+        let public = bit.and(first);
         *z = z.add(public.add(rho[i].xor(all).sub(all)).shl(shift));
     });
 }
@@ -204,11 +206,11 @@ pub fn bit_to_word<W: Word>(z: &mut [W], beta: &[W], rho: &[W], shift: u32, firs
 /// `z = bit`, 0 or 1: a public or whole plane as words.
 #[inline(always)]
 pub fn spread<W: Word>(z: &mut [W], plane: &[W]) {
-    with_bit(z, plane, |z, _, bit| *z = bit.and(W::from_u64(1)));
+    with_bit(z, plane, |z, _, bit| *z = bit);
 }
 
 /// `z = z bit`: words where the plane is set stay, the others become 0.
 #[inline(always)]
 pub fn keep_where<W: Word>(z: &mut [W], plane: &[W]) {
-    with_bit(z, plane, |z, _, bit| *z = z.and(bit.mask_from_bit()));
+    with_bit(z, plane, |z, _, bit| *z = z.and(W::default().sub(bit)));
 }

@@ -8,7 +8,13 @@ use crate::{
     session::SessionError,
     train::{EncodeError, Halt},
 };
-use std::{fmt, path::Path, process::ExitCode};
+use std::{
+    fmt,
+    path::Path,
+    process::ExitCode,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -62,8 +68,7 @@ impl From<SessionError> for Failure {
     fn from(error: SessionError) -> Self {
         let text = error.to_string();
         match error {
-            SessionError::Refused { .. } | SessionError::Policy(_) => Self::Refused(text),
-            SessionError::Job(_) => Self::Input(text),
+            error if error.is_refusal() => Self::Refused(text),
             SessionError::Randomness | SessionError::Stopped => Self::Other(text),
             _ => Self::Network(text),
         }
@@ -83,6 +88,14 @@ impl From<Halt> for Failure {
 #[derive(Debug)]
 pub struct Exit(Result<(), Failure>);
 
+/// Whether the user interrupted. Whoever noticed ends the process; what failed because of it is no news.
+static INTERRUPT: AtomicBool = AtomicBool::new(false);
+
+/// Notes an interrupt; the caller ends the process.
+pub(super) fn interrupt() {
+    INTERRUPT.store(true, Ordering::Release);
+}
+
 /// Status of an interrupted command, as shells have it.
 pub(super) const INTERRUPTED: i32 = 130;
 
@@ -94,6 +107,9 @@ impl Exit {
 
 impl std::process::Termination for Exit {
     fn report(self) -> ExitCode {
+        while INTERRUPT.load(Ordering::Acquire) {
+            thread::park();
+        }
         let Err(failure) = self.0 else { return ExitCode::SUCCESS };
         eprintln!("symbolon: {failure}");
         ExitCode::from(match failure {

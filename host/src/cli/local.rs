@@ -1,13 +1,13 @@
 //! The three roles as processes on this machine, with certificates of their own.
 
-use super::exit::{Failure, INTERRUPTED};
+use super::exit::{self, Failure, INTERRUPTED};
 use crate::net::{Config, Deployment, Endpoint, Hosts, Policy, Role, write_all};
 use std::{
     fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
     time::SystemTime,
 };
@@ -15,36 +15,47 @@ use std::{
 /// Days that a local run's certificates are valid.
 const DAYS: u32 = 2;
 
-/// Runs `end` once the user interrupts or the system asks the process to end.
+/// Runs `end`, which ends the process, once the user interrupts or the system asks the process to end. From the return on, neither
+/// ends it by itself.
 pub(super) fn on_interrupt(end: impl FnOnce() + Send + 'static) {
+    let (ready, is_ready) = mpsc::channel::<()>();
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let Ok(runtime) = runtime else { return };
-        runtime.block_on(interrupted());
+        runtime.block_on(interrupted(ready));
+        exit::interrupt();
         end();
     });
+    let _ = is_ready.recv(); // an error too means that there is nothing to wait for
 }
 
+/// Returns when a signal comes; drops `ready` when it waits for them.
 #[cfg(unix)]
-async fn interrupted() {
+async fn interrupted(ready: mpsc::Sender<()>) {
     use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
+    let [interrupt, terminate, hangup] =
+        [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+    drop(ready);
+    match (interrupt, terminate, hangup) {
+        (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) => tokio::select! {
+            _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
         },
-        Err(_) => drop(tokio::signal::ctrl_c().await),
+        // Without handlers, signals end the process as they always do.
+        _ => std::future::pending().await,
     }
 }
 
 #[cfg(not(unix))]
-async fn interrupted() {
+async fn interrupted(ready: mpsc::Sender<()>) {
+    drop(ready);
     drop(tokio::signal::ctrl_c().await);
 }
 
 /// Three running roles. Dropped, they end and their files go.
 pub(super) struct Local {
-    owned: Arc<Owned>,
+    owned: Keeper,
     /// The client's configuration.
     pub(super) client: Config,
     /// Process of each role.
@@ -53,62 +64,103 @@ pub(super) struct Local {
 
 struct Owned {
     dir: PathBuf,
-    children: Mutex<Vec<Child>>,
+    /// None once ended.
+    children: Mutex<Option<Vec<Child>>>,
+}
+
+/// Ends what it keeps when dropped.
+struct Keeper(Arc<Owned>);
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 impl Owned {
-    fn end(&self) {
-        for mut child in self.children.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            // One that has ended already cannot be killed; waiting reaps it in any case.
-            let _ = child.kill();
-            let _ = child.wait();
+    fn children(&self) -> MutexGuard<'_, Option<Vec<Child>>> {
+        self.children.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts `role`; returns its process and its port.
+    fn start(
+        &self,
+        role: Role,
+        deployment: &Deployment,
+        hosts: &Hosts,
+        policy: &Policy,
+    ) -> Result<(u32, u16), Failure> {
+        let mut children = self.children();
+        let children = children.as_mut().ok_or_else(interrupted_start)?;
+        let files = self.dir.join(format!("for-{role}"));
+        write_all(deployment, &files, hosts)?;
+        let config = files.join(role.name()).join(format!("{role}.toml"));
+        if role.is_server() {
+            permit(&config, policy)?;
         }
+        let mut child = spawn(role, &config)?;
+        let mut line = String::new();
+        let read = child.stdout.take().map(|stdout| BufReader::new(stdout).read_line(&mut line));
+        let id = child.id();
+        children.push(child);
+        let port = line.trim().rsplit(':').next().and_then(|port| port.parse().ok());
+        match (read, port) {
+            (Some(Ok(_)), Some(port)) => Ok((id, port)),
+            _ => Err(Failure::Other(format!("{role} did not start; its message is above"))),
+        }
+    }
+
+    /// Writes and reads the client's configuration.
+    fn client(&self, deployment: &Deployment, hosts: &Hosts) -> Result<Config, Failure> {
+        let children = self.children();
+        children.as_ref().ok_or_else(interrupted_start)?;
+        let files = self.dir.join("for-client");
+        write_all(deployment, &files, hosts)?;
+        Ok(Config::load(&files.join("client").join("client.toml"), &[Role::Client])?)
+    }
+
+    fn end(&self) {
+        let mut children = self.children();
+        let mut ended = children.take().unwrap_or_default();
+        // One that has ended already cannot be killed; waiting reaps it in any case.
+        ended.iter_mut().for_each(|child| drop(child.kill()));
+        ended.iter_mut().for_each(|child| drop(child.wait()));
         let _ = fs::remove_dir_all(&self.dir);
     }
 }
 
-impl Drop for Owned {
-    fn drop(&mut self) {
-        self.end();
-    }
+fn interrupted_start() -> Failure {
+    Failure::Other("interrupted".to_owned())
 }
 
 impl Local {
     /// Starts the roles, each on a port of its own choosing, with fresh certificates. The servers permit what `policy` does.
     pub(super) fn start(policy: &Policy) -> Result<Self, Failure> {
-        let dir = private_dir()?;
-        let owned = Arc::new(Owned { dir: dir.clone(), children: Mutex::default() });
+        let owned = Arc::new(Owned { dir: fresh_dir()?, children: Mutex::new(Some(Vec::new())) });
         let at_interrupt = Arc::clone(&owned);
         on_interrupt(move || {
             at_interrupt.end();
             std::process::exit(INTERRUPTED);
         });
+        let owned = Keeper(owned);
+        make_private(&owned.0.dir)?;
         let mut hosts = Hosts::named("127.0.0.1", "127.0.0.1", "127.0.0.1");
         let deployment = Deployment::generate(&hosts, SystemTime::now(), DAYS)?;
         let mut processes = Vec::new();
         // Each is started when the addresses of those that it calls are known.
         for role in [Role::Dealer, Role::Server0, Role::Server1] {
             set_port(&mut hosts, role, 0);
-            let files = dir.join(format!("for-{role}"));
-            write_all(&deployment, &files, &hosts)?;
-            let config = files.join(role.name()).join(format!("{role}.toml"));
-            if role.is_server() {
-                permit(&config, policy)?;
-            }
-            let (child, port) = spawn(role, &config)?;
-            processes.push((role, child.id()));
-            owned.children.lock().unwrap_or_else(PoisonError::into_inner).push(child);
+            let (id, port) = owned.0.start(role, &deployment, &hosts, policy)?;
+            processes.push((role, id));
             set_port(&mut hosts, role, port);
         }
-        let files = dir.join("for-client");
-        write_all(&deployment, &files, &hosts)?;
-        let client = Config::load(&files.join("client").join("client.toml"), &[Role::Client])?;
+        let client = owned.0.client(&deployment, &hosts)?;
         Ok(Self { owned, client, processes })
     }
 
     /// Ends the roles.
     pub(super) fn stop(self) {
-        self.owned.end();
+        drop(self.owned);
     }
 }
 
@@ -136,35 +188,29 @@ fn permit(config: &Path, policy: &Policy) -> Result<(), Failure> {
     fs::write(config, section).map_err(|error| Failure::write(config, &error))
 }
 
-/// A directory that only this user may enter.
-fn private_dir() -> Result<PathBuf, Failure> {
+/// A name that nothing in the folder for temporary files has.
+fn fresh_dir() -> Result<PathBuf, Failure> {
     let mut random = [0; 8];
     getrandom::fill(&mut random).map_err(|error| Failure::Other(format!("no random bytes: {error}")))?;
-    let dir = std::env::temp_dir().join(format!("symbolon-{:016x}", u64::from_le_bytes(random)));
+    Ok(std::env::temp_dir().join(format!("symbolon-{:016x}", u64::from_le_bytes(random))))
+}
+
+/// Makes a directory that only this user may enter.
+fn make_private(dir: &Path) -> Result<(), Failure> {
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(&dir).map_err(|error| Failure::write(&dir, &error))?;
-    Ok(dir)
+    builder.create(dir).map_err(|error| Failure::write(dir, &error))
 }
 
-/// Starts a role of this very program and reads the port it listens on.
-fn spawn(role: Role, config: &Path) -> Result<(Child, u16), Failure> {
+/// Starts a role of this very program. An interrupt from the terminal does not reach it: this process ends it.
+fn spawn(role: Role, config: &Path) -> Result<Child, Failure> {
     let other = |error: std::io::Error| Failure::Other(format!("cannot start {role}: {error}"));
     let program = std::env::current_exe().map_err(other)?;
-    let mut child = Command::new(program)
-        .arg(if role == Role::Dealer { "dealer" } else { "server" })
-        .arg("--config")
-        .arg(config)
-        .arg("--until-stdin-closes")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(other)?;
-    let mut line = String::new();
-    if let Some(stdout) = child.stdout.take() {
-        BufReader::new(stdout).read_line(&mut line).map_err(other)?;
-    }
-    let port = line.trim().rsplit(':').next().and_then(|port| port.parse().ok());
-    port.map(|port| (child, port)).ok_or_else(|| Failure::Other(format!("{role} did not start; its message is above")))
+    let mut command = Command::new(program);
+    command.arg(if role == Role::Dealer { "dealer" } else { "server" }).arg("--config").arg(config);
+    command.arg("--until-stdin-closes").stdin(Stdio::piped()).stdout(Stdio::piped());
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    command.spawn().map_err(other)
 }

@@ -5,6 +5,7 @@ use crate::{
     job::Job,
     kernel::{HostWord, best},
     lanes::{Lane, Lanes},
+    secret::Secret,
     session::{SessionId, prg},
     train::{self, Halt, Inputs, Observer, signed},
 };
@@ -143,7 +144,7 @@ pub fn run<W: HostWord + Word>(
             link: Box::new(Alone),
             correlations: Box::new(Whole::new(prgs, best::<W>(), lane)),
             trace: Box::new(Watch { audit: audit.clone(), label: (0, "") }),
-            arena: vec![W::default(); arena],
+            arena: Secret::zeros(arena),
         })
     });
     let mut lanes = Lanes::new(Role::Clear, best::<W>(), lanes.collect(), threads);

@@ -1,7 +1,7 @@
 //! The dealer's end: every request of a dry run is evaluated on whole masks, and the corrections go to server 1.
 
 use super::secure::Fault;
-use crate::net::Connection;
+use crate::{net::Connection, secret::Secret};
 use symbolon_core::{
     correlation::{Request, Sink, WholeMasks, correct},
     kernel::Kernels,
@@ -17,7 +17,8 @@ pub struct Dealing<'a, W: Word> {
     kernels: &'a dyn Kernels<W>,
     connection: &'a mut Connection,
     fault: Fault,
-    buffer: Vec<W>,
+    /// Whole masks and values pass through here.
+    buffer: Secret<W>,
 }
 
 impl<'a, W: Word> Dealing<'a, W> {
@@ -28,7 +29,7 @@ impl<'a, W: Word> Dealing<'a, W> {
         connection: &'a mut Connection,
         fault: Fault,
     ) -> Self {
-        Self { prgs, kernels, connection, fault, buffer: Vec::new() }
+        Self { prgs, kernels, connection, fault, buffer: Secret::zeros(0) }
     }
 
     /// Sends what is still gathered.
@@ -53,7 +54,7 @@ impl<W: Word> Sink for Dealing<'_, W> {
         let scratch_len = request.scratch::<W>().max(longest);
         let need = lens[0] + lens[1] + wire_len + scratch_len;
         if self.buffer.len() < need {
-            self.buffer.resize(need, W::default());
+            self.buffer = Secret::zeros(need);
         }
         let (a, rest) = self.buffer.split_at_mut(lens[0]);
         let (b, rest) = rest.split_at_mut(lens[1]);

@@ -3,6 +3,7 @@
 use crate::{
     job::Job,
     lanes::{Lane, Lanes},
+    secret::Secret,
     train::{self, Event, Observer},
 };
 use serde::Serialize;
@@ -105,10 +106,14 @@ impl<W: Word> Sink for Recorder<W> {
         let bytes = postcard::to_stdvec(&(first, request)).expect("a request encodes: it holds numbers only");
         let dealer_bytes = (request.wire_words::<W>() * word_bytes::<W>()) as u64;
         self.add(&bytes, Cost { dealer_bytes, ..Cost::default() });
-        self.record().requests += 1;
-        Ok(())
+        let mut record = self.record();
+        record.requests += 1;
+        if record.requests > MAX_REQUESTS { Err(Error::RequestsSpent) } else { Ok(()) }
     }
 }
+
+/// Requests a lane, so that nobody plans for hours because a peer asked for it: a minute on one core, or a thousand epochs of MNIST.
+const MAX_REQUESTS: u64 = 1 << 26;
 
 /// A network between the servers, for predicting times.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -232,7 +237,7 @@ impl<W: Word, D: Word> Observer<D> for Marks<W> {
 ///
 /// # Errors
 ///
-/// [`Error::RequestsSpent`] for a job of more than 2^32 protocol calls a lane.
+/// [`Error::RequestsSpent`] for a job of more than 2^26 requests a lane.
 pub fn plan(job: &Job) -> Result<Plan, Error> {
     if job.numbers.ring_bits == 32 { plan_for::<u32>(job) } else { plan_for::<u64>(job) }
 }
@@ -248,7 +253,7 @@ fn plan_for<W: Word>(job: &Job) -> Result<Plan, Error> {
                 link: Box::new(recorder.clone()),
                 correlations: Box::new(Dry::new(lane, sink)),
                 trace: Box::new(recorder.clone()),
-                arena: vec![<W::Dry>::default(); ENDLESS],
+                arena: Secret::zeros(ENDLESS),
             })
         })
         .collect();

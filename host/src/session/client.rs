@@ -9,14 +9,22 @@ use super::{
 };
 use crate::{
     job::Job,
-    net::{ClientTls, Config, Connection, Role, connect},
+    net::{AbortHandle, ClientTls, Config, Connection, Role, connect},
     train::{Inputs, real, signed},
 };
-use std::{sync::mpsc, thread, time::Instant};
+use std::{
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
 use symbolon_core::{
     share::{join, split},
     word::{Word, word_bytes},
 };
+use zeroize::Zeroizing;
+
+/// Bytes that server 1 gets between two signs of life to server 0.
+const UPLOAD: usize = 16 << 20;
 
 /// What an epoch revealed.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -83,19 +91,22 @@ pub fn run<W: Word>(
     }
     for server in [&mut server0, &mut server1] {
         let answer: Answer = server.recv(MAX_MESSAGE_BYTES)?;
-        answer.map_err(|reason| SessionError::Refused { by: server.role(), reason })?;
+        answer.map_err(|no| no.from(server.role()))?;
     }
     let seed = random_seed()?;
-    server0.send(&Data { seed: Some(*seed.expose()) })?;
-    server1.send(&Data { seed: None })?;
+    server1.send(&Data::Words)?;
     let stream = prg(job.numbers.prg, &seed, &session);
     let tables = [&mut inputs.train, &mut inputs.train_labels, &mut inputs.test, &mut inputs.test_labels];
     for (i, table) in (0u32..).zip(tables) {
         split(&*stream, table_stream(i), table);
-        server1.send_bytes(W::bytes(table))?;
+        for piece in W::bytes(table).chunks(UPLOAD) {
+            server1.send_bytes(piece)?;
+            server0.send(&Data::Wait)?;
+        }
     }
+    server0.send(&Data::Seed(Zeroizing::new(*seed.expose())))?;
     drop(inputs);
-    listen(job, [server0, server1], started, news)
+    listen(job, [server0, server1], config.timeouts.close, started, news)
 }
 
 fn reach(config: &Config, tls: &ClientTls, role: Role) -> Result<Connection, SessionError> {
@@ -111,50 +122,50 @@ struct Ended<W> {
     bytes_sent: u64,
 }
 
+/// What a reader has to say.
+enum Told {
+    Update(Role, Update),
+    /// The server's part is over, without a result.
+    Failed,
+}
+
 /// Reads both servers' updates to the end and joins their shares.
 fn listen<W: Word>(
     job: &Job,
     servers: [Connection; 2],
+    grace: Duration,
     started: Instant,
     news: &mut dyn FnMut(News),
 ) -> Result<Outcome<W>, SessionError> {
-    let (to, updates) = mpsc::channel();
+    let aborts = servers.each_ref().map(Connection::abort_handle);
+    let (to, told) = mpsc::channel();
     let readers = servers.map(|connection| {
         let (to, words) = (to.clone(), if job.reveal.model { job.parameters() } else { 0 });
-        thread::spawn(move || read::<W>(connection, words, &to))
+        thread::spawn(move || {
+            let ended = read::<W>(connection, words, &to);
+            if ended.is_err() {
+                let _ = to.send(Told::Failed); // nobody listens: then it is over anyway
+            }
+            ended
+        })
     });
     drop(to);
-    let mut setup = 0.0;
-    let mut epochs: Vec<[Option<Outputs<W>>; 2]> = Vec::new();
-    let mut results = Vec::new();
-    for (role, update) in updates {
-        let index = usize::from(role == Role::Server1);
-        match update {
-            Update::Ready { .. } if index == 0 => {
-                setup = started.elapsed().as_secs_f64();
-                news(News::Ready);
-            }
-            Update::Step { done, bytes_sent } if index == 0 => news(News::Step { done, bytes_sent }),
-            Update::Epoch { epoch, loss, score } => {
-                let at = epoch as usize;
-                if at > epochs.len() {
-                    epochs.resize(at.min(job.training.epochs as usize), [None; 2]);
-                }
-                let word = |w: Option<u64>| w.map(W::from_u64);
-                let Some(pair) = at.checked_sub(1).and_then(|i| epochs.get_mut(i)) else { continue };
-                pair[index] = Some((word(loss), word(score)));
-                if let [Some(a), Some(b)] = pair {
-                    let result = joined(job, epoch, *a, *b);
-                    news(News::Epoch(result));
-                    results.push(result);
-                }
-            }
-            _ => {}
+    let mut heard: Heard<'_, W> = Heard { job, started, epochs: Vec::new(), results: Vec::new(), seconds_setup: 0.0 };
+    let mut patience = Duration::MAX;
+    loop {
+        match told.recv_timeout(patience) {
+            Ok(Told::Update(role, update)) => heard.hear(role, update, news),
+            // Its peers will soon find out; who does not is not waited for.
+            Ok(Told::Failed) => patience = grace,
+            Err(RecvTimeoutError::Timeout) => aborts.iter().for_each(AbortHandle::abort),
+            Err(RecvTimeoutError::Disconnected) => break,
         }
     }
     let [a, b] = readers.map(|r| r.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
     let (mut a, b) = match (a, b) {
         (Ok(a), Ok(b)) => (a, b),
+        (Err(a), Err(b)) if a.is_abort() => return Err(b),
+        (Err(a), Err(b)) if b.is_abort() => return Err(a),
         (Err(a), Err(b)) => return Err(SessionError::Both(Box::new([a, b]))),
         (Err(error), _) | (_, Err(error)) => return Err(error),
     };
@@ -165,12 +176,50 @@ fn listen<W: Word>(
     join(&mut a.parameters, &b.parameters);
     Ok(Outcome {
         plan_hash,
-        epochs: results,
+        epochs: heard.results,
         parameters: job.reveal.model.then_some(a.parameters),
         reports: [a.report, b.report],
-        seconds_setup: setup,
+        seconds_setup: heard.seconds_setup,
         bytes_sent: a.bytes_sent + b.bytes_sent,
     })
+}
+
+/// What both servers have told so far.
+struct Heard<'a, W> {
+    job: &'a Job,
+    started: Instant,
+    /// Each epoch's shares, by server.
+    epochs: Vec<[Option<Outputs<W>>; 2]>,
+    results: Vec<EpochResult>,
+    seconds_setup: f64,
+}
+
+impl<W: Word> Heard<'_, W> {
+    fn hear(&mut self, role: Role, update: Update, news: &mut dyn FnMut(News)) {
+        let index = usize::from(role == Role::Server1);
+        match update {
+            Update::Ready { .. } if index == 0 => {
+                self.seconds_setup = self.started.elapsed().as_secs_f64();
+                news(News::Ready);
+            }
+            Update::Step { done, bytes_sent } if index == 0 => news(News::Step { done, bytes_sent }),
+            Update::Epoch { epoch, loss, score } => {
+                let at = epoch.min(self.job.training.epochs) as usize;
+                if at > self.epochs.len() {
+                    self.epochs.resize(at, [None; 2]);
+                }
+                let word = |w: Option<u64>| w.map(W::from_u64);
+                let Some(pair) = at.checked_sub(1).and_then(|i| self.epochs.get_mut(i)) else { return };
+                pair[index] = Some((word(loss), word(score)));
+                if let [Some(a), Some(b)] = *pair {
+                    let result = joined(self.job, epoch, a, b);
+                    news(News::Epoch(result));
+                    self.results.push(result);
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 /// One server's shares of an epoch's loss and score.
@@ -192,17 +241,13 @@ fn joined<W: Word>(job: &Job, epoch: u32, a: Outputs<W>, b: Outputs<W>) -> Epoch
     }
 }
 
-fn read<W: Word>(
-    mut connection: Connection,
-    words: usize,
-    to: &mpsc::Sender<(Role, Update)>,
-) -> Result<Ended<W>, SessionError> {
+fn read<W: Word>(mut connection: Connection, words: usize, to: &mpsc::Sender<Told>) -> Result<Ended<W>, SessionError> {
     let role = connection.role();
     let mut plan_hash = None;
     loop {
         let update: Update = connection.recv(MAX_MESSAGE_BYTES)?;
         match update {
-            Update::Failed(reason) => return Err(SessionError::Failed { at: role, reason }),
+            Update::No(no) => return Err(no.from(role)),
             Update::Done(report) => {
                 let mut parameters = vec![W::default(); words];
                 connection.recv_exact(W::bytes_mut(&mut parameters))?;
@@ -215,7 +260,7 @@ fn read<W: Word>(
                     plan_hash = Some(*hash);
                 }
                 // The listener may have given up; the other server's error says why.
-                let _ = to.send((role, other));
+                let _ = to.send(Told::Update(role, other));
             }
         }
     }

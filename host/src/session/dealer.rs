@@ -2,14 +2,14 @@
 
 use super::{
     SessionError, SessionId,
-    message::{DealerHello, Dealt, MAX_MESSAGE_BYTES, Seeded},
+    message::{DealerHello, Dealt, MAX_MESSAGE_BYTES, No, Seeded},
     prg, random_seed,
     rendezvous::Rendezvous,
 };
 use crate::{
     engine::{
         dealer::Dealing,
-        plan::{hex, plan},
+        plan::{ENDLESS, hex, plan},
         secure::Fault,
     },
     job::Job,
@@ -17,6 +17,7 @@ use crate::{
     lanes::{Lane, Lanes},
     net::{AbortHandle, Connection, Role, Timeouts},
     report::peak_rss,
+    secret::Secret,
     train,
 };
 use std::{
@@ -32,6 +33,7 @@ use symbolon_core::{
     prg::{Prg, Seed, session_seed},
     word::Word,
 };
+use zeroize::Zeroizing;
 
 /// Sessions that deal at a time.
 const MAX_SESSIONS: usize = 4;
@@ -78,17 +80,17 @@ impl Dealer {
         let hello: DealerHello = connection.recv(MAX_MESSAGE_BYTES)?;
         match (hello, role) {
             (DealerHello::Join { session, job, plan_hash, nonce }, Role::Server1) => {
-                self.servers.leave(session, role, connection, Joined { job, plan_hash, nonce })
+                let joined = Joined { job, plan_hash, nonce };
+                let offered = self.servers.offer(session, role, (connection, joined), Role::Server0);
+                offered.map_err(|(error, connection)| tell(error, connection))
             }
-            (DealerHello::Lane { session, lane }, Role::Server1) => self.lanes.leave(session, lane, connection, ()),
+            (DealerHello::Lane { session, lane }, Role::Server1) => {
+                let offered = self.lanes.offer(session, lane, (connection, ()), Role::Server0);
+                offered.map_err(|(error, _)| error)
+            }
             (DealerHello::Join { session, job, plan_hash, nonce }, Role::Server0) => {
                 let result = self.start(session, &mut connection, Joined { job, plan_hash, nonce });
-                if let Err(error) = &result {
-                    // The refusal is the best this side can say; a lost server needs none.
-                    let _ = connection.send(&Seeded::Err(error.to_string()));
-                    let _ = connection.close();
-                }
-                result
+                result.map_err(|error| tell(error, connection))
             }
             _ => Err(SessionError::Unexpected { from: role, wanted: "a server's request to join a session" }),
         }
@@ -103,7 +105,8 @@ impl Dealer {
             dealt
         });
         if let Err(error) = &result {
-            let _ = server1.send(&Seeded::Err(error.to_string()));
+            // A lost server cannot be told.
+            let _ = server1.send(&Seeded::Err(No::new(error)));
             let _ = server1.close();
         }
         result
@@ -131,8 +134,8 @@ impl Dealer {
         let nonces = [&joined[0].nonce, &joined[1].nonce];
         let seeds = [0, 1].map(|j| session_seed(&self.secret, nonces, &session, &plan.hash, j));
         let [server0, server1] = servers;
-        server0.send(&Seeded::Ok(*seeds[0].expose()))?;
-        server1.send(&Seeded::Ok(*seeds[1].expose()))?;
+        server0.send(&Seeded::Ok(Zeroizing::new(*seeds[0].expose())))?;
+        server1.send(&Seeded::Ok(Zeroizing::new(*seeds[1].expose())))?;
         let mut connections = (0..job.lanes.lanes)
             .map(|lane| Ok(self.lanes.fetch(session, lane, Role::Server1)?.0))
             .collect::<Result<Vec<_>, SessionError>>()?;
@@ -149,6 +152,14 @@ impl Dealer {
         connections.into_iter().try_for_each(Connection::close)?;
         Ok(())
     }
+}
+
+/// Tells a server why there is nothing for it; gives the error back.
+fn tell(error: SessionError, mut server: Connection) -> SessionError {
+    // A lost server cannot be told.
+    let _ = server.send(&Seeded::Err(No::new(&error)));
+    let _ = server.close();
+    error
 }
 
 /// A running session's place; freed when dropped.
@@ -210,7 +221,7 @@ fn deal_lane<W: HostWord + Word>(
         link: Box::new(Count::default()),
         correlations: Box::new(Dry::new(lane, &mut sink)),
         trace: Box::new(NoTrace),
-        arena: vec![<W::Dry>::default(); crate::engine::plan::ENDLESS],
+        arena: Secret::zeros(ENDLESS),
     };
     let mut lanes: Vec<Option<Lane<'_, W::Dry>>> = (0..job.lanes.lanes).map(|_| None).collect();
     lanes[usize::from(lane)] = Some(own);

@@ -1,7 +1,9 @@
 //! What roles tell each other, beside shares and masked words. One type for each awaited message.
 
-use super::SessionId;
+use super::{SessionError, SessionId};
+use crate::net::Role;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 /// No message is longer, encoded.
 pub(super) const MAX_MESSAGE_BYTES: usize = crate::job::MAX_ENCODED_BYTES + 1024;
@@ -14,14 +16,43 @@ pub(super) struct Order {
     pub(super) job: Vec<u8>,
 }
 
-/// An answer to an order, a lane or a dealer's client: yes, or why not.
-pub(super) type Answer = Result<(), String>;
+/// Why a peer says no, in its own words.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum No {
+    /// It does not want to.
+    Refused(String),
+    /// It cannot.
+    Failed(String),
+}
 
-/// Client to server, once both have accepted: the server's shares follow. Server 0 gets a seed, server 1 the words of all tables
-/// after this message.
+impl No {
+    /// What a peer is told about an error here.
+    pub(super) fn new(error: &SessionError) -> Self {
+        let text = error.to_string();
+        if error.is_refusal() { Self::Refused(text) } else { Self::Failed(text) }
+    }
+
+    /// What it means to the one who is told.
+    pub(super) fn from(self, peer: Role) -> SessionError {
+        match self {
+            Self::Refused(reason) => SessionError::Refused { by: peer, reason },
+            Self::Failed(reason) => SessionError::Failed { at: peer, reason },
+        }
+    }
+}
+
+/// An answer to an order or a lane: yes, or why not.
+pub(super) type Answer = Result<(), No>;
+
+/// Client to server, once both have accepted.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Data {
-    pub(super) seed: Option<[u8; 32]>,
+pub(super) enum Data {
+    /// To server 0, while server 1 receives: the seed is still to come.
+    Wait,
+    /// To server 0: the seed of its shares.
+    Seed(Zeroizing<[u8; 32]>),
+    /// To server 1: the words of all tables follow this message.
+    Words,
 }
 
 /// Server to client, while the job runs.
@@ -35,8 +66,8 @@ pub(super) enum Update {
     Epoch { epoch: u32, loss: Option<u64>, score: Option<u64> },
     /// The job is done. The words of the parameters' shares follow if the job reveals the model.
     Done(Report),
-    /// The job failed here.
-    Failed(String),
+    /// The job ended here without a result.
+    No(No),
 }
 
 /// A server's figures.
@@ -72,7 +103,7 @@ pub(super) enum DealerHello {
 }
 
 /// Dealer to server: the seed of its masks, or why not.
-pub(super) type Seeded = Result<[u8; 32], String>;
+pub(super) type Seeded = Result<Zeroizing<[u8; 32]>, No>;
 
 /// Dealer to both servers, at the end.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]

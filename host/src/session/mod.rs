@@ -9,10 +9,11 @@ pub mod dealer;
 mod message;
 mod rendezvous;
 pub mod server;
+mod veil;
 
-use crate::net::{NetError, Refusal, Role};
+use crate::net::{Cause, NetError, Refusal, Role};
 use std::fmt;
-use symbolon_core::prg::{Aes128Prg, ChaCha20Prg, Prg, Seed};
+use symbolon_core::prg::{ChaCha20Prg, Prg, Seed};
 
 /// Names a session among others; chosen anew by the client for each run.
 pub type SessionId = [u8; 16];
@@ -83,6 +84,22 @@ pub enum SessionError {
     Stopped,
 }
 
+impl SessionError {
+    /// Whether somebody could have done what was asked, and would not.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Refused { .. } | Self::Policy(_) | Self::Job(_) | Self::Plan { .. } | Self::Busy => true,
+            Self::Both(errors) => errors.iter().any(Self::is_refusal),
+            _ => false,
+        }
+    }
+
+    /// Whether this side ended a connection that had not failed.
+    pub(crate) fn is_abort(&self) -> bool {
+        matches!(self, Self::Net(error) if matches!(error.cause, Cause::Aborted))
+    }
+}
+
 impl fmt::Display for SessionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -139,7 +156,7 @@ impl From<NetError> for SessionError {
 /// The streams of `seed` in `session` under the job's cipher.
 pub(crate) fn prg(cipher: crate::job::Prg, seed: &Seed, session: &SessionId) -> Box<dyn Prg> {
     match cipher {
-        crate::job::Prg::Aes128Ctr => Box::new(Aes128Prg::new(seed, session)),
+        crate::job::Prg::Aes128Ctr => crate::kernel::aes128_prg(seed, session),
         crate::job::Prg::ChaCha20 => Box::new(ChaCha20Prg::new(seed, session)),
     }
 }

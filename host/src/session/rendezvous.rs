@@ -5,54 +5,69 @@ use crate::net::{Connection, Role};
 use std::{
     collections::HashMap,
     sync::{Condvar, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// Connections that may wait at a time; more are refused, so that nobody fills the memory.
 const MAX_WAITING: usize = 1024;
 
-/// Since when a connection waits, and what its peer said.
-type Waiting<P, T> = HashMap<(SessionId, P), (Instant, Connection, T)>;
+/// A connection that waits, what its peer said, and a ticket that no other has.
+type Waiting<P, T> = HashMap<(SessionId, P), (Connection, T, u64)>;
 
 /// Waiting connections, by session and place.
 pub(super) struct Rendezvous<P, T> {
-    waiting: Mutex<Waiting<P, T>>,
-    came: Condvar,
+    waiting: Mutex<(Waiting<P, T>, u64)>,
+    /// Somebody came, or went.
+    moved: Condvar,
     patience: Duration,
 }
 
 impl<P: Eq + std::hash::Hash + Copy, T> Rendezvous<P, T> {
     pub(super) fn new(patience: Duration) -> Self {
-        Self { waiting: Mutex::default(), came: Condvar::new(), patience }
+        Self { waiting: Mutex::default(), moved: Condvar::new(), patience }
     }
 
-    /// Leaves a connection for whoever waits for it; forgets those that nobody fetched in time.
-    pub(super) fn leave(
+    /// Leaves a connection for whoever is to fetch it: `for_whom`. Returns when it is fetched, or gives it back with the reason
+    /// why it is not.
+    #[allow(clippy::result_large_err)] // a connection that nobody wants comes back
+    pub(super) fn offer(
         &self,
         session: SessionId,
         place: P,
-        connection: Connection,
-        what: T,
-    ) -> Result<(), SessionError> {
+        (connection, what): (Connection, T),
+        for_whom: Role,
+    ) -> Result<(), (SessionError, Connection)> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.retain(|_, (since, ..)| since.elapsed() < 2 * self.patience);
-        if waiting.len() >= MAX_WAITING {
-            return Err(SessionError::Busy);
+        let key = (session, place);
+        if waiting.0.len() >= MAX_WAITING || waiting.0.contains_key(&key) {
+            return Err((SessionError::Busy, connection));
         }
-        waiting.insert((session, place), (Instant::now(), connection, what));
-        self.came.notify_all();
-        Ok(())
+        waiting.1 += 1;
+        let ticket = waiting.1;
+        waiting.0.insert(key, (connection, what, ticket));
+        self.moved.notify_all();
+        let unfetched = |w: &mut (Waiting<P, T>, u64)| w.0.get(&key).is_some_and(|(.., t)| *t == ticket);
+        let (mut waiting, timed_out) =
+            self.moved.wait_timeout_while(waiting, self.patience, unfetched).unwrap_or_else(PoisonError::into_inner);
+        match timed_out.timed_out().then(|| waiting.0.remove(&key)).flatten() {
+            Some((connection, ..)) => Err((self.absent(for_whom), connection)),
+            None => Ok(()),
+        }
     }
 
-    /// Fetches a connection, or waits for it.
+    /// Fetches the connection of `peer`, or waits for it.
     pub(super) fn fetch(&self, session: SessionId, place: P, peer: Role) -> Result<(Connection, T), SessionError> {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let absent = |w: &mut Waiting<P, T>| !w.contains_key(&(session, place));
+        let key = (session, place);
+        let absent = |w: &mut (Waiting<P, T>, u64)| !w.0.contains_key(&key);
         let (mut waiting, _) =
-            self.came.wait_timeout_while(waiting, self.patience, absent).unwrap_or_else(PoisonError::into_inner);
-        let (_, connection, what) = waiting
-            .remove(&(session, place))
-            .ok_or(SessionError::Absent { peer, waited_s: self.patience.as_secs() })?;
+            self.moved.wait_timeout_while(waiting, self.patience, absent).unwrap_or_else(PoisonError::into_inner);
+        let (connection, what, _) = waiting.0.remove(&key).ok_or_else(|| self.absent(peer))?;
+        self.moved.notify_all();
         Ok((connection, what))
+    }
+
+    fn absent(&self, peer: Role) -> SessionError {
+        SessionError::Absent { peer, waited_s: self.patience.as_secs() }
     }
 }

@@ -2,9 +2,10 @@
 
 use super::{
     SessionError, SessionId,
-    message::{Answer, Data, DealerHello, Dealt, LaneHello, MAX_MESSAGE_BYTES, Order, Report, Seeded, Update},
+    message::{Answer, Data, DealerHello, Dealt, LaneHello, MAX_MESSAGE_BYTES, No, Order, Report, Seeded, Update},
     prg, random_bytes,
     rendezvous::Rendezvous,
+    veil::{Output, Veil, VeilSeed},
 };
 use crate::{
     engine::{
@@ -16,6 +17,7 @@ use crate::{
     lanes::{Lane, Lanes},
     net::{ClientTls, Config, Connection, Facts, Reveal, Role, connect},
     report::peak_rss,
+    secret::Secret,
     train::{self, Event, Inputs},
 };
 use std::{
@@ -27,9 +29,10 @@ use symbolon_core::{
     correlation::{Corrections, Server as Source},
     link::Count,
     party::{NoTrace, Role as Party},
-    prg::{MaskId, Prg, Seed, fill},
+    prg::{MaskId, Seed, fill},
     word::{Word, word_bytes},
 };
+use zeroize::Zeroizing;
 
 /// Sessions that a server runs at a time.
 const MAX_SESSIONS: usize = 2;
@@ -66,42 +69,49 @@ impl Server {
     /// What ended the session, after the client was told.
     pub fn serve(&self, mut connection: Connection, role: Role) -> Result<(), SessionError> {
         match role {
-            Role::Client => {
-                let result = self.session(&mut connection);
-                if let Err(error) = &result {
-                    // The client may be what was lost.
-                    let _ = connection.send(&Update::Failed(error.to_string()));
-                }
-                let closed = connection.close();
-                result.and(closed.map_err(SessionError::from))
-            }
+            Role::Client => self.session(connection),
             Role::Server1 if self.config.role == Role::Server0 => {
-                let hello: LaneHello = connection.recv(MAX_MESSAGE_BYTES)?;
-                self.lanes.leave(hello.session, hello.lane, connection, hello.plan_hash)
+                let LaneHello { session, lane, plan_hash } = connection.recv(MAX_MESSAGE_BYTES)?;
+                let offered = self.lanes.offer(session, lane, (connection, plan_hash), Role::Client);
+                offered.map_err(|(error, mut connection)| {
+                    // A lost server cannot be told.
+                    let _ = connection.send(&Answer::Err(No::new(&error)));
+                    let _ = connection.close();
+                    error
+                })
             }
             _ => Err(SessionError::Unexpected { from: role, wanted: "an order or a lane" }),
         }
     }
 
-    fn session(&self, client: &mut Connection) -> Result<(), SessionError> {
+    /// Runs a client's session to its end, of which the client is told.
+    fn session(&self, mut client: Connection) -> Result<(), SessionError> {
         let order: Order = client.recv(MAX_MESSAGE_BYTES)?;
-        let admitted = match self.admit(&order) {
-            Ok(admitted) => admitted,
+        let result = match self.admit(&order) {
+            Ok((job, plan, _place)) => {
+                let session = Session { id: order.session, job: &job, encoded: order.job, plan };
+                let result = client.send(&Answer::Ok(())).map_err(SessionError::from).and_then(|()| {
+                    match job.numbers.ring_bits {
+                        32 => self.run::<u32>(&session, &mut client),
+                        _ => self.run::<u64>(&session, &mut client),
+                    }
+                });
+                if let Err(error) = &result {
+                    // The client may be what was lost.
+                    let _ = client.send(&Update::No(No::new(error)));
+                }
+                result
+            }
             Err(error) => {
-                client.send(&Answer::Err(error.to_string()))?;
-                return Err(error);
+                client.send(&Answer::Err(No::new(&error)))?;
+                Err(error)
             }
         };
-        let (job, plan, _place) = admitted;
-        client.send(&Answer::Ok(()))?;
-        let session = Session { id: order.session, job: &job, encoded: order.job, plan };
-        match job.numbers.ring_bits {
-            32 => self.run::<u32>(&session, client),
-            _ => self.run::<u64>(&session, client),
-        }
+        let closed = client.close();
+        result.and(closed.map_err(SessionError::from))
     }
 
-    /// Holds an order to the policy and makes its plan.
+    /// Holds an order to the policy and makes its plan, which takes a place too: nobody plans without bounds.
     fn admit(&self, order: &Order) -> Result<(Job, Plan, Place<'_>), SessionError> {
         let job = Job::decode(&order.job).map_err(|error| SessionError::Job(error.to_string()))?;
         let hash = job.hash().map_err(|error| SessionError::Job(error.to_string()))?;
@@ -112,26 +122,33 @@ impl Server {
         let facts = Facts {
             job: &hash,
             reveals: &reveals,
-            batch: job.training.batch as u64,
+            batch: smallest_batch(&job) as u64,
             records: job.data.train_records as u64,
             memory_bytes: memory_bytes(&job, 0),
         };
         self.config.policy.check(&facts).map_err(SessionError::Policy)?;
+        let place = self.place()?;
         let plan = plan(&job).map_err(|error| SessionError::Protocol { error, step: 0, cause: None })?;
         let memory_bytes = memory_bytes(&job, plan.arena_bytes);
         self.config.policy.check(&Facts { memory_bytes, ..facts }).map_err(SessionError::Policy)?;
+        Ok((job, plan, place))
+    }
+
+    /// A place for one session more.
+    fn place(&self) -> Result<Place<'_>, SessionError> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if *running >= MAX_SESSIONS {
             return Err(SessionError::Busy);
         }
         *running += 1;
-        Ok((job, plan, Place(&self.running)))
+        Ok(Place(&self.running))
     }
 
     fn run<W: HostWord + Word>(&self, session: &Session<'_>, client: &mut Connection) -> Result<(), SessionError> {
         let inputs = receive_inputs::<W>(session, client, self.config.role)?;
         let (seed, mut dealer) = self.join_dealer(session)?;
         let mut peers = self.meet_peer(session)?;
+        let veil = self.share_veil(session, &mut peers)?;
         let mut streams = self.open_streams(session)?;
         let (job, lanes) = (session.job, session.job.lanes.lanes);
         let prg = prg(job.numbers.prg, &seed, &session.id);
@@ -145,12 +162,12 @@ impl Server {
                 link: Box::new(NetLink::new(peer, fault.clone())),
                 correlations: Box::new(Source::new(&*prg, best::<W>(), lane, corrections)),
                 trace: Box::new(NoTrace),
-                arena: vec![W::default(); arena],
+                arena: Secret::zeros(arena),
             })
         });
         let role = if self.config.role == Role::Server0 { Party::Server0 } else { Party::Server1 };
         let mut party = Lanes::new(role, best::<W>(), own.collect(), usize::from(lanes));
-        let mut news = News { client, plan_hash: session.plan.hash, told: Instant::now(), error: None };
+        let mut news = News { client, veil: &veil, plan_hash: session.plan.hash, told: Instant::now(), error: None };
         let mut seconds_train = 0.0;
         let mut started = Instant::now();
         let ended = train::run(&mut party, job, inputs, &mut |event: Event<W>, count: Count| {
@@ -163,7 +180,7 @@ impl Server {
         });
         let count = party.count();
         let error = news.error.take();
-        let parameters = ended.map_err(|halt| match halt {
+        let mut parameters = ended.map(Secret::from).map_err(|halt| match halt {
             train::Halt::Protocol { error, step } => {
                 SessionError::Protocol { error, step, cause: fault.take().map(Box::new) }
             }
@@ -180,6 +197,7 @@ impl Server {
         };
         client.send(&Update::Done(report))?;
         if job.reveal.model {
+            veil.draw(Output::Model, &mut parameters);
             client.send_bytes(W::bytes(&parameters))?;
         }
         Ok(())
@@ -195,8 +213,8 @@ impl Server {
             nonce: random_bytes()?,
         })?;
         let seed: Seeded = dealer.recv(MAX_MESSAGE_BYTES)?;
-        let seed = seed.map_err(|reason| SessionError::Refused { by: Role::Dealer, reason })?;
-        Ok((Seed::from_bytes(seed), dealer))
+        let seed = seed.map_err(|no| no.from(Role::Dealer))?;
+        Ok((Seed::from_bytes(*seed), dealer))
     }
 
     /// One connection a lane to the other server.
@@ -209,16 +227,31 @@ impl Server {
                 if self.config.role == Role::Server0 {
                     let (mut connection, theirs) = self.lanes.fetch(session.id, lane, Role::Server1)?;
                     let answer = if theirs == ours { Ok(()) } else { Err(other(theirs)) };
-                    connection.send(&answer.as_ref().map_err(ToString::to_string))?;
+                    connection.send(&answer.as_ref().map_err(No::new))?;
                     return answer.map(|()| connection);
                 }
                 let mut connection = self.reach(Role::Server0)?;
                 connection.send(&LaneHello { session: session.id, lane, plan_hash: ours })?;
                 let answer: Answer = connection.recv(MAX_MESSAGE_BYTES)?;
-                answer.map_err(|reason| SessionError::Refused { by: Role::Server0, reason })?;
+                answer.map_err(|no| no.from(Role::Server0))?;
                 Ok(connection)
             })
             .collect()
+    }
+
+    /// The seed of the output shares' refreshment, which the dealer must not know.
+    fn share_veil(&self, session: &Session<'_>, peers: &mut [Connection]) -> Result<Veil, SessionError> {
+        let wanted = SessionError::Unexpected { from: self.config.role, wanted: "a job with lanes" };
+        let first = peers.first_mut().ok_or(wanted)?;
+        let seed = match self.config.role {
+            Role::Server0 => {
+                let seed = VeilSeed(Zeroizing::new(random_bytes()?));
+                first.send(&seed)?;
+                seed
+            }
+            _ => first.recv(MAX_MESSAGE_BYTES)?,
+        };
+        Ok(Veil::new(&seed, &session.id, self.config.role))
     }
 
     /// One connection a lane to the dealer, at server 1.
@@ -264,22 +297,27 @@ fn receive_inputs<W: Word>(
     client: &mut Connection,
     role: Role,
 ) -> Result<Inputs<W>, SessionError> {
-    let data: Data = client.recv(MAX_MESSAGE_BYTES)?;
+    let unexpected = || SessionError::Unexpected { from: Role::Client, wanted: "this server's share of the data" };
     let mut inputs = Inputs::<W>::dry(session.job);
     let tables = [&mut inputs.train, &mut inputs.train_labels, &mut inputs.test, &mut inputs.test_labels];
-    match (data.seed, role) {
-        (Some(seed), Role::Server0) => {
-            let stream = prg(session.job.numbers.prg, &Seed::from_bytes(seed), &session.id);
-            for (i, table) in (0u32..).zip(tables) {
-                expand_table(&*stream, i, table);
+    loop {
+        match (client.recv::<Data>(MAX_MESSAGE_BYTES)?, role) {
+            (Data::Wait, Role::Server0) => {}
+            (Data::Seed(seed), Role::Server0) => {
+                let stream = prg(session.job.numbers.prg, &Seed::from_bytes(*seed), &session.id);
+                for (i, table) in (0u32..).zip(tables) {
+                    fill(&*stream, table_stream(i), 0, table);
+                }
+                break;
             }
-        }
-        (None, Role::Server1) => {
-            for table in tables {
-                client.recv_exact(W::bytes_mut(table))?;
+            (Data::Words, Role::Server1) => {
+                for table in tables {
+                    client.recv_exact(W::bytes_mut(table))?;
+                }
+                break;
             }
+            _ => return Err(unexpected()),
         }
-        _ => return Err(SessionError::Unexpected { from: Role::Client, wanted: "this server's share of the data" }),
     }
     Ok(inputs)
 }
@@ -289,13 +327,18 @@ pub(super) fn table_stream(i: u32) -> MaskId {
     MaskId { lane: 0, request: i, part: 0 }
 }
 
-fn expand_table<W: Word>(stream: &dyn Prg, i: u32, table: &mut [W]) {
-    fill(stream, table_stream(i), 0, table);
+/// Records of the smallest step: the last of an epoch may have fewer than the batch.
+fn smallest_batch(job: &Job) -> usize {
+    match job.data.train_records % job.training.batch {
+        0 => job.training.batch,
+        rest => rest,
+    }
 }
 
 /// Tells the client how the job goes.
 struct News<'a> {
     client: &'a mut Connection,
+    veil: &'a Veil,
     plan_hash: [u8; 32],
     told: Instant,
     error: Option<crate::net::NetError>,
@@ -303,9 +346,10 @@ struct News<'a> {
 
 impl News<'_> {
     fn tell<W: Word>(&mut self, event: Event<W>, count: Count) -> ControlFlow<()> {
-        let word = |w: W| {
-            let mut bytes = [0; 8];
-            bytes[..word_bytes::<W>()].copy_from_slice(W::bytes(&[w]));
+        let share = |output, w: W| {
+            let (mut words, mut bytes) = ([w], [0; 8]);
+            self.veil.draw(output, &mut words);
+            bytes[..word_bytes::<W>()].copy_from_slice(W::bytes(&words));
             u64::from_le_bytes(bytes)
         };
         let update = match event {
@@ -315,9 +359,11 @@ impl News<'_> {
                 Update::Step { done, bytes_sent: count.bytes }
             }
             Event::Step { .. } | Event::Trained { .. } => return ControlFlow::Continue(()),
-            Event::Epoch { epoch, loss, score } => {
-                Update::Epoch { epoch, loss: loss.map(word), score: score.map(word) }
-            }
+            Event::Epoch { epoch, loss, score } => Update::Epoch {
+                epoch,
+                loss: loss.map(|w| share(Output::Loss { epoch }, w)),
+                score: score.map(|w| share(Output::Score { epoch }, w)),
+            },
         };
         match self.client.send(&update) {
             Ok(()) => ControlFlow::Continue(()),

@@ -5,6 +5,7 @@ use crate::{
     data::{Dataset, Targets},
     job::Job,
     report::Tensor,
+    secret::Secret,
 };
 use std::fmt;
 use symbolon_core::{
@@ -52,7 +53,7 @@ impl<W: Word> Inputs<W> {
     }
 }
 
-fn features<W: Word>(job: &Job, set: &'static str, data: &Dataset) -> Result<Vec<W>, EncodeError> {
+fn features<W: Word>(job: &Job, set: &'static str, data: &Dataset) -> Result<Secret<W>, EncodeError> {
     let word = |(i, v): (usize, &f32)| {
         encode(f64::from(*v), job.numbers.frac_bits).map_err(|error| EncodeError {
             set,
@@ -61,10 +62,10 @@ fn features<W: Word>(job: &Job, set: &'static str, data: &Dataset) -> Result<Vec
             error,
         })
     };
-    data.features.iter().enumerate().map(word).collect()
+    data.features.iter().enumerate().map(word).collect::<Result<Vec<_>, _>>().map(Secret::from)
 }
 
-fn labels<W: Word>(job: &Job, set: &'static str, data: &Dataset) -> Result<Vec<W>, EncodeError> {
+fn labels<W: Word>(job: &Job, set: &'static str, data: &Dataset) -> Result<Secret<W>, EncodeError> {
     match &data.targets {
         Targets::Classes(classes) => {
             let outputs = job.outputs();
@@ -72,7 +73,7 @@ fn labels<W: Word>(job: &Job, set: &'static str, data: &Dataset) -> Result<Vec<W
             for (row, class) in hot.chunks_exact_mut(outputs).zip(classes) {
                 row[*class as usize] = W::from_u64(1);
             }
-            Ok(hot)
+            Ok(hot.into())
         }
         Targets::Values(values) => {
             let word = |(record, v): (usize, &f32)| {
@@ -83,7 +84,7 @@ fn labels<W: Word>(job: &Job, set: &'static str, data: &Dataset) -> Result<Vec<W
                     error,
                 })
             };
-            values.iter().enumerate().map(word).collect()
+            values.iter().enumerate().map(word).collect::<Result<Vec<_>, _>>().map(Secret::from)
         }
     }
 }

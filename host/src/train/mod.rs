@@ -20,6 +20,7 @@ pub use shape::{Dense, layers};
 use crate::{
     job::{Job, RevealLoss},
     lanes::Lanes,
+    secret::Secret,
 };
 use std::ops::ControlFlow;
 use step::Trainer;
@@ -29,15 +30,15 @@ use symbolon_core::{
 };
 
 /// One party's shares of a job's data (whole values in the clear engine, nothing in a dry run).
-pub struct Inputs<W> {
+pub struct Inputs<W: Word> {
     /// Training records, row after row, `f` fraction bits.
-    pub train: Vec<W>,
+    pub train: Secret<W>,
     /// One-hot rows in integers, or scaled targets with `f` fraction bits.
-    pub train_labels: Vec<W>,
+    pub train_labels: Secret<W>,
     /// Test records.
-    pub test: Vec<W>,
+    pub test: Secret<W>,
     /// Labels of the test records.
-    pub test_labels: Vec<W>,
+    pub test_labels: Secret<W>,
 }
 
 impl<W: Word> Inputs<W> {
@@ -49,7 +50,7 @@ impl<W: Word> Inputs<W> {
 
     /// Tables of the right lengths, zero: what a dry run takes.
     pub fn dry(job: &Job) -> Self {
-        let [train, train_labels, test, test_labels] = Self::lens(job).map(|n| vec![W::default(); n]);
+        let [train, train_labels, test, test_labels] = Self::lens(job).map(Secret::zeros);
         Self { train, train_labels, test, test_labels }
     }
 }

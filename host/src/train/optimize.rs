@@ -3,6 +3,7 @@
 use crate::{
     job::{self, Job},
     lanes::Lanes,
+    secret::Secret,
 };
 use symbolon_core::{
     correlation::View,
@@ -13,7 +14,7 @@ use symbolon_core::{
 };
 
 /// State of all parameters.
-pub(super) struct Optimizer<W> {
+pub(super) struct Optimizer<W: Word> {
     lanes: Vec<Vec<Tile<W>>>,
     config: Config,
 }
@@ -30,15 +31,15 @@ enum Kind {
 }
 
 /// State of a tile of parameters; buffers that the optimizer has no use for are empty.
-pub(super) struct Tile<W> {
+pub(super) struct Tile<W: Word> {
     /// Momentum's `u`, Adam's `m`.
-    first: Vec<W>,
+    first: Secret<W>,
     /// Adam's `v`.
-    second: Vec<W>,
+    second: Secret<W>,
     /// AMSGrad's planes of thresholds that were passed.
-    passed: Vec<W>,
+    passed: Secret<W>,
     /// The last choice of cells, masked and open, and its mask: not for checkpoints.
-    kept: Vec<W>,
+    kept: Secret<W>,
     kept_mask: Option<View<'static>>,
 }
 
@@ -91,7 +92,7 @@ impl Config {
             Kind::Momentum(_) => [n, 0, 0, 0],
             Kind::Adam { maximum, .. } => [n, n, if maximum { AmsGrad::passed_words::<W>(n) } else { 0 }, n],
         }
-        .map(|len| vec![W::default(); len]);
+        .map(Secret::zeros);
         Tile { first, second, passed, kept, kept_mask: None }
     }
 

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     job::{Job, RevealLoss, Task},
     lanes::Lanes,
+    secret::Secret,
 };
 use std::ops::Range;
 use symbolon_core::{
@@ -27,10 +28,10 @@ use symbolon_core::{
 const GRAIN: usize = 64;
 
 /// All parameters of a network, flat.
-pub(super) struct Parameters<W> {
+pub(super) struct Parameters<W: Word> {
     pub(super) layers: Vec<Dense>,
     /// This party's shares.
-    shares: Vec<W>,
+    shares: Secret<W>,
     /// The same, masked and open.
     open: Vec<W>,
     /// Names the mask.
@@ -55,21 +56,21 @@ impl<W: Word> Parameters<W> {
 }
 
 /// One party's state of a job.
-pub(super) struct Trainer<'j, W> {
+pub(super) struct Trainer<'j, W: Word> {
     pub(super) job: &'j Job,
     pub(super) parameters: Parameters<W>,
     train: Table<W>,
     labels: Table<W>,
     /// Test records and their labels.
     pub(super) test: Option<(Table<W>, Table<W>)>,
-    gradient: Vec<W>,
+    gradient: Secret<W>,
     optimizer: Optimizer<W>,
     /// For each layer: activations, gradients of pre-activations, and their sums lane by lane.
     hidden: Vec<Vec<W>>,
     delta: Vec<Vec<W>>,
-    bias: Vec<Vec<W>>,
+    bias: Vec<Secret<W>>,
     /// Shares of the epoch's loss so far, lane by lane.
-    loss: Vec<W>,
+    loss: Secret<W>,
 }
 
 /// Splits `mask` and `words` at the ends of `parts`, which follow each other.
@@ -107,7 +108,7 @@ impl<'j, W: Word> Trainer<'j, W> {
             train,
             labels,
             test,
-            gradient: zeros(n),
+            gradient: Secret::zeros(n),
             optimizer: Optimizer::new(job, lanes, n, GRAIN),
             hidden: layers
                 .split_last()
@@ -116,9 +117,9 @@ impl<'j, W: Word> Trainer<'j, W> {
                 .map(|l| zeros(batch * l.units))
                 .collect(),
             delta: layers.iter().map(|l| zeros(batch * l.units)).collect(),
-            bias: layers.iter().map(|l| zeros(lanes.len() * l.units)).collect(),
-            loss: zeros(lanes.len()),
-            parameters: Parameters { open: zeros(n), mask: Mask::empty().view(), layers, shares },
+            bias: layers.iter().map(|l| Secret::zeros(lanes.len() * l.units)).collect(),
+            loss: Secret::zeros(lanes.len()),
+            parameters: Parameters { open: zeros(n), mask: Mask::empty().view(), layers, shares: shares.into() },
         };
         trainer.update(lanes, None)?;
         Ok(trainer)
@@ -163,7 +164,7 @@ impl<'j, W: Word> Trainer<'j, W> {
         let network = self.parameters.network(self.job);
         let (train, labels) = (&self.train, &self.labels);
         let wants_loss = self.job.reveal.loss == RevealLoss::Epoch;
-        let work = work.into_iter().zip(&parts).zip(&mut self.loss).collect();
+        let work = work.into_iter().zip(&parts).zip(self.loss.iter_mut()).collect();
         lanes.each(work, |party, ((mut slots, part), total)| {
             let rows = &rows[part.clone()];
             let ([x, y], mut party) = party.scratch([rows.len() * train.cols(), rows.len() * labels.cols()])?;
@@ -272,6 +273,6 @@ impl<'j, W: Word> Trainer<'j, W> {
 
     /// This party's shares of the parameters.
     pub(super) fn into_parameters(self) -> Vec<W> {
-        self.parameters.shares
+        self.parameters.shares.into_inner()
     }
 }

@@ -1,6 +1,6 @@
 //! Data that is masked and opened once a job: what mini-batches take their rows from.
 
-use crate::lanes::Lanes;
+use crate::{lanes::Lanes, secret::Secret};
 use symbolon_core::{
     correlation::{Rows, View},
     link::Error,
@@ -24,7 +24,7 @@ impl<W: Word> Table<W> {
     /// # Errors
     ///
     /// The link's.
-    pub fn open(lanes: &mut Lanes<'_, W>, mut words: Vec<W>, cols: usize, tile: usize) -> Result<Self, Error> {
+    pub fn open(lanes: &mut Lanes<'_, W>, mut words: Secret<W>, cols: usize, tile: usize) -> Result<Self, Error> {
         let mut mask = lanes.draw()?.mask(words.len());
         let view = mask.view();
         let mut rest = &mut words[..];
@@ -47,7 +47,7 @@ impl<W: Word> Table<W> {
             }
             Ok(())
         })?;
-        Ok(Self { words, view, cols })
+        Ok(Self { words: words.into_inner(), view, cols })
     }
 
     /// Columns.
