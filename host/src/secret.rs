@@ -5,6 +5,7 @@ use symbolon_core::word::Word;
 use zeroize::Zeroize;
 
 /// Words that tell something together with the other server's: overwritten when dropped, and without `Debug`.
+#[derive(Default)]
 pub struct Secret<W: Word>(Vec<W>);
 
 impl<W: Word> Secret<W> {

@@ -12,8 +12,8 @@
 mod request;
 mod source;
 
-pub(crate) use request::{digit_planes, matmul_dims};
 pub use request::{Dealt, Request, Words};
+pub(crate) use request::{digit_planes, matmul_dims};
 pub use source::{Corrections, Dry, Server, Sink, Whole, WholeMasks, correct};
 
 use crate::{link::Error, prg::MaskId, word::Word};

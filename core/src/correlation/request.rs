@@ -254,7 +254,11 @@ impl Request<'_> {
     /// Words of scratch that taking or evaluating it needs.
     pub fn scratch<W: Word>(&self) -> usize {
         let own = match *self {
-            Self::Truncation { .. } | Self::Scaled { .. } | Self::Square { .. } | Self::Bit { .. } | Self::Residue { .. } => 0,
+            Self::Truncation { .. }
+            | Self::Scaled { .. }
+            | Self::Square { .. }
+            | Self::Bit { .. }
+            | Self::Residue { .. } => 0,
             Self::TruncatedProduct { mask, .. } | Self::Select { mask, .. } => mask.len(),
             Self::TruncationWide { mask, .. } => 2 * mask.len(),
             Self::BitToWord { bits, .. } => bits.len(),
