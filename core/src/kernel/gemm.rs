@@ -14,13 +14,17 @@ pub fn gemm<W: Word>(z: &mut [W], x: Matrix<'_, W>, y: Matrix<'_, W>, [m, k, n]:
         return;
     }
     for (i, z) in z.chunks_exact_mut(n).take(m).enumerate() {
-        for l in 0..k {
-            let x = x.words[if x.transposed { l * x.stride + i } else { i * x.stride + l }];
-            if y.transposed {
-                for (j, z) in z.iter_mut().enumerate() {
-                    *z = z.add(x.mul(y.words[j * y.stride + l]));
+        let at = |l: usize| if x.transposed { l * x.stride + i } else { i * x.stride + l };
+        if y.transposed {
+            // Rows of `y` are its columns: inner products.
+            for (j, z) in z.iter_mut().enumerate() {
+                for (l, y) in y.words[j * y.stride..][..k].iter().enumerate() {
+                    *z = z.add(x.words[at(l)].mul(*y));
                 }
-            } else {
+            }
+        } else {
+            for l in 0..k {
+                let x = x.words[at(l)];
                 for (z, &y) in z.iter_mut().zip(&y.words[l * y.stride..][..n]) {
                     *z = z.add(x.mul(y));
                 }
