@@ -1,1 +1,14 @@
-//! Shared helpers of the cross-crate tests.
+//! Shared helpers of the cross-crate tests: small jobs and their data, servers and dealer in one process or in three, and
+//! what is needed to break them.
+//!
+//! All of it runs on loopback, and whatever waits has a deadline. Helpers panic where a test would.
+#![allow(clippy::unwrap_used)]
+
+pub mod dir;
+pub mod jobs;
+pub mod play;
+pub mod program;
+pub mod relay;
+pub mod roles;
+pub mod statistics;
+pub mod wire;

@@ -1,0 +1,390 @@
+//! A job on all three engines in one process: two servers and a dealer on threads, over real connections, under seeds that the test
+//! knows; the clear engine under the same seeds; and the plan. Everything that passes is on tape.
+
+use std::{
+    net::TcpListener,
+    ops::ControlFlow,
+    sync::{Mutex, MutexGuard},
+    thread,
+    time::{Duration, SystemTime},
+};
+use symbolon::{
+    engine::{
+        clear::{self, Audit},
+        dealer::Dealing,
+        plan::{Plan, plan},
+        secure::{Fault, NetCorrections, NetLink},
+    },
+    job::{self, Job},
+    kernel::{HostWord, best},
+    lanes::{Lane, Lanes},
+    net::{ClientTls, Connection, Deployment, Hosts, Role, ServerTls, Timeouts, accept, connect},
+    secret::Secret,
+    train::{self, Event, Inputs},
+};
+use symbolon_core::{
+    correlation::{Corrections, Dry, Server as Source},
+    kernel::Nothing,
+    link::{Count, Error, Fold, Link, Part},
+    party::{NoTrace, Role as Party},
+    prg::{Aes128Prg, ChaCha20Prg, MaskId, Prg, Seed},
+    share::{expand, split},
+    word::{Word, word_bytes},
+};
+
+/// How long anything here may take without a byte moved.
+const PATIENCE: Timeouts = Timeouts {
+    connect: Duration::from_secs(20),
+    handshake: Duration::from_secs(20),
+    idle: Duration::from_secs(30),
+    close: Duration::from_millis(500),
+};
+
+/// Words of a dry arena, which takes no memory.
+const ENDLESS: usize = 1 << 40;
+
+/// The seeds of a session. In tests alone does one place know both.
+#[derive(Clone, Copy, Debug)]
+pub struct Keys {
+    /// Each server's.
+    pub seeds: [[u8; 32]; 2],
+    /// The session's name.
+    pub session: [u8; 16],
+}
+
+impl Keys {
+    /// Keys that depend on `salt`, and the session too.
+    #[must_use]
+    pub fn new(salt: u64) -> Self {
+        let mut keys = Self { seeds: [[1; 32], [2; 32]], session: [3; 16] };
+        for seed in &mut keys.seeds {
+            seed[..8].copy_from_slice(&salt.to_le_bytes());
+        }
+        keys.session[..8].copy_from_slice(&salt.to_le_bytes());
+        keys
+    }
+
+    /// The streams of server `j`.
+    #[must_use]
+    pub fn prg(&self, job: &Job, j: usize) -> Box<dyn Prg> {
+        let seed = Seed::from_bytes(self.seeds[j]);
+        match job.numbers.prg {
+            job::Prg::Aes128Ctr => Box::new(Aes128Prg::new(&seed, &self.session)),
+            job::Prg::ChaCha20 => Box::new(ChaCha20Prg::new(&seed, &self.session)),
+        }
+    }
+}
+
+/// What happens on a lane.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Happening {
+    /// This party's share of a mask was expanded; for server 0, of a dealt value too.
+    Expanded {
+        /// The stream.
+        id: MaskId,
+        /// First byte.
+        at: u64,
+        /// Bytes.
+        len: u64,
+    },
+    /// A round.
+    Exchanged {
+        /// Bytes each way.
+        len: u64,
+        /// Whether narrow words were among them, packed.
+        packed: bool,
+    },
+}
+
+/// All that one server's lane received, and in which order it expanded and exchanged.
+#[derive(Clone, Debug, Default)]
+pub struct Tape {
+    /// From the other server: words and bit planes.
+    pub received: Vec<u8>,
+    /// From the other server: narrow words, packed, with the padding that goes with them.
+    pub packed: Vec<u8>,
+    /// From the dealer.
+    pub dealt: Vec<u8>,
+    /// What both servers know after the rounds: masked words and planes.
+    pub opened: Vec<u8>,
+}
+
+/// What a server's recorders write: each lane's tape, and what happened in which order.
+#[derive(Default)]
+struct Studio {
+    tapes: Vec<Mutex<Tape>>,
+    happened: Mutex<Vec<Happening>>,
+}
+
+/// Records one lane.
+struct Recorder<'a, T> {
+    inner: T,
+    studio: &'a Studio,
+    lane: usize,
+}
+
+impl<T> Recorder<'_, T> {
+    fn tape(&self) -> MutexGuard<'_, Tape> {
+        self.studio.tapes[self.lane].lock().unwrap()
+    }
+    fn note(&self, happening: Happening) {
+        self.studio.happened.lock().unwrap().push(happening);
+    }
+}
+
+impl Prg for Recorder<'_, &dyn Prg> {
+    fn fill_bytes(&self, id: MaskId, at: u64, out: &mut [u8]) {
+        self.note(Happening::Expanded { id, at, len: out.len() as u64 });
+        self.inner.fill_bytes(id, at, out);
+    }
+}
+
+impl<W: Word> Link<W> for Recorder<'_, NetLink<'_>> {
+    fn exchange(&mut self, parts: &mut [Part<'_, W>]) -> Result<(), Error> {
+        let before: Vec<Vec<W>> = parts.iter().map(|(_, words)| words.to_vec()).collect();
+        self.inner.exchange(parts)?;
+        let mut tape = self.tape();
+        let (mut len, mut packed) = (0, false);
+        for ((fold, after), before) in parts.iter().zip(before) {
+            len += W::bytes(after).len() as u64;
+            let pairs = || after.iter().zip(&before);
+            let (theirs, opened): (Vec<W>, Vec<W>) = match fold {
+                Fold::Add => pairs().map(|(a, b)| (a.sub(*b), *a)).unzip(),
+                Fold::Xor => pairs().map(|(a, b)| (a.xor(*b), *a)).unzip(),
+                Fold::Swap => {
+                    tape.packed.extend_from_slice(W::bytes(after));
+                    packed = true;
+                    continue;
+                }
+            };
+            tape.received.extend_from_slice(W::bytes(&theirs));
+            tape.opened.extend_from_slice(W::bytes(&opened));
+        }
+        drop(tape);
+        self.note(Happening::Exchanged { len, packed });
+        Ok(())
+    }
+}
+
+impl<W: Word> Corrections<W> for Recorder<'_, NetCorrections<'_>> {
+    fn next(&mut self, out: &mut [W]) -> Result<(), Error> {
+        self.inner.next(out)?;
+        self.tape().dealt.extend_from_slice(W::bytes(out));
+        Ok(())
+    }
+}
+
+/// The connections of a session, for as many sessions as one likes.
+struct Wires {
+    servers: [Vec<Connection>; 2],
+    dealer: Vec<Connection>,
+    streams: Vec<Connection>,
+}
+
+impl Wires {
+    fn new(lanes: u16) -> Self {
+        let deployment = Deployment::generate(&Hosts::default(), SystemTime::now(), 1).unwrap();
+        let many = |from, to| (0..lanes).map(|_| meet(&deployment, from, to)).unzip();
+        let (server1, server0) = many(Role::Server1, Role::Server0);
+        let (streams, dealer) = many(Role::Server1, Role::Dealer);
+        Self { servers: [server0, server1], dealer, streams }
+    }
+}
+
+/// `from` connects to `to`; both ends.
+fn meet(deployment: &Deployment, from: Role, to: Role) -> (Connection, Connection) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let tls = ServerTls::new(&deployment.identity(to).unwrap(), &[from]);
+    let accepting = thread::spawn(move || accept(listener.accept().unwrap().0, &tls, &PATIENCE).unwrap().0);
+    let one = connect(&address, &ClientTls::new(&deployment.identity(from).unwrap()), to, &PATIENCE).unwrap();
+    (one, accepting.join().unwrap())
+}
+
+/// What a job gave: whole values, joined from both servers' shares on the secure engine.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trained<W> {
+    /// In the flat order of the network.
+    pub parameters: Vec<W>,
+    /// Loss and score of each epoch.
+    pub epochs: Vec<(Option<W>, Option<W>)>,
+}
+
+/// A secure run.
+#[derive(Clone, Debug)]
+pub struct Played<W> {
+    /// What it gave.
+    pub result: Trained<W>,
+    /// What each server counted.
+    pub counts: [Count; 2],
+    /// What the dealer sent.
+    pub dealt_bytes: u64,
+    /// Server by server, lane by lane.
+    pub tapes: [Vec<Tape>; 2],
+    /// At each server, in order if its lanes ran on one thread.
+    pub happened: [Vec<Happening>; 2],
+}
+
+/// One server's part: shares, and what it counted.
+type ServerPart<W> = (Trained<W>, Count);
+
+/// A job, its plan, and connections to play it over.
+pub struct Game {
+    /// The job.
+    pub job: Job,
+    /// Its plan.
+    pub plan: Plan,
+    wires: Wires,
+}
+
+impl Game {
+    /// Connects two servers and a dealer for `job`.
+    #[must_use]
+    pub fn new(job: Job) -> Self {
+        let wires = Wires::new(job.lanes.lanes);
+        Self { plan: plan(&job).unwrap(), wires, job }
+    }
+
+    /// Plays the job on shares of `inputs`.
+    pub fn secure<W: HostWord + Word>(&mut self, inputs: Inputs<W>, keys: &Keys, threads: usize) -> Played<W> {
+        let Self { job, plan, wires } = self;
+        let (job, plan) = (&*job, &*plan);
+        let prgs = [keys.prg(job, 0), keys.prg(job, 1)];
+        let shares = shares(job, inputs, keys);
+        let studios: [Studio; 2] = std::array::from_fn(|_| Studio {
+            tapes: (0..job.lanes.lanes).map(|_| Mutex::default()).collect(),
+            happened: Mutex::default(),
+        });
+        let before: u64 = sent(&wires.dealer);
+        let Wires { servers: [ends0, ends1], dealer, streams } = wires;
+        let parts: [ServerPart<W>; 2] = thread::scope(|scope| {
+            let (prgs, studios) = (&prgs, &studios);
+            for (lane, connection) in (0u16..).zip(dealer.iter_mut()) {
+                scope.spawn(move || deal::<W>(job, [&*prgs[0], &*prgs[1]], lane, connection));
+            }
+            let [inputs0, inputs1] = shares;
+            let first = scope.spawn(move || {
+                serve(job, plan, Party::Server0, (ends0, &mut []), &*prgs[0], inputs0, &studios[0], threads)
+            });
+            let second = serve(job, plan, Party::Server1, (ends1, streams), &*prgs[1], inputs1, &studios[1], threads);
+            [first.join().unwrap(), second]
+        });
+        let [(a, count0), (b, count1)] = parts;
+        let dealt_bytes = sent(&wires.dealer) - before;
+        let taken = studios.map(|s| {
+            let tapes = s.tapes.into_iter().map(|tape| tape.into_inner().unwrap()).collect();
+            (tapes, s.happened.into_inner().unwrap())
+        });
+        let [(tapes0, happened0), (tapes1, happened1)] = taken;
+        let (tapes, happened) = ([tapes0, tapes1], [happened0, happened1]);
+        Played { result: join(a, b), counts: [count0, count1], dealt_bytes, tapes, happened }
+    }
+
+    /// Plays the job on whole values, under the same dithers.
+    #[must_use]
+    pub fn clear<W: HostWord + Word>(&self, inputs: Inputs<W>, keys: &Keys, threads: usize) -> Trained<W> {
+        let seeds = keys.seeds.map(Seed::from_bytes);
+        let mut epochs = Vec::new();
+        let parameters = clear::run(
+            &self.job,
+            inputs,
+            [&seeds[0], &seeds[1]],
+            &keys.session,
+            threads,
+            &Audit::default(),
+            &mut watch(&mut epochs),
+        );
+        Trained { parameters: parameters.unwrap(), epochs }
+    }
+}
+
+fn sent(connections: &[Connection]) -> u64 {
+    connections.iter().map(|c| c.traffic().payload_sent).sum()
+}
+
+/// Keeps the outputs of each epoch.
+fn watch<W>(epochs: &mut Vec<(Option<W>, Option<W>)>) -> impl FnMut(Event<W>, Count) -> ControlFlow<()> {
+    |event, _| {
+        if let Event::Epoch { loss, score, .. } = event {
+            epochs.push((loss, score));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Splits all tables: server 0's shares are expanded, server 1's are the difference.
+fn shares<W: Word>(job: &Job, mut inputs: Inputs<W>, keys: &Keys) -> [Inputs<W>; 2] {
+    let stream = ChaCha20Prg::new(&Seed::from_bytes(keys.seeds[0].map(|b| b ^ 0x5a)), &keys.session);
+    let mut own = Inputs::dry(job);
+    let whole = [&mut inputs.train, &mut inputs.train_labels, &mut inputs.test, &mut inputs.test_labels];
+    let first = [&mut own.train, &mut own.train_labels, &mut own.test, &mut own.test_labels];
+    for (i, (theirs, own)) in (0u32..).zip(whole.into_iter().zip(first)) {
+        let id = MaskId { lane: 0, request: i, part: 0 };
+        split(&stream, id, theirs);
+        expand(&stream, id, 0, own);
+    }
+    [own, inputs]
+}
+
+fn join<W: Word>(mut a: Trained<W>, b: Trained<W>) -> Trained<W> {
+    symbolon_core::share::join(&mut a.parameters, &b.parameters);
+    let sum = |a: Option<W>, b: Option<W>| a.zip(b).map(|(a, b)| a.add(b));
+    for (a, b) in a.epochs.iter_mut().zip(b.epochs) {
+        *a = (sum(a.0, b.0), sum(a.1, b.1));
+    }
+    a
+}
+
+/// One server.
+#[allow(clippy::too_many_arguments)]
+fn serve<W: HostWord + Word>(
+    job: &Job,
+    plan: &Plan,
+    role: Party,
+    (peers, streams): (&mut [Connection], &mut [Connection]),
+    prg: &dyn Prg,
+    inputs: Inputs<W>,
+    studio: &Studio,
+    threads: usize,
+) -> ServerPart<W> {
+    let fault = Fault::default();
+    let prgs: Vec<_> = (0..peers.len()).map(|lane| Recorder { inner: prg, studio, lane }).collect();
+    let mut corrections: Vec<_> = (0..)
+        .zip(streams.iter_mut())
+        .map(|(lane, c)| Recorder { inner: NetCorrections::new(c, fault.clone()), studio, lane })
+        .collect();
+    let mut corrections = corrections.iter_mut();
+    let arena = usize::try_from(plan.arena_bytes).unwrap() / word_bytes::<W>();
+    let lanes = (0u16..).zip(peers.iter_mut().zip(&prgs)).map(|(lane, (peer, prg))| {
+        let corrections = corrections.next().map(|c| c as &mut (dyn Corrections<W> + Send));
+        let link = NetLink::new(peer, fault.clone());
+        Some(Lane {
+            link: Box::new(Recorder { inner: link, studio, lane: usize::from(lane) }),
+            correlations: Box::new(Source::new(prg, best::<W>(), lane, corrections)),
+            trace: Box::new(NoTrace),
+            arena: Secret::zeros(arena),
+        })
+    });
+    let mut lanes = Lanes::new(role, best::<W>(), lanes.collect(), threads);
+    let mut epochs = Vec::new();
+    let parameters = train::run(&mut lanes, job, inputs, &mut watch(&mut epochs));
+    let parameters = parameters.unwrap_or_else(|halt| panic!("{role:?}: {halt:?}, {:?}", fault.take()));
+    (Trained { parameters, epochs }, lanes.count())
+}
+
+/// One lane of the dealer.
+fn deal<W: HostWord + Word>(job: &Job, prgs: [&dyn Prg; 2], lane: u16, connection: &mut Connection) {
+    let mut sink = Dealing::<W>::new(prgs, best::<W>(), connection, Fault::default());
+    let own = Lane {
+        link: Box::new(Count::default()),
+        correlations: Box::new(Dry::new(lane, &mut sink)),
+        trace: Box::new(NoTrace),
+        arena: Secret::zeros(ENDLESS),
+    };
+    let mut lanes: Vec<Option<Lane<'_, W::Dry>>> = (0..job.lanes.lanes).map(|_| None).collect();
+    lanes[usize::from(lane)] = Some(own);
+    let mut lanes = Lanes::new(Party::Server0, &Nothing, lanes, 1);
+    train::run(&mut lanes, job, Inputs::dry(job), &mut |_, _| ControlFlow::Continue(())).unwrap();
+    drop(lanes);
+    sink.finish().unwrap();
+}

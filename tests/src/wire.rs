@@ -1,0 +1,175 @@
+//! The messages between roles, written down once more: a test can speak them by hand, and notices when they change.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use symbolon::{
+    job::Job,
+    net::Connection,
+    session::client::{Dealt, Report},
+};
+
+/// More than any message has.
+pub const MAX_BYTES: usize = 1 << 22;
+
+/// Client to server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Order {
+    /// Session.
+    pub session: [u8; 16],
+    /// The job, encoded.
+    pub job: Vec<u8>,
+}
+
+impl Order {
+    /// An order of `job`.
+    #[must_use]
+    pub fn of(session: [u8; 16], job: &Job) -> Self {
+        Self { session, job: job.encode().unwrap() }
+    }
+}
+
+/// Why a peer says no.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum No {
+    /// It does not want to.
+    Refused(String),
+    /// It cannot.
+    Failed(String),
+}
+
+/// Server to client, or to server 1.
+pub type Answer = Result<(), No>;
+
+/// Client to server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Data {
+    /// To server 0: not yet.
+    Wait,
+    /// To server 0.
+    Seed([u8; 32]),
+    /// To server 1; they follow.
+    Words,
+}
+
+/// Server 0 to server 1.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct VeilSeed(pub [u8; 32]);
+
+/// Server to client.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Update {
+    /// Data and weights are open.
+    Ready {
+        /// The plan's hash.
+        plan_hash: [u8; 32],
+    },
+    /// Steps.
+    Step {
+        /// So many.
+        done: u64,
+        /// Payload.
+        bytes_sent: u64,
+    },
+    /// An epoch's outputs.
+    Epoch {
+        /// From 1.
+        epoch: u32,
+        /// A share.
+        loss: Option<u64>,
+        /// A share.
+        score: Option<u64>,
+    },
+    /// The end.
+    Done(Report),
+    /// The end, too.
+    No(No),
+}
+
+/// Server 1 to server 0.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LaneHello {
+    /// Session.
+    pub session: [u8; 16],
+    /// Lane.
+    pub lane: u16,
+    /// The plan's hash.
+    pub plan_hash: [u8; 32],
+}
+
+/// Server to dealer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum DealerHello {
+    /// A server joins.
+    Join {
+        /// Session.
+        session: [u8; 16],
+        /// The job, encoded.
+        job: Vec<u8>,
+        /// The plan's hash.
+        plan_hash: [u8; 32],
+        /// Of this server.
+        nonce: [u8; 32],
+    },
+    /// Server 1's stream.
+    Lane {
+        /// Session.
+        session: [u8; 16],
+        /// Lane.
+        lane: u16,
+    },
+}
+
+/// Dealer to server.
+pub type Seeded = Result<[u8; 32], No>;
+
+/// A greeting's length, at the head of each direction of a connection.
+pub const GREETING: usize = 8;
+
+/// Takes a greeting off the head of a recording.
+///
+/// # Panics
+///
+/// If there is none.
+pub fn take_greeting(bytes: &mut &[u8]) {
+    assert!(bytes.starts_with(b"SYMB\x01\0\0\0"), "no greeting: {:?}", &bytes[..bytes.len().min(GREETING)]);
+    *bytes = &bytes[GREETING..];
+}
+
+/// Takes a message off the head of a recording.
+///
+/// # Panics
+///
+/// If there is none, or another.
+pub fn take<T: DeserializeOwned>(bytes: &mut &[u8]) -> T {
+    let (len, rest) = bytes.split_first_chunk::<4>().expect("a message's length");
+    let (frame, rest) = rest.split_at(u32::from_le_bytes(*len) as usize);
+    *bytes = rest;
+    let (message, behind) = postcard::take_from_bytes(frame).expect("a message of this kind");
+    assert!(behind.is_empty(), "bytes behind a message");
+    message
+}
+
+/// A message as it is sent.
+#[must_use]
+pub fn frame<T: Serialize>(message: &T) -> Vec<u8> {
+    let body = postcard::to_stdvec(message).unwrap();
+    let mut frame = u32::try_from(body.len()).unwrap().to_le_bytes().to_vec();
+    frame.extend(body);
+    frame
+}
+
+/// Receives updates until the server has no more; returns the last.
+///
+/// # Panics
+///
+/// If the connection fails before.
+pub fn last_update(connection: &mut Connection) -> Update {
+    loop {
+        let update: Update = connection.recv(MAX_BYTES).unwrap();
+        if matches!(update, Update::Done(_) | Update::No(_)) {
+            return update;
+        }
+    }
+}
+
+/// What the dealer says at the end.
+pub type Ended = Dealt;
