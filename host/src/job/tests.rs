@@ -201,7 +201,7 @@ fn names_and_data_follow_their_rules() {
     let cells = 65_536 * (200_000_000 + 20);
     let big = "data.features = 65_536\ndata.train_records = 200_000_000";
     refused(big, "data (features times records)", out_of(cells, 1, 1 << 36));
-    refused("data.classes = 1", "data.classes", out_of(1, 2, 1024));
+    refused("data.classes = 1", "data.classes", out_of(1, 2, 255));
     refused("data.target.divide = 1", "data", Rule::ExactlyOne { of: &["classes", "target"] });
     let idx = "data.idx = { train_images = \"a\", train_labels = \"b\", test_images = \"c\", test_labels = \"d\" }";
     refused(idx, "data", Rule::ExactlyOne { of: &["[data.idx]", "[data.csv]"] });
@@ -269,7 +269,8 @@ fn numbers_and_network_follow_their_rules() {
         "numbers.frac_bits",
         out_of(13, 4, 12),
     );
-    refused("numbers = { grad_frac_bits = 32 }", "numbers.grad_frac_bits", out_of(32, 4, 31));
+    refused("numbers = { grad_frac_bits = 32 }", "numbers.grad_frac_bits", out_of(32, 12, 31));
+    refused("numbers = { grad_frac_bits = 11 }", "numbers.grad_frac_bits", out_of(11, 12, 31));
     refused("network.layers = []", "network.layers", out_of(0, 1, 64));
     refused("network.layers = [\"relu\", { dense = 3 }]", "network.layers[0]", Rule::NotDense);
     refused("network.layers = [{ dense = 3 }, \"relu\"]", "network.layers[1]", Rule::NotDense);
