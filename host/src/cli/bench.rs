@@ -7,6 +7,7 @@ use crate::{
     report::write_atomic,
     session::{random_bytes, random_seed},
 };
+use clap::ValueEnum;
 use serde::Serialize;
 use std::{path::Path, time::Instant};
 use symbolon_core::{
@@ -46,56 +47,50 @@ const SIDE: usize = 256;
 const SECONDS: f64 = 0.2;
 
 /// An operation to measure.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
-enum Operation {
+pub(super) enum Operation {
+    /// Mask and open.
     Open,
+    /// Product of two masked values, their openings included.
     Multiply,
+    /// The same of 256 by 256 matrices.
     MatrixProduct,
+    /// Truncation with a public dither.
     Truncate,
+    /// Exact truncation.
     Floor,
+    /// Sign as a shared bit, the word's opening included.
     Sign,
+    /// ReLU with truncation.
     Relu,
+    /// ReLU forwards and back.
     ReluAndBackward,
+    /// From 8-bit shares into the ring.
     Lift8,
+    /// The largest of ten words.
     Maximum,
+    /// Which of ten words is the largest.
     Predict,
+    /// By mapping.
     Exponential,
+    /// By mapping.
     Reciprocal,
+    /// Of ten classes.
     SoftmaxGradient,
+    /// A step of stochastic gradient descent.
     Sgd,
+    /// The same with momentum.
     Momentum,
+    /// A step that chooses cells.
     Adam,
+    /// A step that keeps them.
     AdamKept,
+    /// A step that keeps them and the second moment.
     AdamKeptLazy,
+    /// A step that chooses cells.
     AmsGrad,
 }
-
-const ALL: [Operation; 20] = {
-    use Operation::*;
-    [
-        Open,
-        Multiply,
-        MatrixProduct,
-        Truncate,
-        Floor,
-        Sign,
-        Relu,
-        ReluAndBackward,
-        Lift8,
-        Maximum,
-        Predict,
-        Exponential,
-        Reciprocal,
-        SoftmaxGradient,
-        Sgd,
-        Momentum,
-        Adam,
-        AdamKept,
-        AdamKeptLazy,
-        AmsGrad,
-    ]
-};
 
 /// Zeros, masked and open.
 fn masked<W: Word>(party: &mut Party<'_, W>, n: usize) -> Result<(Vec<W>, View<'static>), Error> {
@@ -247,7 +242,7 @@ struct Row {
 }
 
 /// Measures everything on this machine.
-pub(super) fn run(json: Option<&Path>) -> Result<(), Failure> {
+pub(super) fn run(only: &[Operation], json: Option<&Path>) -> Result<(), Failure> {
     println!(
         "Two servers and a dealer as threads of this process, over memory; kernels: {}. Setting up the inputs' masks is part of each\n\
          row that needs them, in time, bytes and rounds.\n",
@@ -258,9 +253,9 @@ pub(super) fn run(json: Option<&Path>) -> Result<(), Failure> {
         "operation", "k", "rounds", "bytes each way", "bytes dealt", "elements/s"
     );
     let mut rows = Vec::new();
-    for operation in ALL {
-        rows.push(measure::<u32>(operation)?);
-        rows.push(measure::<u64>(operation)?);
+    for operation in if only.is_empty() { Operation::value_variants() } else { only } {
+        rows.push(measure::<u32>(*operation)?);
+        rows.push(measure::<u64>(*operation)?);
     }
     let Some(path) = json else { return Ok(()) };
     let text = serde_json::to_string_pretty(&rows).map_err(|error| Failure::Other(error.to_string()))?;

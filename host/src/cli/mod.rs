@@ -78,6 +78,9 @@ enum Command {
     },
     /// Measure every protocol and function on this machine
     Bench {
+        /// Only these operations
+        #[arg(value_enum)]
+        operations: Vec<bench::Operation>,
         /// Write the figures as JSON
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
@@ -111,7 +114,7 @@ pub fn main() -> Exit {
         Command::Init { dir, server0, server1, dealer, days } => {
             roles::init(&dir, &crate::net::Hosts::named(&server0, &server1, &dealer), days)
         }
-        Command::Bench { json } => bench::run(json.as_deref()),
+        Command::Bench { operations, json } => bench::run(&operations, json.as_deref()),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "symbolon", &mut std::io::stdout());
             Ok(())

@@ -1,12 +1,15 @@
 //! The clear engine: the job's own code on whole values, and the range audit that comes with it.
 
-use super::plan::{ENDLESS, Label, plan};
+use super::{
+    SessionId,
+    plan::{ENDLESS, Label, plan},
+    prg,
+};
 use crate::{
     job::Job,
     kernel::{HostWord, best},
     lanes::{Lane, Lanes},
     secret::Secret,
-    session::{SessionId, prg},
     train::{self, Halt, Inputs, Observer, signed},
 };
 use serde::Serialize;

@@ -11,12 +11,11 @@ mod rendezvous;
 pub mod server;
 mod veil;
 
+pub use crate::engine::SessionId;
+use crate::engine::prg;
 use crate::net::{Cause, NetError, Refusal, Role};
 use std::fmt;
-use symbolon_core::prg::{ChaCha20Prg, Prg, Seed};
-
-/// Names a session among others; chosen anew by the client for each run.
-pub type SessionId = [u8; 16];
+use symbolon_core::prg::Seed;
 
 /// Why a session ended without its result. Says who, what, and what to do; never a share.
 #[derive(Debug)]
@@ -150,14 +149,6 @@ impl std::error::Error for SessionError {
 impl From<NetError> for SessionError {
     fn from(error: NetError) -> Self {
         Self::Net(Box::new(error))
-    }
-}
-
-/// The streams of `seed` in `session` under the job's cipher.
-pub(crate) fn prg(cipher: crate::job::Prg, seed: &Seed, session: &SessionId) -> Box<dyn Prg> {
-    match cipher {
-        crate::job::Prg::Aes128Ctr => crate::kernel::aes128_prg(seed, session),
-        crate::job::Prg::ChaCha20 => Box::new(ChaCha20Prg::new(seed, session)),
     }
 }
 
