@@ -36,7 +36,7 @@ fn run_in<W: crate::kernel::HostWord + symbolon_core::word::Word>(
         job.training.batch,
         job.numbers.ring_bits
     );
-    let local = Local::start(&everything())?;
+    let local = Local::start(&everything(), None)?;
     for (role, id) in &local.processes {
         println!("{role} is process {id}");
     }

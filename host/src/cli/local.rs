@@ -89,6 +89,7 @@ impl Owned {
         deployment: &Deployment,
         hosts: &Hosts,
         policy: &Policy,
+        threads: Option<usize>,
     ) -> Result<(u32, u16), Failure> {
         let mut children = self.children();
         let children = children.as_mut().ok_or_else(interrupted_start)?;
@@ -98,7 +99,7 @@ impl Owned {
         if role.is_server() {
             permit(&config, policy)?;
         }
-        let mut child = spawn(role, &config)?;
+        let mut child = spawn(role, &config, threads)?;
         let mut line = String::new();
         let read = child.stdout.take().map(|stdout| BufReader::new(stdout).read_line(&mut line));
         let id = child.id();
@@ -134,8 +135,9 @@ fn interrupted_start() -> Failure {
 }
 
 impl Local {
-    /// Starts the roles, each on a port of its own choosing, with fresh certificates. The servers permit what `policy` does.
-    pub(super) fn start(policy: &Policy) -> Result<Self, Failure> {
+    /// Starts the roles, each on a port of its own choosing, with fresh certificates. The servers permit what `policy` does and run at most
+    /// `threads` lanes at once.
+    pub(super) fn start(policy: &Policy, threads: Option<usize>) -> Result<Self, Failure> {
         let owned = Arc::new(Owned { dir: fresh_dir()?, children: Mutex::new(Some(Vec::new())) });
         let at_interrupt = Arc::clone(&owned);
         on_interrupt(move || {
@@ -150,7 +152,7 @@ impl Local {
         // Each is started when the addresses of those that it calls are known.
         for role in [Role::Dealer, Role::Server0, Role::Server1] {
             set_port(&mut hosts, role, 0);
-            let (id, port) = owned.0.start(role, &deployment, &hosts, policy)?;
+            let (id, port) = owned.0.start(role, &deployment, &hosts, policy, threads)?;
             processes.push((role, id));
             set_port(&mut hosts, role, port);
         }
@@ -204,11 +206,14 @@ fn make_private(dir: &Path) -> Result<(), Failure> {
 }
 
 /// Starts a role of this very program. An interrupt from the terminal does not reach it: this process ends it.
-fn spawn(role: Role, config: &Path) -> Result<Child, Failure> {
+fn spawn(role: Role, config: &Path, threads: Option<usize>) -> Result<Child, Failure> {
     let other = |error: std::io::Error| Failure::Other(format!("cannot start {role}: {error}"));
     let program = std::env::current_exe().map_err(other)?;
     let mut command = Command::new(program);
     command.arg(if role == Role::Dealer { "dealer" } else { "server" }).arg("--config").arg(config);
+    if let Some(threads) = threads.filter(|_| role.is_server()) {
+        command.arg("--threads").arg(threads.to_string());
+    }
     command.arg("--until-stdin-closes").stdin(Stdio::piped()).stdout(Stdio::piped());
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);

@@ -22,6 +22,9 @@ pub(super) struct Args {
     /// The role's configuration
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// Lanes that a server runs at once; all of a job's, if not given
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
     /// Stop when standard input ends: for a parent that may die
     #[arg(long, hide = true)]
     until_stdin_closes: bool,
@@ -41,7 +44,7 @@ pub(super) fn server(args: &Args) -> Result<(), Failure> {
     let identity = config.identity()?;
     let accepted: &[Role] = if config.role == Role::Server0 { &[Role::Client, Role::Server1] } else { &[Role::Client] };
     let tls = ServerTls::new(&identity, accepted);
-    let server = Server::new(config.clone(), ClientTls::new(&identity));
+    let server = Server::new(config.clone(), ClientTls::new(&identity), args.threads);
     serve(args, &config, &tls, |connection, role| server.serve(connection, role))
 }
 

@@ -46,7 +46,7 @@ pub(super) struct Args {
     /// Which engine trains
     #[arg(long, value_enum, default_value_t = Engine::Secure)]
     engine: Engine,
-    /// Lanes that the clear engine runs at once; the servers run all of theirs
+    /// Lanes that run at once in the clear engine and at the servers of --local; all, if not given
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
     /// Seed of the initial weights and the batch order, in place of the job's; masks never depend on it
@@ -104,7 +104,7 @@ fn run_in<W: HostWord + Word>(args: &Args, job: &Job, train: &Dataset, test: &Da
                 secure_run::<W>(job, train, test, &Config::load(file, &[Role::Client])?)?
             }
             None => {
-                let local = Local::start(&everything())?;
+                let local = Local::start(&everything(), args.threads)?;
                 let trained = secure_run::<W>(job, train, test, &local.client)?;
                 local.stop();
                 trained

@@ -46,6 +46,7 @@ pub struct Server {
     /// At server 0: server 1's connections.
     lanes: Rendezvous<u16, [u8; 32]>,
     running: Mutex<usize>,
+    threads: Option<usize>,
 }
 
 /// What a session needs beside its connections.
@@ -57,9 +58,9 @@ struct Session<'a> {
 }
 
 impl Server {
-    /// The server that `config` describes; it reaches others as `tls`.
-    pub fn new(config: Config, tls: ClientTls) -> Self {
-        Self { lanes: Rendezvous::new(config.timeouts.connect), config, tls, running: Mutex::new(0) }
+    /// The server that `config` describes; it reaches others as `tls` and runs at most `threads` lanes of a job at once.
+    pub fn new(config: Config, tls: ClientTls, threads: Option<usize>) -> Self {
+        Self { lanes: Rendezvous::new(config.timeouts.connect), config, tls, running: Mutex::new(0), threads }
     }
 
     /// Serves one connection: a client's order, on this thread, or a lane of server 1.
@@ -166,7 +167,7 @@ impl Server {
             })
         });
         let role = if self.config.role == Role::Server0 { Party::Server0 } else { Party::Server1 };
-        let mut party = Lanes::new(role, best::<W>(), own.collect(), usize::from(lanes));
+        let mut party = Lanes::new(role, best::<W>(), own.collect(), self.threads.unwrap_or(usize::from(lanes)));
         let mut news = News { client, veil: &veil, plan_hash: session.plan.hash, told: Instant::now(), error: None };
         let mut seconds_train = 0.0;
         let mut started = Instant::now();
