@@ -24,7 +24,7 @@ pub fn program() -> &'static Path {
         let test = env::current_exe().unwrap();
         let profile = test.parent().and_then(Path::parent).unwrap();
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
-        cargo.args(["build", "--quiet", "--package", "symbolon", "--bin", "symbolon", "--target-dir"]);
+        cargo.args(["build", "--quiet", "--workspace", "--bin", "symbolon", "--target-dir"]); // features as in `cargo test --workspace`
         cargo.arg(profile.parent().unwrap()).current_dir(env!("CARGO_MANIFEST_DIR"));
         if profile.ends_with("release") {
             cargo.arg("--release");

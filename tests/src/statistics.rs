@@ -7,19 +7,36 @@
 /// If the bytes are not uniform, or too few to tell.
 #[allow(clippy::cast_precision_loss)]
 pub fn bytes_are_uniform(bytes: &[u8], what: &str) {
-    assert!(bytes.len() > 256 * 20, "{what}: too few bytes to tell");
-    let chi = chi_square(bytes);
-    assert!((chi - 255.0).abs() < 10.0 * (2.0 * 255f64).sqrt(), "{what}: chi-square {chi} with 255 degrees of freedom");
+    is_as_expected(bytes, 256, what);
 }
 
-/// Chi-square of the values of all bytes.
+/// The same for words on the wire, where padding is zero: words with a zero byte are left out.
+///
+/// # Panics
+///
+/// If the others' bytes are not uniform, or too few to tell.
+pub fn padded_words_are_uniform(bytes: &[u8], what: &str) {
+    let full: Vec<u8> = bytes.as_chunks::<8>().0.iter().filter(|word| !word.contains(&0)).flatten().copied().collect();
+    assert!(full.len() * 4 > bytes.len(), "{what}: mostly padding");
+    is_as_expected(&full, 255, what);
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn is_as_expected(bytes: &[u8], values: usize, what: &str) {
+    assert!(bytes.len() > values * 20, "{what}: too few bytes to tell");
+    let (chi, freedom) = (chi_square(bytes, values), (values - 1) as f64);
+    let off = (chi - freedom).abs();
+    assert!(off < 10.0 * (2.0 * freedom).sqrt(), "{what}: chi-square {chi} with {freedom} degrees of freedom");
+}
+
+/// Chi-square of the values of all bytes, of which there are `values`.
 #[must_use]
 #[allow(clippy::cast_precision_loss)]
-pub fn chi_square(bytes: &[u8]) -> f64 {
+pub fn chi_square(bytes: &[u8], values: usize) -> f64 {
     let mut counts = [0u32; 256];
     bytes.iter().for_each(|byte| counts[usize::from(*byte)] += 1);
-    let expected = bytes.len() as f64 / 256.0;
-    counts.iter().map(|c| (f64::from(*c) - expected).powi(2) / expected).sum()
+    let expected = bytes.len() as f64 / values as f64;
+    counts[256 - values..].iter().map(|c| (f64::from(*c) - expected).powi(2) / expected).sum()
 }
 
 /// Each bit of runs of one length is set in half of them, within seven standard deviations: by chance false once in 10^11.

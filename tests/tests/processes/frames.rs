@@ -1,0 +1,149 @@
+//! Frames that do not belong: mutated messages and noise from a client, and from a server, whose certificates are good.
+
+use super::{alone, assert_useful};
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, TcpStream},
+    time::Duration,
+};
+use symbolon::net::{Connection, Role, Timeouts};
+use symbolon_tests::{
+    jobs::{Shape, Values},
+    program::eventually,
+    roles::{ANYTHING, Roles},
+    wire::{Answer, Data, DealerHello, LaneHello, Order, frame},
+};
+
+/// Nobody waits for long here.
+const TIMES: Timeouts = Timeouts {
+    connect: Duration::from_millis(400),
+    handshake: Duration::from_secs(5),
+    idle: Duration::from_millis(400),
+    close: Duration::from_millis(20),
+};
+
+/// Changes a frame: a few bits, a byte, its length, its end, or all behind its head.
+fn mutate(values: &mut Values, mut frame: Vec<u8>) -> Vec<u8> {
+    let at = |values: &mut Values, frame: &Vec<u8>| values.below(frame.len());
+    match values.below(6) {
+        0 => {
+            for _ in 0..=values.below(4) {
+                let at = at(values, &frame);
+                frame[at] ^= 1 << values.below(8);
+            }
+        }
+        1 => {
+            let at = at(values, &frame);
+            frame[at] = [0, 0x7f, 0x80, 0xff][values.below(4)];
+        }
+        2 => frame.truncate(at(values, &frame)),
+        3 => {
+            let behind = 1 + values.below(40);
+            frame.extend((0..behind).map(|_| noise(values)));
+        }
+        4 => {
+            let len = u32::try_from(values.next() >> values.below(64) & 0xffff_ffff).unwrap();
+            frame[..4].copy_from_slice(&len.to_le_bytes());
+        }
+        _ => {
+            let from = at(values, &frame);
+            frame[from..].iter_mut().for_each(|byte| *byte = noise(values));
+        }
+    }
+    frame
+}
+
+fn noise(values: &mut Values) -> u8 {
+    values.next().to_le_bytes()[0]
+}
+
+/// Sends what is wrong and reads until the peer ends. It may not like what it is sent before all is sent.
+fn send(mut connection: Connection, bytes: &[u8]) {
+    let _ = connection.send_bytes(bytes);
+    let _ = connection.recv_exact(&mut [0; 4096]);
+}
+
+#[test]
+fn mutated_and_random_ones() {
+    let _alone = alone();
+    let mut roles = Roles::start(TIMES, ANYTHING);
+    let mut values = Values(2026);
+    let shape = Shape::default();
+    let (order, seed) = (Order::of([6; 16], &shape.job()), Data::Seed([1; 32]));
+    let lane = LaneHello { session: [6; 16], lane: 0, plan_hash: [2; 32] };
+    let join = DealerHello::Join { session: [6; 16], job: order.job.clone(), plan_hash: [2; 32], nonce: [3; 32] };
+    let stream = DealerHello::Lane { session: [6; 16], lane: 1 };
+    let first = [
+        (Role::Client, Role::Server0, frame(&order)),
+        (Role::Client, Role::Server1, frame(&order)),
+        (Role::Server1, Role::Server0, frame(&lane)),
+        (Role::Server0, Role::Dealer, frame(&join)),
+        (Role::Server1, Role::Dealer, frame(&join)),
+        (Role::Server1, Role::Dealer, frame(&stream)),
+    ];
+    std::thread::scope(|scope| {
+        for (from, to, good) in first {
+            let (mut values, roles) = (Values(values.next()), &roles);
+            scope.spawn(move || {
+                for _ in 0..16 {
+                    send(roles.reach(from, to), &mutate(&mut values, good.clone()));
+                    let len = values.below(200);
+                    let noise: Vec<u8> = (0..len).map(|_| noise(&mut values)).collect();
+                    send(roles.reach(from, to), &noise);
+                }
+            });
+        }
+        // What follows an order that was accepted: a server takes two at a time.
+        let (mut values, roles) = (Values(values.next()), &roles);
+        scope.spawn(move || {
+            for _ in 0..16 {
+                let mut server = roles.reach(Role::Client, Role::Server1);
+                server.send(&order).unwrap();
+                if matches!(server.recv::<Answer>(1000), Ok(Ok(()))) {
+                    send(server, &mutate(&mut values, frame(&seed)));
+                }
+            }
+        });
+    });
+    assert_tells_every_time(&roles);
+    roles.assert_well();
+    let free = eventually(Duration::from_secs(10), || {
+        let mut server = roles.reach(Role::Client, Role::Server0);
+        server.send(&Order::of([7; 16], &shape.job())).unwrap();
+        matches!(server.recv::<Answer>(1000), Ok(Ok(())))
+    });
+    assert!(free, "a session kept its place");
+}
+
+/// Each line that a role has said names a role and what was wrong.
+fn assert_tells_every_time(roles: &Roles) {
+    for (role, process) in [("server0", &roles.server0), ("server1", &roles.server1), ("dealer", &roles.dealer)] {
+        let said = process.said();
+        assert!(said.lines().count() > 20, "{role} said {said}");
+        for line in said.lines() {
+            assert!(line.starts_with(&format!("{role}: ")) && line.len() > 40, "{line}");
+        }
+    }
+}
+
+/// Without a certificate nobody gets as far as frames.
+#[test]
+fn from_nobody() {
+    let _alone = alone();
+    let mut roles = Roles::start(symbolon_tests::roles::CALM, ANYTHING);
+    let mut values = Values(7);
+    for port in [roles.server0.port, roles.server1.port, roles.dealer.port] {
+        for len in [0, 1, 5, 200, 20_000] {
+            let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            let noise: Vec<u8> = (0..len).map(|_| noise(&mut values)).collect();
+            let _ = socket.write_all(&noise);
+            let _ = socket.shutdown(Shutdown::Write);
+            let _ = socket.read_to_end(&mut Vec::new());
+        }
+    }
+    for process in [&roles.server0, &roles.server1, &roles.dealer] {
+        process.says(&["an unknown peer (127.0.0.1:", "it does not speak TLS"]);
+    }
+    assert_useful(&mut roles);
+}

@@ -1,0 +1,145 @@
+//! What servers and dealer do not permit, and what cannot be trained: a refusal names the rule.
+
+use super::{alone, assert_useful, folder, train};
+use symbolon::{job::Job, net::Role};
+use symbolon_tests::{
+    dir::TempDir,
+    jobs::{CLASSES, FEATURES, Shape},
+    program::{assert_fails, run, symbolon},
+    roles::{ANYTHING, HASTY, Roles, at, deployment, write},
+    wire::{Answer, Data, No, Order, Update, last_update},
+};
+
+#[test]
+fn by_policy() {
+    let _alone = alone();
+    let job = folder(&Shape::default());
+    let hash: String = Shape::default().job().hash().unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
+    let other = "a1".repeat(32);
+    let rules = [
+        ("reveals = [\"accuracy\", \"loss\"]\nsmallest_batch = 1".to_owned(), "policy.reveals does not permit `model`"),
+        ("reveals = [\"accuracy\", \"model\"]\nsmallest_batch = 1".to_owned(), "policy.reveals does not permit `loss`"),
+        (
+            format!("{ANYTHING}\n").replace("smallest_batch = 1", "smallest_batch = 17"),
+            "policy.smallest_batch is 17, the job's batch 16",
+        ),
+        (ANYTHING.replace("records = 1", "records = 113"), "policy.smallest_records is 113, the job has 112"),
+        (format!("{ANYTHING}\njobs = [\"{other}\"]"), &*format!("policy.jobs does not list job {hash}")),
+        (format!("{ANYTHING}\nlargest_memory_mib = 0"), "policy.largest_memory_mib is 0, the job needs 1"),
+    ];
+    for (rule, named) in rules {
+        let mut roles = Roles::start(HASTY, &rule);
+        let output = train(&job, &roles.client(), &[]);
+        assert_fails(&output, 4, &["server0 refused: ", named, "change the job, or have the operator change the rule"]);
+        roles.server0.says(&[named]);
+        roles.assert_well();
+    }
+    let mut roles = Roles::start(HASTY, &format!("{ANYTHING}\njobs = [\"{other}\", \"{hash}\"]"));
+    assert_useful(&mut roles);
+}
+
+/// A client that orders different jobs at the two servers gets nothing from either.
+#[test]
+fn different_plans() {
+    let _alone = alone();
+    let mut roles = Roles::start(HASTY, ANYTHING);
+    let jobs = [Shape::default().job(), Shape { epochs: 2, ..Shape::default() }.job()];
+    let mut servers = [Role::Server0, Role::Server1].map(|role| roles.reach(Role::Client, role));
+    for (server, job) in servers.iter_mut().zip(&jobs) {
+        server.send(&Order::of([9; 16], job)).unwrap();
+        server.recv::<Answer>(1000).unwrap().unwrap();
+    }
+    servers[0].send(&Data::Seed([1; 32])).unwrap();
+    servers[1].send(&Data::Words).unwrap();
+    servers[1].send_bytes(&vec![0; 8 * 140 * (FEATURES + CLASSES)]).unwrap();
+    for server in &mut servers {
+        let Update::No(No::Refused(reason)) = last_update(server) else { panic!("no refusal") };
+        for word in ["dealer refused: ", "made another plan", "use the same job and the same version everywhere"] {
+            assert!(reason.contains(word), "{word:?} is not in {reason}");
+        }
+    }
+    roles.dealer.says(&["server1 made another plan"]);
+    roles.server0.says(&["made another plan"]);
+    roles.server1.says(&["made another plan"]);
+    assert_useful(&mut roles);
+}
+
+/// A job that cannot be read, or that no server could ever plan, is refused at once.
+#[test]
+fn jobs_without_sense_or_bounds() {
+    let _alone = alone();
+    let mut roles = Roles::start(HASTY, ANYTHING);
+    let order = |roles: &Roles, job: Vec<u8>| {
+        let mut server = roles.reach(Role::Client, Role::Server0);
+        server.send(&Order { session: [4; 16], job }).unwrap();
+        match server.recv::<Answer>(1000).unwrap() {
+            Err(No::Refused(reason) | No::Failed(reason)) => reason,
+            Ok(()) => panic!("taken"),
+        }
+    };
+    let edited = |edit: &dyn Fn(&mut Job)| {
+        let mut job = Shape::default().job();
+        edit(&mut job);
+        job.encode().unwrap()
+    };
+    assert!(order(&roles, vec![1, 2, 3]).contains("cannot be read"));
+    assert!(order(&roles, edited(&|job| job.training.batch = 3)).contains("training.batch"));
+    assert!(order(&roles, edited(&|job| job.network.layers.truncate(2))).contains("network.layers"));
+    let endless = edited(&|job| {
+        job.training.epochs = 1 << 20;
+        job.data.train_records = 1 << 28;
+    });
+    let reason = order(&roles, endless);
+    assert!(reason.contains("training.epochs") || reason.contains("largest_memory_mib"), "{reason}");
+    assert_useful(&mut roles);
+}
+
+#[test]
+fn jobs_and_data_that_do_not_fit() {
+    let _alone = alone();
+    let shape = Shape::default();
+    let dir = TempDir::new();
+    let hosts = symbolon::net::Hosts { server0: at(1), server1: at(1), dealer: at(1) };
+    let client = write(&dir, &deployment(), &hosts, Role::Client, &HASTY, "");
+    // Each is refused before anybody is asked: nobody listens.
+    let jobs = [
+        (shape.toml().replace("{ dense = 3 }", "{ dense = 4 }"), ["network.layers[2]", "3"]),
+        (shape.toml().replace("\"relu\", {", "\"relu\", \"relu\", {"), ["network.layers[2]", "dense"]),
+        (shape.toml().replace("batch = 16", "batch = 12"), ["training.batch", "power of two"]),
+        (shape.toml().replace("features = 6", "features = 7"), ["data.features", "records.csv"]),
+        (shape.toml().replace("train_records = 112", "train_records = 113"), ["data.train_records", "records.csv"]),
+        (shape.toml().replace("epochs = 1", "epochs = \"one\""), ["job.toml", "job.toml:19:10"]),
+        (shape.toml().replace("kind = \"sgd\"", "kind = \"sgd\"\nlow = 3"), ["optimizer.low", "sgd"]),
+    ];
+    for (text, said) in jobs {
+        let folder = folder(&shape);
+        let _ = folder.file("job.toml", &text);
+        assert_fails(&train(&folder, &client, &[]), 2, &said);
+    }
+    let csv = shape.csv();
+    let line = csv.lines().nth(3).unwrap();
+    let cell = line.split(',').next().unwrap();
+    let data = [
+        (csv.replacen(line, &line.replacen(cell, "NaN", 1), 1), "records.csv:4, column f0: not a finite number"),
+        (csv.replacen(line, &line.replacen(cell, "", 1), 1), "records.csv:4, column f0: no value; set on_missing"),
+        (csv.replacen(line, &line.replacen(cell, "many", 1), 1), "records.csv:4, column f0: \"many\" is not a number"),
+        (csv.replacen(line, &format!("{line},1"), 1), "records.csv:4: 8 cells, expected 7"),
+        (
+            csv.replacen(line, &format!("{}7", &line[..line.len() - 1]), 1),
+            "records.csv:4, column label: 7 is not a class",
+        ),
+        (csv.replacen(line, &line.replacen(cell, "1e25", 1), 1), "training record 2, feature 0"),
+        (String::new(), "records.csv holds no records"),
+        (csv.lines().next().unwrap().to_owned(), "records.csv holds no records"),
+    ];
+    for (text, said) in data {
+        let folder = folder(&shape);
+        let _ = folder.file("records.csv", &text);
+        assert_fails(&train(&folder, &client, &[]), 2, &[said]);
+    }
+    let folder = folder(&shape);
+    std::fs::remove_file(folder.join("records.csv")).unwrap();
+    assert_fails(&train(&folder, &client, &[]), 2, &["no data file", "--data"]);
+    assert_fails(&run(&mut symbolon(["train", "nowhere.toml", "--data", "."])), 2, &["nowhere.toml"]);
+    assert_fails(&run(&mut symbolon(["train"])), 2, &["Usage"]);
+}

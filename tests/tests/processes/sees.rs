@@ -1,0 +1,293 @@
+//! Who sees what: three processes, what they have open, and a recording of all that each receives.
+
+use super::alone;
+use std::{
+    collections::HashSet,
+    fs::{self, File},
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+};
+use symbolon::{
+    net::Role,
+    session::client::{self, News, Outcome},
+    train::Inputs,
+};
+use symbolon_core::{
+    prg::{Aes128Prg, MaskId, Seed},
+    share::expand,
+};
+use symbolon_tests::{
+    dir::TempDir,
+    jobs::{OPTIMIZERS, Shape},
+    play::{Game, Keys},
+    relay::{Relay, Talk},
+    roles::{ANYTHING, CALM, Roles},
+    statistics::{bytes_are_uniform, chi_square, padded_words_are_uniform},
+    wire::{Answer, Data, DealerHello, Ended, LaneHello, Order, Seeded, VeilSeed, take, take_greeting},
+};
+
+/// What a process has open or mapped, by name, and where it works.
+#[cfg(target_os = "linux")]
+fn open_files(process: u32) -> Vec<String> {
+    let of = format!("/proc/{process}");
+    let mut names: Vec<String> = fs::read_dir(format!("{of}/fd"))
+        .unwrap()
+        .filter_map(|entry| Some(fs::read_link(entry.ok()?.path()).ok()?.to_str()?.to_owned()))
+        .collect();
+    names.extend(fs::read_to_string(format!("{of}/maps")).unwrap().lines().map(str::to_owned));
+    names.push(fs::read_link(format!("{of}/cwd")).unwrap().to_str().unwrap().to_owned());
+    names
+}
+
+fn names(open: &[String], dir: &Path) -> bool {
+    open.iter().any(|name| name.contains(dir.to_str().unwrap()))
+}
+
+fn train(roles: &Roles, shape: &Shape<'_>, news: &mut dyn FnMut(News)) -> Outcome<u64> {
+    let (config, tls) = roles.client_config();
+    client::run(&config, &tls, &shape.job(), shape.inputs(), news).unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn three_processes_without_the_data() {
+    let _alone = alone();
+    let mut roles = Roles::start(CALM, ANYTHING);
+    let shape = Shape { epochs: 20, ..Shape::default() };
+    let dir = TempDir::new();
+    let _open = File::open(dir.file("records.csv", &shape.csv())).unwrap();
+    let ids: Vec<u32> = roles.all().iter().map(|(_, process)| process.id()).collect();
+    let me = std::process::id();
+    assert_eq!(ids.iter().chain([&me]).collect::<HashSet<_>>().len(), 4, "four processes");
+    let looked = AtomicBool::new(false);
+    train(&roles, &shape, &mut |news| {
+        if matches!(news, News::Step { .. }) && !looked.swap(true, Ordering::AcqRel) {
+            assert!(names(&open_files(me), &dir), "this process has the data open");
+            ids.iter().for_each(|id| assert!(!names(&open_files(*id), &dir), "process {id} has the data open"));
+        }
+    });
+    assert!(looked.load(Ordering::Acquire), "nobody looked");
+    // None has another's key either.
+    for (role, process) in roles.all() {
+        let arguments = fs::read_to_string(format!("/proc/{}/cmdline", process.id())).unwrap();
+        assert!(arguments.contains(&format!("{role}.toml")), "{arguments}");
+    }
+}
+
+/// All that passed in two sessions.
+struct Recording {
+    relays: Vec<Relay>,
+}
+
+impl Recording {
+    /// All conversations from `from` to `to`, greetings taken off.
+    fn between(&self, from: Role, to: Role) -> Vec<Talk> {
+        let relay = self.relays.iter().find(|relay| (relay.from, relay.to) == (from, to)).unwrap();
+        let mut talks = relay.talks();
+        for talk in &mut talks {
+            for tape in [&mut talk.asked, &mut talk.answered] {
+                let mut rest = &tape[..];
+                take_greeting(&mut rest);
+                *tape = rest.to_vec();
+            }
+        }
+        talks
+    }
+}
+
+/// What one session's recording holds, role by role.
+struct Seen {
+    session: [u8; 16],
+    data_seed: [u8; 32],
+    /// Of the shares of zero on outputs.
+    veil: [u8; 32],
+    seeds: [[u8; 32]; 2],
+    nonces: [[u8; 32]; 2],
+    /// Server 1's share of the data.
+    share: Vec<u64>,
+    /// Masked words that each server received.
+    masked: [Vec<u8>; 2],
+    /// Server 1's corrections.
+    dealt: Vec<u8>,
+    /// Everything that server 0, server 1 and the dealer received.
+    received: [Vec<u8>; 3],
+}
+
+fn words(bytes: &[u8]) -> Vec<u64> {
+    bytes.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect()
+}
+
+/// Reads session number `n` off the tapes. Each role receives what is read here and nothing else: every byte is accounted for.
+#[allow(clippy::too_many_lines)]
+fn read(recording: &Recording, shape: &Shape<'_>, n: usize) -> Seen {
+    let lanes = usize::from(shape.lanes);
+    let mut received: [Vec<u8>; 3] = Default::default();
+    let job = shape.job().encode().unwrap();
+    // From the client.
+    let [mut to0, mut to1] =
+        [Role::Server0, Role::Server1].map(|to| recording.between(Role::Client, to).swap_remove(n).asked);
+    received[0].append(&mut to0.clone());
+    received[1].append(&mut to1.clone());
+    let (mut rest0, mut rest1) = (&to0[..], &to1[..]);
+    let (order0, order1): (Order, Order) = (take(&mut rest0), take(&mut rest1));
+    assert_eq!((order0.session, &order0.job), (order1.session, &order1.job));
+    assert_eq!(order0.job, job);
+    let data_seed = loop {
+        match take(&mut rest0) {
+            Data::Wait => {}
+            Data::Seed(seed) => break seed,
+            Data::Words => panic!("server 0 gets a seed"),
+        }
+    };
+    assert!(matches!(take(&mut rest1), Data::Words), "server 1 gets no seed");
+    assert!(rest0.is_empty(), "server 0 gets a seed and no more");
+    let share = words(rest1);
+    assert_eq!(share.len(), Inputs::<u64>::lens(&shape.job()).iter().sum::<usize>());
+    to0.clear();
+    to1.clear();
+    // Between the servers: server 1 connects, lane by lane.
+    let (mut masked, mut veil) = (<[Vec<u8>; 2]>::default(), None);
+    for talk in &recording.between(Role::Server1, Role::Server0)[n * lanes..][..lanes] {
+        received[0].extend(&talk.asked);
+        received[1].extend(&talk.answered);
+        let (mut asked, mut answered) = (&talk.asked[..], &talk.answered[..]);
+        let hello: LaneHello = take(&mut asked);
+        assert_eq!(hello.session, order0.session);
+        take::<Answer>(&mut answered).unwrap();
+        if hello.lane == 0 {
+            veil = Some(take::<VeilSeed>(&mut answered).0);
+        }
+        masked[0].extend(asked);
+        masked[1].extend(answered);
+    }
+    // With the dealer: each server once, server 1 once a lane more.
+    let (mut seeds, mut nonces, mut dealt) = ([[0; 32]; 2], [[0; 32]; 2], Vec::new());
+    let per_session = [1, 1 + lanes];
+    for (j, role) in [Role::Server0, Role::Server1].into_iter().enumerate() {
+        for talk in &recording.between(role, Role::Dealer)[n * per_session[j]..][..per_session[j]] {
+            received[2].extend(&talk.asked);
+            received[j].extend(&talk.answered);
+            let (mut asked, mut answered) = (&talk.asked[..], &talk.answered[..]);
+            match take(&mut asked) {
+                DealerHello::Join { session, job: theirs, nonce, .. } => {
+                    assert_eq!((session, &theirs), (order0.session, &job));
+                    nonces[j] = nonce;
+                    seeds[j] = take::<Seeded>(&mut answered).unwrap();
+                    let ended: Ended = take(&mut answered);
+                    assert!(ended.bytes_sent > 0 && answered.is_empty());
+                }
+                DealerHello::Lane { session, .. } => {
+                    assert_eq!((session, role), (order0.session, Role::Server1));
+                    dealt.extend(answered);
+                }
+            }
+            assert!(asked.is_empty(), "the dealer hears a request to join and no more");
+        }
+    }
+    Seen { session: order0.session, data_seed, veil: veil.unwrap(), seeds, nonces, share, masked, dealt, received }
+}
+
+/// Whether any eight bytes of `secret` lie anywhere in `bytes`. Padding does not count.
+fn holds(bytes: &[u8], secret: &[u8]) -> bool {
+    let windows: HashSet<&[u8]> = secret.windows(8).filter(|window| !window.contains(&0)).collect();
+    bytes.windows(8).any(|window| windows.contains(window))
+}
+
+/// Two sessions of one job with the same roles, every connection recorded in the clear.
+#[test]
+fn a_recording_of_all_that_each_received() {
+    let _alone = alone();
+    let mut relays = Vec::new();
+    let roles = Roles::start_over(CALM, ANYTHING, &mut |deployment, from, to, port| {
+        relays.push(Relay::start(deployment, from, to, port));
+        relays[relays.len() - 1].port
+    });
+    let shape = Shape { optimizer: OPTIMIZERS[2], epochs: 2, ..Shape::default() };
+    let outcomes = [(); 2].map(|()| train(&roles, &shape, &mut |_| {}));
+    let recording = Recording { relays };
+    let sessions = [0, 1].map(|n| read(&recording, &shape, n));
+    let game = Game::new(shape.job());
+    for (seen, outcome) in sessions.iter().zip(&outcomes) {
+        let total = game.plan.total;
+        assert_eq!(outcome.plan_hash, game.plan.hash);
+        assert_eq!(seen.masked.each_ref().map(|m| m.len() as u64), [total.bytes_each_way; 2]);
+        assert_eq!(seen.dealt.len() as u64, total.dealer_bytes);
+        holds_only_its_own(seen);
+        shares_are_the_data(seen, &shape);
+        // Whoever had both seeds could do what the servers did: bit for bit.
+        let keys = Keys { seeds: seen.seeds, session: seen.session };
+        let clear = game.clear::<u64>(shape.inputs(), &keys, 1);
+        assert_eq!(outcome.parameters.as_ref(), Some(&clear.parameters));
+        assert_eq!(outcome.epochs.len(), clear.epochs.len());
+        for (bytes, name) in
+            [(&seen.masked[0], "server 0"), (&seen.masked[1], "server 1"), (&seen.dealt, "the dealer's")]
+        {
+            padded_words_are_uniform(bytes, name);
+        }
+        bytes_are_uniform(symbolon_core::word::Word::bytes(&seen.share), "server 1's share");
+        assert!(
+            chi_square(symbolon_core::word::Word::bytes(&shape.inputs::<u64>().train), 256) > 1e4,
+            "the data is not"
+        );
+    }
+    nothing_is_used_twice(&sessions);
+}
+
+/// No role receives what belongs to another.
+fn holds_only_its_own(seen: &Seen) {
+    let [server0, server1, dealer] = &seen.received;
+    let share = symbolon_core::word::Word::bytes(&seen.share);
+    let secrets: [(&str, &[u8], [bool; 3]); 6] = [
+        ("the data's seed", &seen.data_seed, [true, false, false]),
+        ("the veil's seed", &seen.veil, [false, true, false]),
+        ("server 0's seed", &seen.seeds[0], [true, false, false]),
+        ("server 1's seed", &seen.seeds[1], [false, true, false]),
+        ("server 1's share", share, [false, true, false]),
+        ("the corrections", &seen.dealt, [false, true, false]),
+    ];
+    for (name, secret, knows) in secrets {
+        for (received, (role, knows)) in
+            [server0, server1, dealer].into_iter().zip(["0", "1", "dealer"].iter().zip(knows))
+        {
+            assert_eq!(holds(received, secret), knows, "{role} and {name}");
+        }
+    }
+    for masked in &seen.masked {
+        assert!(!holds(dealer, masked), "the dealer hears no masked word");
+    }
+}
+
+/// The two shares make the data, and no less than both.
+fn shares_are_the_data(seen: &Seen, shape: &Shape<'_>) {
+    let Inputs { train, train_labels, test, test_labels } = shape.inputs::<u64>();
+    let stream = Aes128Prg::new(&Seed::from_bytes(seen.data_seed), &seen.session);
+    let mut rest = &seen.share[..];
+    for (i, table) in (0u32..).zip([train, train_labels, test, test_labels]) {
+        let (theirs, tail) = rest.split_at(table.len());
+        let mut own = vec![0u64; table.len()];
+        expand(&stream, MaskId { lane: 0, request: i, part: 0 }, 0, &mut own);
+        assert!(own.iter().zip(theirs).zip(&*table).all(|((a, b), value)| a.wrapping_add(*b) == *value));
+        rest = tail;
+    }
+}
+
+/// The same job on the same data, again: everything random is fresh, and no word passes twice.
+fn nothing_is_used_twice(sessions: &[Seen; 2]) {
+    let fresh = |f: &dyn Fn(&Seen) -> Vec<Vec<u8>>| {
+        let all: Vec<Vec<u8>> = sessions.iter().flat_map(f).collect();
+        assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len());
+    };
+    fresh(&|seen| {
+        seen.seeds.iter().chain(&seen.nonces).chain([&seen.data_seed, &seen.veil]).map(|bytes| bytes.to_vec()).collect()
+    });
+    fresh(&|seen| vec![seen.session.to_vec()]);
+    let [one, two] = sessions;
+    let passed = |seen: &Seen| -> HashSet<u64> {
+        let all = [&seen.masked[0][..], &seen.masked[1], &seen.dealt];
+        let words = all.iter().flat_map(|bytes| words(bytes)).chain(seen.share.iter().copied());
+        words.filter(|word| !word.to_le_bytes().contains(&0)).collect() // no padding
+    };
+    let (one, two) = (passed(one), passed(two));
+    assert!(one.len() > 10_000);
+    assert!(one.is_disjoint(&two), "a word passed in both sessions");
+}
