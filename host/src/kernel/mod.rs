@@ -5,7 +5,7 @@
 //! compiler finds them.
 //!
 //! - **Timing:** as the portable ones: no branch and no address depends on data.
-//! - **Memory:** matrix products keep about one MiB a thread.
+//! - **Memory:** matrix products keep up to one MiB a thread, as their sizes need.
 //!
 //! This is the one module of the workspace with `unsafe` code.
 #![allow(unsafe_code)]

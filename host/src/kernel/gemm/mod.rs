@@ -81,10 +81,12 @@ pub trait Scheme {
     unsafe fn tile(half: usize, left: &[Self::Word], right: &[Self::Word], wide: bool, out: &mut [Self::Word]);
 }
 
-/// Words of a block of `x`, of a block of `y`, and of a strip to transpose.
-const fn buffer_words<S: Scheme>() -> [usize; 3] {
-    assert!(STRIP_ROWS.is_multiple_of(S::ROWS) && BLOCK_COLS.is_multiple_of(2 * S::COLS) && S::COLS <= LINE);
-    [BLOCK_ROWS * S::PARTS * HALF, BLOCK_COLS * S::PARTS * HALF, 2 * HALF * STRIP_ROWS]
+/// Words of a block of `x`, of a block of `y`, and of a strip to transpose, for blocks of `rows` by `depth` and `depth` by `cols`.
+fn block_words<S: Scheme>([rows, depth, cols]: [usize; 3]) -> [usize; 3] {
+    const { assert!(STRIP_ROWS.is_multiple_of(S::ROWS) && BLOCK_COLS.is_multiple_of(2 * S::COLS) && S::COLS <= LINE) };
+    let (rows, cols) =
+        (rows.min(BLOCK_ROWS).next_multiple_of(STRIP_ROWS), cols.min(BLOCK_COLS).next_multiple_of(S::COLS));
+    [rows * S::PARTS * HALF, cols * S::PARTS * depth.div_ceil(2), (depth * STRIP_ROWS).next_multiple_of(LINE)]
 }
 
 thread_local! {
@@ -94,8 +96,8 @@ thread_local! {
 
 /// Cuts a buffer into blocks that start at a cache line; makes a larger one where it is too small.
 #[inline(always)]
-fn blocks<S: Scheme>(buffer: &mut Zeroizing<Vec<u64>>) -> [&mut [S::Word]; 3] {
-    let [left, right, strip] = buffer_words::<S>();
+fn blocks<S: Scheme>(buffer: &mut Zeroizing<Vec<u64>>, dims: [usize; 3]) -> [&mut [S::Word]; 3] {
+    let [left, right, strip] = block_words::<S>(dims);
     let bytes = (left + right + strip + LINE) * size_of::<S::Word>();
     if buffer.len() * 8 < bytes {
         // Not `resize`, which would leave an unerased copy behind.
@@ -128,7 +130,7 @@ unsafe fn multiply<S: Scheme>(
     let depth = k.div_ceil(k.div_ceil(2 * HALF));
     // Taken and put back rather than borrowed: a closure would be compiled without the wide registers.
     let mut buffer = BUFFER.take();
-    let [left, right, strip] = blocks::<S>(&mut buffer);
+    let [left, right, strip] = blocks::<S>(&mut buffer, [m, depth, n]);
     for inner in (0..k).step_by(depth) {
         let depth = depth.min(k - inner);
         let half = depth.div_ceil(2);
