@@ -16,21 +16,19 @@ pub const LONG: Duration = Duration::from_secs(60);
 /// Pause between two looks at something.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// The program, built as this test was: once, and never an older one.
+/// The program, built with this test: `src/bin/symbolon-tested.rs`.
+///
+/// # Panics
+///
+/// If cargo did not build it; it does so for integration tests.
 pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         // target/<profile>/deps/<test>
         let test = env::current_exe().unwrap();
-        let profile = test.parent().and_then(Path::parent).unwrap();
-        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
-        cargo.args(["build", "--quiet", "--workspace", "--bin", "symbolon", "--target-dir"]); // features as in `cargo test --workspace`
-        cargo.arg(profile.parent().unwrap()).current_dir(env!("CARGO_MANIFEST_DIR"));
-        if profile.ends_with("release") {
-            cargo.arg("--release");
-        }
-        assert!(cargo.status().unwrap().success(), "the program does not build");
-        profile.join("symbolon")
+        let program = test.parent().and_then(Path::parent).unwrap().join("symbolon-tested");
+        assert!(program.is_file(), "{} is not built", program.display());
+        program
     })
 }
 
