@@ -3,15 +3,19 @@
 use super::{alone, assert_useful};
 use std::{
     io::{Read, Write},
-    net::{Shutdown, TcpStream},
+    net::{Shutdown, TcpListener, TcpStream},
     time::Duration,
 };
-use symbolon::net::{Connection, Role, Timeouts};
+use symbolon::{
+    net::{ClientTls, Config, Connection, Hosts, Role, ServerTls, Timeouts, accept},
+    session::client::{self, Report},
+};
 use symbolon_tests::{
+    dir::TempDir,
     jobs::{Shape, Values},
     program::eventually,
-    roles::{ANYTHING, Roles},
-    wire::{Answer, Data, DealerHello, LaneHello, Order, frame},
+    roles::{ANYTHING, CALM, Roles, at, deployment, write},
+    wire::{Answer, Data, DealerHello, LaneHello, MAX_BYTES, No, Order, Update, frame},
 };
 
 /// Nobody waits for long here.
@@ -126,11 +130,61 @@ fn assert_tells_every_time(roles: &Roles) {
     }
 }
 
+/// A server that answers an order and goes on with `bytes`.
+fn serve(listener: &TcpListener, tls: &ServerTls, answer: &[u8], bytes: &[u8]) {
+    let Ok((mut client, _)) = accept(listener.accept().unwrap().0, tls, &TIMES) else { return };
+    if client.recv::<Order>(MAX_BYTES).is_ok() && client.send_bytes(answer).is_ok() {
+        send(client, bytes);
+    }
+}
+
+/// A client whose servers do not keep to the protocol ends with an error, whatever they say.
+#[test]
+fn to_a_client() {
+    let _alone = alone();
+    let deployment = deployment();
+    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [server0, server1] = listeners.each_ref().map(|l| at(l.local_addr().unwrap().port()));
+    let dir = TempDir::new();
+    let hosts = Hosts { server0, server1, dealer: at(1) };
+    let config = write(&dir, &deployment, &hosts, Role::Client, &TIMES, "");
+    let config = Config::load(&config, &[Role::Client]).unwrap();
+    let tls = ClientTls::new(&config.identity().unwrap());
+    let servers =
+        [Role::Server0, Role::Server1].map(|role| ServerTls::new(&deployment.identity(role).unwrap(), &[Role::Client]));
+    let shape = Shape::default();
+    let answer = frame(&Answer::Ok(()));
+    let updates = [
+        frame(&Update::Ready { plan_hash: [1; 32] }),
+        frame(&Update::Epoch { epoch: 1, loss: Some(1), score: None }),
+        frame(&Update::Step { done: u64::MAX, bytes_sent: u64::MAX }),
+        frame(&Update::Epoch { epoch: u32::MAX, loss: None, score: Some(u64::MAX) }),
+        frame(&Update::Done(Report::default())),
+        frame(&Update::No(No::Failed("not today".to_owned()))),
+    ];
+    let mut values = Values(11);
+    for round in 0..24 {
+        let mut said = || -> Vec<u8> {
+            let all: Vec<u8> = (0..4).flat_map(|_| updates[values.below(updates.len())].clone()).collect();
+            mutate(&mut values, all)
+        };
+        let (said0, said1) = (said(), said());
+        let answer1 = if round % 4 == 3 { mutate(&mut values, answer.clone()) } else { answer.clone() };
+        let ended = std::thread::scope(|scope| {
+            scope.spawn(|| serve(&listeners[0], &servers[0], &answer, &said0));
+            scope.spawn(|| serve(&listeners[1], &servers[1], &answer1, &said1));
+            client::run::<u64>(&config, &tls, &shape.job(), shape.inputs(), &mut |_| {})
+        });
+        let error = ended.err().expect("no model comes from that").to_string();
+        assert!(error.contains("server0") || error.contains("server1"), "{error}");
+    }
+}
+
 /// Without a certificate nobody gets as far as frames.
 #[test]
 fn from_nobody() {
     let _alone = alone();
-    let mut roles = Roles::start(symbolon_tests::roles::CALM, ANYTHING);
+    let mut roles = Roles::start(CALM, ANYTHING);
     let mut values = Values(7);
     for port in [roles.server0.port, roles.server1.port, roles.dealer.port] {
         for len in [0, 1, 5, 200, 20_000] {
