@@ -70,11 +70,7 @@ fn secure_equals_clear_in_regression_and_other_shapes() {
 fn secure_equals_clear_on_the_digits() {
     let mut job = Job::digits().unwrap();
     job.training.epochs = 1;
-    let inputs = |job: &Job| {
-        let (train, test) = digits(job).unwrap();
-        (train, test)
-    };
-    let (train, test) = inputs(&job);
+    let (train, test) = digits(&job).unwrap();
     agree::<u64>(job.clone(), &|| Inputs::encode(&job, &train, &test).unwrap());
     let numbers = job::Numbers { ring_bits: 32, frac_bits: 11, grad_frac_bits: 15, prg: Prg::ChaCha20 };
     let optimizer = Optimizer::Adam(job::Adam::for_numbers(&numbers).unwrap());
@@ -95,10 +91,13 @@ fn threads_change_nothing_that_a_peer_sees() {
     }
 }
 
+/// What is changed, and how.
+type Change<'a> = (&'a str, &'a dyn Fn(&mut Job));
+
 #[test]
 fn all_that_matters_enters_the_plans_hash() {
     let base = Shape { optimizer: OPTIMIZERS[2], ..Shape::default() }.job();
-    let changes: [(&str, &dyn Fn(&mut Job)); 18] = [
+    let changes: [Change<'_>; 18] = [
         ("nothing", &|_| {}),
         ("k", &|job| {
             job.numbers.ring_bits = 32;

@@ -175,7 +175,8 @@ fn to_a_client() {
             scope.spawn(|| serve(&listeners[1], &servers[1], &answer1, &said1));
             client::run::<u64>(&config, &tls, &shape.job(), shape.inputs(), &mut |_| {})
         });
-        let error = ended.err().expect("no model comes from that").to_string();
+        let Err(error) = ended else { panic!("no model comes from that") };
+        let error = error.to_string();
         assert!(error.contains("server0") || error.contains("server1"), "{error}");
     }
 }
