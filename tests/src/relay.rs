@@ -12,7 +12,7 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection,
+    ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
     crypto::ring::default_provider, version::TLS13,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
@@ -82,6 +82,15 @@ impl Drop for Relay {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
     }
+}
+
+/// Connects to `to` at `port` with the certificate of `from`, and leaves all that follows to the caller, the greeting too.
+#[must_use]
+pub fn speak(deployment: &Deployment, from: Role, to: Role, port: u16) -> StreamOwned<ClientConnection, TcpStream> {
+    let name = ServerName::try_from(to.name()).unwrap();
+    let socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    StreamOwned::new(ClientConnection::new(as_client(deployment, from), name).unwrap(), socket)
 }
 
 type Certified = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);

@@ -84,6 +84,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             "give --local, or --config with the client configuration of `symbolon init`".to_owned(),
         ));
     }
+    check_outputs(args)?;
     let (train, test) = data::load(&job, &args.data)?;
     if job.numbers.ring_bits == 32 {
         run_in::<u32>(args, &job, &train, &test)
@@ -123,6 +124,19 @@ pub(super) fn everything() -> Policy {
         smallest_records: 1,
         ..Policy::default()
     }
+}
+
+/// Says before the training what could not be written after it.
+fn check_outputs(args: &Args) -> Result<(), Failure> {
+    for (option, path) in [("--model", &args.model), ("--json", &args.json), ("--curve", &args.curve)] {
+        let Some(path) = path else { continue };
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if path.is_dir() || !folder.is_dir() {
+            let path = path.display();
+            return Err(Failure::Input(format!("{option}: {path} cannot be a file; name one in a folder that exists")));
+        }
+    }
+    Ok(())
 }
 
 fn write_outputs<W: Word>(args: &Args, job: &Job, test: &Dataset, trained: &Trained<W>) -> Result<(), Failure> {

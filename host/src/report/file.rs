@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Writes `bytes` to `path`, at once: to a temporary file beside it, synced, then renamed over it. A reader sees the old
-/// file or the new one, after a crash too. On failure the temporary file is removed and the old one is untouched.
+/// file or the new one, after a crash too. On failure the temporary file is removed and the old one is untouched. Links are
+/// followed; what is no file (a pipe, `/dev/stdout`) is written in place.
 ///
 /// # Errors
 ///
@@ -17,6 +18,11 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// [`write_atomic`] for content that is streamed.
 pub(super) fn write_with(path: &Path, content: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    let target = fs::canonicalize(path);
+    let path = target.as_deref().unwrap_or(path); // it need not exist
+    if fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        return content(&mut OpenOptions::new().write(true).open(path)?);
+    }
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

@@ -141,9 +141,43 @@ fn a_full_disk() {
         assert_fails(&output, 1, &["cannot write", name, "File too large"]);
         assert!(is_empty(&out), "{option}: a partial file");
     }
-    let missing = out.join("no").join("model.safetensors");
-    let mut command = symbolon(["train"]);
-    command.arg(dir.join("job.toml")).arg("--data").arg(&*dir).arg("--config").arg(roles.client());
-    assert_fails(&run(command.arg("--model").arg(&missing)), 1, &["cannot write", "model.safetensors"]);
     roles.assert_well();
+}
+
+/// What cannot be written is said before the training where it can be known; devices are written and stay what they are.
+#[cfg(target_os = "linux")]
+#[test]
+fn other_places_to_write_to() {
+    use std::os::unix::fs::FileTypeExt;
+
+    let _alone = alone();
+    let dir = folder(&Shape::default());
+    let clear = |option: &str, path: &Path| {
+        let mut command = symbolon(["train"]);
+        command.arg(dir.join("job.toml")).arg("--data").arg(&*dir).args(["--engine", "clear", option]).arg(path);
+        run(&mut command)
+    };
+    for path in [dir.join("no").join("file"), dir.to_path_buf()] {
+        assert_fails(&clear("--model", &path), 2, &["--model: ", path.to_str().unwrap(), "a folder that exists"]);
+    }
+    assert_fails(&clear("--json", Path::new("/dev/full")), 1, &["cannot write /dev/full", "No space left on device"]);
+    assert_fails(&clear("--model", Path::new("/dev/full")), 1, &["/dev/full", "No space left on device"]);
+    assert!(fs::metadata("/dev/full").unwrap().file_type().is_char_device());
+    let output = clear("--json", Path::new("/dev/stdout"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("\"plan_hash\": \""));
+}
+
+#[test]
+fn the_demonstration() {
+    let _alone = alone();
+    let temp = TempDir::new();
+    let output = run(symbolon(["demo"]).env("TMPDIR", &*temp));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    for words in ["UCI Machine Learning Repository", "What each role saw", "server1 is process", "accuracy on shares 9"]
+    {
+        assert!(said.contains(words), "{words:?} is not in: {said}");
+    }
+    assert!(is_empty(&temp), "files stay behind");
 }

@@ -1,13 +1,15 @@
 //! What servers and dealer do not permit, and what cannot be trained: a refusal names the rule.
 
 use super::{alone, assert_useful, folder, train};
+use std::io::{Read, Write};
 use symbolon::{job::Job, net::Role};
 use symbolon_tests::{
     dir::TempDir,
     jobs::{CLASSES, FEATURES, Shape},
     program::{assert_fails, run, symbolon},
+    relay::speak,
     roles::{ANYTHING, HASTY, Roles, at, deployment, write},
-    wire::{Answer, Data, No, Order, Update, last_update},
+    wire::{Answer, Data, GREETING, No, Order, Update, last_update},
 };
 
 #[test]
@@ -61,6 +63,28 @@ fn different_plans() {
     roles.dealer.says(&["server1 made another plan"]);
     roles.server0.says(&["made another plan"]);
     roles.server1.says(&["made another plan"]);
+    assert_useful(&mut roles);
+}
+
+/// A client of another version, or of another program, is told so, and learns this one's version.
+#[test]
+fn other_versions() {
+    let _alone = alone();
+    let mut roles = Roles::start(HASTY, ANYTHING);
+    for greeting in [b"SYMB\x02\0\0\0", b"HTTP/1.1"] {
+        let mut server = speak(&roles.deployment, Role::Client, Role::Server0, roles.server0.port);
+        server.write_all(greeting).unwrap();
+        let mut theirs = [0; GREETING];
+        server.read_exact(&mut theirs).unwrap();
+        assert_eq!(&theirs, b"SYMB\x01\0\0\0");
+        let _ = server.read_to_end(&mut Vec::new()); // until it has ended, in whatever way
+    }
+    roles.server0.says(&[
+        "client (127.0.0.1:",
+        "it speaks version 2 of the protocol, this program 1",
+        "the same release",
+    ]);
+    roles.server0.says(&["it does not speak the Symbolon protocol"]);
     assert_useful(&mut roles);
 }
 
