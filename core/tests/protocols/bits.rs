@@ -35,7 +35,7 @@ fn conjunction<W: Word>() {
         let lanes = plane_words::<W>(n);
         let variables: Vec<W> = (0..5 * lanes).map(|_| W::from_u64(values.next() | values.next())).collect();
         let input = Shared::Planes(variables, n);
-        let got = play(&Ands(n), &[input.clone()], n as u64);
+        let got = play(&Ands(n), std::slice::from_ref(&input), n as u64);
         for (t, term) in TERMS.iter().enumerate() {
             let bits = got.outputs[0].bits(t);
             let expected: Vec<bool> =
@@ -70,7 +70,7 @@ fn bits_become_words() {
         for n in LENGTHS {
             let planes: Vec<W> = (0..3 * plane_words::<W>(n)).map(|_| W::from_u64(values.next())).collect();
             let input = Shared::Planes(planes, n);
-            let got = play(&ToWords(n), &[input.clone()], n as u64);
+            let got = play(&ToWords(n), std::slice::from_ref(&input), n as u64);
             let [a, b, c] = [0, 1, 2].map(|i| input.bits(i));
             for (e, z) in got.outputs[0].clone().words().iter().enumerate() {
                 assert_eq!(as_u64(*z), u64::from(a[e]) + 32 * u64::from(b[e]) + 2 * u64::from(c[e]));
