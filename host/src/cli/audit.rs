@@ -26,20 +26,26 @@ pub(super) fn run(file: &Path, dir: &Path, json: Option<&Path>) -> Result<(), Fa
         _ => drop(clear_run::<u64>(&job, &train, &test, threads, &audit)?),
     }
     let ranges = audit.ranges();
-    println!("{:>5}  {:<24}{:>24}{:>24}{:>16}", "layer", "operation", "least", "greatest", "headroom, bits");
+    say!("{:>5}  {:<24}{:>24}{:>24}{:>16}", "layer", "operation", "least", "greatest", "headroom, bits");
     for range in &ranges {
-        println!(
+        say!(
             "{:>5}  {:<24}{:>24}{:>24}{:>16.1}",
-            range.layer, range.name, range.least, range.greatest, range.headroom_bits
+            range.layer,
+            range.name,
+            range.least,
+            range.greatest,
+            range.headroom_bits
         );
     }
     // Tables have bounds of their own, which other words do not move.
     let opened = |range: &&Range| range.bounds.1 >> (job.numbers.ring_bits - 3) != 0;
     let Some(least) = ranges.iter().find(opened) else { return Ok(()) };
     let (ring_bits, frac_bits) = recommend(&job, least);
-    println!(
+    say!(
         "\nleast headroom: layer {}, {}: {:.1} bits. Recommended: ring_bits = {ring_bits}, frac_bits = {frac_bits}",
-        least.layer, least.name, least.headroom_bits
+        least.layer,
+        least.name,
+        least.headroom_bits
     );
     let Some(path) = json else { return Ok(()) };
     let value = json!({ "ranges": ranges, "recommended": { "ring_bits": ring_bits, "frac_bits": frac_bits } });

@@ -243,14 +243,19 @@ struct Row {
 
 /// Measures everything on this machine.
 pub(super) fn run(only: &[Operation], json: Option<&Path>) -> Result<(), Failure> {
-    println!(
+    say!(
         "Two servers and a dealer as threads of this process, over memory; kernels: {}. Setting up the inputs' masks is part of each\n\
          row that needs them, in time, bytes and rounds.\n",
         crate::kernel::available::<u64>().next().map_or("portable", |set| set.name)
     );
-    println!(
+    say!(
         "{:<22}{:>5}{:>10}{:>16}{:>16}{:>16}  element",
-        "operation", "k", "rounds", "bytes each way", "bytes dealt", "elements/s"
+        "operation",
+        "k",
+        "rounds",
+        "bytes each way",
+        "bytes dealt",
+        "elements/s"
     );
     let mut rows = Vec::new();
     for operation in if only.is_empty() { Operation::value_variants() } else { only } {
@@ -285,7 +290,7 @@ fn measure<W: HostWord + Word>(operation: Operation) -> Result<Row, Failure> {
         dealt_bytes_per_element: dealt_bytes as f64 / elements,
         elements_per_second: elements * f64::from(runs) / started.elapsed().as_secs_f64(),
     };
-    println!(
+    say!(
         "{:<22}{:>5}{:>10}{:>16.2}{:>16.2}{:>16.3e}  {}",
         format!("{operation:?}"),
         row.ring_bits,

@@ -25,8 +25,8 @@ fn run_in<W: crate::kernel::HostWord + symbolon_core::word::Word>(
     json: Option<&Path>,
 ) -> Result<(), Failure> {
     let (train, test) = digits(job)?;
-    println!("Data: {DIGITS_SOURCE}.");
-    println!(
+    say!("Data: {DIGITS_SOURCE}.");
+    say!(
         "Job: {} training and {} test records, {} features; network {:?}; {} epochs, batch {}, {}-bit ring.\n",
         train.rows,
         test.rows,
@@ -38,31 +38,31 @@ fn run_in<W: crate::kernel::HostWord + symbolon_core::word::Word>(
     );
     let local = Local::start(&everything(), None)?;
     for (role, id) in &local.processes {
-        println!("{role} is process {id}");
+        say!("{role} is process {id}");
     }
-    println!("client is process {} (this one): owns the data, receives the results\n", std::process::id());
+    say!("client is process {} (this one): owns the data, receives the results\n", std::process::id());
     let secure = secure_run::<W>(job, &train, &test, &local.client)?;
     local.stop();
     let clear = clear_run::<W>(job, &train, &test, usize::from(job.lanes.lanes), &Audit::default())?;
-    println!("{}", secure.summary);
+    say!("{}", secure.summary);
     let s = &secure.summary;
     let data = human_bytes(crate::session::client::data_bytes::<W>(job) as u64);
-    println!("What each role saw:");
-    println!("  client   the data, the accuracy, the loss of each epoch, the model");
-    println!(
+    say!("What each role saw:");
+    say!("  client   the data, the accuracy, the loss of each epoch, the model");
+    say!(
         "  {}  a 32-byte seed that stands for its share of the data, and {} of masked words",
         Role::Server0,
         human_bytes(s.bytes_sent.server_1)
     );
-    println!(
+    say!(
         "  {}  {data} of shares, {} of masked words, {} of corrections",
         Role::Server1,
         human_bytes(s.bytes_sent.server_0),
         human_bytes(s.dealer_bytes)
     );
-    println!("  {}   the job; no data, no share, no masked word\n", Role::Dealer);
+    say!("  {}   the job; no data, no share, no masked word\n", Role::Dealer);
     let percent = |accuracy: Option<f64>| accuracy.map_or("not revealed".to_owned(), |a| format!("{:.2} %", 100.0 * a));
-    println!(
+    say!(
         "accuracy on shares {}, in the clear engine {} (the same arithmetic with its own rounding)",
         percent(s.accuracy),
         percent(clear.summary.accuracy)

@@ -1,5 +1,13 @@
 //! The command line.
 
+/// Prints a line. A reader who has gone is no reason to stop.
+macro_rules! say {
+    ($($line:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($line)*);
+    }};
+}
+
 mod audit;
 mod bench;
 mod demo;

@@ -27,7 +27,7 @@ pub(super) fn run(file: &Path, json: Option<&Path>) -> Result<(), Failure> {
 
 fn row(name: &str, cost: &Cost) {
     let time = |network: &Network| human_seconds(cost.seconds(network));
-    println!(
+    say!(
         "{name:<34}{:>10}{:>12}{:>12}{:>14}{:>14}",
         cost.rounds,
         human_bytes(cost.bytes_each_way),
@@ -38,26 +38,26 @@ fn row(name: &str, cost: &Cost) {
 }
 
 fn print(job: &Job, plan: &Plan) -> Result<(), Failure> {
-    println!("plan {} of job {}", hex(&plan.hash), job.name);
-    println!("job hash {} (what a server lists in policy.jobs)", hex(&job.hash()?));
-    println!(
+    say!("plan {} of job {}", hex(&plan.hash), job.name);
+    say!("job hash {} (what a server lists in policy.jobs)", hex(&job.hash()?));
+    say!(
         "{}-bit ring, {} lanes, {} requests, arena {} a lane\n",
         job.numbers.ring_bits,
         job.lanes.lanes,
         plan.requests,
         human_bytes(plan.arena_bytes)
     );
-    println!("{:<34}{:>10}{:>12}{:>12}{:>14}{:>14}", "", "rounds", "each way", "dealt", "LAN", "WAN");
+    say!("{:<34}{:>10}{:>12}{:>12}{:>14}{:>14}", "", "rounds", "each way", "dealt", "LAN", "WAN");
     row("whole job", &plan.total);
     row("opening data and weights", &plan.setup);
     row("an epoch's steps", &plan.epoch);
     row("a step", &plan.step);
     row("an evaluation", &plan.evaluation);
-    println!("\nby layer and operation, over the whole job");
+    say!("\nby layer and operation, over the whole job");
     for operation in &plan.operations {
         row(&format!("{:>3}  {}", operation.layer, operation.name), &operation.cost);
     }
-    println!(
+    say!(
         "\nLAN: 1 Gb/s and 0.2 ms a round; WAN: 100 Mb/s and 40 ms. Times are the network's alone: rounds, and what server 1 \
          receives. Bytes are payload; TLS adds about 1 %."
     );

@@ -33,7 +33,7 @@ pub(super) struct Args {
 /// `symbolon init`.
 pub(super) fn init(dir: &Path, hosts: &Hosts, days: u32) -> Result<(), Failure> {
     for line in write_deployment(dir, hosts, days)? {
-        println!("{line}");
+        say!("{line}");
     }
     Ok(())
 }
@@ -66,7 +66,7 @@ fn serve(
 ) -> Result<(), Failure> {
     let listener = Listener::bind(config.listen()?)?;
     stop_on_interrupt(args, listener.stop_handle());
-    println!("{} listens on {}", config.role, listener.local_addr());
+    say!("{} listens on {}", config.role, listener.local_addr());
     // A parent reads this line through a pipe; one that has gone needs it no more.
     let _ = std::io::stdout().flush();
     let name = config.role;

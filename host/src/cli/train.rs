@@ -112,7 +112,7 @@ fn run_in<W: HostWord + Word>(args: &Args, job: &Job, train: &Dataset, test: &Da
             }
         },
     };
-    println!("{}", trained.summary);
+    say!("{}", trained.summary);
     write_outputs(args, job, test, &trained)
 }
 
