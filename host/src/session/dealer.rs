@@ -116,7 +116,10 @@ impl Dealer {
     fn admit(&self, session: SessionId) -> Result<Admitted<'_>, SessionError> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(session);
-        if *running >= MAX_SESSIONS || !fresh {
+        if !fresh {
+            return Err(SessionError::Unexpected { from: Role::Server0, wanted: "a session that has not run before" });
+        }
+        if *running >= MAX_SESSIONS {
             return Err(SessionError::Busy);
         }
         *running += 1;
