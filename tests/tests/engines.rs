@@ -2,11 +2,11 @@
 //! uniform; no mask hides two values.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::HashSet;
+use std::{collections::HashSet, path::Path};
 use symbolon::{
-    data::digits,
+    data::{dataset_dir, digits, load},
     engine::plan::plan,
-    job::{self, Job, Layer, Optimizer, Prg, RevealLoss},
+    job::{self, Job, Layer, Loss, Optimizer, Prg, RevealLoss},
     kernel::HostWord,
     train::Inputs,
 };
@@ -76,6 +76,32 @@ fn secure_equals_clear_on_the_digits() {
     let optimizer = Optimizer::Adam(job::Adam::for_numbers(&numbers).unwrap());
     let narrow = Job { numbers, optimizer, ..job };
     agree::<u32>(narrow.clone(), &|| Inputs::encode(&narrow, &train, &test).unwrap());
+}
+
+#[test]
+#[ignore = "minutes and 10 GB; run it with --release"]
+fn secure_equals_clear_on_mnist() {
+    let Some(dir) = dataset_dir() else { panic!("no data sets: put MNIST into DIR/mnist and set SYMBOLON_DATA=DIR") };
+    let jobs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host/jobs");
+    let job = |name| Job::load(&jobs.join(name)).unwrap();
+    let narrow = job("mnist-adam-32.toml");
+    let (train, test) = load(&narrow, &dir).unwrap();
+    agree::<u32>(narrow.clone(), &|| Inputs::encode(&narrow, &train, &test).unwrap());
+    let wide = job("mnist-adam.toml");
+    agree::<u64>(wide.clone(), &|| Inputs::encode(&wide, &train, &test).unwrap());
+}
+
+#[test]
+fn squared_error_learns_classes() {
+    let mut job = Job::digits().unwrap();
+    job.loss = Loss::MeanSquaredError;
+    let nearest = |value| job::Dyadic::nearest(value).unwrap();
+    job.optimizer = Optimizer::Momentum { learning_rate: nearest(0.05), momentum: nearest(0.9) };
+    let (train, test) = digits(&job).unwrap();
+    let clear = Game::new(job.clone()).clear(Inputs::encode(&job, &train, &test).unwrap(), &Keys::new(8), 2);
+    let (_, score) = *clear.epochs.last().unwrap();
+    let right: u64 = score.unwrap();
+    assert!(right * 100 > test.rows as u64 * 90, "{right} of {} are right", test.rows);
 }
 
 #[test]

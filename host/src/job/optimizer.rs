@@ -70,6 +70,9 @@ pub enum Optimizer {
 /// `s` is `shift` for `v < 2^low`, and one more for each factor of four above, up to `shift + 6` from `2^(low + 10)` on.
 /// `v` has `2 fg` fraction bits, `m` has `fg`, `w` has `f`. The lowest cell stands in for epsilon.
 ///
+/// Seven cells tell apart second moments within a factor of 2^12, from below `2^low` on; where gradients are larger or smaller
+/// than those of a classifier in batches of 128 (a regression, small batches), move `low`, and `shift` by half as much.
+///
 /// Left out, `low = 2 fg - 26` and `shift = fg - f - 4`: the step of a learning rate of 0.001 (64-bit defaults: 12 and
 /// 3; 32-bit: 4 and 0). One less in `shift` doubles the learning rate.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
