@@ -75,9 +75,9 @@ impl Default for Shape<'_> {
     }
 }
 
-/// Features of a record of [`csv`].
+/// Features of a record of `csv`.
 pub const FEATURES: usize = 6;
-/// Classes of [`csv`].
+/// Classes of `csv`.
 pub const CLASSES: usize = 3;
 
 impl Shape<'_> {

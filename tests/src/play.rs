@@ -112,6 +112,7 @@ pub struct Tape {
 /// What a server's recorders write: each lane's tape, and what happened in which order.
 #[derive(Default)]
 struct Studio {
+    recording: bool,
     tapes: Vec<Mutex<Tape>>,
     happened: Mutex<Vec<Happening>>,
 }
@@ -128,6 +129,9 @@ impl<T> Recorder<'_, T> {
         self.studio.tapes[self.lane].lock().unwrap()
     }
     fn note(&self, happening: Happening) {
+        if !self.studio.recording {
+            return;
+        }
         self.studio.happened.lock().unwrap().push(happening);
     }
 }
@@ -141,6 +145,9 @@ impl Prg for Recorder<'_, &dyn Prg> {
 
 impl<W: Word> Link<W> for Recorder<'_, NetLink<'_>> {
     fn exchange(&mut self, parts: &mut [Part<'_, W>]) -> Result<(), Error> {
+        if !self.studio.recording {
+            return self.inner.exchange(parts);
+        }
         let before: Vec<Vec<W>> = parts.iter().map(|(_, words)| words.to_vec()).collect();
         self.inner.exchange(parts)?;
         let mut tape = self.tape();
@@ -169,6 +176,9 @@ impl<W: Word> Link<W> for Recorder<'_, NetLink<'_>> {
 impl<W: Word> Corrections<W> for Recorder<'_, NetCorrections<'_>> {
     fn next(&mut self, out: &mut [W]) -> Result<(), Error> {
         self.inner.next(out)?;
+        if !self.studio.recording {
+            return Ok(());
+        }
         self.tape().dealt.extend_from_slice(W::bytes(out));
         Ok(())
     }
@@ -234,6 +244,8 @@ pub struct Game {
     pub job: Job,
     /// Its plan.
     pub plan: Plan,
+    /// Whether to keep all that servers receive; a large job has gigabytes of it.
+    pub recording: bool,
     wires: Wires,
 }
 
@@ -242,16 +254,18 @@ impl Game {
     #[must_use]
     pub fn new(job: Job) -> Self {
         let wires = Wires::new(job.lanes.lanes);
-        Self { plan: plan(&job).unwrap(), wires, job }
+        Self { plan: plan(&job).unwrap(), recording: true, wires, job }
     }
 
     /// Plays the job on shares of `inputs`.
     pub fn secure<W: HostWord + Word>(&mut self, inputs: Inputs<W>, keys: &Keys, threads: usize) -> Played<W> {
-        let Self { job, plan, wires } = self;
+        let Self { job, plan, recording, wires } = self;
+        let recording = *recording;
         let (job, plan) = (&*job, &*plan);
         let prgs = [keys.prg(job, 0), keys.prg(job, 1)];
         let shares = shares(job, inputs, keys);
         let studios: [Studio; 2] = std::array::from_fn(|_| Studio {
+            recording,
             tapes: (0..job.lanes.lanes).map(|_| Mutex::default()).collect(),
             happened: Mutex::default(),
         });
