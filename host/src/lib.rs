@@ -1,4 +1,24 @@
-//! Symbolon on the host.
+//! Two-server training on a host: jobs, data, engines, sessions over TLS, and the `symbolon` program.
+//!
+//! `symbolon_core` has the protocols; this crate runs them for the program. The README says how to use that; [`cli`] is where
+//! its code begins.
+//!
+//! Lower never imports higher:
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`secret`], [`kernel`] | buffers that are wiped; the heavy loops for this processor |
+//! | [`job`] | what is trained, on what, in which numbers, what is revealed |
+//! | [`data`] | IDX and CSV files, checked against the job, scaled |
+//! | [`report`] | progress, learning curve, summary, the model's file |
+//! | [`net`] | TLS between roles, certificates, configurations, policies |
+//! | [`lanes`] | a tensor's tiles side by side |
+//! | [`train`] | training and evaluation: one code for all engines |
+//! | [`engine`] | secure, clear, dry; the dealer's end; the plan |
+//! | [`session`] | a job between processes: client, server, dealer |
+//! | [`cli`] | the command line |
+//!
+//! **Adversary:** semi-honest and static, at most one of {server 0, server 1, dealer}. Shapes and parameters are public.
 
 pub mod cli;
 pub mod data;
