@@ -37,7 +37,11 @@ pub(super) fn run(file: &Path, dir: &Path, json: Option<&Path>) -> Result<(), Fa
             range.headroom_bits
         );
     }
-    // Tables have bounds of their own, which other words do not move.
+    say!(
+        "\nLeast and greatest are the words that were opened or looked up; headroom is how often they may double within their range. \
+         Tables have ranges of their own, which ring and fraction bits do not move."
+    );
+    // The recommendation leaves tables out.
     let opened = |range: &&Range| range.bounds.1 >> (job.numbers.ring_bits - 3) != 0;
     let Some(least) = ranges.iter().find(opened) else { return Ok(()) };
     let (ring_bits, frac_bits) = recommend(&job, least);

@@ -46,7 +46,7 @@ enum Command {
     Train(train::Args),
     /// Say what a job costs before anything runs
     Plan {
-        /// The job
+        /// Job file (TOML; `host/jobs` has some)
         job: PathBuf,
         /// Write the plan as JSON
         #[arg(long, value_name = "FILE")]
@@ -54,7 +54,7 @@ enum Command {
     },
     /// Train in the clear and say how much room each tensor leaves in its words
     Audit {
-        /// The job
+        /// Job file (TOML; `host/jobs` has some)
         job: PathBuf,
         /// Directory of the data
         #[arg(long, value_name = "DIR")]
@@ -63,13 +63,13 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
     },
-    /// Be one of the two servers
-    Server(roles::Args),
-    /// Be the dealer
+    /// Run one of the two servers until interrupted
+    Server(roles::ServerArgs),
+    /// Run the dealer until interrupted
     Dealer(roles::Args),
     /// Write certificates and configurations for three machines and a client
     Init {
-        /// Directory to write, which must not exist or be empty
+        /// Directory to write; no role's directory may exist there
         dir: PathBuf,
         /// Host name or address of server 0
         #[arg(long, default_value = "localhost")]
@@ -81,7 +81,7 @@ enum Command {
         #[arg(long, default_value = "localhost")]
         dealer: String,
         /// Days that the certificates are valid
-        #[arg(long, default_value_t = 365)]
+        #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36_500))]
         days: u32,
     },
     /// Measure every protocol and function on this machine
@@ -124,7 +124,10 @@ pub fn main() -> Exit {
         }
         Command::Bench { operations, json } => bench::run(&operations, json.as_deref()),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "symbolon", &mut std::io::stdout());
+            // Gathered first: writing may fail, and the generator would panic.
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "symbolon", &mut text);
+            let _ = std::io::Write::write_all(&mut std::io::stdout(), &text);
             Ok(())
         }
     };

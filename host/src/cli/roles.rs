@@ -22,12 +22,19 @@ pub(super) struct Args {
     /// The role's configuration
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Lanes that a server runs at once; all of a job's, if not given
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
     /// Stop when standard input ends: for a parent that may die
     #[arg(long, hide = true)]
     until_stdin_closes: bool,
+}
+
+/// Arguments of a server.
+#[derive(Debug, clap::Args)]
+pub(super) struct ServerArgs {
+    #[command(flatten)]
+    role: Args,
+    /// Lanes that run at once; all of a job's, if not given
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
 }
 
 /// `symbolon init`.
@@ -39,12 +46,12 @@ pub(super) fn init(dir: &Path, hosts: &Hosts, days: u32) -> Result<(), Failure> 
 }
 
 /// `symbolon server`.
-pub(super) fn server(args: &Args) -> Result<(), Failure> {
+pub(super) fn server(ServerArgs { role: args, threads }: &ServerArgs) -> Result<(), Failure> {
     let config = Config::load(&args.config, &[Role::Server0, Role::Server1])?;
     let identity = config.identity()?;
     let accepted: &[Role] = if config.role == Role::Server0 { &[Role::Client, Role::Server1] } else { &[Role::Client] };
     let tls = ServerTls::new(&identity, accepted);
-    let server = Server::new(config.clone(), ClientTls::new(&identity), args.threads);
+    let server = Server::new(config.clone(), ClientTls::new(&identity), *threads);
     serve(args, &config, &tls, |connection, role| server.serve(connection, role))
 }
 

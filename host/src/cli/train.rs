@@ -32,9 +32,9 @@ use symbolon_core::{link::Count, word::Word};
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("where").args(["local", "config"]))]
 pub(super) struct Args {
-    /// The job
+    /// Job file (TOML; `host/jobs` has some)
     job: PathBuf,
-    /// Directory of the data
+    /// Directory of the data; the job names files relative to it
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// Start two servers and a dealer on this machine, with fresh certificates
