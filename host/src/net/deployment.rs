@@ -43,12 +43,17 @@ impl Endpoint {
         Self { host: host.to_owned(), port }
     }
 
+    /// Whether this is the machine itself.
+    fn is_local(&self) -> bool {
+        self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    }
+
     /// Where a program on this host listens: loopback if the host is, else everywhere.
     fn listen(&self) -> Self {
         let host = match self.host.parse::<IpAddr>() {
             Ok(ip) if ip.is_loopback() => return self.clone(),
             Ok(IpAddr::V6(_)) => "::",
-            _ if self.host == "localhost" => "127.0.0.1",
+            _ if self.is_local() => "127.0.0.1",
             _ => "0.0.0.0",
         };
         Self::new(host, self.port)
@@ -284,7 +289,7 @@ fn config_text(role: Role, hosts: &Hosts) -> String {
         line(format_args!(
             "\n# What jobs may do here. A job outside these rules is refused, and told which.\n[policy]\n\
              jobs = \"any\" # or a list of job hashes, as `symbolon plan` prints them\n\
-             reveals = [\"accuracy\", \"loss\", \"model\"] # also: \"predictions\"\n\
+             reveals = [\"accuracy\", \"loss\", \"model\"]\n\
              smallest_batch = 16\nsmallest_records = 100\nlargest_memory_mib = 8192"
         ));
     }
@@ -294,9 +299,8 @@ fn config_text(role: Role, hosts: &Hosts) -> String {
 /// What to type after `init`.
 fn next_commands(dir: &Path, hosts: &Hosts) -> Vec<String> {
     let dir = dir.display();
-    let local = [Role::Server0, Role::Server1, Role::Dealer]
-        .iter()
-        .all(|role| hosts.of(*role).is_some_and(|endpoint| endpoint.listen() == *endpoint));
+    let local =
+        [Role::Server0, Role::Server1, Role::Dealer].iter().all(|role| hosts.of(*role).is_some_and(Endpoint::is_local));
     let mut commands = Vec::new();
     if !local {
         for role in [Role::Server0, Role::Server1, Role::Dealer] {

@@ -81,7 +81,7 @@ pub struct Facts<'a> {
     pub job: &'a JobHash,
     /// Everything that it opens.
     pub reveals: &'a [Reveal],
-    /// Its nominal batch.
+    /// Records of its smallest step: the last of an epoch may have fewer than the batch.
     pub batch: u64,
     /// Its training records.
     pub records: u64,
@@ -155,7 +155,10 @@ impl fmt::Display for Refusal {
             }
             Self::Reveal(reveal) => write!(f, "policy.reveals does not permit `{reveal}`"),
             Self::Batch { smallest, job } => {
-                write!(f, "policy.smallest_batch is {smallest}, the job's batch {job}")
+                write!(
+                    f,
+                    "policy.smallest_batch is {smallest}, the job's smallest step has {job} records (the last of an epoch may be short)"
+                )
             }
             Self::Records { smallest, job } => {
                 write!(f, "policy.smallest_records is {smallest}, the job has {job}")

@@ -23,7 +23,7 @@ fn by_policy() {
         ("reveals = [\"accuracy\", \"model\"]\nsmallest_batch = 1".to_owned(), "policy.reveals does not permit `loss`"),
         (
             format!("{ANYTHING}\n").replace("smallest_batch = 1", "smallest_batch = 17"),
-            "policy.smallest_batch is 17, the job's batch 16",
+            "policy.smallest_batch is 17, the job's smallest step has",
         ),
         (ANYTHING.replace("records = 1", "records = 113"), "policy.smallest_records is 113, the job has 112"),
         (format!("{ANYTHING}\njobs = [\"{other}\"]"), &*format!("policy.jobs does not list job {hash}")),
