@@ -10,15 +10,20 @@ use symbolon_core::{
     word::Word,
 };
 
-/// Evaluates the requests of one lane and streams their corrections. Holds one request's values at a time; the connection's
-/// buffers are the stream's back-pressure.
-pub struct Dealing<'a, W: Word> {
+/// Turns requests into corrections. Holds one request's values at a time.
+pub(super) struct Corrector<'a, W: Word> {
     prgs: [&'a dyn Prg; 2],
     kernels: &'a dyn Kernels<W>,
-    connection: &'a mut Connection,
-    fault: Fault,
     /// Whole masks and values pass through here.
     buffer: Secret<W>,
+}
+
+/// Evaluates the requests of one lane and streams their corrections to server 1. The connection's buffers are the stream's
+/// back-pressure.
+pub struct Dealing<'a, W: Word> {
+    corrector: Corrector<'a, W>,
+    connection: &'a mut Connection,
+    fault: Fault,
 }
 
 impl<'a, W: Word> Dealing<'a, W> {
@@ -29,7 +34,7 @@ impl<'a, W: Word> Dealing<'a, W> {
         connection: &'a mut Connection,
         fault: Fault,
     ) -> Self {
-        Self { prgs, kernels, connection, fault, buffer: Secret::zeros(0) }
+        Self { corrector: Corrector::new(prgs, kernels), connection, fault }
     }
 
     /// Sends what is still gathered.
@@ -45,8 +50,18 @@ impl<'a, W: Word> Dealing<'a, W> {
     }
 }
 
-impl<W: Word> Sink for Dealing<'_, W> {
-    fn request(&mut self, first: MaskId, request: &Request<'_>) -> Result<(), Error> {
+impl<'a, W: Word> Corrector<'a, W> {
+    pub(super) fn new(prgs: [&'a dyn Prg; 2], kernels: &'a dyn Kernels<W>) -> Self {
+        Self { prgs, kernels, buffer: Secret::zeros(0) }
+    }
+
+    /// Evaluates `request` and sends the correction of each of its values, in order.
+    pub(super) fn correct(
+        &mut self,
+        first: MaskId,
+        request: &Request<'_>,
+        mut send: impl FnMut(&[W]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let dealt = request.dealt::<W>();
         let lens = dealt.map(|d| d.map_or(0, |d| d.len()));
         let longest = lens[0].max(lens[1]);
@@ -68,11 +83,20 @@ impl<W: Word> Sink for Dealing<'_, W> {
             let wire = &mut wire[..dealt.wire_words::<W>()];
             let id = MaskId { part: first.part + i, ..first };
             correct(dealt, id, self.prgs[0], self.kernels, values, wire, scratch);
-            self.connection.buffer_bytes(W::bytes(wire)).map_err(|error| {
-                self.fault.keep(error);
-                Error::Lost(Peer::Server)
-            })?;
+            send(wire)?;
         }
         Ok(())
+    }
+}
+
+impl<W: Word> Sink for Dealing<'_, W> {
+    fn request(&mut self, first: MaskId, request: &Request<'_>) -> Result<(), Error> {
+        let Self { corrector, connection, fault } = self;
+        corrector.correct(first, request, |wire| {
+            connection.buffer_bytes(W::bytes(wire)).map_err(|error| {
+                fault.keep(error);
+                Error::Lost(Peer::Server)
+            })
+        })
     }
 }

@@ -2,13 +2,14 @@
 //!
 //! Nothing is protected here: one process holds both shares. The program offers no way to train like this.
 
+use super::dealer::Corrector;
 use std::{
     cell::Cell,
     sync::mpsc::{Receiver, SyncSender, sync_channel},
     thread,
 };
 use symbolon_core::{
-    correlation::{Corrections, Dry, Request, Server, Sink, WholeMasks, correct},
+    correlation::{Corrections, Dry, Request, Server, Sink},
     kernel::{Kernels, Nothing},
     link::{Count, Error, Fold, Link, Part, Peer},
     party::{NoTrace, Party, Role},
@@ -59,8 +60,7 @@ impl<W: Word> Link<W> for MemoryLink {
 
 /// The dealer's end of a stream of corrections.
 pub struct MemoryDealer<'a, W: Word> {
-    prgs: [&'a dyn Prg; 2],
-    kernels: &'a dyn Kernels<W>,
+    corrector: Corrector<'a, W>,
     to: SyncSender<Vec<W>>,
 }
 
@@ -73,7 +73,7 @@ pub fn dealing<'a, W: Word>(
     kernels: &'a dyn Kernels<W>,
 ) -> (MemoryDealer<'a, W>, MemoryStream<W>) {
     let (to, from) = sync_channel(WAITING);
-    (MemoryDealer { prgs, kernels, to }, MemoryStream(from))
+    (MemoryDealer { corrector: Corrector::new(prgs, kernels), to }, MemoryStream(from))
 }
 
 impl<W: Word> Corrections<W> for MemoryStream<W> {
@@ -89,19 +89,8 @@ impl<W: Word> Corrections<W> for MemoryStream<W> {
 
 impl<W: Word> Sink for MemoryDealer<'_, W> {
     fn request(&mut self, first: MaskId, request: &Request<'_>) -> Result<(), Error> {
-        let dealt: Vec<_> = request.dealt::<W>().into_iter().flatten().collect();
-        let mut values: Vec<Vec<W>> = dealt.iter().map(|d| vec![W::default(); d.len()]).collect();
-        let longest = dealt.iter().map(|d| d.len()).max().unwrap_or(0);
-        let mut scratch = vec![W::default(); request.scratch::<W>().max(longest)];
-        let mut out: Vec<&mut [W]> = values.iter_mut().map(|v| &mut v[..]).collect();
-        request.evaluate(&WholeMasks(self.prgs), self.kernels, &mut scratch, &mut out);
-        for (i, (dealt, mut values)) in (0u16..).zip(dealt.into_iter().zip(values)) {
-            let mut wire = vec![W::default(); dealt.wire_words::<W>()];
-            let id = MaskId { part: first.part + i, ..first };
-            correct(dealt, id, self.prgs[0], self.kernels, &mut values, &mut wire, &mut scratch);
-            self.to.send(wire).map_err(|_| Error::Lost(Peer::Server))?;
-        }
-        Ok(())
+        let Self { corrector, to } = self;
+        corrector.correct(first, request, |wire| to.send(wire.to_vec()).map_err(|_| Error::Lost(Peer::Server)))
     }
 }
 
