@@ -16,6 +16,7 @@
 //! | [`protocol`] | a file a protocol: opening, products, truncation, comparison, … |
 //! | [`mapping`], [`function`] | public tables at a secret index; the functions made of them |
 //! | [`optimizer`] | SGD, momentum, Adam, AMSGrad on shared weights |
+//! | [`report`] | readings shared at their source: schemas, sealed reports, outbox; needs only streams |
 //!
 //! **Adversary:** semi-honest and static, at most one of {server 0, server 1, dealer}. Shapes and parameters are public.
 #![cfg_attr(not(test), no_std)]
@@ -31,5 +32,6 @@ pub mod optimizer;
 pub mod party;
 pub mod prg;
 pub mod protocol;
+pub mod report;
 pub mod share;
 pub mod word;

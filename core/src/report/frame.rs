@@ -1,0 +1,273 @@
+//! What crosses a line: postcard and a CRC-32; on byte streams in COBS with a zero at the end.
+//!
+//! The CRC says that a frame is damaged; who made it is for the seals to say. A frame of `n` payload bytes takes at most `n + 9 + n / 254` on a byte
+//! stream: for a report of a 64-byte record, 7 beside header, tags and sealed words.
+
+use super::header::{DeviceId, ReportId};
+use crc::{CRC_32_ISO_HDLC, Crc};
+use serde::{Deserialize, Serialize};
+
+/// Ends a frame on a byte stream, and stands nowhere in one.
+pub const DELIMITER: u8 = 0;
+
+/// Bytes of a tag.
+pub const TAG_BYTES: usize = 16;
+
+/// An authentication tag.
+pub type Tag = [u8; TAG_BYTES];
+
+const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
+
+/// From a device or to one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub enum Frame<'a> {
+    /// A device starts a session with both servers.
+    Start {
+        /// [`super::header::StartHeader`].
+        header: &'a [u8],
+        /// HPKE's encapsulated key for each server.
+        enc: [[u8; 32]; 2],
+        /// The device proves to each server that it has the session.
+        tags: [Tag; 2],
+    },
+    /// A report.
+    Report {
+        /// [`super::header::Header`].
+        header: &'a [u8],
+        /// Of each server's part.
+        tags: [Tag; 2],
+        /// Server 1's share of the record, sealed. Server 0 makes its share itself.
+        sealed: &'a [u8],
+    },
+    /// A server holds reports.
+    Ack(Ack),
+    /// A server does not take a report or a start.
+    Refuse(Refuse),
+}
+
+/// A server durably holds the session's start and these of its reports.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Ack {
+    /// 0 or 1.
+    pub server: u8,
+    /// Whose.
+    pub device: u64,
+    /// Of which boot.
+    pub boot: u32,
+    /// Sequence number of bit 0.
+    pub from: u32,
+    /// Bit `i`: the report `from + i` is held. A bit that is not set says nothing.
+    pub held: u64,
+    /// Authenticates all of it.
+    pub tag: Tag,
+}
+
+/// A server does not take a report.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Refuse {
+    /// 0 or 1.
+    pub server: u8,
+    /// Whose.
+    pub device: u64,
+    /// Of which boot.
+    pub boot: u32,
+    /// Which report; 0 for the start.
+    pub sequence: u32,
+    /// [`super::Reason`].
+    pub reason: u8,
+    /// Authenticates all of it; zeros if the server has no session to do so: then it is no more than a hint.
+    pub tag: Tag,
+}
+
+impl Ack {
+    /// What the tag authenticates.
+    pub fn message(&self) -> [u8; 26] {
+        let mut out = [0; 26];
+        (out[0], out[1]) = (0, self.server);
+        out[2..10].copy_from_slice(&self.device.to_le_bytes());
+        out[10..14].copy_from_slice(&self.boot.to_le_bytes());
+        out[14..18].copy_from_slice(&self.from.to_le_bytes());
+        out[18..].copy_from_slice(&self.held.to_le_bytes());
+        out
+    }
+}
+
+impl Refuse {
+    /// What the tag authenticates.
+    pub fn message(&self) -> [u8; 19] {
+        let mut out = [0; 19];
+        (out[0], out[1]) = (1, self.server);
+        out[2..10].copy_from_slice(&self.device.to_le_bytes());
+        out[10..14].copy_from_slice(&self.boot.to_le_bytes());
+        out[14..18].copy_from_slice(&self.sequence.to_le_bytes());
+        out[18] = self.reason;
+        out
+    }
+
+    /// The report that is refused.
+    pub fn id(&self) -> ReportId {
+        ReportId { device: DeviceId(self.device), boot: self.boot, sequence: self.sequence }
+    }
+}
+
+/// One server's part of a start or a report: all that this server is given.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub enum Part<'a> {
+    /// Of a start.
+    Start {
+        /// For which server, 0 or 1.
+        server: u8,
+        /// [`super::header::StartHeader`].
+        header: &'a [u8],
+        /// HPKE's encapsulated key.
+        enc: [u8; 32],
+        /// Proof of the session.
+        tag: Tag,
+    },
+    /// Of a report.
+    Report {
+        /// For which server, 0 or 1.
+        server: u8,
+        /// [`super::header::Header`].
+        header: &'a [u8],
+        /// Of this part.
+        tag: Tag,
+        /// Server 1's share, sealed; empty for server 0.
+        sealed: &'a [u8],
+    },
+}
+
+impl<'a> Frame<'a> {
+    /// Both servers' parts of a start or a report; `None` for an answer.
+    pub fn parts(&self) -> Option<[Part<'a>; 2]> {
+        match *self {
+            Self::Start { header, enc, tags } => {
+                let part = |i: u8, enc, tag| Part::Start { server: i, header, enc, tag };
+                Some([part(0, enc[0], tags[0]), part(1, enc[1], tags[1])])
+            }
+            Self::Report { header, tags, sealed } => {
+                let part = |i: u8, tag, sealed| Part::Report { server: i, header, tag, sealed };
+                Some([part(0, tags[0], &[]), part(1, tags[1], sealed)])
+            }
+            Self::Ack(_) | Self::Refuse(_) => None,
+        }
+    }
+
+    /// Writes the frame and its CRC to the start of `out`: for carriers that keep messages apart.
+    ///
+    /// # Errors
+    ///
+    /// [`Damage::Long`] if `out` is too short.
+    pub fn encode<'o>(&self, out: &'o mut [u8]) -> Result<&'o mut [u8], Damage> {
+        let len = postcard::to_slice(self, out).map_err(|_| Damage::Long)?.len();
+        let crc = CRC.checksum(&out[..len]).to_le_bytes();
+        out.get_mut(len..len + crc.len()).ok_or(Damage::Long)?.copy_from_slice(&crc);
+        Ok(&mut out[..len + crc.len()])
+    }
+
+    /// Writes the frame for a byte stream, delimiter and all. `scratch` holds it for a moment and needs as many bytes as the frame.
+    ///
+    /// # Errors
+    ///
+    /// [`Damage::Long`] if a buffer is too short.
+    pub fn encode_stream<'o>(&self, scratch: &mut [u8], out: &'o mut [u8]) -> Result<&'o [u8], Damage> {
+        let frame = self.encode(scratch)?;
+        let body = out.len().checked_sub(1).ok_or(Damage::Long)?;
+        let len = cobs::try_encode(frame, &mut out[..body]).map_err(|_| Damage::Long)?;
+        out[len] = DELIMITER;
+        Ok(&out[..=len])
+    }
+
+    /// Reads a frame that [`Self::encode`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// What the line did to it.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, Damage> {
+        let (frame, crc) = bytes.split_last_chunk().ok_or(Damage::Short)?;
+        if CRC.checksum(frame).to_le_bytes() != *crc {
+            return Err(Damage::Crc);
+        }
+        match postcard::take_from_bytes(frame) {
+            Ok((frame, [])) => Ok(frame),
+            _ => Err(Damage::Unknown),
+        }
+    }
+}
+
+/// Why bytes are no frame.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Damage {
+    /// Longer than the buffer.
+    Long,
+    /// Shorter than any frame.
+    Short,
+    /// Zero bytes where none can be.
+    Cobs,
+    /// Changed on the way.
+    Crc,
+    /// Whole, but of another protocol or version.
+    Unknown,
+}
+
+impl core::fmt::Display for Damage {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Long => "a frame longer than the buffer",
+            Self::Short => "a frame shorter than any",
+            Self::Cobs => "a frame that COBS cannot read",
+            Self::Crc => "a frame that was changed on the way",
+            Self::Unknown => "a frame of another protocol or version",
+        })
+    }
+}
+
+impl core::error::Error for Damage {}
+
+/// Gathers frames from a byte stream. `N` bounds their length on the line.
+pub struct Decoder<const N: usize> {
+    buffer: [u8; N],
+    len: usize,
+    /// The frame grew beyond the buffer: skip to its end.
+    overlong: bool,
+    /// The buffer holds a frame that was given out.
+    spent: bool,
+}
+
+impl<const N: usize> Default for Decoder<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const N: usize> Decoder<N> {
+    /// An empty one.
+    pub const fn new() -> Self {
+        Self { buffer: [0; N], len: 0, overlong: false, spent: false }
+    }
+
+    /// Takes a byte; at a frame's end gives the frame, or says what is wrong with it. Empty frames are skipped.
+    pub fn push(&mut self, byte: u8) -> Option<Result<Frame<'_>, Damage>> {
+        if self.spent {
+            (self.len, self.overlong, self.spent) = (0, false, false);
+        }
+        if byte != DELIMITER {
+            match self.buffer.get_mut(self.len) {
+                Some(free) => *free = byte,
+                None => self.overlong = true,
+            }
+            self.len = N.min(self.len.saturating_add(1));
+            return None;
+        }
+        if self.len == 0 {
+            return None;
+        }
+        self.spent = true;
+        if self.overlong {
+            return Some(Err(Damage::Long));
+        }
+        let Ok(len) = cobs::decode_in_place(&mut self.buffer[..self.len]) else { return Some(Err(Damage::Cobs)) };
+        Some(Frame::decode(&self.buffer[..len]))
+    }
+}

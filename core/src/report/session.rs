@@ -1,0 +1,332 @@
+//! One HPKE session a boot and server, from which all keys of that boot's reports come.
+//!
+//! HPKE (RFC 9180), DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, **mode Auth, export-only**. `info` is `"symbolon report v1"`, the server's index and the whole
+//! [`StartHeader`]: device, boot, schema and keys are bound to every key. From the exporter (section 5.3):
+//!
+//! | context | key |
+//! | --- | --- |
+//! | `start` | 16 bytes that show the server that the device has the session |
+//! | `seal` | ChaCha20-Poly1305 (RFC 8439) of this server's parts; nonce: the sequence number, 4 bytes little-endian, 8 zeros; associated data: the [`Header`] |
+//! | `share` | server 0 alone: seed of the stream that is its share, addressed by the sequence number |
+//! | `answer` | HMAC-SHA256 of the server's answers, cut to 16 bytes |
+//!
+//! HPKE's own `Seal` counts messages in order (section 5.2); reports are lost, reordered, and sent again. So they are sealed under an exported key, with
+//! their sequence number as nonce. [`Sender::seal`] numbers a boot's reports from 1, each once, and the sealed bytes are kept to be sent again: a nonce, and a
+//! stretch of server 0's stream, serve one record. A repeated boot number does no harm to secrecy: each start draws fresh encapsulated keys.
+//!
+//! - **Authentication of devices:** mode Auth, not signatures: it needs no second algorithm in flash, costs two curve products a server and boot instead of a signature, and
+//!   adds no byte; a server that forged reports could only lie to itself. Who steals a *server's* key can pose as any device to that server alone; the other server then lacks these
+//!   reports, and no manifest has them.
+//! - **Adversary:** malicious devices and lines; semi-honest servers.
+//! - **Cost:** for a record of `n` bytes `n + 32` and the header; a boot: 149 bytes. Six curve products at the device, three at a server.
+//! - **Timing:** free of secrets, as far as the cipher crates are.
+
+use super::{
+    Reason,
+    frame::{Ack, Part, Refuse, TAG_BYTES, Tag},
+    header::{DeviceId, Header, HeaderBytes, ReportId, StartHeader},
+    identity::{Identity, Kem, PublicKey, SecretKey},
+    record,
+    schema::Layout,
+};
+use crate::prg::{ChaCha20Prg, MaskId, Seed};
+use chacha20poly1305::{AeadInOut, ChaCha20Poly1305, KeyInit};
+use hkdf::hmac::{Hmac, Mac};
+use hpke::{
+    Deserializable as _, HpkeError, OpModeR, OpModeS, Serializable as _, setup_receiver, setup_sender_with_rng,
+};
+use rand_core::CryptoRng;
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+type Kdf = hpke::kdf::HkdfSha256;
+type Aead = hpke::aead::ExportOnlyAead;
+type EncappedKey = <Kem as hpke::Kem>::EncappedKey;
+
+const LABEL: &[u8] = b"symbolon report v1";
+/// Binds the streams of shares to their use; the seed binds the rest.
+const SHARES: &[u8; 16] = b"symbolon reports";
+
+/// What both ends of a session have.
+struct Keys {
+    server: u8,
+    start: Tag,
+    seal: ChaCha20Poly1305,
+    answer: AnswerKey,
+}
+
+#[derive(Zeroize, ZeroizeOnDrop)]
+struct AnswerKey([u8; 32]);
+
+/// Reads keys off a session's exporter.
+type Export<'a> = &'a dyn Fn(&[u8], &mut [u8]) -> Result<(), HpkeError>;
+
+impl Keys {
+    fn new(server: u8, export: Export<'_>) -> Result<Self, HpkeError> {
+        let (mut start, mut seal, mut answer) = ([0; TAG_BYTES], [0; 32], [0; 32]);
+        export(b"start", &mut start)?;
+        export(b"seal", &mut seal)?;
+        export(b"answer", &mut answer)?;
+        let keys = Self { server, start, seal: ChaCha20Poly1305::new(&seal.into()), answer: AnswerKey(answer) };
+        seal.zeroize();
+        answer.zeroize();
+        Ok(keys)
+    }
+
+    fn answer_tag(&self, message: &[u8]) -> Tag {
+        // HMAC fills a short key up with zeros to its block (RFC 2104).
+        let mut key = Zeroizing::new([0; 64]);
+        key[..32].copy_from_slice(&self.answer.0);
+        let mut mac = <Hmac<Sha256> as KeyInit>::new((&*key).into());
+        mac.update(message);
+        let whole: [u8; 32] = mac.finalize().into_bytes().into();
+        let mut tag = [0; TAG_BYTES];
+        tag.copy_from_slice(&whole[..TAG_BYTES]);
+        tag
+    }
+}
+
+/// The stream of server 0's shares.
+fn shares(export: Export<'_>) -> Result<ChaCha20Prg, HpkeError> {
+    let mut seed = [0; 32];
+    export(b"share", &mut seed)?;
+    let stream = ChaCha20Prg::new(&Seed::from_bytes(seed), SHARES);
+    seed.zeroize();
+    Ok(stream)
+}
+
+/// A report's stretch of the stream of shares.
+fn stretch(sequence: u32) -> MaskId {
+    MaskId { lane: 0, request: sequence, part: 0 }
+}
+
+fn nonce(sequence: u32) -> chacha20poly1305::Nonce {
+    let mut nonce = [0; 12];
+    nonce[..4].copy_from_slice(&sequence.to_le_bytes());
+    nonce.into()
+}
+
+/// `info` of the session with server `server`.
+fn info(server: u8, header: &[u8; StartHeader::BYTES]) -> [u8; LABEL.len() + 1 + StartHeader::BYTES] {
+    let mut info = [0; LABEL.len() + 1 + StartHeader::BYTES];
+    info[..LABEL.len()].copy_from_slice(LABEL);
+    info[LABEL.len()] = server;
+    info[LABEL.len() + 1..].copy_from_slice(header);
+    info
+}
+
+/// Why a device cannot start a session, or seal.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum SealError {
+    /// A key that is none: the key file is wrong.
+    Key,
+    /// All sequence numbers of this boot are used: start again, with the next boot.
+    Spent,
+    /// The record is not as long as the schema says.
+    Length,
+}
+
+impl core::fmt::Display for SealError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Key => "a server's key is none; provision the device again",
+            Self::Spent => "all sequence numbers of this boot are used; start the device again",
+            Self::Length => "the record is not as long as the schema says",
+        })
+    }
+}
+
+impl core::error::Error for SealError {}
+
+/// What a device says at the start of its sessions. Public; kept to be said again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Start {
+    /// Encoded [`StartHeader`].
+    pub header: [u8; StartHeader::BYTES],
+    /// HPKE's encapsulated keys.
+    pub enc: [[u8; 32]; 2],
+    /// Proofs.
+    pub tags: [Tag; 2],
+}
+
+/// A device's end of its two sessions of one boot.
+pub struct Sender {
+    header: StartHeader,
+    layout: Layout,
+    keys: [Keys; 2],
+    shares: ChaCha20Prg,
+    /// The next report's number.
+    next: u32,
+}
+
+/// What is sent of a report beside its header and sealed share.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Sealed {
+    /// The header that is sealed.
+    pub header: HeaderBytes,
+    /// Number of the report.
+    pub sequence: u32,
+    /// Of each server's part.
+    pub tags: [Tag; 2],
+}
+
+impl Sender {
+    /// Starts both sessions. `boot` must be greater than any that this device used before; `rng` must be seeded by hardware or by the system.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError::Key`].
+    pub fn start(identity: &Identity, boot: u32, rng: &mut impl CryptoRng) -> Result<(Self, Start), SealError> {
+        let keys = identity.servers.map(|server| server.id);
+        let header = StartHeader { device: identity.device, boot, schema: identity.schema, keys };
+        let bytes = header.to_bytes();
+        let secret = identity.secret.hpke().ok_or(SealError::Key)?;
+        let public = identity.secret.public().hpke().ok_or(SealError::Key)?;
+        let mode = OpModeS::<Kem>::Auth((secret, public));
+        let mut open = |server: u8| {
+            let peer = identity.servers[usize::from(server)].key.hpke().ok_or(SealError::Key)?;
+            let info = info(server, &bytes);
+            let (enc, session) =
+                setup_sender_with_rng::<Aead, Kdf, Kem>(&mode, &peer, &info, rng).map_err(|_| SealError::Key)?;
+            let mut sent = [0; 32];
+            enc.write_exact(&mut sent);
+            let keys = Keys::new(server, &|context, out| session.export(context, out)).map_err(|_| SealError::Key)?;
+            Ok((sent, keys, session))
+        };
+        let (enc0, keys0, session0) = open(0)?;
+        let (enc1, keys1, _) = open(1)?;
+        let shares = shares(&|context, out| session0.export(context, out)).map_err(|_| SealError::Key)?;
+        let start = Start { header: bytes, enc: [enc0, enc1], tags: [keys0.start, keys1.start] };
+        Ok((Self { header, layout: identity.layout, keys: [keys0, keys1], shares, next: 1 }, start))
+    }
+
+    /// Whose sessions, of which boot.
+    pub fn header(&self) -> &StartHeader {
+        &self.header
+    }
+
+    /// Bytes of a record.
+    pub fn record_bytes(&self) -> usize {
+        self.layout.record_bytes()
+    }
+
+    /// Numbers, splits and seals a record of packed codes: what is left in place is server 1's sealed share.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError::Length`], [`SealError::Spent`].
+    #[inline(never)] // its instructions are counted
+    pub fn seal(
+        &mut self,
+        time_ms: u64,
+        dropped: u32,
+        about: Option<ReportId>,
+        record: &mut [u8],
+    ) -> Result<Sealed, SealError> {
+        if record.len() != self.record_bytes() {
+            return Err(SealError::Length);
+        }
+        let sequence = self.next;
+        self.next = sequence.checked_add(1).ok_or(SealError::Spent)?;
+        let StartHeader { device, boot, .. } = self.header;
+        let id = ReportId { device, boot, sequence };
+        let header = Header { id, time_ms, dropped, about }.to_bytes();
+        record::split(&self.layout, &self.shares, stretch(sequence), record);
+        let seal = |keys: &Keys, part: &mut [u8]| {
+            let tag = keys.seal.encrypt_inout_detached(&nonce(sequence), header.as_ref(), part.into());
+            tag.map(Tag::from).map_err(|_| SealError::Length)
+        };
+        let [keys0, keys1] = &self.keys;
+        Ok(Sealed { header, sequence, tags: [seal(keys0, &mut [])?, seal(keys1, record)?] })
+    }
+
+    /// Whether a server of this boot's sessions said so.
+    pub fn is_authentic(&self, server: u8, message: &[u8], tag: &Tag) -> bool {
+        self.keys.get(usize::from(server)).is_some_and(|keys| keys.answer_tag(message).ct_eq(tag).into())
+    }
+}
+
+/// A server's end of a device's session of one boot.
+pub struct Receiver {
+    keys: Keys,
+    /// Server 0's.
+    shares: Option<ChaCha20Prg>,
+    device: DeviceId,
+    boot: u32,
+}
+
+impl Receiver {
+    /// Accepts a start that was sealed to `secret`, the key of this server (0 or 1) that the header names, by the device whose key is `device_key`. Whether device, schema,
+    /// key and boot are permitted is the caller's to check.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::OtherServer`], [`Reason::Forged`], and what [`StartHeader::parse`] finds.
+    pub fn accept(server: u8, secret: &SecretKey, device_key: &PublicKey, start: &Part<'_>) -> Result<Self, Reason> {
+        let Part::Start { server: to, header, enc, tag } = start else { return Err(Reason::Malformed) };
+        if *to != server {
+            return Err(Reason::OtherServer);
+        }
+        let header = StartHeader::parse(header)?;
+        let forged = |_| Reason::Forged;
+        let secret = secret.hpke().ok_or(Reason::Key)?;
+        let mode = OpModeR::<Kem>::Auth(device_key.hpke().ok_or(Reason::Forged)?);
+        let enc = EncappedKey::from_bytes(enc).map_err(forged)?;
+        let info = info(server, &header.to_bytes());
+        let session = setup_receiver::<Aead, Kdf, Kem>(&mode, &secret, &enc, &info).map_err(forged)?;
+        let export: Export<'_> = &|context, out| session.export(context, out);
+        let keys = Keys::new(server, export).map_err(forged)?;
+        if !bool::from(keys.start.ct_eq(tag)) {
+            return Err(Reason::Forged);
+        }
+        let shares = if server == 0 { Some(shares(export).map_err(forged)?) } else { None };
+        Ok(Self { keys, shares, device: header.device, boot: header.boot })
+    }
+
+    /// Opens this server's part of a report into `share`, which is as long as the layout's records.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::OtherServer`], [`Reason::Length`], [`Reason::Forged`], and what [`Header::parse`] finds. `share` then holds nothing of use.
+    pub fn open(&self, layout: &Layout, report: &Part<'_>, share: &mut [u8]) -> Result<Header, Reason> {
+        let Part::Report { server, header: bytes, tag, sealed } = report else { return Err(Reason::Malformed) };
+        if *server != self.keys.server {
+            return Err(Reason::OtherServer);
+        }
+        let header = Header::parse(bytes)?;
+        if header.id.device != self.device || header.id.boot != self.boot {
+            return Err(Reason::NoSession);
+        }
+        let wanted = if self.shares.is_some() { 0 } else { layout.record_bytes() };
+        if sealed.len() != wanted || share.len() != layout.record_bytes() {
+            return Err(Reason::Length);
+        }
+        share[..wanted].copy_from_slice(sealed);
+        let part = &mut share[..wanted];
+        let sequence = header.id.sequence;
+        let opened = self.keys.seal.decrypt_inout_detached(&nonce(sequence), bytes, part.into(), &(*tag).into());
+        opened.map_err(|_| Reason::Forged)?;
+        if let Some(stream) = &self.shares {
+            record::expand(layout, stream, stretch(sequence), share);
+        }
+        Ok(header)
+    }
+
+    /// Says that the start, and the reports `from + i` for each bit `i` of `held`, are durably stored.
+    pub fn ack(&self, from: u32, held: u64) -> Ack {
+        let (server, device, boot) = (self.keys.server, self.device.0, self.boot);
+        let mut ack = Ack { server, device, boot, from, held, tag: [0; TAG_BYTES] };
+        ack.tag = self.keys.answer_tag(&ack.message());
+        ack
+    }
+
+    /// Says that a report of this session is not taken.
+    pub fn refuse(&self, sequence: u32, reason: Reason) -> Refuse {
+        let (server, device, boot) = (self.keys.server, self.device.0, self.boot);
+        let mut refuse = Refuse { server, device, boot, sequence, reason: reason.code(), tag: [0; TAG_BYTES] };
+        refuse.tag = self.keys.answer_tag(&refuse.message());
+        refuse
+    }
+}
