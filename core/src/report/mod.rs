@@ -29,6 +29,7 @@ pub mod outbox;
 pub mod record;
 pub mod schema;
 pub mod session;
+pub mod window;
 
 use core::fmt;
 

@@ -153,12 +153,19 @@ impl<const SLOTS: usize, const BYTES: usize> Node<SLOTS, BYTES> {
         !self.outbox.is_full()
     }
 
-    /// Splits, seals and queues a record of packed codes ([`super::record::put`]), which is overwritten. Returns its number.
+    /// Splits, seals and queues a record of packed codes ([`super::record::put`]), which is overwritten. Returns its number. `time_ms` says when it was taken, by
+    /// whatever clock the device has; it is public.
     ///
     /// # Errors
     ///
     /// [`SubmitError::Full`], counted; or a record of the wrong length, not counted.
-    pub fn submit(&mut self, now_ms: u64, about: Option<ReportId>, record: &mut [u8]) -> Result<u32, SubmitError> {
+    pub fn submit(
+        &mut self,
+        now_ms: u64,
+        time_ms: u64,
+        about: Option<ReportId>,
+        record: &mut [u8],
+    ) -> Result<u32, SubmitError> {
         if record.len() != self.sender.record_bytes() {
             return Err(SubmitError::Seal(SealError::Length));
         }
@@ -169,7 +176,7 @@ impl<const SLOTS: usize, const BYTES: usize> Node<SLOTS, BYTES> {
                 WhenFull::DropOldest => self.outbox.drop_oldest(),
             }
         }
-        let report = self.sender.seal(now_ms, self.status.dropped, about, record).map_err(SubmitError::Seal)?;
+        let report = self.sender.seal(time_ms, self.status.dropped, about, record).map_err(SubmitError::Seal)?;
         if self.outbox.push(report, record, now_ms) { Ok(report.sequence) } else { Err(SubmitError::Long) }
     }
 

@@ -53,7 +53,7 @@ fn a_record_reaches_both_servers_and_leaves_the_outbox_when_both_hold_it() {
     let mut node = device(&world, 1, WhenFull::RefuseNew);
     let servers = starts(&world, &mut node);
     let wanted = record(&world, 0x5b);
-    assert_eq!(node.submit(5, None, &mut wanted.clone()), Ok(1));
+    assert_eq!(node.submit(5, 5, None, &mut wanted.clone()), Ok(1));
     let frame = node.poll(5).unwrap();
     let (header, got) = open(&world, &servers, &frame).unwrap();
     assert_eq!((got, header.id.sequence, header.time_ms, header.dropped), (wanted, 1, 5, 0));
@@ -74,7 +74,7 @@ fn a_report_is_the_same_each_time_and_its_pause_doubles() {
     for server in &servers {
         node.receive(0, Ok(Frame::Ack(server.ack(1, 0))));
     }
-    node.submit(0, None, &mut record(&world, 1)).unwrap();
+    node.submit(0, 0, None, &mut record(&world, 1)).unwrap();
     let encode = |frame: Frame<'_>| frame.encode(&mut [0; 1000]).unwrap().to_vec();
     let first = encode(node.poll(0).unwrap());
     let (mut now, mut pauses) = (0, Vec::new());
@@ -94,7 +94,7 @@ fn a_report_is_the_same_each_time_and_its_pause_doubles() {
 fn a_full_outbox_does_as_the_firmware_chose_and_counts() {
     let world = world(&mixed());
     let mut node = device(&world, 1, WhenFull::RefuseNew);
-    let submit = |node: &mut Device| node.submit(0, None, &mut record(&world, 1));
+    let submit = |node: &mut Device| node.submit(0, 0, None, &mut record(&world, 1));
     assert_eq!([(); 5].map(|()| submit(&mut node)), [Ok(1), Ok(2), Ok(3), Ok(4), Err(SubmitError::Full)]);
     assert_eq!((node.status().dropped, node.status().waiting), (1, 4));
 
@@ -115,7 +115,7 @@ fn answers_of_nobody_change_nothing() {
     let mut node = device(&world, 1, WhenFull::RefuseNew);
     let servers = starts(&world, &mut node);
     let others = starts(&world, &mut device(&world, 2, WhenFull::RefuseNew));
-    node.submit(0, None, &mut record(&world, 1)).unwrap();
+    node.submit(0, 0, None, &mut record(&world, 1)).unwrap();
     let good = servers[0].ack(1, 1);
     let mut bad = [good; 6];
     bad[0].server = 1;
@@ -146,7 +146,7 @@ fn a_server_that_missed_the_start_gets_it_again() {
     for server in &servers {
         node.receive(0, Ok(Frame::Ack(server.ack(1, 0))));
     }
-    node.submit(0, None, &mut record(&world, 1)).unwrap();
+    node.submit(0, 0, None, &mut record(&world, 1)).unwrap();
     assert!(matches!(node.poll(0), Some(Frame::Report { .. })));
     let hint = servers[1].refuse(1, Reason::NoSession);
     assert_eq!(node.receive(10, Ok(Frame::Refuse(hint))), Event::Later { reason: Reason::NoSession });
@@ -178,7 +178,7 @@ fn what_is_changed_or_misdirected_is_refused() {
     assert_eq!(refused(1, &Part::Start { server: 1, header, enc: [0; 32], tag }), Some(Reason::Forged));
 
     let servers = [world.accept_at(0, &part0).unwrap(), world.accept_at(1, &part1).unwrap()];
-    node.submit(0, None, &mut record(&world, 1)).unwrap();
+    node.submit(0, 0, None, &mut record(&world, 1)).unwrap();
     let frame = node.poll(0).unwrap();
     let Frame::Report { header, tags, sealed } = frame else { unreachable!() };
     let layout = world.identity.layout;
@@ -241,7 +241,7 @@ fn a_report_costs_its_record_and_a_constant() {
         let world = world(&halves(n));
         let mut node = device(&world, 1, WhenFull::RefuseNew);
         starts(&world, &mut node);
-        node.submit(0, None, &mut vec![1; 2 * usize::from(n)]).unwrap();
+        node.submit(0, 0, None, &mut vec![1; 2 * usize::from(n)]).unwrap();
         let (mut scratch, mut out) = ([0; 1000], [0; 1000]);
         let len = node.poll(0).unwrap().encode_stream(&mut scratch, &mut out).unwrap().len();
         let constant = len - 2 * usize::from(n);
@@ -265,7 +265,7 @@ fn key_files_are_checked() {
     let short: Result<Node<1, 4>, _> = Node::new(&identity, 1, WhenFull::RefuseNew, PACE, &mut rng(1));
     assert_eq!(short.err(), Some(SubmitError::Long));
     let mut node = device(&world(&mixed()), 1, WhenFull::RefuseNew);
-    assert_eq!(node.submit(0, None, &mut [0; 3]), Err(SubmitError::Seal(SealError::Length)));
+    assert_eq!(node.submit(0, 0, None, &mut [0; 3]), Err(SubmitError::Seal(SealError::Length)));
 }
 
 proptest! {
