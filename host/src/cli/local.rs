@@ -172,7 +172,7 @@ fn set_port(hosts: &mut Hosts, role: Role, port: u16) {
         Role::Server0 => hosts.server0 = endpoint,
         Role::Server1 => hosts.server1 = endpoint,
         Role::Dealer => hosts.dealer = endpoint,
-        Role::Client => {}
+        Role::Client | Role::Gateway => {}
     }
 }
 

@@ -49,7 +49,8 @@ pub(super) fn init(dir: &Path, hosts: &Hosts, days: u32) -> Result<(), Failure> 
 pub(super) fn server(ServerArgs { role: args, threads }: &ServerArgs) -> Result<(), Failure> {
     let config = Config::load(&args.config, &[Role::Server0, Role::Server1])?;
     let identity = config.identity()?;
-    let accepted: &[Role] = if config.role == Role::Server0 { &[Role::Client, Role::Server1] } else { &[Role::Client] };
+    let all = [Role::Client, Role::Gateway, Role::Server1];
+    let accepted = if config.role == Role::Server0 { &all[..] } else { &all[..2] };
     let tls = ServerTls::new(&identity, accepted);
     let server = Server::new(config.clone(), ClientTls::new(&identity), *threads);
     serve(args, &config, &tls, |connection, role| server.serve(connection, role))

@@ -51,7 +51,7 @@ pub struct Config {
     pub file: PathBuf,
     /// The role that this program plays.
     pub role: Role,
-    /// Where it listens. The client does not.
+    /// Where it listens for other roles. Client and gateway do not.
     pub listen: Option<String>,
     /// Where the other roles listen.
     pub peers: BTreeMap<Role, String>,
@@ -122,7 +122,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// If the file does not say; only a client's may leave it out.
+    /// If the file does not say; only a client's and a gateway's may leave it out.
     pub fn listen(&self) -> Result<&str, ConfigError> {
         self.listen.as_deref().ok_or_else(|| ConfigError { file: self.file.clone(), fault: ConfigFault::NoListen })
     }
@@ -179,7 +179,7 @@ enum RawJobs {
 impl Raw {
     fn check(self, file: &Path) -> Result<Config, ConfigFault> {
         let role = self.role;
-        if role != Role::Client && self.listen.is_none() {
+        if !matches!(role, Role::Client | Role::Gateway) && self.listen.is_none() {
             return Err(ConfigFault::NoListen);
         }
         if let Some(listen) = &self.listen {
@@ -216,6 +216,7 @@ fn needed(role: Role) -> &'static [Role] {
         Role::Server1 => &[Role::Server0, Role::Dealer],
         Role::Dealer => &[],
         Role::Client => &[Role::Server0, Role::Server1, Role::Dealer],
+        Role::Gateway => &[Role::Server0, Role::Server1],
     }
 }
 

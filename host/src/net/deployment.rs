@@ -1,6 +1,6 @@
 //! A new deployment: one authority, a certificate and a configuration for each role.
 //!
-//! The authority's key signs four certificates and is gone: nobody can add a role to the deployment, or replace one. To
+//! The authority's key signs a certificate a role and is gone: nobody can add a role to the deployment, or replace one. To
 //! renew a certificate is to renew the deployment.
 //!
 //! Whoever makes a deployment has held every role's key. Operators who do not trust one of them with that issue their own
@@ -99,14 +99,14 @@ impl Hosts {
         }
     }
 
-    /// Where `role` runs; unknown for the client.
+    /// Where `role` runs; unknown for those that only call others.
     #[must_use]
     pub fn of(&self, role: Role) -> Option<&Endpoint> {
         match role {
             Role::Server0 => Some(&self.server0),
             Role::Server1 => Some(&self.server1),
             Role::Dealer => Some(&self.dealer),
-            Role::Client => None,
+            Role::Client | Role::Gateway => None,
         }
     }
 }
@@ -122,7 +122,7 @@ pub struct Credentials {
 /// The certificates of a deployment. The authority's key no longer exists.
 pub struct Deployment {
     ca: String,
-    credentials: [Credentials; 4],
+    credentials: [Credentials; 5],
 }
 
 impl Deployment {
@@ -171,8 +171,8 @@ impl Deployment {
         };
         let credentials = Role::ALL.map(issue);
         ca_key.zeroize();
-        let [server0, server1, dealer, client] = credentials;
-        Ok(Self { ca: ca_pem, credentials: [server0?, server1?, dealer?, client?] })
+        let [server0, server1, dealer, client, gateway] = credentials;
+        Ok(Self { ca: ca_pem, credentials: [server0?, server1?, dealer?, client?, gateway?] })
     }
 
     /// The authority's certificate, in PEM.
@@ -184,12 +184,13 @@ impl Deployment {
     /// The certificate and key of a role.
     #[must_use]
     pub fn credentials(&self, role: Role) -> &Credentials {
-        let [server0, server1, dealer, client] = &self.credentials;
+        let [server0, server1, dealer, client, gateway] = &self.credentials;
         match role {
             Role::Server0 => server0,
             Role::Server1 => server1,
             Role::Dealer => dealer,
             Role::Client => client,
+            Role::Gateway => gateway,
         }
     }
 
@@ -208,8 +209,8 @@ fn new_key() -> Result<KeyPair, rcgen::Error> {
     KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)
 }
 
-/// Makes a deployment and writes it: `dir/<role>/` gets `<role>.toml`, `cert.pem`, `key.pem` and `ca.pem`, for each of the
-/// four roles. Returns the commands to type next.
+/// Makes a deployment and writes it: `dir/<role>/` gets `<role>.toml`, `cert.pem`, `key.pem` and `ca.pem`, for each
+/// role. Returns the commands to type next.
 ///
 /// # Errors
 ///

@@ -17,11 +17,13 @@ pub enum Role {
     Dealer,
     /// Owns the data, orders jobs, receives what they reveal.
     Client,
+    /// Passes sealed reports from devices to the servers, and their answers back.
+    Gateway,
 }
 
 impl Role {
     /// All roles.
-    pub const ALL: [Self; 4] = [Self::Server0, Self::Server1, Self::Dealer, Self::Client];
+    pub const ALL: [Self; 5] = [Self::Server0, Self::Server1, Self::Dealer, Self::Client, Self::Gateway];
 
     /// The name in certificates, configuration files and messages.
     #[must_use]
@@ -31,6 +33,7 @@ impl Role {
             Self::Server1 => "server1",
             Self::Dealer => "dealer",
             Self::Client => "client",
+            Self::Gateway => "gateway",
         }
     }
 
@@ -53,7 +56,7 @@ pub struct UnknownRole;
 
 impl fmt::Display for UnknownRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("roles are server0, server1, dealer and client")
+        f.write_str("roles are server0, server1, dealer, client and gateway")
     }
 }
 
