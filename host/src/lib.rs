@@ -22,6 +22,7 @@
 
 pub mod cli;
 pub mod data;
+pub mod device;
 pub mod engine;
 pub mod job;
 pub mod kernel;

@@ -1,0 +1,85 @@
+//! A device's counter of boots, in a file.
+
+use super::DeviceError;
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+/// A counter that only grows, also over power cuts.
+#[derive(Debug)]
+pub struct BootCounter {
+    path: PathBuf,
+}
+
+impl BootCounter {
+    /// The counter beside a key file: the same name, ending in `.boot`.
+    pub fn beside(key_file: &Path) -> Self {
+        Self { path: key_file.with_extension("boot") }
+    }
+
+    /// Makes a counter that stands at 0; for provisioning.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::File`], also if there is one.
+    pub fn create(&self) -> Result<(), DeviceError> {
+        let made =
+            File::create_new(&self.path).and_then(|mut file| file.write_all(b"0\n").and_then(|()| file.sync_all()));
+        made.map_err(|error| self.failed(error))
+    }
+
+    /// Raises the counter, durably, and returns its new value.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::File`]; [`DeviceError::Boot`] if the file holds no number. A lost counter is not begun anew: servers refuse boots that they know.
+    pub fn raise(&self) -> Result<u32, DeviceError> {
+        let text = fs::read_to_string(&self.path).map_err(|error| self.failed(error))?;
+        let next = text.trim().parse().ok().and_then(|boot: u32| boot.checked_add(1));
+        let next = next.ok_or_else(|| DeviceError::Boot { path: self.path.clone() })?;
+        self.replace(next).map_err(|error| self.failed(error))?;
+        Ok(next)
+    }
+
+    /// The old file or the new one, whatever happens in between.
+    fn replace(&self, boot: u32) -> io::Result<()> {
+        let new = self.path.with_extension("boot.new");
+        let mut file = File::create(&new)?;
+        writeln!(file, "{boot}")?;
+        file.sync_all()?;
+        fs::rename(&new, &self.path)?;
+        match self.path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
+            _ => File::open(".")?.sync_all(),
+        }
+    }
+
+    fn failed(&self, error: io::Error) -> DeviceError {
+        DeviceError::File { path: self.path.clone(), error }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_and_never_begins_anew() {
+        let dir = std::env::temp_dir().join(format!("symbolon-boot-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let counter = BootCounter::beside(&dir.join("room.key"));
+        assert!(matches!(counter.raise(), Err(DeviceError::File { .. })));
+        counter.create().unwrap();
+        assert!(counter.create().is_err(), "a counter must not be overwritten");
+        assert_eq!([(); 3].map(|()| counter.raise().unwrap()), [1, 2, 3]);
+        assert_eq!(BootCounter::beside(&dir.join("room.key")).raise().unwrap(), 4);
+        for bad in ["", "x", "-1", "4294967295"] {
+            fs::write(dir.join("room.boot"), bad).unwrap();
+            assert!(matches!(counter.raise(), Err(DeviceError::Boot { .. })), "{bad}");
+        }
+        fs::remove_dir_all(dir).unwrap();
+    }
+}

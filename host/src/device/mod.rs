@@ -1,0 +1,120 @@
+//! A data owner's host as a device: the same [`Node`](symbolon_core::report::node::Node) that runs on microcontrollers, over TCP to a gateway.
+//!
+//! - [`KeyFile`]: what `symbolon provision` wrote.
+//! - [`BootCounter`]: a durable counter in a file beside it.
+//! - [`Device`]: takes records, waits for room, and gives them up never: a record is done when both servers say so.
+
+mod boot;
+mod key;
+mod link;
+
+pub use boot::BootCounter;
+pub use key::KeyFile;
+pub(crate) use link::system_rng;
+pub use link::{Device, Options};
+
+use std::{fmt, io, path::PathBuf};
+use symbolon_core::report::{Reason, identity::IdentityError, node::SubmitError};
+
+/// Why a device cannot go on.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum DeviceError {
+    /// A file cannot be read or written.
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// No key file.
+    Key {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: IdentityError,
+    },
+    /// The boot counter holds no number, or the last one.
+    Boot {
+        /// Its file.
+        path: PathBuf,
+    },
+    /// The gateway's address is none.
+    Address {
+        /// As given.
+        gateway: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// A record was not taken.
+    Submit(SubmitError),
+    /// The system has no randomness.
+    Randomness,
+    /// Neither server answered for too long.
+    Stalled {
+        /// Seconds without an answer that changed anything.
+        waited_s: u64,
+        /// Reports that wait.
+        waiting: usize,
+        /// What a server said last.
+        last: Option<Reason>,
+        /// Why the gateway could not be reached last, if it could not.
+        connection: Option<io::Error>,
+    },
+}
+
+impl fmt::Display for DeviceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { path, error } => write!(f, "{}: {error}", path.display()),
+            Self::Key { path, error } => write!(f, "{}: {error}", path.display()),
+            Self::Boot { path } => write!(
+                f,
+                "{}: no boot counter; if it was lost, provision the device again: a boot must never be repeated",
+                path.display()
+            ),
+            Self::Address { gateway, error } => write!(f, "gateway {gateway}: {error}"),
+            Self::Submit(error) => error.fmt(f),
+            Self::Randomness => {
+                f.write_str("the operating system gives no random bytes; nothing can be sealed without")
+            }
+            Self::Stalled { waited_s, waiting, last, connection } => {
+                write!(f, "no progress for {waited_s} s; {waiting} reports wait")?;
+                if let Some(reason) = last {
+                    write!(f, "; a server's last word: {reason}{}", advice(*reason))?;
+                }
+                match connection {
+                    Some(error) => write!(f, "; the gateway cannot be reached: {error}"),
+                    None if last.is_none() => f.write_str("; check that the gateway runs and reaches both servers"),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+/// What to do about a refusal.
+fn advice(reason: Reason) -> &'static str {
+    match reason {
+        Reason::UnknownDevice => " (add the device's entry to devices.toml at both servers)",
+        Reason::Revoked => " (the operator revoked this device or key, or its time is over)",
+        Reason::Schema => " (give both servers the schema, and the device its task)",
+        Reason::Key => " (the server's key is gone or out of its time: provision the device again)",
+        Reason::Quota => " (more than the operator permits: send less, or ask for more)",
+        Reason::Full => " (the server cannot store: its disk may be full)",
+        Reason::ReplayedBoot => " (the boot counter went back: provision the device again)",
+        Reason::Forged => " (the server knows another key of this device: register the one that was provisioned)",
+        _ => "",
+    }
+}
+
+impl std::error::Error for DeviceError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::File { error, .. } | Self::Address { error, .. } => Some(error),
+            Self::Key { error, .. } => Some(error),
+            Self::Submit(error) => Some(error),
+            _ => None,
+        }
+    }
+}
