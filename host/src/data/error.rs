@@ -8,6 +8,8 @@ use std::path::PathBuf;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum DataError {
+    /// The job learns from no files.
+    Reports,
     /// No such file.
     Missing {
         /// Where it was looked for.
@@ -173,6 +175,9 @@ pub enum Problem {
 impl fmt::Display for DataError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Reports => {
+                f.write_str("the job learns from reports, which the servers hold; there are no files to read")
+            }
             Self::Missing { tried } => {
                 let tried: Vec<_> = tried.iter().map(|path| path.display().to_string()).collect();
                 write!(f, "no data file {}; name the folder that holds it with --data", tried.join(", nor "))

@@ -7,6 +7,7 @@ mod csv;
 mod error;
 mod idx;
 mod scale;
+mod shelf;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,8 @@ use flate2::bufread::MultiGzDecoder;
 
 use crate::job::{Data, Format, Job, Task};
 pub use error::{DataError, Place, Problem};
+pub(crate) use shelf::read;
+pub use shelf::{Pile, Shelf, ShelfError, Stored, Take};
 
 /// The embedded digits, their place in a data directory, and where they are from (`host/data/README.md`).
 const DIGITS: &[u8] = include_bytes!("../../data/digits_8x8.csv.gz");
@@ -145,6 +148,7 @@ fn load_from(data: &Data, open: Opener<'_>) -> Result<(Dataset, Dataset), DataEr
             Ok((train, test))
         }
         Format::Csv(format) => csv::load(data, format, open),
+        Format::Reports(_) => Err(DataError::Reports),
     }
 }
 

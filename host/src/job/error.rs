@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use symbolon_core::report::schema::SchemaError;
+
 /// Why a job was refused.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -147,6 +149,32 @@ pub enum Rule {
     AdamDefaults { frac_bits: u32, grad_frac_bits: u32 },
     /// A lazy Adam keeps its cells for another number of steps than an update of `v` stands for.
     LazyKeep { got: u32, want: u32 },
+    /// A job that learns from reports, and no manifest.
+    NeedsManifest,
+    /// The schema is none.
+    Schema { error: SchemaError },
+    /// A field that the schema does not have.
+    Field { got: String, known: Vec<String> },
+    /// A field that is no reading, as a feature.
+    NotAReading { got: String },
+    /// A field of several codes, as the target.
+    NotOne { got: String },
+    /// Not a device's id, nor a name that is known.
+    Device { got: String },
+    /// No record of the manifest is in a set.
+    NoRecords,
+    /// A list that is not in strictly ascending order. Only a peer can send one.
+    NotAscending,
+    /// A device both to train and to test on.
+    BothSets { device: u64 },
+    /// A place that is none of a packed record. Only a peer can send one.
+    NoPlace { at: u32, bits: u32, record_bytes: u32 },
+    /// A reading that the ring is too narrow for.
+    TooWide { bits: u32, ring_bits: u32 },
+    /// A reading whose greatest value the numbers do not hold.
+    TooFar { reach: f64, limit: f64 },
+    /// Label and task do not go together. Only a peer can send such.
+    TargetTask,
 }
 
 impl fmt::Display for Rule {
@@ -211,6 +239,32 @@ impl fmt::Display for Rule {
             Self::LazyKeep { got, want } => {
                 write!(f, "is {got}; a lazy optimizer keeps its cells for {want} steps, so set {want} or lazy = false")
             }
+            Self::NeedsManifest => write!(f, "learns from reports; name a manifest that the servers agreed on"),
+            Self::Schema { error } => write!(f, "cannot be used: {error}; correct the schema"),
+            Self::Field { got, known } => {
+                write!(f, "names {got:?}, which the schema does not have; it has {}", known.join(", "))
+            }
+            Self::NotAReading { got } => write!(f, "names {got:?}, which is a label; features are readings"),
+            Self::NotOne { got } => write!(f, "names {got:?}, which has several codes; predict one that has one"),
+            Self::Device { got } => write!(f, "names {got:?}; give a device's name or its id of 16 hexadecimal digits"),
+            Self::NoRecords => write!(f, "leaves none of the manifest's records; name devices that have reported"),
+            Self::NotAscending => write!(f, "is not in ascending order; sort it and name each once"),
+            Self::BothSets { device } => {
+                write!(f, "names {device:016x} to train and to test on; leave it in one list")
+            }
+            Self::NoPlace { at, bits, record_bytes } => {
+                write!(f, "is {bits} bits at bit {at} of a record of {record_bytes} bytes; take a place of the schema")
+            }
+            Self::TooWide { bits, ring_bits } => write!(
+                f,
+                "is a reading of {bits} bits, which a ring of {ring_bits} is too narrow for; set numbers.ring_bits = 64"
+            ),
+            Self::TooFar { reach, limit } => write!(
+                f,
+                "reaches {reach} after scaling, and numbers with these fraction bits hold less than {limit}; \
+                 divide by more, or take fewer fraction bits or ring_bits = 64"
+            ),
+            Self::TargetTask => write!(f, "does not fit the task; a label names classes, a reading is a regression"),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! The shape of a job file. It is looser than [`Job`]: defaults are left out, and choices are keys.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::source::{ReportsFile, Rest, Source};
 use super::{
     Adam, Affine, Columns, Csv, Data, Dyadic, Format, Idx, Invalid, Job, JobError, Lanes, Layer, Loss, Network,
     Numbers, OnMissing, Optimizer, Prg, Reveal, RevealLoss, Rule, Scale, Task, TestSet, Training, validate,
@@ -29,14 +30,15 @@ struct JobFile {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DataFile {
-    features: usize,
-    train_records: usize,
-    test_records: usize,
+    features: Option<usize>,
+    train_records: Option<usize>,
+    test_records: Option<usize>,
     classes: Option<usize>,
     target: Option<Affine>,
     scale: Scale,
     idx: Option<Idx>,
     csv: Option<CsvFile>,
+    reports: Option<ReportsFile>,
 }
 
 #[derive(Deserialize)]
@@ -128,13 +130,57 @@ fn refuse() -> OnMissing {
     OnMissing::Refuse
 }
 
-/// Reads, fills in defaults, checks.
-pub(super) fn parse(text: &str, file: &Path) -> Result<Job, JobError> {
-    let raw: JobFile = toml::from_str(text).map_err(|error| syntax(text, file, &error))?;
-    let invalid = |invalid| JobError::Invalid { file: file.into(), invalid };
-    let job = raw.resolve().map_err(invalid)?;
-    job.validate().map_err(invalid)?;
-    Ok(job)
+/// A job file that was read but is no job yet: one that learns from reports takes its fields from a schema and its counts from a manifest.
+pub struct Draft {
+    file: PathBuf,
+    raw: JobFile,
+}
+
+impl Draft {
+    /// Reads a job file.
+    ///
+    /// # Errors
+    ///
+    /// [`JobError::Read`], [`JobError::Syntax`].
+    pub fn load(path: &Path) -> Result<Self, JobError> {
+        let text = std::fs::read_to_string(path).map_err(|source| JobError::Read { file: path.into(), source })?;
+        Self::parse(&text, path)
+    }
+
+    /// Reads a job file's text; `file` is named in errors, and other names are relative to it.
+    ///
+    /// # Errors
+    ///
+    /// [`JobError::Syntax`] with line and column.
+    pub fn parse(text: &str, file: &Path) -> Result<Self, JobError> {
+        let raw = toml::from_str(text).map_err(|error| syntax(text, file, &error))?;
+        Ok(Self { file: file.into(), raw })
+    }
+
+    /// The schema's file, if the job learns from reports.
+    pub fn schema(&self) -> Option<PathBuf> {
+        self.raw.data.reports.as_ref().map(|reports| self.beside(&reports.schema))
+    }
+
+    /// The file of the labels' schema, if labels come in reports of their own.
+    pub fn label_schema(&self) -> Option<PathBuf> {
+        self.raw.data.reports.as_ref()?.label_schema.as_ref().map(|name| self.beside(name))
+    }
+
+    fn beside(&self, name: &str) -> PathBuf {
+        self.file.parent().unwrap_or(Path::new("")).join(name)
+    }
+
+    /// Fills in defaults and checks. `source` is for jobs that learn from reports, and for no others.
+    ///
+    /// # Errors
+    ///
+    /// [`JobError::Invalid`] with key and rule.
+    pub fn resolve(self, source: Option<Source<'_>>) -> Result<Job, JobError> {
+        let Self { file, raw } = self;
+        let job = raw.resolve(source).and_then(|job| job.validate().map(|()| job));
+        job.map_err(|invalid| JobError::Invalid { file, invalid })
+    }
 }
 
 fn syntax(text: &str, file: &Path, error: &toml::de::Error) -> JobError {
@@ -150,8 +196,8 @@ fn broken(key: &str, rule: Rule) -> Invalid {
 }
 
 impl JobFile {
-    fn resolve(self) -> Result<Job, Invalid> {
-        let data = self.data.resolve()?;
+    fn resolve(self, source: Option<Source<'_>>) -> Result<Job, Invalid> {
+        let data = self.data.resolve(source)?;
         let numbers = self.numbers.resolve()?;
         validate::numbers(&numbers)?;
         let optimizer = self.optimizer.resolve(&numbers)?;
@@ -175,18 +221,38 @@ impl JobFile {
 }
 
 impl DataFile {
-    fn resolve(self) -> Result<Data, Invalid> {
-        let format = match (self.idx, self.csv) {
-            (Some(idx), None) => Format::Idx(idx),
-            (None, Some(csv)) => Format::Csv(csv.resolve()?),
-            _ => return Err(broken("data", Rule::ExactlyOne { of: &["[data.idx]", "[data.csv]"] })),
+    fn resolve(self, source: Option<Source<'_>>) -> Result<Data, Invalid> {
+        let Self { classes, target, scale, .. } = self;
+        let counts = [
+            ("data.features", self.features),
+            ("data.train_records", self.train_records),
+            ("data.test_records", self.test_records),
+        ];
+        let format = match (self.idx, self.csv, self.reports) {
+            (Some(idx), None, None) => Format::Idx(idx),
+            (None, Some(csv), None) => Format::Csv(csv.resolve()?),
+            (None, None, Some(reports)) => {
+                if let Some((key, _)) = counts.iter().find(|(_, count)| count.is_some()) {
+                    return Err(broken(key, Rule::UnusedBy { by: "[data.reports], which takes it from the manifest" }));
+                }
+                let source = source.ok_or_else(|| broken("data.reports", Rule::NeedsManifest))?;
+                return reports.resolve(Rest { classes, target, scale }, source);
+            }
+            _ => {
+                let of = &["[data.idx]", "[data.csv]", "[data.reports]"];
+                return Err(broken("data", Rule::ExactlyOne { of }));
+            }
         };
-        let task = match (self.classes, self.target) {
+        let task = match (classes, target) {
             (Some(classes), None) => Task::Classes(classes),
             (None, Some(target)) => Task::Regression(target),
             _ => return Err(broken("data", Rule::ExactlyOne { of: &["classes", "target"] })),
         };
-        let Self { features, train_records, test_records, scale, .. } = self;
+        let count = |(key, count): (&str, Option<usize>)| {
+            count.ok_or_else(|| broken(key, Rule::NeededBy { by: "a job that learns from files" }))
+        };
+        let [features, train_records, test_records] = counts.map(count);
+        let (features, train_records, test_records) = (features?, train_records?, test_records?);
         Ok(Data { format, features, train_records, test_records, task, scale })
     }
 }

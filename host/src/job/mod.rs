@@ -10,6 +10,8 @@
 mod error;
 mod file;
 mod optimizer;
+mod reports;
+mod source;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -20,7 +22,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use error::{Invalid, JobError, Rule};
+pub use file::Draft;
 pub use optimizer::{Adam, Dyadic, Optimizer};
+pub(crate) use reports::pow2;
+pub use reports::{Column, Held, Line, Place, Records, Reports, Senders, Set, Sorter, Target};
+pub use source::Source;
 
 /// No encoded job is longer; a peer that sends more is refused before anything is read.
 pub const MAX_ENCODED_BYTES: usize = 1 << 21;
@@ -54,7 +60,7 @@ pub struct Job {
 /// The records: format, counts, task and public scale.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Data {
-    /// File format and file names.
+    /// Files, or reports.
     pub format: Format,
     /// Features a record.
     pub features: usize,
@@ -68,13 +74,15 @@ pub struct Data {
     pub scale: Scale,
 }
 
-/// Format of the data files. All names are relative to the data directory.
+/// Where records come from. File names are relative to the data directory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Format {
     /// IDX, the format of MNIST; gzip is recognised by content.
     Idx(Idx),
     /// Delimited text; gzip is recognised by content.
     Csv(Csv),
+    /// Reports that the servers hold.
+    Reports(Reports),
 }
 
 /// The four files of an IDX data set.
@@ -182,7 +190,7 @@ pub enum Scale {
     Divide(f64),
     /// One offset and divisor a feature.
     Columns(Vec<Affine>),
-    /// `[least, greatest]` a feature, mapped to 0 to 1; values outside are refused.
+    /// `[least, greatest]` a feature, mapped to 0 to 1. Values outside are refused in files; readings, which nobody sees, go on beyond.
     Ranges(Vec<(f64, f64)>),
 }
 
@@ -290,14 +298,13 @@ pub enum RevealLoss {
 }
 
 impl Job {
-    /// Reads and checks a job file.
+    /// Reads and checks a job file, unless it learns from reports: for that see [`Draft`].
     ///
     /// # Errors
     ///
     /// [`JobError::Read`], or what [`Job::parse`] says.
     pub fn load(path: &Path) -> Result<Self, JobError> {
-        let text = std::fs::read_to_string(path).map_err(|source| JobError::Read { file: path.into(), source })?;
-        Self::parse(&text, path)
+        Draft::load(path)?.resolve(None)
     }
 
     /// Reads and checks a job; `file` is named in errors.
@@ -306,7 +313,7 @@ impl Job {
     ///
     /// [`JobError::Syntax`] with line and column, or [`JobError::Invalid`] with key and rule.
     pub fn parse(text: &str, file: &Path) -> Result<Self, JobError> {
-        file::parse(text, file)
+        Draft::parse(text, file)?.resolve(None)
     }
 
     /// The job of `symbolon demo`: the embedded 8x8 digits (`host/jobs/digits.toml`).

@@ -3,12 +3,14 @@
 //! Limits bound every allocation that a job leads to, and keep fixed-point words inside the ring for the magnitudes
 //! that training shows (the range audit finds what a data set needs).
 
+mod reports;
+
 use std::collections::BTreeSet;
 use std::path::{Component, Path};
 
 use super::{
-    Adam, Columns, Csv, Dyadic, Format, Invalid, Job, Layer, Loss, Numbers, Optimizer, RevealLoss, Rule, Scale, Task,
-    TestSet,
+    Adam, Columns, Csv, Dyadic, Format, Held, Invalid, Job, Layer, Loss, Numbers, Optimizer, RevealLoss, Rule, Scale,
+    Task, TestSet,
 };
 
 const MAX_FEATURES: usize = 1 << 16;
@@ -45,6 +47,7 @@ pub(super) fn validate(job: &Job) -> Checked {
     name(&job.name)?;
     data(job)?;
     numbers(&job.numbers)?;
+    reports::lines(&job.data, &job.numbers)?;
     network(job)?;
     training(job)?;
     optimizer(job)?;
@@ -109,6 +112,10 @@ fn data(job: &Job) -> Checked {
         Format::Csv(csv) => {
             self::csv(csv, data.features)?;
             csv.test != TestSet::None
+        }
+        Format::Reports(reports) => {
+            self::reports::reports(reports, data)?;
+            reports.test != Held::None
         }
     };
     hold(has_test == (data.test_records > 0), "data.test_records", Rule::TestRecords { got: data.test_records })

@@ -75,6 +75,10 @@ pub struct Outcome<W> {
 /// # Errors
 ///
 /// What any role said went wrong, or what went wrong here.
+///
+/// # Panics
+///
+/// If the job learns from reports: that is [`run_stored`]'s.
 pub fn run<W: Word>(
     config: &Config,
     tls: &ClientTls,
@@ -82,17 +86,9 @@ pub fn run<W: Word>(
     mut inputs: Inputs<W>,
     news: &mut dyn FnMut(News),
 ) -> Result<Outcome<W>, SessionError> {
+    assert!(!job.data.is_stored(), "a job that learns from reports takes no inputs from a client");
     let started = Instant::now();
-    let session: SessionId = random_bytes()?;
-    let encoded = job.encode().map_err(|error| SessionError::Job(error.to_string()))?;
-    let (mut server0, mut server1) = (reach(config, tls, Role::Server0)?, reach(config, tls, Role::Server1)?);
-    for server in [&mut server0, &mut server1] {
-        server.send(&Order { session, job: encoded.clone() })?;
-    }
-    for server in [&mut server0, &mut server1] {
-        let answer: Answer = server.recv(MAX_MESSAGE_BYTES)?;
-        answer.map_err(|no| no.from(server.role()))?;
-    }
+    let (session, [mut server0, mut server1]) = order(config, tls, job)?;
     let seed = random_seed()?;
     server1.send(&Data::Words)?;
     let stream = prg(job.numbers.prg, &seed, &session);
@@ -107,6 +103,42 @@ pub fn run<W: Word>(
     server0.send(&Data::Seed(Zeroizing::new(*seed.expose())))?;
     drop(inputs);
     listen(job, [server0, server1], config.timeouts.close, started, news)
+}
+
+/// Runs `job` on reports that the servers hold: nothing is sent to them but the job.
+///
+/// # Errors
+///
+/// What any role said went wrong, or what went wrong here.
+///
+/// # Panics
+///
+/// If the job learns from files: that is [`run`]'s.
+pub fn run_stored<W: Word>(
+    config: &Config,
+    tls: &ClientTls,
+    job: &Job,
+    news: &mut dyn FnMut(News),
+) -> Result<Outcome<W>, SessionError> {
+    assert!(job.data.is_stored(), "a job that learns from files needs inputs");
+    let started = Instant::now();
+    let (_, servers) = order(config, tls, job)?;
+    listen(job, servers, config.timeouts.close, started, news)
+}
+
+/// Orders `job` at both servers, which accept it.
+fn order(config: &Config, tls: &ClientTls, job: &Job) -> Result<(SessionId, [Connection; 2]), SessionError> {
+    let session: SessionId = random_bytes()?;
+    let encoded = job.encode().map_err(|error| SessionError::Job(error.to_string()))?;
+    let mut servers = [reach(config, tls, Role::Server0)?, reach(config, tls, Role::Server1)?];
+    for server in &mut servers {
+        server.send(&Order { session, job: encoded.clone() })?;
+    }
+    for server in &mut servers {
+        let answer: Answer = server.recv(MAX_MESSAGE_BYTES)?;
+        answer.map_err(|no| no.from(server.role()))?;
+    }
+    Ok((session, servers))
 }
 
 fn reach(config: &Config, tls: &ClientTls, role: Role) -> Result<Connection, SessionError> {
@@ -268,5 +300,5 @@ fn read<W: Word>(mut connection: Connection, words: usize, to: &mpsc::Sender<Tol
 
 /// Bytes that each server holds of a job's data.
 pub fn data_bytes<W: Word>(job: &Job) -> usize {
-    Inputs::<W>::lens(job).iter().sum::<usize>() * word_bytes::<W>()
+    Inputs::<W>::words(job) * word_bytes::<W>()
 }

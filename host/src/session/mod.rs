@@ -1,8 +1,8 @@
 //! A job between processes: who connects to whom, what they tell each other, and what each sends.
 //!
-//! The client orders the job at both servers, which accept or refuse it by their policies; then it sends each server its share of the data. Server 1
-//! reaches server 0, a connection a lane; both reach the dealer, server 1 with a connection a lane more. Before any mask is used, both servers and
-//! the dealer must have made the same plan. Results go from each server to the client, as shares that it alone joins.
+//! The client orders the job at both servers, which accept or refuse it by their policies; then it sends each server its share of the data, unless the job
+//! learns from reports, which the servers hold. Server 1 reaches server 0, a connection a lane; both reach the dealer, server 1 with a connection a lane
+//! more. Before any mask is used, both servers and the dealer must have made the same plan. Results go from each server to the client, as shares that it alone joins.
 
 pub mod client;
 pub mod dealer;
@@ -11,6 +11,7 @@ mod rendezvous;
 pub mod server;
 mod veil;
 
+use crate::data::ShelfError;
 pub use crate::engine::SessionId;
 use crate::engine::prg;
 use crate::net::{Cause, NetError, Refusal, Role};
@@ -39,6 +40,8 @@ pub enum SessionError {
     },
     /// This server's policy does not permit the job.
     Policy(Refusal),
+    /// The records of the job cannot be had here.
+    Shelf(ShelfError),
     /// The job that was sent is none.
     Job(String),
     /// The peer made another plan: another job, version or build.
@@ -89,6 +92,7 @@ impl SessionError {
         match self {
             Self::Refused { .. } | Self::Policy(_) | Self::Job(_) | Self::Plan { .. } | Self::Busy => true,
             Self::Both(errors) => errors.iter().any(Self::is_refusal),
+            Self::Shelf(error) => error.is_refusal(),
             _ => false,
         }
     }
@@ -111,6 +115,7 @@ impl fmt::Display for SessionError {
                     "this server's policy forbids the job: {refusal}; change the job, or have the operator change the rule"
                 )
             }
+            Self::Shelf(error) => error.fmt(f),
             Self::Job(why) => write!(f, "the job that was sent cannot be read: {why}; use the same version everywhere"),
             Self::Plan { peer, ours, theirs } => write!(
                 f,
@@ -141,8 +146,15 @@ impl std::error::Error for SessionError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Net(error) | Self::Protocol { cause: Some(error), .. } => Some(&**error),
+            Self::Shelf(error) => Some(error),
             _ => None,
         }
+    }
+}
+
+impl From<ShelfError> for SessionError {
+    fn from(error: ShelfError) -> Self {
+        Self::Shelf(error)
     }
 }
 

@@ -8,6 +8,7 @@ use super::{
     veil::{Output, Veil, VeilSeed},
 };
 use crate::{
+    data::{Shelf, ShelfError},
     engine::{
         plan::{Plan, hex, plan},
         secure::{Fault, NetCorrections, NetLink},
@@ -22,7 +23,7 @@ use crate::{
 };
 use std::{
     ops::ControlFlow,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 use symbolon_core::{
@@ -47,6 +48,8 @@ pub struct Server {
     lanes: Rendezvous<u16, [u8; 32]>,
     running: Mutex<usize>,
     threads: Option<usize>,
+    /// Where reports are, if this server takes any.
+    shelf: Option<Arc<dyn Shelf>>,
 }
 
 /// What a session needs beside its connections.
@@ -60,7 +63,14 @@ struct Session<'a> {
 impl Server {
     /// The server that `config` describes; it reaches others as `tls` and runs at most `threads` lanes of a job at once.
     pub fn new(config: Config, tls: ClientTls, threads: Option<usize>) -> Self {
-        Self { lanes: Rendezvous::new(config.timeouts.connect), config, tls, running: Mutex::new(0), threads }
+        let (lanes, running) = (Rendezvous::new(config.timeouts.connect), Mutex::new(0));
+        Self { lanes, config, tls, running, threads, shelf: None }
+    }
+
+    /// The same, for jobs that learn from the reports on `shelf` too.
+    #[must_use]
+    pub fn with_shelf(self, shelf: Arc<dyn Shelf>) -> Self {
+        Self { shelf: Some(shelf), ..self }
     }
 
     /// Serves one connection: a client's order, on this thread, or a lane of server 1.
@@ -116,6 +126,9 @@ impl Server {
     fn admit(&self, order: &Order) -> Result<(Job, Plan, Place<'_>), SessionError> {
         let job = Job::decode(&order.job).map_err(|error| SessionError::Job(error.to_string()))?;
         let hash = job.hash().map_err(|error| SessionError::Job(error.to_string()))?;
+        if job.data.is_stored() && self.shelf.is_none() {
+            return Err(SessionError::Shelf(ShelfError::None));
+        }
         let mut reveals = Vec::new();
         reveals.extend(job.reveal.accuracy.then_some(Reveal::Accuracy));
         reveals.extend((job.reveal.loss == RevealLoss::Epoch).then_some(Reveal::Loss));
@@ -146,7 +159,7 @@ impl Server {
     }
 
     fn run<W: HostWord + Word>(&self, session: &Session<'_>, client: &mut Connection) -> Result<(), SessionError> {
-        let inputs = receive_inputs::<W>(session, client, self.config.role)?;
+        let inputs = self.inputs::<W>(session, client)?;
         let (seed, mut dealer) = self.join_dealer(session)?;
         let mut peers = self.meet_peer(session)?;
         let veil = self.share_veil(session, &mut peers)?;
@@ -202,6 +215,14 @@ impl Server {
             client.send_bytes(W::bytes(&parameters))?;
         }
         Ok(())
+    }
+
+    /// This server's shares: stored ones, or what the client sends.
+    fn inputs<W: Word>(&self, session: &Session<'_>, client: &mut Connection) -> Result<Inputs<W>, SessionError> {
+        match &self.shelf {
+            Some(shelf) if session.job.data.is_stored() => Ok(Inputs::stored(session.job, &**shelf)?),
+            _ => receive_inputs(session, client, self.config.role),
+        }
     }
 
     /// Joins the session at the dealer; it answers when both servers have and all plans agree.
@@ -287,7 +308,7 @@ impl Drop for Place<'_> {
 /// What a job takes at a server: its data, parameters and optimizer state, and the lanes' arenas.
 fn memory_bytes(job: &Job, arena_bytes: u64) -> u64 {
     let word = u64::from(job.numbers.ring_bits / 8);
-    let data: usize = Inputs::<u64>::lens(job).iter().sum();
+    let data = Inputs::<u64>::words(job);
     let state = 8 * job.parameters() + 4 * job.training.batch * job.dense_shapes().iter().map(|s| s.1).sum::<usize>();
     (data + state) as u64 * word + u64::from(job.lanes.lanes) * arena_bytes
 }

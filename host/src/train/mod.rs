@@ -7,6 +7,8 @@
 mod encode;
 mod evaluate;
 mod initial;
+mod lift;
+mod narrow;
 mod network;
 mod optimize;
 mod shape;
@@ -18,7 +20,7 @@ pub use initial::{batch_order, initial_weights};
 pub use shape::{Dense, layers};
 
 use crate::{
-    job::{Job, RevealLoss},
+    job::{Format, Job, RevealLoss},
     lanes::Lanes,
     secret::Secret,
 };
@@ -30,10 +32,13 @@ use symbolon_core::{
 };
 
 /// One party's shares of a job's data (whole values in the clear engine, nothing in a dry run).
+///
+/// A job that learns from files has them in its numbers. One that learns from reports has codes, as devices split them: one in the low bits of each word,
+/// one label a record; they are lifted before training.
 pub struct Inputs<W: Word> {
-    /// Training records, row after row, `f` fraction bits.
+    /// Training records, row after row, `f` fraction bits; or codes.
     pub train: Secret<W>,
-    /// One-hot rows in integers, or scaled targets with `f` fraction bits.
+    /// One-hot rows in integers, or scaled targets with `f` fraction bits; or codes.
     pub train_labels: Secret<W>,
     /// Test records.
     pub test: Secret<W>,
@@ -44,8 +49,18 @@ pub struct Inputs<W: Word> {
 impl<W: Word> Inputs<W> {
     /// Words of each table of `job`, in the order of the fields.
     pub fn lens(job: &Job) -> [usize; 4] {
+        let width = if matches!(job.data.format, Format::Reports(_)) { 1 } else { job.outputs() };
         let (train, test) = (job.data.train_records, job.data.test_records);
-        [train * job.data.features, train * job.outputs(), test * job.data.features, test * job.outputs()]
+        [train * job.data.features, train * width, test * job.data.features, test * width]
+    }
+
+    /// Words of all tables together while `job` runs: of reports, the labels' codes and their one-hot rows.
+    pub fn words(job: &Job) -> usize {
+        let hot = match job.data.format {
+            Format::Reports(_) if job.outputs() > 1 => job.outputs(),
+            _ => 0,
+        };
+        Self::lens(job).iter().sum::<usize>() + hot * (job.data.train_records + job.data.test_records)
     }
 
     /// Tables of the right lengths, zero: what a dry run takes.

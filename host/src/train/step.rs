@@ -1,7 +1,7 @@
 //! A training step in its three stages.
 
 use super::{
-    Inputs, Stop,
+    Inputs, Stop, lift,
     network::{Network, Slot, Slots, Target, enter},
     optimize::Optimizer,
     shape::{Dense, layers},
@@ -85,9 +85,10 @@ fn split<W>(mut words: &mut [W], mut mask: Mask, lens: impl Iterator<Item = usiz
 }
 
 impl<'j, W: Word> Trainer<'j, W> {
-    /// Masks and opens data and initial weights.
+    /// Lifts what are codes, then masks and opens data and initial weights.
     pub(super) fn open(lanes: &mut Lanes<'_, W>, job: &'j Job, inputs: Inputs<W>) -> Result<Self, Stop> {
         let (tile, outputs) = (job.lanes.tile, job.outputs());
+        let inputs = lift::into_ring(lanes, job, inputs)?;
         let train = Table::open(lanes, inputs.train, job.data.features, tile)?;
         let labels = Table::open(lanes, inputs.train_labels, outputs, tile)?;
         let test = match job.data.test_records {

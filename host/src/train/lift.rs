@@ -1,0 +1,173 @@
+//! From codes in their narrow rings to the numbers of a job: what stands between stored reports and training.
+//!
+//! A reading is lifted into the ring, then its public line `slope * code + first` is taken with `g` fraction bits more than values have, as many as `k - 2`
+//! bits hold, and truncated to `f`. A label's code becomes a one-hot row. Readings of one width go together, with the least `g` among them.
+//!
+//! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}. Whatever devices sent, any words are codes in range: values stay within the lines' declared
+//!   ends, and labels past the last class become rows of zeros.
+//! - **Cost:** [`lift`] and a truncation for each reading, [`one_hot`] for each label; rounds once a tile.
+//! - **Result:** the line of the code, within a unit of `2^-f`, plus the rounding of the slope: half of `2^-(f + g)` for each code away from where the value is
+//!   nearest to 0.
+//! - **Memory:** a tile, and for labels 64 rows of `2^bits` words or a tile; in place but for the one-hot rows.
+
+use super::Inputs;
+use crate::{
+    job::{Format, Job, Line, Target},
+    lanes::Lanes,
+    secret::Secret,
+};
+use symbolon_core::{
+    function::classify::one_hot,
+    link::Error,
+    party::{NoTrace, Party},
+    protocol::{lift::lift, truncate::truncate},
+    word::Word,
+};
+
+/// Rows of labels that are looked up at a time, at least: what fills a plane.
+const LABEL_ROWS: usize = 64;
+
+/// The inputs of `job` in its numbers; those that are codes are lifted.
+pub(super) fn into_ring<W: Word>(
+    lanes: &mut Lanes<'_, W>,
+    job: &Job,
+    mut inputs: Inputs<W>,
+) -> Result<Inputs<W>, Error> {
+    let Format::Reports(reports) = &job.data.format else { return Ok(inputs) };
+    let tile = job.lanes.tile;
+    let widths = widths::<W>(job, &job.data.lines());
+    readings(lanes, &widths, &mut inputs.train, job.data.features, tile)?;
+    readings(lanes, &widths, &mut inputs.test, job.data.features, tile)?;
+    let targets: Vec<Line> = job.data.target_line().into_iter().collect();
+    let widths = self::widths::<W>(job, &targets);
+    for table in [&mut inputs.train_labels, &mut inputs.test_labels] {
+        match reports.target {
+            Target::Label(place) => *table = labels(lanes, table, place.bits, job.outputs(), tile)?,
+            Target::Reading(_) => readings(lanes, &widths, table, 1, tile)?,
+        }
+    }
+    Ok(inputs)
+}
+
+/// The readings of one width.
+struct Width<W> {
+    bits: u32,
+    /// Fraction bits to truncate.
+    extra_bits: u32,
+    columns: Vec<Column<W>>,
+}
+
+/// A column of a table and its line.
+struct Column<W> {
+    index: usize,
+    slope: W,
+    first: W,
+}
+
+/// The lines of a table's columns in integers, width by width.
+fn widths<W: Word>(job: &Job, lines: &[Line]) -> Vec<Width<W>> {
+    let frac_bits = job.numbers.frac_bits;
+    let of_width = |bits: u32| {
+        let own = || lines.iter().enumerate().filter(move |(_, line)| line.bits == bits);
+        // A valid job's lines fit.
+        let extra_bits = own().filter_map(|(_, line)| line.extra_bits(W::BITS, frac_bits)).min()?;
+        let columns = own().map(|(index, line)| {
+            let (slope, first) = line.integers(frac_bits + extra_bits);
+            Column { index, slope: W::from_i64(slope), first: W::from_i64(first) }
+        });
+        Some(Width { bits, extra_bits, columns: columns.collect() })
+    };
+    [1, 8, 16, 32].into_iter().filter_map(of_width).collect()
+}
+
+/// Lifts a table of `cols` codes a row, in place: each lane its rows, width by width, tile by tile.
+fn readings<W: Word>(
+    lanes: &mut Lanes<'_, W>,
+    widths: &[Width<W>],
+    table: &mut [W],
+    cols: usize,
+    tile: usize,
+) -> Result<(), Error> {
+    let rows = table.len().checked_div(cols).unwrap_or(0);
+    let mut rest = table;
+    let mut work = Vec::new();
+    for i in 0..lanes.len() {
+        let (own, others) = rest.split_at_mut(lanes.part(i, rows, 1).len() * cols);
+        work.push(own);
+        rest = others;
+    }
+    lanes.each(work, |party, table| {
+        party.trace.enter(0, "lift readings");
+        for width in widths {
+            for columns in width.columns.chunks(tile) {
+                for rows in table.chunks_mut(tile / columns.len() * cols) {
+                    readings_tile(party, width, columns, rows, cols)?;
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Lifts `columns` of a few rows.
+fn readings_tile<W: Word>(
+    party: &mut Party<'_, W>,
+    width: &Width<W>,
+    columns: &[Column<W>],
+    table: &mut [W],
+    cols: usize,
+) -> Result<(), Error> {
+    // By construction the words fill the range of an opening, whatever the data: nothing for an audit to see.
+    let mut unseen = NoTrace;
+    let rows = table.len() / cols;
+    let ([z], mut party) = party.scratch([rows * columns.len()])?;
+    party.trace = &mut unseen;
+    for (z, column) in z.chunks_exact_mut(rows).zip(columns) {
+        copy(z.iter_mut(), table[column.index..].iter().step_by(cols));
+    }
+    lift(&mut party, z, width.bits)?;
+    for (z, column) in z.chunks_exact_mut(rows).zip(columns) {
+        party.kernels.scale(z, column.slope);
+        party.kernels.add_constant(z, party.role.first(column.first));
+    }
+    truncate(&mut party, z, width.extra_bits)?;
+    for (z, column) in z.chunks_exact(rows).zip(columns) {
+        copy(table[column.index..].iter_mut().step_by(cols), z.iter());
+    }
+    Ok(())
+}
+
+/// Copies words, unless they are dry: then nothing is there, and a dry run costs nothing.
+fn copy<'a, W: Word>(to: impl Iterator<Item = &'a mut W>, from: impl Iterator<Item = &'a W>) {
+    if size_of::<W>() > 0 {
+        to.zip(from).for_each(|(to, from)| *to = *from);
+    }
+}
+
+/// One-hot rows of the labels' codes: each lane its rows, some at a time.
+fn labels<W: Word>(
+    lanes: &mut Lanes<'_, W>,
+    codes: &[W],
+    bits: u32,
+    classes: usize,
+    tile: usize,
+) -> Result<Secret<W>, Error> {
+    let mut hot = Secret::zeros(codes.len() * classes);
+    let mut rest = &mut hot[..];
+    let mut work = Vec::new();
+    for i in 0..lanes.len() {
+        let part = lanes.part(i, codes.len(), 1);
+        let (own, others) = rest.split_at_mut(part.len() * classes);
+        work.push((&codes[part], own));
+        rest = others;
+    }
+    let rows = (tile >> bits).max(LABEL_ROWS);
+    lanes.each(work, |party, (codes, hot)| {
+        party.trace.enter(0, "look up labels");
+        codes
+            .chunks(rows)
+            .zip(hot.chunks_mut(rows * classes))
+            .try_for_each(|(codes, hot)| one_hot(party, codes, bits, classes, hot))
+    })?;
+    Ok(hot)
+}
