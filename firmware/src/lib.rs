@@ -1,20 +1,23 @@
 //! Symbolon on microcontrollers: boards, and the programs that run on them.
 //!
 //! A program is one file of `src/bin`. It takes `board` for all that differs between boards and
-//! `symbolon-core` for all that does not. The board is chosen by the target:
+//! `symbolon-core` for all that does not. The board is chosen by the target, or by a feature:
 //!
-//! | target | board | runs |
-//! | --- | --- | --- |
-//! | `thumbv7em-none-eabihf` | `mps2_an386`, Cortex-M4F | QEMU |
-//! | `thumbv6m-none-eabi` | `microbit`, Cortex-M0 | QEMU |
-//! | `riscv32imac-unknown-none-elf` | `riscv_virt` | QEMU |
+//! | target | feature | board | runs |
+//! | --- | --- | --- | --- |
+//! | `thumbv7em-none-eabihf` | | `mps2_an386`, Cortex-M4F | QEMU |
+//! | `thumbv7em-none-eabihf` | `nrf52840` | nRF52840, Cortex-M4F | the chip |
+//! | `thumbv6m-none-eabi` | | `microbit`, Cortex-M0 | QEMU |
+//! | `riscv32imac-unknown-none-elf` | | `riscv_virt` | QEMU |
 //!
 //! Run one with `cargo run -p symbolon-firmware --profile firmware --target TARGET --bin smoke`. Build this package
 //! alone (`-p`), or other packages' features reach it. There is no allocator: a program that allocates does not link.
 //!
-//! On the host the library and the programs are empty.
+//! On the host the programs are empty. What both ends of a line share is built there too: [`compute`], [`boot_counter`].
 #![cfg_attr(target_os = "none", no_std)]
 #![deny(unsafe_code)] // boards may allow it, item by item
 
 #[cfg(target_os = "none")]
 pub mod board;
+pub mod boot_counter;
+pub mod compute;
