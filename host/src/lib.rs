@@ -29,6 +29,7 @@ pub mod kernel;
 pub mod lanes;
 pub mod net;
 pub mod report;
+pub mod schema;
 pub mod secret;
 pub mod session;
 pub mod train;
