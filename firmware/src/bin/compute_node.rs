@@ -13,7 +13,6 @@ mod program {
     use static_cell::ConstStaticCell;
     use symbolon_core::{
         correlation::Server,
-        kernel::Portable,
         link,
         party::{NoTrace, Party, Role},
         prg::{ChaCha20Prg, MaskId, Prg, fill},
@@ -24,6 +23,7 @@ mod program {
         compute::{
             frames::{FirstLink, Frames, Kind, Line},
             job,
+            kernels::Inference,
             seeds::{self, DeviceKeys, SEALED_BYTES, Sender},
         },
     };
@@ -129,8 +129,8 @@ mod program {
         let mut party = Party {
             role: Role::Server0,
             link: &mut FirstLink(frames),
-            correlations: &mut Server::new(dealer, &Portable, 0, None),
-            kernels: &Portable,
+            correlations: &mut Server::new(dealer, &Inference, 0, None),
+            kernels: &Inference,
             trace: &mut NoTrace,
             arena,
             low_water: &low_water,

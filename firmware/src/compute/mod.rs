@@ -19,4 +19,5 @@
 
 pub mod frames;
 pub mod job;
+pub mod kernels;
 pub mod seeds;
