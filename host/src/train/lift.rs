@@ -171,3 +171,6 @@ fn labels<W: Word>(
     })?;
     Ok(hot)
 }
+
+#[cfg(test)]
+mod tests;
