@@ -120,7 +120,7 @@ fn a_missing_file_is_named() {
 }
 
 #[test]
-fn init_writes_four_configurations_that_load() {
+fn init_writes_configurations_that_load() {
     let scratch = Scratch::new("init");
     let hosts = Hosts::named("a.example", "192.0.2.7", "2001:db8::1");
     let commands = init(&scratch.0, &hosts, 30).unwrap();
@@ -131,7 +131,7 @@ fn init_writes_four_configurations_that_load() {
         let config = Config::load(&file, &[role]).unwrap();
         assert_eq!(config.role, role);
         assert_eq!(config.identity().unwrap().role(), role);
-        if role != Role::Client {
+        if role != Role::Client && role != Role::Gateway {
             let listen = config.listen().unwrap();
             assert!(listen.starts_with("0.0.0.0:") || listen.starts_with("[::]:"), "{listen}");
         }
@@ -146,7 +146,7 @@ fn init_writes_four_configurations_that_load() {
         }
     }
     // No key of the authority, nor a second deployment over the first.
-    assert_eq!(fs::read_dir(&scratch.0).unwrap().count(), 4);
+    assert_eq!(fs::read_dir(&scratch.0).unwrap().count(), Role::ALL.len());
     for role in Role::ALL {
         assert_eq!(fs::read_dir(scratch.0.join(role.name())).unwrap().count(), 4);
     }
@@ -162,7 +162,10 @@ fn init_writes_four_configurations_that_load() {
 fn local_deployments_stay_on_loopback() {
     let scratch = Scratch::new("local");
     let commands = init(&scratch.0, &Hosts::default(), 1).unwrap();
-    assert_eq!(commands.len(), 4, "{commands:?}");
+    assert_eq!(commands.len(), 5, "{commands:?}");
+    let lines = Config::load(&scratch.0.join("gateway/gateway.toml"), &[Role::Gateway]).unwrap().lines.unwrap();
+    assert_eq!((lines.tcp.as_deref(), lines.buffer_bytes), (Some("127.0.0.1:7103"), 256 << 20));
+    assert_eq!(lines.buffer, scratch.0.join("gateway/buffer"));
     let config = Config::load(&scratch.0.join("server1/server1.toml"), &SERVERS).unwrap();
     assert_eq!(config.listen().unwrap(), "127.0.0.1:7101");
 }
@@ -177,6 +180,74 @@ fn hosts_that_blur_roles_are_refused() {
     let error = generate(&Hosts::named("häuslich", "b", "c")).unwrap();
     assert!(matches!(error, DeployError::Host(Role::Server0)), "{error}");
     assert_eq!(Endpoint::new("::1", 5).to_string(), "[::1]:5");
+}
+
+#[test]
+fn hosts_have_ports_if_they_say_so() {
+    let at = |text| Endpoint::parse(text, 7).map(|endpoint| (endpoint.host, endpoint.port));
+    for (text, host, port) in [
+        ("a.example", "a.example", 7),
+        ("a.example:8000", "a.example", 8000),
+        ("192.0.2.7:1", "192.0.2.7", 1),
+        ("::1", "::1", 7),
+        ("[::1]:9", "::1", 9),
+    ] {
+        assert_eq!(at(text), Some((host.to_owned(), port)), "{text}");
+    }
+    for text in
+        ["", ":1", "a b", "a:", "a:x", "a:0", "a:70000", "a/b", "-a", "a..b", "[a]:1", "[::1", "http://a", "häuslich"]
+    {
+        assert_eq!(at(text), None, "{text}");
+    }
+    let error = Hosts::parse("a", "b c", "d").unwrap_err();
+    assert!(matches!(error, DeployError::Host(Role::Server1)), "{error}");
+}
+
+const GATEWAY: &str = r#"
+role = "gateway"
+[peers]
+server0 = "a.example:7100"
+server1 = "b.example:7101"
+[tls]
+certificate = "cert.pem"
+key = "key.pem"
+ca = "ca.pem"
+[gateway]
+serial = [{ path = "/dev/ttyUSB0" }]
+mqtt = { url = "mqtt://[::1]:1884/", prefix = "plant/reports", user = "g", password_file = "word" }
+buffer_mib = 2
+"#;
+
+#[test]
+fn a_gateway_has_lines() {
+    let parse = |text: &str| Config::parse(text, Path::new("there/gateway.toml"));
+    let lines = parse(GATEWAY).unwrap().lines.unwrap();
+    assert_eq!((lines.tcp, lines.serial[0].baud, lines.buffer_bytes), (None, 115_200, 2 << 20));
+    let broker = lines.mqtt.unwrap();
+    assert_eq!((broker.host.as_str(), broker.port, broker.prefix.as_str()), ("::1", 1884, "plant/reports"));
+    assert_eq!(broker.login, Some(("g".to_owned(), PathBuf::from("there/word"))));
+    let cases = [
+        ("[gateway]", "[gateway]\ntcp = \"7103\"", "gateway.tcp: `7103`"),
+        ("[gateway]", "[gateway]\nconnections = 0", "gateway.connections: 0"),
+        ("buffer_mib = 2", "buffer_mib = 0", "gateway.buffer_mib: 0"),
+        ("path = \"/dev/ttyUSB0\"", "path = \"p\", baud = 0", "gateway.serial.baud: 0"),
+        ("mqtt://[", "mqtts://[", "gateway.mqtt.url"),
+        ("1884", "x", "gateway.mqtt.url"),
+        ("plant/reports", "plant/#", "gateway.mqtt.prefix"),
+        ("user = \"g\", ", "", "gateway.mqtt.password_file"),
+        ("server0 = \"a.example:7100\"", "", "peers.server0: is missing"),
+    ];
+    for (good, bad, named) in cases {
+        let text = GATEWAY.replace(good, bad);
+        assert_ne!(text, GATEWAY);
+        let error = parse(&text).unwrap_err().to_string();
+        assert!(error.contains(named), "{bad}: {error}");
+    }
+    let (head, _) = GATEWAY.split_once("[gateway]").unwrap();
+    let error = parse(head).unwrap_err();
+    assert!(matches!(error.fault, ConfigFault::NoLine), "{error}");
+    let error = parse(&format!("{GOOD}\n[gateway]\ntcp = \"a:1\"\n")).unwrap_err();
+    assert!(matches!(error.fault, ConfigFault::Lines(Role::Server0)), "{error}");
 }
 
 #[test]

@@ -59,10 +59,19 @@ from!(
     EncodeError => Input,
     ConfigError => Input,
     IdentityError => Input,
-    DeployError => Other,
     NetError => Network,
     ModelError => Other,
 );
+
+impl From<DeployError> for Failure {
+    fn from(error: DeployError) -> Self {
+        let text = error.to_string();
+        match error {
+            DeployError::Host(_) | DeployError::HostIsRole { .. } | DeployError::Exists(_) => Self::Input(text),
+            _ => Self::Other(text),
+        }
+    }
+}
 
 impl From<SessionError> for Failure {
     fn from(error: SessionError) -> Self {

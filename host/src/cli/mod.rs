@@ -71,13 +71,13 @@ enum Command {
     Init {
         /// Directory to write; no role's directory may exist there
         dir: PathBuf,
-        /// Host name or address of server 0
+        /// Where server 0 runs: HOST or HOST:PORT; port 7100 if not given
         #[arg(long, default_value = "localhost")]
         server0: String,
-        /// Host name or address of server 1
+        /// Where server 1 runs: HOST or HOST:PORT; port 7101 if not given
         #[arg(long, default_value = "localhost")]
         server1: String,
-        /// Host name or address of the dealer
+        /// Where the dealer runs: HOST or HOST:PORT; port 7102 if not given
         #[arg(long, default_value = "localhost")]
         dealer: String,
         /// Days that the certificates are valid
@@ -120,7 +120,7 @@ pub fn main() -> Exit {
         Command::Server(args) => roles::server(&args),
         Command::Dealer(args) => roles::dealer(&args),
         Command::Init { dir, server0, server1, dealer, days } => {
-            roles::init(&dir, &crate::net::Hosts::named(&server0, &server1, &dealer), days)
+            roles::init(&dir, [&server0, &server1, &dealer], days)
         }
         Command::Bench { operations, json } => bench::run(&operations, json.as_deref()),
         Command::Completions { shell } => {

@@ -38,8 +38,8 @@ pub(super) struct ServerArgs {
 }
 
 /// `symbolon init`.
-pub(super) fn init(dir: &Path, hosts: &Hosts, days: u32) -> Result<(), Failure> {
-    for line in write_deployment(dir, hosts, days)? {
+pub(super) fn init(dir: &Path, [server0, server1, dealer]: [&str; 3], days: u32) -> Result<(), Failure> {
+    for line in write_deployment(dir, &Hosts::parse(server0, server1, dealer)?, days)? {
         say!("{line}");
     }
     Ok(())

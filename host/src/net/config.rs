@@ -25,7 +25,15 @@
 //! smallest_batch = 16
 //! smallest_records = 100
 //! largest_memory_mib = 8192
+//!
+//! [intake] # servers that take reports; paths are relative to this file and may be left out
+//! store = "store.redb"
+//! devices = "devices.toml"
+//! keys = "keys"
+//! schemas = "schemas"
 //! ```
+//!
+//! A gateway's file has a section of its own, [`Lines`].
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -38,6 +46,8 @@ use serde::Deserialize;
 
 use super::connection::Timeouts;
 use super::identity::{Identity, IdentityError, IdentityFiles};
+use super::intake::{IntakeFiles, RawIntake};
+use super::lines::{Lines, RawLines};
 use super::policy::{JobHash, Jobs, Policy, Reveal};
 use super::role::Role;
 
@@ -61,6 +71,10 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// What a server permits. Other roles have the default, which they never ask.
     pub policy: Policy,
+    /// Where a gateway hears devices. Other roles have none.
+    pub lines: Option<Lines>,
+    /// Where a server that takes reports keeps them. Other roles have none.
+    pub intake: Option<IntakeFiles>,
 }
 
 impl Config {
@@ -140,6 +154,8 @@ struct Raw {
     #[serde(default)]
     timeouts: RawTimeouts,
     policy: Option<RawPolicy>,
+    gateway: Option<RawLines>,
+    intake: Option<RawIntake>,
 }
 
 #[derive(Deserialize)]
@@ -199,13 +215,23 @@ impl Raw {
             policy => policy.unwrap_or_default().check()?,
         };
         let directory = file.parent().unwrap_or(Path::new(""));
+        let lines = match self.gateway {
+            Some(_) if role != Role::Gateway => return Err(ConfigFault::Lines(role)),
+            None if role == Role::Gateway => return Err(ConfigFault::NoLine),
+            lines => lines.map(|lines| lines.check(directory)).transpose()?,
+        };
+        let intake = match self.intake {
+            Some(_) if !role.is_server() => return Err(ConfigFault::Intake(role)),
+            intake => intake.map(|intake| intake.check(directory)),
+        };
         let tls = IdentityFiles {
             certificate: directory.join(self.tls.certificate),
             key: directory.join(self.tls.key),
             ca: directory.join(self.tls.ca),
         };
         let timeouts = self.timeouts.check()?;
-        Ok(Config { file: file.to_owned(), role, listen: self.listen, peers: self.peers, tls, timeouts, policy })
+        let (file, listen, peers) = (file.to_owned(), self.listen, self.peers);
+        Ok(Config { file, role, listen, peers, tls, timeouts, policy, lines, intake })
     }
 }
 
@@ -262,7 +288,7 @@ impl RawPolicy {
 }
 
 /// Checks the form `host:port`; whether the name resolves is found out on connecting.
-fn address(key: &'static str, address: &str) -> Result<(), ConfigFault> {
+pub(super) fn address(key: &'static str, address: &str) -> Result<(), ConfigFault> {
     match address.rsplit_once(':') {
         Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(()),
         _ => Err(ConfigFault::Address { key, address: address.to_owned() }),
@@ -313,6 +339,21 @@ pub enum ConfigFault {
     OwnPeer(Role),
     /// A policy, in the file of a role that is no server.
     Policy(Role),
+    /// An intake, in the file of a role that is no server.
+    Intake(Role),
+    /// A gateway's lines, in the file of another role.
+    Lines(Role),
+    /// A gateway that hears no device.
+    NoLine,
+    /// A broker's URL, prefix or login that cannot be.
+    Broker {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// None of what must be at least one.
+    Zero(&'static str),
     /// Not of the form `host:port`.
     Address {
         /// The key.
@@ -359,6 +400,15 @@ impl fmt::Display for ConfigFault {
             Self::NoPeer(role) => write!(f, "peers.{role}: is missing; give `host:port`"),
             Self::OwnPeer(role) => write!(f, "peers.{role}: is this role itself; `listen` says where it is"),
             Self::Policy(role) => write!(f, "policy: belongs to servers; {role} has none"),
+            Self::Intake(role) => write!(f, "intake: belongs to servers; {role} has none"),
+            Self::Lines(role) => write!(f, "gateway: belongs to the gateway; {role} hears no devices"),
+            Self::NoLine => f.write_str("gateway: needs at least one of `tcp`, `serial` and `mqtt`"),
+            Self::Broker { key, value } => write!(
+                f,
+                "{key}: `{value}` will not do; `url` is \"mqtt://host:port\", `prefix` a topic without wildcards, \
+                 `user` and `password_file` come together"
+            ),
+            Self::Zero(key) => write!(f, "{key}: 0 is too few"),
             Self::Address { key, address } => write!(f, "{key}: `{address}` is not `host:port`"),
             Self::Timeout { key, ms } => write!(f, "{key}: {ms} is not between 1 and {LONGEST_MS}"),
             Self::Job(job) => {

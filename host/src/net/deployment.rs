@@ -43,6 +43,22 @@ impl Endpoint {
         Self { host: host.to_owned(), port }
     }
 
+    /// Reads `host`, `host:port`, `address` or `[address]:port`; `port` is that of a text without one. `None` if it is none of them.
+    #[must_use]
+    pub fn parse(text: &str, port: u16) -> Option<Self> {
+        let (host, port) = match text.rsplit_once(':') {
+            _ if text.parse::<IpAddr>().is_ok() => (text, port),
+            Some((host, port)) => (host, port.parse().ok().filter(|port| *port != 0)?),
+            None => (text, port),
+        };
+        let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let is_host = match inner {
+            Some(inner) => inner.parse::<std::net::Ipv6Addr>().is_ok(),
+            None => is_host(host),
+        };
+        is_host.then(|| Self::new(inner.unwrap_or(host), port))
+    }
+
     /// Whether this is the machine itself.
     fn is_local(&self) -> bool {
         self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
@@ -58,6 +74,11 @@ impl Endpoint {
         };
         Self::new(host, self.port)
     }
+}
+
+/// Whether this is an IP address or a name that DNS permits.
+fn is_host(host: &str) -> bool {
+    host.parse::<IpAddr>().is_ok() || rustls_pki_types::DnsName::try_from(host).is_ok()
 }
 
 impl fmt::Display for Endpoint {
@@ -97,6 +118,20 @@ impl Hosts {
             server1: Endpoint::new(server1, 7101),
             dealer: Endpoint::new(dealer, 7102),
         }
+    }
+
+    /// At these places, each `host` or `host:port`; without a port, at 7100 to 7102.
+    ///
+    /// # Errors
+    ///
+    /// [`DeployError::Host`] for what is neither a name nor an address.
+    pub fn parse(server0: &str, server1: &str, dealer: &str) -> Result<Self, DeployError> {
+        let parse = |role, text, port| Endpoint::parse(text, port).ok_or(DeployError::Host(role));
+        Ok(Self {
+            server0: parse(Role::Server0, server0, 7100)?,
+            server1: parse(Role::Server1, server1, 7101)?,
+            dealer: parse(Role::Dealer, dealer, 7102)?,
+        })
     }
 
     /// Where `role` runs; unknown for those that only call others.
@@ -153,12 +188,15 @@ impl Deployment {
         let issue = |role: Role| -> Result<Credentials, DeployError> {
             let mut names = vec![role.name().to_owned()];
             if let Some(host) = hosts.of(role).map(|endpoint| &endpoint.host).filter(|host| *host != role.name()) {
+                if !is_host(host) {
+                    return Err(DeployError::Host(role));
+                }
                 if Role::from_str(&host.to_lowercase()).is_ok() {
                     return Err(DeployError::HostIsRole { role, host: host.clone() });
                 }
                 names.push(host.clone());
             }
-            let mut leaf = params(names).map_err(|_| DeployError::Host(role))?;
+            let mut leaf = params(names)?;
             leaf.distinguished_name.push(DnType::CommonName, role.name());
             leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
             leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
@@ -276,16 +314,27 @@ fn config_text(role: Role, hosts: &Hosts) -> String {
     }
     if role != Role::Dealer {
         line(format_args!("\n# Where the others listen.\n[peers]"));
-        for (peer, endpoint) in
-            Role::ALL.into_iter().filter(|peer| *peer != role).filter_map(|peer| Some((peer, hosts.of(peer)?)))
-        {
+        let called = |peer: &Role| *peer != role && (role != Role::Gateway || peer.is_server());
+        for (peer, endpoint) in Role::ALL.into_iter().filter(called).filter_map(|peer| Some((peer, hosts.of(peer)?))) {
             line(format_args!("{peer} = \"{endpoint}\""));
         }
     }
     line(format_args!(
         "\n# Relative to this file.\n[tls]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"\nca = \"ca.pem\"\n\n\
-         [timeouts]\nconnect_ms = 60000\nhandshake_ms = 10000\nidle_ms = 120000"
+         [timeouts]\nconnect_ms = 60000\nhandshake_ms = 10000\nidle_ms = {}",
+        // A gateway writes to disk what a server does not answer in this time.
+        if role == Role::Gateway { 15_000 } else { 120_000 }
     ));
+    if role == Role::Gateway {
+        let local = hosts.server0.is_local() && hosts.server1.is_local();
+        line(format_args!(
+            "\n# Where devices are heard, and what waits on disk for a server that is away.\n[gateway]\n\
+             tcp = \"{}:7103\"\n# serial = [{{ path = \"/dev/ttyUSB0\", baud = 115200 }}]\n\
+             # mqtt = {{ url = \"mqtt://localhost:1883\", prefix = \"symbolon\" }}\n\
+             buffer = \"buffer\"\nbuffer_mib = 256",
+            if local { "127.0.0.1" } else { "0.0.0.0" }
+        ));
+    }
     if role.is_server() {
         line(format_args!(
             "\n# What jobs may do here. A job outside these rules is refused, and told which.\n[policy]\n\
@@ -321,6 +370,7 @@ fn next_commands(dir: &Path, hosts: &Hosts) -> Vec<String> {
             _ => format!("symbolon {command} --config {dir}/{role}/{role}.toml"),
         });
     }
+    commands.push(format!("symbolon gateway --config {dir}/gateway/gateway.toml"));
     commands.push(format!("symbolon train JOB.toml --data DIR --config {dir}/client/client.toml"));
     commands
 }
@@ -355,7 +405,9 @@ impl From<rcgen::Error> for DeployError {
 impl fmt::Display for DeployError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Host(role) => write!(f, "the host of {role} is neither a name nor an IP address"),
+            Self::Host(role) => {
+                write!(f, "the host of {role} is neither a name nor an IP address, with a port or without")
+            }
             Self::HostIsRole { role, host } => write!(
                 f,
                 "the host of {role} is called `{host}`, as another role is; its certificate would be valid for both; \

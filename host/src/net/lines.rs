@@ -1,0 +1,149 @@
+//! Where a gateway hears devices, and what it keeps for servers that are away.
+//!
+//! ```toml
+//! [gateway] # at least one of tcp, serial and mqtt
+//! tcp = "0.0.0.0:7103"
+//! connections = 1024
+//! serial = [{ path = "/dev/ttyUSB0", baud = 115200 }]
+//! mqtt = { url = "mqtt://broker.example:1883", prefix = "symbolon", user = "gateway", password_file = "password" }
+//! buffer = "buffer" # a directory, relative to this file
+//! buffer_mib = 256
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::config::{ConfigFault, address};
+
+/// Port of a broker that the URL does not name.
+const MQTT_PORT: u16 = 1883;
+
+/// The lines on which a gateway hears devices, and its buffer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Lines {
+    /// Where devices connect: `host:port`.
+    pub tcp: Option<String>,
+    /// Connections of devices at a time.
+    pub connections: usize,
+    /// Serial ports.
+    pub serial: Vec<SerialLine>,
+    /// An MQTT 5 broker.
+    pub mqtt: Option<Broker>,
+    /// Directory of the parts that wait for servers.
+    pub buffer: PathBuf,
+    /// Bytes that wait there at most, half of them for each server.
+    pub buffer_bytes: u64,
+}
+
+/// A serial port.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct SerialLine {
+    /// The device file or port name.
+    pub path: PathBuf,
+    /// Bits a second.
+    #[serde(default = "default_baud")]
+    pub baud: u32,
+}
+
+fn default_baud() -> u32 {
+    115_200
+}
+
+/// An MQTT 5 broker. The connection to it is not encrypted: reports are, on their whole way.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Broker {
+    /// Name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Devices publish at `PREFIX/DEVICE/up` and subscribe to `PREFIX/DEVICE/down`; `DEVICE` has 16 hexadecimal digits.
+    pub prefix: String,
+    /// Name to log in with, and the file of the password.
+    pub login: Option<(String, PathBuf)>,
+}
+
+/// The section as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLines {
+    tcp: Option<String>,
+    connections: Option<usize>,
+    #[serde(default)]
+    serial: Vec<SerialLine>,
+    mqtt: Option<RawBroker>,
+    buffer: Option<PathBuf>,
+    buffer_mib: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawBroker {
+    url: String,
+    prefix: Option<String>,
+    user: Option<String>,
+    password_file: Option<PathBuf>,
+}
+
+impl RawLines {
+    /// Checks the section of a file in `directory`.
+    pub(super) fn check(self, directory: &Path) -> Result<Lines, ConfigFault> {
+        if self.tcp.is_none() && self.serial.is_empty() && self.mqtt.is_none() {
+            return Err(ConfigFault::NoLine);
+        }
+        if let Some(tcp) = &self.tcp {
+            address("gateway.tcp", tcp)?;
+        }
+        let small = |key, value: u64| if value == 0 { Err(ConfigFault::Zero(key)) } else { Ok(value) };
+        small("gateway.connections", self.connections.map_or(1, |n| n as u64))?;
+        for line in &self.serial {
+            small("gateway.serial.baud", line.baud.into())?;
+        }
+        Ok(Lines {
+            tcp: self.tcp,
+            connections: self.connections.unwrap_or(1024),
+            serial: self.serial,
+            mqtt: self.mqtt.map(|raw| raw.check(directory)).transpose()?,
+            buffer: directory.join(self.buffer.unwrap_or_else(|| "buffer".into())),
+            buffer_bytes: small("gateway.buffer_mib", self.buffer_mib.unwrap_or(256))?.saturating_mul(1 << 20),
+        })
+    }
+}
+
+impl RawBroker {
+    fn check(self, directory: &Path) -> Result<Broker, ConfigFault> {
+        let wrong = || ConfigFault::Broker { key: "gateway.mqtt.url", value: self.url.clone() };
+        let at = self.url.strip_prefix("mqtt://").ok_or_else(wrong)?.trim_end_matches('/');
+        let (host, port) = match at.rsplit_once(':') {
+            Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
+                (host, port.parse().map_err(|_| wrong())?)
+            }
+            _ => (at, MQTT_PORT),
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        if host.is_empty() || host.contains(['/', '@']) {
+            return Err(wrong());
+        }
+        let prefix = self.prefix.clone().unwrap_or_else(|| "symbolon".to_owned());
+        if prefix.is_empty()
+            || prefix.contains(['+', '#', '\0'])
+            || prefix.starts_with(['/', '$'])
+            || prefix.ends_with('/')
+        {
+            return Err(ConfigFault::Broker { key: "gateway.mqtt.prefix", value: prefix });
+        }
+        let login = match (&self.user, &self.password_file) {
+            (None, None) => None,
+            (Some(user), Some(file)) => Some((user.clone(), directory.join(file))),
+            (Some(user), None) => return Err(ConfigFault::Broker { key: "gateway.mqtt.user", value: user.clone() }),
+            (None, Some(file)) => {
+                return Err(ConfigFault::Broker {
+                    key: "gateway.mqtt.password_file",
+                    value: file.display().to_string(),
+                });
+            }
+        };
+        Ok(Broker { host: host.to_owned(), port, prefix, login })
+    }
+}
