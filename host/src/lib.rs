@@ -9,12 +9,14 @@
 //! | --- | --- |
 //! | [`secret`], [`kernel`] | buffers that are wiped; the heavy loops for this processor |
 //! | [`job`] | what is trained, on what, in which numbers, what is revealed |
+//! | [`schema`] | schemas as files; reals as codes |
 //! | [`data`] | IDX and CSV files, checked against the job, scaled |
 //! | [`report`] | progress, learning curve, summary, the model's file |
 //! | [`net`] | TLS between roles, certificates, configurations, policies |
 //! | [`lanes`] | a tensor's tiles side by side |
 //! | [`train`] | training and evaluation: one code for all engines |
 //! | [`engine`] | secure, clear, dry; the dealer's end; the plan |
+//! | [`intake`] | sealed reports in, stored shares, manifests |
 //! | [`session`] | a job between processes: client, server, dealer |
 //! | [`cli`] | the command line |
 //!
@@ -24,6 +26,7 @@ pub mod cli;
 pub mod data;
 pub mod device;
 pub mod engine;
+pub mod intake;
 pub mod job;
 pub mod kernel;
 pub mod lanes;

@@ -3,7 +3,7 @@
 pub use super::message::{Dealt, Report};
 use super::{
     SessionError, SessionId,
-    message::{Answer, Data, MAX_MESSAGE_BYTES, Order, Update},
+    message::{Answer, Ask, Data, MAX_MESSAGE_BYTES, Order, Update},
     prg, random_bytes, random_seed,
     server::table_stream,
 };
@@ -132,7 +132,7 @@ fn order(config: &Config, tls: &ClientTls, job: &Job) -> Result<(SessionId, [Con
     let encoded = job.encode().map_err(|error| SessionError::Job(error.to_string()))?;
     let mut servers = [reach(config, tls, Role::Server0)?, reach(config, tls, Role::Server1)?];
     for server in &mut servers {
-        server.send(&Order { session, job: encoded.clone() })?;
+        server.send(&Ask::Train(Order { session, job: encoded.clone() }))?;
     }
     for server in &mut servers {
         let answer: Answer = server.recv(MAX_MESSAGE_BYTES)?;

@@ -1,7 +1,7 @@
 //! What roles tell each other, beside shares and masked words. One type for each awaited message.
 
 use super::{SessionError, SessionId};
-use crate::net::Role;
+use crate::{intake::wire::Request, net::Role};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -14,6 +14,15 @@ pub(super) struct Order {
     pub(super) session: SessionId,
     /// [`crate::job::Job::encode`].
     pub(super) job: Vec<u8>,
+}
+
+/// Client to server, first on each connection.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Ask {
+    /// Run a job.
+    Train(Order),
+    /// About stored reports.
+    Reports(Request),
 }
 
 /// Why a peer says no, in its own words.
@@ -85,7 +94,16 @@ pub struct Report {
     pub dealer: Dealt,
 }
 
-/// Server 1 to server 0, on each lane's connection.
+/// Server 1 to server 0, first on each connection.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum PeerHello {
+    /// A lane of a job.
+    Lane(LaneHello),
+    /// A manifest is proposed.
+    Manifest,
+}
+
+/// A lane of a job.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct LaneHello {
     pub(super) session: SessionId,

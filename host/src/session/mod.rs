@@ -8,12 +8,14 @@ pub mod client;
 pub mod dealer;
 mod message;
 mod rendezvous;
+pub mod reports;
 pub mod server;
 mod veil;
 
 use crate::data::ShelfError;
 pub use crate::engine::SessionId;
 use crate::engine::prg;
+use crate::intake::IntakeError;
 use crate::net::{Cause, NetError, Refusal, Role};
 use std::fmt;
 use symbolon_core::prg::Seed;
@@ -42,6 +44,8 @@ pub enum SessionError {
     Policy(Refusal),
     /// The records of the job cannot be had here.
     Shelf(ShelfError),
+    /// The intake stopped, or cannot do what was asked.
+    Intake(Box<IntakeError>),
     /// The job that was sent is none.
     Job(String),
     /// The peer made another plan: another job, version or build.
@@ -93,6 +97,7 @@ impl SessionError {
             Self::Refused { .. } | Self::Policy(_) | Self::Job(_) | Self::Plan { .. } | Self::Busy => true,
             Self::Both(errors) => errors.iter().any(Self::is_refusal),
             Self::Shelf(error) => error.is_refusal(),
+            Self::Intake(error) => matches!(**error, IntakeError::NoRecords { .. } | IntakeError::NoManifest { .. }),
             _ => false,
         }
     }
@@ -116,6 +121,7 @@ impl fmt::Display for SessionError {
                 )
             }
             Self::Shelf(error) => error.fmt(f),
+            Self::Intake(error) => error.fmt(f),
             Self::Job(why) => write!(f, "the job that was sent cannot be read: {why}; use the same version everywhere"),
             Self::Plan { peer, ours, theirs } => write!(
                 f,
@@ -147,6 +153,7 @@ impl std::error::Error for SessionError {
         match self {
             Self::Net(error) | Self::Protocol { cause: Some(error), .. } => Some(&**error),
             Self::Shelf(error) => Some(error),
+            Self::Intake(error) => Some(&**error),
             _ => None,
         }
     }

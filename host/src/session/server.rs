@@ -2,9 +2,13 @@
 
 use super::{
     SessionError, SessionId,
-    message::{Answer, Data, DealerHello, Dealt, LaneHello, MAX_MESSAGE_BYTES, No, Order, Report, Seeded, Update},
+    message::{
+        Answer, Ask, Data, DealerHello, Dealt, LaneHello, MAX_MESSAGE_BYTES, No, Order, PeerHello, Report, Seeded,
+        Update,
+    },
     prg, random_bytes,
     rendezvous::Rendezvous,
+    reports,
     veil::{Output, Veil, VeilSeed},
 };
 use crate::{
@@ -13,6 +17,7 @@ use crate::{
         plan::{Plan, hex, plan},
         secure::{Fault, NetCorrections, NetLink},
     },
+    intake::Intake,
     job::{Job, RevealLoss},
     kernel::{HostWord, best},
     lanes::{Lane, Lanes},
@@ -50,6 +55,8 @@ pub struct Server {
     threads: Option<usize>,
     /// Where reports are, if this server takes any.
     shelf: Option<Arc<dyn Shelf>>,
+    /// What takes reports, if this server does.
+    intake: Option<Arc<Intake>>,
 }
 
 /// What a session needs beside its connections.
@@ -64,13 +71,20 @@ impl Server {
     /// The server that `config` describes; it reaches others as `tls` and runs at most `threads` lanes of a job at once.
     pub fn new(config: Config, tls: ClientTls, threads: Option<usize>) -> Self {
         let (lanes, running) = (Rendezvous::new(config.timeouts.connect), Mutex::new(0));
-        Self { lanes, config, tls, running, threads, shelf: None }
+        Self { lanes, config, tls, running, threads, shelf: None, intake: None }
     }
 
     /// The same, for jobs that learn from the reports on `shelf` too.
     #[must_use]
     pub fn with_shelf(self, shelf: Arc<dyn Shelf>) -> Self {
         Self { shelf: Some(shelf), ..self }
+    }
+
+    /// The same, which takes reports from gateways too; jobs learn from what it stored.
+    #[must_use]
+    pub fn with_intake(self, intake: Arc<Intake>) -> Self {
+        let shelf: Arc<dyn Shelf> = intake.clone();
+        Self { shelf: Some(shelf), intake: Some(intake), ..self }
     }
 
     /// Serves one connection: a client's order, on this thread, or a lane of server 1.
@@ -80,9 +94,16 @@ impl Server {
     /// What ended the session, after the client was told.
     pub fn serve(&self, mut connection: Connection, role: Role) -> Result<(), SessionError> {
         match role {
-            Role::Client => self.session(connection),
+            Role::Client => self.client(connection),
+            Role::Gateway => match &self.intake {
+                Some(intake) => Ok(intake.serve(connection)?),
+                None => Err(SessionError::Shelf(ShelfError::None)),
+            },
             Role::Server1 if self.config.role == Role::Server0 => {
-                let LaneHello { session, lane, plan_hash } = connection.recv(MAX_MESSAGE_BYTES)?;
+                let LaneHello { session, lane, plan_hash } = match connection.recv(MAX_MESSAGE_BYTES)? {
+                    PeerHello::Lane(hello) => hello,
+                    PeerHello::Manifest => return reports::agree(self.intake.as_deref(), &mut connection),
+                };
                 let offered = self.lanes.offer(session, lane, (connection, plan_hash), Role::Client);
                 offered.map_err(|(error, mut connection)| {
                     // A lost server cannot be told.
@@ -95,9 +116,21 @@ impl Server {
         }
     }
 
+    /// Serves a client: a job, or a question about reports.
+    fn client(&self, mut client: Connection) -> Result<(), SessionError> {
+        match client.recv(MAX_MESSAGE_BYTES)? {
+            Ask::Train(order) => self.session(order, client),
+            Ask::Reports(request) => {
+                let (intake, role) = (self.intake.as_deref(), self.config.role);
+                let result = reports::answer(intake, role, request, &mut client, || self.reach(Role::Server0));
+                let closed = client.close();
+                result.and(closed.map_err(SessionError::from))
+            }
+        }
+    }
+
     /// Runs a client's session to its end, of which the client is told.
-    fn session(&self, mut client: Connection) -> Result<(), SessionError> {
-        let order: Order = client.recv(MAX_MESSAGE_BYTES)?;
+    fn session(&self, order: Order, mut client: Connection) -> Result<(), SessionError> {
         let result = match self.admit(&order) {
             Ok((job, plan, _place)) => {
                 let session = Session { id: order.session, job: &job, encoded: order.job, plan };
@@ -253,7 +286,7 @@ impl Server {
                     return answer.map(|()| connection);
                 }
                 let mut connection = self.reach(Role::Server0)?;
-                connection.send(&LaneHello { session: session.id, lane, plan_hash: ours })?;
+                connection.send(&PeerHello::Lane(LaneHello { session: session.id, lane, plan_hash: ours }))?;
                 let answer: Answer = connection.recv(MAX_MESSAGE_BYTES)?;
                 answer.map_err(|no| no.from(Role::Server0))?;
                 Ok(connection)

@@ -1,0 +1,252 @@
+//! One batch of parts: what is taken, what is refused, and why.
+//!
+//! Cheap checks come first, then the one that costs curve products; nothing that is not authentic changes more than a count.
+
+use super::{
+    answers::{Answers, Refusal},
+    ledger::Ledger,
+    quota::Quotas,
+    registry::Device,
+    rules::Rules,
+    sessions::{Session, Sessions},
+    store::{Held, Record, StoreError, StoredStart, Tables, about_key, record_key},
+    validity::UnixSeconds,
+};
+use std::collections::{BTreeMap, btree_map::Entry};
+use symbolon_core::report::{
+    Reason,
+    frame::Part,
+    header::{DeviceId, Header, ReportId, StartHeader},
+    schema::MAX_RECORD_BYTES,
+    session::Receiver,
+};
+
+/// A batch at work in a write transaction.
+pub(super) struct Work<'a, 't> {
+    pub(super) server: u8,
+    pub(super) now_ms: u64,
+    pub(super) now: UnixSeconds,
+    pub(super) rules: &'a Rules,
+    pub(super) sessions: &'a mut Sessions,
+    pub(super) quotas: &'a mut Quotas,
+    pub(super) tables: &'a mut Tables<'t>,
+    pub(super) answers: &'a mut Answers,
+    /// Devices of this batch, and reports that each took from its quota.
+    pub(super) touched: &'a mut BTreeMap<DeviceId, (Ledger, u64)>,
+}
+
+/// Why a part ends here.
+enum Stop {
+    /// It is refused; the batch goes on.
+    Refused(Refusal),
+    /// The store failed; the batch ends.
+    Store(StoreError),
+}
+
+impl From<Reason> for Stop {
+    fn from(reason: Reason) -> Self {
+        Self::Refused(reason.into())
+    }
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// The part of these bytes, and what it is of; number 0 for a start.
+///
+/// # Errors
+///
+/// If no answer can name it.
+pub(super) fn parse(bytes: &[u8]) -> Result<(Part<'_>, ReportId), Reason> {
+    let Ok((part, [])) = postcard::take_from_bytes(bytes) else { return Err(Reason::Malformed) };
+    let id = match part {
+        Part::Start { header, .. } => {
+            let StartHeader { device, boot, .. } = StartHeader::parse(header)?;
+            ReportId { device, boot, sequence: 0 }
+        }
+        Part::Report { header, .. } => Header::parse(header)?.id,
+    };
+    Ok((part, id))
+}
+
+impl<'a> Work<'a, '_> {
+    /// Takes a part or refuses it.
+    pub(super) fn part(&mut self, part: &Part<'_>, id: ReportId) -> Result<(), StoreError> {
+        let result = match part {
+            Part::Start { server, header, .. } => self.start(*server, header, part, id),
+            Part::Report { server, sealed, .. } => self.report(*server, sealed.len(), part, id),
+        };
+        match result {
+            Ok(()) => Ok(()),
+            Err(Stop::Refused(refusal)) => {
+                self.answers.refuse(id, refusal);
+                self.count(id.device, refusal.reason)
+            }
+            Err(Stop::Store(error)) => Err(error),
+        }
+    }
+
+    /// Counts a refusal: for the device if it is known, else for all strangers, so that they fill no table.
+    fn count(&mut self, device: DeviceId, reason: Reason) -> Result<(), StoreError> {
+        if self.rules.devices.contains_key(&device) {
+            self.ledger(device)?.refuse(reason);
+            return Ok(());
+        }
+        self.tables.count_stranger(reason.code(), 1)
+    }
+
+    fn ledger(&mut self, device: DeviceId) -> Result<&mut Ledger, StoreError> {
+        match self.touched.entry(device) {
+            Entry::Occupied(entry) => Ok(&mut entry.into_mut().0),
+            Entry::Vacant(entry) => Ok(&mut entry.insert((self.tables.ledger(device)?, 0)).0),
+        }
+    }
+
+    /// The device, if it may send this server anything.
+    fn device(&self, server: u8, id: DeviceId) -> Result<&'a Device, Reason> {
+        let device = self.rules.device(id)?;
+        if server == self.server { Ok(device) } else { Err(Reason::OtherServer) }
+    }
+
+    fn start(&mut self, server: u8, header: &[u8], part: &Part<'_>, id: ReportId) -> Result<(), Stop> {
+        let (device, rules) = (self.device(server, id.device)?, self.rules);
+        let header = StartHeader::parse(header)?;
+        let schema = rules.schema(device, &header.schema)?;
+        let server_key = header.keys[usize::from(self.server)];
+        let secret = rules.key(server_key, self.now)?;
+        match self.tables.start(id.device, id.boot)? {
+            // As before: the answer was lost, or somebody repeats it; both may have it again.
+            Some(known) if known.part(server) == *part => {
+                self.session(id)?;
+                self.answers.confirm(id.device, id.boot);
+                return Ok(());
+            }
+            Some(_) => return Err(Reason::ReplayedBoot.into()),
+            None => {}
+        }
+        if self.ledger(id.device)?.newest_boot.is_some_and(|newest| id.boot <= newest) {
+            return Err(Reason::ReplayedBoot.into());
+        }
+
+        let mut keys = device.keys(self.now).peekable();
+        keys.peek().ok_or(Reason::Revoked)?;
+        let accept = |key| Some((Receiver::accept(self.server, secret, key, part).ok()?, *key));
+        let (receiver, device_key) = keys.find_map(accept).ok_or(Reason::Forged)?;
+
+        let stored = StoredStart::new(part, device_key).ok_or(Reason::Malformed)?;
+        self.tables.put_start(id.device, id.boot, &stored)?;
+        let layout = *schema.layout();
+        let number = self.tables.schema(&header.schema, layout.record_bytes())?;
+        let now_ms = self.now_ms;
+        let ledger = self.ledger(id.device)?;
+        ledger.newest_boot = Some(id.boot);
+        ledger.last_ms = ledger.last_ms.max(now_ms);
+        let session = Session { receiver, schema: header.schema, number, layout, device_key, server_key };
+        self.sessions.insert(id.device, id.boot, session);
+        self.answers.confirm(id.device, id.boot);
+        Ok(())
+    }
+
+    fn report(&mut self, server: u8, sealed: usize, part: &Part<'_>, id: ReportId) -> Result<(), Stop> {
+        let device = self.device(server, id.device)?;
+        if sealed > MAX_RECORD_BYTES {
+            return Err(Reason::Length.into());
+        }
+        let session = self.session(id)?;
+        let mut share = [0; MAX_RECORD_BYTES];
+        let share = &mut share[..session.layout.record_bytes()];
+        let header = session.receiver.open(&session.layout, part, share)?;
+
+        // From here on it is the device's own word.
+        let (number, schema) = (session.number, session.schema);
+        let authentic = |reason| Stop::Refused(Refusal { reason, authentic: true });
+        if let Some(about) = header.about
+            && !self.may_label(device, id.device, &schema, about)?
+        {
+            return Err(authentic(Reason::About));
+        }
+        let (key, record) = (record_key(number, &id), Record::encode(header.time_ms, share, header.about));
+        match self.tables.held(&key, &record)? {
+            Held::Other => return Err(authentic(Reason::ReplayedSequence)),
+            Held::Same => {
+                let ledger = self.ledger(id.device)?;
+                ledger.duplicates = ledger.duplicates.saturating_add(1);
+            }
+            Held::No => {
+                let now_ms = self.now_ms;
+                if device.reports_per_hour.is_some_and(|rate| !self.quotas.take(id.device, rate, now_ms)) {
+                    return Err(authentic(Reason::Quota));
+                }
+                self.tables.put_record(&key, &record)?;
+                if let Some(about) = header.about {
+                    self.tables.put_about(&about_key(number, &about, &id))?;
+                }
+                let ledger = self.ledger(id.device)?;
+                ledger.stored = ledger.stored.saturating_add(1);
+                ledger.hear(&header, now_ms);
+                if let Some((_, taken)) = self.touched.get_mut(&id.device) {
+                    *taken += u64::from(device.reports_per_hour.is_some());
+                }
+            }
+        }
+        self.answers.hold(id);
+        Ok(())
+    }
+
+    /// Whether a device may send a label about this report: about its own, or as a data owner; and for the same task, as far as the report's boot is known here.
+    fn may_label(
+        &self,
+        device: &Device,
+        own: DeviceId,
+        schema: &[u8; 32],
+        about: ReportId,
+    ) -> Result<bool, StoreError> {
+        if about.sequence == 0 || (about.device != own && !device.labels) {
+            return Ok(false);
+        }
+        let Some(start) = self.tables.start(about.device, about.boot)? else { return Ok(true) };
+        let Part::Start { header, .. } = start.part(self.server) else { return Ok(false) };
+        let Ok(other) = StartHeader::parse(header) else { return Ok(false) };
+        let task = |hash| self.rules.known_schema(hash).map(|schema| schema.task());
+        Ok(task(&other.schema) == task(schema))
+    }
+
+    /// The session of this boot, which may have to be derived again; permitted now.
+    fn session(&mut self, id: ReportId) -> Result<&Session, Stop> {
+        let device = self.rules.device(id.device)?;
+        if self.sessions.get(id.device, id.boot).is_none() {
+            let start = self.tables.start(id.device, id.boot)?.ok_or(Reason::NoSession)?;
+            let session = self.derive(device, &start)?;
+            self.sessions.insert(id.device, id.boot, session);
+        }
+        let session = self.sessions.peek(id.device, id.boot).ok_or(Reason::NoSession)?;
+        self.rules.schema(device, &session.schema)?;
+        self.rules.key(session.server_key, self.now)?;
+        if device.has_key(&session.device_key, self.now) { Ok(session) } else { Err(Reason::Revoked.into()) }
+    }
+
+    /// The session of a start that was accepted before.
+    fn derive(&mut self, device: &Device, start: &StoredStart) -> Result<Session, Stop> {
+        let part = start.part(self.server);
+        let Part::Start { header, .. } = part else { return Err(Reason::NoSession.into()) };
+        let header = StartHeader::parse(header)?;
+        let schema = self.rules.schema(device, &header.schema)?;
+        let server_key = header.keys[usize::from(self.server)];
+        let secret = self.rules.key(server_key, self.now)?;
+        let layout = *schema.layout();
+        let receiver = Receiver::accept(self.server, secret, &start.key, &part)?;
+        let number = self.tables.schema(&header.schema, layout.record_bytes())?;
+        Ok(Session { receiver, schema: header.schema, number, layout, device_key: start.key, server_key })
+    }
+
+    /// Writes what became of the devices.
+    pub(super) fn finish(&mut self) -> Result<(), StoreError> {
+        for (device, (ledger, _)) in &*self.touched {
+            self.tables.put_ledger(*device, ledger)?;
+        }
+        Ok(())
+    }
+}

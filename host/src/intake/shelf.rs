@@ -1,0 +1,94 @@
+//! Stored records as jobs read them.
+
+use super::{
+    Intake,
+    manifest::{schema, stored},
+    store::{RECORDS, Record, RecordKey, StoreError, id_of},
+};
+use crate::{
+    data::{Shelf, ShelfError, Stored, Take},
+    job::Reports,
+};
+use redb::ReadTransaction;
+use symbolon_core::report::header::ReportId;
+
+impl Shelf for Intake {
+    /// Walks the records, and those about them, as they lie in the database: no look-up but one a span.
+    fn read(&self, reports: &Reports, take: &mut Take<'_>) -> Result<(), ShelfError> {
+        let mut ended = None;
+        let read = self.store.read(|view| match read(view, reports, take) {
+            Err(Ended::Store(error)) => Err(error),
+            Err(Ended::Shelf(error)) => {
+                ended = Some(error);
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        });
+        read.map_err(|error| ShelfError::Store(Box::new(error)))?;
+        ended.map_or(Ok(()), Err)
+    }
+}
+
+/// Why the reading ended early.
+enum Ended {
+    Store(StoreError),
+    Shelf(ShelfError),
+}
+
+impl<E> From<E> for Ended
+where
+    StoreError: From<E>,
+{
+    fn from(error: E) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+fn read(view: &ReadTransaction, reports: &Reports, take: &mut Take<'_>) -> Result<(), Ended> {
+    let digest = reports.manifest;
+    let manifest = stored(view, &digest)?.ok_or(Ended::Shelf(ShelfError::Manifest { digest }))?;
+    let differ = |job, manifest| Ended::Shelf(ShelfError::Schema { job, manifest });
+    if manifest.schema != reports.records.schema {
+        return Err(differ(reports.records.schema, manifest.schema));
+    }
+    let about = match (reports.about, manifest.labels) {
+        (None, _) => None,
+        (Some(about), Some(hash)) if about.schema == hash => Some(known(view, &hash)?),
+        (Some(about), other) => return Err(differ(about.schema, other.unwrap_or_default())),
+    };
+    let (number, bytes) = known(view, &manifest.schema)?;
+    let table = view.open_table(RECORDS)?;
+    let range = |keys: std::ops::RangeInclusive<RecordKey>| table.range::<&RecordKey>(keys.start()..=keys.end());
+    for span in &manifest.spans {
+        let mut records = range(span.keys(number))?;
+        let mut labels = match about {
+            None => None,
+            Some((number, bytes)) => span.label_keys(number).map(range).transpose()?.map(|labels| (labels, bytes)),
+        };
+        for i in 0..span.count {
+            let report = ReportId { sequence: span.first + i, ..span.start() };
+            let missing = || Ended::Shelf(ShelfError::Missing { report });
+            let (key, value) = records.next().transpose()?.ok_or_else(missing)?;
+            if id_of(key.value()) != report {
+                return Err(missing());
+            }
+            let share = |value, bytes: u32| Record::share(value, bytes as usize).ok_or(StoreError::Damaged("records"));
+            let record = share(value.value(), bytes)?;
+            let stored = Stored { device: report.device, record, about: &[] };
+            match &mut labels {
+                None => take(stored),
+                Some((labels, bytes)) => {
+                    let (_, label) = labels.next().transpose()?.ok_or_else(missing)?;
+                    take(Stored { about: share(label.value(), *bytes)?, ..stored })
+                }
+            }
+            .map_err(Ended::Shelf)?;
+        }
+    }
+    Ok(())
+}
+
+/// A schema of records that the manifest says are here.
+fn known(view: &ReadTransaction, hash: &[u8; 32]) -> Result<(u32, u32), StoreError> {
+    schema(view, hash)?.ok_or(StoreError::Damaged("schemas"))
+}

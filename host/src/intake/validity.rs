@@ -1,0 +1,83 @@
+//! From when to when a key is valid, as files write it.
+
+use serde::{Deserialize, Deserializer, de::Error as _};
+use std::{fmt, time::SystemTime};
+use toml::value::{Datetime, Offset};
+
+/// Seconds since 1970.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct UnixSeconds(pub i64);
+
+impl UnixSeconds {
+    /// The system's clock.
+    pub fn now() -> Self {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+    }
+
+    /// A date and time with an offset from UTC, as RFC 3339 has it.
+    fn of(time: &Datetime) -> Option<Self> {
+        let (date, clock, offset) = (time.date?, time.time?, time.offset?);
+        let minutes = match offset {
+            Offset::Z => 0,
+            Offset::Custom { minutes } => i64::from(minutes),
+        };
+        // Days before the year, from a March on, so that leap days come last (the proleptic Gregorian calendar).
+        let (y, m) = (i64::from(date.year), i64::from(date.month));
+        let (y, m) = if m > 2 { (y, m - 3) } else { (y - 1, m + 9) };
+        let days = 365 * y + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (153 * m + 2) / 5;
+        let days = days + i64::from(date.day) - 1 - 719_468;
+        let hours = 24 * days + i64::from(clock.hour);
+        Some(Self(60 * (60 * hours + i64::from(clock.minute) - minutes) + i64::from(clock.second.unwrap_or(0))))
+    }
+}
+
+impl<'de> Deserialize<'de> for UnixSeconds {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        let value = toml::Value::deserialize(input)?;
+        let wanted = "a time is written as 2026-12-31T23:59:59Z, or as seconds since 1970";
+        match value {
+            toml::Value::Integer(seconds) => Some(Self(seconds)),
+            toml::Value::Datetime(time) => Self::of(&time),
+            toml::Value::String(text) => text.parse().ok().and_then(|time| Self::of(&time)),
+            _ => None,
+        }
+        .ok_or_else(|| D::Error::custom(wanted))
+    }
+}
+
+impl fmt::Display for UnixSeconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// From when to when. A missing end is open.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Validity {
+    /// The first second.
+    pub not_before: Option<UnixSeconds>,
+    /// The last second.
+    pub not_after: Option<UnixSeconds>,
+}
+
+impl Validity {
+    /// Whether `now` is in it.
+    pub fn has(&self, now: UnixSeconds) -> bool {
+        self.not_before.is_none_or(|first| first <= now) && self.not_after.is_none_or(|last| now <= last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_seconds() {
+        let of = |text: &str| UnixSeconds::of(&text.parse::<Datetime>().ok()?).map(|t| t.0);
+        assert_eq!(of("1970-01-01T00:00:00Z"), Some(0));
+        assert_eq!(of("2000-02-29T12:00:00Z"), Some(951_825_600));
+        assert_eq!(of("2026-11-20T14:00:00+01:00"), Some(1_795_179_600));
+        assert_eq!(of("2026-11-20T14:00:00"), None, "without an offset it is no moment");
+    }
+}
