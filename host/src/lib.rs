@@ -17,6 +17,7 @@
 //! | [`train`] | training and evaluation: one code for all engines |
 //! | [`engine`] | secure, clear, dry; the dealer's end; the plan |
 //! | [`intake`] | sealed reports in, stored shares, manifests |
+//! | [`gateway`] | devices' lines in, the two servers out; parts wait on disk |
 //! | [`session`] | a job between processes: client, server, dealer |
 //! | [`cli`] | the command line |
 //!
@@ -26,6 +27,7 @@ pub mod cli;
 pub mod data;
 pub mod device;
 pub mod engine;
+pub mod gateway;
 pub mod intake;
 pub mod job;
 pub mod kernel;

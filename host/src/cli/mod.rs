@@ -12,6 +12,7 @@ mod audit;
 mod bench;
 mod demo;
 mod exit;
+mod gateway;
 mod local;
 mod plan;
 mod roles;
@@ -67,6 +68,8 @@ enum Command {
     Server(roles::ServerArgs),
     /// Run the dealer until interrupted
     Dealer(roles::Args),
+    /// Pass devices' sealed reports on to the two servers until interrupted
+    Gateway(roles::Args),
     /// Write certificates and configurations for three machines and a client
     Init {
         /// Directory to write; no role's directory may exist there
@@ -119,6 +122,7 @@ pub fn main() -> Exit {
         Command::Audit { job, data, json } => audit::run(&job, &data, json.as_deref()),
         Command::Server(args) => roles::server(&args),
         Command::Dealer(args) => roles::dealer(&args),
+        Command::Gateway(args) => gateway::run(&args),
         Command::Init { dir, server0, server1, dealer, days } => {
             roles::init(&dir, [&server0, &server1, &dealer], days)
         }

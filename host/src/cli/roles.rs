@@ -2,9 +2,7 @@
 
 use super::exit::Failure;
 use crate::{
-    net::{
-        ClientTls, Config, Connection, Hosts, Listener, NetError, Role, ServerTls, StopHandle, init as write_deployment,
-    },
+    net::{ClientTls, Config, Connection, Hosts, Listener, NetError, Role, ServerTls, init as write_deployment},
     session::{SessionError, dealer::Dealer, server::Server},
 };
 use std::{
@@ -21,7 +19,7 @@ const HANDSHAKES: usize = 64;
 pub(super) struct Args {
     /// The role's configuration
     #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    pub(super) config: PathBuf,
     /// Stop when standard input ends: for a parent that may die
     #[arg(long, hide = true)]
     until_stdin_closes: bool,
@@ -73,7 +71,8 @@ fn serve(
     handler: impl Fn(Connection, Role) -> Result<(), SessionError> + Sync,
 ) -> Result<(), Failure> {
     let listener = Listener::bind(config.listen()?)?;
-    stop_on_interrupt(args, listener.stop_handle());
+    let stop = listener.stop_handle();
+    stop_on_interrupt(args, move || stop.stop());
     say!("{} listens on {}", config.role, listener.local_addr());
     // A parent reads this line through a pipe; one that has gone needs it no more.
     let _ = std::io::stdout().flush();
@@ -87,10 +86,10 @@ fn serve(
     Ok(())
 }
 
-/// Stops the listener, then the process, on an interrupt or when the parent has gone.
-fn stop_on_interrupt(args: &Args, stop: StopHandle) {
+/// Runs `stop`, then ends the process, on an interrupt or when the parent has gone.
+pub(super) fn stop_on_interrupt(args: &Args, stop: impl Fn() + Clone + Send + 'static) {
     let end = move || {
-        stop.stop();
+        stop();
         // Sessions that run end with the process: their peers find the connections closed and say so.
         std::process::exit(0);
     };
