@@ -107,9 +107,10 @@ impl fmt::Display for ShelfError {
             }
             Self::Count { set, want, got } => {
                 let set = if *set == Set::Train { "training" } else { "test" };
+                let least = if got > want { "at least " } else { "" };
                 write!(
                     f,
-                    "the manifest has {got} {set} records or more, the job {want}; make the job from this manifest"
+                    "the manifest has {least}{got} {set} records, the job {want}; make the job from this manifest"
                 )
             }
             Self::Store(error) => write!(f, "the store cannot be read: {error}"),

@@ -78,7 +78,10 @@ fn all_job_files_are_valid_and_differ() {
         assert!(names.iter().any(|n| n == name), "{name}");
     }
     let mut hashes = std::collections::BTreeSet::new();
-    for (file, name) in files.iter().zip(&names) {
+    // Those that learn from reports need records: they have tests of their own (`host/tests/report_jobs.rs`).
+    let from_files = |file: &PathBuf| Draft::load(file).unwrap().schema().is_none();
+    let is_job = |file: &PathBuf| !file.to_string_lossy().ends_with(".schema.toml");
+    for (file, name) in files.iter().zip(&names).filter(|(file, _)| is_job(file) && from_files(file)) {
         let job = Job::load(file).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(&job.name, name);
         assert!(hashes.insert(job.hash().unwrap()));
