@@ -11,4 +11,5 @@ pub mod program;
 pub mod relay;
 pub mod roles;
 pub mod statistics;
+pub mod stored;
 pub mod wire;

@@ -15,6 +15,7 @@ use symbolon_tests::{
     jobs::{OPTIMIZERS, Shape},
     play::{Game, Happening, Keys, Played},
     statistics::{bits_are_fair, bytes_are_uniform},
+    stored::Task,
 };
 
 /// Plays a job on shares and in the clear, and holds both against each other and the plan.
@@ -65,6 +66,26 @@ fn secure_equals_clear_in_regression_and_other_shapes() {
     shape_agrees::<u64>(&Shape { lanes: 1, prg: "chacha20", ..regression });
     shape_agrees::<u32>(&Shape { ring_bits: 32, lanes: 3, prg: "chacha20", ..Shape::default() });
     shape_agrees::<u64>(&Shape { lanes: 5, batch: 2, records: 8, hidden: 1, ..Shape::default() });
+}
+
+fn stored_agree<W: HostWord + Word>(task: &Task<'_>) {
+    agree::<W>(task.job(), &|| task.inputs());
+}
+
+/// Codes of every width, lifted first; tiles that the lanes' rows do not fill.
+#[test]
+fn secure_equals_clear_on_stored_reports() {
+    let (wide, narrow) = (64, 32);
+    let task = |ring_bits, lanes, regression| {
+        let optimizer = OPTIMIZERS[usize::from(lanes)];
+        Task { ring_bits, lanes, records: 113, regression, optimizer }
+    };
+    for lanes in 1..=3 {
+        stored_agree::<u64>(&task(wide, lanes, lanes == 2));
+        stored_agree::<u32>(&task(narrow, lanes, lanes == 3));
+    }
+    // Fewer test records than lanes.
+    stored_agree::<u64>(&Task { records: 23, ..task(wide, 5, false) });
 }
 
 #[test]

@@ -1,0 +1,132 @@
+//! Training on reports that the servers hold: two servers with narrow shares on their shelves, a dealer, and a client that sends nothing but the job.
+#![allow(clippy::unwrap_used)]
+
+use std::{sync::Arc, thread};
+use symbolon::{
+    data::{Pile, Shelf},
+    job::Job,
+    net::{ClientTls, Config, Hosts, Listener, Role, ServerTls, StopHandle},
+    session::{
+        SessionError,
+        client::{Outcome, run_stored},
+        dealer::Dealer,
+        server::Server,
+    },
+    train::{Inputs, real},
+};
+use symbolon_core::{
+    prg::{ChaCha20Prg, MaskId, Seed},
+    report::record::{expand, split},
+};
+use symbolon_tests::{
+    dir::TempDir,
+    jobs::OPTIMIZERS,
+    play::{Game, Keys},
+    roles::{ANYTHING, CALM, at, deployment, write},
+    stored::Task,
+};
+
+/// Splits records as devices do: what each server stores.
+fn shares(whole: &Pile) -> [Pile; 2] {
+    let layout = Task::schema().layout().unwrap();
+    let stream = ChaCha20Prg::new(&Seed::from_bytes([5; 32]), &[6; 16]);
+    let mut piles = [whole.clone(), whole.clone()];
+    for record in 0..whole.records.len() {
+        let id = MaskId { lane: 0, request: u32::try_from(record).unwrap(), part: 0 };
+        expand(&layout, &stream, id, &mut piles[0].records[record].1);
+        split(&layout, &stream, id, &mut piles[1].records[record].1);
+    }
+    piles
+}
+
+/// Two servers and a dealer on threads of this process.
+struct Servers {
+    client: Config,
+    stops: Vec<StopHandle>,
+    _dir: TempDir,
+}
+
+impl Servers {
+    fn start(shelves: [Option<Pile>; 2]) -> Self {
+        let (dir, deployment, mut stops) = (TempDir::new(), deployment(), Vec::new());
+        let mut hosts = Hosts { server0: at(0), server1: at(0), dealer: at(0) };
+        let [shelf0, shelf1] = shelves;
+        for (role, shelf) in [(Role::Dealer, None), (Role::Server0, shelf0), (Role::Server1, shelf1)] {
+            let config = Config::load(&write(&dir, &deployment, &hosts, role, &CALM, ANYTHING), &[role]).unwrap();
+            let listener = Listener::bind(config.listen().unwrap()).unwrap();
+            let port = at(listener.local_addr().port());
+            match role {
+                Role::Dealer => hosts.dealer = port,
+                Role::Server0 => hosts.server0 = port,
+                _ => hosts.server1 = port,
+            }
+            stops.push(listener.stop_handle());
+            thread::spawn(move || listen(&listener, &config, shelf));
+        }
+        let client = write(&dir, &deployment, &hosts, Role::Client, &CALM, "");
+        Self { client: Config::load(&client, &[Role::Client]).unwrap(), stops, _dir: dir }
+    }
+
+    fn run(&self, job: &Job) -> Result<Outcome<u64>, SessionError> {
+        let tls = ClientTls::new(&self.client.identity().unwrap());
+        run_stored(&self.client, &tls, job, &mut |_| {})
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        self.stops.iter().for_each(StopHandle::stop);
+    }
+}
+
+fn listen(listener: &Listener, config: &Config, shelf: Option<Pile>) {
+    let identity = config.identity().unwrap();
+    if config.role == Role::Dealer {
+        let dealer = Dealer::new(&config.timeouts).unwrap();
+        let tls = ServerTls::new(&identity, &[Role::Server0, Role::Server1]);
+        listener.serve(&tls, &config.timeouts, 8, |accepted| {
+            let (connection, role) = accepted.unwrap();
+            let _ = dealer.serve(connection, role); // the client is told
+        });
+        return;
+    }
+    let accepted = if config.role == Role::Server0 { &[Role::Client, Role::Server1][..] } else { &[Role::Client] };
+    let mut server = Server::new(config.clone(), ClientTls::new(&identity), None);
+    if let Some(shelf) = shelf {
+        server = server.with_shelf(Arc::new(shelf) as Arc<dyn Shelf>);
+    }
+    listener.serve(&ServerTls::new(&identity, accepted), &config.timeouts, 8, |accepted| {
+        let (connection, role) = accepted.unwrap();
+        let _ = server.serve(connection, role);
+    });
+}
+
+const TASK: Task<'_> = Task { ring_bits: 64, lanes: 2, records: 113, regression: false, optimizer: OPTIMIZERS[0] };
+
+#[test]
+fn servers_train_on_what_they_hold() {
+    let (job, pile) = (TASK.job(), TASK.pile());
+    let outcome = Servers::start(shares(&pile).map(Some)).run(&job).unwrap();
+    let clear = Game::new(job.clone()).clear(Inputs::<u64>::stored(&job, &pile).unwrap(), &Keys::new(3), 1);
+    let parameters = outcome.parameters.unwrap();
+    assert_eq!(parameters.len(), clear.parameters.len());
+    for (secure, clear) in parameters.iter().zip(&clear.parameters) {
+        // Other dithers, so not the same words.
+        assert!((real(&job, *secure) - real(&job, *clear)).abs() < 0.02);
+    }
+    assert!(outcome.epochs[0].loss.is_some() && outcome.epochs[0].score.is_some());
+    assert!(outcome.bytes_sent < 4096, "a client sends the job alone, not {} bytes", outcome.bytes_sent);
+}
+
+#[test]
+fn who_lacks_records_says_so() {
+    let job = TASK.job();
+    let told = |shelves| Servers::start(shelves).run(&job).unwrap_err().to_string();
+    let [pile0, pile1] = shares(&TASK.pile());
+    let none = told([Some(pile0.clone()), None]);
+    assert!(none.contains("server1") && none.contains("no reports are stored here"), "{none}");
+    let mut fewer = pile1;
+    fewer.records.truncate(112);
+    let fewer = told([Some(pile0), Some(fewer)]);
+    assert!(fewer.contains("90 training records") && fewer.contains("the job 91"), "{fewer}");
+}
