@@ -13,7 +13,7 @@
 //! Run one with `cargo run -p symbolon-firmware --profile firmware --target TARGET --bin smoke`. Build this package
 //! alone (`-p`), or other packages' features reach it. There is no allocator: a program that allocates does not link.
 //!
-//! On the host the programs are empty. What both ends of a line share is built there too: [`compute`], [`boot_counter`].
+//! On the host the programs are empty. What both ends of a line share is built there too: [`compute`], [`boot_counter`]; and [`conformance`].
 #![cfg_attr(target_os = "none", no_std)]
 #![deny(unsafe_code)] // boards may allow it, item by item
 
@@ -21,3 +21,4 @@
 pub mod board;
 pub mod boot_counter;
 pub mod compute;
+pub mod conformance;

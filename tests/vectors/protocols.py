@@ -1,0 +1,369 @@
+"""Two servers and a dealer in one place, from the documentation: names of masks, what is dealt, what is sent, what comes out.
+
+Slow and plain: a word is a number, a shared value is a pair. Sections are those of the design's pages on correlated randomness, truncation,
+comparison and mapping, which the modules of `core/src/protocol` repeat.
+"""
+
+from primitives import chacha20_stream, hkdf, u16, u32
+
+DIGIT = 4
+
+
+class Play:
+    """One call of a protocol. Collects what was dealt and what was sent, in order."""
+
+    def __init__(self, bits, session, seeds):
+        self.k, self.q = bits, 1 << bits
+        self.keys = [hkdf(seed, b"symbolon prg v1" + session + b"chacha20", 32) for seed in seeds]
+        self.request, self.part = -1, 0
+        self.dealt, self.rounds = [], []
+
+    # --- names, streams, words -------------------------------------------------------------------------------------
+
+    def draw(self):
+        """A protocol call draws one number; its masks and dealt values are numbered parts of it."""
+        self.request, self.part = self.request + 1, 0
+
+    def next(self):
+        self.part += 1
+        return u16(0) + u32(self.request) + u16(self.part - 1)
+
+    def stream(self, server, name, n):
+        return self.words(chacha20_stream(self.keys[server], name + bytes(4), 0, n * self.k // 8))
+
+    def words(self, data):
+        size = self.k // 8
+        return [int.from_bytes(data[i : i + size], "little") for i in range(0, len(data), size)]
+
+    def bytes(self, words):
+        return b"".join((w % self.q).to_bytes(self.k // 8, "little") for w in words)
+
+    def lanes(self, n):
+        return -(-n // self.k)
+
+    def add(self, a, b):
+        return [(x + y) % self.q for x, y in zip(a, b)]
+
+    # --- masks and what is dealt -----------------------------------------------------------------------------------
+
+    def mask(self, n):
+        """Both servers' streams: words or planes."""
+        name = self.next()
+        return [self.stream(server, name, n) for server in (0, 1)]
+
+    def deal(self, values):
+        """Server 0 expands its share, server 1 is sent the difference."""
+        own = self.stream(0, self.next(), len(values))
+        other = [(v - o) % self.q for v, o in zip(values, own)]
+        self.dealt.append(self.bytes(other))
+        return own, other
+
+    def deal_planes(self, planes):
+        own = self.stream(0, self.next(), len(planes))
+        other = [v ^ o for v, o in zip(planes, own)]
+        self.dealt.append(self.bytes(other))
+        return own, other
+
+    def deal_narrow(self, values, bits):
+        """In `Z_2^bits`, packed where that saves words."""
+        n, packed = len(values), self.lanes(len(values)) * bits
+        if bits >= self.k or packed >= n:
+            return self.deal(values)
+        own = self.unpack(self.stream(0, self.next(), packed), n, bits)
+        other = [(v - o) % 2**bits for v, o in zip(values, own)]
+        self.dealt.append(self.bytes(self.pack(other, bits)))
+        return own, other
+
+    def pack(self, values, bits):
+        """Element `e` is row `e / lanes` of lane `e % lanes`; each lane's rows follow each other without gaps."""
+        n, lanes = len(values), self.lanes(len(values))
+        if lanes * bits >= n:
+            return list(values)
+        long = [0] * lanes
+        for e, value in enumerate(values):
+            long[e % lanes] |= (value % 2**bits) << (e // lanes * bits)
+        return [long[lane] >> (self.k * i) & (self.q - 1) for i in range(bits) for lane in range(lanes)]
+
+    def unpack(self, packed, n, bits):
+        lanes = self.lanes(n)
+        if lanes * bits >= n:
+            return list(packed)
+        long = [sum(packed[i * lanes + lane] << (self.k * i) for i in range(bits)) for lane in range(lanes)]
+        return [long[e % lanes] >> (e // lanes * bits) & (2**bits - 1) for e in range(n)]
+
+    def plane(self, bits):
+        """Bit `e / lanes` of word `e % lanes` is element `e`'s."""
+        lanes = self.lanes(len(bits))
+        plane = [0] * lanes
+        for e, bit in enumerate(bits):
+            plane[e % lanes] |= bit << (e // lanes)
+        return plane
+
+    def element(self, plane, n, e):
+        lanes = self.lanes(n)
+        return plane[e % lanes] >> (e // lanes) & 1
+
+    # --- rounds ----------------------------------------------------------------------------------------------------
+
+    def open(self, shares):
+        self.rounds.append([self.bytes(share) for share in shares])
+        return self.add(*shares)
+
+    def open_planes(self, shares):
+        self.rounds.append([self.bytes(share) for share in shares])
+        return [a ^ b for a, b in zip(*shares)]
+
+    def blind(self, z, offset):
+        """Opens `c = z + r + offset`; `c`, and the whole of `r`."""
+        r = self.mask(len(z[0]))
+        shares = [self.add(z[j], r[j]) for j in (0, 1)]
+        shares[0] = [(c + offset) % self.q for c in shares[0]]
+        return shares, self.add(*r)
+
+    # --- products --------------------------------------------------------------------------------------------------
+
+    def multiply(self, x, y):
+        masked = []
+        for value in (x, y):
+            self.draw()
+            a = self.mask(len(value[0]))
+            opened = self.open([[(v - m) % self.q for v, m in zip(value[j], a[j])] for j in (0, 1)])
+            masked.append((opened, a))
+        self.draw()
+        (big_x, a), (big_y, b) = masked
+        c = self.deal([u * v % self.q for u, v in zip(self.add(*a), self.add(*b))])
+        out = []
+        for j in (0, 1):
+            rows = zip(big_x, big_y, a[j], b[j], c[j])
+            first = big_y if j == 0 else [0] * len(big_y)
+            out.append([(xx * (yy + bb) + aa * y + cc) % self.q for (xx, y, aa, bb, cc), yy in zip(rows, first)])
+        return out
+
+    # --- truncation ------------------------------------------------------------------------------------------------
+
+    def half(self):
+        return 1 << (self.k - 2)
+
+    def mask_parts(self, r, frac_bits):
+        """`h = (r mod 2^(k-1)) >> f` and `m`, the top bit."""
+        return [(w % (self.q // 2)) >> frac_bits for w in r], [w >> (self.k - 1) for w in r]
+
+    def public_parts(self, c, offset, frac_bits):
+        """`C` and `Q` of a word opened under `offset`."""
+        top, unit = c >> (self.k - 1), 1 << (self.k - 1 - frac_bits)
+        low = ((c % (self.q // 2)) >> frac_bits) - (offset >> frac_bits)
+        return low + top * unit, (1 - 2 * top) * unit
+
+    def truncated(self, c, r, offset, frac_bits):
+        h, m = self.mask_parts(r, frac_bits)
+        h, m = self.deal_narrow(h, self.k), self.deal_narrow(m, frac_bits + 1)
+        out = []
+        for j in (0, 1):
+            parts = [self.public_parts(w, offset, frac_bits) for w in c]
+            first = 1 if j == 0 else 0
+            out.append([(first * big_c - hh + big_q * mm) % self.q for (big_c, big_q), hh, mm in zip(parts, h[j], m[j])])
+        return out
+
+    def truncate(self, z, offset, frac_bits):
+        self.draw()
+        shares, r = self.blind(z, offset)
+        return self.truncated(self.open(shares), r, offset, frac_bits)
+
+    # --- comparison ------------------------------------------------------------------------------------------------
+
+    def deal_digits(self, r, low, widths):
+        """One-hot vectors of the digits, lowest first: for each, planes 1 .. 2^width. Returns entry lists, entry 0 made of the others."""
+        planes = []
+        for width in widths:
+            for value in range(1, 1 << width):
+                planes += self.plane([int((w >> low) % (1 << width) == value) for w in r])
+            low += width
+        shares, lanes = self.deal_planes(planes), self.lanes(len(r))
+        digits = []
+        for j in (0, 1):
+            rest, of_server = shares[j], []
+            for width in widths:
+                count = (1 << width) - 1
+                entries = [rest[i * lanes : (i + 1) * lanes] for i in range(count)]
+                rest = rest[count * lanes :]
+                zeroth = [(self.q - 1 if j == 0 else 0)] * lanes
+                for entry in entries:
+                    zeroth = [a ^ b for a, b in zip(zeroth, entry)]
+                of_server.append([zeroth, *entries])
+            digits.append(of_server)
+        return digits
+
+    def look_up(self, entries, n, wanted):
+        """The XOR of the entries that `wanted(e, value)` names, element by element, as a plane; padding is 0."""
+        bits = []
+        for e in range(n):
+            bit = 0
+            for value, entry in enumerate(entries):
+                bit ^= self.element(entry, n, e) & int(wanted(e, value))
+            bits.append(bit)
+        return self.plane(bits)
+
+    def sign(self, c, r):
+        """`[z >= 0]`: bit `k - 2` of `c - r`. XOR shares."""
+        n, top = len(c), self.k - 2
+        widths = [DIGIT] * (top // DIGIT) + ([top % DIGIT] if top % DIGIT else [])
+        digits = self.deal_digits(r, 0, widths + [1])
+        less, equal, bit = [], [], []
+        for j in (0, 1):
+            digit_of = lambda e, i: (c[e] >> (DIGIT * i)) % (1 << widths[i])
+            less.append([self.look_up(digits[j][i], n, lambda e, v: digit_of(e, i) < v) for i in range(len(widths))])
+            equal.append([self.look_up(digits[j][i], n, lambda e, v: digit_of(e, i) == v) for i in range(len(widths))])
+            c_top = self.plane([w >> top & 1 for w in c]) if j == 0 else [0] * self.lanes(n)
+            bit.append([a ^ b for a, b in zip(digits[j][-1][1], c_top)])
+        while len(less[0]) > 1:
+            less, equal = self.level(less, equal)
+        return [[a ^ b for a, b in zip(bit[j], less[j][0])] for j in (0, 1)]
+
+    def level(self, less, equal):
+        """Joins four digits each into one. A node's variables: `eq` of all but its lowest child, `lt` of all but its highest, and `eq` of the
+        lowest, which the lowest node does not need."""
+        nodes = [range(at, min(at + 4, len(less[0]))) for at in range(0, len(less[0]), 4)]
+        variables = [[], []]
+        for node in (node for node in nodes if len(node) > 1):
+            for j in (0, 1):
+                variables[j] += [equal[j][i] for i in node[1:]] + [less[j][i] for i in node[:-1]]
+                variables[j] += [equal[j][node[0]]] if node[0] > 0 else []
+        lanes, count = len(less[0][0]), len(variables[0])
+        masks = self.mask(count * lanes)
+        flat = [[a ^ b for a, b in zip(sum(variables[j], []), masks[j])] for j in (0, 1)]
+        opened = self.open_planes(flat)
+        cut = lambda words: [words[i * lanes : (i + 1) * lanes] for i in range(count)]
+        opened, masks = cut(opened), [cut(m) for m in masks]
+        joined = [[], []], [[], []]
+        at = 0
+        for node in nodes:
+            size = len(node)
+            if size == 1:
+                for j in (0, 1):
+                    joined[0][j].append(less[j][node[0]])
+                    joined[1][j].append(equal[j][node[0]])
+                continue
+            used = 2 * (size - 1) + (1 if node[0] > 0 else 0)
+            # Child i's `lt` times the `eq` of those above it; then all `eq`.
+            terms = [{*range(i, size - 1), size - 1 + i} for i in range(size - 1)]
+            if node[0] > 0:
+                terms.append({*range(size - 1), 2 * (size - 1)})
+            here = slice(at, at + used)
+            products = self.conjunctions(opened[here], [m[here] for m in masks], terms)
+            for j in (0, 1):
+                total = less[j][node[-1]]
+                for product in products[j][: size - 1]:
+                    total = [a ^ b for a, b in zip(total, product)]
+                joined[0][j].append(total)
+                joined[1][j].append(products[j][size - 1] if node[0] > 0 else [0] * lanes)
+            at += used
+        return joined
+
+    def conjunctions(self, opened, masks, terms):
+        """XOR shares of the product of each term's variables. Dealt: the products of the masks over all subsets of two and more that a term
+        needs, term by term, each once; of a term, the numbers that sets stand for go down."""
+        lanes, every = len(opened[0]), self.q - 1
+        numbers = [sum(1 << v for v in term) for term in terms]
+        sets = []
+        for number in numbers:
+            for s in range(number, 0, -1):
+                if s & ~number == 0 and s & (s - 1) and s not in sets:
+                    sets.append(s)
+        members = lambda s: [v for v in range(len(opened)) if s >> v & 1]
+        whole = [[a ^ b for a, b in zip(masks[0][v], masks[1][v])] for v in range(len(opened))]
+
+        def product(planes):
+            out = [every] * lanes
+            for plane in planes:
+                out = [a & b for a, b in zip(out, plane)]
+            return out
+
+        dealt = self.deal_planes(sum((product([whole[v] for v in members(s)]) for s in sets), []))
+        out = []
+        for j in (0, 1):
+            share = {0: [every if j == 0 else 0] * lanes}
+            share.update({1 << v: masks[j][v] for v in range(len(opened))})
+            share.update({s: dealt[j][i * lanes : (i + 1) * lanes] for i, s in enumerate(sets)})
+            of_server = []
+            for number in numbers:
+                total = [0] * lanes
+                for s in (s for s in share if s & ~number == 0):
+                    part = product([opened[v] for v in members(number & ~s)] + [share[s]])
+                    total = [a ^ b for a, b in zip(total, part)]
+                of_server.append(total)
+            out.append(of_server)
+        return out
+
+    # --- ReLU ------------------------------------------------------------------------------------------------------
+
+    def relu(self, z, frac_bits):
+        n, offset = len(z[0]), self.half()
+        self.draw()
+        shares, r = self.blind(z, offset)
+        c = self.open(shares)
+        s = self.sign(c, r)
+        rho = self.mask(self.lanes(n))
+        beta = self.open_planes([[a ^ b for a, b in zip(s[j], rho[j])] for j in (0, 1)])
+        bits = [self.element([a ^ b for a, b in zip(*rho)], n, e) for e in range(n)]
+        rho_words = self.deal(bits)
+        y = self.truncated(c, r, offset, frac_bits)
+        h, m = self.mask_parts(r, frac_bits)
+        rho_h = self.deal([a * b for a, b in zip(bits, h)])
+        rho_m = self.deal_narrow([a * b for a, b in zip(bits, m)], frac_bits + 1)
+        out = []
+        for j in (0, 1):
+            words = []
+            for e in range(n):
+                big_c, big_q = self.public_parts(c[e], offset, frac_bits)
+                kept = big_c * rho_words[j][e] - rho_h[j][e] + big_q * rho_m[j][e]
+                b = self.element(beta, n, e)
+                words.append((b * y[j][e] + (1 - 2 * b) * kept) % self.q)
+            out.append(words)
+        return out
+
+    # --- mapping ---------------------------------------------------------------------------------------------------
+
+    def map(self, z, shift, bits, signed, tables, boolean):
+        n, width, cells = len(z[0]), shift + bits, 1 << bits
+        self.draw()
+        shares, r = self.blind(z, 1 << (width - 1) if signed else 0)
+        shares = [[w % 2**width for w in share] for share in shares]
+        self.rounds.append([self.bytes(self.pack(share, width)) for share in shares])
+        c = [(a + b) % 2**width for a, b in zip(*shares)]
+        index = lambda e, h: ((c[e] >> shift) - h) % cells
+        if boolean:
+            return self.map_boolean(n, self.deal_digits(r, shift, [bits]), index, tables)
+        hot = self.deal([int((r[e] >> shift) % cells == h) for h in range(cells) for e in range(n)])
+        out = [[], []]
+        for j in (0, 1):
+            for table in tables:
+                out[j] += [sum(hot[j][h * n + e] * table[index(e, h)] for h in range(cells)) % self.q for e in range(n)]
+        return out
+
+    def map_boolean(self, n, digits, index, tables):
+        lanes, planes, shifts = self.lanes(n), [[], []], []
+        for table in tables:
+            above = [entry - min(table) for entry in table]
+            differ = 0
+            for a in above:
+                differ |= a
+            shifts.append([b for b in range(64) if differ >> b & 1])
+            for j in (0, 1):
+                for b in shifts[-1]:
+                    planes[j] += self.look_up(digits[j][0], n, lambda e, h: above[index(e, h)] >> b & 1)
+        masks = self.mask(len(planes[0]))
+        opened = self.open_planes([[a ^ b for a, b in zip(planes[j], masks[j])] for j in (0, 1)])
+        out, at = [[], []], 0
+        for table, of_table in zip(tables, shifts):
+            here = [slice((at + i) * lanes, (at + i + 1) * lanes) for i in range(len(of_table))]
+            whole = [[a ^ b for a, b in zip(masks[0][s], masks[1][s])] for s in here]
+            rho = self.deal([self.element(plane, n, e) for plane in whole for e in range(n)])
+            for j in (0, 1):
+                for e in range(n):
+                    total = min(table) if j == 0 else 0
+                    for i, b in enumerate(of_table):
+                        beta = self.element(opened[here[i]], n, e)
+                        total += ((beta if j == 0 else 0) + (1 - 2 * beta) * rho[j][i * n + e]) << b
+                    out[j].append(total % self.q)
+            at += len(of_table)
+        return out
