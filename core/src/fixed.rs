@@ -38,19 +38,27 @@ fn pow2(n: u32) -> f64 {
 ///
 /// # Errors
 ///
-/// [`RangeError`] if `value` is not finite or not in `[-2^(k-2-frac_bits), 2^(k-2-frac_bits))`; never a wrap.
+/// [`RangeError`] if `value` is not finite or not in `[-2^(k-2-frac_bits), 2^(k-2-frac_bits))`, or rounds to that end; never a wrap.
 pub fn encode<W: Word>(value: f64, frac_bits: u32) -> Result<W, RangeError> {
     if value.is_nan() {
         return Err(RangeError::NotANumber);
     }
     let limit = pow2(W::BITS - 2) / pow2(frac_bits);
     let scaled = value * pow2(frac_bits);
-    let rounded = if scaled < 0.0 { scaled - 0.5 } else { scaled + 0.5 };
-    if !(value >= -limit && value < limit && rounded < pow2(W::BITS - 2)) {
+    if !(value >= -limit && value < limit) {
         return Err(RangeError::OutOfRange { value, limit });
     }
-    #[allow(clippy::cast_possible_truncation)] // in range: checked above; a cast truncates towards zero
-    Ok(W::from_i64(rounded as i64))
+    let rounded = round(scaled);
+    // What is less than half a unit below the limit rounds to it.
+    if rounded == 1 << (W::BITS - 2) { Err(RangeError::OutOfRange { value, limit }) } else { Ok(W::from_i64(rounded)) }
+}
+
+/// The nearest integer, ties away from zero, of a `v` of magnitude below `2^63`. Adding a half and cutting off would round twice: the sum is rounded too.
+#[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)] // a cast cuts off; from 2^52 on, `v` has no fraction
+fn round(v: f64) -> i64 {
+    let whole = v as i64;
+    let fraction = v - whole as f64; // exact
+    whole + i64::from(fraction >= 0.5) - i64::from(fraction <= -0.5)
 }
 
 /// The real that a 64-bit word stands for.
@@ -68,6 +76,9 @@ mod tests {
         assert_eq!(encode::<u32>(-0.5, 11), Ok((-1024i32).cast_unsigned()));
         assert_eq!(encode::<u32>(2f64.powi(-12), 11), Ok(1));
         assert_eq!(encode::<u32>(-(2f64.powi(19)), 11), Ok((-(1i32 << 30)).cast_unsigned()));
+        // Of these, a sum with a half is rounded before it is cut off.
+        assert_eq!(encode::<u64>(0.5f64.next_down(), 0), Ok(0));
+        assert_eq!(encode::<u64>(2f64.powi(52) + 1.0, 0), Ok((1 << 52) + 1));
         assert_eq!(encode::<u32>(f64::NAN, 11), Err(RangeError::NotANumber));
         for bad in [2f64.powi(19), 2f64.powi(19) - 1e-5, f64::INFINITY, f64::NEG_INFINITY] {
             assert!(matches!(encode::<u32>(bad, 11), Err(RangeError::OutOfRange { .. })), "{bad}");
