@@ -38,7 +38,7 @@ optimizer.kind = "adam"
 /// `FILE` with these lines in place of those of the same keys, or added; lines that end in `=` go.
 fn with(lines: &str) -> String {
     let key = |line: &str| line.split('=').next().unwrap().trim().to_owned();
-    let changed: Vec<String> = lines.lines().map(|line| key(line)).collect();
+    let changed: Vec<String> = lines.lines().map(&key).collect();
     let kept = FILE.lines().filter(|line| !changed.contains(&key(line)) || line.is_empty());
     let added = lines.lines().map(str::trim).filter(|line| !line.ends_with('='));
     added.chain(kept).collect::<Vec<_>>().join("\n")
