@@ -33,6 +33,7 @@ pub mod job;
 pub mod kernel;
 pub mod lanes;
 pub mod net;
+pub mod provision;
 pub mod report;
 pub mod schema;
 pub mod secret;

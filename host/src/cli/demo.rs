@@ -1,66 +1,159 @@
-//! `symbolon demo`: the whole system on one machine, on a small real data set.
+//! `symbolon demo`: from devices to a trained network, the whole system on one machine, on real recordings.
 
 use super::{
     exit::Failure,
-    local::Local,
-    train::{clear_run, everything, secure_run},
+    local::{Fleet, Local},
+    stored,
+    train::{Scorer, clear_stored, everything, secure_run},
 };
 use crate::{
-    data::{DIGITS_SOURCE, digits},
+    data::{OCCUPANCY, OCCUPANCY_SOURCE, Pile},
+    device::{CsvRows, Device, Headings, Options},
     engine::clear::Audit,
-    job::Job,
+    job::{Draft, Job},
     net::Role,
     report::human_bytes,
+    schema::SchemaFile,
+    train::Inputs,
 };
-use std::path::Path;
+use std::{io::Cursor, path::Path, thread, time::Instant};
+use symbolon_core::report::{header::Header, identity::Identity, node::Status};
 
-/// Trains the embedded digits on shares and in the clear, and says who saw what.
-pub(super) fn run(json: Option<&Path>) -> Result<(), Failure> {
-    let job = Job::digits()?;
-    if job.numbers.ring_bits == 32 { run_in::<u32>(&job, json) } else { run_in::<u64>(&job, json) }
+const JOB: &str = include_str!("../../jobs/occupancy.toml");
+pub(super) const SCHEMA: &str = include_str!("../../jobs/occupancy.schema.toml");
+
+/// The demo's devices: three share the first recording, row by row in turn; the fourth has the second, which is for testing.
+pub(super) const DEVICES: [&str; 4] = ["office-a", "office-b", "office-c", "test"];
+
+/// Columns of the recordings that the schema names otherwise.
+const COLUMNS: [(&str, &str); 5] = [
+    ("temperature", "temperature_c"),
+    ("humidity", "humidity_pct"),
+    ("co2", "co2_ppm"),
+    ("humidity_ratio", "humidity_ratio"),
+    ("occupied", "occupancy"),
+];
+
+/// What was reported, for the lines at the end.
+struct Reported {
+    records: usize,
+    seconds: f64,
 }
 
-fn run_in<W: crate::kernel::HostWord + symbolon_core::word::Word>(
-    job: &Job,
-    json: Option<&Path>,
-) -> Result<(), Failure> {
-    let (train, test) = digits(job)?;
-    say!("Data: {DIGITS_SOURCE}.");
-    say!(
-        "Job: {} training and {} test records, {} features; network {:?}; {} epochs, batch {}, {}-bit ring.\n",
-        train.rows,
-        test.rows,
-        train.cols,
-        job.dense_shapes(),
-        job.training.epochs,
-        job.training.batch,
-        job.numbers.ring_bits
-    );
-    let local = Local::start(&everything(), None)?;
+/// Shares the embedded recordings on devices, stores, trains, and says who saw what.
+pub(super) fn run(json: Option<&Path>) -> Result<(), Failure> {
+    let schema = SchemaFile::parse(SCHEMA).map_err(|error| Failure::Other(error.to_string()))?;
+    let records = recordings(&schema)?;
+    say!("Data: {OCCUPANCY_SOURCE}.");
+    let (local, identities) =
+        Local::start_with(&everything(), &Fleet { schema: &schema, schema_text: SCHEMA, names: &DEVICES })?;
     for (role, id) in &local.processes {
         say!("{role} is process {id}");
     }
-    say!("client is process {} (this one): owns the data, receives the results\n", std::process::id());
-    let secure = secure_run::<W>(job, &train, &test, &local.client)?;
+    let gateway = local.gateway.clone().unwrap_or_default();
+    let reported = report(&identities, &records, &gateway)?;
+    say!(
+        "{} devices (threads of this process) reported {} records of {} bytes, sealed, in {:.1} s; both servers hold all\n",
+        DEVICES.len(),
+        reported.records,
+        schema.layout().record_bytes(),
+        reported.seconds
+    );
+    let draft = Draft::parse(JOB, Path::new("occupancy.toml"))?;
+    let job = stored::resolve_with(draft, &schema, None, &local.client, None)?;
+    let pile = pile(&identities, records);
+    if job.numbers.ring_bits == 32 {
+        train::<u32>(&job, &pile, local, &reported, json)
+    } else {
+        train::<u64>(&job, &pile, local, &reported, json)
+    }
+}
+
+/// Each device's records, packed.
+pub(super) fn recordings(schema: &SchemaFile) -> Result<[Vec<Vec<u8>>; DEVICES.len()], Failure> {
+    let headings = Headings {
+        columns: COLUMNS.map(|(field, column)| (field.to_owned(), column.to_owned())).into(),
+        ..Headings::default()
+    };
+    let mut out: [Vec<Vec<u8>>; DEVICES.len()] = Default::default();
+    for (set, (name, bytes)) in OCCUPANCY.into_iter().enumerate() {
+        for (i, row) in CsvRows::read(name, Cursor::new(bytes), schema, &headings)?.enumerate() {
+            let record = schema.record(&row?.reals).map_err(|error| Failure::Other(format!("{name}: {error}")))?;
+            let device = if set == 0 { i % (DEVICES.len() - 1) } else { DEVICES.len() - 1 };
+            out[device].push(record);
+        }
+    }
+    Ok(out)
+}
+
+/// Runs each device on a thread until both servers hold all of its records.
+fn report(identities: &[Identity], records: &[Vec<Vec<u8>>], gateway: &str) -> Result<Reported, Failure> {
+    let started = Instant::now();
+    let share = |identity: &Identity, records: &[Vec<u8>]| -> Result<Status, Failure> {
+        let mut device = Device::new(identity, 1, gateway, Options::default())?;
+        for (time_ms, record) in (0..).step_by(60_000).zip(records) {
+            device.send(time_ms, None, &mut record.clone())?;
+        }
+        Ok(device.finish()?)
+    };
+    let devices: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> =
+            identities.iter().zip(records).map(|(id, records)| scope.spawn(|| share(id, records))).collect();
+        threads.into_iter().map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    });
+    for status in devices {
+        let status = status?;
+        if status.refused > 0 {
+            return Err(Failure::Other(format!("{} reports were refused: {:?}", status.refused, status.last_reason)));
+        }
+    }
+    Ok(Reported { records: records.iter().map(Vec::len).sum(), seconds: started.elapsed().as_secs_f64() })
+}
+
+/// The records themselves, in the manifest's order: what the clear engine compares with.
+fn pile(identities: &[Identity], records: [Vec<Vec<u8>>; DEVICES.len()]) -> Pile {
+    let mut devices: Vec<_> = identities.iter().map(|identity| identity.device).zip(records).collect();
+    devices.sort_by_key(|(device, _)| *device);
+    let own =
+        devices.into_iter().flat_map(|(device, records)| records.into_iter().map(move |r| (device, r, Vec::new())));
+    Pile { records: own.collect() }
+}
+
+fn train<W: crate::kernel::HostWord + symbolon_core::word::Word>(
+    job: &Job,
+    pile: &Pile,
+    local: Local,
+    reported: &Reported,
+    json: Option<&Path>,
+) -> Result<(), Failure> {
+    let scorer = Scorer::of(job.data.test_records);
+    let secure = secure_run::<W>(job, scorer, None, &local.client)?;
     local.stop();
-    let clear = clear_run::<W>(job, &train, &test, usize::from(job.lanes.lanes), &Audit::default())?;
+    let inputs = Inputs::<W>::stored(job, pile).map_err(|error| Failure::Other(error.to_string()))?;
+    let clear = clear_stored::<W>(job, scorer, inputs, usize::from(job.lanes.lanes), &Audit::default())?;
     say!("{}", secure.summary);
     let s = &secure.summary;
-    let data = human_bytes(crate::session::client::data_bytes::<W>(job) as u64);
+    let stored = human_bytes((reported.records * pile.records.first().map_or(0, |r| r.1.len())) as u64);
     say!("What each role saw:");
-    say!("  client   the data, the accuracy, the loss of each epoch, the model");
+    say!("  devices  their own readings, each");
     say!(
-        "  {}  a 32-byte seed that stands for its share of the data, and {} of masked words",
+        "  gateway  {} sealed reports, and for each: which device, when, how long ({} bytes of header)",
+        reported.records,
+        Header::BYTES
+    );
+    say!(
+        "  {}  {stored} of shares that it made itself from seeds, {} of masked words",
         Role::Server0,
         human_bytes(s.bytes_sent.server_1)
     );
     say!(
-        "  {}  {data} of shares, {} of masked words, {} of corrections",
+        "  {}  {stored} of shares, {} of masked words, {} of corrections",
         Role::Server1,
         human_bytes(s.bytes_sent.server_0),
         human_bytes(s.dealer_bytes)
     );
-    say!("  {}   the job; no data, no share, no masked word\n", Role::Dealer);
+    say!("  {}   the job; no data, no share, no masked word", Role::Dealer);
+    say!("  client   the manifest, the accuracy, the loss of each epoch, the model\n");
     let percent = |accuracy: Option<f64>| accuracy.map_or("not revealed".to_owned(), |a| format!("{:.2} %", 100.0 * a));
     say!(
         "accuracy on shares {}, in the clear engine {} (the same arithmetic with its own rounding)",

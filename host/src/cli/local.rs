@@ -1,7 +1,12 @@
 //! The three roles as processes on this machine, with certificates of their own.
 
 use super::exit::{self, Failure, INTERRUPTED};
-use crate::net::{Config, Deployment, Endpoint, Hosts, Policy, Role, write_all};
+use crate::{
+    intake::validity::{UnixSeconds, Validity},
+    net::{Config, Deployment, Endpoint, Hosts, IntakeFiles, Policy, Role, write_all},
+    provision::{NewDevice, ServersFile, append, new_key, write_new},
+    schema::SchemaFile,
+};
 use std::{
     fs,
     io::{BufRead, BufReader},
@@ -11,6 +16,7 @@ use std::{
     thread,
     time::SystemTime,
 };
+use symbolon_core::report::identity::Identity;
 
 /// Days that a local run's certificates are valid.
 const DAYS: u32 = 2;
@@ -60,6 +66,18 @@ pub(super) struct Local {
     pub(super) client: Config,
     /// Process of each role.
     pub(super) processes: Vec<(Role, u32)>,
+    /// Where devices find the gateway, if there is one.
+    pub(super) gateway: Option<String>,
+}
+
+/// Devices that report to a local run.
+pub(super) struct Fleet<'a> {
+    /// What they report.
+    pub(super) schema: &'a SchemaFile,
+    /// The text of its file.
+    pub(super) schema_text: &'a str,
+    /// Their names.
+    pub(super) names: &'a [&'a str],
 }
 
 struct Owned {
@@ -90,14 +108,17 @@ impl Owned {
         hosts: &Hosts,
         policy: &Policy,
         threads: Option<usize>,
+        fleet: bool,
     ) -> Result<(u32, u16), Failure> {
         let mut children = self.children();
         let children = children.as_mut().ok_or_else(interrupted_start)?;
-        let files = self.dir.join(format!("for-{role}"));
-        write_all(deployment, &files, hosts)?;
-        let config = files.join(role.name()).join(format!("{role}.toml"));
+        write_all(deployment, &self.dir.join(format!("for-{role}")), hosts)?;
+        let config = self.files(role).join(format!("{role}.toml"));
         if role.is_server() {
-            permit(&config, policy)?;
+            permit(&config, policy, fleet)?;
+        }
+        if role == Role::Gateway {
+            any_port(&config)?;
         }
         let mut child = spawn(role, &config, threads)?;
         let mut line = String::new();
@@ -109,6 +130,31 @@ impl Owned {
             (Some(Ok(_)), Some(port)) => Ok((id, port)),
             _ => Err(Failure::Other(format!("{role} did not start; its message is above"))),
         }
+    }
+
+    /// The folder with a role's own files.
+    fn files(&self, role: Role) -> PathBuf {
+        self.dir.join(format!("for-{role}")).join(role.name())
+    }
+
+    /// Makes keys of servers and devices, and gives the servers what they must know. Returns what the devices must.
+    fn provision(&self, fleet: &Fleet<'_>) -> Result<Vec<Identity>, Failure> {
+        let files = [Role::Server0, Role::Server1].map(|role| IntakeFiles::beside(&self.files(role)));
+        let mut servers = ServersFile::default();
+        for (server, files) in (0..).zip(&files) {
+            servers.entries.push(new_key(files, server, 1, Validity::default())?);
+            fs::create_dir(&files.schemas).map_err(|error| Failure::write(&files.schemas, &error))?;
+            write_new(&files.schemas.join("schema.toml"), fleet.schema_text.as_bytes())?;
+            write_new(&files.devices, b"")?;
+        }
+        let now = UnixSeconds::now();
+        let device = |name: &&str| {
+            let device = NewDevice { name, id: None, schema: fleet.schema, labels: false, reports_per_hour: None };
+            let (identity, entry) = device.provision(&servers, now)?;
+            files.iter().try_for_each(|files| append(&files.devices, &entry))?;
+            Ok(identity)
+        };
+        fleet.names.iter().map(device).collect()
     }
 
     /// Writes and reads the client's configuration.
@@ -138,6 +184,19 @@ impl Local {
     /// Starts the roles, each on a port of its own choosing, with fresh certificates. The servers permit what `policy` does and run at most
     /// `threads` lanes at once.
     pub(super) fn start(policy: &Policy, threads: Option<usize>) -> Result<Self, Failure> {
+        Ok(Self::run(policy, threads, None)?.0)
+    }
+
+    /// As [`Self::start`], with a gateway, and servers that know these devices. Returns what the devices are told, in the order of their names.
+    pub(super) fn start_with(policy: &Policy, fleet: &Fleet<'_>) -> Result<(Self, Vec<Identity>), Failure> {
+        Self::run(policy, None, Some(fleet))
+    }
+
+    fn run(
+        policy: &Policy,
+        threads: Option<usize>,
+        fleet: Option<&Fleet<'_>>,
+    ) -> Result<(Self, Vec<Identity>), Failure> {
         let owned = Arc::new(Owned { dir: fresh_dir()?, children: Mutex::new(Some(Vec::new())) });
         let at_interrupt = Arc::clone(&owned);
         on_interrupt(move || {
@@ -148,16 +207,21 @@ impl Local {
         make_private(&owned.0.dir)?;
         let mut hosts = Hosts::named("127.0.0.1", "127.0.0.1", "127.0.0.1");
         let deployment = Deployment::generate(&hosts, SystemTime::now(), DAYS)?;
-        let mut processes = Vec::new();
+        let devices = fleet.map_or(Ok(Vec::new()), |fleet| owned.0.provision(fleet))?;
+        let (mut processes, mut gateway) = (Vec::new(), None);
         // Each is started when the addresses of those that it calls are known.
-        for role in [Role::Dealer, Role::Server0, Role::Server1] {
+        for role in [Role::Dealer, Role::Server0, Role::Server1, Role::Gateway] {
+            if role == Role::Gateway && fleet.is_none() {
+                continue;
+            }
             set_port(&mut hosts, role, 0);
-            let (id, port) = owned.0.start(role, &deployment, &hosts, policy, threads)?;
+            let (id, port) = owned.0.start(role, &deployment, &hosts, policy, threads, fleet.is_some())?;
             processes.push((role, id));
             set_port(&mut hosts, role, port);
+            gateway = (role == Role::Gateway).then(|| format!("127.0.0.1:{port}"));
         }
         let client = owned.0.client(&deployment, &hosts)?;
-        Ok(Self { owned, client, processes })
+        Ok((Self { owned, client, processes, gateway }, devices))
     }
 
     /// Ends the roles.
@@ -177,17 +241,24 @@ fn set_port(hosts: &mut Hosts, role: Role, port: u16) {
 }
 
 /// Appends what a local run's servers permit: the user who started them is all parties.
-fn permit(config: &Path, policy: &Policy) -> Result<(), Failure> {
+fn permit(config: &Path, policy: &Policy, fleet: bool) -> Result<(), Failure> {
     let text = fs::read_to_string(config).map_err(|error| Failure::write(config, &error))?;
     let head = text.split("[policy]").next().unwrap_or_default();
     let reveals: Vec<String> = policy.reveals.iter().map(|r| format!("\"{r}\"")).collect();
     let section = format!(
-        "{head}[policy]\nreveals = [{}]\nsmallest_batch = {}\nsmallest_records = {}\n",
+        "{head}[policy]\nreveals = [{}]\nsmallest_batch = {}\nsmallest_records = {}\n{}",
         reveals.join(", "),
         policy.smallest_batch,
-        policy.smallest_records
+        policy.smallest_records,
+        if fleet { "[intake]\n" } else { "" }
     );
     fs::write(config, section).map_err(|error| Failure::write(config, &error))
+}
+
+/// Has a gateway listen where there is room.
+fn any_port(config: &Path) -> Result<(), Failure> {
+    let text = fs::read_to_string(config).map_err(|error| Failure::write(config, &error))?;
+    fs::write(config, text.replace(":7103", ":0")).map_err(|error| Failure::write(config, &error))
 }
 
 /// A name that nothing in the folder for temporary files has.
@@ -210,7 +281,8 @@ fn spawn(role: Role, config: &Path, threads: Option<usize>) -> Result<Child, Fai
     let other = |error: std::io::Error| Failure::Other(format!("cannot start {role}: {error}"));
     let program = std::env::current_exe().map_err(other)?;
     let mut command = Command::new(program);
-    command.arg(if role == Role::Dealer { "dealer" } else { "server" }).arg("--config").arg(config);
+    let name = if role.is_server() { "server" } else { role.name() };
+    command.arg(name).arg("--config").arg(config);
     if let Some(threads) = threads.filter(|_| role.is_server()) {
         command.arg("--threads").arg(threads.to_string());
     }

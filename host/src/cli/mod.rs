@@ -11,11 +11,15 @@ macro_rules! say {
 mod audit;
 mod bench;
 mod demo;
+mod devices;
 mod exit;
 mod gateway;
 mod local;
 mod plan;
+mod provision;
 mod roles;
+mod share;
+mod stored;
 mod train;
 
 pub use exit::Exit;
@@ -87,6 +91,14 @@ enum Command {
         #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36_500))]
         days: u32,
     },
+    /// Make a device's key, and say what to flash and what to tell the servers
+    Provision(provision::Args),
+    /// Make a server a new key for devices to seal to
+    Key(provision::KeyArgs),
+    /// Share a file of records as a device shares its readings
+    Share(share::Args),
+    /// Say what became of each device's reports
+    Devices(devices::Args),
     /// Measure every protocol and function on this machine
     Bench {
         /// Only these operations
@@ -123,9 +135,11 @@ pub fn main() -> Exit {
         Command::Server(args) => roles::server(&args),
         Command::Dealer(args) => roles::dealer(&args),
         Command::Gateway(args) => gateway::run(&args),
-        Command::Init { dir, server0, server1, dealer, days } => {
-            roles::init(&dir, [&server0, &server1, &dealer], days)
-        }
+        Command::Init { dir, server0, server1, dealer, days } => roles::init(&dir, [&server0, &server1, &dealer], days),
+        Command::Provision(args) => provision::run(&args),
+        Command::Key(args) => provision::key(&args),
+        Command::Share(args) => share::run(&args),
+        Command::Devices(args) => devices::run(&args),
         Command::Bench { operations, json } => bench::run(&operations, json.as_deref()),
         Command::Completions { shell } => {
             // Gathered first: writing may fail, and the generator would panic.

@@ -2,14 +2,26 @@
 
 use super::exit::Failure;
 use crate::{
+    intake::{Intake, IntakeError},
     net::{ClientTls, Config, Connection, Hosts, Listener, NetError, Role, ServerTls, init as write_deployment},
     session::{SessionError, dealer::Dealer, server::Server},
 };
 use std::{
     io::{Read, Write},
     path::{Path, PathBuf},
+    sync::Arc,
     thread,
 };
+
+impl From<IntakeError> for Failure {
+    fn from(error: IntakeError) -> Self {
+        let text = error.to_string();
+        match error {
+            IntakeError::Net(_) => Self::Network(text),
+            _ => Self::Input(text),
+        }
+    }
+}
 
 /// Peers that authenticate at a time.
 const HANDSHAKES: usize = 64;
@@ -37,7 +49,9 @@ pub(super) struct ServerArgs {
 
 /// `symbolon init`.
 pub(super) fn init(dir: &Path, [server0, server1, dealer]: [&str; 3], days: u32) -> Result<(), Failure> {
-    for line in write_deployment(dir, &Hosts::parse(server0, server1, dealer)?, days)? {
+    let commands = write_deployment(dir, &Hosts::parse(server0, server1, dealer)?, days)?;
+    crate::provision::equip(dir)?;
+    for line in commands {
         say!("{line}");
     }
     Ok(())
@@ -50,7 +64,10 @@ pub(super) fn server(ServerArgs { role: args, threads }: &ServerArgs) -> Result<
     let all = [Role::Client, Role::Gateway, Role::Server1];
     let accepted = if config.role == Role::Server0 { &all[..] } else { &all[..2] };
     let tls = ServerTls::new(&identity, accepted);
-    let server = Server::new(config.clone(), ClientTls::new(&identity), *threads);
+    let mut server = Server::new(config.clone(), ClientTls::new(&identity), *threads);
+    if let Some(files) = &config.intake {
+        server = server.with_intake(Arc::new(Intake::open(files, config.role)?));
+    }
     serve(args, &config, &tls, |connection, role| server.serve(connection, role))
 }
 

@@ -4,6 +4,7 @@ use super::{
     Engine,
     exit::{Failure, INTERRUPTED},
     local::{Local, on_interrupt},
+    stored,
 };
 use crate::{
     data::{self, Dataset, Targets},
@@ -11,7 +12,8 @@ use crate::{
         clear::{self, Audit},
         plan::{hex, plan},
     },
-    job::{Job, Task},
+    intake::manifest,
+    job::{Draft, Job, Task},
     kernel::HostWord,
     net::{ClientTls, Config, Policy, Reveal, Role},
     report::{Curve, Point, Progress, Roles, Summary, peak_rss, write_model},
@@ -34,15 +36,18 @@ use symbolon_core::{link::Count, word::Word};
 pub(super) struct Args {
     /// Job file (TOML; `host/jobs` has some)
     job: PathBuf,
-    /// Directory of the data; the job names files relative to it
+    /// Directory of the data; the job names files relative to it. Jobs that learn from reports have none
     #[arg(long, value_name = "DIR")]
-    data: PathBuf,
+    data: Option<PathBuf>,
     /// Start two servers and a dealer on this machine, with fresh certificates
     #[arg(long)]
     local: bool,
     /// Use the servers that this client configuration names
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Digest of the manifest to learn from; of all reports that both servers hold now, if not given
+    #[arg(long, value_name = "DIGEST", value_parser = digest, requires = "config")]
+    manifest: Option<[u8; 32]>,
     /// Which engine trains
     #[arg(long, value_enum, default_value_t = Engine::Secure)]
     engine: Engine,
@@ -63,6 +68,10 @@ pub(super) struct Args {
     curve: Option<PathBuf>,
 }
 
+fn digest(text: &str) -> Result<[u8; 32], String> {
+    manifest::parse_digest(text).ok_or_else(|| "a digest has 64 hexadecimal digits".to_owned())
+}
+
 /// What a run gave, on any engine.
 pub(super) struct Trained<W> {
     pub(super) summary: Summary,
@@ -72,24 +81,58 @@ pub(super) struct Trained<W> {
 
 /// `symbolon train`.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    let mut job = Job::load(&args.job)?;
-    if let Some(seed) = args.seed {
-        job.training.seed = seed;
-    }
-    if args.model.is_some() && !job.reveal.model {
-        return Err(Failure::Input("--model: the job does not reveal the model; set reveal.model = true".to_owned()));
-    }
+    let draft = Draft::load(&args.job)?;
     if args.engine == Engine::Secure && !args.local && args.config.is_none() {
         return Err(Failure::Input(
             "give --local, or --config with the client configuration of `symbolon init`".to_owned(),
         ));
     }
     check_outputs(args)?;
-    let (train, test) = data::load(&job, &args.data)?;
+    if draft.schema().is_some() {
+        return run_stored(args, draft);
+    }
+    let mut job = draft.resolve(None)?;
+    adjust(args, &mut job)?;
+    let dir =
+        args.data.as_deref().ok_or_else(|| Failure::Input("give --data with the directory of the data".to_owned()))?;
+    let (train, test) = data::load(&job, dir)?;
     if job.numbers.ring_bits == 32 {
         run_in::<u32>(args, &job, &train, &test)
     } else {
         run_in::<u64>(args, &job, &train, &test)
+    }
+}
+
+/// What the command line changes in a job.
+fn adjust(args: &Args, job: &mut Job) -> Result<(), Failure> {
+    if let Some(seed) = args.seed {
+        job.training.seed = seed;
+    }
+    if args.model.is_some() && !job.reveal.model {
+        return Err(Failure::Input("--model: the job does not reveal the model; set reveal.model = true".to_owned()));
+    }
+    Ok(())
+}
+
+/// Trains on reports that the servers hold.
+fn run_stored(args: &Args, draft: Draft) -> Result<(), Failure> {
+    let (Some(file), Engine::Secure) = (&args.config, args.engine) else {
+        return Err(Failure::Input(
+            "the job learns from reports, which only the servers of a deployment hold: give --config, and no other engine"
+                .to_owned(),
+        ));
+    };
+    on_interrupt(|| std::process::exit(INTERRUPTED));
+    let config = Config::load(file, &[Role::Client])?;
+    let mut job = stored::resolve(draft, &config, args.manifest)?;
+    adjust(args, &mut job)?;
+    let scorer = Scorer::of(job.data.test_records);
+    if job.numbers.ring_bits == 32 {
+        let trained = secure_run::<u32>(&job, scorer, None, &config)?;
+        tell_outcome(args, &job, scorer, &trained)
+    } else {
+        let trained = secure_run::<u64>(&job, scorer, None, &config)?;
+        tell_outcome(args, &job, scorer, &trained)
     }
 }
 
@@ -102,18 +145,19 @@ fn run_in<W: HostWord + Word>(args: &Args, job: &Job, train: &Dataset, test: &Da
         Engine::Secure => match &args.config {
             Some(file) => {
                 on_interrupt(|| std::process::exit(INTERRUPTED));
-                secure_run::<W>(job, train, test, &Config::load(file, &[Role::Client])?)?
+                let inputs = Inputs::encode(job, train, test)?;
+                secure_run::<W>(job, Scorer::new(test), Some(inputs), &Config::load(file, &[Role::Client])?)?
             }
             None => {
                 let local = Local::start(&everything(), args.threads)?;
-                let trained = secure_run::<W>(job, train, test, &local.client)?;
+                let inputs = Inputs::encode(job, train, test)?;
+                let trained = secure_run::<W>(job, Scorer::new(test), Some(inputs), &local.client)?;
                 local.stop();
                 trained
             }
         },
     };
-    say!("{}", trained.summary);
-    write_outputs(args, job, test, &trained)
+    tell_outcome(args, job, Scorer::new(test), &trained)
 }
 
 /// What a user who plays all parties permits.
@@ -139,13 +183,14 @@ fn check_outputs(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-fn write_outputs<W: Word>(args: &Args, job: &Job, test: &Dataset, trained: &Trained<W>) -> Result<(), Failure> {
+fn tell_outcome<W: Word>(args: &Args, job: &Job, scorer: Scorer, trained: &Trained<W>) -> Result<(), Failure> {
+    say!("{}", trained.summary);
     if let (Some(path), Some(parameters)) = (&args.model, &trained.parameters) {
         let notes = [("job", job.name.clone()), ("plan_hash", trained.summary.plan_hash.clone())];
         write_model(path, &tensors(job, parameters), &notes)?;
     }
     if let Some(path) = &args.curve {
-        write_curve(path, job, Scorer::new(test), &trained.epochs)?;
+        write_curve(path, job, scorer, &trained.epochs)?;
     }
     match &args.json {
         Some(path) => trained.summary.write_json(path).map_err(|error| Failure::write(path, &error)),
@@ -162,7 +207,7 @@ fn write_curve(path: &Path, job: &Job, scorer: Scorer, epochs: &[EpochResult]) -
 
 /// Turns an epoch's score into what people read: a fraction of right predictions, or R².
 #[derive(Clone, Copy)]
-struct Scorer {
+pub(super) struct Scorer {
     /// Test records, or the squared differences of their targets to the mean.
     whole: f64,
     classes: bool,
@@ -170,7 +215,7 @@ struct Scorer {
 
 impl Scorer {
     #[allow(clippy::cast_precision_loss)]
-    fn new(test: &Dataset) -> Self {
+    pub(super) fn new(test: &Dataset) -> Self {
         match &test.targets {
             Targets::Classes(classes) => Self { whole: classes.len().max(1) as f64, classes: true },
             Targets::Values(values) => {
@@ -179,6 +224,12 @@ impl Scorer {
                 Self { whole: whole.max(f64::MIN_POSITIVE), classes: false }
             }
         }
+    }
+
+    /// For so many test records whose targets are not known here: accuracies alone.
+    #[allow(clippy::cast_precision_loss)]
+    pub(super) fn of(test_records: usize) -> Self {
+        Self { whole: test_records.max(1) as f64, classes: true }
     }
 
     fn accuracy(self, score: Option<f64>) -> Option<f64> {
@@ -232,18 +283,20 @@ fn tell(job: &Job, scorer: Scorer, progress: &Progress, news: &News) {
     }
 }
 
-/// Trains on shares, at the servers that `config` names.
+/// Trains on shares, at the servers that `config` names: of `inputs`, or of what they hold.
 pub(super) fn secure_run<W: HostWord + Word>(
     job: &Job,
-    train: &Dataset,
-    test: &Dataset,
+    scorer: Scorer,
+    inputs: Option<Inputs<W>>,
     config: &Config,
 ) -> Result<Trained<W>, Failure> {
-    let inputs = Inputs::<W>::encode(job, train, test)?;
     let tls = ClientTls::new(&config.identity()?);
     let progress = Progress::new("sharing the data", job.data.train_records as u64 * u64::from(job.training.epochs));
-    let scorer = Scorer::new(test);
-    let outcome = client::run(config, &tls, job, inputs, &mut |news| tell(job, scorer, &progress, &news));
+    let news = &mut |news| tell(job, scorer, &progress, &news);
+    let outcome = match inputs {
+        Some(inputs) => client::run(config, &tls, job, inputs, news),
+        None => client::run_stored(config, &tls, job, news),
+    };
     progress.finish();
     let outcome = outcome?;
     let [a, b] = outcome.reports;
@@ -277,12 +330,21 @@ pub(super) fn clear_run<W: HostWord + Word>(
     threads: usize,
     audit: &Audit,
 ) -> Result<Trained<W>, Failure> {
+    clear_stored(job, Scorer::new(test), Inputs::encode(job, train, test)?, threads, audit)
+}
+
+/// The same, on encoded inputs.
+pub(super) fn clear_stored<W: HostWord + Word>(
+    job: &Job,
+    scorer: Scorer,
+    inputs: Inputs<W>,
+    threads: usize,
+    audit: &Audit,
+) -> Result<Trained<W>, Failure> {
     let started = Instant::now();
-    let inputs = Inputs::<W>::encode(job, train, test)?;
     let seeds = [random_seed()?, random_seed()?];
     let progress = Progress::new("training", job.data.train_records as u64 * u64::from(job.training.epochs));
     let (mut epochs, mut setup, mut seconds_train) = (Vec::new(), 0.0, 0.0);
-    let scorer = Scorer::new(test);
     let mut since = Instant::now();
     let mut observer = |event: Event<W>, count: Count| {
         match event {

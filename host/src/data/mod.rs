@@ -30,6 +30,15 @@ const DIGITS_NAME: &str = "tabular/digits_8x8.csv";
 pub const DIGITS_SOURCE: &str = "Optical Recognition of Handwritten Digits, E. Alpaydin and C. Kaynak, 1998, \
                                  UCI Machine Learning Repository (1797 samples, the copy that scikit-learn ships)";
 
+/// Excerpts of two recordings of an office's climate, the first to learn from: names and contents (`host/data/README.md`).
+pub const OCCUPANCY: [(&str, &[u8]); 2] = [
+    ("occupancy_train.csv", include_bytes!("../../data/occupancy_train.csv.gz")),
+    ("occupancy_test.csv", include_bytes!("../../data/occupancy_test.csv.gz")),
+];
+/// Source of the excerpts, to be shown with them.
+pub const OCCUPANCY_SOURCE: &str = "Occupancy Detection, L. M. Candanedo and V. Feldheim, Energy and Buildings 112 (2016), \
+                                    each third row of two recordings, without the light";
+
 /// Records in the clear, scaled as the job says. `Debug` shows the shape alone.
 #[derive(Clone, PartialEq)]
 pub struct Dataset {
@@ -117,13 +126,13 @@ pub fn dataset_dir() -> Option<PathBuf> {
 type Opener<'a> = &'a dyn Fn(&str) -> Result<Source, DataError>;
 
 /// A file's name for errors, and its bytes without compression.
-struct Source {
-    path: PathBuf,
-    reader: Box<dyn Read>,
+pub(crate) struct Source {
+    pub(crate) path: PathBuf,
+    pub(crate) reader: Box<dyn Read>,
 }
 
 impl Source {
-    fn failed(&self, source: std::io::Error) -> DataError {
+    pub(crate) fn failed(&self, source: std::io::Error) -> DataError {
         DataError::Read { path: self.path.clone(), source }
     }
 }
@@ -159,6 +168,11 @@ fn open(dir: &Path, name: &str) -> Result<Source, DataError> {
     let Some(path) = tried.iter().find(|path| path.is_file()).cloned() else {
         return Err(DataError::Missing { tried });
     };
+    open_file(path)
+}
+
+/// A file, unpacked if it is packed.
+pub(crate) fn open_file(path: PathBuf) -> Result<Source, DataError> {
     match File::open(&path) {
         Ok(file) => unpacked(path, Box::new(BufReader::with_capacity(1 << 16, file))),
         Err(source) => Err(DataError::Read { path, source }),
@@ -166,7 +180,7 @@ fn open(dir: &Path, name: &str) -> Result<Source, DataError> {
 }
 
 /// Gzip is told by its two magic bytes, since names lie.
-fn unpacked(path: PathBuf, mut raw: Box<dyn BufRead>) -> Result<Source, DataError> {
+pub(crate) fn unpacked(path: PathBuf, mut raw: Box<dyn BufRead>) -> Result<Source, DataError> {
     match raw.fill_buf().map(|start| start.starts_with(&[0x1f, 0x8b])) {
         Ok(false) => Ok(Source { path, reader: Box::new(raw) }),
         Ok(true) => Ok(Source { path, reader: Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(raw))) }),

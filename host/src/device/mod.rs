@@ -2,16 +2,19 @@
 //!
 //! - [`KeyFile`]: what `symbolon provision` wrote.
 //! - [`BootCounter`]: a durable counter in a file beside it.
+//! - [`CsvRows`], [`IdxRows`]: a data owner's records, as the schema's reals.
 //! - [`Device`]: takes records, waits for room, and gives them up never: a record is done when both servers say so.
 
 mod boot;
 mod key;
 mod link;
+mod rows;
 
 pub use boot::BootCounter;
 pub use key::KeyFile;
 pub(crate) use link::system_rng;
 pub use link::{Device, Options};
+pub use rows::{CsvRows, Headings, IdxRows, Row, RowsError};
 
 use std::{fmt, io, path::PathBuf};
 use symbolon_core::report::{Reason, identity::IdentityError, node::SubmitError};

@@ -1,7 +1,7 @@
 //! Fixed numbers of bytes in hexadecimal.
 
 /// `N` bytes of exactly `2 N` digits.
-pub(super) fn parse<const N: usize>(text: &str) -> Option<[u8; N]> {
+pub(crate) fn parse<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digits = text.as_bytes();
     if digits.len() != 2 * N {
         return None;
@@ -15,7 +15,7 @@ pub(super) fn parse<const N: usize>(text: &str) -> Option<[u8; N]> {
 }
 
 /// Their digits.
-pub(super) fn print(bytes: &[u8]) -> String {
+pub(crate) fn print(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut out, byte| {
         out.extend([byte >> 4, byte & 15].map(|digit| char::from_digit(u32::from(digit), 16).unwrap_or('?')));
         out

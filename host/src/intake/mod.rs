@@ -19,7 +19,7 @@
 mod answers;
 mod batch;
 pub mod devices;
-mod hex;
+pub(crate) mod hex;
 pub mod keys;
 mod ledger;
 pub mod manifest;
