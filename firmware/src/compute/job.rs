@@ -52,7 +52,7 @@ pub const INPUT_WORDS: usize = 2 * ELEMENTS + RECORDS * INPUTS + (INPUTS + 1) * 
 /// Words of all outputs.
 pub const OUTPUT_WORDS: usize = 3 * ELEMENTS + PLANE + RECORDS * OUTPUTS;
 /// Words of the arena.
-pub const ARENA_WORDS: usize = 1024;
+pub const ARENA_WORDS: usize = 770;
 
 /// The logistic function at sixteen places from -2 to 1.75.
 const TABLE: [i64; 16] = [31, 38, 47, 57, 69, 82, 97, 112, 128, 144, 159, 174, 187, 199, 209, 218];
@@ -137,7 +137,9 @@ fn dense<W: Word>(
     let weights = factor(masked(party, weights)?, outputs);
     matmul(party, x, weights, z)?;
     party.kernels.scale(bias, W::from_u64(1 << FRAC_BITS));
-    party.kernels.add_rows(z, bias, outputs);
+    for row in z.chunks_exact_mut(outputs) {
+        party.kernels.add(row, bias);
+    }
     Ok(())
 }
 

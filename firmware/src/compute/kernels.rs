@@ -27,6 +27,7 @@ macro_rules! body {
     (multiply $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (blend $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (pairs $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
+    (add_rows $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (sum_rows $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (interleave $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (mul_add_rows $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
