@@ -4,8 +4,12 @@
 //! All of it runs on loopback, and whatever waits has a deadline. Helpers panic where a test would.
 #![allow(clippy::unwrap_used)]
 
+pub mod compute;
 pub mod dir;
+pub mod emulator;
+pub mod fuzz;
 pub mod jobs;
+pub mod noise;
 pub mod play;
 pub mod program;
 pub mod relay;

@@ -1,0 +1,214 @@
+//! A microcontroller as one of the two parties, on emulated boards: bit for bit what two parties on the host compute.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss)]
+
+use std::time::Duration;
+use symbolon_core::word::Word;
+use symbolon_firmware::compute::{
+    job::{self, ARENA_WORDS, DOMAIN, ELEMENTS, FRAC_BITS, HIDDEN, INPUTS, OUTPUTS, RECORDS, RELU_BITS},
+    seeds::Sender,
+};
+use symbolon_tests::{
+    compute::{Harm, Joint, Secrets, Tape, against_device, dry_run, join, on_the_host},
+    emulator::{Board, Emulated, Files, sizes},
+};
+
+const LONG: Duration = Duration::from_secs(60);
+const BOARDS: [Board; 2] = [Board::CortexM4, Board::RiscV32];
+
+/// What a compute node may take on Cortex-M4.
+const FLASH_BYTES: u64 = 64 * 1024;
+const RAM_BYTES: u64 = 24 * 1024;
+
+fn boot(board: Board, secrets: &Secrets) -> Emulated {
+    let files = Files { seed: Some([9; 32]), blob: Some(secrets.blob()), ..Files::default() };
+    Emulated::boot(board, "compute_node", files)
+}
+
+/// Small values, positive and negative, in order of the job's inputs.
+fn inputs() -> Vec<i64> {
+    let mut state = 1u64;
+    let mut next = |bound: i64| {
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        (state >> 33) as i64 % (2 * bound) - bound
+    };
+    let bounds = [440, 100_000, 512, 256, 512, 256, 512]; // the first is within the mapping's domain
+    let mut inputs = Vec::new();
+    for (len, bound) in job::INPUT.iter().zip(bounds) {
+        inputs.extend((0..*len).map(|_| next(bound)));
+    }
+    inputs[..6].copy_from_slice(&[0, 1, -1, 440, -440, -512]);
+    inputs
+}
+
+fn words(values: &[i64]) -> Vec<u32> {
+    values.iter().map(|v| u32::from_i64(*v)).collect()
+}
+
+fn signed(words: &[u32]) -> Vec<i64> {
+    words.iter().map(|w| i64::from(w.cast_signed())).collect()
+}
+
+/// The outputs are what they should be, not only the same at two places.
+fn assert_right(inputs: &[i64], outputs: &[Vec<u32>]) {
+    let [x, y] = [&inputs[..ELEMENTS], &inputs[ELEMENTS..2 * ELEMENTS]];
+    let product: Vec<i64> = x.iter().zip(y).map(|(x, y)| x * y).collect();
+    assert_eq!(signed(&outputs[0]), product);
+    for (i, x) in x.iter().enumerate() {
+        assert_eq!(outputs[1][0] >> i & 1 == 1, *x >= 0, "sign of {x}");
+        let relu = signed(&outputs[2])[i];
+        let whole = (*x).max(0) >> RELU_BITS;
+        assert!(relu == whole || *x > 0 && relu == whole + 1, "relu({x}) gave {relu}");
+        let (mapped, exact) = (signed(&outputs[3])[i] as f64, 256.0 / (1.0 + (-*x as f64 / 256.0).exp()));
+        let cell = f64::from(1 << DOMAIN.shift) / 4.0; // the logistic function is at most so steep
+        assert!((mapped - exact).abs() <= cell + 1.0, "{x} was mapped to {mapped}, not {exact}");
+    }
+    for (score, exact) in signed(&outputs[4]).iter().zip(scores(&inputs[2 * ELEMENTS..])) {
+        assert!((*score as f64 - exact).abs() < 8.0, "score {score}, not {exact}");
+    }
+}
+
+/// The network, in floating point.
+fn scores(inputs: &[i64]) -> Vec<f64> {
+    let scale = f64::from(1 << FRAC_BITS);
+    let mut rest = inputs;
+    let [records, weights, bias, out_weights, out_bias] =
+        [RECORDS * INPUTS, INPUTS * HIDDEN, HIDDEN, HIDDEN * OUTPUTS, OUTPUTS].map(|len| {
+            let (part, tail) = rest.split_at(len);
+            rest = tail;
+            part.iter().map(|v| *v as f64 / scale).collect::<Vec<_>>()
+        });
+    let dense = |x: &[f64], weights: &[f64], bias: &[f64]| -> Vec<f64> {
+        let outputs = bias.len();
+        let sum = |o: usize| x.iter().enumerate().map(|(i, x)| x * weights[i * outputs + o]).sum::<f64>() + bias[o];
+        (0..outputs).map(sum).collect()
+    };
+    records
+        .chunks(INPUTS)
+        .flat_map(|record| {
+            let hidden: Vec<f64> = dense(record, &weights, &bias).iter().map(|h| h.max(0.0)).collect();
+            dense(&hidden, &out_weights, &out_bias)
+        })
+        .map(|score| score * scale)
+        .collect()
+}
+
+#[test]
+fn the_arena_is_as_large_as_the_dry_run_says() {
+    let (peak, count) = dry_run();
+    assert_eq!(ARENA_WORDS, peak);
+    println!("{} rounds, {} bytes each way", count.rounds, count.bytes);
+}
+
+#[test]
+fn boards_compute_what_the_host_computes() {
+    for board in BOARDS.into_iter().filter(|b| b.available()) {
+        let (mut secrets, inputs) = (Secrets::new(1), inputs());
+        let device = boot(board, &secrets);
+        let mut tape = Tape::new(device.serial.try_clone().unwrap(), None);
+        let joint = against_device(&mut tape, &mut secrets, &words(&inputs));
+        let outcome = device.wait(LONG);
+        assert_eq!(outcome.status, Some(0), "{board:?}: {outcome:?}");
+        let Joint { session, device, host } = joint.unwrap();
+
+        let [zero, one] = on_the_host(&secrets, &session, &words(&inputs));
+        assert_eq!(device, zero, "{board:?}: server 0's shares");
+        assert_eq!(host, one, "{board:?}: server 1's shares");
+        assert_right(&inputs, &join(&device, &host));
+
+        for seed in [secrets.seeds[0], secrets.owner] {
+            let seen = tape.bytes.windows(8).any(|w| seed.windows(8).any(|s| s == w));
+            assert!(!seen, "{board:?}: a seed in the clear");
+        }
+        assert_eq!(outcome.number("arena words left"), Some(0), "{board:?}: {:?}", outcome.log);
+        let sizes = sizes(&board.build("compute_node"));
+        let stack = outcome.number("stack").unwrap();
+        println!("{board:?}: {} bytes of flash, {} of RAM, {stack} of stack", sizes.flash_bytes, sizes.ram_bytes);
+        if board == Board::CortexM4 {
+            assert!(sizes.flash_bytes <= FLASH_BYTES && sizes.ram_bytes <= RAM_BYTES, "{sizes:?}");
+        }
+    }
+}
+
+#[test]
+fn a_damaged_line_ends_the_job() {
+    if !Board::CortexM4.available() {
+        return;
+    }
+    // In the first seed: header, ciphertext, CRC. Then in rounds: header, words, CRC; and a byte that never comes.
+    let harms = [
+        Harm::Flip(1),
+        Harm::Flip(40),
+        Harm::Flip(86),
+        Harm::Flip(180),
+        Harm::Flip(700),
+        Harm::Flip(1500),
+        Harm::Lose(900),
+    ];
+    for harm in harms {
+        let mut secrets = Secrets::new(2);
+        let device = boot(Board::CortexM4, &secrets);
+        let mut tape = Tape::new(device.serial.try_clone().unwrap(), Some(harm));
+        let joint = against_device(&mut tape, &mut secrets, &words(&inputs()));
+        let outcome = device.wait(LONG);
+        assert!(joint.is_err(), "{harm:?}: there is a result");
+        assert_eq!(outcome.status, Some(1), "{harm:?}: {outcome:?}");
+        let expected = if matches!(harm, Harm::Lose(_)) { ["Malformed", "TimedOut"] } else { ["Malformed"; 2] };
+        assert!(outcome.log.iter().any(|l| expected.iter().any(|e| l.contains(e))), "{harm:?}: {outcome:?}");
+    }
+}
+
+#[test]
+fn seeds_open_once_for_one_device_and_purpose() {
+    use symbolon_firmware::compute::frames::{Frames, Kind};
+    type Forge = fn(&mut Secrets, [u8; 16]) -> [u8; 80];
+    let forgeries: [(&str, Forge); 4] = [
+        ("another session's", |s, mut session| {
+            session[0] ^= 1;
+            s.seal(Sender::Dealer, &session)
+        }),
+        ("the owner's", |s, session| s.seal(Sender::Owner, &session)),
+        ("someone else's", |s, session| {
+            let stranger = Secrets::new(4);
+            [s.keys[0], ..] = stranger.keys;
+            s.seal(Sender::Dealer, &session)
+        }),
+        ("damaged", |s, session| {
+            let mut sealed = s.seal(Sender::Dealer, &session);
+            sealed[50] ^= 1;
+            sealed
+        }),
+    ];
+    if !Board::CortexM4.available() {
+        return;
+    }
+    for (whose, forge) in forgeries {
+        let mut secrets = Secrets::new(3);
+        let device = boot(Board::CortexM4, &secrets);
+        let mut tape = Tape::new(device.serial.try_clone().unwrap(), None);
+        let mut frames = Frames::new(&mut tape);
+        let mut session = [0; 16];
+        frames.receive_all(Kind::Hello, &mut session).unwrap();
+        let forged = forge(&mut secrets, session);
+        frames.send(Kind::Seed, [&forged[..]].into_iter()).unwrap();
+        let outcome = device.wait(LONG);
+        assert_eq!(outcome.status, Some(1), "{whose}: {outcome:?}");
+        assert!(outcome.log.iter().any(|l| l.contains("Sealed")), "{whose}: {outcome:?}");
+    }
+}
+
+#[test]
+fn a_device_without_generator_or_keys_refuses_to_start() {
+    if !Board::CortexM4.available() {
+        return;
+    }
+    let blob = Some(Secrets::new(5).blob());
+    for (files, why) in [
+        (Files { blob: blob.clone(), ..Files::default() }, "NoEntropy"),
+        (Files { seed: Some([1; 32]), ..Files::default() }, "NoBlob"),
+        (Files { seed: Some([1; 32]), blob: Some(vec![7; 95]), ..Files::default() }, "Blob"),
+    ] {
+        let outcome = Emulated::boot(Board::CortexM4, "compute_node", files).wait(LONG);
+        assert_eq!(outcome.status, Some(1), "{outcome:?}");
+        assert!(outcome.log.iter().any(|l| l.contains(why)), "{why}: {outcome:?}");
+    }
+}
