@@ -117,7 +117,7 @@ impl Courier {
             if queue.is_crowded() {
                 self.spill();
             }
-            let disk = self.from_disk();
+            let disk = self.oldest_on_disk();
             let is_disk = disk.is_some();
             let load = disk.unwrap_or_else(|| queue.take(KEEP_ALIVE));
             match self.deliver(&mut connection, &load) {
@@ -154,7 +154,7 @@ impl Courier {
     }
 
     /// The oldest parts on disk, if there are any that can be read.
-    fn from_disk(&mut self) -> Option<Load> {
+    fn oldest_on_disk(&mut self) -> Option<Load> {
         if self.spool.len() == Some(0) {
             return None;
         }

@@ -20,6 +20,8 @@ pub(super) const MAX_FRAME_BYTES: usize = MAX_RECORD_BYTES + 256;
 /// A line that can wait does so for at most this long when a server cannot keep up.
 const LONGEST_WAIT: Duration = Duration::from_millis(200);
 const WAIT: Duration = Duration::from_millis(2);
+/// Answers that wait for a byte stream.
+const WAITING_ANSWERS: usize = 1024;
 /// Answers that are written at once.
 const ANSWERS: usize = 64;
 
@@ -30,9 +32,9 @@ pub(super) struct Ingress {
 }
 
 impl Ingress {
-    /// Opens a line.
-    pub(super) fn open(shared: &Arc<Shared>) -> (Self, Receiver<Answer>) {
-        let (line, answers) = shared.routes.open();
+    /// Opens a line for which so many answers wait at most.
+    pub(super) fn open(shared: &Arc<Shared>, waiting: usize) -> (Self, Receiver<Answer>) {
+        let (line, answers) = shared.routes.open(waiting);
         (Self { shared: Arc::clone(shared), line }, answers)
     }
 
@@ -73,7 +75,7 @@ pub(super) struct Stream {
 impl Stream {
     /// Opens a line.
     pub(super) fn open(shared: &Arc<Shared>) -> (Self, Receiver<Answer>) {
-        let (ingress, answers) = Ingress::open(shared);
+        let (ingress, answers) = Ingress::open(shared, WAITING_ANSWERS);
         (Self { ingress, decoder: Box::default() }, answers)
     }
 

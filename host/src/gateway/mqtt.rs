@@ -9,7 +9,7 @@ use super::{
     news::{News, count},
     routes::Answer,
 };
-use crate::net::Broker;
+use crate::{intake::wire::MAX_PARTS, net::Broker};
 use rumqttc::v5::{
     AsyncClient, Event, EventLoop, Incoming, MqttOptions,
     mqttbytes::{QoS, v5::Publish},
@@ -23,6 +23,8 @@ use tokio::sync::mpsc::Receiver;
 
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const AGAIN: Duration = Duration::from_secs(1);
+/// Answers that wait: a fleet's.
+const WAITING_ANSWERS: usize = 2 * MAX_PARTS;
 /// Requests to the broker that wait.
 const REQUESTS: usize = 256;
 
@@ -34,7 +36,7 @@ pub(super) async fn serve(broker: Broker, password: Option<String>, name: String
         options.set_credentials(user, password);
     }
     let (client, events) = AsyncClient::new(options, REQUESTS);
-    let (ingress, answers) = Ingress::open(&shared);
+    let (ingress, answers) = Ingress::open(&shared, WAITING_ANSWERS);
     tokio::join!(
         read(events, client.clone(), ingress, &broker.prefix, &shared),
         write(client, answers, &broker.prefix)

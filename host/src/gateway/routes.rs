@@ -12,9 +12,6 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 /// Devices of a generation. Two are kept: who is heard moves to the younger one, and the older is forgotten when that is full.
 const GENERATION: usize = 1 << 18;
-/// Answers that wait for a line. A line that takes none loses what comes then: devices send again.
-const WAITING_ANSWERS: usize = 1024;
-
 /// A server's answer on its way.
 pub(super) struct Answer {
     /// For whom.
@@ -44,9 +41,9 @@ pub(super) struct Line {
 }
 
 impl Routes {
-    /// Opens a line, whose answers the receiver gets.
-    pub(super) fn open(self: &Arc<Self>) -> (Line, Receiver<Answer>) {
-        let (sender, receiver) = channel(WAITING_ANSWERS);
+    /// Opens a line, whose answers the receiver gets; `waiting` of them wait at most. A line that takes none loses what comes then: devices send again.
+    pub(super) fn open(self: &Arc<Self>, waiting: usize) -> (Line, Receiver<Answer>) {
+        let (sender, receiver) = channel(waiting);
         let mut state = self.lock();
         let id = state.next;
         state.next += 1;
@@ -95,7 +92,7 @@ mod tests {
     #[test]
     fn answers_go_where_a_device_was_last_heard() {
         let routes = Arc::new(Routes::default());
-        let ((one, mut at_one), (two, mut at_two)) = (routes.open(), routes.open());
+        let ((one, mut at_one), (two, mut at_two)) = (routes.open(1), routes.open(1));
         assert!(!routes.answer(answer(7)));
         one.heard(DeviceId(7));
         assert!(routes.answer(answer(7)));
@@ -111,14 +108,14 @@ mod tests {
     #[test]
     fn strangers_names_cost_bounded_memory_and_a_line_that_takes_nothing_too() {
         let routes = Arc::new(Routes::default());
-        let (line, _answers) = routes.open();
+        let (line, _answers) = routes.open(9);
         (0..3 * GENERATION as u64).for_each(|device| line.heard(DeviceId(device)));
         let state = routes.lock();
         assert!(state.young.len() + state.old.len() <= 2 * GENERATION);
         drop(state);
         assert!(!routes.answer(answer(0)));
         let last = 3 * GENERATION as u64 - 1;
-        let taken = (0..2 * WAITING_ANSWERS).filter(|_| routes.answer(answer(last))).count();
-        assert_eq!(taken, WAITING_ANSWERS);
+        let taken = (0..20).filter(|_| routes.answer(answer(last))).count();
+        assert_eq!(taken, 9);
     }
 }
