@@ -261,7 +261,6 @@ impl Store {
                     Some(got) => return Err(StoreError::Foreign { key, own, got }),
                 }
             }
-            transaction.open_table(MANIFESTS)?;
         }
         transaction.commit()?;
         Ok(database)

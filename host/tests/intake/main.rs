@@ -1,0 +1,11 @@
+//! A server's intake: what it takes, what it refuses, what it keeps.
+#![allow(clippy::unwrap_used)]
+
+mod disk;
+mod durable;
+mod harness;
+mod hostile;
+mod manifests;
+mod model;
+mod rules;
+mod speed;
