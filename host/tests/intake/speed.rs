@@ -35,7 +35,7 @@ fn takes_in_and_reads_back() {
             let started = Instant::now();
             let answers = intake.batch(&parts, NOW);
             seconds[server] += started.elapsed().as_secs_f64();
-            assert_eq!(answers.len(), 100);
+            assert!(answers.len() >= 100, "one a device, or two where a window ends");
         }
     }
     for (server, seconds) in seconds.iter().enumerate() {
