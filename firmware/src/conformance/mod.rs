@@ -4,7 +4,7 @@
 //! line, and held against `symbolon-core`: fixed point, streams, schemas, records, key files, frames, sessions, and protocols, of which either server and the dealer
 //! are played against what the script wrote down.
 //!
-//! - **Memory:** up to 20 kB of stack; the vectors themselves, about 170 kB, are in flash.
+//! - **Memory:** 26 kB of stack, 11 kB without protocols; the vectors themselves, about 170 kB, are in flash.
 //! - **Randomness:** sessions take theirs from the vectors. That generator is here alone; no program but `conformance` has it.
 
 mod case;

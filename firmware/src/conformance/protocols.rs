@@ -34,6 +34,7 @@ const CELLS: usize = 16;
 const TABLES: usize = 2;
 
 /// A call of a protocol.
+#[allow(clippy::large_enum_variant)] // there is one at a time, and no heap for the tables
 enum Call {
     Multiply,
     Truncate { frac_bits: u32, unsigned: bool },
