@@ -1,5 +1,5 @@
 //! A server's intake: what it takes, what it refuses, what it keeps.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 
 mod disk;
 mod durable;

@@ -32,8 +32,11 @@ pub fn reports(manifest: &Manifest, bytes: usize, about: Option<usize>) -> Repor
     }
 }
 
-/// Shares that a server reads: device, record, record about it.
-pub fn read(intake: &Intake, reports: &Reports) -> Result<Vec<(DeviceId, Vec<u8>, Vec<u8>)>, ShelfError> {
+/// What a server reads of a record: device, share, share of the record about it.
+type Read = (DeviceId, Vec<u8>, Vec<u8>);
+
+/// All that a server reads of a manifest.
+pub fn read(intake: &Intake, reports: &Reports) -> Result<Vec<Read>, ShelfError> {
     let mut all = Vec::new();
     intake.read(reports, &mut |stored| {
         all.push((stored.device, stored.record.to_vec(), stored.about.to_vec()));
