@@ -1,11 +1,12 @@
 //! Keyed streams with random access: any part of any mask, at any time, in any order, with no state.
 //!
 //! A stream is addressed by [`MaskId`] and a byte offset; the key binds seed, session and cipher:
-//! `HKDF-SHA256(seed, "symbolon prg v1" ‖ session ‖ cipher)`. Two ciphers: ChaCha20 (RFC 8439 layout: 32-bit block
-//! counter, 96-bit nonce) for microcontrollers and portable hosts, AES-128 in counter mode for hosts with AES instructions.
+//! `HKDF-SHA256(seed, "symbolon prg v1" ‖ session ‖ cipher)`, without salt, `cipher` being `chacha20` or `aes128-ctr`. Two ciphers: ChaCha20
+//! (RFC 8439 layout: 32-bit block counter, 96-bit nonce) for microcontrollers and portable hosts, AES-128 in counter mode for hosts with AES
+//! instructions.
 //!
-//! Address, little-endian: lane (2 bytes), request (4), part (2), then the block counter. A stream holds 2^32 blocks of 64 bytes
-//! under ChaCha20 and 2^64 of 16 under AES.
+//! Address: lane (2 bytes), request (4), part (2), little-endian. It begins ChaCha20's nonce, whose other 4 bytes are 0, and AES's counter block, which
+//! ends in the number of the block, 8 bytes big-endian. A stream holds 2^32 - 1 blocks of 64 bytes under ChaCha20 and 2^64 of 16 under AES.
 
 use crate::word::{Word, word_bytes};
 use aes::{Aes128, cipher::KeyInit};
@@ -70,7 +71,7 @@ impl Seed {
     }
 }
 
-/// Seed of server `server` for one session, made by the dealer: neither a restarted dealer nor a replayed session can make a
+/// Seed of server `server` for one session, made by the dealer: `HKDF-SHA256(secret, "symbolon seed v1" ‖ nonces ‖ session ‖ plan hash ‖ server)`. Neither a restarted dealer nor a replayed session can make a
 /// mask serve two values, since each server's nonce is fresh.
 pub fn session_seed(
     dealer_secret: &Seed,
@@ -95,7 +96,7 @@ pub trait Prg: Send + Sync {
     ///
     /// # Panics
     ///
-    /// If the range passes the end of the stream (2^38 bytes under ChaCha20).
+    /// If the range passes the end of the stream (2^38 - 64 bytes under ChaCha20).
     fn fill_bytes(&self, id: MaskId, at: u64, out: &mut [u8]);
 }
 

@@ -136,7 +136,8 @@ impl core::fmt::Display for SchemaError {
 impl core::error::Error for SchemaError {}
 
 impl Schema<'_> {
-    /// SHA-256 of everything that the schema says.
+    /// SHA-256 of everything that the schema says: `symbolon schema v1`, the task, then each field's name, count (2 bytes), and for a reading 0, width (4), bits of
+    /// offset and step as doubles (8 each) and unit; for a label 1, bits (1), classes (2). Little-endian; texts after their length (8 bytes).
     pub fn hash(&self) -> SchemaHash {
         let mut hash = Sha256::new_with_prefix(b"symbolon schema v1");
         let text = |hash: &mut Sha256, text: &str| {
@@ -280,7 +281,7 @@ impl Layout {
         last.end
     }
 
-    /// For the key file.
+    /// For the key file: counts of readings of 32, 16, 8 bits and 1 bit (2 bytes each, little-endian), then the bits of each label.
     pub fn to_bytes(&self) -> [u8; Self::ENCODED_BYTES] {
         let mut out = [0; Self::ENCODED_BYTES];
         for (out, n) in out.chunks_exact_mut(2).zip([self.words, self.halves, self.bytes, self.bits]) {
