@@ -16,7 +16,13 @@ pub const TAG_BYTES: usize = 16;
 /// An authentication tag.
 pub type Tag = [u8; TAG_BYTES];
 
-const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
+/// A table of a kilobyte is much for a chip that checks a few frames a second.
+#[cfg(target_os = "none")]
+type Table = crc::NoTable;
+#[cfg(not(target_os = "none"))]
+type Table = crc::Table<1>;
+
+pub(super) const CRC: Crc<u32, Table> = Crc::<u32, Table>::new(&CRC_32_ISO_HDLC);
 
 /// From a device or to one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -42,6 +48,15 @@ pub enum Frame<'a> {
     /// A server holds reports.
     Ack(Ack),
     /// A server does not take a report or a start.
+    Refuse(Refuse),
+}
+
+/// [`Frame`] without what only devices send: a device carries no code to read that.
+#[derive(Deserialize)]
+enum Answer {
+    Start,
+    Report,
+    Ack(Ack),
     Refuse(Refuse),
 }
 
@@ -184,14 +199,36 @@ impl<'a> Frame<'a> {
     ///
     /// What the line did to it.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, Damage> {
-        let (frame, crc) = bytes.split_last_chunk().ok_or(Damage::Short)?;
-        if CRC.checksum(frame).to_le_bytes() != *crc {
-            return Err(Damage::Crc);
+        whole(checked(bytes)?)
+    }
+}
+
+impl Frame<'static> {
+    /// Reads a server's answer; a start or a report is [`Damage::Unknown`].
+    ///
+    /// # Errors
+    ///
+    /// What the line did to it.
+    pub fn decode_answer(bytes: &[u8]) -> Result<Self, Damage> {
+        match whole(checked(bytes)?)? {
+            Answer::Ack(ack) => Ok(Self::Ack(ack)),
+            Answer::Refuse(refuse) => Ok(Self::Refuse(refuse)),
+            Answer::Start | Answer::Report => Err(Damage::Unknown),
         }
-        match postcard::take_from_bytes(frame) {
-            Ok((frame, [])) => Ok(frame),
-            _ => Err(Damage::Unknown),
-        }
+    }
+}
+
+/// What the CRC at the end is of.
+fn checked(bytes: &[u8]) -> Result<&[u8], Damage> {
+    let (frame, crc) = bytes.split_last_chunk().ok_or(Damage::Short)?;
+    if CRC.checksum(frame).to_le_bytes() == *crc { Ok(frame) } else { Err(Damage::Crc) }
+}
+
+/// Reads all of `bytes`.
+fn whole<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Damage> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Ok(value),
+        _ => Err(Damage::Unknown),
     }
 }
 
@@ -249,6 +286,16 @@ impl<const N: usize> Decoder<N> {
 
     /// Takes a byte; at a frame's end gives the frame, or says what is wrong with it. Empty frames are skipped.
     pub fn push(&mut self, byte: u8) -> Option<Result<Frame<'_>, Damage>> {
+        Some(self.gather(byte)?.and_then(Frame::decode))
+    }
+
+    /// As [`Self::push`], for a device: whatever is no answer is [`Damage::Unknown`].
+    pub fn push_answer(&mut self, byte: u8) -> Option<Result<Frame<'static>, Damage>> {
+        Some(self.gather(byte)?.and_then(Frame::decode_answer))
+    }
+
+    /// The bytes of a frame, at its end.
+    fn gather(&mut self, byte: u8) -> Option<Result<&[u8], Damage>> {
         if self.spent {
             (self.len, self.overlong, self.spent) = (0, false, false);
         }
@@ -268,6 +315,6 @@ impl<const N: usize> Decoder<N> {
             return Some(Err(Damage::Long));
         }
         let Ok(len) = cobs::decode_in_place(&mut self.buffer[..self.len]) else { return Some(Err(Damage::Cobs)) };
-        Some(Frame::decode(&self.buffer[..len]))
+        Some(Ok(&self.buffer[..len]))
     }
 }

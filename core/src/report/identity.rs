@@ -4,10 +4,10 @@
 //! registries, and writes the file that is flashed; it keeps no copy.
 
 use super::{
+    frame::CRC,
     header::DeviceId,
     schema::{Layout, SchemaHash},
 };
-use crc::{CRC_32_ISO_HDLC, Crc};
 use hpke::{Deserializable as _, Kem as _, Serializable as _};
 use rand_core::CryptoRng;
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -173,7 +173,7 @@ impl Identity {
 }
 
 fn crc(bytes: &[u8]) -> [u8; 4] {
-    Crc::<u32>::new(&CRC_32_ISO_HDLC).checksum(bytes).to_le_bytes()
+    CRC.checksum(bytes).to_le_bytes()
 }
 
 /// The next `N` bytes; zeros past the end, which the length rules out.

@@ -86,8 +86,9 @@ impl<const SLOTS: usize, const BYTES: usize> Outbox<SLOTS, BYTES> {
 
     /// Gives up the oldest report.
     pub(super) fn drop_oldest(&mut self) {
-        if !self.slots.is_empty() {
-            self.slots.remove(0);
+        // Not `slots.remove(0)`: that alone would link 1.6 kB of `memmove` into a device.
+        if let Some(oldest) = self.slots.first().map(|slot| slot.report.sequence) {
+            self.remove(oldest);
         }
     }
 

@@ -19,7 +19,7 @@ mod program {
         word::Word,
     };
     use symbolon_firmware::{
-        board::{self, BLOB_BYTES, Board, Entropy, Outcome, Serial, Storage},
+        board::{self, Board, Entropy, Outcome, Serial, Storage},
         compute::{
             frames::{FirstLink, Frames, Kind, Line},
             job,
@@ -117,8 +117,9 @@ mod program {
 
     #[inline(never)] // or the blob stays on the stack of the whole computation
     fn keys(storage: &mut Storage) -> Result<DeviceKeys, Error> {
-        let mut blob = zeroize::Zeroizing::new([0; BLOB_BYTES]);
-        Ok(DeviceKeys::from_blob(storage.blob(&mut blob)?)?)
+        let mut blob = zeroize::Zeroizing::new([0; seeds::BLOB_BYTES]);
+        storage.blob(&mut blob)?;
+        Ok(DeviceKeys::from_blob(&blob)?)
     }
 
     #[inline(never)] // as above, for what opening a seed takes

@@ -22,7 +22,7 @@ mod program {
         record::put,
         schema::Layout,
     };
-    use symbolon_firmware::board::{self, BLOB_BYTES, Board, Outcome, Sensor, Serial};
+    use symbolon_firmware::board::{self, Board, Outcome, Sensor, Serial};
 
     /// Reports that may wait.
     const SLOTS: usize = 16;
@@ -74,8 +74,9 @@ mod program {
     #[inline(never)] // or key exchange would hold its stack for ever
     fn start(board: &mut Board) -> Result<(&'static mut Node<SLOTS, RECORD_BYTES>, Layout), Error> {
         let mut entropy = board.entropy()?;
-        let mut blob = zeroize::Zeroizing::new([0; BLOB_BYTES]);
-        let identity = Identity::from_bytes(board.storage.blob(&mut blob)?).map_err(Error::Identity)?;
+        let mut blob = zeroize::Zeroizing::new([0; Identity::BYTES]);
+        board.storage.blob(&mut blob)?;
+        let identity = Identity::from_bytes(&*blob).map_err(Error::Identity)?;
         if codes(&identity.layout).count() > CODES {
             return Err(Error::Codes);
         }
@@ -121,7 +122,7 @@ mod program {
         let Ok(true) = serial.read_ready() else { return false };
         let Ok(len) = serial.read(&mut bytes);
         for byte in &bytes[..len] {
-            let Some(frame) = decoder.push(*byte) else { continue };
+            let Some(frame) = decoder.push_answer(*byte) else { continue };
             if let Err(damage) = &frame {
                 defmt::debug!("damaged frame: {}", damage);
             }

@@ -13,13 +13,13 @@
 use core::{ffi::CStr, panic::PanicInfo};
 use defmt_semihosting as _;
 use semihosting::{
-    eprintln, fs,
+    fs,
     io::{Read, Seek, SeekFrom},
     process,
 };
 use zeroize::Zeroizing;
 
-use super::{BLOB_BYTES, Error, Outcome};
+use super::{Error, Outcome};
 
 /// Ends the program and the emulator with it.
 pub fn end(outcome: Outcome) -> ! {
@@ -28,26 +28,28 @@ pub fn end(outcome: Outcome) -> ! {
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    match info.location() {
-        // The message would cost kilobytes of formatting code.
-        Some(at) => eprintln!("panicked at {}:{}", at.file(), at.line()),
-        None => eprintln!("panicked"),
-    }
+    super::log_panic(info);
     end(Outcome::Panic)
 }
 
 /// Reads a host file; how many bytes it had. `None` if there is none, or more than fits.
 fn read(name: &CStr, into: &mut [u8]) -> Option<usize> {
     let mut file = fs::File::open(name).ok()?;
+    let len = fill(&mut file, into)?;
+    let more = file.read(&mut [0]).ok()?;
+    (more == 0).then_some(len)
+}
+
+/// Reads until the end of the file or of `into`; how many bytes came.
+fn fill(file: &mut fs::File, into: &mut [u8]) -> Option<usize> {
     let mut len = 0;
     while len < into.len() {
         match file.read(&mut into[len..]).ok()? {
-            0 => return Some(len),
+            0 => break,
             n => len += n,
         }
     }
-    let more = file.read(&mut [0]).ok()?;
-    (more == 0).then_some(len)
+    Some(len)
 }
 
 /// Replaces a host file in one step: one that is cut off in the middle never counts.
@@ -69,14 +71,14 @@ pub(super) fn seed() -> Result<Zeroizing<[u8; 32]>, Error> {
 pub struct Storage(pub(super) ());
 
 impl Storage {
-    /// Reads the key blob.
+    /// Reads the first bytes of the key blob: a program knows how many it has.
     ///
     /// # Errors
     ///
-    /// [`Error::NoBlob`].
-    pub fn blob<'a>(&mut self, buffer: &'a mut [u8; BLOB_BYTES]) -> Result<&'a [u8], Error> {
-        let len = read(c"blob", buffer).ok_or(Error::NoBlob)?;
-        Ok(&buffer[..len])
+    /// [`Error::NoBlob`] if there is none, or a shorter one.
+    pub fn blob<const N: usize>(&mut self, blob: &mut [u8; N]) -> Result<(), Error> {
+        let mut file = fs::File::open(c"blob").map_err(|_| Error::NoBlob)?;
+        if fill(&mut file, blob) == Some(N) { Ok(()) } else { Err(Error::NoBlob) }
     }
 
     /// Counts this boot: 1 for the first. The number is durable before it is returned, and never returned again.

@@ -26,7 +26,7 @@ mod register;
 pub mod stack;
 
 use chacha20::ChaCha20Rng;
-use core::cell::Cell;
+use core::{cell::Cell, panic::PanicInfo};
 use critical_section::Mutex;
 use rand_core::SeedableRng;
 use zeroize::Zeroizing;
@@ -36,9 +36,6 @@ pub use emulated::{Sensor, Storage, end};
 #[cfg(not(emulated))]
 pub use this::{Sensor, Storage, end};
 pub use this::{Serial, entry, idle, now_ms};
-
-/// Bytes of the key blob at most.
-pub const BLOB_BYTES: usize = 512;
 
 /// How a program ended. On an emulated board the emulator exits with the same status.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, defmt::Format)]
@@ -60,7 +57,7 @@ pub enum Outcome {
 pub enum Error {
     /// No seed from the generator. On an emulated board: a file `seed` of 32 bytes.
     NoEntropy,
-    /// No key blob. Flash one; on an emulated board: a file `blob` of at most [`BLOB_BYTES`].
+    /// No key blob. Flash one; on an emulated board: a file `blob`.
     NoBlob,
     /// The boot counter cannot be read or written, or has reached its end. The device must not send: replace its flash and its keys.
     BootCounter,
@@ -103,6 +100,15 @@ impl Board {
     pub fn entropy(&mut self) -> Result<Entropy, Error> {
         let seed = core::mem::replace(&mut self.seed, Err(Error::NoEntropy))?;
         Ok(Entropy::from_seed(*seed))
+    }
+}
+
+/// Logs where the program panicked, in builds with debug assertions (`CARGO_PROFILE_FIRMWARE_DEBUG_ASSERTIONS=true`). In others nothing may look at
+/// the place: it would keep 7 kB of messages, places and their formatting alive.
+fn log_panic(info: &PanicInfo<'_>) {
+    match info.location() {
+        Some(at) if cfg!(debug_assertions) => defmt::error!("panicked at {=str}:{=u32}", at.file(), at.line()),
+        _ => defmt::error!("panicked"),
     }
 }
 

@@ -23,10 +23,10 @@ use static_cell::ConstStaticCell;
 use zeroize::Zeroizing;
 
 pub use super::arm::entry;
-use super::{BLOB_BYTES, Board, Error, Outcome};
+use super::{Board, Error, Outcome};
 use crate::boot_counter;
 
-/// Flash that `memory/nrf52840.x` keeps from the program: the key blob after its length (2 bytes, little-endian), and the boot counter.
+/// Flash that `memory/nrf52840.x` keeps from the program: the key blob, as its file is, and the boot counter.
 const BLOB_PAGE: u32 = 0xf_d000;
 const COUNTER_PAGES: [u32; 2] = [0xf_e000, 0xf_f000];
 
@@ -73,9 +73,7 @@ pub fn end(outcome: Outcome) -> ! {
 /// Starts again: a sensor in the field must go on.
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    if let Some(at) = info.location() {
-        defmt::error!("panicked at {=str}:{=u32}", at.file(), at.line());
-    }
+    super::log_panic(info);
     cortex_m::peripheral::SCB::sys_reset()
 }
 
@@ -139,17 +137,14 @@ impl Write for Serial {
 pub struct Storage(Nvmc<'static>);
 
 impl Storage {
-    /// Reads the key blob.
+    /// Reads the first bytes of the key blob: a program knows how many it has. The page begins with the blob, as its file is.
     ///
     /// # Errors
     ///
-    /// [`Error::NoBlob`].
-    pub fn blob<'a>(&mut self, buffer: &'a mut [u8; BLOB_BYTES]) -> Result<&'a [u8], Error> {
-        let mut len = [0; 2];
-        self.0.read(BLOB_PAGE, &mut len).map_err(|_| Error::NoBlob)?;
-        let blob = buffer.get_mut(..usize::from(u16::from_le_bytes(len))).ok_or(Error::NoBlob)?; // erased: 65,535
-        self.0.read(BLOB_PAGE + 2, blob).map_err(|_| Error::NoBlob)?;
-        Ok(blob)
+    /// [`Error::NoBlob`] if the page was never written.
+    pub fn blob<const N: usize>(&mut self, blob: &mut [u8; N]) -> Result<(), Error> {
+        self.0.read(BLOB_PAGE, blob).map_err(|_| Error::NoBlob)?;
+        if blob.iter().all(|byte| *byte == 0xff) { Err(Error::NoBlob) } else { Ok(()) }
     }
 
     /// Counts this boot: 1 for the first. The number is durable before it is returned, and never returned again.

@@ -40,7 +40,7 @@ pub enum Sender {
 #[cfg_attr(target_os = "none", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Error {
-    /// The key blob has another length, or no keys in it. Flash the blob of a compute node.
+    /// No keys in the key blob. Flash the blob of a compute node.
     Blob,
     /// The sealed seed does not open: from someone else, for another device or session, or damaged. Restart both ends.
     Sealed,
@@ -58,11 +58,8 @@ impl DeviceKeys {
     /// # Errors
     ///
     /// [`Error::Blob`].
-    pub fn from_blob(blob: &[u8]) -> Result<Self, Error> {
-        let [private, dealer, owner] = match blob.as_chunks::<32>() {
-            ([private, dealer, owner], []) => [private, dealer, owner],
-            _ => return Err(Error::Blob),
-        };
+    pub fn from_blob(blob: &[u8; BLOB_BYTES]) -> Result<Self, Error> {
+        let ([private, dealer, owner], []) = blob.as_chunks::<32>() else { return Err(Error::Blob) };
         let public = |bytes: &[u8; 32]| PublicKey::from_bytes(bytes).map_err(|_| Error::Blob);
         let private = PrivateKey::from_bytes(private).map_err(|_| Error::Blob)?;
         Ok(Self { private, senders: [public(dealer)?, public(owner)?] })

@@ -102,7 +102,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     );
     say!("{}: secret; flash its {} bytes, or give it to `symbolon share`", key.display(), Identity::BYTES);
     say!(
-        "  nRF52840: probe-rs download --chip nRF52840_xxAA --binary-format bin --base-address 0xfe000 {}",
+        "  nRF52840: probe-rs download --chip nRF52840_xxAA --binary-format bin --base-address 0xfd000 {}",
         key.display()
     );
     if register_at.is_empty() {
