@@ -7,6 +7,7 @@
 pub mod compute;
 pub mod dir;
 pub mod emulator;
+pub mod fleet;
 pub mod fuzz;
 pub mod jobs;
 pub mod noise;
