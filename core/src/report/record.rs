@@ -10,9 +10,10 @@
 
 use super::schema::Layout;
 use crate::prg::{MaskId, Prg};
+use zeroize::Zeroize;
 
-/// Stream bytes held at a time: a block of ChaCha20. Codes of 8, 16 and 32 bits never straddle two.
-const CHUNK: usize = 64;
+/// Stream bytes held at a time: two blocks of ChaCha20. Codes of 8, 16 and 32 bits never straddle two.
+const CHUNK: usize = 128;
 
 /// Writes a code of `bits` bits at bit `at_bit` of a record; codes of 8 bits and more stand at whole bytes.
 ///
@@ -103,7 +104,8 @@ fn lanes(layout: &Layout) -> [Lane<'_>; 5] {
 fn chunks(layout: &Layout, stream: &dyn Prg, id: MaskId, record: &mut [u8], each: impl Fn(&mut [u8], &[u8], Lane<'_>)) {
     assert!(record.len() == layout.record_bytes(), "a record of another layout");
     let regions = layout.regions();
-    let mut own = [0; CHUNK];
+    let mut words = [0u32; CHUNK / 4]; // wiped faster than bytes
+    let own: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
     for start in (0..record.len()).step_by(CHUNK) {
         let end = record.len().min(start + CHUNK);
         stream.fill_bytes(id, start as u64, &mut own[..end - start]);
@@ -119,49 +121,48 @@ fn chunks(layout: &Layout, stream: &dyn Prg, id: MaskId, record: &mut [u8], each
             }
         }
     }
-    zeroize::Zeroize::zeroize(&mut own);
+    words.zeroize();
 }
 
 fn subtract(a: &mut [u8], b: &[u8], lane: Lane<'_>) {
-    combine(a, b, lane, u32::wrapping_sub, u16::wrapping_sub, u8::wrapping_sub);
+    // Each lane borrows from its own highest bit, which is set for that and then made what it should be.
+    combine(a, b, lane, |a, b, top| (a | top).wrapping_sub(b & !top) ^ ((a ^ !b) & top));
 }
 
 fn add(a: &mut [u8], b: &[u8], lane: Lane<'_>) {
-    combine(a, b, lane, u32::wrapping_add, u16::wrapping_add, u8::wrapping_add);
+    combine(a, b, lane, |a, b, top| (a & !top).wrapping_add(b & !top) ^ ((a ^ b) & top));
 }
 
-#[inline(always)] // so that the operations are
-fn combine(
-    a: &mut [u8],
-    b: &[u8],
-    lane: Lane<'_>,
-    word: impl Fn(u32, u32) -> u32,
-    half: impl Fn(u16, u16) -> u16,
-    byte: impl Fn(u8, u8) -> u8,
-) {
+/// Applies an operation on all lanes of a word; its last operand has the highest bit of each lane.
+#[inline(always)] // so that the operation is
+fn combine(a: &mut [u8], b: &[u8], lane: Lane<'_>, operation: impl Fn(u32, u32, u32) -> u32) {
+    let top = match lane {
+        Lane::Words => 0x8000_0000,
+        Lane::Halves => 0x8000_8000,
+        Lane::Bytes | Lane::Labels(_) => 0x8080_8080,
+        Lane::Bits(_) => u32::MAX,
+    };
+    let (a_words, a_rest) = a.as_chunks_mut::<4>();
+    let (b_words, b_rest) = b.as_chunks::<4>();
+    for (a, b) in a_words.iter_mut().zip(b_words) {
+        *a = operation(u32::from_le_bytes(*a), u32::from_le_bytes(*b), top).to_le_bytes();
+    }
+    if !a_rest.is_empty() {
+        let mut last = [[0; 4]; 2];
+        last[0][..a_rest.len()].copy_from_slice(a_rest);
+        last[1][..b_rest.len()].copy_from_slice(b_rest);
+        let [x, y] = last.map(u32::from_le_bytes);
+        a_rest.copy_from_slice(&operation(x, y, top).to_le_bytes()[..a_rest.len()]);
+        last.zeroize();
+    }
     match lane {
-        Lane::Words => {
-            for (a, b) in a.as_chunks_mut().0.iter_mut().zip(b.as_chunks().0) {
-                *a = word(u32::from_le_bytes(*a), u32::from_le_bytes(*b)).to_le_bytes();
-            }
-        }
-        Lane::Halves => {
-            for (a, b) in a.as_chunks_mut().0.iter_mut().zip(b.as_chunks().0) {
-                *a = half(u16::from_le_bytes(*a), u16::from_le_bytes(*b)).to_le_bytes();
-            }
-        }
-        Lane::Bytes => a.iter_mut().zip(b).for_each(|(a, b)| *a = byte(*a, *b)),
-        Lane::Labels(bits) => {
-            for ((a, b), bits) in a.iter_mut().zip(b).zip(bits) {
-                *a = byte(*a, *b) & low_mask(u32::from(*bits));
-            }
-        }
+        Lane::Labels(bits) => a.iter_mut().zip(bits).for_each(|(a, bits)| *a &= low_mask(u32::from(*bits))),
         Lane::Bits(n) => {
-            a.iter_mut().zip(b).for_each(|(a, b)| *a ^= b);
             // The last byte of the region, if it is in this piece, may have bits that no reading uses.
             if let Some(last) = a.get_mut(n / 8) {
                 *last &= !(u8::MAX << (n % 8));
             }
         }
+        _ => {}
     }
 }
