@@ -1,4 +1,6 @@
-//! `symbolon bench`: throughput, bytes and rounds of every protocol and function, both word sizes.
+//! `symbolon bench`: throughput, bytes and rounds of every protocol and function, both word sizes; `symbolon bench reports`: the intake under load.
+
+mod reports;
 
 use super::exit::Failure;
 use crate::{
@@ -9,7 +11,10 @@ use crate::{
 };
 use clap::ValueEnum;
 use serde::Serialize;
-use std::{path::Path, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 use symbolon_core::{
     correlation::View,
     function::{
@@ -45,6 +50,26 @@ const CLASSES: usize = 10;
 const SIDE: usize = 256;
 /// Each operation is repeated for so long.
 const SECONDS: f64 = 0.2;
+
+/// Arguments of `symbolon bench`.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    what: Option<What>,
+    /// Only these operations
+    #[arg(value_enum)]
+    operations: Vec<Operation>,
+    /// Write the figures as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Run two servers, a gateway and many devices on this machine, and see what they take in
+    Reports(reports::Args),
+}
 
 /// An operation to measure.
 #[derive(Clone, Copy, Debug, Serialize, ValueEnum)]
@@ -241,8 +266,16 @@ struct Row {
     elements_per_second: f64,
 }
 
+/// `symbolon bench`.
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    match &args.what {
+        Some(What::Reports(args)) => reports::run(args),
+        None => operations(&args.operations, args.json.as_deref()),
+    }
+}
+
 /// Measures everything on this machine.
-pub(super) fn run(only: &[Operation], json: Option<&Path>) -> Result<(), Failure> {
+fn operations(only: &[Operation], json: Option<&Path>) -> Result<(), Failure> {
     say!(
         "Two servers and a dealer as threads of this process, over memory; kernels: {}. Setting up the inputs' masks is part of each\n\
          row that needs them, in time, bytes and rounds.\n",
@@ -262,8 +295,13 @@ pub(super) fn run(only: &[Operation], json: Option<&Path>) -> Result<(), Failure
         rows.push(measure::<u32>(*operation)?);
         rows.push(measure::<u64>(*operation)?);
     }
-    let Some(path) = json else { return Ok(()) };
-    let text = serde_json::to_string_pretty(&rows).map_err(|error| Failure::Other(error.to_string()))?;
+    write_json(&rows, json)
+}
+
+/// Writes figures where they are wanted.
+fn write_json(figures: &impl Serialize, path: Option<&Path>) -> Result<(), Failure> {
+    let Some(path) = path else { return Ok(()) };
+    let text = serde_json::to_string_pretty(figures).map_err(|error| Failure::Other(error.to_string()))?;
     write_atomic(path, (text + "\n").as_bytes()).map_err(|error| Failure::write(path, &error))
 }
 

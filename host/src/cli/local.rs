@@ -137,9 +137,14 @@ impl Owned {
         self.dir.join(format!("for-{role}")).join(role.name())
     }
 
+    /// The files of both servers' intakes.
+    fn intakes(&self) -> [IntakeFiles; 2] {
+        [Role::Server0, Role::Server1].map(|role| IntakeFiles::beside(&self.files(role)))
+    }
+
     /// Makes keys of servers and devices, and gives the servers what they must know. Returns what the devices must.
     fn provision(&self, fleet: &Fleet<'_>) -> Result<Vec<Identity>, Failure> {
-        let files = [Role::Server0, Role::Server1].map(|role| IntakeFiles::beside(&self.files(role)));
+        let files = self.intakes();
         let mut servers = ServersFile::default();
         for (server, files) in (0..).zip(&files) {
             servers.entries.push(new_key(files, server, 1, Validity::default())?);
@@ -184,20 +189,32 @@ impl Local {
     /// Starts the roles, each on a port of its own choosing, with fresh certificates. The servers permit what `policy` does and run at most
     /// `threads` lanes at once.
     pub(super) fn start(policy: &Policy, threads: Option<usize>) -> Result<Self, Failure> {
-        Ok(Self::run(policy, threads, None)?.0)
+        Ok(Self::run(&std::env::temp_dir(), policy, threads, None, |_, _| Ok(()))?.0)
     }
 
     /// As [`Self::start`], with a gateway, and servers that know these devices. Returns what the devices are told, in the order of their names.
     pub(super) fn start_with(policy: &Policy, fleet: &Fleet<'_>) -> Result<(Self, Vec<Identity>), Failure> {
-        Self::run(policy, None, Some(fleet))
+        Self::run(&std::env::temp_dir(), policy, None, Some(fleet), |_, _| Ok(()))
+    }
+
+    /// As [`Self::start_with`], with its files in a new folder in `parent`. `prepare` may fill the servers' intakes before they run.
+    pub(super) fn start_in(
+        parent: &Path,
+        policy: &Policy,
+        fleet: &Fleet<'_>,
+        prepare: impl FnOnce(&[IntakeFiles; 2], &[Identity]) -> Result<(), Failure>,
+    ) -> Result<(Self, Vec<Identity>), Failure> {
+        Self::run(parent, policy, None, Some(fleet), prepare)
     }
 
     fn run(
+        parent: &Path,
         policy: &Policy,
         threads: Option<usize>,
         fleet: Option<&Fleet<'_>>,
+        prepare: impl FnOnce(&[IntakeFiles; 2], &[Identity]) -> Result<(), Failure>,
     ) -> Result<(Self, Vec<Identity>), Failure> {
-        let owned = Arc::new(Owned { dir: fresh_dir()?, children: Mutex::new(Some(Vec::new())) });
+        let owned = Arc::new(Owned { dir: fresh_dir(parent)?, children: Mutex::new(Some(Vec::new())) });
         let at_interrupt = Arc::clone(&owned);
         on_interrupt(move || {
             at_interrupt.end();
@@ -208,6 +225,7 @@ impl Local {
         let mut hosts = Hosts::named("127.0.0.1", "127.0.0.1", "127.0.0.1");
         let deployment = Deployment::generate(&hosts, SystemTime::now(), DAYS)?;
         let devices = fleet.map_or(Ok(Vec::new()), |fleet| owned.0.provision(fleet))?;
+        prepare(&owned.0.intakes(), &devices)?;
         let (mut processes, mut gateway) = (Vec::new(), None);
         // Each is started when the addresses of those that it calls are known.
         for role in [Role::Dealer, Role::Server0, Role::Server1, Role::Gateway] {
@@ -222,6 +240,20 @@ impl Local {
         }
         let client = owned.0.client(&deployment, &hosts)?;
         Ok((Self { owned, client, processes, gateway }, devices))
+    }
+
+    /// The files of both servers' intakes.
+    pub(super) fn intakes(&self) -> [IntakeFiles; 2] {
+        self.owned.0.intakes()
+    }
+
+    /// Ends a process as a power failure would.
+    pub(super) fn kill(&self, process: u32) {
+        let mut children = self.owned.0.children();
+        for child in children.iter_mut().flatten().filter(|child| child.id() == process) {
+            drop(child.kill()); // one that has ended is as good as killed
+            drop(child.wait());
+        }
     }
 
     /// Ends the roles.
@@ -261,11 +293,11 @@ fn any_port(config: &Path) -> Result<(), Failure> {
     fs::write(config, text.replace(":7103", ":0")).map_err(|error| Failure::write(config, &error))
 }
 
-/// A name that nothing in the folder for temporary files has.
-fn fresh_dir() -> Result<PathBuf, Failure> {
+/// A name that nothing in this folder has.
+fn fresh_dir(parent: &Path) -> Result<PathBuf, Failure> {
     let mut random = [0; 8];
     getrandom::fill(&mut random).map_err(|error| Failure::Other(format!("no random bytes: {error}")))?;
-    Ok(std::env::temp_dir().join(format!("symbolon-{:016x}", u64::from_le_bytes(random))))
+    Ok(parent.join(format!("symbolon-{:016x}", u64::from_le_bytes(random))))
 }
 
 /// Makes a directory that only this user may enter.

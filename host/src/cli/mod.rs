@@ -99,15 +99,8 @@ enum Command {
     Share(share::Args),
     /// Say what became of each device's reports
     Devices(devices::Args),
-    /// Measure every protocol and function on this machine
-    Bench {
-        /// Only these operations
-        #[arg(value_enum)]
-        operations: Vec<bench::Operation>,
-        /// Write the figures as JSON
-        #[arg(long, value_name = "FILE")]
-        json: Option<PathBuf>,
-    },
+    /// Measure every protocol and function on this machine, or how many reports it takes in
+    Bench(bench::Args),
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -140,7 +133,7 @@ pub fn main() -> Exit {
         Command::Key(args) => provision::key(&args),
         Command::Share(args) => share::run(&args),
         Command::Devices(args) => devices::run(&args),
-        Command::Bench { operations, json } => bench::run(&operations, json.as_deref()),
+        Command::Bench(args) => bench::run(&args),
         Command::Completions { shell } => {
             // Gathered first: writing may fail, and the generator would panic.
             let mut text = Vec::new();

@@ -79,6 +79,7 @@ pub struct Device {
     scratch: Box<[u8; FRAME_BYTES]>,
     out: Vec<u8>,
     stored: Vec<u32>,
+    sent_bytes: u64,
 }
 
 impl Device {
@@ -107,12 +108,18 @@ impl Device {
             scratch: Box::new([0; FRAME_BYTES]),
             out: Vec::with_capacity(WRITE_BYTES + FRAME_BYTES),
             stored: Vec::new(),
+            sent_bytes: 0,
         })
     }
 
     /// How things stand.
     pub fn status(&self) -> Status {
         self.node.status()
+    }
+
+    /// Bytes on the line to the gateway so far, those that were sent again among them.
+    pub fn sent_bytes(&self) -> u64 {
+        self.sent_bytes
     }
 
     /// Numbers of the reports that both servers have acknowledged since the last call.
@@ -225,6 +232,7 @@ impl Device {
         }
         if let Some(line) = self.line.as_mut().filter(|_| !self.out.is_empty()) {
             let written = line.stream.write_all(&self.out);
+            self.sent_bytes += self.out.len() as u64;
             self.out.clear();
             if let Err(error) = written {
                 self.hang_up(error);
