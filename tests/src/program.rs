@@ -116,7 +116,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `symbolon server` or `dealer`; returns when it listens.
+    /// Starts `symbolon server`, `dealer` or `gateway`; returns when it listens.
     ///
     /// # Panics
     ///

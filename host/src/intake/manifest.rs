@@ -149,8 +149,8 @@ pub(super) fn schema(view: &ReadTransaction, hash: &SchemaHash) -> Result<Option
 }
 
 /// The first name that a report can have, and the last.
-const FIRST: ReportId = ReportId { device: DeviceId(0), boot: 0, sequence: 0 };
-const LAST: ReportId = ReportId { device: DeviceId(u64::MAX), boot: u32::MAX, sequence: u32::MAX };
+pub(super) const FIRST: ReportId = ReportId { device: DeviceId(0), boot: 0, sequence: 0 };
+pub(super) const LAST: ReportId = ReportId { device: DeviceId(u64::MAX), boot: u32::MAX, sequence: u32::MAX };
 
 /// What this server holds of what is wanted.
 fn propose(view: &ReadTransaction, wanted: &Wanted) -> Result<Manifest, StoreError> {

@@ -2,15 +2,15 @@
 
 use super::{
     Intake,
-    manifest::{schema, stored},
-    store::{RECORDS, Record, RecordKey, StoreError, id_of},
+    manifest::{FIRST, LAST, schema, stored},
+    store::{RECORDS, Record, RecordKey, Store, StoreError, id_of, record_key},
 };
 use crate::{
     data::{Shelf, ShelfError, Stored, Take},
     job::Reports,
 };
 use redb::ReadTransaction;
-use symbolon_core::report::header::ReportId;
+use symbolon_core::report::{header::ReportId, schema::SchemaHash};
 
 impl Shelf for Intake {
     /// Walks the records, and those about them, as they lie in the database: no look-up but one a span.
@@ -26,6 +26,31 @@ impl Shelf for Intake {
         });
         read.map_err(|error| ShelfError::Store(Box::new(error)))?;
         ended.map_or(Ok(()), Err)
+    }
+}
+
+impl Store {
+    /// Gives each record of a schema, in the order of their names: name, time in milliseconds since 1970, this server's share.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be read.
+    pub fn records(
+        &self,
+        schema_hash: &SchemaHash,
+        mut each: impl FnMut(ReportId, u64, &[u8]),
+    ) -> Result<(), StoreError> {
+        self.read(|view| {
+            let Some((number, bytes)) = schema(view, schema_hash)? else { return Ok(()) };
+            let table = view.open_table(RECORDS)?;
+            for entry in table.range::<&RecordKey>(&record_key(number, &FIRST)..=&record_key(number, &LAST))? {
+                let (key, value) = entry?;
+                let stored = Record::time_ms(value.value()).zip(Record::share(value.value(), bytes as usize));
+                let (time_ms, share) = stored.ok_or(StoreError::Damaged("records"))?;
+                each(id_of(key.value()), time_ms, share);
+            }
+            Ok(())
+        })
     }
 }
 

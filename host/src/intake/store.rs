@@ -85,6 +85,11 @@ impl Record {
         out
     }
 
+    /// The time that the header says.
+    pub(super) fn time_ms(stored: &[u8]) -> Option<u64> {
+        stored.first_chunk().map(|time| u64::from_le_bytes(*time))
+    }
+
     /// The share, in a record of `bytes` bytes.
     pub(super) fn share(stored: &[u8], bytes: usize) -> Option<&[u8]> {
         stored.get(Self::TIME..Self::TIME + bytes)
