@@ -103,8 +103,22 @@ fn serve(
     Ok(())
 }
 
+/// A limit on the size of files is a full disk for whoever writes, not the end of the process: the handler, once there, stays.
+#[cfg(target_os = "linux")]
+fn outlive_full_files() {
+    use tokio::signal::unix::{SignalKind, signal};
+    const SIGXFSZ: i32 = 25;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    // Without the handler the system ends the process there, as it always did.
+    drop(runtime.map(|runtime| runtime.block_on(async { signal(SignalKind::from_raw(SIGXFSZ)) })));
+}
+
+#[cfg(not(target_os = "linux"))]
+fn outlive_full_files() {}
+
 /// Runs `stop`, then ends the process, on an interrupt or when the parent has gone.
 pub(super) fn stop_on_interrupt(args: &Args, stop: impl Fn() + Clone + Send + 'static) {
+    outlive_full_files();
     let end = move || {
         stop();
         // Sessions that run end with the process: their peers find the connections closed and say so.
