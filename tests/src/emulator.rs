@@ -163,6 +163,8 @@ pub struct Files {
     pub boots: u32,
     /// What the sensor will measure.
     pub readings: Vec<i32>,
+    /// The board's clock counts instructions: each takes a nanosecond.
+    pub counted: bool,
 }
 
 /// How a program ended.
@@ -177,11 +179,11 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// The number in the log line that begins with `name`.
+    /// The number in the last log line that is `name` and a number.
     #[must_use]
     pub fn number(&self, name: &str) -> Option<u64> {
-        let line = self.log.iter().find_map(|line| line.split_once(' ')?.1.strip_prefix(name))?;
-        line.trim().parse().ok()
+        let number = |line: &String| line.split_once(' ')?.1.strip_prefix(name)?.trim().parse().ok();
+        self.log.iter().rev().find_map(number)
     }
 }
 
@@ -331,6 +333,7 @@ fn start(board: Board, program: &Path, dir: &TempDir, files: &Files, boots: u32)
     let (emulator, machine) = board.emulator();
     let mut child = Command::new(emulator)
         .args(machine)
+        .args(if files.counted { &["-icount", "shift=0"][..] } else { &[] })
         .args(["-display", "none", "-monitor", "none", "-semihosting-config", "enable=on,target=native"])
         .args(["-chardev", &format!("socket,id=line,host=127.0.0.1,port={port},nodelay=on"), "-serial", "chardev:line"])
         .arg("-kernel")

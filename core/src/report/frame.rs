@@ -1,7 +1,7 @@
 //! What crosses a line: postcard and a CRC-32; on byte streams in COBS with a zero at the end.
 //!
-//! The CRC says that a frame is damaged; who made it is for the seals to say. A frame of `n` payload bytes takes at most `n + 9 + n / 254` on a byte
-//! stream: for a report of a 64-byte record, 7 beside header, tags and sealed words.
+//! The CRC says that a frame is damaged; who made it is for the seals to say. On a byte stream a report of a 64-byte record takes 9 bytes beside header, tags
+//! and sealed words, one of a kilobyte at most 14.
 
 use super::header::{DeviceId, ReportId};
 use crc::{CRC_32_ISO_HDLC, Crc};

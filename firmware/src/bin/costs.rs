@@ -31,8 +31,9 @@ mod program {
         split_halves::<512>("split 1024 bytes", 1 << 12);
         seal::<64>("seal 64 bytes", 1 << 14);
         seal::<256>("seal 256 bytes", 1 << 13);
-        measure("start of a boot", 4, |i| {
-            let started = Sender::start(&identity(halves(64)), i, &mut rng());
+        let identity = identity(halves(64));
+        measure("start of a boot", 8, |i| {
+            let started = Sender::start(&identity, i, &mut rng());
             assert!(started.is_ok());
         });
         drop(board);

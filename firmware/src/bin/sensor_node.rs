@@ -138,7 +138,9 @@ mod program {
         match event {
             Event::Stored { .. } => {
                 defmt::info!("stored {=u32}", status.acknowledged);
-                defmt::debug!("stack {=usize}", board::stack::peak_bytes());
+                if cfg!(emulated) {
+                    defmt::info!("stack {=usize}", board::stack::peak_bytes());
+                }
             }
             event => defmt::warn!("{}", event),
         }
