@@ -8,7 +8,7 @@ use crate::{
 };
 use std::{
     path::PathBuf,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 /// Arguments of `symbolon share`.
@@ -42,6 +42,9 @@ pub(super) struct Args {
     /// The IDX file with their labels
     #[arg(long, value_name = "FILE", requires = "idx")]
     idx_labels: Option<PathBuf>,
+    /// Give up after so long without progress
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    patience: u64,
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
@@ -68,7 +71,8 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     // All of the file is read before anything is sent: a row that cannot be shared stops it here.
     let records = records(args, &schema)?;
     let boot = BootCounter::beside(&args.key).raise()?;
-    let mut device = Device::new(&identity, boot, &args.gateway, Options::default())?;
+    let options = Options { patience: Duration::from_secs(args.patience), ..Options::default() };
+    let mut device = Device::new(&identity, boot, &args.gateway, options)?;
     let progress = Progress::new("sharing", records.len() as u64);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
