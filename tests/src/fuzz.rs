@@ -294,7 +294,7 @@ fn headers() -> Vec<Vec<u8>> {
 }
 
 fn start_header() -> StartHeader {
-    StartHeader { device: DeviceId(7), boot: 3, schema: [8; 32], keys: [1, 2] }
+    StartHeader { device: DeviceId(7), boot: 3, schema: [8; 32], keys: [1, 2], session: [3; 16] }
 }
 
 fn identity() -> Identity {

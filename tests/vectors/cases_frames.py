@@ -32,7 +32,7 @@ def frames():
         body = [("header", header), ("tag0", tags[0]), ("tag1", tags[1]), ("sealed", sealed)]
         both("report", body, report_frame(header, tags, sealed))
 
-    start(random("start header", 53))
+    start(random("start header", 69))
     start(b"")
     for n in (0, 127, 128, 184, 185, 186, 200):  # among them 253, 254 and 255 bytes without a zero
         report(without_zeros("header", 29), without_zeros(f"sealed {n}", n))

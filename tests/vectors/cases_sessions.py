@@ -21,7 +21,7 @@ from writing import File, flipped, random
 
 def sessions():
     file = File(
-        "session BOOT: a device starts, with RANDOM for its two ephemeral keys; what follows is of the last session",
+        "session BOOT: a device starts, with RANDOM for the session's name and its two ephemeral keys; what follows is of the last session",
         "no-session WHY, no-report WHY: what a device cannot seal",
         "report TIME_MS DROPPED [DEVICE BOOT SEQUENCE]: the device's next; the frame and both servers' shares",
         "ack SERVER FROM HELD, refuse SERVER SEQUENCE REASON: what a server answers",
@@ -29,7 +29,7 @@ def sessions():
         "accept SERVER PART ok|REASON, open SERVER PART ok|REASON: a server is given a part of a frame",
     )
     layout, schema, secret = Layout(MIXED), schema_hash("mixed", MIXED), SECRETS["device"]
-    rand = random("ephemeral keys", 64)
+    rand = random("ephemeral keys", 80)
     session = Session(DEVICE, secret, schema, layout, SERVERS, BOOT, rand)
     device_key = public_key(secret)
 
@@ -54,7 +54,7 @@ def sessions():
         accept(i, i, "forged", tags=[flipped(t, 15) for t in session.tags], remark="a bit of the proof")
         accept(i, i, "forged", enc=[flipped(e, 3) for e in session.enc], remark="a bit of the encapsulated key")
         accept(i, i, "forged", enc=[bytes(32)] * 2, remark="an encapsulated key of low order")
-        for at, what in ((1, "device"), (9, "boot"), (13, "schema"), (45, "key of server 0"), (49, "key of server 1")):
+        for at, what in ((1, "device"), (9, "boot"), (13, "schema"), (45, "key of server 0"), (49, "key of server 1"), (53, "session")):
             accept(i, i, "forged", header=flipped(session.header, at), remark=f"another {what}")
         accept(i, i, "forged", key=("device-key", public_key(SECRETS["other"])), remark="another device's key")
         accept(i, i, "forged", key=("device-key", bytes(32)), remark="a device's key of low order")
@@ -139,7 +139,7 @@ def sessions():
     file.vector("no-session key", ("file", mixed_file(low_order)), ("random", rand), remark="a key of low order")
 
     # The same key file, the next boot.
-    rand = random("next ephemeral keys", 64)
+    rand = random("next ephemeral keys", 80)
     second = Session(DEVICE, secret, schema, layout, SERVERS, BOOT + 1, rand)
     opened(second.start(), second)
     record = pack(layout, unpack(layout, random("readings 0", size)))

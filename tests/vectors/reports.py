@@ -136,8 +136,8 @@ def join(layout, ours, theirs):
 # --- headers and frames --------------------------------------------------------------------------------------------
 
 
-def start_header(device, boot, schema, key_ids, version=VERSION):
-    return version + u64(device) + u32(boot) + schema + u32(key_ids[0]) + u32(key_ids[1])
+def start_header(device, boot, schema, key_ids, session, version=VERSION):
+    return version + u64(device) + u32(boot) + schema + u32(key_ids[0]) + u32(key_ids[1]) + session
 
 
 def report_header(device, boot, sequence, time_ms, dropped, about=None, version=VERSION):
@@ -193,15 +193,15 @@ def stream_key(seed, session, cipher, length):
 
 
 class Session:
-    """A device's two sessions of one boot. The ephemeral keys come from `random`, 32 bytes a server: DeriveKeyPair (RFC 9180, 7.1.3)."""
+    """A device's two sessions of one boot. `random` has 16 bytes that name them, then 32 for each server's ephemeral key: DeriveKeyPair (RFC 9180, 7.1.3)."""
 
     def __init__(self, device, secret, schema, layout, servers, boot, random):
         self.device, self.boot, self.layout, self.next = device, boot, layout, 1
-        self.header = start_header(device, boot, schema, [key_id for key_id, _ in servers])
+        self.header = start_header(device, boot, schema, [key_id for key_id, _ in servers], random[:16])
         self.hpke = []
         for server, (_, key) in enumerate(servers):
             info = b"symbolon report v1" + bytes([server]) + self.header
-            self.hpke.append(HpkeSender(random[32 * server :][:32], key, secret, info))
+            self.hpke.append(HpkeSender(random[16 + 32 * server :][:32], key, secret, info))
         self.enc = [hpke.enc for hpke in self.hpke]
         self.tags = [hpke.export(b"start", 16) for hpke in self.hpke]
         self.shares = stream_key(self.hpke[0].export(b"share", 32), SHARES, b"chacha20", 32)

@@ -127,13 +127,15 @@ pub struct StartHeader {
     pub schema: SchemaHash,
     /// Which key of each server the session is sealed to.
     pub keys: [u32; 2],
+    /// Random: tells this start from any other, also where a counter of boots went back. Servers join shares of one session alone.
+    pub session: [u8; 16],
 }
 
 impl StartHeader {
     /// Bytes of an encoded header.
-    pub const BYTES: usize = 53;
+    pub const BYTES: usize = 69;
 
-    /// Version (1 byte), device (8), boot (4), schema (32), keys (4 each), little-endian.
+    /// Version (1 byte), device (8), boot (4), schema (32), keys (4 each), session (16); numbers are little-endian.
     pub fn to_bytes(&self) -> [u8; Self::BYTES] {
         let mut out = [0; Self::BYTES];
         out[0] = VERSION;
@@ -142,6 +144,7 @@ impl StartHeader {
         out[13..45].copy_from_slice(&self.schema);
         out[45..49].copy_from_slice(&self.keys[0].to_le_bytes());
         out[49..53].copy_from_slice(&self.keys[1].to_le_bytes());
+        out[53..].copy_from_slice(&self.session);
         out
     }
 
@@ -155,10 +158,11 @@ impl StartHeader {
         if bytes[0] != VERSION {
             return Err(Reason::Version);
         }
-        let mut schema = [0; 32];
+        let (mut schema, mut session) = ([0; 32], [0; 16]);
         schema.copy_from_slice(&bytes[13..45]);
+        session.copy_from_slice(&bytes[53..]);
         let keys = [u32_at(bytes, 45), u32_at(bytes, 49)];
-        Ok(Self { device: device(bytes), boot: u32_at(bytes, 9), schema, keys })
+        Ok(Self { device: device(bytes), boot: u32_at(bytes, 9), schema, keys, session })
     }
 }
 

@@ -12,13 +12,14 @@
 //!
 //! HPKE's own `Seal` counts messages in order (section 5.2); reports are lost, reordered, and sent again. So they are sealed under an exported key, with
 //! their sequence number as nonce. [`Sender::seal`] numbers a boot's reports from 1, each once, and the sealed bytes are kept to be sent again: a nonce, and a
-//! stretch of server 0's stream, serve one record. A repeated boot number does no harm to secrecy: each start draws fresh encapsulated keys.
+//! stretch of server 0's stream, serve one record. A repeated boot number does no harm to secrecy: each start draws fresh encapsulated keys and a fresh
+//! [`StartHeader::session`], by which servers tell one start's reports from another's.
 //!
 //! - **Authentication of devices:** mode Auth, not signatures: it needs no second algorithm in flash, costs two curve products a server and boot instead of a signature, and
-//!   adds no byte; a server that forged reports could only lie to itself. Who steals a *server's* key can pose as any device to that server alone; the other server then lacks these
-//!   reports, and no manifest has them.
+//!   adds no byte; a server that forged reports could only lie to itself. Who steals a *server's* key, and has the line, can read and change that server's parts and forge its answers: records
+//!   are then wrong, and what the device counts as stored may not be. The other server's shares stay secret. There is no forward secrecy towards servers.
 //! - **Adversary:** malicious devices and lines; semi-honest servers.
-//! - **Cost:** for a record of `n` bytes `n + 32` and the header; a boot: 149 bytes. Six curve products at the device, three at a server.
+//! - **Cost:** for a record of `n` bytes `n + 32` and the header; a boot: 165 bytes. Six curve products at the device, three at a server.
 //! - **Timing:** free of secrets, as far as the cipher crates are.
 
 use super::{
@@ -173,14 +174,16 @@ pub struct Sealed {
 }
 
 impl Sender {
-    /// Starts both sessions. `boot` must be greater than any that this device used before; `rng` must be seeded by hardware or by the system.
+    /// Starts both sessions, with 16 bytes of `rng` that name them and 32 for each server's encapsulated key. `boot` must be greater than any that this device used before; `rng` must be seeded by hardware or by the system.
     ///
     /// # Errors
     ///
     /// [`SealError::Key`].
     pub fn start(identity: &Identity, boot: u32, rng: &mut impl CryptoRng) -> Result<(Self, Start), SealError> {
         let keys = identity.servers.map(|server| server.id);
-        let header = StartHeader { device: identity.device, boot, schema: identity.schema, keys };
+        let mut session = [0; 16];
+        rng.fill_bytes(&mut session);
+        let header = StartHeader { device: identity.device, boot, schema: identity.schema, keys, session };
         let bytes = header.to_bytes();
         let secret = identity.secret.hpke().ok_or(SealError::Key)?;
         let public = identity.secret.public().hpke().ok_or(SealError::Key)?;

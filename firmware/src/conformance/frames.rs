@@ -14,7 +14,7 @@ pub const FRAME_BYTES: usize = 320;
 
 pub fn frame(case: &Case<'_>) -> Result<(), Wrong> {
     let mut head = case.head();
-    let (mut header, mut sealed) = ([0; 64], [0; 256]);
+    let (mut header, mut sealed) = ([0; 80], [0; 256]);
     let frame = match head.word()? {
         "start" => Frame::Start {
             header: case.read("header", &mut header)?,

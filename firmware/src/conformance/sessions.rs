@@ -106,14 +106,14 @@ impl Sessions {
 }
 
 fn no_session(case: &Case<'_>, why: &str) -> Result<(), Wrong> {
-    let random: [u8; 64] = case.bytes("random")?;
+    let random: [u8; 80] = case.bytes("random")?;
     let started = Sender::start(&identity(case)?, 1, &mut Given(&random));
     hold(why == "key" && matches!(started, Err(SealError::Key)))
 }
 
 impl Session {
     fn start(case: &Case<'_>, boot: u32) -> Result<Self, Wrong> {
-        let (identity, random): (_, [u8; 64]) = (identity(case)?, case.bytes("random")?);
+        let (identity, random): (_, [u8; 80]) = (identity(case)?, case.bytes("random")?);
         let secrets = [SecretKey::from_bytes(case.bytes("server0")?), SecretKey::from_bytes(case.bytes("server1")?)];
         let started = Sender::start(&identity, boot, &mut Given(&random));
         let (sender, start) = started.map_err(|_| Wrong::Result)?;
