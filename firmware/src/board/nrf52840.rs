@@ -107,10 +107,10 @@ impl ReadReady for Serial {
 impl Read for Serial {
     fn read(&mut self, buf: &mut [u8]) -> Result<usize, Infallible> {
         loop {
-            if buf.is_empty() || self.read_ready()? {
-                if let Ok(len) = block_on(self.0.read(buf)) {
-                    return Ok(len);
-                }
+            if (buf.is_empty() || self.read_ready()?)
+                && let Ok(len) = block_on(self.0.read(buf))
+            {
+                return Ok(len);
             }
             idle();
         }
