@@ -43,7 +43,7 @@ pub(super) struct ServerArgs {
     #[command(flatten)]
     role: Args,
     /// Lanes that run at once; all of a job's, if not given
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     threads: Option<usize>,
 }
 

@@ -2,14 +2,16 @@
 
 use super::exit::Failure;
 use crate::{
-    device::{BootCounter, CsvRows, Device, Headings, IdxRows, KeyFile, Options, Row, RowsError},
+    device::{BootCounter, CsvRows, Device, DeviceError, Headings, IdxRows, KeyFile, Options, Row, RowsError},
     report::Progress,
     schema::SchemaFile,
 };
 use std::{
+    ops::RangeInclusive,
     path::PathBuf,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+use symbolon_core::report::node::Status;
 
 /// Arguments of `symbolon share`.
 #[derive(Debug, clap::Args)]
@@ -36,6 +38,9 @@ pub(super) struct Args {
     /// Rows label other devices' reports, which the columns `device`, `boot` and `sequence` name
     #[arg(long, requires = "csv")]
     about: bool,
+    /// Rows that both servers hold already, as an earlier run said that ended too soon: 1-500,503-503
+    #[arg(long, value_name = "ROWS", value_parser = span, value_delimiter = ',')]
+    stored: Vec<Rows>,
     /// An IDX file of unsigned bytes with the features, plain or gzip
     #[arg(long, value_name = "FILE")]
     idx: Option<PathBuf>,
@@ -69,22 +74,19 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         )));
     }
     // All of the file is read before anything is sent: a row that cannot be shared stops it here.
-    let records = records(args, &schema)?;
+    let mut records = records(args, &schema)?;
+    records.retain(|(number, ..)| !args.stored.iter().any(|rows| rows.0.contains(number)));
     let boot = BootCounter::beside(&args.key).raise()?;
     let options = Options { patience: Duration::from_secs(args.patience), ..Options::default() };
-    let mut device = Device::new(&identity, boot, &args.gateway, options)?;
-    let progress = Progress::new("sharing", records.len() as u64);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-    for (done, (row, mut record)) in (1..).zip(records) {
-        device.send(row.time_ms.unwrap_or(now_ms), row.about, &mut record)?;
-        progress.update(done, 0);
-    }
-    let status = device.finish()?;
-    progress.finish();
+    let mut device = Device::new(&identity, boot.number, &args.gateway, options)?;
+    // The device numbers its reports from 1, in this order.
+    let rows: Vec<u64> = records.iter().map(|(number, ..)| *number).collect();
+    let mut stored = Vec::new();
+    let status = send(&mut device, records, &mut stored).inspect_err(|_| tell_stored(&rows, &stored))?;
     say!(
-        "device {}, boot {boot}: both servers hold {} records{}",
+        "device {}, boot {}: both servers hold {} records{}",
         identity.device,
+        boot.number,
         status.acknowledged,
         if status.refused > 0 {
             format!("; {} were refused for good (`symbolon devices` says why)", status.refused)
@@ -95,8 +97,60 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     if status.refused > 0 { Err(Failure::Refused("not all records were taken".to_owned())) } else { Ok(()) }
 }
 
-/// Rows and their packed records.
-fn records(args: &Args, schema: &SchemaFile) -> Result<Vec<(Row, Vec<u8>)>, Failure> {
+/// Sends all records and waits until both servers hold them. `stored` gets the numbers of the reports that they do.
+fn send(device: &mut Device, records: Vec<Numbered>, stored: &mut Vec<u32>) -> Result<Status, DeviceError> {
+    let progress = Progress::new("sharing", records.len() as u64);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    let all = || {
+        for (done, (_, row, mut record)) in (1..).zip(records) {
+            device.send(row.time_ms.unwrap_or(now_ms), row.about, &mut record)?;
+            progress.update(done, 0);
+        }
+        device.finish()
+    };
+    let status = all();
+    stored.extend(device.take_stored());
+    progress.finish();
+    status
+}
+
+/// What to say next time, so that no record is stored twice.
+fn tell_stored(rows: &[u64], stored: &[u32]) {
+    let mut done: Vec<u64> = stored.iter().filter_map(|n| rows.get((*n as usize).checked_sub(1)?).copied()).collect();
+    done.sort_unstable();
+    let mut spans: Vec<(u64, u64)> = Vec::new();
+    for row in done {
+        match spans.last_mut() {
+            Some((_, last)) if *last + 1 == row => *last = row,
+            _ => spans.push((row, row)),
+        }
+    }
+    let spans: Vec<String> = spans.iter().map(|(first, last)| format!("{first}-{last}")).collect();
+    if !spans.is_empty() {
+        eprintln!(
+            "symbolon: both servers hold these rows; go on with --stored {} (a few more may be there whose answers were lost)",
+            spans.join(",")
+        );
+    }
+}
+
+/// Rows, from 1, that both servers hold.
+#[derive(Clone, Debug)]
+struct Rows(RangeInclusive<u64>);
+
+fn span(text: &str) -> Result<Rows, String> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    match (first.parse(), last.parse()) {
+        (Ok(first), Ok(last)) if 0 < first && first <= last => Ok(Rows(first..=last)),
+        _ => Err("give rows as 1-500,503-503".to_owned()),
+    }
+}
+
+/// A row, its number from 1, and its packed record.
+type Numbered = (u64, Row, Vec<u8>);
+
+fn records(args: &Args, schema: &SchemaFile) -> Result<Vec<Numbered>, Failure> {
     let rows: Box<dyn Iterator<Item = Result<Row, RowsError>>> = match (&args.csv, &args.idx) {
         (Some(csv), _) => {
             let columns = args.columns.iter().cloned().collect();
@@ -110,7 +164,7 @@ fn records(args: &Args, schema: &SchemaFile) -> Result<Vec<(Row, Vec<u8>)>, Fail
     for (number, row) in (1..).zip(rows) {
         let row = row?;
         let record = schema.record(&row.reals).map_err(|error| Failure::Input(format!("row {number}: {error}")))?;
-        records.push((row, record));
+        records.push((number, row, record));
     }
     Ok(records)
 }

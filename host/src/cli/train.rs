@@ -52,7 +52,7 @@ pub(super) struct Args {
     #[arg(long, value_enum, default_value_t = Engine::Secure)]
     engine: Engine,
     /// Lanes that run at once in the clear engine and at the servers of --local; all, if not given
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     threads: Option<usize>,
     /// Seed of the initial weights and the batch order, in place of the job's; masks never depend on it
     #[arg(long, value_name = "N")]

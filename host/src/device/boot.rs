@@ -2,15 +2,23 @@
 
 use super::DeviceError;
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io::{self, Write},
     path::{Path, PathBuf},
 };
 
-/// A counter that only grows, also over power cuts.
+/// A counter that only grows, also over power cuts. While one process has raised it, no other may.
 #[derive(Debug)]
 pub struct BootCounter {
     path: PathBuf,
+}
+
+/// A value of the counter, which is this process's until it is dropped.
+#[derive(Debug)]
+pub struct Boot {
+    /// The value.
+    pub number: u32,
+    _lock: File,
 }
 
 impl BootCounter {
@@ -34,13 +42,20 @@ impl BootCounter {
     ///
     /// # Errors
     ///
-    /// [`DeviceError::File`]; [`DeviceError::Boot`] if the file holds no number. A lost counter is not begun anew: servers refuse boots that they know.
-    pub fn raise(&self) -> Result<u32, DeviceError> {
+    /// [`DeviceError::File`]; [`DeviceError::InUse`] while another process reports with this key; [`DeviceError::Boot`] if the file holds no number. A lost counter is not begun anew: servers refuse boots that they know.
+    pub fn raise(&self) -> Result<Boot, DeviceError> {
+        // The counter itself is replaced when it is raised; the lock needs a file that stays.
+        let lock = File::create(self.path.with_extension("lock")).map_err(|error| self.failed(error))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(DeviceError::InUse { path: self.path.clone() }),
+            Err(TryLockError::Error(error)) => return Err(self.failed(error)),
+        }
         let text = fs::read_to_string(&self.path).map_err(|error| self.failed(error))?;
         let next = text.trim().parse().ok().and_then(|boot: u32| boot.checked_add(1));
         let next = next.ok_or_else(|| DeviceError::Boot { path: self.path.clone() })?;
         self.replace(next).map_err(|error| self.failed(error))?;
-        Ok(next)
+        Ok(Boot { number: next, _lock: lock })
     }
 
     /// The old file or the new one, whatever happens in between.
@@ -74,8 +89,12 @@ mod tests {
         assert!(matches!(counter.raise(), Err(DeviceError::File { .. })));
         counter.create().unwrap();
         assert!(counter.create().is_err(), "a counter must not be overwritten");
-        assert_eq!([(); 3].map(|()| counter.raise().unwrap()), [1, 2, 3]);
-        assert_eq!(BootCounter::beside(&dir.join("room.key")).raise().unwrap(), 4);
+        assert_eq!([(); 3].map(|()| counter.raise().unwrap().number), [1, 2, 3]);
+        let held = BootCounter::beside(&dir.join("room.key")).raise().unwrap();
+        assert_eq!(held.number, 4);
+        assert!(matches!(counter.raise(), Err(DeviceError::InUse { .. })), "two processes, one boot");
+        drop(held);
+        assert_eq!(counter.raise().unwrap().number, 5);
         for bad in ["", "x", "-1", "4294967295"] {
             fs::write(dir.join("room.boot"), bad).unwrap();
             assert!(matches!(counter.raise(), Err(DeviceError::Boot { .. })), "{bad}");

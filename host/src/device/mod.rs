@@ -10,7 +10,7 @@ mod key;
 mod link;
 mod rows;
 
-pub use boot::BootCounter;
+pub use boot::{Boot, BootCounter};
 pub use key::KeyFile;
 pub(crate) use link::system_rng;
 pub use link::{Device, Options};
@@ -40,6 +40,11 @@ pub enum DeviceError {
     /// The boot counter holds no number, or the last one.
     Boot {
         /// Its file.
+        path: PathBuf,
+    },
+    /// Another process reports with this key.
+    InUse {
+        /// The counter's file.
         path: PathBuf,
     },
     /// The gateway's address is none.
@@ -76,6 +81,13 @@ impl fmt::Display for DeviceError {
                 "{}: no boot counter; if it was lost, provision the device again: a boot must never be repeated",
                 path.display()
             ),
+            Self::InUse { path } => {
+                write!(
+                    f,
+                    "{}: another process reports with this key; wait for it, or provision a key of its own",
+                    path.display()
+                )
+            }
             Self::Address { gateway, error } => write!(f, "gateway {gateway}: {error}"),
             Self::Submit(error) => error.fmt(f),
             Self::Randomness => {

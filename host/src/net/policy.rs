@@ -54,7 +54,7 @@ pub struct Policy {
     pub reveals: Vec<Reveal>,
     /// Fewest records a step: an update of few records says more about each.
     pub smallest_batch: u64,
-    /// Fewest records in all.
+    /// Fewest records to learn from, and fewest to open a score of: a score of few says something about each.
     pub smallest_records: u64,
     /// Most bytes that this server will use for a job.
     pub largest_memory_bytes: u64,
@@ -85,6 +85,8 @@ pub struct Facts<'a> {
     pub batch: u64,
     /// Its training records.
     pub records: u64,
+    /// The records that it opens a score of; none if it opens none.
+    pub scored: Option<u64>,
     /// What it needs on this server, by its plan.
     pub memory_bytes: u64,
 }
@@ -108,6 +110,9 @@ impl Policy {
         }
         if facts.records < self.smallest_records {
             return Err(Refusal::Records { smallest: self.smallest_records, job: facts.records });
+        }
+        if let Some(scored) = facts.scored.filter(|scored| *scored < self.smallest_records) {
+            return Err(Refusal::Scored { smallest: self.smallest_records, job: scored });
         }
         if facts.memory_bytes > self.largest_memory_bytes {
             return Err(Refusal::Memory { largest: self.largest_memory_bytes, job: facts.memory_bytes });
@@ -137,6 +142,13 @@ pub enum Refusal {
         /// The job's records.
         job: u64,
     },
+    /// The job opens a score of too few records.
+    Scored {
+        /// The server's limit.
+        smallest: u64,
+        /// The job's test records.
+        job: u64,
+    },
     /// The job needs too much memory.
     Memory {
         /// The server's limit in bytes.
@@ -163,6 +175,9 @@ impl fmt::Display for Refusal {
             Self::Records { smallest, job } => {
                 write!(f, "policy.smallest_records is {smallest}, the job has {job}")
             }
+            Self::Scored { smallest, job } => {
+                write!(f, "policy.smallest_records is {smallest}, the job opens a score of {job} test records")
+            }
             Self::Memory { largest, job } => {
                 write!(f, "policy.largest_memory_mib is {}, the job needs {}", largest >> 20, job.div_ceil(1 << 20))
             }
@@ -181,7 +196,7 @@ mod tests {
     const HASH: JobHash = [7; 32];
 
     fn facts(reveals: &[Reveal]) -> Facts<'_> {
-        Facts { job: &HASH, reveals, batch: 128, records: 60_000, memory_bytes: 1 << 30 }
+        Facts { job: &HASH, reveals, batch: 128, records: 60_000, scored: Some(10_000), memory_bytes: 1 << 30 }
     }
 
     #[test]
@@ -201,6 +216,9 @@ mod tests {
         assert_eq!(policy.check(&small), Err(Refusal::Batch { smallest: 16, job: 15 }));
         let few = Facts { records: 99, ..good };
         assert_eq!(policy.check(&few), Err(Refusal::Records { smallest: 100, job: 99 }));
+        let one = Facts { scored: Some(1), ..good };
+        assert_eq!(policy.check(&one), Err(Refusal::Scored { smallest: 100, job: 1 }));
+        assert_eq!(policy.check(&Facts { scored: None, ..good }), Ok(()));
         let large = Facts { memory_bytes: (8 << 30) + 1, ..good };
         let refusal = policy.check(&large).unwrap_err();
         assert_eq!(refusal.to_string(), "policy.largest_memory_mib is 8192, the job needs 8193");

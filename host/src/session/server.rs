@@ -171,6 +171,7 @@ impl Server {
             reveals: &reveals,
             batch: smallest_batch(&job) as u64,
             records: job.data.train_records as u64,
+            scored: (job.reveal.accuracy && job.data.test_records > 0).then_some(job.data.test_records as u64),
             memory_bytes: memory_bytes(&job, 0),
         };
         self.config.policy.check(&facts).map_err(SessionError::Policy)?;

@@ -217,7 +217,7 @@ pub fn frame_of(id: ReportId, record: &[u8], scratch: &mut Vec<u8>) -> Vec<u8> {
     let mut tag = [0; 16];
     tag[..4].copy_from_slice(&id.sequence.to_le_bytes());
     if id.sequence == 0 {
-        let header = StartHeader { device: id.device, boot: id.boot, schema: [1; 32], keys: [1, 2] }.to_bytes();
+        let header = StartHeader { device: id.device, boot: id.boot, schema: [1; 32], keys: [1, 2], session: [3; 16] }.to_bytes();
         let frame = Frame::Start { header: &header, enc: [[3; 32]; 2], tags: [tag; 2] };
         return frame.encode(scratch).unwrap().to_vec();
     }
