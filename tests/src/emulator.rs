@@ -174,7 +174,7 @@ pub struct Outcome {
     pub status: Option<i32>,
     /// Its log: level and message.
     pub log: Vec<String>,
-    /// What it, or the emulator, said on standard error: where it panicked.
+    /// What the emulator said on standard error.
     pub said: String,
 }
 

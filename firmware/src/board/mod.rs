@@ -45,7 +45,7 @@ pub enum Outcome {
     Pass = 0,
     /// A check failed.
     Fail = 1,
-    /// The program panicked; the log shows where.
+    /// The program panicked; in builds with debug assertions the log shows where.
     Panic = 101,
     /// The processor took an exception that nobody handles.
     Fault = 102,
