@@ -10,6 +10,8 @@ use crate::{
     intake::{
         hex,
         keys::KeyFile,
+        registry,
+        rules::FileError,
         validity::{UnixSeconds, Validity},
     },
     net::{IntakeFiles, Role},
@@ -214,13 +216,20 @@ pub fn new_key(files: &IntakeFiles, server: u8, id: u32, validity: Validity) -> 
 ///
 /// # Errors
 ///
-/// [`ProvisionError::File`].
+/// [`ProvisionError::File`], [`ProvisionError::Registry`], [`ProvisionError::Registered`]; nothing is registered then.
 pub fn register(
     files: &IntakeFiles,
     entry: &str,
     schema: &SchemaFile,
     schema_file: &Path,
 ) -> Result<(), ProvisionError> {
+    let registry =
+        |text: &str| registry::parse(text, &files.devices).map_err(|e| ProvisionError::Registry(Box::new(e)));
+    let present = fs::read_to_string(&files.devices).map_err(|error| failed(&files.devices, error))?;
+    let present = registry(&present)?;
+    if let Some(device) = registry(entry)?.into_keys().find(|id| present.contains_key(id)) {
+        return Err(ProvisionError::Registered { file: files.devices.clone(), device });
+    }
     let name: String =
         schema.hash()[..8].iter().fold(schema.task().to_owned() + "-", |name, byte| name + &format!("{byte:02x}"));
     let target = files.schemas.join(format!("{name}.toml"));
@@ -297,6 +306,15 @@ pub enum ProvisionError {
         /// Which.
         server: u8,
     },
+    /// A `devices.toml` that cannot be used.
+    Registry(Box<FileError>),
+    /// A device of this id is there already.
+    Registered {
+        /// In which file.
+        file: PathBuf,
+        /// Which.
+        device: DeviceId,
+    },
     /// A name that no device can have.
     Name(String),
     /// The system has no randomness.
@@ -314,6 +332,14 @@ impl fmt::Display for ProvisionError {
             Self::NoKey { server } => {
                 write!(f, "server{server} has no key that serves now; its operator makes one with `symbolon key`")
             }
+            Self::Registry(error) => error.fmt(f),
+            Self::Registered { file, device } => {
+                write!(
+                    f,
+                    "{}: device {device} is there already; choose another id, or take its entry away",
+                    file.display()
+                )
+            }
             Self::Name(name) => {
                 write!(f, "`{name}` names no device: letters, digits, `-`, `_` and `.`, the last not first")
             }
@@ -323,3 +349,30 @@ impl fmt::Display for ProvisionError {
 }
 
 impl std::error::Error for ProvisionError {}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn an_id_is_registered_once() {
+        let dir = std::env::temp_dir().join(format!("symbolon-provision-{}", std::process::id()));
+        let files = IntakeFiles::beside(&dir);
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(&files.devices, DEVICES_HEAD).unwrap();
+        let text = "task = \"t\"\n[[field]]\nname = \"f\"\nwidth = 8\n";
+        let (schema, schema_file) = (SchemaFile::parse(text).unwrap(), dir.join("s.toml"));
+        fs::write(&schema_file, text).unwrap();
+        let device = |name| NewDevice { name, id: None, schema: &schema, labels: false, reports_per_hour: None };
+        let entry = |name, id| device(name).entry(DeviceId(id), &PublicKey([7; 32]));
+        let register = |entry: String| register(&files, &entry, &schema, &schema_file);
+        register(entry("a", 1)).unwrap();
+        let again = register(entry("b", 1));
+        assert!(matches!(again, Err(ProvisionError::Registered { device: DeviceId(1), .. })), "{again:?}");
+        register(entry("b", 2)).unwrap();
+        let devices = registry::parse(&fs::read_to_string(&files.devices).unwrap(), &files.devices).unwrap();
+        assert_eq!(devices.len(), 2);
+        fs::remove_dir_all(dir).unwrap();
+    }
+}

@@ -6,6 +6,7 @@ use super::{
     queue::{Key, Offer},
     routes::{Answer, Line},
 };
+use sha2::{Digest, Sha256};
 use std::{sync::Arc, time::Duration};
 use symbolon_core::report::{
     frame::{DELIMITER, Damage, Decoder, Frame, Part},
@@ -49,7 +50,8 @@ impl Ingress {
         count(&counters.frames, 1);
         self.line.heard(name.device);
         for (i, part) in parts.iter().enumerate() {
-            if self.shared.queues[i].offer(key(&name, part), || encode(part)) == Offer::Full {
+            let bytes = encode(part);
+            if self.shared.queues[i].offer(key(&bytes), || bytes) == Offer::Full {
                 count(&counters.full[i], 1);
             }
         }
@@ -114,12 +116,9 @@ fn name(frame: &Frame<'_>) -> Option<ReportId> {
     }
 }
 
-fn key(name: &ReportId, part: &Part<'_>) -> Key {
-    let (Part::Start { tag, .. } | Part::Report { tag, .. }) = part;
-    let mut key = [0; 32];
-    key[..16].copy_from_slice(&name.to_bytes());
-    key[16..].copy_from_slice(tag);
-    key
+/// Names an encoded part by all of its bytes: one that differs from a genuine one anywhere has another key.
+fn key(part: &[u8]) -> Key {
+    Sha256::digest(part).into()
 }
 
 fn encode(part: &Part<'_>) -> Vec<u8> {
@@ -129,4 +128,18 @@ fn encode(part: &Part<'_>) -> Vec<u8> {
     };
     // Into memory that grows: nothing of a part fails to encode.
     postcard::to_extend(part, Vec::with_capacity(capacity)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forged_copy_has_another_key() {
+        let report = |sealed| encode(&Part::Report { server: 1, header: &[1; 29], tag: [2; 16], sealed });
+        let start = |enc| encode(&Part::Start { server: 1, header: &[1; 69], enc, tag: [2; 16] });
+        assert_eq!(key(&report(&[3; 9])), key(&report(&[3; 9])));
+        assert_ne!(key(&report(&[3; 9])), key(&report(&[4; 9])));
+        assert_ne!(key(&start([3; 32])), key(&start([4; 32])));
+    }
 }

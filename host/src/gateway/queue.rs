@@ -9,7 +9,7 @@ use std::{
 
 /// Bytes of a part's key.
 pub(super) const KEY_BYTES: usize = 32;
-/// A report's name (a start has number 0) and this part's tag. A part that is sent again has the same key; one that somebody forged does not stand in its way.
+/// SHA-256 of an encoded part. A part that is sent again has the same key; one that somebody forged does not stand in its way.
 pub(super) type Key = [u8; KEY_BYTES];
 
 /// Parts that wait in memory at most.
