@@ -23,8 +23,9 @@ pub type Table = [i64; 256];
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // centres have few bits; `as` saturates
 pub fn tabulate(domain: &Domain, in_frac_bits: u32, out_frac_bits: u32, function: impl Fn(f64) -> f64) -> Table {
     let mut table = [0; 256];
+    let (unit_in, unit_out) = (pow2(in_frac_bits), pow2(out_frac_bits));
     for (cell, entry) in table.iter_mut().enumerate().take(domain.cells()) {
-        let scaled = function(domain.centre(cell) as f64 / pow2(in_frac_bits)) * pow2(out_frac_bits);
+        let scaled = function(domain.centre(cell) as f64 / unit_in) * unit_out;
         *entry = (if scaled < 0.0 { scaled - 0.5 } else { scaled + 0.5 }) as i64;
     }
     table

@@ -46,12 +46,12 @@ pub(super) fn resolve_with(
         manifest.records(),
         counts.len()
     );
-    // Asked for only if the job file has names: it walks through all records.
+    // Asked for only if the job file has names.
     let names: OnceCell<BTreeMap<String, DeviceId>> = OnceCell::new();
     let named = |name: &str| {
         let names = names.get_or_init(|| {
-            let known = reports::devices(config, &tls, Role::Server0).unwrap_or_default();
-            known.devices.into_iter().filter_map(|device| Some((device.name?, DeviceId(device.device)))).collect()
+            let known = reports::names(config, &tls, Role::Server0).unwrap_or_default();
+            known.into_iter().map(|(device, name)| (name, DeviceId(device))).collect()
         });
         names.get(name).copied()
     };

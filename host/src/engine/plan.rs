@@ -60,10 +60,30 @@ pub type Label = (u16, &'static str);
 #[derive(Default)]
 struct Record {
     label: Label,
+    /// Of the operation that goes on; not yet in `by_label`.
+    current: Cost,
     hash: Sha256,
     by_label: BTreeMap<Label, Cost>,
     total: Cost,
     requests: u64,
+    /// An encoded request: its memory serves the next one.
+    encoded: Vec<u8>,
+}
+
+impl Record {
+    /// Another operation begins, or the last one ends.
+    fn enter(&mut self, label: Label) {
+        let ended = std::mem::replace(&mut self.label, label);
+        let cost = std::mem::take(&mut self.current);
+        if cost != Cost::default() {
+            *self.by_label.entry(ended).or_default() += cost;
+        }
+    }
+
+    fn add(&mut self, cost: Cost) {
+        self.total += cost;
+        self.current += cost;
+    }
 }
 
 /// One lane's recorder: link, sink and trace of the dry run, all of one record.
@@ -74,39 +94,39 @@ impl<W> Recorder<W> {
     fn record(&self) -> MutexGuard<'_, Record> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    fn add(&self, bytes: &[u8], cost: Cost) {
-        let mut record = self.record();
-        record.hash.update((bytes.len() as u64).to_le_bytes());
-        record.hash.update(bytes);
-        record.total += cost;
-        let label = record.label;
-        *record.by_label.entry(label).or_default() += cost;
-    }
 }
 
 impl<W, D: Word> Link<D> for Recorder<W> {
     fn exchange(&mut self, parts: &mut [Part<'_, D>]) -> Result<(), Error> {
+        let mut record = self.record();
+        record.hash.update((16 * parts.len() as u64).to_le_bytes());
+        for (fold, words) in parts.iter() {
+            record.hash.update((*fold as u64).to_le_bytes());
+            record.hash.update((words.len() as u64).to_le_bytes());
+        }
         let words: usize = parts.iter().map(|(_, words)| words.len()).sum();
-        let lens: Vec<_> = parts.iter().flat_map(|(fold, words)| [*fold as u64, words.len() as u64]).collect();
-        let bytes: Vec<u8> = lens.iter().flat_map(|n| n.to_le_bytes()).collect();
-        let bytes_each_way = (words * word_bytes::<D>()) as u64;
-        self.add(&bytes, Cost { rounds: 1, bytes_each_way, dealer_bytes: 0 });
+        record.add(Cost { rounds: 1, bytes_each_way: (words * word_bytes::<D>()) as u64, dealer_bytes: 0 });
         Ok(())
     }
 }
 
 impl<W, D: Word> Trace<D> for Recorder<W> {
     fn enter(&mut self, layer: u16, name: &'static str) {
-        self.record().label = (layer, name);
+        self.record().enter((layer, name));
     }
 }
 
 impl<W: Word> Sink for Recorder<W> {
     fn request(&mut self, first: MaskId, request: &Request<'_>) -> Result<(), Error> {
-        let bytes = postcard::to_stdvec(&(first, request)).expect("a request encodes: it holds numbers only");
-        let dealer_bytes = (request.wire_words::<W>() * word_bytes::<W>()) as u64;
-        self.add(&bytes, Cost { dealer_bytes, ..Cost::default() });
         let mut record = self.record();
+        let mut encoded = std::mem::take(&mut record.encoded);
+        encoded.clear();
+        encoded = postcard::to_extend(&(first, request), encoded).expect("a request encodes: it holds numbers only");
+        record.hash.update((encoded.len() as u64).to_le_bytes());
+        record.hash.update(&encoded);
+        record.encoded = encoded;
+        let dealer_bytes = (request.wire_words::<W>() * word_bytes::<W>()) as u64;
+        record.add(Cost { dealer_bytes, ..Cost::default() });
         record.requests += 1;
         if record.requests > MAX_REQUESTS { Err(Error::RequestsSpent) } else { Ok(()) }
     }
@@ -272,7 +292,8 @@ fn plan_for<W: Word>(job: &Job) -> Result<Plan, Error> {
     let mut by_label = BTreeMap::<Label, Cost>::new();
     let mut requests = 0;
     for recorder in &recorders {
-        let record = recorder.record();
+        let mut record = recorder.record();
+        record.enter(Label::default());
         hash.update(record.hash.clone().finalize());
         requests += record.requests;
         for (label, cost) in &record.by_label {

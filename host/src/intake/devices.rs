@@ -102,6 +102,11 @@ impl Intake {
         let devices = devices.into_iter().map(|(id, report)| DeviceReport { device: id.0, ..report }).collect();
         Ok(DeviceReports { devices, strangers })
     }
+
+    /// Id and name of each registered device.
+    pub fn names(&self) -> Vec<(u64, String)> {
+        self.rules().devices.iter().map(|(id, device)| (id.0, device.name.clone())).collect()
+    }
 }
 
 fn ledgers(view: &ReadTransaction, devices: &mut BTreeMap<DeviceId, DeviceReport>) -> Result<(), StoreError> {

@@ -35,6 +35,8 @@ pub struct Answers {
 pub enum Request {
     /// What became of each device's reports.
     Devices,
+    /// The registered devices' names.
+    Names,
     /// Make a manifest; server 1 does, with server 0.
     Freeze(Wanted),
     /// The manifest of this digest.
@@ -55,6 +57,8 @@ pub struct Wanted {
 pub enum Reply {
     /// To [`Request::Devices`].
     Devices(DeviceReports),
+    /// To [`Request::Names`]: each device's id and name.
+    Names(Vec<(u64, String)>),
     /// To [`Request::Freeze`] and [`Request::Manifest`].
     Manifest(Manifest),
     /// The request cannot be met; why, and what to do.

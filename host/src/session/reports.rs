@@ -30,6 +30,18 @@ pub fn devices(config: &Config, tls: &ClientTls, server: Role) -> Result<DeviceR
     }
 }
 
+/// Id and name of each device that `server` knows; no record is looked at.
+///
+/// # Errors
+///
+/// If the server cannot be reached, or takes no reports.
+pub fn names(config: &Config, tls: &ClientTls, server: Role) -> Result<Vec<(u64, String)>, SessionError> {
+    match ask(config, tls, server, Request::Names)? {
+        Reply::Names(names) => Ok(names),
+        other => Err(unasked(server, other)),
+    }
+}
+
 /// Has the servers make a manifest of all that both hold of what is wanted.
 ///
 /// # Errors
@@ -114,6 +126,7 @@ fn reply(
 ) -> Result<Reply, SessionError> {
     match request {
         Request::Devices => Ok(Reply::Devices(intake.devices()?)),
+        Request::Names => Ok(Reply::Names(intake.names())),
         Request::Manifest(digest) => Ok(Reply::Manifest(intake.manifest(&digest)?)),
         Request::Freeze(_) if role != Role::Server1 => {
             Err(SessionError::Job("manifests are made at server 1; ask it".to_owned()))

@@ -88,7 +88,7 @@ struct Load {
 struct Stored {
     records: u64,
     fill_records_per_second: [f64; 2],
-    store_bytes_per_record: f64,
+    store_bytes_per_record: u64,
     manifest_seconds: f64,
     job_ready_seconds: f64,
     recovery_seconds: f64,
@@ -140,8 +140,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
                 local.processes.iter().filter(|(role, _)| *role == Role::Server0).for_each(|(_, id)| local.kill(*id));
             })
         })?;
-        #[allow(clippy::cast_precision_loss)]
-        let store_bytes_per_record = store_bytes as f64 / records as f64;
+        let store_bytes_per_record = store_bytes / records.max(1);
         let stored = Stored {
             records,
             fill_records_per_second: filled,
@@ -238,7 +237,7 @@ fn tell_stored(stored: &Stored) {
     say!(
         "{} records stored, {} each: manifest and job in {:.2} s, the job ready for its first step {:.2} s later; a server killed under load is back in {:.2} s",
         stored.records,
-        human_bytes(stored.store_bytes_per_record as u64),
+        human_bytes(stored.store_bytes_per_record),
         stored.manifest_seconds,
         stored.job_ready_seconds,
         stored.recovery_seconds
