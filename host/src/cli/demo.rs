@@ -1,6 +1,7 @@
 //! `symbolon demo`: from devices to a trained network, the whole system on one machine, on real recordings.
 
 use super::{
+    boards::{self, Firmware},
     exit::Failure,
     local::{Fleet, Local},
     stored,
@@ -16,8 +17,13 @@ use crate::{
     schema::SchemaFile,
     train::Inputs,
 };
-use std::{io::Cursor, path::Path, thread, time::Instant};
-use symbolon_core::report::{header::Header, identity::Identity, node::Status};
+use std::{
+    io::Cursor,
+    path::{Path, PathBuf},
+    thread,
+    time::Instant,
+};
+use symbolon_core::report::{header::Header, identity::Identity};
 
 const JOB: &str = include_str!("../../jobs/occupancy.toml");
 pub(super) const SCHEMA: &str = include_str!("../../jobs/occupancy.schema.toml");
@@ -34,6 +40,20 @@ const COLUMNS: [(&str, &str); 5] = [
     ("occupied", "occupancy"),
 ];
 
+/// Arguments of `symbolon demo`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Put devices on boards that QEMU emulates, as many as there are
+    #[arg(long)]
+    qemu: bool,
+    /// A built sensor_node (ELF), in place of building it; may be given once for each board
+    #[arg(long, value_name = "FILE", requires = "qemu")]
+    firmware: Vec<PathBuf>,
+    /// Write the results as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
 /// What was reported, for the lines at the end.
 struct Reported {
     records: usize,
@@ -41,7 +61,12 @@ struct Reported {
 }
 
 /// Shares the embedded recordings on devices, stores, trains, and says who saw what.
-pub(super) fn run(json: Option<&Path>) -> Result<(), Failure> {
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let firmware = if args.qemu { Firmware::find(&args.firmware)? } else { Vec::new() };
+    if firmware.len() >= DEVICES.len() {
+        let most = DEVICES.len() - 1;
+        return Err(Failure::Input(format!("--firmware: {most} devices can be on boards, not {}", firmware.len())));
+    }
     let schema = SchemaFile::parse(SCHEMA).map_err(|error| Failure::Other(error.to_string()))?;
     let records = recordings(&schema)?;
     say!("Data: {OCCUPANCY_SOURCE}.");
@@ -51,9 +76,9 @@ pub(super) fn run(json: Option<&Path>) -> Result<(), Failure> {
         say!("{role} is process {id}");
     }
     let gateway = local.gateway.clone().unwrap_or_default();
-    let reported = report(&identities, &records, &gateway)?;
+    let reported = report(&local, &firmware, &identities, &records, &gateway)?;
     say!(
-        "{} devices (threads of this process) reported {} records of {} bytes, sealed, in {:.1} s; both servers hold all\n",
+        "{} devices reported {} records of {} bytes, sealed, in {:.1} s; both servers hold all\n",
         DEVICES.len(),
         reported.records,
         schema.layout().record_bytes(),
@@ -63,9 +88,9 @@ pub(super) fn run(json: Option<&Path>) -> Result<(), Failure> {
     let job = stored::resolve_with(draft, &schema, None, &local.client, None)?;
     let pile = pile(&identities, records);
     if job.numbers.ring_bits == 32 {
-        train::<u32>(&job, &pile, local, &reported, json)
+        train::<u32>(&job, &pile, local, &reported, args.json.as_deref())
     } else {
-        train::<u64>(&job, &pile, local, &reported, json)
+        train::<u64>(&job, &pile, local, &reported, args.json.as_deref())
     }
 }
 
@@ -86,28 +111,45 @@ pub(super) fn recordings(schema: &SchemaFile) -> Result<[Vec<Vec<u8>>; DEVICES.l
     Ok(out)
 }
 
-/// Runs each device on a thread until both servers hold all of its records.
-fn report(identities: &[Identity], records: &[Vec<Vec<u8>>], gateway: &str) -> Result<Reported, Failure> {
+/// Runs devices on boards, as many as there is firmware for, and the others on threads, until both servers hold all records.
+fn report(
+    local: &Local,
+    firmware: &[Firmware],
+    identities: &[Identity],
+    records: &[Vec<Vec<u8>>],
+    gateway: &str,
+) -> Result<Reported, Failure> {
     let started = Instant::now();
-    let share = |identity: &Identity, records: &[Vec<u8>]| -> Result<Status, Failure> {
-        let mut device = Device::new(identity, 1, gateway, Options::default())?;
-        for (time_ms, record) in (0..).step_by(60_000).zip(records) {
-            device.send(time_ms, None, &mut record.clone())?;
-        }
-        Ok(device.finish()?)
-    };
-    let devices: Vec<_> = thread::scope(|scope| {
-        let threads: Vec<_> =
-            identities.iter().zip(records).map(|(id, records)| scope.spawn(|| share(id, records))).collect();
-        threads.into_iter().map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
-    });
-    for status in devices {
-        let status = status?;
-        if status.refused > 0 {
-            return Err(Failure::Other(format!("{} reports were refused: {:?}", status.refused, status.last_reason)));
-        }
+    let devices: Vec<_> = DEVICES.iter().zip(identities.iter().zip(records)).collect();
+    let (on_boards, on_threads) = devices.split_at(firmware.len());
+    let mut boards = Vec::new();
+    for (firmware, (name, (identity, records))) in firmware.iter().zip(on_boards) {
+        let board = firmware.boot(local, identity, records, gateway)?;
+        say!("device {name} is a sensor node on {}, emulated: process {}", firmware.board.name, board.process);
+        boards.push(board);
     }
+    let names: Vec<_> = on_threads.iter().map(|(name, _)| **name).collect();
+    say!("devices {} are threads of this process", names.join(", "));
+    thread::scope(|scope| {
+        let share = |(_, (identity, records)): &(_, (&Identity, &Vec<Vec<u8>>))| share(identity, records, gateway);
+        let threads: Vec<_> = on_threads.iter().map(|device| scope.spawn(move || share(device))).collect();
+        threads.into_iter().try_for_each(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })?;
+    boards::wait(local, &boards)?;
     Ok(Reported { records: records.iter().map(Vec::len).sum(), seconds: started.elapsed().as_secs_f64() })
+}
+
+/// Runs a device until both servers hold its records.
+fn share(identity: &Identity, records: &[Vec<u8>], gateway: &str) -> Result<(), Failure> {
+    let mut device = Device::new(identity, 1, gateway, Options::default())?;
+    for (time_ms, record) in (0..).step_by(60_000).zip(records) {
+        device.send(time_ms, None, &mut record.clone())?;
+    }
+    let status = device.finish()?;
+    if status.refused > 0 {
+        return Err(Failure::Other(format!("{} reports were refused: {:?}", status.refused, status.last_reason)));
+    }
+    Ok(())
 }
 
 /// The records themselves, in the manifest's order: what the clear engine compares with.

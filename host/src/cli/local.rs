@@ -256,6 +256,32 @@ impl Local {
         }
     }
 
+    /// A new folder of this run; it goes with the others.
+    pub(super) fn folder(&self, name: &str) -> Result<PathBuf, Failure> {
+        let folder = self.owned.0.dir.join(name);
+        make_private(&folder)?;
+        Ok(folder)
+    }
+
+    /// Starts a program that ends with the roles; returns its process. An interrupt from the terminal does not reach it.
+    pub(super) fn adopt(&self, command: &mut Command, name: &str) -> Result<u32, Failure> {
+        let mut children = self.owned.0.children();
+        let children = children.as_mut().ok_or_else(interrupted_start)?;
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(command, 0);
+        let child = command.spawn().map_err(|error| Failure::Other(format!("cannot start {name}: {error}")))?;
+        let id = child.id();
+        children.push(child);
+        Ok(id)
+    }
+
+    /// Whether a process of this run has ended.
+    pub(super) fn has_ended(&self, process: u32) -> bool {
+        let mut children = self.owned.0.children();
+        let child = children.iter_mut().flatten().find(|child| child.id() == process);
+        child.is_none_or(|child| child.try_wait().is_ok_and(|status| status.is_some()))
+    }
+
     /// Ends the roles.
     pub(super) fn stop(self) {
         drop(self.owned);

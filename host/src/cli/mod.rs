@@ -10,6 +10,7 @@ macro_rules! say {
 
 mod audit;
 mod bench;
+mod boards;
 mod demo;
 mod devices;
 mod exit;
@@ -41,12 +42,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Train on the embedded 8x8 digits with two servers and a dealer on this machine
-    Demo {
-        /// Write the results as JSON
-        #[arg(long, value_name = "FILE")]
-        json: Option<PathBuf>,
-    },
+    /// Share recordings on devices, store them and train on them, with gateway, servers and dealer on this machine
+    Demo(demo::Args),
     /// Train a job on shares of data in a directory
     Train(train::Args),
     /// Say what a job costs before anything runs
@@ -121,7 +118,7 @@ enum Engine {
 pub fn main() -> Exit {
     let cli = Cli::parse();
     let result = match cli.command {
-        Command::Demo { json } => demo::run(json.as_deref()),
+        Command::Demo(args) => demo::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Plan { job, json } => plan::run(&job, json.as_deref()),
         Command::Audit { job, data, json } => audit::run(&job, &data, json.as_deref()),
