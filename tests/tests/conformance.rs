@@ -186,6 +186,7 @@ fn expectations(file: &str, vector: &[&str], line: usize) -> Vec<usize> {
             let made = ["session", "report", "ack", "refuse"].contains(&kind) && words[0] == "frame";
             made || words[0].starts_with("share")
         }
+        ("window_v1", _) => words[0] == "features",
         ("protocol_v1", _) => ["dealt", "round", "out0", "out1"].contains(&words[0]),
         _ => false,
     };

@@ -20,6 +20,7 @@ from cases_numbers import fixed, streams
 from cases_protocols import protocols
 from cases_records import identities, records, schemas
 from cases_sessions import sessions
+from cases_windows import windows
 
 FILES = {
     "fixed_v1.txt": fixed,
@@ -29,6 +30,7 @@ FILES = {
     "identity_v1.txt": identities,
     "frame_v1.txt": frames,
     "session_v1.txt": sessions,
+    "window_v1.txt": windows,
     "protocol_v1.txt": protocols,
 }
 

@@ -1,7 +1,7 @@
 //! Runs the conformance vectors: on the host, and as the program `conformance` on each board.
 //!
 //! The vectors are the files of `tests/vectors`, made by a script that shares no code with these crates. Here they are read without a heap, line by
-//! line, and held against `symbolon-core`: fixed point, streams, schemas, records, key files, frames, sessions, and protocols, of which either server and the dealer
+//! line, and held against `symbolon-core`: fixed point, streams, schemas, records, key files, frames, sessions, windows of samples, and protocols, of which either server and the dealer
 //! are played against what the script wrote down.
 //!
 //! - **Memory:** 26 kB of stack, 11 kB without protocols; the vectors themselves, about 170 kB, are in flash.
@@ -42,6 +42,7 @@ pub const FILES: &[File] = &[
     file!("identity_v1", |case, _| records::identity(case)),
     file!("frame_v1", |case, _| frames::frame(case)),
     file!("session_v1", |case, sessions| sessions.check(case)),
+    file!("window_v1", |case, _| records::window(case)),
     #[cfg(not(board = "microbit"))]
     file!("protocol_v1", |case, _| protocols::protocol(case)),
 ];

@@ -11,6 +11,7 @@ use symbolon_core::{
         identity::{Identity, IdentityError, PublicKey, SecretKey, ServerKey},
         record,
         schema::{Field, Kind, Layout, Place, Schema, SchemaError, Width},
+        window::Window,
     },
 };
 
@@ -112,6 +113,24 @@ pub fn record(case: &Case<'_>) -> Result<(), Wrong> {
         }
         _ => Err(Wrong::Vector),
     }
+}
+
+pub fn window(case: &Case<'_>) -> Result<(), Wrong> {
+    hold(case.head().word()? == "window")?;
+    let (mut window, mut codes) = (Window::<6, 128>::new(), None);
+    for line in case.each("row") {
+        let row: [u8; 12] = Words::of(line).bytes()?;
+        let mut samples = [0; 6];
+        for (sample, word) in samples.iter_mut().zip(row.as_chunks().0) {
+            *sample = i16::from_le_bytes(*word);
+        }
+        codes = window.push(&samples);
+    }
+    let mut features = [[0; 2]; 30];
+    for (word, code) in features.iter_mut().zip(codes.ok_or(Wrong::Vector)?.as_flattened()) {
+        *word = code.to_le_bytes();
+    }
+    case.expect("features", features.as_flattened())
 }
 
 pub fn identity(case: &Case<'_>) -> Result<(), Wrong> {
