@@ -5,7 +5,8 @@
 //! - **Memory:** [`CACHE_BYTES`] and a batch.
 
 use super::queue::{KEY_BYTES, Load, Waiting};
-use redb::{Builder, Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use crate::intake::store::create;
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
 use std::{
     collections::VecDeque,
     path::{Path, PathBuf},
@@ -34,6 +35,13 @@ struct Open {
     held: Held,
 }
 
+/// A transaction of two phases: devices choose bytes under the root's checksum, which is no cryptographic one.
+fn begin(database: &Database) -> Result<WriteTransaction, redb::Error> {
+    let mut write = database.begin_write()?;
+    write.set_two_phase_commit(true);
+    Ok(write)
+}
+
 /// How much waits.
 #[derive(Clone, Copy, Default)]
 struct Held {
@@ -53,8 +61,8 @@ impl Held {
 
 impl Open {
     fn new(path: &Path) -> Result<Self, redb::Error> {
-        let database = Builder::new().set_cache_size(CACHE_BYTES).create(path)?;
-        let write = database.begin_write()?;
+        let database = create(path, CACHE_BYTES)?;
+        let write = begin(&database)?;
         let (mut next, mut held) = (0, Held::default());
         {
             write.open_table(KEYS)?;
@@ -72,7 +80,7 @@ impl Open {
     /// Writes as many of `parts` as the limit permits; returns how many are done with, and what then is held.
     fn push(&self, parts: &VecDeque<Waiting>, limit_bytes: u64) -> Result<(usize, u64, Held), redb::Error> {
         let (mut done, mut next, mut held) = (0, self.next, self.held);
-        let write = self.database.begin_write()?;
+        let write = begin(&self.database)?;
         {
             let (mut queue, mut keys) = (write.open_table(PARTS)?, write.open_table(KEYS)?);
             let mut value = Vec::new();
@@ -112,7 +120,7 @@ impl Open {
 
     fn remove(&self, count: usize) -> Result<Held, redb::Error> {
         let mut held = self.held;
-        let write = self.database.begin_write()?;
+        let write = begin(&self.database)?;
         {
             let (mut queue, mut keys) = (write.open_table(PARTS)?, write.open_table(KEYS)?);
             for _ in 0..count {

@@ -1,6 +1,7 @@
 //! One batch of parts: what is taken, what is refused, and why.
 //!
-//! Cheap checks come first, then the one that costs curve products; nothing that is not authentic changes more than a count.
+//! Cheap checks come first, then the one that costs curve products; nothing that is not authentic changes more than a count. Curve products that came to nothing are counted: after
+//! [`MOST_FAILURES`] of a batch, what needs more of them is put off, with a hint that is not final. Reports of sessions in memory need none.
 
 use super::{
     answers::{Answers, Refusal},
@@ -21,6 +22,9 @@ use symbolon_core::report::{
     session::Receiver,
 };
 
+/// Keys that are tried in vain in a batch: a hundred curve products and more, some 10 ms, while all other batches wait.
+const MOST_FAILURES: usize = 64;
+
 /// A batch at work in a write transaction.
 pub(super) struct Work<'a, 't> {
     pub(super) server: u8,
@@ -31,8 +35,10 @@ pub(super) struct Work<'a, 't> {
     pub(super) quotas: &'a mut Quotas,
     pub(super) tables: &'a mut Tables<'t>,
     pub(super) answers: &'a mut Answers,
-    /// Devices of this batch, and reports that each took from its quota.
+    /// Devices of this batch, and units that each took from its quota.
     pub(super) touched: &'a mut BTreeMap<DeviceId, (Ledger, u64)>,
+    /// Curve products that came to nothing.
+    pub(super) failures: usize,
 }
 
 /// Why a part ends here.
@@ -73,7 +79,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<(Part<'_>, ReportId), Reason> {
 }
 
 impl<'a> Work<'a, '_> {
-    /// Takes a part or refuses it.
+    /// Takes a part of a device that is known, or refuses it.
     pub(super) fn part(&mut self, part: &Part<'_>, id: ReportId) -> Result<(), StoreError> {
         let result = match part {
             Part::Start { server, header, .. } => self.start(*server, header, part, id),
@@ -89,13 +95,28 @@ impl<'a> Work<'a, '_> {
         }
     }
 
-    /// Counts a refusal: for the device if it is known, else for all strangers, so that they fill no table.
+    /// Counts a refusal for the device.
     fn count(&mut self, device: DeviceId, reason: Reason) -> Result<(), StoreError> {
-        if self.rules.devices.contains_key(&device) {
-            self.ledger(device)?.refuse(reason);
-            return Ok(());
+        self.ledger(device)?.refuse(reason);
+        Ok(())
+    }
+
+    /// Takes one unit of the device's quota.
+    fn charge(&mut self, device: &Device, id: DeviceId) -> Result<bool, StoreError> {
+        let Some(rate) = device.reports_per_hour else { return Ok(true) };
+        self.ledger(id)?; // from here on it is touched
+        if !self.quotas.take(id, rate, self.now_ms) {
+            return Ok(false);
         }
-        self.tables.count_stranger(reason.code(), 1)
+        if let Some((_, taken)) = self.touched.get_mut(&id) {
+            *taken += 1;
+        }
+        Ok(true)
+    }
+
+    /// Whether curve products may be spent on a part that may be forged.
+    fn has_patience(&self) -> Result<(), Reason> {
+        if self.failures < MOST_FAILURES { Ok(()) } else { Err(Reason::Quota) }
     }
 
     fn ledger(&mut self, device: DeviceId) -> Result<&mut Ledger, StoreError> {
@@ -133,8 +154,23 @@ impl<'a> Work<'a, '_> {
 
         let mut keys = device.keys(self.now).peekable();
         keys.peek().ok_or(Reason::Revoked)?;
-        let accept = |key| Some((Receiver::accept(self.server, secret, key, part).ok()?, *key));
-        let (receiver, device_key) = keys.find_map(accept).ok_or(Reason::Forged)?;
+        self.has_patience()?;
+        let mut accepted = None;
+        for key in keys {
+            match Receiver::accept(self.server, secret, key, part) {
+                Ok(receiver) => {
+                    accepted = Some((receiver, *key));
+                    break;
+                }
+                Err(_) => self.failures += 1,
+            }
+        }
+        let (receiver, device_key) = accepted.ok_or(Reason::Forged)?;
+        // Each start stays in the store: a device that starts on and on fills it no faster than with reports.
+        if !self.charge(device, id.device)? {
+            self.failures += 1;
+            return Err(Reason::Quota.into());
+        }
 
         let stored = StoredStart::new(part, device_key).ok_or(Reason::Malformed)?;
         self.tables.put_start(id.device, id.boot, &stored)?;
@@ -155,19 +191,21 @@ impl<'a> Work<'a, '_> {
         if sealed > MAX_RECORD_BYTES {
             return Err(Reason::Length.into());
         }
+        let is_derived = self.sessions.peek(id.device, id.boot).is_none();
         let session = self.session(id)?;
         let mut share = [0; MAX_RECORD_BYTES];
         let share = &mut share[..session.layout.record_bytes()];
-        let header = session.receiver.open(&session.layout, part, share)?;
+        let header = match session.receiver.open(&session.layout, part, share) {
+            Ok(header) => header,
+            Err(reason) => {
+                self.failures += usize::from(is_derived);
+                return Err(reason.into());
+            }
+        };
 
         // From here on it is the device's own word.
         let (number, schema) = (session.number, session.schema);
         let authentic = |reason| Stop::Refused(Refusal { reason, authentic: true });
-        if let Some(about) = header.about
-            && !self.may_label(device, id.device, &schema, about)?
-        {
-            return Err(authentic(Reason::About));
-        }
         let (key, record) = (record_key(number, &id), Record::encode(header.time_ms, share, header.about));
         match self.tables.held(&key, &record)? {
             Held::Other => return Err(authentic(Reason::ReplayedSequence)),
@@ -176,42 +214,47 @@ impl<'a> Work<'a, '_> {
                 ledger.duplicates = ledger.duplicates.saturating_add(1);
             }
             Held::No => {
-                let now_ms = self.now_ms;
-                if device.reports_per_hour.is_some_and(|rate| !self.quotas.take(id.device, rate, now_ms)) {
+                if let Some(about) = header.about {
+                    self.may_label(device, id.device, &schema, about)?.map_err(authentic)?;
+                }
+                if !self.charge(device, id.device)? {
                     return Err(authentic(Reason::Quota));
                 }
                 self.tables.put_record(&key, &record)?;
                 if let Some(about) = header.about {
                     self.tables.put_about(&about_key(number, &about, &id))?;
                 }
+                let now_ms = self.now_ms;
                 let ledger = self.ledger(id.device)?;
                 ledger.stored = ledger.stored.saturating_add(1);
                 ledger.hear(&header, now_ms);
-                if let Some((_, taken)) = self.touched.get_mut(&id.device) {
-                    *taken += u64::from(device.reports_per_hour.is_some());
-                }
             }
         }
         self.answers.hold(id);
         Ok(())
     }
 
-    /// Whether a device may send a label about this report: about its own, or as a data owner; and for the same task, as far as the report's boot is known here.
+    /// Whether a device may send a label about this report: about its own, or as a data owner; and for the same task, as far as the report's boot is known here. Without the
+    /// schema of that boot, which an operator may have taken away for a moment, it is undecided: [`Reason::Schema`], which is not final.
     fn may_label(
         &self,
         device: &Device,
         own: DeviceId,
         schema: &[u8; 32],
         about: ReportId,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Result<(), Reason>, StoreError> {
         if about.sequence == 0 || (about.device != own && !device.labels) {
-            return Ok(false);
+            return Ok(Err(Reason::About));
         }
-        let Some(start) = self.tables.start(about.device, about.boot)? else { return Ok(true) };
-        let Part::Start { header, .. } = start.part(self.server) else { return Ok(false) };
-        let Ok(other) = StartHeader::parse(header) else { return Ok(false) };
+        let Some(start) = self.tables.start(about.device, about.boot)? else { return Ok(Ok(())) };
+        let Part::Start { header, .. } = start.part(self.server) else { return Ok(Err(Reason::About)) };
+        let Ok(other) = StartHeader::parse(header) else { return Ok(Err(Reason::About)) };
         let task = |hash| self.rules.known_schema(hash).map(|schema| schema.task());
-        Ok(task(&other.schema) == task(schema))
+        Ok(match (task(&other.schema), task(schema)) {
+            (Some(other), Some(own)) if other == own => Ok(()),
+            (Some(_), Some(_)) => Err(Reason::About),
+            _ => Err(Reason::Schema),
+        })
     }
 
     /// The session of this boot, which may have to be derived again; permitted now.
@@ -219,6 +262,7 @@ impl<'a> Work<'a, '_> {
         let device = self.rules.device(id.device)?;
         if self.sessions.get(id.device, id.boot).is_none() {
             let start = self.tables.start(id.device, id.boot)?.ok_or(Reason::NoSession)?;
+            self.has_patience()?;
             let session = self.derive(device, &start)?;
             self.sessions.insert(id.device, id.boot, session);
         }

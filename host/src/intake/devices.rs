@@ -81,24 +81,27 @@ impl Intake {
     ///
     /// # Errors
     ///
-    /// [`IntakeError::Store`].
+    /// [`IntakeError::Store`], [`IntakeError::Busy`].
     pub fn devices(&self) -> Result<DeviceReports, IntakeError> {
+        let _walk = self.walk()?;
         let rules = self.rules();
         let mut devices = BTreeMap::<DeviceId, DeviceReport>::new();
-        for (id, device) in &rules.devices {
+        for (id, device) in &*rules.devices {
             let name = Some(device.name.clone());
             devices.insert(*id, DeviceReport { name, revoked: device.revoked, ..DeviceReport::default() });
         }
-        let strangers = self.store.read(|view| {
+        let mut counts = self.new_strangers();
+        self.store.read(|view| {
             ledgers(view, &mut devices)?;
             gaps(view, &mut devices)?;
-            let strangers = view.open_table(STRANGERS)?;
-            let counts = strangers.iter()?.map(|entry| {
+            for entry in view.open_table(STRANGERS)?.iter()? {
                 let (reason, parts) = entry?;
-                Ok(Refused { reason: reason.value(), parts: parts.value() })
-            });
-            counts.collect::<Result<_, StoreError>>()
+                let count = counts.entry(reason.value()).or_default();
+                *count = count.saturating_add(parts.value());
+            }
+            Ok(())
         })?;
+        let strangers = counts.into_iter().map(|(reason, parts)| Refused { reason, parts }).collect();
         let devices = devices.into_iter().map(|(id, report)| DeviceReport { device: id.0, ..report }).collect();
         Ok(DeviceReports { devices, strangers })
     }

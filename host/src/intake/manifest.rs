@@ -1,19 +1,27 @@
 //! The records that both servers hold, and how they agree on them.
 //!
 //! Server 1 proposes what it holds; server 0 keeps what it holds too, stores that and answers; server 1 checks that it holds all of it, and stores it. The
-//! digest names the manifest for good: records are never taken away.
+//! digest names the records for good: they are never taken away. Of manifests, a server keeps the last [`MOST_MANIFESTS`](super::store::MOST_MANIFESTS).
 //!
-//! A manifest with labels pairs each record with one report about it, the last by name that server 1 holds, so that both servers read the same label.
+//! A name is not enough: where a device's counter of boots went back, one server may hold one session under a boot's number and the other another, and their shares join to noise. So
+//! each run of numbers names its session ([`StartHeader::session`](symbolon_core::report::header::StartHeader::session)) too, and what differs is left out.
 //!
-//! - **Cost:** one message each way; a run of numbers takes some 20 bytes, twice that with labels.
+//! A manifest with labels pairs each record with one report about it: the last by name that server 1 holds, those of data owners (`labels = true` in the registry there) before the device's own.
+//! Both servers then read the same label.
+//!
+//! - **Cost:** one message each way; a run of numbers takes some 36 bytes, twice that with labels. One walk at a time: [`IntakeError::Busy`].
 
 use super::{
     Intake, IntakeError, hex,
-    store::{ABOUT, AboutKey, MANIFESTS, RECORDS, RecordKey, SCHEMAS, StoreError, about_key, id_of, record_key},
+    registry::Devices,
+    store::{
+        ABOUT, AboutKey, MANIFESTS, RECORDS, RecordKey, SCHEMAS, STARTS, StoreError, StoredStart, about_key, id_of,
+        record_key,
+    },
     wire::{MAX_REPLY_BYTES, Wanted},
 };
 use crate::net::Connection;
-use redb::ReadTransaction;
+use redb::{ReadOnlyTable, ReadTransaction};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::ops::RangeInclusive;
@@ -44,8 +52,21 @@ pub struct Span {
     pub first: u32,
     /// How many.
     pub count: u32,
-    /// Name of the report about the first ([`ReportId::to_bytes`]); those about the others have the numbers that follow.
-    label: Option<[u8; ReportId::ENCODED_BYTES]>,
+    /// Name of their session.
+    session: SessionName,
+    /// The report about the first; those about the others have the numbers that follow.
+    label: Option<Label>,
+}
+
+/// Random name of a session ([`StartHeader::session`](symbolon_core::report::header::StartHeader::session)).
+type SessionName = [u8; 16];
+
+/// A report about another.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+struct Label {
+    /// [`ReportId::to_bytes`].
+    name: [u8; ReportId::ENCODED_BYTES],
+    session: SessionName,
 }
 
 impl Span {
@@ -55,7 +76,7 @@ impl Span {
 
     /// The report about the first, if labels are part of the manifest.
     pub fn label(&self) -> Option<ReportId> {
-        self.label.as_ref().map(ReportId::from_bytes)
+        self.label.as_ref().map(|label| ReportId::from_bytes(&label.name))
     }
 
     /// Keys of the records in the table, when their schema has this number.
@@ -73,6 +94,43 @@ impl Span {
     }
 }
 
+/// A report, and the session that it came in.
+#[derive(Clone, Copy)]
+struct Named {
+    id: ReportId,
+    session: SessionName,
+}
+
+/// Sessions of the starts that are here; the last one is remembered, since reports of a boot follow each other.
+struct Sessions {
+    starts: ReadOnlyTable<(u64, u32), &'static [u8]>,
+    last: Option<((DeviceId, u32), SessionName)>,
+}
+
+impl Sessions {
+    fn new(view: &ReadTransaction) -> Result<Self, StoreError> {
+        Ok(Self { starts: view.open_table(STARTS)?, last: None })
+    }
+
+    /// The report's session, if its start is here.
+    fn of(&mut self, id: ReportId) -> Result<Option<SessionName>, StoreError> {
+        let boot = (id.device, id.boot);
+        if let Some((_, session)) = self.last.filter(|(last, _)| *last == boot) {
+            return Ok(Some(session));
+        }
+        let Some(start) = self.starts.get((id.device.0, id.boot))? else { return Ok(None) };
+        let start = StoredStart::from_bytes(start.value()).ok_or(StoreError::Damaged("starts"))?;
+        let session = start.header().ok_or(StoreError::Damaged("starts"))?.session;
+        self.last = Some((boot, session));
+        Ok(Some(session))
+    }
+
+    /// A report that is stored here, after its start.
+    fn named(&mut self, id: ReportId) -> Result<Named, StoreError> {
+        Ok(Named { id, session: self.of(id)?.ok_or(StoreError::Damaged("starts"))? })
+    }
+}
+
 fn keys(schema: u32, first: ReportId, count: u32) -> RangeInclusive<RecordKey> {
     record_key(schema, &first)..=record_key(schema, &later(first, count.saturating_sub(1)))
 }
@@ -87,13 +145,13 @@ impl Manifest {
     }
 
     /// Appends a record.
-    fn push(&mut self, id: ReportId, label: Option<ReportId>) {
+    fn push(&mut self, Named { id, session }: Named, label: Option<Named>) {
         if let Some(last) = self.spans.last_mut() {
             let follows =
                 |start: ReportId, id: ReportId| later(start, last.count) == id && id.sequence > start.sequence;
             let label_follows = match (last.label(), label) {
                 (None, None) => true,
-                (Some(start), Some(label)) => follows(start, label),
+                (Some(start), Some(label)) => follows(start, label.id),
                 _ => false,
             };
             if label_follows && follows(last.start(), id) {
@@ -102,8 +160,8 @@ impl Manifest {
             }
         }
         let ReportId { device, boot, sequence } = id;
-        let label = label.map(|label| label.to_bytes());
-        self.spans.push(Span { device: device.0, boot, first: sequence, count: 1, label });
+        let label = label.map(|Named { id, session }| Label { name: id.to_bytes(), session });
+        self.spans.push(Span { device: device.0, boot, first: sequence, count: 1, session, label });
     }
 
     /// Whether a manifest can look like this: spans in order, apart, not empty, all with labels or none.
@@ -153,20 +211,21 @@ pub(super) const FIRST: ReportId = ReportId { device: DeviceId(0), boot: 0, sequ
 pub(super) const LAST: ReportId = ReportId { device: DeviceId(u64::MAX), boot: u32::MAX, sequence: u32::MAX };
 
 /// What this server holds of what is wanted.
-fn propose(view: &ReadTransaction, wanted: &Wanted) -> Result<Manifest, StoreError> {
+fn propose(view: &ReadTransaction, wanted: &Wanted, devices: &Devices) -> Result<Manifest, StoreError> {
     let mut manifest = Manifest::new(wanted.schema, wanted.labels);
     let Some((number, _)) = schema(view, &wanted.schema)? else { return Ok(manifest) };
     let records = view.open_table(RECORDS)?;
     let records = records.range::<&RecordKey>(&record_key(number, &FIRST)..=&record_key(number, &LAST))?;
+    let (mut sessions, mut label_sessions) = (Sessions::new(view)?, Sessions::new(view)?);
     let Some(labels) = wanted.labels else {
         for record in records {
-            manifest.push(id_of(record?.0.value()), None);
+            manifest.push(sessions.named(id_of(record?.0.value()))?, None);
         }
         return Ok(manifest);
     };
     let Some((labels, _)) = schema(view, &labels)? else { return Ok(manifest) };
     let about = view.open_table(ABOUT)?;
-    // Both are in the order of the records' names: one pass, the last label of each record wins.
+    // Both are in the order of the records' names: one pass, the last label of each record wins, among owners' if there is one.
     let (first, last) = (about_key(labels, &FIRST, &FIRST), about_key(labels, &LAST, &LAST));
     let mut pairs = about.range::<&AboutKey>(&first..=&last)?;
     let mut next = || -> Result<Option<(ReportId, ReportId)>, StoreError> {
@@ -174,18 +233,19 @@ fn propose(view: &ReadTransaction, wanted: &Wanted) -> Result<Manifest, StoreErr
         let key = pair.0.value();
         Ok(Some((id_of(&key[..20]), id_of(key))))
     };
+    let is_owner = |label: &ReportId| devices.get(&label.device).is_some_and(|device| device.labels);
     let mut pair = next()?;
     for record in records {
         let id = id_of(record?.0.value());
         let mut label = None;
         while let Some((about, by)) = pair.filter(|(about, _)| *about <= id) {
             if about == id {
-                label = Some(by);
+                label = label.max(Some((is_owner(&by), by)));
             }
             pair = next()?;
         }
-        if label.is_some() {
-            manifest.push(id, label);
+        if let Some((_, label)) = label {
+            manifest.push(sessions.named(id)?, Some(label_sessions.named(label)?));
         }
     }
     Ok(manifest)
@@ -203,17 +263,29 @@ fn held(view: &ReadTransaction, theirs: &Manifest) -> Result<Manifest, StoreErro
         },
     };
     let (records, about) = (view.open_table(RECORDS)?, view.open_table(ABOUT)?);
+    let (mut sessions, mut label_sessions) = (Sessions::new(view)?, Sessions::new(view)?);
     for span in &theirs.spans {
+        let is_same = sessions.of(span.start())? == Some(span.session)
+            && match (span.label(), &span.label) {
+                (Some(id), Some(label)) => label_sessions.of(id)? == Some(label.session),
+                _ => true,
+            };
+        if !is_same {
+            continue;
+        }
         let keys = span.keys(number);
         for record in records.range::<&RecordKey>(keys.start()..=keys.end())? {
             let id = id_of(record?.0.value());
-            let label = span.label().map(|label| later(label, id.sequence - span.first));
+            let label = span.label.as_ref().map(|label| {
+                let first = ReportId::from_bytes(&label.name);
+                Named { id: later(first, id.sequence - span.first), session: label.session }
+            });
             let paired = match (labels, &label) {
-                (Some(labels), Some(label)) => about.get(&about_key(labels, &id, label))?.is_some(),
+                (Some(labels), Some(label)) => about.get(&about_key(labels, &id, &label.id))?.is_some(),
                 _ => true,
             };
             if paired {
-                ours.push(id, label);
+                ours.push(Named { id, session: span.session }, label);
             }
         }
     }
@@ -228,7 +300,7 @@ impl Intake {
     ///
     /// # Errors
     ///
-    /// [`IntakeError::NoRecords`]; if server 0 is lost or answers with anything but a part of the proposal; if it cannot be stored.
+    /// [`IntakeError::NoRecords`], [`IntakeError::Busy`]; if server 0 is lost or answers with anything but a part of the proposal; if it cannot be stored.
     pub fn freeze(&self, server0: &mut Connection, wanted: &Wanted) -> Result<Manifest, IntakeError> {
         self.freeze_with(wanted, |proposal| {
             server0.send(proposal)?;
@@ -247,7 +319,9 @@ impl Intake {
         wanted: &Wanted,
         agree: impl FnOnce(&Manifest) -> Result<Manifest, IntakeError>,
     ) -> Result<Manifest, IntakeError> {
-        let proposal = self.store.read(|view| propose(view, wanted))?;
+        let _walk = self.walk()?;
+        let rules = self.rules();
+        let proposal = self.store.read(|view| propose(view, wanted, &rules.devices))?;
         let agreed = agree(&proposal)?;
         let same = (agreed.schema, agreed.labels) == (proposal.schema, proposal.labels);
         if !same || !agreed.is_sound() || self.store.read(|view| held(view, &agreed))? != agreed {
@@ -276,8 +350,9 @@ impl Intake {
     ///
     /// # Errors
     ///
-    /// [`IntakeError::Manifest`] if it is none, [`IntakeError::NoRecords`], [`IntakeError::Store`].
+    /// [`IntakeError::Manifest`] if it is none, [`IntakeError::NoRecords`], [`IntakeError::Store`], [`IntakeError::Busy`].
     pub fn keep(&self, proposal: &Manifest) -> Result<Manifest, IntakeError> {
+        let _walk = self.walk()?;
         if !proposal.is_sound() {
             return Err(IntakeError::Manifest);
         }

@@ -11,8 +11,8 @@
 //!
 //! - **Adversary:** devices, gateways and whatever lies between are malicious. What is not authentic changes counts alone, of the device that it names if that is known, and draws
 //!   no authentic refusal. Devices do not reach each other's records, numbers or quotas.
-//! - **Cost:** a batch is one durable transaction; a start at most a curve product and an opening for each valid key of its device; a report one pass of ChaCha20-Poly1305, and
-//!   three curve products if its session is not among the last [`wire::MAX_PARTS`].
+//! - **Cost:** a batch is one durable transaction, or none if all of it is strangers'; a start at most a curve product and an opening for each valid key of its device; a report one pass
+//!   of ChaCha20-Poly1305, and three curve products if its session is not among the last [`wire::MAX_PARTS`]. What forged parts cost a batch is bounded.
 //! - **Exactly once:** a report is stored once, under (device, boot, number), if and only if it was acknowledged or its acknowledgement was lost. The same again is acknowledged again; another of its
 //!   number is refused.
 
@@ -41,11 +41,11 @@ use sessions::Sessions;
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
     time::{Duration, SystemTime},
 };
 use store::{Store, StoreError};
-use symbolon_core::report::schema::SchemaHash;
+use symbolon_core::report::{Reason, frame::Part, header::ReportId, schema::SchemaHash};
 use validity::UnixSeconds;
 use wire::{Batch, MAX_BATCH_BYTES, MAX_PARTS};
 
@@ -56,12 +56,17 @@ pub struct Intake {
     store: Store,
     watch: Watch,
     state: Mutex<State>,
+    /// Held by who walks through all records.
+    walk: Mutex<()>,
 }
 
 /// What outlives a batch in memory.
 struct State {
     sessions: Sessions,
     quotas: Quotas,
+    /// Parts of strangers, by code of the reason, that were refused since something was stored last. Counted with what is stored next: nobody whom no operator knows costs the
+    /// disk a transaction. A server that dies forgets them.
+    strangers: BTreeMap<u8, u64>,
     /// The store failed and has not worked since: told once.
     failing: bool,
 }
@@ -87,8 +92,27 @@ impl Intake {
     ///
     /// If a file cannot be used.
     pub fn with(files: &IntakeFiles, store: Store, server: u8) -> Result<Self, IntakeError> {
-        let state = State { sessions: Sessions::new(MAX_PARTS), quotas: Quotas::default(), failing: false };
-        Ok(Self { server, store, watch: Watch::new(files.clone())?, state: Mutex::new(state) })
+        let (sessions, quotas) = (Sessions::new(MAX_PARTS), Quotas::default());
+        let state = State { sessions, quotas, strangers: BTreeMap::new(), failing: false };
+        Ok(Self { server, store, watch: Watch::new(files.clone())?, state: Mutex::new(state), walk: Mutex::default() })
+    }
+
+    /// Leave to walk through all records, which takes seconds and holds on to the pages that are replaced meanwhile: one at a time.
+    fn walk(&self) -> Result<MutexGuard<'_, ()>, IntakeError> {
+        match self.walk.try_lock() {
+            Err(TryLockError::WouldBlock) => Err(IntakeError::Busy),
+            Err(TryLockError::Poisoned(walk)) => Ok(walk.into_inner()),
+            Ok(walk) => Ok(walk),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Refused parts of strangers that are not in the store yet, by code of the reason.
+    fn new_strangers(&self) -> BTreeMap<u8, u64> {
+        self.lock().strangers.clone()
     }
 
     /// What is permitted now.
@@ -122,38 +146,63 @@ impl Intake {
     }
 
     /// Takes a batch of at most [`MAX_PARTS`] encoded parts at `now_ms` since 1970: verifies, deduplicates, stores; what it returns, encoded frames, may be said from then on. If nothing can be stored, all that
-    /// could have been is refused with [`Reason::Full`](symbolon_core::report::Reason::Full).
+    /// could have been is refused with [`Reason::Full`].
     pub fn batch<B: AsRef<[u8]>>(&self, parts: &[B], now_ms: u64) -> Vec<Vec<u8>> {
         if parts.is_empty() {
             return Vec::new();
         }
         let rules = self.watch.rules();
-        let parsed: Vec<_> = parts.iter().map(|part| batch::parse(part.as_ref())).collect();
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let State { sessions, quotas, failing } = &mut *state;
+        let mut state = self.lock();
+        let (mut known, mut strangers) = (Vec::new(), Vec::new());
+        for part in parts {
+            let reason = match batch::parse(part.as_ref()) {
+                Ok((part, id)) if rules.devices.contains_key(&id.device) => {
+                    known.push((part, id));
+                    continue;
+                }
+                Ok((_, id)) => {
+                    strangers.push(id);
+                    Reason::UnknownDevice
+                }
+                Err(reason) => reason,
+            };
+            let count = state.strangers.entry(reason.code()).or_default();
+            *count = count.saturating_add(1);
+        }
+        let mut answers =
+            if known.is_empty() { Answers::default() } else { self.take(&mut state, &rules, &known, now_ms) };
+        strangers.into_iter().for_each(|id| answers.refuse(id, Reason::UnknownDevice.into()));
+        answers.frames(self.server, &state.sessions)
+    }
+
+    /// Takes parts of devices that are known, in one durable transaction.
+    fn take(&self, state: &mut State, rules: &Rules, parts: &[(Part<'_>, ReportId)], now_ms: u64) -> Answers {
+        let State { sessions, quotas, strangers, failing } = state;
         let (mut answers, mut touched) = (Answers::default(), BTreeMap::new());
         let stored = self.store.write(|tables| {
+            for (reason, count) in &*strangers {
+                tables.count_stranger(*reason, *count)?;
+            }
             let mut work = Work {
                 server: self.server,
                 now_ms,
                 now: UnixSeconds(i64::try_from(now_ms / 1000).unwrap_or(i64::MAX)),
-                rules: &rules,
+                rules,
                 sessions: &mut *sessions,
                 quotas: &mut *quotas,
                 tables,
                 answers: &mut answers,
                 touched: &mut touched,
+                failures: 0,
             };
-            for part in &parsed {
-                match part {
-                    Ok((part, id)) => work.part(part, *id)?,
-                    Err(reason) => work.tables.count_stranger(reason.code(), 1)?,
-                }
-            }
+            parts.iter().try_for_each(|(part, id)| work.part(part, *id))?;
             work.finish()
         });
         match stored {
-            Ok(()) => *failing = false,
+            Ok(()) => {
+                strangers.clear();
+                *failing = false;
+            }
             Err(error) => {
                 if !std::mem::replace(failing, true) {
                     eprintln!("intake: nothing can be stored, and nothing is acknowledged: store: {error}");
@@ -161,11 +210,11 @@ impl Intake {
                 // Sessions of starts that were not stored must not be used.
                 sessions.clear();
                 touched.iter().for_each(|(device, (_, taken))| quotas.give_back(*device, *taken));
-                let ids: Vec<_> = parsed.iter().flatten().map(|(_, id)| *id).collect();
+                let ids: Vec<_> = parts.iter().map(|(_, id)| *id).collect();
                 answers.fail(&ids);
             }
         }
-        answers.frames(self.server, sessions)
+        answers
     }
 }
 
@@ -198,6 +247,8 @@ pub enum IntakeError {
     },
     /// What the other server sent is no manifest, or not of records that both hold.
     Manifest,
+    /// All records are being walked through for another request.
+    Busy,
     /// The other server could not agree, in its own words.
     Peer(String),
 }
@@ -241,6 +292,7 @@ impl fmt::Display for IntakeError {
             Self::Manifest => {
                 f.write_str("the other server's manifest is none, or has records that are not here; try again")
             }
+            Self::Busy => f.write_str("the records are being walked through for another request; try again soon"),
             Self::Peer(reason) => write!(f, "the other server: {reason}"),
         }
     }

@@ -5,7 +5,7 @@
 //! id = "00000000000000a1" # 16 hexadecimal digits
 //! name = "kitchen"
 //! tasks = ["occupancy"]
-//! reports_per_hour = 3600 # any number, if left out
+//! reports_per_hour = 3600 # any number, if left out; a start counts as one
 //! revoked = false         # may be left out
 //! labels = false          # whether it may label other devices' reports: a data owner, no sensor
 //!

@@ -1,6 +1,7 @@
 //! What an operator permits: devices, keys and schemas, read from files, and read again when they change.
 //!
-//! Files are looked at no more than once a second. What cannot be used is told once, and the rules stay as they were.
+//! Files are looked at no more than once a second. Registry, keys and schemas are read apart: what cannot be used is told once, stays as it was, and is tried again until it can be; so a schema
+//! that is broken does not keep a revocation from being read.
 
 use super::{
     keys::KeyFile,
@@ -27,12 +28,12 @@ const PACE: Duration = Duration::from_secs(1);
 const MAX_FILE_BYTES: u64 = 64 << 20;
 
 /// Everything that is permitted.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Rules {
     /// Who may report.
-    pub devices: Devices,
-    keys: BTreeMap<u32, KeyFile>,
-    schemas: BTreeMap<SchemaHash, SchemaFile>,
+    pub devices: Arc<Devices>,
+    keys: Arc<BTreeMap<u32, KeyFile>>,
+    schemas: Arc<BTreeMap<SchemaHash, SchemaFile>>,
 }
 
 impl Rules {
@@ -43,18 +44,34 @@ impl Rules {
     /// The first file that cannot be used.
     pub fn load(files: &IntakeFiles) -> Result<Self, FileError> {
         let mut rules = Self::default();
-        if files.devices.exists() {
-            rules.devices = registry::parse(&read(&files.devices)?, &files.devices)?;
-        }
-        for path in list(&files.keys, "key")? {
-            let id = KeyFile::id(&path).ok_or_else(|| FileError::new(&path, FileFault::KeyName))?;
-            rules.keys.insert(id, KeyFile::parse(&read(&path)?, &path)?);
-        }
-        for path in list(&files.schemas, "toml")? {
-            let schema = SchemaFile::load(&path)?;
-            rules.schemas.insert(schema.hash(), schema);
-        }
+        PARTS.iter().try_for_each(|part| rules.load_part(*part, files))?;
         Ok(rules)
+    }
+
+    /// Reads one part; the rules are as before if it cannot be used.
+    fn load_part(&mut self, part: Part, files: &IntakeFiles) -> Result<(), FileError> {
+        match part {
+            Part::Devices if files.devices.exists() => {
+                self.devices = Arc::new(registry::parse(&read(&files.devices)?, &files.devices)?);
+            }
+            Part::Devices => self.devices = Arc::default(),
+            Part::Keys => {
+                let mut keys = BTreeMap::new();
+                for path in list(&files.keys, "key")? {
+                    let id = KeyFile::id(&path).ok_or_else(|| FileError::new(&path, FileFault::KeyName))?;
+                    keys.insert(id, KeyFile::parse(&read(&path)?, &path)?);
+                }
+                self.keys = Arc::new(keys);
+            }
+            Part::Schemas => {
+                let schemas = list(&files.schemas, "toml")?.into_iter().map(|path| {
+                    let schema = SchemaFile::load(&path)?;
+                    Ok((schema.hash(), schema))
+                });
+                self.schemas = Arc::new(schemas.collect::<Result<_, FileError>>()?);
+            }
+        }
+        Ok(())
     }
 
     /// The device.
@@ -94,6 +111,36 @@ impl Rules {
     }
 }
 
+/// What is read apart from the rest.
+#[derive(Clone, Copy)]
+enum Part {
+    Devices,
+    Keys,
+    Schemas,
+}
+
+const PARTS: [Part; 3] = [Part::Devices, Part::Keys, Part::Schemas];
+
+impl Part {
+    fn files(self, files: &IntakeFiles) -> Result<Vec<PathBuf>, FileError> {
+        match self {
+            Self::Devices => Ok(vec![files.devices.clone()]),
+            Self::Keys => list(&files.keys, "key"),
+            Self::Schemas => list(&files.schemas, "toml"),
+        }
+    }
+
+    /// Of its files as they are now.
+    fn stamps(self, files: &IntakeFiles) -> Result<Stamps, FileError> {
+        let stamp = |path: PathBuf| {
+            let metadata = fs::metadata(&path).ok();
+            let changed = metadata.as_ref().and_then(|metadata| metadata.modified().ok());
+            (path, changed, metadata.map_or(0, |metadata| metadata.len()))
+        };
+        Ok(self.files(files)?.into_iter().map(stamp).collect())
+    }
+}
+
 /// Rules that follow their files.
 pub(super) struct Watch {
     files: IntakeFiles,
@@ -102,8 +149,17 @@ pub(super) struct Watch {
 
 struct State {
     rules: Arc<Rules>,
-    seen: Stamps,
+    parts: [Followed; 3],
     looked: Instant,
+}
+
+/// How far a part's files have been followed.
+#[derive(Default)]
+struct Followed {
+    /// Of what was read last, with success.
+    seen: Stamps,
+    /// What is wrong since then, as it was told.
+    told: Option<String>,
 }
 
 /// Of each file: name, time of its last change, length.
@@ -111,10 +167,13 @@ type Stamps = Vec<(PathBuf, Option<SystemTime>, u64)>;
 
 impl Watch {
     pub(super) fn new(files: IntakeFiles) -> Result<Self, FileError> {
-        // Before they are read: what changes in between is read again.
-        let seen = stamps(&files)?;
+        let mut parts = <[Followed; 3]>::default();
+        for (part, followed) in PARTS.iter().zip(&mut parts) {
+            // Before they are read: what changes in between is read again.
+            followed.seen = part.stamps(&files)?;
+        }
         let rules = Arc::new(Rules::load(&files)?);
-        Ok(Self { files, state: Mutex::new(State { rules, seen, looked: Instant::now() }) })
+        Ok(Self { files, state: Mutex::new(State { rules, parts, looked: Instant::now() }) })
     }
 
     /// The rules, at most a second old.
@@ -127,34 +186,37 @@ impl Watch {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.looked.elapsed() >= pace {
             state.looked = Instant::now();
-            let changed = stamps(&self.files).map(|stamps| (stamps != state.seen).then_some(stamps));
-            match changed {
-                Ok(None) => {}
-                Ok(Some(stamps)) => {
-                    state.seen = stamps;
-                    match Rules::load(&self.files) {
-                        Ok(rules) => state.rules = Arc::new(rules),
-                        Err(error) => eprintln!("intake: {error}; devices, keys and schemas stay as they were"),
-                    }
-                }
-                // Told when it can be read again and is wrong; a folder that is away for a moment changes nothing.
-                Err(_) => {}
+            let State { rules, parts, .. } = &mut *state;
+            for (part, followed) in PARTS.iter().zip(parts) {
+                followed.follow(*part, &self.files, rules);
             }
         }
         Arc::clone(&state.rules)
     }
 }
 
-fn stamps(files: &IntakeFiles) -> Result<Stamps, FileError> {
-    let mut paths = vec![files.devices.clone()];
-    paths.extend(list(&files.keys, "key")?);
-    paths.extend(list(&files.schemas, "toml")?);
-    let stamp = |path: PathBuf| {
-        let metadata = fs::metadata(&path).ok();
-        let changed = metadata.as_ref().and_then(|metadata| metadata.modified().ok());
-        (path, changed, metadata.map_or(0, |metadata| metadata.len()))
-    };
-    Ok(paths.into_iter().map(stamp).collect())
+impl Followed {
+    /// Reads the part again if it has changed since it was read with success. An error is told when it is another than before.
+    fn follow(&mut self, part: Part, files: &IntakeFiles, rules: &mut Arc<Rules>) {
+        let result = part.stamps(files).and_then(|stamps| {
+            if stamps != self.seen {
+                let mut new = Rules::clone(rules);
+                new.load_part(part, files)?;
+                (*rules, self.seen) = (Arc::new(new), stamps);
+            }
+            Ok(())
+        });
+        let error = result.err().map(|error| error.to_string());
+        if let Some(error) = error.as_ref().filter(|_| self.told != error) {
+            let what = match part {
+                Part::Devices => "devices",
+                Part::Keys => "keys",
+                Part::Schemas => "schemas",
+            };
+            eprintln!("intake: {error}; {what} stay as they were");
+        }
+        self.told = error;
+    }
 }
 
 /// Files of a folder with this extension, sorted; none if there is no folder.

@@ -2,6 +2,8 @@
 //!
 //! - **Durability:** a batch is one write transaction, on the disk when [`Store::write`] returns. After a crash the database is as of the last such
 //!   return: redb writes pages beside the old ones and then changes one checksummed root.
+//!   The commit has two phases: the root's checksum is no cryptographic one, and devices choose bytes under it, so it must not decide alone which of two states a crash left.
+//!   After a failed `fsync`, a kernel may read back pages that are not on the disk; it tells once. Nothing of that batch was acknowledged, but on a disk that fails so, restore from a copy.
 //! - **Failure:** after any error nothing of the batch is there, and the database is opened anew before it is used again; so it recovers when a full disk has room.
 //! - **Return:** after a kill, redb walks all records before the database opens: 0.4 to 0.9 s a million with a warm cache (`symbolon bench reports --stored 1000000`). Its quick repair
 //!   would make that 0.03 s, but is off: with it, opening panicked in the test of power failures.
@@ -35,7 +37,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// `version` and `server`.
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 /// Device and boot -> [`StoredStart`].
-const STARTS: TableDefinition<(u64, u32), &[u8]> = TableDefinition::new("starts");
+pub(super) const STARTS: TableDefinition<(u64, u32), &[u8]> = TableDefinition::new("starts");
 /// Hash -> number of the schema here, bytes of its records.
 pub(super) const SCHEMAS: TableDefinition<&[u8; 32], (u32, u32)> = TableDefinition::new("schemas");
 /// [`RecordKey`] -> [`Record`].
@@ -48,6 +50,11 @@ pub(super) const DEVICES: TableDefinition<u64, &[u8]> = TableDefinition::new("de
 pub(super) const STRANGERS: TableDefinition<u8, u64> = TableDefinition::new("strangers");
 /// Digest -> encoded manifest.
 pub(super) const MANIFESTS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("manifests");
+
+/// Number in the order in which they were made, to digest.
+const MANIFEST_ORDER: TableDefinition<u64, &[u8; 32]> = TableDefinition::new("manifest_order");
+/// Manifests that are kept: clients ask for them, and each may be as long as what is stored.
+pub const MOST_MANIFESTS: u64 = 256;
 
 /// Number of a schema here and a report's name, big-endian: a schema's records lie in the order of their names.
 pub(super) type RecordKey = [u8; 20];
@@ -131,7 +138,12 @@ impl StoredStart {
         out
     }
 
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    /// Its header.
+    pub(super) fn header(&self) -> Option<StartHeader> {
+        StartHeader::parse(&self.header).ok()
+    }
+
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (header, rest) = bytes.split_first_chunk()?;
         let (enc, rest) = rest.split_first_chunk()?;
         let (tag, rest) = rest.split_first_chunk()?;
@@ -152,6 +164,17 @@ pub(super) enum Held {
 
 /// Opens the database.
 type Open = Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>;
+
+/// Opens a database, or makes one whose name is on the disk too.
+pub(crate) fn create(path: &Path, cache_bytes: usize) -> Result<Database, DatabaseError> {
+    let database = Database::builder().set_cache_size(cache_bytes).create(path)?;
+    #[cfg(unix)]
+    {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::File::open(folder)?.sync_all()?;
+    }
+    Ok(database)
+}
 
 /// The database, and how to open it again.
 pub struct Store {
@@ -175,7 +198,7 @@ impl Store {
     /// If that cannot be, or the store is the other server's or another version's.
     pub fn open(path: &Path, server: u8) -> Result<Self, StoreError> {
         let path = path.to_owned();
-        let open = move || Database::builder().set_cache_size(CACHE_BYTES).create(&path);
+        let open = move || create(&path, CACHE_BYTES);
         Self::with(Box::new(open), server, RETRY)
     }
 
@@ -201,7 +224,8 @@ impl Store {
     ) -> Result<T, StoreError> {
         let database = self.database()?;
         let result = (|| {
-            let transaction = database.begin_write()?;
+            let mut transaction = database.begin_write()?;
+            transaction.set_two_phase_commit(true);
             let result = work(&mut Tables::open(&transaction)?)?;
             transaction.commit()?;
             Ok(result)
@@ -257,7 +281,8 @@ impl Store {
 
     /// All tables are there, and are this server's.
     fn check(&self, database: Database) -> Result<Database, StoreError> {
-        let transaction = database.begin_write()?;
+        let mut transaction = database.begin_write()?;
+        transaction.set_two_phase_commit(true);
         {
             let mut tables = Tables::open(&transaction)?;
             for (key, own) in [("version", VERSION), ("server", u64::from(self.server))] {
@@ -284,6 +309,7 @@ pub(super) struct Tables<'t> {
     devices: Table<'t, u64, &'static [u8]>,
     strangers: Table<'t, u8, u64>,
     manifests: Table<'t, &'static [u8; 32], &'static [u8]>,
+    manifest_order: Table<'t, u64, &'static [u8; 32]>,
 }
 
 impl<'t> Tables<'t> {
@@ -297,6 +323,7 @@ impl<'t> Tables<'t> {
             devices: transaction.open_table(DEVICES)?,
             strangers: transaction.open_table(STRANGERS)?,
             manifests: transaction.open_table(MANIFESTS)?,
+            manifest_order: transaction.open_table(MANIFEST_ORDER)?,
         })
     }
 
@@ -357,8 +384,16 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
+    /// Stores a manifest, or makes it the newest again; the oldest goes if there are more than [`MOST_MANIFESTS`].
     pub(super) fn put_manifest(&mut self, digest: &[u8; 32], manifest: &[u8]) -> Result<(), StoreError> {
+        let next = self.manifest_order.last()?.map_or(0, |(last, _)| last.value() + 1);
+        self.manifest_order.retain(|_, other| other != digest)?;
+        self.manifest_order.insert(next, digest)?;
         self.manifests.insert(digest, manifest)?;
+        while redb::ReadableTableMetadata::len(&self.manifest_order)? > MOST_MANIFESTS {
+            let Some(oldest) = self.manifest_order.pop_first()?.map(|(_, digest)| *digest.value()) else { break };
+            self.manifests.remove(&oldest)?;
+        }
         Ok(())
     }
 }

@@ -144,6 +144,7 @@ fn reply(
 
 /// At server 0: agrees with server 1.
 pub(super) fn agree(intake: Option<&Intake>, server1: &mut Connection) -> Result<(), SessionError> {
+    server1.set_idle_timeout(PATIENCE); // it walks before it proposes
     match intake {
         Some(intake) => Ok(intake.agree(server1)?),
         None => Ok(crate::intake::manifest::refuse(server1, &crate::data::ShelfError::None)?),

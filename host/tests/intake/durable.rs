@@ -94,7 +94,7 @@ fn a_full_disk_acknowledges_nothing_and_recovers() {
 #[test]
 fn a_full_disk_takes_nothing_from_quotas() {
     let mut world = World::new(1);
-    world.entries[0].more = "reports_per_hour = 1";
+    world.entries[0].more = "reports_per_hour = 2";
     world.register();
     let disk = Disk::default();
     let intake = Intake::with(&world.files(0), disk.store(0), 0).unwrap();

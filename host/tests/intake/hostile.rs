@@ -197,7 +197,7 @@ fn any_words_are_values_in_range() {
 #[test]
 fn quotas_are_each_devices_own() {
     let mut world = World::new(2);
-    world.entries[0].more = "reports_per_hour = 2";
+    world.entries[0].more = "reports_per_hour = 3"; // the start is one of them
     world.register();
     let intake = world.intake(1);
     let [mut limited, mut free] = [1, 2].map(|id| world.device(id, 1, OCCUPANCY));
@@ -220,4 +220,57 @@ fn quotas_are_each_devices_own() {
     assert_eq!(limited.hear(&again), Heard::held([0, 1]));
     let later = intake.batch(&[reports[2].parts()[1].clone(), reports[3].parts()[1].clone()], NOW + 1_800_000);
     assert_eq!(limited.hear(&later).held, [0, 3].into());
+}
+
+#[test]
+fn starts_take_from_the_quota() {
+    let mut world = World::new(1);
+    world.entries[0].more = "reports_per_hour = 2";
+    world.register();
+    let intake = world.intake(0);
+    let [mut first, second, third] = [1, 2, 3].map(|boot| world.device(1, boot, OCCUPANCY));
+    let starts = [&first, &second].map(|device| device.start()[0].clone());
+    let answers = intake.batch(&starts, NOW);
+    assert_eq!([first.hear(&answers), second.hear(&answers)], [(); 2].map(|()| Heard::held([0])));
+    // A start that is there already costs nothing.
+    assert_eq!(second.hear(&intake.batch(&[&starts[1]], NOW)), Heard::held([0]));
+    let report = first.report().parts()[0].clone();
+    let answers = intake.batch(&[&third.start()[0], &report], NOW);
+    assert_eq!(third.hear(&answers), Heard::refused(0, Reason::Quota, false));
+    assert_eq!(first.hear(&answers), Heard::refused(1, Reason::Quota, true));
+    assert_eq!(third.hear(&intake.batch(&[&third.start()[0]], NOW + 1_800_000)), Heard::held([0]));
+}
+
+#[test]
+fn forged_parts_cost_a_batch_bounded_work() {
+    let world = World::new(3);
+    let intake = world.intake(1);
+    let [mut known, fresh] = [1, 3].map(|id| world.device(id, 1, OCCUPANCY));
+    intake.batch(&[&known.start()[1]], NOW);
+    let forged = world.device_with(2, [66; 32], 1, OCCUPANCY, 1).start()[1].clone();
+    let mut parts = vec![forged; 100];
+    parts.extend([known.report().parts()[1].clone(), fresh.start()[1].clone()]);
+    let answers = intake.batch(&parts, NOW);
+    assert_eq!((refused(&intake, 2, Reason::Forged), refused(&intake, 2, Reason::Quota)), (64, 36));
+    // Whose session is in memory is served; who starts is put off to the next batch.
+    assert_eq!(known.hear(&answers), Heard::held([0, 1]));
+    assert_eq!(fresh.hear(&answers), Heard::refused(0, Reason::Quota, false));
+    assert_eq!(fresh.hear(&intake.batch(&[&fresh.start()[1]], NOW)), Heard::held([0]));
+}
+
+#[test]
+fn strangers_write_nothing() {
+    let world = World::new(1);
+    let disk = crate::disk::Disk::default();
+    let intake = Intake::with(&world.files(0), disk.store(0), 0).unwrap();
+    let stranger = world.device(9, 1, OCCUPANCY);
+    disk.room(Some(0));
+    let answers = intake.batch(&[stranger.start()[0].clone(), vec![255; 9]], NOW);
+    assert_eq!(stranger.hear(&answers), Heard::refused(0, Reason::UnknownDevice, false), "the disk is not asked");
+    disk.room(None);
+    let known = world.device(1, 1, OCCUPANCY);
+    let counts = || -> Vec<_> { intake.devices().unwrap().strangers.iter().map(|count| count.parts).collect() };
+    assert_eq!(counts(), [1, 1]);
+    assert_eq!(known.hear(&intake.batch(&[&known.start()[0]], NOW)), Heard::held([0]));
+    assert_eq!(counts(), [1, 1], "written with the next batch, once");
 }

@@ -1,6 +1,9 @@
 //! What both servers hold, and how jobs read it.
 
-use crate::harness::{LABELS, NOW, OCCUPANCY, World};
+use crate::{
+    disk::Disk,
+    harness::{LABELS, NOW, OCCUPANCY, World},
+};
 use symbolon::{
     data::{Shelf, ShelfError},
     intake::{Intake, IntakeError, manifest::Manifest, wire::Wanted},
@@ -184,4 +187,87 @@ fn a_proposal_that_is_none_is_refused() {
     assert!(matches!(intakes[1].freeze_with(&wanted, |_| Ok(more)), Err(IntakeError::Manifest)));
     let unknown = Wanted { schema: [5; 32], labels: None };
     assert!(matches!(freeze(&intakes, &unknown), Err(IntakeError::NoRecords { .. })));
+}
+
+#[test]
+fn two_sessions_of_one_boot_are_not_joined() {
+    let mut world = World::new(3);
+    world.entries[2].more = "labels = true";
+    world.register();
+    let intakes = world.intakes();
+    // Devices 1 and 3 lost their counters of boots: each server has another of their sessions.
+    let mut good = world.device(2, 1, OCCUPANCY);
+    let good_reports: Vec<_> = (0..3).map(|_| good.report()).collect();
+    let about = good_reports[0].id;
+    for (server, intake) in intakes.iter().enumerate() {
+        let (mut twice, mut owner) = (world.device(1, 1, OCCUPANCY), world.device(3, 1, LABELS));
+        let mut parts = [&good, &twice, &owner].map(|device| device.start()[server].clone()).to_vec();
+        let others = [twice.report(), twice.report(), owner.report_about(Some(about))];
+        parts.extend(good_reports.iter().chain(&others).map(|report| report.parts()[server].clone()));
+        let answers = intake.batch(&parts, NOW);
+        assert_eq!([&good, &twice, &owner].map(|device| device.hear(&answers).held.len()), [4, 3, 2]);
+    }
+    let (hash, layout) = (good.schema.hash(), good.schema.layout());
+    let wanted = good_reports.iter().map(|report| (report.id, report.record.clone())).collect::<Vec<_>>();
+    assert_eq!(joined(&intakes, hash, layout), wanted);
+    let labelled = Wanted { schema: hash, labels: Some(world.device(3, 2, LABELS).schema.hash()) };
+    assert!(matches!(freeze(&intakes, &labelled), Err(IntakeError::NoRecords { .. })), "nor records with labels");
+}
+
+#[test]
+fn an_owners_label_goes_before_a_devices_own() {
+    let mut world = World::new(2);
+    world.entries[0].more = "labels = true";
+    world.register();
+    let intakes = world.intakes();
+    let mut owner = world.device(1, 1, LABELS);
+    let (mut sensor, mut again) = (world.device(2, 1, OCCUPANCY), world.device(2, 2, LABELS));
+    let readings = [sensor.report(), sensor.report()];
+    let labels = [again.report_about(Some(readings[0].id)), again.report_about(Some(readings[1].id))];
+    let owners = owner.report_about(Some(readings[0].id));
+    for (server, intake) in intakes.iter().enumerate() {
+        let mut parts = [&owner, &sensor, &again].map(|device| device.start()[server].clone()).to_vec();
+        let reports = readings.iter().chain(&labels).chain([&owners]);
+        parts.extend(reports.map(|report| report.parts()[server].clone()));
+        intake.batch(&parts, NOW);
+    }
+    let wanted = Wanted { schema: sensor.schema.hash(), labels: Some(owner.schema.hash()) };
+    let manifest = freeze(&intakes, &wanted).unwrap();
+    let labels_: Vec<_> = manifest.spans.iter().map(|span| span.label().unwrap()).collect();
+    assert_eq!(labels_, [owners.id, labels[1].id]);
+}
+
+#[test]
+fn one_walk_at_a_time_and_the_last_manifests_are_kept() {
+    let world = World::new(1);
+    let disks = [Disk::default(), Disk::default()];
+    let intakes = [0, 1].map(|i: u8| Intake::with(&world.files(i.into()), disks[usize::from(i)].store(i), i).unwrap());
+    let mut device = world.device(1, 1, OCCUPANCY);
+    let wanted = Wanted { schema: device.schema.hash(), labels: None };
+    for (server, intake) in intakes.iter().enumerate() {
+        intake.batch(&[&device.start()[server]], NOW);
+    }
+    let mut digests = Vec::new();
+    for _ in 0..symbolon::intake::store::MOST_MANIFESTS + 2 {
+        let report = device.report();
+        for (server, intake) in intakes.iter().enumerate() {
+            intake.batch(&[&report.parts()[server]], NOW);
+        }
+        digests.push(freeze(&intakes, &wanted).unwrap().digest());
+        // Made again, it counts once.
+        freeze(&intakes, &wanted).unwrap();
+    }
+    for intake in &intakes {
+        for gone in &digests[..2] {
+            assert!(matches!(intake.manifest(gone), Err(IntakeError::NoManifest { .. })));
+        }
+        assert!(digests[2..].iter().all(|digest| intake.manifest(digest).is_ok()));
+    }
+    let made = intakes[1].freeze_with(&wanted, |proposal| {
+        assert!(matches!(intakes[1].devices(), Err(IntakeError::Busy)));
+        let nested = intakes[1].freeze_with(&wanted, |proposal| Ok(proposal.clone()));
+        assert!(matches!(nested, Err(IntakeError::Busy)));
+        intakes[0].keep(proposal)
+    });
+    assert_eq!(made.unwrap().records(), digests.len() as u64);
 }

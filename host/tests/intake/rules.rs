@@ -1,6 +1,6 @@
 //! Files of an operator: read again when they change, kept when they cannot be used, refused with file and line.
 
-use crate::harness::{Heard, NOW, OCCUPANCY, World};
+use crate::harness::{Heard, LABELS, NOW, OCCUPANCY, World};
 use std::fs;
 use symbolon::{
     intake::{
@@ -82,6 +82,74 @@ fn files_are_followed_and_broken_ones_ignored() {
     fs::remove_file(world.files(0).schemas.join("0.toml")).unwrap();
     intake.reload();
     assert_eq!(device.hear(&intake.batch(&[&report], NOW)), Heard::refused(2, Reason::Schema, false));
+}
+
+#[test]
+fn a_broken_schema_or_key_does_not_keep_a_revocation_away() {
+    let mut world = World::new(2);
+    let files = world.files(0);
+    let intake = world.intake(0);
+    let [mut revoked, mut other] = [1, 2].map(|id| world.device(id, 1, OCCUPANCY));
+    intake.batch(&[&revoked.start()[0], &other.start()[0]], NOW);
+    fs::write(files.schemas.join("9.toml"), "task = ").unwrap();
+    fs::write(files.keys.join("9.key"), "secret = ").unwrap();
+    world.entries[0].more = "revoked = true";
+    world.register();
+    intake.reload();
+    let reports = [&mut revoked, &mut other].map(|device| device.report().parts()[0].clone());
+    let answers = intake.batch(&reports, NOW);
+    assert_eq!(revoked.hear(&answers), Heard::refused(1, Reason::Revoked, false));
+    assert_eq!(other.hear(&answers), Heard::held([0, 1]), "keys and schemas stay as they were");
+}
+
+#[test]
+fn a_file_that_could_not_be_read_is_tried_again() {
+    let mut world = World::new(1);
+    let files = world.files(0);
+    let intake = world.intake(0);
+    let device = world.device(1, 1, OCCUPANCY);
+    world.entries[0].more = "revoked = true";
+    world.register();
+    let good = fs::read(&files.devices).unwrap();
+    let broken = vec![b'='; good.len()];
+    fs::write(&files.devices, &broken).unwrap();
+    let time = fs::metadata(&files.devices).unwrap().modified().unwrap();
+    intake.reload();
+    // Put right within a tick of the file system's clock, and as long as before.
+    fs::write(&files.devices, &good).unwrap();
+    fs::File::options().write(true).open(&files.devices).unwrap().set_modified(time).unwrap();
+    intake.reload();
+    let answers = intake.batch(&[&device.start()[0]], NOW);
+    assert_eq!(device.hear(&answers), Heard::refused(0, Reason::Revoked, false));
+}
+
+#[test]
+fn a_label_about_a_schema_that_is_away_is_undecided() {
+    let mut world = World::new(2);
+    world.entries[1].more = "labels = true";
+    world.register();
+    let intake = world.intake(0);
+    let mut sensor = world.device(1, 1, OCCUPANCY);
+    let mut owner = world.device(2, 1, LABELS);
+    let reading = sensor.report();
+    let label = owner.report_about(Some(reading.id)).parts()[0].clone();
+    intake.batch(&[&sensor.start()[0], &owner.start()[0], &reading.parts()[0]], NOW);
+    let schema = world.files(0).schemas.join("0.toml");
+    let away = |is_away: bool| {
+        if is_away {
+            fs::remove_file(&schema).unwrap()
+        } else {
+            fs::write(&schema, OCCUPANCY).unwrap()
+        }
+        intake.reload();
+    };
+    away(true);
+    assert!(!Reason::Schema.is_final());
+    assert_eq!(owner.hear(&intake.batch(&[&label], NOW)), Heard::refused(1, Reason::Schema, true));
+    away(false);
+    assert_eq!(owner.hear(&intake.batch(&[&label], NOW)), Heard::held([0, 1]));
+    away(true);
+    assert_eq!(owner.hear(&intake.batch(&[&label], NOW)), Heard::held([0, 1]), "what is stored is acknowledged");
 }
 
 #[test]
