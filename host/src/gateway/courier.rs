@@ -1,7 +1,8 @@
 //! Brings parts to a server and its answers back: a thread a server.
 //!
 //! One batch is on its way at a time; while the server commits it, the next gathers. While the server is away, parts move from memory to the disk, a few times a second; when it is back,
-//! the disk goes first. Parts leave only when the server has answered: one that was sent when the connection broke is sent again.
+//! the disk goes first. Parts leave only when the server has answered: one that was sent when the connection broke is sent again, and so is one that the server had no room for. Of that,
+//! devices hear nothing.
 
 use super::{
     Shared,
@@ -23,7 +24,7 @@ use std::{
     thread,
     time::Duration,
 };
-use symbolon_core::report::{frame::Frame, header::DeviceId};
+use symbolon_core::report::{Reason, frame::Frame, header::DeviceId};
 
 /// An idle server gets an empty batch this often: both ends see that the other is there.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
@@ -33,6 +34,9 @@ const SPILL: Duration = Duration::from_millis(250);
 const TRY: Duration = Duration::from_secs(1);
 /// Pauses between tries.
 const BACK_OFF: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
+
+/// A server whose store is full is asked again after this.
+const FULL_PAUSE: Duration = Duration::from_secs(1);
 
 /// How to reach a server.
 #[derive(Clone)]
@@ -120,28 +124,37 @@ impl Courier {
             let disk = self.oldest_on_disk();
             let is_disk = disk.is_some();
             let load = disk.unwrap_or_else(|| queue.take(KEEP_ALIVE));
-            match self.deliver(&mut connection, &load) {
-                Ok(()) if is_disk => self.forget(load.len()),
-                Ok(()) => queue.done(&load),
-                Err(error) if is_disk => return Err(error),
-                Err(error) => {
-                    queue.put_back(load);
-                    return Err(error);
+            let delivered = self.deliver(&mut connection, &load);
+            if let Ok(true) = delivered {
+                count(&shared.counters.delivered[self.index], load.len() as u64);
+                if is_disk {
+                    self.forget(load.len());
+                } else {
+                    queue.done(&load);
                 }
+                continue;
             }
-            count(&shared.counters.delivered[self.index], load.len() as u64);
+            if !is_disk {
+                queue.put_back(load);
+            }
+            delivered?;
+            queue.pause(FULL_PAUSE);
         }
         connection.close()
     }
 
-    /// Sends a batch and passes the answers on.
-    fn deliver(&self, connection: &mut Connection, load: &Load) -> Result<(), NetError> {
+    /// Sends a batch and passes the answers on; says whether the server had room for it.
+    fn deliver(&self, connection: &mut Connection, load: &Load) -> Result<bool, NetError> {
         connection.send(&load.batch)?;
         let answers: Answers = connection.recv(MAX_ANSWER_BYTES)?;
-        let (mut routed, mut lost) = (0, 0);
+        let (mut routed, mut lost, mut has_room) = (0, 0, true);
         for frame in answers.frames {
             let device = match Frame::decode(&frame) {
                 Ok(Frame::Ack(ack)) => DeviceId(ack.device),
+                Ok(Frame::Refuse(no)) if no.reason == Reason::Full.code() => {
+                    has_room = false;
+                    continue;
+                }
                 Ok(Frame::Refuse(no)) => DeviceId(no.device),
                 _ => continue,
             };
@@ -150,7 +163,7 @@ impl Courier {
         }
         count(&self.shared.counters.answers, routed);
         count(&self.shared.counters.lost_answers, lost);
-        Ok(())
+        Ok(has_room)
     }
 
     /// The oldest parts on disk, if there are any that can be read.

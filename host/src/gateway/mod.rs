@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | [`news`] | what it says and counts |
 //! | `queue`, `spool` | parts that wait for a server, in memory and on disk |
-//! | `routes` | on which line a device was last heard |
+//! | `routes` | on which lines a device was last heard |
 //! | `ingress` | from bytes to frames to both servers' queues |
 //! | `tcp`, `serial`, `mqtt` | the lines |
 //! | `courier` | a thread a server: batches out, answers in |
@@ -14,6 +14,8 @@
 //! - **Guarantees:** while it runs, a part that it took leaves when its server has answered, in order. When it dies, parts on disk are kept, and those in memory are the devices' to
 //!   send again: devices keep a report until both servers have acknowledged it, and no word of the gateway counts.
 //! - **Bounds:** connections, a frame's bytes, parts in memory, bytes on disk, devices' routes, answers that wait for a line. At each bound the newest is not taken, and counted.
+//! - **Not bounded a line:** the memory and the buffer are all lines' together. A line that brings what no server takes fills them for the others too, as fast as it sends; a broker or a
+//!   firewall before the gateway limits its rate.
 
 mod courier;
 mod ingress;

@@ -1,10 +1,12 @@
-//! Which line leads to which device: the one on which it was last heard.
+//! Which lines lead to which device: those on which it was last heard.
 //!
-//! Devices are named by frames that anyone can send, so the map is bounded and holds no more than a hint. Who poses as a device draws its answers to himself for as long as the device
-//! is silent; the device then sends again and is answered.
+//! Devices are named by frames that anyone can send, so the map is bounded and holds no more than a hint. An answer goes out on the last [`LINES`] open lines that named its device: who
+//! names another's device on a line gets copies of its answers, which tell him no more than his guess did, but takes none away. With [`LINES`] open lines of his own he does, until the device
+//! speaks again; a broker's topic is bound to its device, and nobody is heard there under another name.
 
 use std::{
     collections::HashMap,
+    num::NonZeroU64,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use symbolon_core::report::header::DeviceId;
@@ -12,7 +14,11 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 /// Devices of a generation. Two are kept: who is heard moves to the younger one, and the older is forgotten when that is full.
 const GENERATION: usize = 1 << 18;
+/// Lines of a device that are answered on.
+const LINES: usize = 4;
+
 /// A server's answer on its way.
+#[derive(Clone)]
 pub(super) struct Answer {
     /// For whom.
     pub(super) device: DeviceId,
@@ -28,15 +34,31 @@ pub(super) struct Routes {
 
 #[derive(Default)]
 struct State {
-    lines: HashMap<u64, Sender<Answer>>,
-    next: u64,
-    young: HashMap<u64, u64>,
-    old: HashMap<u64, u64>,
+    lines: HashMap<NonZeroU64, Sender<Answer>>,
+    last: u64,
+    young: HashMap<u64, Lines>,
+    old: HashMap<u64, Lines>,
+}
+
+/// A device's lines, the last one first.
+#[derive(Clone, Copy, Default)]
+struct Lines([Option<NonZeroU64>; LINES]);
+
+impl Lines {
+    /// These, with `line` in front; lines that are closed go.
+    fn heard(self, line: NonZeroU64, is_open: impl Fn(NonZeroU64) -> bool) -> Self {
+        let mut lines = Self::default();
+        let others = self.0.into_iter().flatten().filter(|other| *other != line && is_open(*other));
+        for (place, line) in lines.0.iter_mut().zip(std::iter::once(line).chain(others)) {
+            *place = Some(line);
+        }
+        lines
+    }
 }
 
 /// A line that is open; closed when dropped.
 pub(super) struct Line {
-    id: u64,
+    id: NonZeroU64,
     routes: Arc<Routes>,
 }
 
@@ -45,18 +67,19 @@ impl Routes {
     pub(super) fn open(self: &Arc<Self>, waiting: usize) -> (Line, Receiver<Answer>) {
         let (sender, receiver) = channel(waiting);
         let mut state = self.lock();
-        let id = state.next;
-        state.next += 1;
+        let id = NonZeroU64::MIN.saturating_add(state.last); // a gateway opens no 2^64 lines
+        state.last += 1;
         state.lines.insert(id, sender);
         (Line { id, routes: Arc::clone(self) }, receiver)
     }
 
-    /// Passes an answer on; says whether a line took it.
+    /// Passes an answer on to its device's lines; says whether one took it.
     pub(super) fn answer(&self, answer: Answer) -> bool {
         let state = self.lock();
         let device = answer.device.0;
-        let line = state.young.get(&device).or_else(|| state.old.get(&device));
-        line.and_then(|line| state.lines.get(line)).is_some_and(|line| line.try_send(answer).is_ok())
+        let Some(lines) = state.young.get(&device).or_else(|| state.old.get(&device)) else { return false };
+        let open = lines.0.iter().flatten().filter_map(|line| state.lines.get(line));
+        open.fold(false, |taken, line| line.try_send(answer.clone()).is_ok() || taken)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -68,8 +91,14 @@ impl Line {
     /// Notes that a device was heard here.
     pub(super) fn heard(&self, device: DeviceId) {
         let mut state = self.routes.lock();
-        if state.young.insert(device.0, self.id).is_none() && state.young.len() >= GENERATION {
-            state.old = std::mem::take(&mut state.young);
+        let State { lines, young, old, .. } = &mut *state;
+        let before = young.get(&device.0).or_else(|| old.get(&device.0)).copied().unwrap_or_default();
+        if before.0[0] == Some(self.id) && young.contains_key(&device.0) {
+            return;
+        }
+        let now = before.heard(self.id, |line| lines.contains_key(&line));
+        if young.insert(device.0, now).is_none() && young.len() >= GENERATION {
+            *old = std::mem::take(young);
         }
     }
 }
@@ -90,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_go_where_a_device_was_last_heard() {
+    fn answers_go_where_a_device_was_heard() {
         let routes = Arc::new(Routes::default());
         let ((one, mut at_one), (two, mut at_two)) = (routes.open(1), routes.open(1));
         assert!(!routes.answer(answer(7)));
@@ -99,10 +128,33 @@ mod tests {
         at_one.try_recv().unwrap();
         two.heard(DeviceId(7));
         assert!(routes.answer(answer(7)));
-        assert!(at_one.try_recv().is_err());
+        at_one.try_recv().unwrap();
         at_two.try_recv().unwrap();
+        drop(one);
+        assert!(routes.answer(answer(7)));
         drop(two);
         assert!(!routes.answer(answer(7)));
+    }
+
+    #[test]
+    fn a_stranger_who_names_a_device_takes_no_answer_away() {
+        let routes = Arc::new(Routes::default());
+        let (own, mut answers) = routes.open(9);
+        own.heard(DeviceId(7));
+        let strangers: Vec<_> = (0..LINES).map(|_| routes.open(9)).collect();
+        for (stranger, _) in &strangers[1..] {
+            (0..9).for_each(|_| stranger.heard(DeviceId(7)));
+        }
+        assert!(routes.answer(answer(7)));
+        answers.try_recv().unwrap();
+        // One line more does, until the device speaks again. Lines that are closed count no more.
+        strangers[0].0.heard(DeviceId(7));
+        assert!(routes.answer(answer(7)) && answers.try_recv().is_err());
+        own.heard(DeviceId(7));
+        drop(strangers);
+        routes.open(1).0.heard(DeviceId(7));
+        assert!(routes.answer(answer(7)));
+        answers.try_recv().unwrap();
     }
 
     #[test]

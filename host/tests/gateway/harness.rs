@@ -5,7 +5,11 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread::{self, JoinHandle},
     time::{Duration, Instant, SystemTime},
 };
@@ -18,7 +22,8 @@ use symbolon::{
     net::{AbortHandle, Config, Deployment, Hosts, Listener, Role, ServerTls, StopHandle as ListenerStop, Timeouts},
 };
 use symbolon_core::report::{
-    frame::{Ack, Decoder, Frame, Part},
+    Reason,
+    frame::{Ack, Decoder, Frame, Part, Refuse},
     header::{DeviceId, Header, ReportId, StartHeader},
 };
 
@@ -58,6 +63,8 @@ pub struct Server {
     pub address: SocketAddr,
     /// Names of the parts that came, in order.
     pub got: Arc<Mutex<Vec<ReportId>>>,
+    /// Its store is full: it takes nothing.
+    pub is_full: Arc<AtomicBool>,
     stop: ListenerStop,
     aborts: Arc<Mutex<Vec<AbortHandle>>>,
     thread: Option<JoinHandle<()>>,
@@ -70,21 +77,27 @@ impl Server {
         let (address, stop) = (listener.local_addr(), listener.stop_handle());
         let (got, aborts) = (Arc::<Mutex<Vec<_>>>::default(), Arc::<Mutex<Vec<AbortHandle>>>::default());
         let (notes, handles) = (Arc::clone(&got), Arc::clone(&aborts));
+        let is_full = Arc::<AtomicBool>::default();
+        let full = Arc::clone(&is_full);
         let serve = move || {
             listener.serve(&tls, &Timeouts::default(), 4, |accepted| {
                 let Ok((mut connection, _)) = accepted else { return };
                 handles.lock().unwrap().push(connection.abort_handle());
                 while let Ok(Batch { parts }) = connection.recv(MAX_BATCH_BYTES) {
                     let names: Vec<_> = parts.iter().map(|part| name(part, role)).collect();
-                    let frames = names.iter().map(|name| ack(role, *name)).collect();
-                    notes.lock().unwrap().extend(names);
+                    let is_full = full.load(Ordering::Relaxed);
+                    let answer = if is_full { no_room } else { ack };
+                    let frames = names.iter().map(|name| answer(role, *name)).collect();
+                    if !is_full {
+                        notes.lock().unwrap().extend(names);
+                    }
                     if connection.send(&Answers { frames }).is_err() {
                         return;
                     }
                 }
             });
         };
-        Self { address, got, stop, aborts, thread: Some(thread::spawn(serve)) }
+        Self { address, got, is_full, stop, aborts, thread: Some(thread::spawn(serve)) }
     }
 
     pub fn count(&self) -> usize {
@@ -131,6 +144,18 @@ fn ack(role: Role, name: ReportId) -> Vec<u8> {
         from: name.sequence,
         held: 1,
         tag: [7; 16],
+    });
+    frame.encode(&mut [0; 128]).unwrap().to_vec()
+}
+
+fn no_room(role: Role, name: ReportId) -> Vec<u8> {
+    let frame = Frame::Refuse(Refuse {
+        server: u8::from(role == Role::Server1),
+        device: name.device.0,
+        boot: name.boot,
+        sequence: name.sequence,
+        reason: Reason::Full.code(),
+        tag: [0; 16],
     });
     frame.encode(&mut [0; 128]).unwrap().to_vec()
 }
@@ -217,7 +242,8 @@ pub fn frame_of(id: ReportId, record: &[u8], scratch: &mut Vec<u8>) -> Vec<u8> {
     let mut tag = [0; 16];
     tag[..4].copy_from_slice(&id.sequence.to_le_bytes());
     if id.sequence == 0 {
-        let header = StartHeader { device: id.device, boot: id.boot, schema: [1; 32], keys: [1, 2], session: [3; 16] }.to_bytes();
+        let header = StartHeader { device: id.device, boot: id.boot, schema: [1; 32], keys: [1, 2], session: [3; 16] }
+            .to_bytes();
         let frame = Frame::Start { header: &header, enc: [[3; 32]; 2], tags: [tag; 2] };
         return frame.encode(scratch).unwrap().to_vec();
     }
