@@ -79,7 +79,7 @@ impl Routes {
         let device = answer.device.0;
         let Some(lines) = state.young.get(&device).or_else(|| state.old.get(&device)) else { return false };
         let open = lines.0.iter().flatten().filter_map(|line| state.lines.get(line));
-        open.fold(false, |taken, line| line.try_send(answer.clone()).is_ok() || taken)
+        open.filter(|line| line.try_send(answer.clone()).is_ok()).count() > 0
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
