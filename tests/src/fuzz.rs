@@ -283,8 +283,9 @@ fn batch() -> Batch {
 }
 
 fn manifest() -> Manifest {
-    // A span's label cannot be made from outside: bytes of a manifest with two spans, without labels.
-    let bytes = [&[7u8; 32][..], &[0, 2], &[5, 1, 1, 4, 0], &[5, 1, 9, 3, 0]].concat();
+    // A span's session and label cannot be made from outside: bytes of a manifest with two spans, without labels.
+    let span = |first: u8, count: u8| [&[5, 1, first, count][..], &[6; 16], &[0]].concat();
+    let bytes = [&[7u8; 32][..], &[0, 2], &span(1, 4), &span(9, 3)].concat();
     postcard::from_bytes(&bytes).unwrap()
 }
 
