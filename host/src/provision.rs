@@ -223,13 +223,7 @@ pub fn register(
     schema: &SchemaFile,
     schema_file: &Path,
 ) -> Result<(), ProvisionError> {
-    let registry =
-        |text: &str| registry::parse(text, &files.devices).map_err(|e| ProvisionError::Registry(Box::new(e)));
-    let present = fs::read_to_string(&files.devices).map_err(|error| failed(&files.devices, error))?;
-    let present = registry(&present)?;
-    if let Some(device) = registry(entry)?.into_keys().find(|id| present.contains_key(id)) {
-        return Err(ProvisionError::Registered { file: files.devices.clone(), device });
-    }
+    check_free(files, entry)?;
     let name: String =
         schema.hash()[..8].iter().fold(schema.task().to_owned() + "-", |name, byte| name + &format!("{byte:02x}"));
     let target = files.schemas.join(format!("{name}.toml"));
@@ -239,6 +233,22 @@ pub fn register(
         write_new(&target, &text)?;
     }
     append(&files.devices, &format!("\n{entry}"))
+}
+
+/// Checks that a device's id is not registered with a server yet.
+///
+/// # Errors
+///
+/// [`ProvisionError::File`], [`ProvisionError::Registry`], [`ProvisionError::Registered`].
+pub fn check_free(files: &IntakeFiles, entry: &str) -> Result<(), ProvisionError> {
+    let registry =
+        |text: &str| registry::parse(text, &files.devices).map_err(|e| ProvisionError::Registry(Box::new(e)));
+    let present = fs::read_to_string(&files.devices).map_err(|error| failed(&files.devices, error))?;
+    let present = registry(&present)?;
+    match registry(entry)?.into_keys().find(|id| present.contains_key(id)) {
+        None => Ok(()),
+        Some(device) => Err(ProvisionError::Registered { file: files.devices.clone(), device }),
+    }
 }
 
 /// Appends to a text file.

@@ -8,7 +8,7 @@ use crate::{
         validity::{UnixSeconds, Validity},
     },
     net::{Config, IntakeFiles, Role},
-    provision::{NewDevice, ProvisionError, ServersFile, append, new_key, register, write_new},
+    provision::{NewDevice, ProvisionError, ServersFile, append, check_free, new_key, register, write_new},
     schema::{SchemaFile, SchemaFileError},
 };
 use std::{
@@ -87,6 +87,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let Args { name, id, labels, reports_per_hour, .. } = args;
     let device = NewDevice { name, id: *id, schema: &schema, labels: *labels, reports_per_hour: *reports_per_hour };
     let (identity, entry) = device.provision(&servers, UnixSeconds::now())?;
+    register_at.iter().try_for_each(|files| check_free(files, &entry))?;
     let key = args.out.join(format!("{name}.key"));
     KeyFile::write(&key, &identity)?;
     BootCounter::beside(&key).create()?;

@@ -33,8 +33,8 @@ pub use deployment::{Credentials, DeployError, Deployment, Endpoint, Hosts, init
 pub use error::{Cause, CertificateFault, NetError, Operation, Peer};
 pub use handshake::{PROTOCOL_VERSION, accept, connect};
 pub use identity::{Identity, IdentityError, IdentityFiles, IdentityProblem, Part};
-pub use lines::{Broker, Lines, SerialLine};
 pub use intake::IntakeFiles;
+pub use lines::{Broker, Lines, SerialLine};
 pub use listener::{Listener, StopHandle};
 pub use policy::{Facts, JobHash, Jobs, Policy, Refusal, Reveal};
 pub use role::{Role, UnknownRole};
