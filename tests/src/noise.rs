@@ -47,7 +47,7 @@ impl Dice {
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         let high = (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) as u32;
-        (u64::from(high) * u64::from(bound) >> 32) as u32
+        ((u64::from(high) * u64::from(bound)) >> 32) as u32
     }
 
     /// True `rate` times in a thousand.
@@ -101,7 +101,7 @@ impl Noise {
                     Ok((near, _)) => {
                         connections += 1;
                         near.set_nonblocking(false).unwrap();
-                        join(near, &own, seed ^ connections << 32);
+                        join(near, &own, seed ^ (connections << 32));
                     }
                     Err(_) => thread::sleep(Duration::from_millis(2)),
                 }
