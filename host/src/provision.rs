@@ -245,9 +245,12 @@ pub fn check_free(files: &IntakeFiles, entry: &str) -> Result<(), ProvisionError
         |text: &str| registry::parse(text, &files.devices).map_err(|e| ProvisionError::Registry(Box::new(e)));
     let present = fs::read_to_string(&files.devices).map_err(|error| failed(&files.devices, error))?;
     let present = registry(&present)?;
-    match registry(entry)?.into_keys().find(|id| present.contains_key(id)) {
+    let taken = |(id, new): &(DeviceId, registry::Device)| {
+        present.contains_key(id) || present.values().any(|device| device.name == new.name)
+    };
+    match registry(entry)?.into_iter().find(taken) {
         None => Ok(()),
-        Some(device) => Err(ProvisionError::Registered { file: files.devices.clone(), device }),
+        Some((device, new)) => Err(ProvisionError::Registered { file: files.devices.clone(), device, name: new.name }),
     }
 }
 
@@ -318,12 +321,14 @@ pub enum ProvisionError {
     },
     /// A `devices.toml` that cannot be used.
     Registry(Box<FileError>),
-    /// A device of this id is there already.
+    /// A device of this id or name is there already; jobs choose devices by either.
     Registered {
         /// In which file.
         file: PathBuf,
         /// Which.
         device: DeviceId,
+        /// Its name.
+        name: String,
     },
     /// A name that no device can have.
     Name(String),
@@ -343,10 +348,10 @@ impl fmt::Display for ProvisionError {
                 write!(f, "server{server} has no key that serves now; its operator makes one with `symbolon key`")
             }
             Self::Registry(error) => error.fmt(f),
-            Self::Registered { file, device } => {
+            Self::Registered { file, device, name } => {
                 write!(
                     f,
-                    "{}: device {device} is there already; choose another id, or take its entry away",
+                    "{}: a device of id {device} or name `{name}` is there already; choose others, or take its entry away",
                     file.display()
                 )
             }

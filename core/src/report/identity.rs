@@ -105,9 +105,9 @@ pub enum IdentityError {
 impl core::fmt::Display for IdentityError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
-            Self::Length => "a key file has another length; flash what was provisioned",
-            Self::Magic => "no key file of this version; flash what was provisioned",
-            Self::Crc => "a damaged key file; flash it again",
+            Self::Length => "not as long as a key file; take the one that was provisioned",
+            Self::Magic => "no key file of this version; take the one that was provisioned",
+            Self::Crc => "a damaged key file; take the one that was provisioned",
             Self::Layout => "a key file for records that no schema has; provision the device again",
         })
     }

@@ -4,8 +4,10 @@ use super::exit::Failure;
 use crate::{
     intake::devices::{DeviceReport, DeviceReports, Refused},
     net::{ClientTls, Config, Role},
+    report::write_atomic,
     session::reports,
 };
+use serde_json::{Value, json};
 use std::{collections::BTreeMap, path::PathBuf};
 use symbolon_core::report::header::DeviceId;
 
@@ -60,7 +62,8 @@ fn print(id: DeviceId, at: [Option<&DeviceReport>; 2]) {
     let name = a.name.as_ref().or(b.name.as_ref()).map_or("(not registered)", String::as_str);
     let boot = a.newest_boot.max(b.newest_boot).map_or("-".to_owned(), |boot| boot.to_string());
     say!(
-        "{id:<18}{name:<16}{boot:>6}{:>20}{:>16}{:>10}{:>9}{}",
+        "{:<18}{name:<16}{boot:>6}{:>20}{:>16}{:>10}{:>9}{}",
+        id.to_string(),
         format!("{} / {}", a.stored, b.stored),
         format!("{} / {}", a.missing, b.missing),
         a.duplicates + b.duplicates,
@@ -85,9 +88,25 @@ fn refused(refused: &[Refused]) -> String {
     refused.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
+/// Ids as everywhere else, and reasons by name: numbers of 64 bits do not survive every reader of JSON.
 fn write(path: &std::path::Path, at: &[DeviceReports; 2]) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::write(path, &error);
-    let both: BTreeMap<_, _> = ["server0", "server1"].into_iter().zip(at).collect();
-    let text = serde_json::to_vec_pretty(&both).map_err(|error| failed(error.into()))?;
-    std::fs::write(path, text).map_err(failed)
+    let refused = |refused: &[Refused]| -> serde_json::Map<String, Value> {
+        let name = |r: &Refused| r.reason().map_or(r.reason.to_string(), |reason| reason.to_string());
+        refused.iter().map(|r| (name(r), r.parts.into())).collect()
+    };
+    let device = |d: &DeviceReport| {
+        let gaps: Vec<Value> =
+            d.gaps.iter().map(|g| json!({ "boot": g.boot, "first": g.first, "count": g.count })).collect();
+        json!({
+            "device": DeviceId(d.device).to_string(), "name": d.name, "revoked": d.revoked, "newest_boot": d.newest_boot,
+            "stored": d.stored, "duplicates": d.duplicates, "dropped": d.dropped, "last_ms": d.last_ms,
+            "missing": d.missing, "gaps": gaps, "refused": refused(&d.refused),
+        })
+    };
+    let server = |reports: &DeviceReports| {
+        let devices: Vec<Value> = reports.devices.iter().map(device).collect();
+        json!({ "devices": devices, "strangers": refused(&reports.strangers) })
+    };
+    let value = json!({ "server0": server(&at[0]), "server1": server(&at[1]) });
+    write_atomic(path, format!("{value:#}\n").as_bytes()).map_err(|error| Failure::write(path, &error))
 }

@@ -50,6 +50,9 @@ enum Command {
     Plan {
         /// Job file (TOML; `host/jobs` has some)
         job: PathBuf,
+        /// For a job that learns from reports: the client's configuration, to ask the servers which they hold
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
         /// Write the plan as JSON
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
@@ -120,7 +123,7 @@ pub fn main() -> Exit {
     let result = match cli.command {
         Command::Demo(args) => demo::run(&args),
         Command::Train(args) => train::run(&args),
-        Command::Plan { job, json } => plan::run(&job, json.as_deref()),
+        Command::Plan { job, config, json } => plan::run(&job, config.as_deref(), json.as_deref()),
         Command::Audit { job, data, json } => audit::run(&job, &data, json.as_deref()),
         Command::Server(args) => roles::server(&args),
         Command::Dealer(args) => roles::dealer(&args),

@@ -1,17 +1,27 @@
 //! `symbolon plan`.
 
-use super::exit::Failure;
+use super::{exit::Failure, stored};
 use crate::{
     engine::plan::{Cost, LAN, Network, Plan, WAN, hex, plan},
-    job::Job,
+    job::{Draft, Job},
+    net::{Config, Role},
     report::{human_bytes, human_seconds, write_atomic},
 };
 use serde_json::{Value, json};
 use std::path::Path;
 
 /// Makes, prints and perhaps writes the plan of a job.
-pub(super) fn run(file: &Path, json: Option<&Path>) -> Result<(), Failure> {
-    let job = Job::load(file)?;
+pub(super) fn run(file: &Path, config: Option<&Path>, json: Option<&Path>) -> Result<(), Failure> {
+    let draft = Draft::load(file)?;
+    let job = match (draft.schema(), config) {
+        (Some(_), None) => {
+            return Err(Failure::Input(
+                "the job learns from reports: give --config, so that the servers can say which they hold".to_owned(),
+            ));
+        }
+        (Some(_), Some(config)) => stored::resolve(draft, &Config::load(config, &[Role::Client])?, None)?,
+        (None, _) => draft.resolve(None)?,
+    };
     let plan = plan(&job).map_err(|error| Failure::Other(error.to_string()))?;
     print(&job, &plan)?;
     let Some(path) = json else { return Ok(()) };

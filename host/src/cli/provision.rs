@@ -88,7 +88,14 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let device = NewDevice { name, id: *id, schema: &schema, labels: *labels, reports_per_hour: *reports_per_hour };
     let (identity, entry) = device.provision(&servers, UnixSeconds::now())?;
     register_at.iter().try_for_each(|files| check_free(files, &entry))?;
+    std::fs::create_dir_all(&args.out).map_err(|error| Failure::write(&args.out, &error))?;
     let key = args.out.join(format!("{name}.key"));
+    if key.exists() {
+        let key = key.display();
+        return Err(Failure::Input(format!(
+            "{key} is there already: that device keeps its key; choose another name, or --out"
+        )));
+    }
     KeyFile::write(&key, &identity)?;
     BootCounter::beside(&key).create()?;
     let entry_file = args.out.join(format!("{name}.device.toml"));
@@ -107,6 +114,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         "  nRF52840: probe-rs download --chip nRF52840_xxAA --binary-format bin --base-address 0xfd000 {}",
         key.display()
     );
+    for config in &args.register {
+        say!("registered with the server of {}", config.display());
+    }
     if register_at.is_empty() {
         say!("{}: public; append it to devices.toml at both servers", entry_file.display());
         say!("{}: public; copy it to schemas/ at both servers", args.schema.display());

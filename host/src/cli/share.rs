@@ -73,8 +73,12 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             "{key} was provisioned for another schema than {schema}; provision it again"
         )));
     }
+    // Every run is a boot of its own: rows that were shared before are other records now.
     // All of the file is read before anything is sent: a row that cannot be shared stops it here.
     let mut records = records(args, &schema)?;
+    if records.is_empty() {
+        return Err(Failure::Input("the file has no rows".to_owned()));
+    }
     records.retain(|(number, ..)| !args.stored.iter().any(|rows| rows.0.contains(number)));
     let boot = BootCounter::beside(&args.key).raise()?;
     let options = Options { patience: Duration::from_secs(args.patience), ..Options::default() };
@@ -82,7 +86,8 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     // The device numbers its reports from 1, in this order.
     let rows: Vec<u64> = records.iter().map(|(number, ..)| *number).collect();
     let mut stored = Vec::new();
-    let status = send(&mut device, records, &mut stored).inspect_err(|_| tell_stored(&rows, &stored))?;
+    let sent = send(&mut device, records, &mut stored);
+    let status = sent.inspect_err(|_| tell_stored(&rows, &stored, device.status().waiting))?;
     say!(
         "device {}, boot {}: both servers hold {} records{}",
         identity.device,
@@ -116,7 +121,7 @@ fn send(device: &mut Device, records: Vec<Numbered>, stored: &mut Vec<u32>) -> R
 }
 
 /// What to say next time, so that no record is stored twice.
-fn tell_stored(rows: &[u64], stored: &[u32]) {
+fn tell_stored(rows: &[u64], stored: &[u32], waiting: usize) {
     let mut done: Vec<u64> = stored.iter().filter_map(|n| rows.get((*n as usize).checked_sub(1)?).copied()).collect();
     done.sort_unstable();
     let mut spans: Vec<(u64, u64)> = Vec::new();
@@ -128,9 +133,12 @@ fn tell_stored(rows: &[u64], stored: &[u32]) {
     }
     let spans: Vec<String> = spans.iter().map(|(first, last)| format!("{first}-{last}")).collect();
     if !spans.is_empty() {
+        eprintln!("symbolon: both servers hold these rows; go on with --stored {}", spans.join(","));
+    }
+    if waiting > 0 {
         eprintln!(
-            "symbolon: both servers hold these rows; go on with --stored {} (a few more may be there whose answers were lost)",
-            spans.join(",")
+            "symbolon: {waiting} more rows were sent and may arrive yet, from the gateway's disk too. Shared again they would be stored twice: \
+             see `symbolon devices` once all servers run, before you share the rest"
         );
     }
 }

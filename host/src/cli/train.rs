@@ -122,6 +122,9 @@ fn run_stored(args: &Args, draft: Draft) -> Result<(), Failure> {
                 .to_owned(),
         ));
     };
+    if args.data.is_some() {
+        return Err(Failure::Input("--data: the job learns from reports, not from files; leave it out".to_owned()));
+    }
     on_interrupt(|| std::process::exit(INTERRUPTED));
     let config = Config::load(file, &[Role::Client])?;
     let mut job = stored::resolve(draft, &config, args.manifest)?;

@@ -156,10 +156,12 @@ impl Device {
     /// Sends what is due and takes what has come; waits for it at most `wait`.
     fn exchange(&mut self, wait: Duration) -> Result<(), DeviceError> {
         self.transmit();
+        let asked = wait;
         let due = self.node.next_due_ms().map(|due| Duration::from_millis(due.saturating_sub(self.now_ms())));
         let wait = due.map_or(wait, |due| due.min(wait));
         match &self.line {
-            None => thread::sleep(wait.min(self.redial.saturating_duration_since(Instant::now()))),
+            // Without a line nothing is due but the next try.
+            None => thread::sleep(asked.min(self.redial.saturating_duration_since(Instant::now()))),
             Some(line) => {
                 let mut answer = match wait {
                     Duration::ZERO => line.answers.try_recv().map_err(|error| error == TryRecvError::Disconnected),

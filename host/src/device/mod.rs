@@ -88,7 +88,9 @@ impl fmt::Display for DeviceError {
                     path.display()
                 )
             }
-            Self::Address { gateway, error } => write!(f, "gateway {gateway}: {error}"),
+            Self::Address { gateway, error } => {
+                write!(f, "gateway {gateway}: {error}; give HOST:PORT, the port is 7103 by default")
+            }
             Self::Submit(error) => error.fmt(f),
             Self::Randomness => {
                 f.write_str("the operating system gives no random bytes; nothing can be sealed without")

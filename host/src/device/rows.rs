@@ -38,6 +38,7 @@ pub struct Headings {
 pub struct CsvRows {
     path: PathBuf,
     reader: csv::Reader<Box<dyn Read>>,
+    header: csv::StringRecord,
     columns: Vec<usize>,
     time: Option<usize>,
     about: Option<[usize; 3]>,
@@ -94,7 +95,7 @@ impl CsvRows {
             true => Some([find("device")?, find("boot")?, find("sequence")?]),
             false => None,
         };
-        Ok(Self { path, reader, columns, time, about, row: 0 })
+        Ok(Self { path, reader, header, columns, time, about, row: 0 })
     }
 
     fn row(&self, cells: &csv::StringRecord) -> Result<Row, RowsError> {
@@ -102,7 +103,7 @@ impl CsvRows {
         let wrong = |column: usize| RowsError::Cell {
             path: self.path.clone(),
             row: self.row,
-            column,
+            column: self.header.get(column).unwrap_or_default().to_owned(),
             got: cell(column).to_owned(),
         };
         let real = |column: &usize| cell(*column).parse().map_err(|_| wrong(*column));
@@ -247,8 +248,8 @@ pub enum RowsError {
         path: PathBuf,
         /// Row, from 1.
         row: usize,
-        /// Column, from 0.
-        column: usize,
+        /// Its column.
+        column: String,
         /// What it holds.
         got: String,
     },
@@ -304,7 +305,11 @@ impl fmt::Display for RowsError {
                 )
             }
             Self::Cell { path, row, column, got } => {
-                write!(f, "{}: row {row}, column {column}: `{got}` is not the number that is due", path.display())
+                write!(
+                    f,
+                    "{}: row {row}, column `{column}`: `{got}` is no number that fits (times are seconds since 1970, devices 16 hexadecimal digits)",
+                    path.display()
+                )
             }
             Self::Idx { path, got } => {
                 write!(f, "{}: no IDX file of unsigned bytes (it begins {got:02x?})", path.display())

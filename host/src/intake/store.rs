@@ -431,8 +431,11 @@ where
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Database(error) if matches!(**error, redb::Error::DatabaseAlreadyOpen) => {
+                f.write_str("another process has it open; does this server run already?")
+            }
             Self::Database(error) => {
-                write!(f, "{error}; make room on the disk, or see whether another server has it open")
+                write!(f, "{error}; make room on the disk, or see what is wrong with it")
             }
             Self::Away => f.write_str("it failed a moment ago and is tried again soon"),
             Self::Foreign { key, own, got } => {

@@ -371,6 +371,9 @@ fn next_commands(dir: &Path, hosts: &Hosts) -> Vec<String> {
         });
     }
     commands.push(format!("symbolon gateway --config {dir}/gateway/gateway.toml"));
+    commands.push(format!(
+        "symbolon provision NAME --schema SCHEMA.toml --servers {dir}/client/servers.toml   # a device that reports, if there is to be one"
+    ));
     commands.push(format!("symbolon train JOB.toml --data DIR --config {dir}/client/client.toml"));
     commands
 }

@@ -128,7 +128,7 @@ fn what_cannot_be_shared_is_said() {
         (&other, ["--csv", &good], "was provisioned for another schema than"),
         (&schema, ["--csv", "nowhere.csv"], "nowhere.csv"),
         (&schema, ["--csv", &with("column.csv", "pixel.0,pixel.1,pixel.2,digit\n")], "has no column `pixel.3`"),
-        (&schema, ["--csv", &good.replace("good", "cell")], "row 2, column 1: `much` is not the number that is due"),
+        (&schema, ["--csv", &good.replace("good", "cell")], "row 2, column `pixel.1`: `much` is no number that fits"),
         (&schema, ["--csv", &good.replace("good", "range")], "row 1: "),
         (&schema, ["--idx", pixels.to_str().unwrap()], "a row has 4 values, the schema's records 5 codes"),
         (&schema, ["--idx", &good], "no IDX file of unsigned bytes"),
