@@ -162,7 +162,7 @@ fn init_writes_configurations_that_load() {
 fn local_deployments_stay_on_loopback() {
     let scratch = Scratch::new("local");
     let commands = init(&scratch.0, &Hosts::default(), 1).unwrap();
-    assert_eq!(commands.len(), 5, "{commands:?}");
+    assert_eq!(commands.len(), 6, "{commands:?}");
     let lines = Config::load(&scratch.0.join("gateway/gateway.toml"), &[Role::Gateway]).unwrap().lines.unwrap();
     assert_eq!((lines.tcp.as_deref(), lines.buffer_bytes), (Some("127.0.0.1:7103"), 256 << 20));
     assert_eq!(lines.buffer, scratch.0.join("gateway/buffer"));
