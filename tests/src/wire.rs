@@ -13,6 +13,8 @@ pub const MAX_BYTES: usize = 1 << 22;
 /// Client to server.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Order {
+    /// Which of a client's requests: 0, train.
+    pub ask: u8,
     /// Session.
     pub session: [u8; 16],
     /// The job, encoded.
@@ -23,7 +25,7 @@ impl Order {
     /// An order of `job`.
     #[must_use]
     pub fn of(session: [u8; 16], job: &Job) -> Self {
-        Self { session, job: job.encode().unwrap() }
+        Self { ask: 0, session, job: job.encode().unwrap() }
     }
 }
 
@@ -87,6 +89,8 @@ pub enum Update {
 /// Server 1 to server 0.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LaneHello {
+    /// What the connection is for: 0, a lane.
+    pub hello: u8,
     /// Session.
     pub session: [u8; 16],
     /// Lane.

@@ -74,7 +74,7 @@ fn mutated_and_random_ones() {
     let mut values = Values(2026);
     let shape = Shape::default();
     let (order, seed) = (Order::of([6; 16], &shape.job()), Data::Seed([1; 32]));
-    let lane = LaneHello { session: [6; 16], lane: 0, plan_hash: [2; 32] };
+    let lane = LaneHello { hello: 0, session: [6; 16], lane: 0, plan_hash: [2; 32] };
     let join = DealerHello::Join { session: [6; 16], job: order.job.clone(), plan_hash: [2; 32], nonce: [3; 32] };
     let stream = DealerHello::Lane { session: [6; 16], lane: 1 };
     let first = [

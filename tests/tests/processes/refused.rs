@@ -95,7 +95,7 @@ fn jobs_without_sense_or_bounds() {
     let mut roles = Roles::start(HASTY, ANYTHING);
     let order = |roles: &Roles, job: Vec<u8>| {
         let mut server = roles.reach(Role::Client, Role::Server0);
-        server.send(&Order { session: [4; 16], job }).unwrap();
+        server.send(&Order { ask: 0, session: [4; 16], job }).unwrap();
         match server.recv::<Answer>(1000).unwrap() {
             Err(No::Refused(reason) | No::Failed(reason)) => reason,
             Ok(()) => panic!("taken"),
