@@ -1,6 +1,6 @@
 //! A microcontroller as server 0 of a computation, against a host party on the serial line: see `symbolon_firmware::compute`.
 //!
-//! Ends with [`board::Outcome::Pass`] when it has sent its shares of the outputs, else logs why not.
+//! Ends with `Outcome::Pass` when it has sent its shares of the outputs, else logs why not.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(not(target_os = "none"))]

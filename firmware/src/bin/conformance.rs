@@ -1,6 +1,6 @@
 //! Runs every conformance vector on the board: counts for each file, and the line of each vector that fails, on the log.
 //!
-//! Ends with [`board::Outcome::Pass`] if all pass.
+//! Ends with `Outcome::Pass` if all pass.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(not(target_os = "none"))]

@@ -14,7 +14,7 @@
 //! - **Cost:** a batch is one durable transaction, or none if all of it is strangers'; a start at most a curve product and an opening for each valid key of its device; a report one pass
 //!   of ChaCha20-Poly1305, and three curve products if its session is not among the last [`wire::MAX_PARTS`]. What forged parts cost a batch is bounded.
 //! - **Exactly once:** a report that was acknowledged is stored, once, under (device, boot, number). One that is stored was acknowledged, or its acknowledgement was lost, or its
-//!   commit failed after the first phase and it was answered [`Reason::Full`](symbolon_core::report::Reason::Full): the same again is acknowledged. Another report of its number is refused.
+//!   commit failed after the first phase and it was answered [`Reason::Full`]: the same again is acknowledged. Another report of its number is refused.
 
 mod answers;
 mod batch;

@@ -1,13 +1,13 @@
 //! What a server keeps: starts, records, counts and manifests, in one embedded database.
 //!
-//! - **Durability:** a batch is one write transaction, on the disk when [`Store::write`] returns. After a crash the database is as of the last such
+//! - **Durability:** a batch is one write transaction, on the disk when `Store::write` returns. After a crash the database is as of the last such
 //!   return: redb writes pages beside the old ones and then changes one checksummed root.
 //!   The commit has two phases: the root's checksum is no cryptographic one, and devices choose bytes under it, so it must not decide alone which of two states a crash left.
 //!   After a failed `fsync`, a kernel may read back pages that are not on the disk; it tells once. Nothing of that batch was acknowledged, but on a disk that fails so, restore from a copy.
 //! - **Failure:** after any error nothing of the batch is there, and the database is opened anew before it is used again; so it recovers when a full disk has room.
 //! - **Return:** after a kill, redb walks all records before the database opens: 0.4 to 0.9 s a million with a warm cache (`symbolon bench reports --stored 1000000`). Its quick repair
 //!   would make that 0.03 s, but is off: with it, opening panicked in the test of power failures.
-//! - **Memory:** a cache of [`CACHE_BYTES`].
+//! - **Memory:** a cache of a fixed size (`CACHE_BYTES`).
 
 use super::ledger::Ledger;
 use redb::{
