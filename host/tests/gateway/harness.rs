@@ -113,10 +113,13 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop.stop();
-        self.aborts.lock().unwrap().iter().for_each(AbortHandle::abort);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        let Some(thread) = self.thread.take() else { return };
+        // A connection may still be in its handshake now, and begin to be served after the others have ended.
+        while !thread.is_finished() {
+            self.aborts.lock().unwrap().iter().for_each(AbortHandle::abort);
+            thread::sleep(Duration::from_millis(5));
         }
+        let _ = thread.join();
     }
 }
 
