@@ -11,6 +11,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::{Shutdown, TcpStream},
+    sync::Arc,
     sync::atomic::Ordering,
     thread,
     time::{Duration, Instant},
@@ -118,8 +119,9 @@ fn a_server_that_breaks_off_gets_again_what_it_did_not_answer() {
         // In the midst of it.
         let spare = Server::start(&world.deployment, Role::Server0, "127.0.0.1:0");
         let gone = std::mem::replace(&mut world.servers[0], spare);
-        seen.extend_from_slice(&gone.got.lock().unwrap());
-        drop(gone);
+        let got = Arc::clone(&gone.got);
+        drop(gone); // it takes and answers parts until then
+        seen.extend_from_slice(&got.lock().unwrap());
         world.servers[0] = Server::again(&world.deployment, Role::Server0, address);
     }
     until("all at server 1", || world.servers[1].count() == 2000);
