@@ -16,6 +16,7 @@ use crate::{
     },
     net::{IntakeFiles, Role},
     schema::SchemaFile,
+    secret::create_private,
 };
 use serde::Deserialize;
 use std::{
@@ -208,7 +209,8 @@ const INTAKE: &str = "\n# Where devices' reports are kept, and who may report; p
 pub fn new_key(files: &IntakeFiles, server: u8, id: u32, validity: Validity) -> Result<ServerEntry, ProvisionError> {
     let key = KeyFile::generate(validity).map_err(|_| ProvisionError::Randomness)?;
     fs::create_dir_all(&files.keys).map_err(|error| failed(&files.keys, error))?;
-    write_secret(&files.keys.join(KeyFile::name(id)), key.to_toml().as_bytes())?;
+    let path = files.keys.join(KeyFile::name(id));
+    create_private(&path, key.to_toml().as_bytes()).map_err(|error| failed(&path, error))?;
     Ok(ServerEntry { server, key: ServerKey { id, key: key.public() }, validity })
 }
 
@@ -273,14 +275,6 @@ pub fn write_new(path: &Path, content: &[u8]) -> Result<(), ProvisionError> {
     let written =
         OpenOptions::new().write(true).create_new(true).open(path).and_then(|mut file| file.write_all(content));
     written.map_err(|error| failed(path, error))
-}
-
-fn write_secret(path: &Path, content: &[u8]) -> Result<(), ProvisionError> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).and_then(|mut file| file.write_all(content)).map_err(|error| failed(path, error))
 }
 
 fn failed(path: &Path, error: io::Error) -> ProvisionError {

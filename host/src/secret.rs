@@ -1,6 +1,11 @@
-//! Buffers of shares, wiped when they go.
+//! Buffers of shares, wiped when they go, and files that only their owner reads.
 
-use std::ops::{Deref, DerefMut};
+use std::{
+    fs::OpenOptions,
+    io::{self, Write},
+    ops::{Deref, DerefMut},
+    path::Path,
+};
 use symbolon_core::word::Word;
 use zeroize::Zeroize;
 
@@ -44,4 +49,15 @@ impl<W: Word> Drop for Secret<W> {
         // By bytes: dry words have none, however many they are.
         W::bytes_mut(&mut self.0).zeroize();
     }
+}
+
+/// Writes a file for its owner alone, onto the disk; refuses to replace one.
+pub(crate) fn create_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
 }

@@ -15,11 +15,11 @@
 //! stretch of server 0's stream, serve one record. A repeated boot number does no harm to secrecy: each start draws fresh encapsulated keys and a fresh
 //! [`StartHeader::session`], by which servers tell one start's reports from another's.
 //!
-//! - **Authentication of devices:** mode Auth, not signatures: it needs no second algorithm in flash, costs two curve products a server and boot instead of a signature, and
+//! - **Authentication of devices:** mode Auth, not signatures: it needs no second algorithm in flash, costs a device one curve product a server and boot instead of a signature, and
 //!   adds no byte; a server that forged reports could only lie to itself. Who steals a *server's* key, and has the line, can read and change that server's parts and forge its answers: records
 //!   are then wrong, and what the device counts as stored may not be. The other server's shares stay secret. There is no forward secrecy towards servers.
 //! - **Adversary:** malicious devices and lines; semi-honest servers.
-//! - **Cost:** for a record of `n` bytes `n + 32` and the header; a boot: 165 bytes. Six curve products at the device, three at a server.
+//! - **Cost:** for a record of `n` bytes `n + 32` and the header; a boot: 165 bytes. Seven curve products at the device, its own public key among them; three at a server.
 //! - **Timing:** free of secrets, as far as the cipher crates are.
 
 use super::{

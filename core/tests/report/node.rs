@@ -32,6 +32,15 @@ fn starts(world: &World, node: &mut Device) -> [Receiver; 2] {
     world.accept(&node.poll(0).unwrap())
 }
 
+/// The same, and both have answered.
+fn confirmed(world: &World, node: &mut Device) -> [Receiver; 2] {
+    let servers = starts(world, node);
+    for server in &servers {
+        node.receive(0, Ok(Frame::Ack(server.ack(1, 0))));
+    }
+    servers
+}
+
 /// What both servers make of a report.
 fn open(world: &World, servers: &[Receiver; 2], frame: &Frame<'_>) -> Result<(Header, Vec<u8>), Reason> {
     let layout = &world.identity.layout;
@@ -70,10 +79,7 @@ fn a_record_reaches_both_servers_and_leaves_the_outbox_when_both_hold_it() {
 fn a_report_is_the_same_each_time_and_its_pause_doubles() {
     let world = world(&mixed());
     let mut node = device(&world, 1, WhenFull::RefuseNew);
-    let servers = starts(&world, &mut node);
-    for server in &servers {
-        node.receive(0, Ok(Frame::Ack(server.ack(1, 0))));
-    }
+    confirmed(&world, &mut node);
     node.submit(0, 0, None, &mut record(&world, 1)).unwrap();
     let encode = |frame: Frame<'_>| frame.encode(&mut [0; 1000]).unwrap().to_vec();
     let first = encode(node.poll(0).unwrap());
@@ -142,10 +148,7 @@ fn answers_of_nobody_change_nothing() {
 fn a_server_that_missed_the_start_gets_it_again() {
     let world = world(&mixed());
     let mut node = device(&world, 1, WhenFull::RefuseNew);
-    let servers = starts(&world, &mut node);
-    for server in &servers {
-        node.receive(0, Ok(Frame::Ack(server.ack(1, 0))));
-    }
+    let servers = confirmed(&world, &mut node);
     node.submit(0, 0, None, &mut record(&world, 1)).unwrap();
     assert!(matches!(node.poll(0), Some(Frame::Report { .. })));
     let hint = servers[1].refuse(1, Reason::NoSession);
@@ -247,6 +250,15 @@ fn a_report_costs_its_record_and_a_constant() {
         let constant = len - 2 * usize::from(n);
         assert!((70..=72).contains(&constant), "{n} readings: {constant}");
     }
+}
+
+/// What the documentation says that a boot costs, beside the frame.
+#[test]
+fn a_start_costs_what_is_stated() {
+    let world = world(&mixed());
+    let mut node = device(&world, 1, WhenFull::RefuseNew);
+    let Some(Frame::Start { header, enc, tags }) = node.poll(0) else { unreachable!() };
+    assert_eq!(header.len() + enc.as_flattened().len() + tags.as_flattened().len(), 165);
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub(super) struct Args {
     about: bool,
     /// Rows that both servers hold already, as an earlier run said that ended too soon: 1-500,503-503
     #[arg(long, value_name = "ROWS", value_parser = span, value_delimiter = ',')]
-    stored: Vec<Rows>,
+    stored: Vec<RangeInclusive<u64>>,
     /// An IDX file of unsigned bytes with the features, plain or gzip
     #[arg(long, value_name = "FILE")]
     idx: Option<PathBuf>,
@@ -79,7 +79,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     if records.is_empty() {
         return Err(Failure::Input("the file has no rows".to_owned()));
     }
-    records.retain(|(number, ..)| !args.stored.iter().any(|rows| rows.0.contains(number)));
+    records.retain(|(number, ..)| !args.stored.iter().any(|rows| rows.contains(number)));
     let boot = BootCounter::beside(&args.key).raise()?;
     let options = Options { patience: Duration::from_secs(args.patience), ..Options::default() };
     let mut device = Device::new(&identity, boot.number, &args.gateway, options)?;
@@ -143,14 +143,11 @@ fn tell_stored(rows: &[u64], stored: &[u32], waiting: usize) {
     }
 }
 
-/// Rows, from 1, that both servers hold.
-#[derive(Clone, Debug)]
-struct Rows(RangeInclusive<u64>);
-
-fn span(text: &str) -> Result<Rows, String> {
+/// Reads rows, counted from 1.
+fn span(text: &str) -> Result<RangeInclusive<u64>, String> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     match (first.parse(), last.parse()) {
-        (Ok(first), Ok(last)) if 0 < first && first <= last => Ok(Rows(first..=last)),
+        (Ok(first), Ok(last)) if 0 < first && first <= last => Ok(first..=last),
         _ => Err("give rows as 1-500,503-503".to_owned()),
     }
 }

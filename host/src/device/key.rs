@@ -1,11 +1,8 @@
 //! The key file of a device on a host.
 
 use super::DeviceError;
-use std::{
-    fs::{self, OpenOptions},
-    io::Write,
-    path::Path,
-};
+use crate::secret::create_private;
+use std::{fs, path::Path};
 use symbolon_core::report::identity::Identity;
 use zeroize::Zeroizing;
 
@@ -32,11 +29,6 @@ impl KeyFile {
     /// [`DeviceError::File`], also if there is one.
     pub fn write(path: &Path, identity: &Identity) -> Result<(), DeviceError> {
         let bytes = Zeroizing::new(identity.to_bytes());
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let written = options.open(path).and_then(|mut file| file.write_all(&*bytes).and_then(|()| file.sync_all()));
-        written.map_err(|error| DeviceError::File { path: path.to_owned(), error })
+        create_private(path, &*bytes).map_err(|error| DeviceError::File { path: path.to_owned(), error })
     }
 }

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 use symbolon_core::report::{
-    frame::{Ack, Decoder, Frame, Refuse},
+    frame::{Decoder, Frame},
     header::ReportId,
     identity::Identity,
     node::{Event, Node, Status},
@@ -47,16 +47,10 @@ impl Default for Options {
     }
 }
 
-/// What a gateway passes on from the servers.
-enum Answer {
-    Ack(Ack),
-    Refuse(Refuse),
-}
-
 /// A connection and the thread that reads it.
 struct Line {
     stream: TcpStream,
-    answers: Receiver<Answer>,
+    answers: Receiver<Frame<'static>>,
 }
 
 impl Drop for Line {
@@ -175,7 +169,7 @@ impl Device {
                 if answer.is_err_and(|lost| lost) {
                     self.hang_up(io::ErrorKind::ConnectionReset.into());
                 }
-                answers.iter().for_each(|answer| self.take(answer));
+                answers.into_iter().for_each(|answer| self.take(answer));
             }
         }
         if self.node.status().waiting == 0 {
@@ -194,13 +188,8 @@ impl Device {
         })
     }
 
-    fn take(&mut self, answer: &Answer) {
-        let now = self.now_ms();
-        let frame = match answer {
-            Answer::Ack(ack) => Frame::Ack(*ack),
-            Answer::Refuse(refuse) => Frame::Refuse(*refuse),
-        };
-        match self.node.receive(now, Ok(frame)) {
+    fn take(&mut self, answer: Frame<'static>) {
+        match self.node.receive(self.now_ms(), Ok(answer)) {
             Event::Stored { from, bits } => {
                 self.progress = Instant::now();
                 self.stored.extend((0..64).filter(|i| bits >> i & 1 == 1).map(|i| from + i));
@@ -263,7 +252,7 @@ fn dial(gateway: &str) -> io::Result<Line> {
 }
 
 /// Reads answers until the line or the device is gone.
-fn read(mut stream: TcpStream, to: &SyncSender<Answer>) {
+fn read(mut stream: TcpStream, to: &SyncSender<Frame<'static>>) {
     let mut decoder = Decoder::<ANSWER_BYTES>::new();
     let mut bytes = [0; 4096];
     loop {
@@ -274,11 +263,7 @@ fn read(mut stream: TcpStream, to: &SyncSender<Answer>) {
             Err(_) => return,
         };
         for byte in &bytes[..read] {
-            let answer = match decoder.push(*byte) {
-                Some(Ok(Frame::Ack(ack))) => Answer::Ack(ack),
-                Some(Ok(Frame::Refuse(refuse))) => Answer::Refuse(refuse),
-                _ => continue,
-            };
+            let Some(Ok(answer)) = decoder.push_answer(*byte) else { continue };
             if to.send(answer).is_err() {
                 return;
             }

@@ -22,6 +22,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::identity::{Identity, IdentityError};
 use super::role::Role;
+use crate::secret::create_private;
 
 /// Clocks may differ by this much without a new certificate being "not valid yet".
 const CLOCK_SKEW: Duration = Duration::from_secs(3600);
@@ -277,25 +278,24 @@ pub fn write_all(deployment: &Deployment, dir: &Path, hosts: &Hosts) -> Result<(
         let Credentials { certificate, key } = deployment.credentials(role);
         let config = format!("{role}.toml");
         let files = [
-            (config.as_str(), config_text(role, hosts), false),
-            ("cert.pem", certificate.clone(), false),
-            ("ca.pem", deployment.ca.clone(), false),
+            (config.as_str(), config_text(role, hosts)),
+            ("cert.pem", certificate.clone()),
+            ("ca.pem", deployment.ca.clone()),
         ];
-        for (name, content, secret) in &files {
-            write_new(&directory.join(name), content.as_bytes(), *secret)?;
+        for (name, content) in &files {
+            write_new(&directory.join(name), content.as_bytes())?;
         }
-        write_new(&directory.join("key.pem"), key.as_bytes(), true)?;
+        let path = directory.join("key.pem");
+        create_private(&path, key.as_bytes()).map_err(|error| DeployError::Write(path, error))?;
     }
     Ok(())
 }
 
-fn write_new(path: &Path, content: &[u8], secret: bool) -> Result<(), DeployError> {
+fn write_new(path: &Path, content: &[u8]) -> Result<(), DeployError> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, if secret { 0o600 } else { 0o644 });
-    #[cfg(not(unix))]
-    let _ = secret;
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o644);
     let write = || options.open(path)?.write_all(content);
     write().map_err(|error: io::Error| DeployError::Write(path.to_owned(), error))
 }
