@@ -55,7 +55,7 @@ pub(super) struct Courier {
     shared: Arc<Shared>,
     /// The server is away, and that was told.
     away: bool,
-    /// The disk is full, and that was told.
+    /// The disk is full for a source, and that was told.
     full: bool,
     /// The disk fails, and that was told.
     broken: bool,
@@ -182,17 +182,17 @@ impl Courier {
         self.note_disk();
     }
 
-    /// Moves what waits in memory to the disk.
+    /// Moves what waits in memory to the disk, as far as its sources have room there.
     fn spill(&mut self) {
         let shared = Arc::clone(&self.shared);
         let spool = &mut self.spool;
         let pushed = shared.queues[self.index].drain(|parts| match parts.is_empty() {
-            true => Ok(true),
-            false => spool.push(parts).map(|()| parts.is_empty()),
+            true => Ok(None),
+            false => spool.push(parts).map(|()| parts.front().map(|part| part.source)),
         });
-        if self.check(pushed) == Some(false) && !self.full {
+        if let Some(source) = self.check(pushed).flatten().filter(|_| !self.full) {
             self.full = true;
-            (self.shared.tell)(News::Full { server: self.way.server });
+            (self.shared.tell)(News::Full { server: self.way.server, source });
         }
         self.note_disk();
     }

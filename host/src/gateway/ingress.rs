@@ -3,6 +3,7 @@
 use super::{
     Shared,
     news::count,
+    pool::Source,
     queue::{Key, Offer},
     routes::{Answer, Line},
 };
@@ -29,14 +30,15 @@ const ANSWERS: usize = 64;
 /// Where a line's frames go.
 pub(super) struct Ingress {
     shared: Arc<Shared>,
+    source: Source,
     line: Line,
 }
 
 impl Ingress {
-    /// Opens a line for which so many answers wait at most.
-    pub(super) fn open(shared: &Arc<Shared>, waiting: usize) -> (Self, Receiver<Answer>) {
+    /// Opens a line of this source, for which so many answers wait at most.
+    pub(super) fn open(shared: &Arc<Shared>, source: Source, waiting: usize) -> (Self, Receiver<Answer>) {
         let (line, answers) = shared.routes.open(waiting);
-        (Self { shared: Arc::clone(shared), line }, answers)
+        (Self { shared: Arc::clone(shared), source, line }, answers)
     }
 
     /// Takes a device's frame; says whose it is. `from` is the device that alone may speak here, if the line says so.
@@ -51,17 +53,17 @@ impl Ingress {
         self.line.heard(name.device);
         for (i, part) in parts.iter().enumerate() {
             let bytes = encode(part);
-            if self.shared.queues[i].offer(key(&bytes), || bytes) == Offer::Full {
+            if self.shared.queues[i].offer(key(&bytes), self.source, bytes) == Offer::Full {
                 count(&counters.full[i], 1);
             }
         }
         Some(name.device)
     }
 
-    /// Waits a little while a server cannot keep up.
+    /// Waits a little while a server cannot keep up with this source.
     pub(super) async fn yield_to_servers(&self) {
         let mut waited = Duration::ZERO;
-        while waited < LONGEST_WAIT && self.shared.queues.iter().any(|queue| queue.is_pressed()) {
+        while waited < LONGEST_WAIT && self.shared.queues.iter().any(|queue| queue.is_pressed(self.source)) {
             tokio::time::sleep(WAIT).await;
             waited += WAIT;
         }
@@ -75,9 +77,9 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// Opens a line.
-    pub(super) fn open(shared: &Arc<Shared>) -> (Self, Receiver<Answer>) {
-        let (ingress, answers) = Ingress::open(shared, WAITING_ANSWERS);
+    /// Opens a line of this source.
+    pub(super) fn open(shared: &Arc<Shared>, source: Source) -> (Self, Receiver<Answer>) {
+        let (ingress, answers) = Ingress::open(shared, source, WAITING_ANSWERS);
         (Self { ingress, decoder: Box::default() }, answers)
     }
 

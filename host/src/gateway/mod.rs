@@ -3,6 +3,7 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`news`] | what it says and counts |
+//! | `pool` | room that sources share |
 //! | `queue`, `spool` | parts that wait for a server, in memory and on disk |
 //! | `routes` | on which lines a device was last heard |
 //! | `ingress` | from bytes to frames to both servers' queues |
@@ -14,13 +15,17 @@
 //! - **Guarantees:** while it runs, a part that it took leaves when its server has answered, in order. When it dies, parts on disk are kept, and those in memory are the devices' to
 //!   send again: devices keep a report until both servers have acknowledged it, and no word of the gateway counts.
 //! - **Bounds:** connections, a frame's bytes, parts in memory, bytes on disk, devices' routes, answers that wait for a line. At each bound the newest is not taken, and counted.
-//! - **Not bounded a line:** the memory and the buffer are all lines' together. A line that brings what no server takes fills them for the others too, as fast as it sends; a broker or a
-//!   firewall before the gateway limits its rate.
+//! - **Fairness:** of connections, memory and disk a [`Source`] takes more while it holds less than is free: one alone ends at half, and a stranger who floods leaves room for others. A
+//!   source is a host on TCP (IPv6: a network of 64 bits), a serial port, or the broker. While a server cannot keep up, the sources that bring it the most wait.
+//! - **Not fair:** within a source: devices behind one address, of one IPv6 network (hosts that use link-local addresses) or of one broker share its part; a broker's own rules limit its
+//!   clients. A stranger with `k` addresses leaves, while nothing is delivered, `1 / 2^k` of a room; a firewall limits addresses. What a gateway finds on its disk when it starts is
+//!   nobody's: of what is left, each then may take its part again. Which part is delivered first is a matter of order alone, and so is the one thread that reads all lines.
 
 mod courier;
 mod ingress;
 mod mqtt;
 pub mod news;
+mod pool;
 mod queue;
 mod routes;
 mod serial;
@@ -30,6 +35,7 @@ mod tcp;
 use crate::net::{AbortHandle, ClientTls, Config, ConfigError, ConfigFault, Identity, Lines, Role};
 use courier::{Courier, Way};
 use news::{Counters, News, Status};
+pub use pool::Source;
 use queue::Queue;
 use routes::Routes;
 use spool::Spool;
@@ -147,8 +153,8 @@ impl Gateway {
             if let Some(listener) = listener {
                 tokio::spawn(tcp::listen(listener, lines.connections, Arc::clone(&shared)));
             }
-            for line in lines.serial {
-                tokio::spawn(serial::serve(line, Arc::clone(&shared)));
+            for (port, line) in (0..).zip(lines.serial) {
+                tokio::spawn(serial::serve(line, Source::Serial(port), Arc::clone(&shared)));
             }
             if let Some(broker) = lines.mqtt {
                 tokio::spawn(mqtt::serve(broker, password, name, Arc::clone(&shared)));

@@ -7,6 +7,7 @@ use super::{
     Shared,
     ingress::{Ingress, MAX_FRAME_BYTES},
     news::{News, count},
+    pool::Source,
     routes::Answer,
 };
 use crate::{intake::wire::MAX_PARTS, net::Broker};
@@ -36,7 +37,7 @@ pub(super) async fn serve(broker: Broker, password: Option<String>, name: String
         options.set_credentials(user, password);
     }
     let (client, events) = AsyncClient::new(options, REQUESTS);
-    let (ingress, answers) = Ingress::open(&shared, WAITING_ANSWERS);
+    let (ingress, answers) = Ingress::open(&shared, Source::Broker, WAITING_ANSWERS);
     tokio::join!(
         read(events, client.clone(), ingress, &broker.prefix, &shared),
         write(client, answers, &broker.prefix)

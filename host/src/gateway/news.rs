@@ -1,5 +1,6 @@
 //! What a gateway says: changes of state, a line each, and figures now and then. Never what a report holds, which it does not know.
 
+use super::Source;
 use crate::net::{NetError, Role};
 use std::{
     fmt, io,
@@ -28,10 +29,12 @@ pub enum News {
         /// Parts on disk that it gets first.
         on_disk: u64,
     },
-    /// A server's half of the buffer is full: its new parts stay with the devices.
+    /// A server's half of the buffer has no room left for a source: its new parts stay with the devices.
     Full {
         /// Which.
         server: Role,
+        /// Whose, the first one.
+        source: Source,
     },
     /// The buffer cannot be read or written: parts wait in memory, as long as there is room.
     Buffer {
@@ -64,7 +67,7 @@ pub struct Status {
     pub frames: u64,
     /// Frames that were damaged, of another version, or no device's.
     pub damaged: u64,
-    /// Connections that were refused because there were too many.
+    /// Connections that were refused because there were too many, or too many of one source.
     pub refused: u64,
     /// Parts of each server that were not taken for want of room.
     pub full: [u64; 2],
@@ -98,8 +101,9 @@ impl fmt::Display for News {
             Self::Listening(address) => write!(f, "gateway listens on {address}"),
             Self::Away { server, error } => write!(f, "{server} is away, its parts wait: {error}"),
             Self::Here { server, on_disk } => write!(f, "{server} is there; {on_disk} parts on disk go first"),
-            Self::Full { server } => {
-                write!(f, "the buffer for {server} is full: devices keep their reports; raise gateway.buffer_mib")
+            Self::Full { server, source } => {
+                write!(f, "the buffer for {server} has no more room for {source}: its devices keep their reports; ")?;
+                f.write_str("see whether it sends what it should, or raise gateway.buffer_mib")
             }
             Self::Buffer { server, error } => write!(f, "the buffer for {server}: {error}; check the disk"),
             Self::SerialHere(path) => write!(f, "{} is open", path.display()),

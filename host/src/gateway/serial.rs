@@ -4,6 +4,7 @@ use super::{
     Shared,
     ingress::{Stream, gather},
     news::News,
+    pool::Source,
     routes::Answer,
 };
 use crate::net::SerialLine;
@@ -15,14 +16,14 @@ const READ_BYTES: usize = 4 << 10;
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Serves the port for ever.
-pub(super) async fn serve(line: SerialLine, shared: Arc<Shared>) {
+pub(super) async fn serve(line: SerialLine, source: Source, shared: Arc<Shared>) {
     let mut told = false;
     loop {
         let error = match SerialPort::open(&line.path, line.baud) {
             Ok(port) => {
                 (shared.tell)(News::SerialHere(line.path.clone()));
                 told = false;
-                let (stream, answers) = Stream::open(&shared);
+                let (stream, answers) = Stream::open(&shared, source);
                 let ended = tokio::select! {
                     ended = read(&port, stream) => ended,
                     ended = write(&port, answers) => ended,

@@ -2,9 +2,13 @@
 //!
 //! - **Durability:** what [`Spool::push`] took is there after any death of the process or the machine, until [`Spool::remove`].
 //! - **Cost:** one durable transaction a call.
-//! - **Memory:** [`CACHE_BYTES`] and a batch.
+//! - **Memory:** [`CACHE_BYTES`], a batch, and the source of each part: a tenth of what the part takes on disk, or less.
+//! - **Sources** are kept in memory alone: what was on disk when the file was opened is [`Source::Past`]'s.
 
-use super::queue::{KEY_BYTES, Load, Waiting};
+use super::{
+    pool::{Pool, Source},
+    queue::{KEY_BYTES, Load, Waiting},
+};
 use crate::intake::store::create;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
 use std::{
@@ -21,6 +25,11 @@ const CACHE_BYTES: usize = 8 << 20;
 /// What a part takes in the file beside its bytes, about: key twice, number, the trees.
 const PART_BYTES: u64 = 100;
 
+/// What a part of so many bytes takes in the file.
+fn taken(len: usize) -> u64 {
+    PART_BYTES + len as u64
+}
+
 /// A server's parts on disk.
 pub(super) struct Spool {
     path: PathBuf,
@@ -32,7 +41,9 @@ pub(super) struct Spool {
 struct Open {
     database: Database,
     next: u64,
-    held: Held,
+    /// Who sent each part, in order.
+    sources: VecDeque<Source>,
+    pool: Pool,
 }
 
 /// A transaction of two phases: devices choose bytes under the root's checksum, which is no cryptographic one.
@@ -42,96 +53,84 @@ fn begin(database: &Database) -> Result<WriteTransaction, redb::Error> {
     Ok(write)
 }
 
-/// How much waits.
-#[derive(Clone, Copy, Default)]
-struct Held {
-    parts: u64,
-    bytes: u64,
-}
-
-impl Held {
-    fn with(self, part: usize) -> Self {
-        Self { parts: self.parts + 1, bytes: self.bytes + part as u64 + PART_BYTES }
-    }
-
-    fn without(self, part: usize) -> Self {
-        Self { parts: self.parts - 1, bytes: self.bytes - part as u64 - PART_BYTES }
-    }
-}
-
 impl Open {
-    fn new(path: &Path) -> Result<Self, redb::Error> {
+    fn new(path: &Path, limit_bytes: u64) -> Result<Self, redb::Error> {
         let database = create(path, CACHE_BYTES)?;
         let write = begin(&database)?;
-        let (mut next, mut held) = (0, Held::default());
+        let (mut next, mut sources, mut pool) = (0, VecDeque::new(), Pool::new(limit_bytes));
         {
             write.open_table(KEYS)?;
             let parts = write.open_table(PARTS)?;
             for entry in parts.iter()? {
                 let (number, part) = entry?;
                 next = number.value() + 1;
-                held = held.with(part.value().len() - KEY_BYTES);
+                sources.push_back(Source::Past);
+                pool.put(Source::Past, taken(part.value().len() - KEY_BYTES));
             }
         }
         write.commit()?;
-        Ok(Self { database, next, held })
+        Ok(Self { database, next, sources, pool })
     }
 
-    /// Writes as many of `parts` as the limit permits; returns how many are done with, and what then is held.
-    fn push(&self, parts: &VecDeque<Waiting>, limit_bytes: u64) -> Result<(usize, u64, Held), redb::Error> {
-        let (mut done, mut next, mut held) = (0, self.next, self.held);
+    /// Writes those of `parts` for whose source there is room; says which stay. After an error this is out of step with the disk.
+    fn push(&mut self, parts: &VecDeque<Waiting>) -> Result<Vec<bool>, redb::Error> {
+        // A source that has its share must not have the disk written to for nothing.
+        if !parts.iter().any(|part| self.pool.has_room(part.source)) {
+            return Ok(vec![true; parts.len()]);
+        }
+        let mut stays = Vec::with_capacity(parts.len());
         let write = begin(&self.database)?;
         {
             let (mut queue, mut keys) = (write.open_table(PARTS)?, write.open_table(KEYS)?);
             let mut value = Vec::new();
-            for Waiting { key, bytes } in parts {
-                if keys.get(key)?.is_none() {
-                    let with = held.with(bytes.len());
-                    if with.bytes > limit_bytes {
-                        break;
-                    }
-                    value.clear();
-                    value.extend_from_slice(key);
-                    value.extend_from_slice(bytes);
-                    queue.insert(next, &value[..])?;
-                    keys.insert(key, ())?;
-                    (next, held) = (next + 1, with);
+            for Waiting { key, source, bytes } in parts {
+                let has_room = self.pool.has_room(*source);
+                stays.push(!has_room);
+                if !has_room || keys.get(key)?.is_some() {
+                    continue;
                 }
-                done += 1;
+                value.clear();
+                value.extend_from_slice(key);
+                value.extend_from_slice(bytes);
+                queue.insert(self.next, &value[..])?;
+                keys.insert(key, ())?;
+                self.next += 1;
+                self.sources.push_back(*source);
+                self.pool.put(*source, taken(bytes.len()));
             }
         }
         write.commit()?;
-        Ok((done, next, held))
+        Ok(stays)
     }
 
     fn front(&self) -> Result<Load, redb::Error> {
         let read = self.database.begin_read()?;
         let mut load = Load::default();
-        for entry in read.open_table(PARTS)?.iter()? {
+        for (entry, source) in read.open_table(PARTS)?.iter()?.zip(&self.sources) {
             let (_, value) = entry?;
             // Written by `push`: no value is shorter.
             let Some((key, part)) = value.value().split_first_chunk::<KEY_BYTES>() else { continue };
-            if load.add(*key, part.to_vec()).is_err() {
+            if load.add(Waiting { key: *key, source: *source, bytes: part.to_vec() }).is_err() {
                 break;
             }
         }
         Ok(load)
     }
 
-    fn remove(&self, count: usize) -> Result<Held, redb::Error> {
-        let mut held = self.held;
+    /// After an error this is out of step with the disk.
+    fn remove(&mut self, count: usize) -> Result<(), redb::Error> {
         let write = begin(&self.database)?;
         {
             let (mut queue, mut keys) = (write.open_table(PARTS)?, write.open_table(KEYS)?);
             for _ in 0..count {
-                let Some((_, value)) = queue.pop_first()? else { break };
+                let Some(((_, value), source)) = queue.pop_first()?.zip(self.sources.pop_front()) else { break };
                 let Some((key, part)) = value.value().split_first_chunk::<KEY_BYTES>() else { continue };
                 keys.remove(key)?;
-                held = held.without(part.len());
+                self.pool.give_back(source, taken(part.len()));
             }
         }
         write.commit()?;
-        Ok(held)
+        Ok(())
     }
 }
 
@@ -142,28 +141,23 @@ impl Spool {
     ///
     /// If it is no database of this kind, in use, or cannot be read or written.
     pub(super) fn open(path: PathBuf, limit_bytes: u64) -> Result<Self, redb::Error> {
-        let open = Some(Open::new(&path)?);
+        let open = Some(Open::new(&path, limit_bytes)?);
         Ok(Self { path, limit_bytes, open })
     }
 
     /// Parts that wait here; `None` after an error, until a call has opened the file anew.
     pub(super) fn len(&self) -> Option<u64> {
-        self.open.as_ref().map(|open| open.held.parts)
+        self.open.as_ref().map(|open| open.sources.len() as u64)
     }
 
-    /// Takes parts off the front, durably on return: all, unless the limit is reached. Those that wait here already are dropped.
+    /// Takes parts, durably on return: all for whose source there is room. The others stay, in order. Those that wait here already are dropped.
     ///
     /// # Errors
     ///
     /// What the disk says; `parts` then are as before. The next call opens the file anew.
     pub(super) fn push(&mut self, parts: &mut VecDeque<Waiting>) -> Result<(), redb::Error> {
-        let limit = self.limit_bytes;
-        let done = self.with(|open| {
-            let (done, next, held) = open.push(parts, limit)?;
-            (open.next, open.held) = (next, held);
-            Ok(done)
-        })?;
-        drop(parts.drain(..done));
+        let mut stays = self.with(|open| open.push(parts))?.into_iter();
+        parts.retain(|_| stays.next().unwrap_or(true));
         Ok(())
     }
 
@@ -182,16 +176,13 @@ impl Spool {
     ///
     /// What the disk says; the parts may then be delivered again.
     pub(super) fn remove(&mut self, count: usize) -> Result<(), redb::Error> {
-        self.with(|open| {
-            open.held = open.remove(count)?;
-            Ok(())
-        })
+        self.with(|open| open.remove(count))
     }
 
     fn with<T>(&mut self, act: impl FnOnce(&mut Open) -> Result<T, redb::Error>) -> Result<T, redb::Error> {
         let mut open = match self.open.take() {
             Some(open) => open,
-            None => Open::new(&self.path)?,
+            None => Open::new(&self.path, self.limit_bytes)?,
         };
         let result = act(&mut open)?;
         self.open = Some(open);
@@ -205,10 +196,14 @@ mod tests {
     use super::*;
 
     fn waiting(numbers: std::ops::Range<u64>) -> VecDeque<Waiting> {
+        from(Source::Broker, numbers)
+    }
+
+    fn from(source: Source, numbers: std::ops::Range<u64>) -> VecDeque<Waiting> {
         let part = |n: u64| {
             let mut key = [7; KEY_BYTES];
             key[..8].copy_from_slice(&n.to_le_bytes());
-            Waiting { key, bytes: n.to_le_bytes().to_vec() }
+            Waiting { key, source, bytes: n.to_le_bytes().to_vec() }
         };
         numbers.map(part).collect()
     }
@@ -245,15 +240,42 @@ mod tests {
     }
 
     #[test]
-    fn a_full_spool_takes_the_oldest_alone() {
+    fn a_full_source_keeps_its_newest_and_others_pass_it() {
         let path = scratch("full");
-        let mut spool = Spool::open(path.clone(), 5 * (PART_BYTES + 8)).unwrap();
+        let mut spool = Spool::open(path.clone(), 8 * taken(8)).unwrap();
         let mut parts = waiting(0..9);
+        parts.extend(from(Source::Serial(0), 20..24));
         spool.push(&mut parts).unwrap();
-        assert_eq!((spool.len(), parts.len()), (Some(5), 4));
+        // Half for the first, half of the rest for the second.
+        let left = |parts: &VecDeque<Waiting>| parts.iter().map(|part| part.bytes[0]).collect::<Vec<_>>();
+        assert_eq!((spool.len(), left(&parts)), (Some(6), vec![4, 5, 6, 7, 8, 22, 23]));
+        assert_eq!(numbers(&spool.front().unwrap()), [0, 1, 2, 3, 20, 21]);
+        // A full disk is not written to.
+        let before = std::fs::read(&path).unwrap();
+        spool.push(&mut parts).unwrap();
+        assert!(std::fs::read(&path).unwrap() == before);
         spool.remove(2).unwrap();
         spool.push(&mut parts).unwrap();
-        assert_eq!(numbers(&spool.front().unwrap()), (2..7).collect::<Vec<_>>());
+        assert_eq!((spool.len(), left(&parts)), (Some(6), vec![5, 6, 7, 8, 23]));
+        assert_eq!(numbers(&spool.front().unwrap()), [2, 3, 20, 21, 4, 22]);
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn what_was_on_disk_when_it_was_opened_is_nobodys_and_leaves_room_when_it_goes() {
+        let path = scratch("past");
+        let mut spool = Spool::open(path.clone(), 8 * taken(8)).unwrap();
+        spool.push(&mut waiting(0..9)).unwrap();
+        drop(spool);
+        let mut spool = Spool::open(path.clone(), 8 * taken(8)).unwrap();
+        let mut parts = waiting(4..9);
+        spool.push(&mut parts).unwrap();
+        assert_eq!((spool.len(), parts.len()), (Some(6), 3));
+        spool.remove(4).unwrap();
+        spool.push(&mut parts).unwrap();
+        assert_eq!((spool.len(), parts.len()), (Some(4), 1));
+        spool.remove(4).unwrap();
+        assert_eq!(spool.open.map(|open| open.pool.used()), Some(0));
         std::fs::remove_file(path).unwrap();
     }
 }

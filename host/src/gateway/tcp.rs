@@ -6,12 +6,17 @@ use super::{
     Shared,
     ingress::{Stream, gather},
     news::count,
+    pool::{Pool, Source},
     routes::Answer,
 };
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, mpsc::Receiver},
+    sync::mpsc::Receiver,
     time::timeout,
 };
 
@@ -26,30 +31,49 @@ const STUCK: Duration = Duration::from_secs(30);
 /// After an error of the listener, such as too many open files.
 const BREATHER: Duration = Duration::from_millis(100);
 
-/// Accepts connections for ever, at most `connections` at a time.
+/// A connection's place among those of all sources.
+struct Place {
+    places: Arc<Mutex<Pool>>,
+    source: Source,
+}
+
+impl Place {
+    fn take(places: &Arc<Mutex<Pool>>, source: Source) -> Option<Self> {
+        let is_taken = places.lock().unwrap_or_else(PoisonError::into_inner).take(source, 1);
+        is_taken.then(|| Self { places: Arc::clone(places), source })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner).give_back(self.source, 1);
+    }
+}
+
+/// Accepts connections for ever, at most `connections` at a time, of one host about half as many.
 pub(super) async fn listen(listener: TcpListener, connections: usize, shared: Arc<Shared>) {
-    let places = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
+    let places = Arc::new(Mutex::new(Pool::new(connections as u64)));
     loop {
-        let Ok((socket, _)) = listener.accept().await else {
+        let Ok((socket, peer)) = listener.accept().await else {
             tokio::time::sleep(BREATHER).await;
             continue;
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+        let Some(place) = Place::take(&places, peer.ip().into()) else {
             count(&shared.counters.refused, 1);
             continue;
         };
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
             // However it ends, a device connects again when it has something to say.
-            let _ = serve(&socket, &shared).await;
+            let _ = serve(&socket, place.source, &shared).await;
             drop(place);
         });
     }
 }
 
-async fn serve(socket: &TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
+async fn serve(socket: &TcpStream, source: Source, shared: &Arc<Shared>) -> io::Result<()> {
     socket.set_nodelay(true)?;
-    let (stream, answers) = Stream::open(shared);
+    let (stream, answers) = Stream::open(shared, source);
     tokio::select! {
         ended = read(socket, stream) => ended,
         ended = write(socket, answers) => ended,

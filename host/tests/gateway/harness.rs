@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
@@ -211,6 +211,18 @@ impl Running {
         Device::connect(self.address.unwrap(), id)
     }
 
+    /// A device at this address, one of those that lead back to this host.
+    pub fn device_from(&self, host: Ipv4Addr, id: u64) -> Device {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let socket = runtime.block_on(async {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.bind((host, 0).into()).unwrap();
+            socket.connect(self.address.unwrap()).await.unwrap().into_std().unwrap()
+        });
+        socket.set_nonblocking(false).unwrap();
+        Device::on(socket, id)
+    }
+
     /// Stops it; returns its last figures.
     pub fn stop(mut self) -> Status {
         self.end();
@@ -271,7 +283,10 @@ pub struct Device {
 
 impl Device {
     pub fn connect(address: SocketAddr, id: u64) -> Self {
-        let socket = TcpStream::connect(address).unwrap();
+        Self::on(TcpStream::connect(address).unwrap(), id)
+    }
+
+    fn on(socket: TcpStream, id: u64) -> Self {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         Self { id: DeviceId(id), socket, decoder: Decoder::new() }
     }
