@@ -254,23 +254,16 @@ impl Request<'_> {
     /// Words of scratch that taking or evaluating it needs.
     pub fn scratch<W: Word>(&self) -> usize {
         let own = match *self {
-            Self::Truncation { .. }
-            | Self::Scaled { .. }
-            | Self::Square { .. }
-            | Self::Bit { .. }
-            | Self::Residue { .. } => 0,
+            Self::Truncation { .. } | Self::Scaled { .. } | Self::Square { .. } | Self::Residue { .. } => 0,
             Self::TruncatedProduct { mask, .. } | Self::Select { mask, .. } => mask.len(),
             Self::TruncationWide { mask, .. } => 2 * mask.len(),
             Self::BitToWord { bits, .. } => bits.len(),
             Self::Product { a, .. } => a.len(),
             Self::MatMul { a, b, .. } | Self::RowProduct { a, b } => a.len() + b.len(),
             Self::Digits { words, .. } => words.len::<W>() + words.scratch() + 8 * plane_words::<W>(words.len::<W>()),
-            Self::Subsets { bits, .. } => bits.len(),
-            Self::OneHotWords { mask, .. } => mask.len(),
-        };
-        let own = match *self {
             Self::Bit { words, .. } => words.len::<W>() + words.scratch(),
-            _ => own,
+            Self::Subsets { bits, .. } => return bits.len(), // planes come as they are, and are long to count
+            Self::OneHotWords { mask, .. } => mask.len(),
         };
         let packed = |d: Dealt| if matches!(d, Dealt::Narrow { .. }) { d.wire_words::<W>() } else { 0 };
         own.max(self.dealt::<W>().into_iter().flatten().map(packed).max().unwrap_or(0))

@@ -13,12 +13,12 @@
 //! - **Needs:** logits with `|z_i - z_j| < 2^(k-2)` units, and less than 128 below the maximum of their row.
 //! - **Memory:** scratch as a dry run says; no heap.
 
-use super::{exponential, logarithm, reciprocal};
+use super::{Table, exponential, logarithm, reciprocal};
 use crate::{
     correlation::{Draw, View},
     kernel::{packed_words, plane_words},
     link::{Error, Fold},
-    mapping::{Mapping, OneHot, blind_index, map, mapped, open_index},
+    mapping::{Domain, Mapping, OneHot, blind_index, map, mapped, open_index},
     party::Party,
     protocol::{
         masked::{Masked, hide},
@@ -38,7 +38,7 @@ const SUM_FRAC_BITS: u32 = 2;
 
 /// Shape and numbers of a softmax.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Softmax {
+pub struct Shape {
     /// Words a row: 2 to 255.
     pub classes: u32,
     /// Fraction bits of the results, and of the functions within.
@@ -47,6 +47,35 @@ pub struct Softmax {
     pub logit_frac_bits: u32,
     /// How the exponential's one-hot vectors are shared; the cheaper one to deal where it is `None`.
     pub one_hot: Option<OneHot>,
+}
+
+/// A softmax, with its tables: 6 kB.
+#[derive(Clone, Debug)]
+pub struct Softmax {
+    shape: Shape,
+    exponential: (Domain, Table),
+    /// The domain of a row's sum, and its reciprocal and logarithm.
+    of_sum: (Domain, [Table; 2]),
+}
+
+impl Softmax {
+    /// Tabulates the functions of `shape`.
+    ///
+    /// # Panics
+    ///
+    /// If its numbers are out of range.
+    pub fn new(shape: Shape) -> Self {
+        let Shape { classes, frac_bits, logit_frac_bits, .. } = shape;
+        let truncated = logit_frac_bits == frac_bits;
+        assert!((2..256).contains(&classes), "softmax: 2 to 255 classes");
+        assert!(truncated || logit_frac_bits == 2 * frac_bits, "softmax: logits of other fraction bits");
+        let domain = exponential::domain(logit_frac_bits, EXPONENTIAL_BITS);
+        let exponential = (domain, exponential::table(&domain, logit_frac_bits, frac_bits));
+        let bits = (u32::BITS - classes.leading_zeros() + SUM_FRAC_BITS).min(8);
+        let domain = reciprocal::domain(classes, frac_bits, bits);
+        let of_sum = [reciprocal::table, logarithm::table].map(|table| table(&domain, frac_bits, frac_bits));
+        Self { shape, exponential, of_sum: (domain, of_sum) }
+    }
 }
 
 /// What the rows should be.
@@ -69,27 +98,27 @@ pub struct Labels<'a, W> {
 ///
 /// # Panics
 ///
-/// If lengths do not fit, or the numbers of `shape` are out of range.
+/// If lengths do not fit.
 pub fn gradient<W: Word>(
     party: &mut Party<'_, W>,
-    shape: &Softmax,
+    softmax: &Softmax,
     logits: &[W],
     labels: Labels<'_, W>,
     delta: &mut [W],
     loss: Option<&mut W>,
 ) -> Result<(), Error> {
-    let (n, rows) = shape.dims(logits.len());
+    let (n, rows) = softmax.dims(logits.len());
     assert!(delta.len() == n && labels.one_hot.words.len() == n, "softmax: lengths differ");
     let of_loss = if loss.is_some() { rows } else { 0 };
     let ([c, largest, terms, parts], mut party) = party.scratch([n, rows, n + rows, n + rows + of_loss])?;
     let mut draw = party.draw()?;
-    let mask = shape.terms(&mut party, &mut draw, logits, [c, largest, terms])?;
+    let mask = softmax.terms(&mut party, &mut draw, logits, [c, largest, terms])?;
     let word = Opened { c, mask, offset: half() };
 
     // In the round that reads the index off S: S itself for its product with the labels, and e where rows have weights.
     let from = if labels.weights.is_some() { 0 } else { n };
     let (t, functions) = parts.split_at_mut(n);
-    let hidden = shape.functions_of_sum(&mut party, &mut draw, terms, from, functions)?;
+    let hidden = softmax.functions_of_sum(&mut party, &mut draw, terms, from, functions)?;
     let sum = Masked { words: &terms[n..], mask: hidden.slice(n - from, rows) };
     multiply_rows(&mut party, labels.one_hot, sum, t)?;
     party.kernels.scale(t, W::from_i64(-1));
@@ -101,9 +130,9 @@ pub fn gradient<W: Word>(
         party.kernels.add(t, &terms[..n]);
     }
     if loss.is_some() {
-        shape.entropies(&mut party, &mut draw, logits, (&word, largest), labels.one_hot, &mut functions[rows..])?;
+        softmax.entropies(&mut party, &mut draw, logits, (&word, largest), labels.one_hot, &mut functions[rows..])?;
     }
-    let entropy = shape.divide(&mut party, &mut draw, parts, labels.weights, delta)?;
+    let entropy = softmax.divide(&mut party, &mut draw, parts, labels.weights, delta)?;
     if let Some(loss) = loss {
         *loss = entropy;
     }
@@ -122,35 +151,32 @@ pub fn gradient<W: Word>(
 /// As [`gradient`].
 pub fn probabilities<W: Word>(
     party: &mut Party<'_, W>,
-    shape: &Softmax,
+    softmax: &Softmax,
     logits: &[W],
     out: &mut [W],
 ) -> Result<(), Error> {
-    let (n, rows) = shape.dims(logits.len());
+    let (n, rows) = softmax.dims(logits.len());
     assert!(out.len() == n, "softmax: lengths differ");
     let ([c, largest, terms, parts], mut party) = party.scratch([n, rows, n + rows, n + rows])?;
     let mut draw = party.draw()?;
-    shape.terms(&mut party, &mut draw, logits, [c, largest, terms])?;
+    softmax.terms(&mut party, &mut draw, logits, [c, largest, terms])?;
     let (e, r) = parts.split_at_mut(n);
     e.copy_from_slice(&terms[..n]);
-    shape.functions_of_sum(&mut party, &mut draw, terms, n + rows, r)?;
-    shape.divide(&mut party, &mut draw, parts, None, out)?;
+    softmax.functions_of_sum(&mut party, &mut draw, terms, n + rows, r)?;
+    softmax.divide(&mut party, &mut draw, parts, None, out)?;
     Ok(())
 }
 
 impl Softmax {
     /// Words and rows.
     fn dims(&self, len: usize) -> (usize, usize) {
-        let truncated = self.logit_frac_bits == self.frac_bits;
-        assert!((2..256).contains(&self.classes), "softmax: 2 to 255 classes");
-        assert!(truncated || self.logit_frac_bits == 2 * self.frac_bits, "softmax: logits of other fraction bits");
         let rows = len / self.cols();
         assert!(rows * self.cols() == len, "softmax: not whole rows");
         (len, rows)
     }
 
     fn cols(&self) -> usize {
-        self.classes as usize
+        self.shape.classes as usize
     }
 
     /// Opens the logits into `c`; writes shares of each row's largest, and of all `e_j` followed by each row's sum of them to `terms`.
@@ -171,10 +197,9 @@ impl Softmax {
         x.fill(W::default());
         party.kernels.sub(x, logits);
         party.kernels.add_rows(x, largest, cols);
-        let domain = exponential::domain(self.logit_frac_bits, EXPONENTIAL_BITS);
-        let table = exponential::table(&domain, self.logit_frac_bits, self.frac_bits);
+        let (domain, table) = &self.exponential;
         let (e, sum) = terms.split_at_mut(logits.len());
-        map(&mut party, &Mapping { domain, tables: &[&table[..]], one_hot: self.one_hot }, x, e)?;
+        map(&mut party, &Mapping { domain: *domain, tables: &[&table[..]], one_hot: self.shape.one_hot }, x, e)?;
         party.kernels.sum_rows(sum, e, cols);
         Ok(mask)
     }
@@ -189,22 +214,20 @@ impl Softmax {
         from: usize,
         functions: &mut [W],
     ) -> Result<View<'static>, Error> {
-        let bits = (u32::BITS - self.classes.leading_zeros() + SUM_FRAC_BITS).min(8);
-        let domain = reciprocal::domain(self.classes, self.frac_bits, bits);
+        let (domain, tables) = &self.of_sum;
         let sum = &terms[terms.len() / (self.cols() + 1) * self.cols()..];
         let ([c, packed], mut party) = party.scratch([sum.len(), packed_words::<W>(sum.len(), domain.width())])?;
-        let index = blind_index(&mut party, draw, &domain, sum, c, packed);
+        let index = blind_index(&mut party, draw, domain, sum, c, packed);
         let open = &mut terms[from..];
         let mask = draw.mask(open.len()).view();
         if !party.is_clear() {
             hide(&mut party, open, mask)?;
         }
         party.exchange(&mut [(Fold::Add, open), (Fold::Swap, &mut *packed)])?; // the sums
-        let word = open_index(&mut party, &domain, c, index, packed)?;
-        let tables = [reciprocal::table, logarithm::table].map(|table| table(&domain, self.frac_bits, self.frac_bits));
+        let word = open_index(&mut party, domain, c, index, packed)?;
         let tables = tables.each_ref().map(|t| &t[..domain.cells()]);
         let wanted = functions.len().checked_div(word.c.len()).unwrap_or(1);
-        let mapping = Mapping { domain, tables: &tables[..wanted], one_hot: Some(OneHot::Arithmetic) };
+        let mapping = Mapping { domain: *domain, tables: &tables[..wanted], one_hot: Some(OneHot::Arithmetic) };
         mapped(&mut party, draw, &mapping, &word, functions)?;
         Ok(mask)
     }
@@ -223,7 +246,7 @@ impl Softmax {
         own.copy_from_slice(logits);
         times_masked(&mut party, draw, word, 0, one_hot, own)?;
         party.kernels.sum_rows(right, own, self.cols());
-        party.kernels.scale(entropy, W::from_u64(1 << (self.logit_frac_bits - self.frac_bits)));
+        party.kernels.scale(entropy, W::from_u64(1 << (self.shape.logit_frac_bits - self.shape.frac_bits)));
         party.kernels.add(entropy, largest);
         party.kernels.sub(entropy, right);
         Ok(())
@@ -256,8 +279,8 @@ impl Softmax {
             _ => products[n..].copy_from_slice(&parts[n + rows..]),
         }
         // The products have twice the fraction bits, and so have entropies of untruncated logits.
-        let long = if self.logit_frac_bits == self.frac_bits { n } else { products.len() };
-        truncate(&mut party, &mut products[..long], self.frac_bits)?; // the last round
+        let long = if self.shape.logit_frac_bits == self.shape.frac_bits { n } else { products.len() };
+        truncate(&mut party, &mut products[..long], self.shape.frac_bits)?; // the last round
         out.copy_from_slice(&products[..n]);
         let mut sum = [W::default()];
         party.kernels.sum_rows(&mut sum, &products[n..], products.len() - n);

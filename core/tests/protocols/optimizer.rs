@@ -339,6 +339,13 @@ fn bias_correction_is_the_known_factor() {
         assert!(factor < 256 && shift < 12);
     }
     assert_eq!(adam.correction(u64::MAX, u64::MAX), Dyadic::ONE);
+    for second_shift in [8, 10] {
+        let adam = Adam { second_shift, ..adam };
+        let updates = 8 << second_shift;
+        for t in updates..updates + 2000 {
+            assert_eq!(adam.correction(t, t), Dyadic::ONE, "{t}");
+        }
+    }
 }
 
 struct Descend(Option<Momentum>, Sgd);

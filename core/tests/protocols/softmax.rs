@@ -5,7 +5,7 @@ use symbolon_core::{
     correlation::View,
     function::{
         classify::{count_correct, one_hot, predict},
-        softmax::{Labels, Softmax, gradient, probabilities},
+        softmax::{Labels, Shape, Softmax, gradient, probabilities},
     },
     kernel::{packed_words, plane_words},
     link::Error,
@@ -17,7 +17,7 @@ use symbolon_core::{
 
 #[derive(Clone, Copy)]
 struct Gradient {
-    shape: Softmax,
+    shape: Shape,
     weights: bool,
     loss: bool,
 }
@@ -40,9 +40,10 @@ impl Job for Gradient {
         let (mut delta, mut p) = (vec![W::default(); logits.len()], vec![W::default(); logits.len()]);
         let mut loss = W::default();
         let asked = self.loss.then_some(&mut loss);
-        gradient(party, &self.shape, &logits, Labels { one_hot, weights }, &mut delta, asked)?;
+        let softmax = Softmax::new(self.shape);
+        gradient(party, &softmax, &logits, Labels { one_hot, weights }, &mut delta, asked)?;
         if self.loss {
-            probabilities(party, &self.shape, &logits, &mut p)?;
+            probabilities(party, &softmax, &logits, &mut p)?;
         }
         Ok(vec![Shared::Words(delta), Shared::Words(vec![loss]), Shared::Words(p)])
     }
@@ -55,7 +56,7 @@ struct Data {
 }
 
 impl Data {
-    fn random(shape: &Softmax, rows: usize, spread: u32, seed: u64) -> Self {
+    fn random(shape: &Shape, rows: usize, spread: u32, seed: u64) -> Self {
         let (mut values, cols) = (Values(seed), shape.classes as usize);
         let units = (0..rows * cols).map(|_| values.signed(shape.logit_frac_bits + spread)).collect();
         Self { units, labels: (0..rows).map(|_| (values.next() % (cols as u64)) as usize).collect() }
@@ -69,7 +70,7 @@ impl Data {
         ]
     }
     /// Probabilities of each row, and the summed loss.
-    fn exact(&self, shape: &Softmax) -> (Vec<Vec<f64>>, f64) {
+    fn exact(&self, shape: &Shape) -> (Vec<Vec<f64>>, f64) {
         let unit = (-f64::from(shape.logit_frac_bits)).exp2();
         let (mut p, mut loss) = (vec![], 0.0);
         for (row, label) in self.units.chunks(shape.classes as usize).zip(&self.labels) {
@@ -89,12 +90,12 @@ fn reals<W: Word>(shared: &Shared<W>, frac_bits: u32) -> Vec<f64> {
     shared.clone().words().into_iter().map(|w| as_i64(w) as f64 * (-f64::from(frac_bits)).exp2()).collect()
 }
 
-const SHAPES: [Softmax; 5] = [
-    Softmax { classes: 10, frac_bits: 11, logit_frac_bits: 22, one_hot: None },
-    Softmax { classes: 10, frac_bits: 11, logit_frac_bits: 11, one_hot: Some(OneHot::Arithmetic) },
-    Softmax { classes: 2, frac_bits: 12, logit_frac_bits: 12, one_hot: None },
-    Softmax { classes: 3, frac_bits: 10, logit_frac_bits: 20, one_hot: Some(OneHot::Boolean) },
-    Softmax { classes: 17, frac_bits: 11, logit_frac_bits: 22, one_hot: None },
+const SHAPES: [Shape; 5] = [
+    Shape { classes: 10, frac_bits: 11, logit_frac_bits: 22, one_hot: None },
+    Shape { classes: 10, frac_bits: 11, logit_frac_bits: 11, one_hot: Some(OneHot::Arithmetic) },
+    Shape { classes: 2, frac_bits: 12, logit_frac_bits: 12, one_hot: None },
+    Shape { classes: 3, frac_bits: 10, logit_frac_bits: 20, one_hot: Some(OneHot::Boolean) },
+    Shape { classes: 17, frac_bits: 11, logit_frac_bits: 22, one_hot: None },
 ];
 
 /// Every row within the stated error, its sum within as many units as there are classes.
@@ -155,7 +156,7 @@ fn the_mean_is_closer() {
 /// Logits at multiples of a half, where no dither acts: only the reciprocal's last place is left.
 #[test]
 fn at_the_centres_it_is_exact() {
-    let shape = Softmax { classes: 4, frac_bits: 12, logit_frac_bits: 24, one_hot: None };
+    let shape = Shape { classes: 4, frac_bits: 12, logit_frac_bits: 24, one_hot: None };
     let half = 1 << 23;
     let data = Data { units: [[0, -40, -50, -16], [7, 7, -99, 7], [3, 3, 3, 3]].concat(), labels: vec![0, 3, 2] };
     let data = Data { units: data.units.iter().map(|u| u * half).collect(), ..data };
@@ -221,7 +222,7 @@ fn costs<W: Word>() {
     assert_eq!(bytes::<W>(128, true), 128 * row / 8);
     for rows in [128, 100] {
         for (one_hot, rounds) in [(Some(OneHot::Boolean), 11), (Some(OneHot::Arithmetic), 10), (None, 11)] {
-            let shape = Softmax { one_hot, ..SHAPES[0] };
+            let shape = Shape { one_hot, ..SHAPES[0] };
             let data = Data::random(&shape, rows, 3, 65);
             let cost = play(&Gradient { shape, weights: false, loss: false }, &data.inputs::<W>(10)[..2], 66).cost;
             let labels = 10 * rows as u64 * u64::from(W::BITS / 8);
@@ -276,7 +277,7 @@ fn predictions_are_counted() {
 #[test]
 fn gradients_send_noise() {
     fn check<W: Word>() {
-        let shape = Softmax { classes: 3, ..SHAPES[0] };
+        let shape = Shape { classes: 3, ..SHAPES[0] };
         // As many rows as fill whole planes: nothing sent is padding.
         let data = Data::random(&shape, W::BITS as usize, 2, 69);
         assert_uniform(&Gradient { shape, weights: true, loss: true }, &data.inputs::<W>(3));

@@ -21,7 +21,7 @@ use symbolon_core::{
         classify::predict,
         exponential::exponential,
         reciprocal::reciprocal,
-        softmax::{self, Labels, Softmax},
+        softmax::{self, Labels, Shape, Softmax},
     },
     kernel::plane_words,
     link::Error,
@@ -209,9 +209,9 @@ impl Program for Operation {
             Self::Reciprocal => reciprocal(party, &z.clone(), [f, f], (16, 4), None, &mut z)?,
             Self::SoftmaxGradient => {
                 let (labels, mask) = masked(party, n)?;
-                let shape = Softmax { classes: 10, frac_bits: f, logit_frac_bits: 2 * f, one_hot: None };
+                let softmax = Softmax::new(Shape { classes: 10, frac_bits: f, logit_frac_bits: 2 * f, one_hot: None });
                 let labels = Labels { one_hot: Masked { words: &labels, mask }, weights: None };
-                softmax::gradient(party, &shape, &z.clone(), labels, &mut z, None)?;
+                softmax::gradient(party, &softmax, &z.clone(), labels, &mut z, None)?;
             }
             Self::Sgd => {
                 let sgd = Sgd { learning_rate: Dyadic { factor: 205, shift: 12 }, grad_shift: f + 7 };

@@ -1,4 +1,11 @@
 //! The plan of a job: its requests, rounds and bytes, from the job's own code run on dry words.
+//!
+//! Epochs repeat: they differ in names, rows and public constants, not in what is asked for. So only as many are run as differ ([`Job::rhythm`]), and the others' costs follow from theirs. The hash is over
+//! what is run, and over the job, which says the rest.
+
+mod recorder;
+#[cfg(test)]
+mod tests;
 
 use crate::{
     job::Job,
@@ -6,20 +13,15 @@ use crate::{
     secret::Secret,
     train::{self, Event, Observer},
 };
+use recorder::{Recorder, Tally};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use std::{
-    collections::BTreeMap,
-    marker::PhantomData,
-    ops::ControlFlow,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeMap, ops::ControlFlow};
 use symbolon_core::{
-    correlation::{Dry, Request, Sink},
+    correlation::Dry,
     kernel::Nothing,
-    link::{Count, Error, Link, Part},
-    party::{Role, Trace},
-    prg::MaskId,
+    link::{Count, Error},
+    party::Role,
     word::{Word, word_bytes},
 };
 
@@ -55,85 +57,6 @@ impl std::ops::Sub for Cost {
 
 /// Where in the network an operation is, and its name.
 pub type Label = (u16, &'static str);
-
-/// What a lane's dry run left: every exchange and request in the hash, their costs by operation.
-#[derive(Default)]
-struct Record {
-    label: Label,
-    /// Of the operation that goes on; not yet in `by_label`.
-    current: Cost,
-    hash: Sha256,
-    by_label: BTreeMap<Label, Cost>,
-    total: Cost,
-    requests: u64,
-    /// An encoded request: its memory serves the next one.
-    encoded: Vec<u8>,
-}
-
-impl Record {
-    /// Another operation begins, or the last one ends.
-    fn enter(&mut self, label: Label) {
-        let ended = std::mem::replace(&mut self.label, label);
-        let cost = std::mem::take(&mut self.current);
-        if cost != Cost::default() {
-            *self.by_label.entry(ended).or_default() += cost;
-        }
-    }
-
-    fn add(&mut self, cost: Cost) {
-        self.total += cost;
-        self.current += cost;
-    }
-}
-
-/// One lane's recorder: link, sink and trace of the dry run, all of one record.
-#[derive(Default)]
-pub struct Recorder<W>(Arc<Mutex<Record>>, PhantomData<fn() -> W>);
-
-impl<W> Recorder<W> {
-    fn record(&self) -> MutexGuard<'_, Record> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<W, D: Word> Link<D> for Recorder<W> {
-    fn exchange(&mut self, parts: &mut [Part<'_, D>]) -> Result<(), Error> {
-        let mut record = self.record();
-        record.hash.update((16 * parts.len() as u64).to_le_bytes());
-        for (fold, words) in parts.iter() {
-            record.hash.update((*fold as u64).to_le_bytes());
-            record.hash.update((words.len() as u64).to_le_bytes());
-        }
-        let words: usize = parts.iter().map(|(_, words)| words.len()).sum();
-        record.add(Cost { rounds: 1, bytes_each_way: (words * word_bytes::<D>()) as u64, dealer_bytes: 0 });
-        Ok(())
-    }
-}
-
-impl<W, D: Word> Trace<D> for Recorder<W> {
-    fn enter(&mut self, layer: u16, name: &'static str) {
-        self.record().enter((layer, name));
-    }
-}
-
-impl<W: Word> Sink for Recorder<W> {
-    fn request(&mut self, first: MaskId, request: &Request<'_>) -> Result<(), Error> {
-        let mut record = self.record();
-        let mut encoded = std::mem::take(&mut record.encoded);
-        encoded.clear();
-        encoded = postcard::to_extend(&(first, request), encoded).expect("a request encodes: it holds numbers only");
-        record.hash.update((encoded.len() as u64).to_le_bytes());
-        record.hash.update(&encoded);
-        record.encoded = encoded;
-        let dealer_bytes = (request.wire_words::<W>() * word_bytes::<W>()) as u64;
-        record.add(Cost { dealer_bytes, ..Cost::default() });
-        record.requests += 1;
-        if record.requests > MAX_REQUESTS { Err(Error::RequestsSpent) } else { Ok(()) }
-    }
-}
-
-/// Requests a lane, so that nobody plans for hours because a peer asked for it: a minute on one core, or a thousand epochs of MNIST.
-const MAX_REQUESTS: u64 = 1 << 26;
 
 /// A network between the servers, for predicting times.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -206,50 +129,101 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-impl<W> Clone for Recorder<W> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0), PhantomData)
-    }
-}
-
 /// Words of an arena that is never too small; dry, it takes no memory.
 pub(crate) const ENDLESS: usize = 1 << 40;
 
-/// Costs at the events of a job's dry run.
-struct Marks<W> {
-    recorders: Vec<Recorder<W>>,
-    marks: Vec<(Mark, Cost)>,
+/// What a dry run has cost at one of its events.
+#[derive(Clone, Default)]
+struct Mark {
+    total: Cost,
+    lanes: Vec<Tally>,
 }
 
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Mark {
-    Opened,
-    Trained,
-    Epoch,
+/// The marks of a dry run.
+struct Marks<W> {
+    recorders: Vec<Recorder<W>>,
+    /// After the first epoch's steps.
+    trained: Mark,
+    /// After the first epochs, with their evaluation, and after those that are wanted; after 0, data and weights are open.
+    epochs: BTreeMap<u32, Mark>,
+    wanted: [u32; 3],
 }
 
 impl<W: Word> Marks<W> {
     /// Costs so far: rounds as counted over lanes, bytes of all lanes.
-    fn cost(&self, count: Count) -> Cost {
-        let dealer_bytes = self.recorders.iter().map(|r| r.record().total.dealer_bytes).sum();
-        Cost { rounds: count.rounds, bytes_each_way: count.bytes, dealer_bytes }
+    fn mark(&self, count: Count) -> Mark {
+        let dealer_bytes = self.recorders.iter().map(Recorder::dealer_bytes).sum();
+        let total = Cost { rounds: count.rounds, bytes_each_way: count.bytes, dealer_bytes };
+        Mark { total, lanes: self.recorders.iter().map(Recorder::tally).collect() }
     }
-    fn at(&self, mark: Mark) -> Cost {
-        self.marks.iter().find(|(m, _)| *m == mark).map(|(_, c)| *c).unwrap_or_default()
+
+    /// After `epoch` epochs, of which there is a mark.
+    fn after(&self, epoch: u32) -> &Mark {
+        &self.epochs[&epoch]
     }
 }
 
 impl<W: Word, D: Word> Observer<D> for Marks<W> {
     fn event(&mut self, event: Event<D>, count: Count) -> ControlFlow<()> {
-        let mark = match event {
-            Event::Opened => Mark::Opened,
-            Event::Trained { .. } => Mark::Trained,
-            Event::Epoch { .. } => Mark::Epoch,
-            Event::Step { .. } => return ControlFlow::Continue(()),
+        let epochs = match event {
+            Event::Opened => 0,
+            Event::Epoch { epoch, .. } if epoch == 1 || self.wanted.contains(&epoch) => epoch,
+            Event::Trained { epoch: 1 } => {
+                self.trained = self.mark(count);
+                return ControlFlow::Continue(());
+            }
+            _ => return ControlFlow::Continue(()),
         };
-        let cost = self.cost(count);
-        self.marks.push((mark, cost));
+        let mark = self.mark(count);
+        self.epochs.insert(epochs, mark);
         ControlFlow::Continue(())
+    }
+}
+
+/// Which epochs are run, and how the others follow: after `first` epochs, each `period` epochs cost what those before cost.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Repetition {
+    first: u32,
+    period: u32,
+    /// How often the period comes.
+    times: u32,
+    /// Epochs of the period that come once more.
+    rest: u32,
+}
+
+impl Repetition {
+    fn of(job: &Job) -> Self {
+        let (first, period) = job.rhythm();
+        let epochs = job.training.epochs;
+        match epochs.checked_sub(first) {
+            Some(more) if more > period => Self { first, period, times: more / period, rest: more % period },
+            _ => Self { first: epochs, period: 0, times: 0, rest: 0 },
+        }
+    }
+
+    /// The costs of all epochs, from those of the epochs that were run.
+    fn all(&self, [first, period, rest]: [&Mark; 3]) -> Mark {
+        let times = u64::from(self.times);
+        let follow = |first: u64, period: u64, rest: u64| (period - first).saturating_mul(times).saturating_add(rest);
+        let cost = |[first, period, rest]: [Cost; 3]| Cost {
+            rounds: follow(first.rounds, period.rounds, rest.rounds),
+            bytes_each_way: follow(first.bytes_each_way, period.bytes_each_way, rest.bytes_each_way),
+            dealer_bytes: follow(first.dealer_bytes, period.dealer_bytes, rest.dealer_bytes),
+        };
+        let lane = |[first, period, rest]: [&Tally; 3]| {
+            let at = |tally: &Tally, label| tally.by_label.get(label).copied().unwrap_or_default();
+            let labels = period.by_label.keys();
+            Tally {
+                by_label: labels.map(|l| (*l, cost([first, period, rest].map(|tally| at(tally, l))))).collect(),
+                dealer_bytes: follow(first.dealer_bytes, period.dealer_bytes, rest.dealer_bytes),
+                requests: follow(first.requests, period.requests, rest.requests),
+            }
+        };
+        let lanes = first.lanes.iter().zip(&period.lanes).zip(&rest.lanes);
+        Mark {
+            total: cost([first.total, period.total, rest.total]),
+            lanes: lanes.map(|((first, period), rest)| lane([first, period, rest])).collect(),
+        }
     }
 }
 
@@ -257,14 +231,19 @@ impl<W: Word, D: Word> Observer<D> for Marks<W> {
 ///
 /// # Errors
 ///
-/// [`Error::RequestsSpent`] for a job of more than 2^26 requests a lane.
+/// [`Error::RequestsSpent`] for a job of which more than 2^26 requests a lane would have to be run.
 pub fn plan(job: &Job) -> Result<Plan, Error> {
-    if job.numbers.ring_bits == 32 { plan_for::<u32>(job) } else { plan_for::<u64>(job) }
+    let repetition = Repetition::of(job);
+    if job.numbers.ring_bits == 32 { plan_for::<u32>(job, repetition) } else { plan_for::<u64>(job, repetition) }
 }
 
-fn plan_for<W: Word>(job: &Job) -> Result<Plan, Error> {
+fn plan_for<W: Word>(job: &Job, repetition: Repetition) -> Result<Plan, Error> {
+    let Repetition { first, period, rest, .. } = repetition;
+    let wanted = [first, first + period, first + rest];
+    let mut shorter = job.clone();
+    shorter.training.epochs = first + period;
     let count = usize::from(job.lanes.lanes);
-    let recorders: Vec<Recorder<W>> = (0..count).map(|_| Recorder(Arc::default(), PhantomData)).collect();
+    let recorders: Vec<Recorder<W>> = (0..count).map(|_| Recorder::default()).collect();
     let mut sinks = recorders.clone();
     let lanes = (0u16..)
         .zip(sinks.iter_mut().zip(&recorders))
@@ -278,46 +257,46 @@ fn plan_for<W: Word>(job: &Job) -> Result<Plan, Error> {
         })
         .collect();
     let mut lanes = Lanes::<W::Dry>::new(Role::Server0, &Nothing, lanes, 1);
-    let mut marks = Marks { recorders: recorders.clone(), marks: Vec::new() };
-    train::run(&mut lanes, job, train::Inputs::dry(job), &mut marks).map_err(|halt| match halt {
+    let mut marks = Marks { recorders: recorders.clone(), trained: Mark::default(), epochs: BTreeMap::new(), wanted };
+    train::run(&mut lanes, &shorter, train::Inputs::dry(&shorter), &mut marks).map_err(|halt| match halt {
         train::Halt::Protocol { error, .. } => error,
         train::Halt::Stopped => unreachable!("the observer never stops a plan"),
     })?;
-    let total = marks.cost(lanes.count());
     let arena_bytes = (lanes.arena_peak() * word_bytes::<W>()) as u64;
     drop(lanes);
     let mut hash = Sha256::new();
-    hash.update(b"symbolon plan v1");
+    hash.update(b"symbolon plan v2");
     hash.update(job.hash().unwrap_or_default());
-    let mut by_label = BTreeMap::<Label, Cost>::new();
-    let mut requests = 0;
-    for recorder in &recorders {
-        let mut record = recorder.record();
-        record.enter(Label::default());
-        hash.update(record.hash.clone().finalize());
-        requests += record.requests;
-        for (label, cost) in &record.by_label {
+    recorders.iter().for_each(|recorder| hash.update(recorder.hash()));
+    let all = repetition.all(wanted.map(|epochs| marks.after(epochs)));
+    Ok(marks.plan(job, hash.finalize().into(), arena_bytes, &all))
+}
+
+impl<W: Word> Marks<W> {
+    fn plan(&self, job: &Job, hash: [u8; 32], arena_bytes: u64, all: &Mark) -> Plan {
+        let mut by_label = BTreeMap::<Label, Cost>::new();
+        for (label, cost) in all.lanes.iter().flat_map(|lane| &lane.by_label) {
             let sum = by_label.entry(*label).or_default();
             sum.rounds = sum.rounds.max(cost.rounds);
             sum.bytes_each_way += cost.bytes_each_way;
             sum.dealer_bytes += cost.dealer_bytes;
         }
+        let epoch = self.trained.total - self.after(0).total;
+        let steps = job.steps_per_epoch() as u64;
+        Plan {
+            hash,
+            total: all.total,
+            setup: self.after(0).total,
+            epoch,
+            step: Cost {
+                rounds: epoch.rounds / steps,
+                bytes_each_way: epoch.bytes_each_way / steps,
+                dealer_bytes: epoch.dealer_bytes / steps,
+            },
+            evaluation: self.after(1).total - self.trained.total,
+            requests: all.lanes.iter().map(|lane| lane.requests).sum(),
+            arena_bytes,
+            operations: by_label.into_iter().map(|((layer, name), cost)| Operation { layer, name, cost }).collect(),
+        }
     }
-    let epoch = marks.at(Mark::Trained) - marks.at(Mark::Opened);
-    let steps = job.steps_per_epoch() as u64;
-    Ok(Plan {
-        hash: hash.finalize().into(),
-        total,
-        setup: marks.at(Mark::Opened),
-        epoch,
-        step: Cost {
-            rounds: epoch.rounds / steps,
-            bytes_each_way: epoch.bytes_each_way / steps,
-            dealer_bytes: epoch.dealer_bytes / steps,
-        },
-        evaluation: marks.at(Mark::Epoch) - marks.at(Mark::Trained),
-        requests,
-        arena_bytes,
-        operations: by_label.into_iter().map(|((layer, name), cost)| Operation { layer, name, cost }).collect(),
-    })
 }

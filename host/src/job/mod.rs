@@ -399,9 +399,25 @@ impl Job {
         self.data.train_records.div_ceil(self.training.batch)
     }
 
+    /// Epochs that are unlike others, and the number of epochs after which those that follow repeat: Adam chooses its cells in the first steps and in each `keep`th, wherever an
+    /// epoch begins, and its bias correction takes long to become 1.
+    #[must_use]
+    pub fn rhythm(&self) -> (u32, u32) {
+        let (Optimizer::Adam(adam) | Optimizer::AmsGrad(adam)) = self.optimizer else { return (0, 1) };
+        let steps = u32::try_from(self.steps_per_epoch()).unwrap_or(u32::MAX);
+        let keeps = adam.keep > 1;
+        let first = if adam.bias_correction { Adam::CORRECTED_STEPS } else { u32::from(keeps) * Adam::FRESH_STEPS };
+        (first.div_ceil(steps), if keeps { adam.keep / gcd(adam.keep, steps) } else { 1 })
+    }
+
     /// Bits to truncate a batch's summed gradient (`2 f` fraction bits) by, to have its mean at `fg` bits:
     /// `2 f + log2(batch) - fg`. `None` if negative, which no valid job has.
     pub fn grad_shift(&self) -> Option<u32> {
         (2 * self.numbers.frac_bits + self.training.batch.ilog2()).checked_sub(self.numbers.grad_frac_bits)
     }
+}
+
+/// The greatest common divisor.
+fn gcd(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { gcd(b, a % b) }
 }

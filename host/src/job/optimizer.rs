@@ -102,6 +102,8 @@ impl Adam {
     pub const LAZY_KEEP: u32 = 4;
     /// Steps in which cells are always chosen anew.
     pub const FRESH_STEPS: u32 = 16;
+    /// Steps after which the bias correction is 1: in eight times those that `v` remembers, `beta2` has decayed below `2^-11`.
+    pub const CORRECTED_STEPS: u32 = 8 << Self::BETA2_SHIFT;
 
     /// The default for these numbers; `None` where they leave no room for it.
     pub fn for_numbers(numbers: &Numbers) -> Option<Self> {

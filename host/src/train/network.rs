@@ -1,10 +1,10 @@
 //! Forward and backward pass of a chain of dense layers, on the rows of one lane.
 
 use super::shape::Dense;
-use crate::job::Loss;
+use crate::job::{Job, Loss, Task};
 use symbolon_core::{
     correlation::{Mask, View},
-    function::softmax::{self, Labels, Softmax},
+    function::softmax::{self, Labels, Shape, Softmax},
     kernel::plane_words,
     link::Error,
     party::Party,
@@ -30,10 +30,37 @@ pub(super) struct Network<'a, W> {
     pub(super) mask: View<'static>,
     /// Fraction bits of values.
     pub(super) frac_bits: u32,
-    /// What is minimised.
-    pub(super) loss: Loss,
-    /// Fraction bits of the labels: none for classes, whose rows are ones and zeros.
-    pub(super) label_frac_bits: u32,
+    /// What the last layer's results become.
+    pub(super) output: &'a Output,
+}
+
+/// The loss that is minimised, and what it needs.
+pub(super) enum Output {
+    Softmax(Box<Softmax>),
+    SquaredError {
+        /// Fraction bits of the labels: none for classes, whose rows are ones and zeros.
+        label_frac_bits: u32,
+    },
+}
+
+impl Output {
+    pub(super) fn new(job: &Job) -> Self {
+        let frac_bits = job.numbers.frac_bits;
+        match job.loss {
+            Loss::SoftmaxCrossEntropy => Self::Softmax(Box::new(Softmax::new(Shape {
+                classes: u32::try_from(job.outputs()).unwrap_or(u32::MAX),
+                frac_bits,
+                logit_frac_bits: 2 * frac_bits,
+                one_hot: None,
+            }))),
+            Loss::MeanSquaredError => Self::SquaredError {
+                label_frac_bits: match job.data.task {
+                    Task::Classes(_) => 0,
+                    Task::Regression(_) => frac_bits,
+                },
+            },
+        }
+    }
 }
 
 /// A buffer to be masked and opened once, and the right to do so.
@@ -169,26 +196,20 @@ impl<W: Word> Network<'_, W> {
 
     /// From the last layer's `z` (`2 f` fraction bits) to the loss's gradient (`f`), in place.
     fn output(&self, party: &mut Party<'_, W>, l: usize, z: &mut [W], target: Target<'_, W>) -> Result<(), Error> {
-        match self.loss {
-            Loss::SoftmaxCrossEntropy => {
+        match self.output {
+            Output::Softmax(softmax) => {
                 enter(party, l, "softmax");
                 let ([logits], mut party) = party.scratch([z.len()])?;
                 logits.copy_from_slice(z);
-                let softmax = Softmax {
-                    classes: u32::try_from(self.layers[l].units).unwrap_or(u32::MAX),
-                    frac_bits: self.frac_bits,
-                    logit_frac_bits: 2 * self.frac_bits,
-                    one_hot: None,
-                };
                 let labels = Labels { one_hot: target.labels, weights: None };
-                softmax::gradient(&mut party, &softmax, logits, labels, z, target.loss)
+                softmax::gradient(&mut party, softmax, logits, labels, z, target.loss)
             }
-            Loss::MeanSquaredError => {
+            Output::SquaredError { label_frac_bits } => {
                 enter(party, l, "squared error");
                 truncate(party, z, self.frac_bits)?;
                 let ([y], mut party) = party.scratch([z.len()])?;
                 target.labels.share(&party, y);
-                party.kernels.add_scaled(z, y, W::from_i64(-(1 << (self.frac_bits - self.label_frac_bits))));
+                party.kernels.add_scaled(z, y, W::from_i64(-(1 << (self.frac_bits - label_frac_bits))));
                 match target.loss {
                     Some(loss) => half_square_sum(&mut party, z, self.frac_bits, loss),
                     None => Ok(()),

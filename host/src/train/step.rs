@@ -2,13 +2,13 @@
 
 use super::{
     Inputs, Stop, lift,
-    network::{Network, Slot, Slots, Target, enter},
+    network::{Network, Output, Slot, Slots, Target, enter},
     optimize::Optimizer,
     shape::{Dense, layers},
     table::Table,
 };
 use crate::{
-    job::{Job, RevealLoss, Task},
+    job::{Job, RevealLoss},
     lanes::Lanes,
     secret::Secret,
 };
@@ -36,6 +36,7 @@ pub(super) struct Parameters<W: Word> {
     open: Vec<W>,
     /// Names the mask.
     mask: View<'static>,
+    output: Output,
 }
 
 impl<W: Word> Parameters<W> {
@@ -46,11 +47,7 @@ impl<W: Word> Parameters<W> {
             open: &self.open,
             mask: self.mask,
             frac_bits: job.numbers.frac_bits,
-            loss: job.loss,
-            label_frac_bits: match job.data.task {
-                Task::Classes(_) => 0,
-                Task::Regression(_) => job.numbers.frac_bits,
-            },
+            output: &self.output,
         }
     }
 }
@@ -120,7 +117,13 @@ impl<'j, W: Word> Trainer<'j, W> {
             delta: layers.iter().map(|l| zeros(batch * l.units)).collect(),
             bias: layers.iter().map(|l| Secret::zeros(lanes.len() * l.units)).collect(),
             loss: Secret::zeros(lanes.len()),
-            parameters: Parameters { open: zeros(n), mask: Mask::empty().view(), layers, shares: shares.into() },
+            parameters: Parameters {
+                open: zeros(n),
+                mask: Mask::empty().view(),
+                layers,
+                shares: shares.into(),
+                output: Output::new(job),
+            },
         };
         trainer.update(lanes, None)?;
         Ok(trainer)

@@ -1,0 +1,162 @@
+//! What a dry run leaves of a lane: its transcript in a hash, and what it costs by operation.
+
+use super::{Cost, Label};
+use postcard::ser_flavors::Flavor;
+use sha2::{Digest, Sha256};
+use std::{
+    collections::BTreeMap,
+    marker::PhantomData,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use symbolon_core::{
+    correlation::{Request, Sink},
+    link::{Error, Link, Part},
+    party::Trace,
+    prg::MaskId,
+    word::{Word, word_bytes},
+};
+
+/// Requests a lane that are run, so that nobody plans for hours because a peer asked for it: half a minute on one core.
+const MAX_REQUESTS: u64 = 1 << 26;
+
+/// What a lane has cost so far.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Tally {
+    pub(super) by_label: BTreeMap<Label, Cost>,
+    pub(super) dealer_bytes: u64,
+    pub(super) requests: u64,
+}
+
+/// A lane's dry run: every exchange and request in the hash, their costs by operation.
+#[derive(Default)]
+struct Record {
+    label: Label,
+    /// Of the operation that goes on; not yet in the tally.
+    current: Cost,
+    hash: Sha256,
+    tally: Tally,
+}
+
+impl Record {
+    /// Another operation begins, or the last one ends.
+    fn enter(&mut self, label: Label) {
+        let ended = std::mem::replace(&mut self.label, label);
+        let cost = std::mem::take(&mut self.current);
+        if cost != Cost::default() {
+            *self.tally.by_label.entry(ended).or_default() += cost;
+        }
+    }
+}
+
+/// One lane's recorder: link, sink and trace of the dry run, all of one record.
+#[derive(Default)]
+pub(super) struct Recorder<W>(Arc<Mutex<Record>>, PhantomData<fn() -> W>);
+
+impl<W> Recorder<W> {
+    fn record(&self) -> MutexGuard<'_, Record> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was asked of the dealer so far.
+    pub(super) fn dealer_bytes(&self) -> u64 {
+        self.record().tally.dealer_bytes
+    }
+
+    /// The costs so far; the operation that goes on is cut in two.
+    pub(super) fn tally(&self) -> Tally {
+        let mut record = self.record();
+        let label = record.label;
+        record.enter(label);
+        record.tally.clone()
+    }
+
+    /// The hash of the transcript so far.
+    pub(super) fn hash(&self) -> [u8; 32] {
+        self.record().hash.clone().finalize().into()
+    }
+}
+
+impl<W> Clone for Recorder<W> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0), PhantomData)
+    }
+}
+
+impl<W, D: Word> Link<D> for Recorder<W> {
+    fn exchange(&mut self, parts: &mut [Part<'_, D>]) -> Result<(), Error> {
+        let mut record = self.record();
+        record.hash.update([EXCHANGE]);
+        record.hash.update((parts.len() as u64).to_le_bytes());
+        for (fold, words) in parts.iter() {
+            record.hash.update(((words.len() as u64) << 8 | *fold as u64).to_le_bytes());
+        }
+        let words: usize = parts.iter().map(|(_, words)| words.len()).sum();
+        record.current += Cost { rounds: 1, bytes_each_way: (words * word_bytes::<D>()) as u64, dealer_bytes: 0 };
+        Ok(())
+    }
+}
+
+impl<W, D: Word> Trace<D> for Recorder<W> {
+    fn enter(&mut self, layer: u16, name: &'static str) {
+        self.record().enter((layer, name));
+    }
+}
+
+impl<W: Word> Sink for Recorder<W> {
+    fn request(&mut self, first: MaskId, request: &Request<'_>) -> Result<(), Error> {
+        let mut record = self.record();
+        record.hash.update([REQUEST]);
+        let hashed = postcard::serialize_with_flavor(&(first, request), Hashed::new(&mut record.hash));
+        hashed.expect("a request encodes: it holds numbers only");
+        let dealer_bytes = (request.wire_words::<W>() * word_bytes::<W>()) as u64;
+        record.current.dealer_bytes += dealer_bytes;
+        record.tally.dealer_bytes += dealer_bytes;
+        record.tally.requests += 1;
+        if record.tally.requests > MAX_REQUESTS { Err(Error::RequestsSpent) } else { Ok(()) }
+    }
+}
+
+/// What comes next in a hash.
+const EXCHANGE: u8 = 0;
+const REQUEST: u8 = 1;
+
+/// Hashes what is encoded, a block at a time: the encoding comes in crumbs.
+struct Hashed<'a> {
+    hash: &'a mut Sha256,
+    block: [u8; 256],
+    len: usize,
+}
+
+impl<'a> Hashed<'a> {
+    fn new(hash: &'a mut Sha256) -> Self {
+        Self { hash, block: [0; 256], len: 0 }
+    }
+}
+
+impl Flavor for Hashed<'_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.try_extend(&[byte])
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        if bytes.len() > self.block.len() - self.len {
+            self.hash.update(&self.block[..self.len]);
+            self.len = 0;
+        }
+        match self.block.get_mut(self.len..self.len + bytes.len()) {
+            Some(block) => {
+                block.copy_from_slice(bytes);
+                self.len += bytes.len();
+            }
+            None => self.hash.update(bytes),
+        }
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        self.hash.update(&self.block[..self.len]);
+        Ok(())
+    }
+}

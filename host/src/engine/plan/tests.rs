@@ -1,0 +1,71 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use std::path::Path;
+
+/// 11 steps an epoch, the last one shorter; 2 epochs before Adam's choices repeat.
+fn job(optimizer: &str, epochs: u32) -> Job {
+    let text = format!(
+        "name = \"j\"\nloss = \"softmax-cross-entropy\"\n\
+         data = {{ features = 3, train_records = 84, test_records = 20, classes = 3, scale.divide = 2, \
+         csv = {{ train = \"a.csv\", test_every = 5, label = \"y\" }} }}\n\
+         network.layers = [{{ dense = 5 }}, \"relu\", {{ dense = 3 }}]\n\
+         training = {{ epochs = {epochs}, batch = 8, seed = 1 }}\n\
+         optimizer = {{ {optimizer} }}\n\
+         lanes = {{ lanes = 2, tile = 64 }}\n\
+         reveal = {{ accuracy = true, loss = \"epoch\", model = true }}\n"
+    );
+    Job::parse(&text, Path::new("j.toml")).unwrap()
+}
+
+/// The plan of all epochs run one by one.
+fn run(job: &Job) -> Plan {
+    plan_for::<u64>(job, Repetition { first: job.training.epochs, period: 0, times: 0, rest: 0 }).unwrap()
+}
+
+/// Everything but the hash, which is over what was run.
+fn figures(plan: &Plan) -> String {
+    format!("{:?}", Plan { hash: [0; 32], ..plan.clone() })
+}
+
+const OPTIMIZERS: [(&str, (u32, u32)); 8] = [
+    ("kind = \"sgd\", learning_rate = 0.5", (0, 1)),
+    ("kind = \"momentum\", learning_rate = 0.5, momentum = 0.9", (0, 1)),
+    ("kind = \"adam\"", (0, 1)),
+    ("kind = \"adam\", keep = 4, lazy = true", (2, 4)),
+    ("kind = \"adam\", keep = 33", (2, 3)),
+    ("kind = \"amsgrad\", keep = 5", (2, 5)),
+    ("kind = \"adam\", bias_correction = true", (745, 1)),
+    ("kind = \"adam\", keep = 4, lazy = true, bias_correction = true", (745, 4)),
+];
+
+#[test]
+fn epochs_that_are_not_run_cost_what_they_would_have() {
+    for (optimizer, (first, period)) in OPTIMIZERS {
+        assert_eq!(job(optimizer, 1).rhythm(), (first, period), "{optimizer}");
+        let all = [0, 1, period, period + 1, 2 * period, 3 * period + 2];
+        // Hundreds of epochs take their time: once is enough.
+        for more in if first > 2 { &all[3..4] } else { &all } {
+            let job = job(optimizer, first.max(1) + *more);
+            assert_eq!(figures(&plan(&job).unwrap()), figures(&run(&job)), "{optimizer}, {more} epochs more");
+        }
+    }
+}
+
+#[test]
+fn a_plan_takes_no_longer_for_more_epochs() {
+    let (few, many) = (job(OPTIMIZERS[3].0, 7), job(OPTIMIZERS[3].0, 300_000));
+    assert_eq!(Repetition::of(&few), Repetition { first: 2, period: 4, times: 1, rest: 1 });
+    assert_eq!(Repetition::of(&many), Repetition { first: 2, period: 4, times: 74_999, rest: 2 });
+    let [few, many] = [few, many].map(|job| plan(&job).unwrap());
+    assert!(many.total.rounds > 40_000 * few.total.rounds && many.requests > 40_000 * few.requests);
+    assert_ne!(few.hash, many.hash);
+}
+
+#[test]
+fn a_hash_is_over_all_that_a_job_says() {
+    let hash = |optimizer, epochs| plan(&job(optimizer, epochs)).unwrap().hash;
+    assert_eq!(hash(OPTIMIZERS[0].0, 5), hash(OPTIMIZERS[0].0, 5));
+    assert_ne!(hash(OPTIMIZERS[0].0, 5), hash(OPTIMIZERS[0].0, 6));
+    assert_ne!(hash(OPTIMIZERS[0].0, 5), hash("kind = \"sgd\", learning_rate = 0.25", 5));
+}
