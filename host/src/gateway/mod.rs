@@ -12,8 +12,8 @@
 //!
 //! - **Adversary:** the gateway, and all devices and lines, may be malicious: what passes here is sealed to the servers and authentic from end to end. The gateway holds no key of a
 //!   report and reads frames and headers alone. It can delay and lose reports, and sees who sends how much when.
-//! - **Guarantees:** while it runs, a part that it took leaves when its server has answered, in order. When it dies, parts on disk are kept, and those in memory are the devices' to
-//!   send again: devices keep a report until both servers have acknowledged it, and no word of the gateway counts.
+//! - **Guarantees:** while it runs, a part that it took leaves when its server has answered, each source's in order. When it dies, parts on disk are kept, and those in memory are the
+//!   devices' to send again: devices keep a report until both servers have acknowledged it, and no word of the gateway counts.
 //! - **Bounds:** connections, a frame's bytes, parts in memory, bytes on disk, devices' routes, answers that wait for a line. At each bound the newest is not taken, and counted.
 //! - **Fairness:** of connections, memory and disk a [`Source`] takes more while it holds less than is free: one alone ends at half, and a stranger who floods leaves room for others. A
 //!   source is a host on TCP (IPv6: a network of 64 bits), a serial port, or the broker. While a server cannot keep up, the sources that bring it the most wait.
