@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -196,9 +196,15 @@ fn a_peer_that_never_authenticates_is_dropped() {
 fn nobody_there_is_an_error_in_time() {
     let identity = identity(&deployment(), Role::Server0);
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let hasty = Timeouts { connect: Duration::from_millis(200), ..SHORT };
+    let hasty = Timeouts { connect: Duration::from_millis(1500), ..SHORT };
+    static TOLD: AtomicUsize = AtomicUsize::new(0);
+    let waiting = |peer, _: &str| {
+        assert_eq!(peer, Role::Dealer);
+        TOLD.fetch_add(1, Ordering::Relaxed);
+    };
     let start = Instant::now();
-    let error = connect(&free, &ClientTls::new(&identity), Role::Dealer, &hasty).unwrap_err();
+    let error = connect(&free, &ClientTls::new(&identity).telling(waiting), Role::Dealer, &hasty).unwrap_err();
+    assert_eq!(TOLD.load(Ordering::Relaxed), 1, "who waits is told once");
     assert!(matches!(error.cause, Cause::Unreachable { .. }), "{error}");
     assert!(start.elapsed() < Duration::from_secs(5));
     assert!(error.to_string().starts_with(&format!("dealer ({free}), while connecting: ")), "{error}");

@@ -54,6 +54,14 @@ fn secure_equals_clear_in_64_bits() {
 }
 
 #[test]
+fn secure_equals_clear_without_the_last_batch() {
+    let shape = long(64, OPTIMIZERS[3]);
+    let (mut job, inputs) = (shape.job(), || shape.inputs::<u64>());
+    job.training.drop_last = true;
+    agree::<u64>(job, &inputs);
+}
+
+#[test]
 fn secure_equals_clear_in_32_bits() {
     OPTIMIZERS.iter().for_each(|optimizer| shape_agrees::<u32>(&long(32, optimizer)));
 }
@@ -145,7 +153,7 @@ type Change<'a> = (&'a str, &'a dyn Fn(&mut Job));
 #[test]
 fn all_that_matters_enters_the_plans_hash() {
     let base = Shape { optimizer: OPTIMIZERS[2], ..Shape::default() }.job();
-    let changes: [Change<'_>; 18] = [
+    let changes: [Change<'_>; 19] = [
         ("nothing", &|_| {}),
         ("k", &|job| {
             job.numbers.ring_bits = 32;
@@ -159,6 +167,7 @@ fn all_that_matters_enters_the_plans_hash() {
         ("tile", &|job| job.lanes.tile += 64),
         ("batch order", &|job| job.training.seed += 1),
         ("batch", &|job| job.training.batch *= 2),
+        ("last batch", &|job| job.training.drop_last = true),
         ("epochs", &|job| job.training.epochs += 1),
         ("accuracy", &|job| job.reveal.accuracy = false),
         ("loss", &|job| job.reveal.loss = RevealLoss::Never),

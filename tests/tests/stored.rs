@@ -1,7 +1,10 @@
 //! Training on reports that the servers hold: two servers with narrow shares on their shelves, a dealer, and a client that sends nothing but the job.
 #![allow(clippy::unwrap_used)]
 
-use std::{sync::Arc, thread};
+use std::{
+    sync::{Arc, Mutex},
+    thread,
+};
 use symbolon::{
     data::{Pile, Shelf},
     job::Job,
@@ -10,7 +13,7 @@ use symbolon::{
         SessionError,
         client::{Outcome, run_stored},
         dealer::Dealer,
-        server::Server,
+        server::{Notice, Server},
     },
     train::{Inputs, real},
 };
@@ -43,12 +46,15 @@ fn shares(whole: &Pile) -> [Pile; 2] {
 struct Servers {
     client: Config,
     stops: Vec<StopHandle>,
+    /// What the servers told of jobs.
+    told: Arc<Mutex<Vec<String>>>,
     _dir: TempDir,
 }
 
 impl Servers {
     fn start(shelves: [Option<Pile>; 2]) -> Self {
         let (dir, deployment, mut stops) = (TempDir::new(), deployment(), Vec::new());
+        let told = Arc::default();
         let mut hosts = Hosts { server0: at(0), server1: at(0), dealer: at(0) };
         let [shelf0, shelf1] = shelves;
         for (role, shelf) in [(Role::Dealer, None), (Role::Server0, shelf0), (Role::Server1, shelf1)] {
@@ -61,10 +67,11 @@ impl Servers {
                 _ => hosts.server1 = port,
             }
             stops.push(listener.stop_handle());
-            thread::spawn(move || listen(&listener, &config, shelf));
+            let told = Arc::clone(&told);
+            thread::spawn(move || listen(&listener, &config, shelf, told));
         }
         let client = write(&dir, &deployment, &hosts, Role::Client, &CALM, "");
-        Self { client: Config::load(&client, &[Role::Client]).unwrap(), stops, _dir: dir }
+        Self { client: Config::load(&client, &[Role::Client]).unwrap(), stops, told, _dir: dir }
     }
 
     fn run(&self, job: &Job) -> Result<Outcome<u64>, SessionError> {
@@ -79,7 +86,7 @@ impl Drop for Servers {
     }
 }
 
-fn listen(listener: &Listener, config: &Config, shelf: Option<Pile>) {
+fn listen(listener: &Listener, config: &Config, shelf: Option<Pile>, told: Arc<Mutex<Vec<String>>>) {
     let identity = config.identity().unwrap();
     if config.role == Role::Dealer {
         let dealer = Dealer::new(&config.timeouts).unwrap();
@@ -91,7 +98,14 @@ fn listen(listener: &Listener, config: &Config, shelf: Option<Pile>) {
         return;
     }
     let accepted = if config.role == Role::Server0 { &[Role::Client, Role::Server1][..] } else { &[Role::Client] };
-    let mut server = Server::new(config.clone(), ClientTls::new(&identity), None);
+    let tell = move |notice: Notice<'_>| {
+        let said = match notice {
+            Notice::Begun { job, .. } => format!("{} begins", job.name),
+            Notice::Done { job, .. } => format!("{} is done", job.name),
+        };
+        told.lock().unwrap().push(said);
+    };
+    let mut server = Server::new(config.clone(), ClientTls::new(&identity), None).telling(tell);
     if let Some(shelf) = shelf {
         server = server.with_shelf(Arc::new(shelf) as Arc<dyn Shelf>);
     }
@@ -111,7 +125,10 @@ const TASK: Task<'_> = Task { ring_bits: 64, lanes: 2, records: 113, regression:
 #[test]
 fn servers_train_on_what_they_hold() {
     let (job, pile) = (TASK.job(), TASK.pile());
-    let outcome = Servers::start(shares(&pile).map(Some)).run(&job).unwrap();
+    let servers = Servers::start(shares(&pile).map(Some));
+    let outcome = servers.run(&job).unwrap();
+    let told = servers.told.lock().unwrap().clone();
+    assert_eq!(told.iter().filter(|said| *said == "stored begins").count(), 2, "{told:?}");
     let clear = |pile: &Pile| {
         let inputs = Inputs::<u64>::stored(&job, pile).unwrap();
         Game::new(job.clone()).clear(inputs, &Keys::new(3), 1).parameters

@@ -1,6 +1,6 @@
 //! `symbolon devices`: what became of each device's reports, at both servers.
 
-use super::exit::Failure;
+use super::{exit::Failure, roles::waiting};
 use crate::{
     intake::devices::{DeviceReport, DeviceReports, Refused},
     net::{ClientTls, Config, Role},
@@ -25,7 +25,7 @@ pub(super) struct Args {
 /// `symbolon devices`.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let config = Config::load(&args.config, &[Role::Client])?;
-    let tls = ClientTls::new(&config.identity()?);
+    let tls = ClientTls::new(&config.identity()?).telling(waiting);
     let at = [reports::devices(&config, &tls, Role::Server0)?, reports::devices(&config, &tls, Role::Server1)?];
     let mut ids: BTreeMap<u64, [Option<&DeviceReport>; 2]> = BTreeMap::new();
     for (i, reports) in at.iter().enumerate() {

@@ -2,9 +2,14 @@
 
 use super::exit::Failure;
 use crate::{
+    engine::plan::hex,
     intake::{Intake, IntakeError},
     net::{ClientTls, Config, Connection, Hosts, Listener, NetError, Role, ServerTls, init as write_deployment},
-    session::{SessionError, dealer::Dealer, server::Server},
+    session::{
+        SessionError,
+        dealer::Dealer,
+        server::{Notice, Server},
+    },
 };
 use std::{
     io::{Read, Write},
@@ -64,11 +69,30 @@ pub(super) fn server(ServerArgs { role: args, threads }: &ServerArgs) -> Result<
     let all = [Role::Client, Role::Gateway, Role::Server1];
     let accepted = if config.role == Role::Server0 { &all[..] } else { &all[..2] };
     let tls = ServerTls::new(&identity, accepted);
-    let mut server = Server::new(config.clone(), ClientTls::new(&identity), *threads);
+    let name = config.role;
+    let tls_out = ClientTls::new(&identity).telling(waiting);
+    let mut server = Server::new(config.clone(), tls_out, *threads).telling(move |notice| tell(name, &notice));
     if let Some(files) = &config.intake {
         server = server.with_intake(Arc::new(Intake::open(files, config.role)?));
     }
     serve(args, &config, &tls, |connection, role| server.serve(connection, role))
+}
+
+/// Tells an operator of jobs.
+fn tell(server: Role, notice: &Notice<'_>) {
+    match notice {
+        Notice::Begun { job, hash } => {
+            let records = job.data.train_records + job.data.test_records;
+            let source = if job.data.is_stored() { "stored" } else { "the client's" };
+            say!("{server}: job {} ({}) begins on {records} records, {source}", job.name, hex(hash));
+        }
+        Notice::Done { job, took } => say!("{server}: job {} is done after {:.1} s", job.name, took.as_secs_f64()),
+    }
+}
+
+/// For [`ClientTls::telling`]: a line for whoever waits at the terminal.
+pub(super) fn waiting(peer: Role, address: &str) {
+    eprintln!("waiting for {peer} at {address}");
 }
 
 /// `symbolon dealer`.

@@ -1,6 +1,6 @@
 //! Jobs that learn from reports: from a job file to a job, with what the servers hold.
 
-use super::exit::Failure;
+use super::{exit::Failure, roles::waiting};
 use crate::{
     intake::{manifest::print_digest, wire::Wanted},
     job::{Draft, Job, Source},
@@ -27,7 +27,7 @@ pub(super) fn resolve_with(
     config: &Config,
     manifest: Option<[u8; 32]>,
 ) -> Result<Job, Failure> {
-    let tls = ClientTls::new(&config.identity()?);
+    let tls = ClientTls::new(&config.identity()?).telling(waiting);
     let manifest = match manifest {
         Some(digest) => reports::manifest(config, &tls, digest)?,
         None => {

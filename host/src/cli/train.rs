@@ -4,6 +4,7 @@ use super::{
     Engine,
     exit::{Failure, INTERRUPTED},
     local::{Local, on_interrupt},
+    roles::waiting,
     stored,
 };
 use crate::{
@@ -293,7 +294,7 @@ pub(super) fn secure_run<W: HostWord + Word>(
     inputs: Option<Inputs<W>>,
     config: &Config,
 ) -> Result<Trained<W>, Failure> {
-    let tls = ClientTls::new(&config.identity()?);
+    let tls = ClientTls::new(&config.identity()?).telling(waiting);
     let progress = Progress::new("sharing the data", job.data.train_records as u64 * u64::from(job.training.epochs));
     let news = &mut |news| tell(job, scorer, &progress, &news);
     let outcome = match inputs {

@@ -256,6 +256,10 @@ pub struct Training {
     /// Records a step: a power of two, since the division by it is part of a truncation. The last batch of an epoch
     /// may be shorter and is divided by the same number.
     pub batch: usize,
+    /// Leaves out of each epoch the records that do not fill a batch, which the order makes others each time. Where the count of records is not known before,
+    /// servers could else refuse a last batch of too few ([`Policy::smallest_batch`](crate::net::Policy)).
+    #[serde(default)]
+    pub drop_last: bool,
     /// Seed of the initial weights and the batch order, both public. Never of anything secret.
     pub seed: u64,
 }
@@ -396,7 +400,25 @@ impl Job {
 
     /// Steps an epoch, the shorter last one included.
     pub fn steps_per_epoch(&self) -> usize {
-        self.data.train_records.div_ceil(self.training.batch)
+        self.records_per_epoch().div_ceil(self.training.batch)
+    }
+
+    /// The batches of an epoch, of `order`.
+    pub fn batches<'o>(&self, order: &'o [u32]) -> impl Iterator<Item = &'o [u32]> {
+        order[..self.records_per_epoch().min(order.len())].chunks(self.training.batch)
+    }
+
+    /// Records of the smallest step.
+    pub fn smallest_batch(&self) -> usize {
+        match self.records_per_epoch() % self.training.batch {
+            0 => self.training.batch,
+            rest => rest,
+        }
+    }
+
+    fn records_per_epoch(&self) -> usize {
+        let (records, batch) = (self.data.train_records, self.training.batch);
+        if self.training.drop_last { records - records % batch } else { records }
     }
 
     /// Epochs that are unlike others, and the number of epochs after which those that follow repeat: Adam chooses its cells in the first steps and in each `keep`th, wherever an

@@ -74,6 +74,22 @@ fn job_files() -> Vec<PathBuf> {
 }
 
 #[test]
+fn a_last_batch_may_be_left_out() {
+    let job = |lines: &str| parse(&edited(lines)).unwrap();
+    let figures = |job: &Job| {
+        let order: Vec<u32> = (0..80).collect();
+        let batches: Vec<usize> = job.batches(&order).map(<[u32]>::len).collect();
+        (job.steps_per_epoch(), job.smallest_batch(), batches)
+    };
+    let short = "training = { epochs = 1, batch = 32, seed = 1 }";
+    assert_eq!(figures(&job(short)), (3, 16, vec![32, 32, 16]));
+    let dropped = "training = { epochs = 1, batch = 32, drop_last = true, seed = 1 }";
+    assert_eq!(figures(&job(dropped)), (2, 32, vec![32, 32]));
+    let even = "training = { epochs = 1, batch = 16, drop_last = true, seed = 1 }";
+    assert_eq!(figures(&job(even)), (5, 16, vec![16; 5]));
+}
+
+#[test]
 fn all_job_files_are_valid_and_differ() {
     let files = job_files();
     let names: Vec<_> = files.iter().map(|file| file.file_stem().unwrap().to_str().unwrap().to_owned()).collect();

@@ -228,7 +228,7 @@ fn training(job: &Job) -> Checked {
     let records = job.data.train_records;
     let large = Rule::BatchTooLarge { got: training.batch, records };
     hold(training.batch <= records, "training.batch", large)?;
-    let steps = u64::from(training.epochs) * wide(records.div_ceil(training.batch));
+    let steps = u64::from(training.epochs) * wide(job.steps_per_epoch());
     between("training.epochs (times steps an epoch)", steps, 1, MAX_STEPS)
 }
 

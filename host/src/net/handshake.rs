@@ -49,7 +49,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub fn connect(address: &str, tls: &ClientTls, peer: Role, timeouts: &Timeouts) -> Result<Connection, NetError> {
     let fault =
         |operation, cause| NetError { peer: Peer { role: Some(peer), address: address.to_owned() }, operation, cause };
-    let stream = reach(address, timeouts.connect).map_err(|cause| fault(Operation::Connect, cause))?;
+    let stream = reach(address, timeouts.connect, || (tls.waiting)(peer, address))
+        .map_err(|cause| fault(Operation::Connect, cause))?;
     let session = || {
         let inner = UnbufferedClientConnection::new(Arc::clone(&tls.config), tls::role_name(peer));
         Ok(Box::new(Session::new(inner.map_err(Cause::Tls)?)) as Box<dyn Records>)
@@ -171,9 +172,11 @@ async fn welcome(wire: &mut Wire) -> Result<u8, Cause> {
 }
 
 /// Tries all addresses of `address` until one accepts or `limit` is over.
-fn reach(address: &str, limit: Duration) -> Result<TcpStream, Cause> {
+/// Tries for `limit`; tells once that it still does.
+fn reach(address: &str, limit: Duration, tell: impl FnOnce()) -> Result<TcpStream, Cause> {
     let end = Instant::now() + limit;
     let mut pause = Duration::from_millis(10);
+    let mut tell = Some(tell);
     loop {
         let last = match attempt(address, end) {
             Ok(stream) => return Ok(stream),
@@ -181,6 +184,11 @@ fn reach(address: &str, limit: Duration) -> Result<TcpStream, Cause> {
         };
         if Instant::now() + pause >= end {
             return Err(Cause::Unreachable { waited: limit, last });
+        }
+        if pause == PAUSE
+            && let Some(tell) = tell.take()
+        {
+            tell();
         }
         std::thread::sleep(pause);
         pause = PAUSE.min(pause * 2);

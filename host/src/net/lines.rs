@@ -24,7 +24,7 @@ const MQTT_PORT: u16 = 1883;
 pub struct Lines {
     /// Where devices connect: `host:port`.
     pub tcp: Option<String>,
-    /// Connections of devices at a time.
+    /// Connections of devices at a time; of one host, half as many.
     pub connections: usize,
     /// Serial ports.
     pub serial: Vec<SerialLine>,
@@ -32,7 +32,7 @@ pub struct Lines {
     pub mqtt: Option<Broker>,
     /// Directory of the parts that wait for servers.
     pub buffer: PathBuf,
-    /// Bytes that wait there at most, half of them for each server.
+    /// Bytes that wait there at most, half of them for each server; of one source, half of that.
     pub buffer_bytes: u64,
 }
 

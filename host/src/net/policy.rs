@@ -169,7 +169,7 @@ impl fmt::Display for Refusal {
             Self::Batch { smallest, job } => {
                 write!(
                     f,
-                    "policy.smallest_batch is {smallest}, the job's smallest step has {job} records (the last of an epoch may be short); choose training.batch so that the rest of the records is none, or no less"
+                    "policy.smallest_batch is {smallest}, the job's smallest step has {job} records (the last of an epoch may be short); set training.drop_last = true, or another training.batch"
                 )
             }
             Self::Records { smallest, job } => {

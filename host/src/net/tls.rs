@@ -27,6 +27,8 @@ use super::role::Role;
 pub struct ClientTls {
     pub(super) config: Arc<ClientConfig>,
     pub(super) role: Role,
+    /// Told of whom [`connect`](super::connect) waits for, and where, once it has waited a while.
+    pub(super) waiting: fn(Role, &str),
 }
 
 impl ClientTls {
@@ -41,7 +43,13 @@ impl ClientTls {
             .with_client_cert_resolver(resolver);
         config.resumption = Resumption::disabled();
         config.enable_sni = false; // Who is asked for stays inside the tunnel.
-        Self { config: Arc::new(config), role: identity.role() }
+        Self { config: Arc::new(config), role: identity.role(), waiting: |_, _| {} }
+    }
+
+    /// The same; `waiting` is told once of each peer that is not there at once, and where it should be.
+    #[must_use]
+    pub fn telling(self, waiting: fn(Role, &str)) -> Self {
+        Self { waiting, ..self }
     }
 }
 

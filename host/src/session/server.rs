@@ -57,6 +57,26 @@ pub struct Server {
     shelf: Option<Arc<dyn Shelf>>,
     /// What takes reports, if this server does.
     intake: Option<Arc<Intake>>,
+    tell: Box<dyn Fn(Notice<'_>) + Send + Sync>,
+}
+
+/// What the operator of a server may want to know of its jobs.
+#[derive(Debug)]
+pub enum Notice<'a> {
+    /// A job is within the policy, and begins.
+    Begun {
+        /// The job.
+        job: &'a Job,
+        /// Its hash, as policies list it.
+        hash: [u8; 32],
+    },
+    /// It came to its end; what ends others is an error of [`Server::serve`].
+    Done {
+        /// The job.
+        job: &'a Job,
+        /// Since it began.
+        took: Duration,
+    },
 }
 
 /// What a session needs beside its connections.
@@ -71,7 +91,7 @@ impl Server {
     /// The server that `config` describes; it reaches others as `tls` and runs at most `threads` lanes of a job at once.
     pub fn new(config: Config, tls: ClientTls, threads: Option<usize>) -> Self {
         let (lanes, running) = (Rendezvous::new(config.timeouts.connect), Mutex::new(0));
-        Self { lanes, config, tls, running, threads, shelf: None, intake: None }
+        Self { lanes, config, tls, running, threads, shelf: None, intake: None, tell: Box::new(|_| {}) }
     }
 
     /// The same, for jobs that learn from the reports on `shelf` too.
@@ -85,6 +105,12 @@ impl Server {
     pub fn with_intake(self, intake: Arc<Intake>) -> Self {
         let shelf: Arc<dyn Shelf> = intake.clone();
         Self { shelf: Some(shelf), intake: Some(intake), ..self }
+    }
+
+    /// The same; `tell` is told of jobs.
+    #[must_use]
+    pub fn telling(self, tell: impl Fn(Notice<'_>) + Send + Sync + 'static) -> Self {
+        Self { tell: Box::new(tell), ..self }
     }
 
     /// Serves one connection: a client's order, on this thread, or a lane of server 1.
@@ -133,6 +159,8 @@ impl Server {
     fn session(&self, order: Order, mut client: Connection) -> Result<(), SessionError> {
         let result = match self.admit(&order) {
             Ok((job, plan, _place)) => {
+                let started = Instant::now();
+                (self.tell)(Notice::Begun { job: &job, hash: job.hash().unwrap_or_default() });
                 let session = Session { id: order.session, job: &job, encoded: order.job, plan };
                 let result = client.send(&Answer::Ok(())).map_err(SessionError::from).and_then(|()| {
                     match job.numbers.ring_bits {
@@ -140,9 +168,10 @@ impl Server {
                         _ => self.run::<u64>(&session, &mut client),
                     }
                 });
-                if let Err(error) = &result {
+                match &result {
+                    Ok(()) => (self.tell)(Notice::Done { job: &job, took: started.elapsed() }),
                     // The client may be what was lost.
-                    let _ = client.send(&Update::No(No::new(error)));
+                    Err(error) => drop(client.send(&Update::No(No::new(error)))),
                 }
                 result
             }
@@ -169,7 +198,7 @@ impl Server {
         let facts = Facts {
             job: &hash,
             reveals: &reveals,
-            batch: smallest_batch(&job) as u64,
+            batch: job.smallest_batch() as u64,
             records: job.data.train_records as u64,
             scored: (job.reveal.accuracy && job.data.test_records > 0).then_some(job.data.test_records as u64),
             memory_bytes: memory_bytes(&job, 0),
@@ -381,14 +410,6 @@ fn receive_inputs<W: Word>(
 /// Name of the stream that splits table `i`.
 pub(super) fn table_stream(i: u32) -> MaskId {
     MaskId { lane: 0, request: i, part: 0 }
-}
-
-/// Records of the smallest step: the last of an epoch may have fewer than the batch.
-fn smallest_batch(job: &Job) -> usize {
-    match job.data.train_records % job.training.batch {
-        0 => job.training.batch,
-        rest => rest,
-    }
 }
 
 /// Tells the client how the job goes.

@@ -167,7 +167,7 @@ fn run_counted<W: Word>(
     tell(lanes, observer, Event::Opened)?;
     for epoch in 1..=job.training.epochs {
         let order = batch_order(job, epoch);
-        for rows in order.chunks(job.training.batch) {
+        for rows in job.batches(&order) {
             trainer.step(lanes, rows, *step)?;
             *step += 1;
             tell(lanes, observer, Event::Step { done: *step })?;
