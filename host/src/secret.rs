@@ -51,13 +51,16 @@ impl<W: Word> Drop for Secret<W> {
     }
 }
 
-/// Writes a file for its owner alone, onto the disk; refuses to replace one.
+/// Writes a file for its owner alone (on Unix), onto the disk; refuses to replace one, and leaves none that is not whole.
 pub(crate) fn create_private(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(path)?;
-    file.write_all(content)?;
-    file.sync_all()
+    let written = file.write_all(content).and_then(|()| file.sync_all());
+    if written.is_err() {
+        let _ = std::fs::remove_file(path); // the error that matters is the one before
+    }
+    written
 }

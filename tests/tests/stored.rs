@@ -101,7 +101,7 @@ fn listen(listener: &Listener, config: &Config, shelf: Option<Pile>, told: Arc<M
     let tell = move |notice: Notice<'_>| {
         let said = match notice {
             Notice::Begun { job, .. } => format!("{} begins", job.name),
-            Notice::Done { job, .. } => format!("{} is done", job.name),
+            Notice::Ended { job, well, .. } => format!("{} ends: {well}", job.name),
         };
         told.lock().unwrap().push(said);
     };

@@ -86,13 +86,17 @@ fn tell(server: Role, notice: &Notice<'_>) {
             let source = if job.data.is_stored() { "stored" } else { "the client's" };
             say!("{server}: job {} ({}) begins on {records} records, {source}", job.name, hex(hash));
         }
-        Notice::Done { job, took } => say!("{server}: job {} is done after {:.1} s", job.name, took.as_secs_f64()),
+        Notice::Ended { job, took, well } => {
+            let how = if *well { "is done" } else { "failed" };
+            say!("{server}: job {} {how} after {:.1} s", job.name, took.as_secs_f64());
+        }
     }
 }
 
 /// For [`ClientTls::telling`]: a line for whoever waits at the terminal.
 pub(super) fn waiting(peer: Role, address: &str) {
-    eprintln!("waiting for {peer} at {address}");
+    // A reader who has gone is no reason to stop.
+    let _ = writeln!(std::io::stderr(), "waiting for {peer} at {address}");
 }
 
 /// `symbolon dealer`.
@@ -121,7 +125,7 @@ fn serve(
     listener.serve(tls, &config.timeouts, HANDSHAKES, |accepted: Result<(Connection, Role), NetError>| {
         let ended = accepted.map_err(SessionError::from).and_then(|(connection, role)| handler(connection, role));
         if let Err(error) = ended {
-            eprintln!("{name}: {error}");
+            let _ = writeln!(std::io::stderr(), "{name}: {error}");
         }
     });
     Ok(())

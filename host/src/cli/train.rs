@@ -14,7 +14,7 @@ use crate::{
         plan::{hex, plan},
     },
     intake::manifest,
-    job::{Draft, Job, Task},
+    job::{Draft, Job},
     kernel::HostWord,
     net::{ClientTls, Config, Policy, Reveal, Role},
     report::{Curve, Point, Progress, Roles, Summary, peak_rss, write_model},
@@ -22,7 +22,7 @@ use crate::{
         client::{self, EpochResult, News},
         random_bytes, random_seed,
     },
-    train::{Event, Inputs, real, signed, tensors},
+    train::{Event, Inputs, tensors},
 };
 use std::{
     ops::ControlFlow,
@@ -269,14 +269,14 @@ fn summary(job: &Job, engine: &str, scorer: Scorer, epochs: &[EpochResult], plan
         peak_rss_bytes: Roles::default(),
         plan_hash: hex(plan_hash),
         ring_bits: job.numbers.ring_bits,
-        samples: job.data.train_records as u64,
+        samples: job.records_per_epoch() as u64,
         epochs: job.training.epochs,
     }
 }
 
 /// Shows how a job goes.
 fn tell(job: &Job, scorer: Scorer, progress: &Progress, news: &News) {
-    let per_step = job.data.train_records as u64 / job.steps_per_epoch().max(1) as u64;
+    let per_step = job.records_per_epoch() as u64 / job.steps_per_epoch().max(1) as u64;
     match news {
         News::Ready => progress.label("training"),
         News::Step { done, bytes_sent } => progress.update(done * per_step, *bytes_sent),
@@ -295,7 +295,7 @@ pub(super) fn secure_run<W: HostWord + Word>(
     config: &Config,
 ) -> Result<Trained<W>, Failure> {
     let tls = ClientTls::new(&config.identity()?).telling(waiting);
-    let progress = Progress::new("sharing the data", job.data.train_records as u64 * u64::from(job.training.epochs));
+    let progress = Progress::new("sharing the data", job.records_per_epoch() as u64 * u64::from(job.training.epochs));
     let news = &mut |news| tell(job, scorer, &progress, &news);
     let outcome = match inputs {
         Some(inputs) => client::run(config, &tls, job, inputs, news),
@@ -347,7 +347,7 @@ pub(super) fn clear_stored<W: HostWord + Word>(
 ) -> Result<Trained<W>, Failure> {
     let started = Instant::now();
     let seeds = [random_seed()?, random_seed()?];
-    let progress = Progress::new("training", job.data.train_records as u64 * u64::from(job.training.epochs));
+    let progress = Progress::new("training", job.records_per_epoch() as u64 * u64::from(job.training.epochs));
     let (mut epochs, mut setup, mut seconds_train) = (Vec::new(), 0.0, 0.0);
     let mut since = Instant::now();
     let mut observer = |event: Event<W>, count: Count| {
@@ -359,7 +359,7 @@ pub(super) fn clear_stored<W: HostWord + Word>(
             Event::Step { done } => tell(job, scorer, &progress, &News::Step { done, bytes_sent: count.bytes }),
             Event::Trained { .. } => seconds_train += since.elapsed().as_secs_f64(),
             Event::Epoch { epoch, loss, score } => {
-                let result = revealed(job, epoch, loss, score);
+                let result = EpochResult::new(job, epoch, loss, score);
                 tell(job, scorer, &progress, &News::Epoch(result));
                 epochs.push(result);
                 since = Instant::now();
@@ -385,17 +385,4 @@ pub(super) fn clear_stored<W: HostWord + Word>(
         ..summary(job, "clear", scorer, &epochs, &hash)
     };
     Ok(Trained { summary, epochs, parameters: job.reveal.model.then_some(parameters) })
-}
-
-/// An epoch's outputs from whole words.
-#[allow(clippy::cast_precision_loss)]
-fn revealed<W: Word>(job: &Job, epoch: u32, loss: Option<W>, score: Option<W>) -> EpochResult {
-    EpochResult {
-        epoch,
-        loss: loss.map(|w| real(job, w) / job.data.train_records as f64),
-        score: match job.data.task {
-            Task::Classes(_) => score.map(|w| signed(w) as f64),
-            Task::Regression(_) => score.map(|w| real(job, w)),
-        },
-    }
 }

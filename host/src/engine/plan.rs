@@ -99,7 +99,7 @@ pub struct Operation {
 /// The plan of a job: public, and the same at every party.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plan {
-    /// Over job, requests and exchanges of all lanes.
+    /// Over the job, and over requests and exchanges of all lanes in the epochs that are run.
     #[serde(serialize_with = "as_hex")]
     pub hash: [u8; 32],
     /// The whole job: opening the data, training, evaluation.
@@ -128,6 +128,9 @@ fn as_hex<S: serde::Serializer>(hash: &[u8; 32], serializer: S) -> Result<S::Ok,
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+/// Units of work in a dry run, of all lanes, so that nobody plans for hours because a peer asked for it: a minute or two.
+const MAX_WORK: u64 = 1 << 28;
 
 /// Words of an arena that is never too small; dry, it takes no memory.
 pub(crate) const ENDLESS: usize = 1 << 40;
@@ -217,6 +220,7 @@ impl Repetition {
                 by_label: labels.map(|l| (*l, cost([first, period, rest].map(|tally| at(tally, l))))).collect(),
                 dealer_bytes: follow(first.dealer_bytes, period.dealer_bytes, rest.dealer_bytes),
                 requests: follow(first.requests, period.requests, rest.requests),
+                numbers: follow(first.numbers, period.numbers, rest.numbers),
             }
         };
         let lanes = first.lanes.iter().zip(&period.lanes).zip(&rest.lanes);
@@ -231,7 +235,7 @@ impl Repetition {
 ///
 /// # Errors
 ///
-/// [`Error::RequestsSpent`] for a job of which more than 2^26 requests a lane would have to be run.
+/// [`Error::RequestsSpent`] for a job of more requests a lane than there are numbers, or that would take minutes to plan.
 pub fn plan(job: &Job) -> Result<Plan, Error> {
     let repetition = Repetition::of(job);
     if job.numbers.ring_bits == 32 { plan_for::<u32>(job, repetition) } else { plan_for::<u64>(job, repetition) }
@@ -243,7 +247,7 @@ fn plan_for<W: Word>(job: &Job, repetition: Repetition) -> Result<Plan, Error> {
     let mut shorter = job.clone();
     shorter.training.epochs = first + period;
     let count = usize::from(job.lanes.lanes);
-    let recorders: Vec<Recorder<W>> = (0..count).map(|_| Recorder::default()).collect();
+    let recorders: Vec<Recorder<W>> = (0..count).map(|_| Recorder::new(MAX_WORK / count as u64)).collect();
     let mut sinks = recorders.clone();
     let lanes = (0u16..)
         .zip(sinks.iter_mut().zip(&recorders))
@@ -266,9 +270,12 @@ fn plan_for<W: Word>(job: &Job, repetition: Repetition) -> Result<Plan, Error> {
     drop(lanes);
     let mut hash = Sha256::new();
     hash.update(b"symbolon plan v2");
-    hash.update(job.hash().unwrap_or_default());
+    hash.update(job.hash().expect("a valid job encodes"));
     recorders.iter().for_each(|recorder| hash.update(recorder.hash()));
     let all = repetition.all(wanted.map(|epochs| marks.after(epochs)));
+    if all.lanes.iter().any(|lane| lane.numbers > 1 << 32) {
+        return Err(Error::RequestsSpent);
+    }
     Ok(marks.plan(job, hash.finalize().into(), arena_bytes, &all))
 }
 
@@ -278,8 +285,8 @@ impl<W: Word> Marks<W> {
         for (label, cost) in all.lanes.iter().flat_map(|lane| &lane.by_label) {
             let sum = by_label.entry(*label).or_default();
             sum.rounds = sum.rounds.max(cost.rounds);
-            sum.bytes_each_way += cost.bytes_each_way;
-            sum.dealer_bytes += cost.dealer_bytes;
+            sum.bytes_each_way = sum.bytes_each_way.saturating_add(cost.bytes_each_way);
+            sum.dealer_bytes = sum.dealer_bytes.saturating_add(cost.dealer_bytes);
         }
         let epoch = self.trained.total - self.after(0).total;
         let steps = job.steps_per_epoch() as u64;
@@ -294,7 +301,7 @@ impl<W: Word> Marks<W> {
                 dealer_bytes: epoch.dealer_bytes / steps,
             },
             evaluation: self.after(1).total - self.trained.total,
-            requests: all.lanes.iter().map(|lane| lane.requests).sum(),
+            requests: all.lanes.iter().fold(0, |sum, lane| sum.saturating_add(lane.requests)),
             arena_bytes,
             operations: by_label.into_iter().map(|((layer, name), cost)| Operation { layer, name, cost }).collect(),
         }

@@ -31,7 +31,7 @@ pub use source::Source;
 /// No encoded job is longer; a peer that sends more is refused before anything is read.
 pub const MAX_ENCODED_BYTES: usize = 1 << 21;
 
-/// Changes whenever the encoding does.
+/// From the first release on, changes whenever the encoding does.
 const HASH_DOMAIN: &[u8] = b"symbolon job v1";
 
 /// A training job. Every field is public and enters the hash.
@@ -256,7 +256,7 @@ pub struct Training {
     /// Records a step: a power of two, since the division by it is part of a truncation. The last batch of an epoch
     /// may be shorter and is divided by the same number.
     pub batch: usize,
-    /// Leaves out of each epoch the records that do not fill a batch, which the order makes others each time. Where the count of records is not known before,
+    /// Leaves out of each epoch the records that do not fill a batch; the order, anew each epoch, decides which. Where the count of records is not known before,
     /// servers could else refuse a last batch of too few ([`Policy::smallest_batch`](crate::net::Policy)).
     #[serde(default)]
     pub drop_last: bool,
@@ -416,7 +416,8 @@ impl Job {
         }
     }
 
-    fn records_per_epoch(&self) -> usize {
+    /// Records that an epoch learns from.
+    pub fn records_per_epoch(&self) -> usize {
         let (records, batch) = (self.data.train_records, self.training.batch);
         if self.training.drop_last { records - records % batch } else { records }
     }

@@ -340,7 +340,7 @@ fn optimizers_follow_their_rules() {
     refused("optimizer.low = 0", "optimizer.low", out_of(0, 1, 36));
     refused("optimizer.low = 10", "optimizer.low", Rule::AdamRange { low: 10, grad_frac_bits: 19 });
     refused("optimizer.shift = 26", "optimizer.shift", out_of(26, 0, 25));
-    refused("optimizer.keep = 0", "optimizer.keep", out_of(0, 1, 1 << 16));
+    refused("optimizer.keep = 0", "optimizer.keep", out_of(0, 1, 1 << 8));
     refused("optimizer.keep = 2\noptimizer.lazy = true", "optimizer.keep", Rule::LazyKeep { got: 2, want: 4 });
     let defaults = Rule::AdamDefaults { frac_bits: 12, grad_frac_bits: 15 };
     refused("numbers.grad_frac_bits = 15", "optimizer", defaults);

@@ -19,7 +19,7 @@ const MAX_RECORDS: usize = 1 << 28;
 const MAX_CELLS: u64 = 1 << 36;
 /// As many as a softmax takes.
 const MAX_CLASSES: usize = 255;
-/// Steps of a job: its plan lists every one.
+/// Steps of a job.
 const MAX_STEPS: u64 = 1 << 22;
 const MAX_LAYERS: usize = 64;
 const MAX_UNITS: usize = 1 << 16;
@@ -30,7 +30,7 @@ const MAX_LANES: u16 = 64;
 /// A tile is whole words of bit planes.
 const TILE_MULTIPLE: usize = 64;
 const MAX_TILE: usize = 1 << 22;
-const MAX_KEEP: u32 = 1 << 16;
+const MAX_KEEP: u32 = 1 << 8;
 /// Bounds the list of column names.
 const MAX_NAMES: usize = MAX_FEATURES + 1;
 const MAX_MISSING: usize = 1024;

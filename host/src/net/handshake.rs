@@ -172,20 +172,22 @@ async fn welcome(wire: &mut Wire) -> Result<u8, Cause> {
 }
 
 /// Tries all addresses of `address` until one accepts or `limit` is over.
-/// Tries for `limit`; tells once that it still does.
 fn reach(address: &str, limit: Duration, tell: impl FnOnce()) -> Result<TcpStream, Cause> {
-    let end = Instant::now() + limit;
+    let started = Instant::now();
+    let end = started + limit;
     let mut pause = Duration::from_millis(10);
     let mut tell = Some(tell);
     loop {
-        let last = match attempt(address, end) {
+        // What swallows packets is told of before the long attempt.
+        let until = if tell.is_some() { end.min(Instant::now() + PAUSE) } else { end };
+        let last = match attempt(address, until) {
             Ok(stream) => return Ok(stream),
             Err(error) => error,
         };
         if Instant::now() + pause >= end {
             return Err(Cause::Unreachable { waited: limit, last });
         }
-        if pause == PAUSE
+        if started.elapsed() >= PAUSE
             && let Some(tell) = tell.take()
         {
             tell();

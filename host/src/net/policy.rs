@@ -169,7 +169,7 @@ impl fmt::Display for Refusal {
             Self::Batch { smallest, job } => {
                 write!(
                     f,
-                    "policy.smallest_batch is {smallest}, the job's smallest step has {job} records (the last of an epoch may be short); set training.drop_last = true, or another training.batch"
+                    "policy.smallest_batch is {smallest}, the job's smallest step has {job} records; give training.batch as many at least, and training.drop_last = true if the last of an epoch is what is short"
                 )
             }
             Self::Records { smallest, job } => {

@@ -8,7 +8,7 @@ use super::{
     server::table_stream,
 };
 use crate::{
-    job::Job,
+    job::{Job, Task},
     net::{AbortHandle, ClientTls, Config, Connection, Role, connect},
     train::{Inputs, real, signed},
 };
@@ -35,6 +35,21 @@ pub struct EpochResult {
     pub loss: Option<f64>,
     /// Correct test predictions, or the summed squared test error, if revealed.
     pub score: Option<f64>,
+}
+
+impl EpochResult {
+    /// From whole words, as the engines have them.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn new<W: Word>(job: &Job, epoch: u32, loss: Option<W>, score: Option<W>) -> Self {
+        Self {
+            epoch,
+            loss: loss.map(|w| real(job, w) / job.records_per_epoch() as f64),
+            score: match job.data.task {
+                Task::Classes(_) => score.map(|w| signed(w) as f64),
+                Task::Regression(_) => score.map(|w| real(job, w)),
+            },
+        }
+    }
 }
 
 /// How a job goes, for a progress bar.
@@ -258,19 +273,9 @@ impl<W: Word> Heard<'_, W> {
 type Outputs<W> = (Option<W>, Option<W>);
 
 /// Shares of an epoch's outputs, joined. Here and nowhere else do both come together.
-#[allow(clippy::cast_precision_loss)]
 fn joined<W: Word>(job: &Job, epoch: u32, a: Outputs<W>, b: Outputs<W>) -> EpochResult {
     let sum = |a: Option<W>, b: Option<W>| Some(a?.add(b?));
-    let records = job.data.train_records as f64;
-    let score = sum(a.1, b.1);
-    EpochResult {
-        epoch,
-        loss: sum(a.0, b.0).map(|w| real(job, w) / records),
-        score: match job.data.task {
-            crate::job::Task::Classes(_) => score.map(|w| signed(w) as f64),
-            crate::job::Task::Regression(_) => score.map(|w| real(job, w)),
-        },
-    }
+    EpochResult::new(job, epoch, sum(a.0, b.0), sum(a.1, b.1))
 }
 
 fn read<W: Word>(mut connection: Connection, words: usize, to: &mpsc::Sender<Told>) -> Result<Ended<W>, SessionError> {
@@ -301,4 +306,27 @@ fn read<W: Word>(mut connection: Connection, words: usize, to: &mpsc::Sender<Tol
 /// Bytes that each server holds of a job's data.
 pub fn data_bytes<W: Word>(job: &Job) -> usize {
     Inputs::<W>::words(job) * word_bytes::<W>()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn a_loss_is_the_mean_over_the_records_that_were_learnt_from() {
+        let text = "name = \"j\"\nloss = \"softmax-cross-entropy\"\n\
+                    data = { features = 3, train_records = 84, test_records = 20, classes = 3, scale.divide = 2, \
+                    csv = { train = \"a.csv\", test_every = 5, label = \"y\" } }\n\
+                    network.layers = [{ dense = 3 }]\noptimizer = { kind = \"sgd\", learning_rate = 0.5 }\n\
+                    training = { epochs = 1, batch = 32, seed = 1 }\n";
+        let mut job = Job::parse(text, Path::new("j.toml")).unwrap();
+        let each = 1u64 << job.numbers.frac_bits;
+        let loss = |job: &Job, records| EpochResult::new(job, 1, Some(records * each), None).loss;
+        assert_eq!(loss(&job, 84), Some(1.0));
+        job.training.drop_last = true;
+        assert_eq!(loss(&job, 64), Some(1.0));
+    }
 }

@@ -70,13 +70,23 @@ pub enum Notice<'a> {
         /// Its hash, as policies list it.
         hash: [u8; 32],
     },
-    /// It came to its end; what ends others is an error of [`Server::serve`].
-    Done {
+    /// It ended.
+    Ended {
         /// The job.
         job: &'a Job,
         /// Since it began.
         took: Duration,
+        /// Whether it was done; else the reason is the error of [`Server::serve`].
+        well: bool,
     },
+}
+
+/// A job that the policy permits.
+struct Admitted<'a> {
+    job: Job,
+    hash: [u8; 32],
+    plan: Plan,
+    place: Place<'a>,
 }
 
 /// What a session needs beside its connections.
@@ -158,9 +168,9 @@ impl Server {
     /// Runs a client's session to its end, of which the client is told.
     fn session(&self, order: Order, mut client: Connection) -> Result<(), SessionError> {
         let result = match self.admit(&order) {
-            Ok((job, plan, _place)) => {
+            Ok(Admitted { job, hash, plan, place }) => {
                 let started = Instant::now();
-                (self.tell)(Notice::Begun { job: &job, hash: job.hash().unwrap_or_default() });
+                (self.tell)(Notice::Begun { job: &job, hash });
                 let session = Session { id: order.session, job: &job, encoded: order.job, plan };
                 let result = client.send(&Answer::Ok(())).map_err(SessionError::from).and_then(|()| {
                     match job.numbers.ring_bits {
@@ -168,11 +178,12 @@ impl Server {
                         _ => self.run::<u64>(&session, &mut client),
                     }
                 });
-                match &result {
-                    Ok(()) => (self.tell)(Notice::Done { job: &job, took: started.elapsed() }),
+                (self.tell)(Notice::Ended { job: &job, took: started.elapsed(), well: result.is_ok() });
+                if let Err(error) = &result {
                     // The client may be what was lost.
-                    Err(error) => drop(client.send(&Update::No(No::new(error)))),
+                    let _ = client.send(&Update::No(No::new(error)));
                 }
+                drop(place);
                 result
             }
             Err(error) => {
@@ -185,7 +196,7 @@ impl Server {
     }
 
     /// Holds an order to the policy and makes its plan, which takes a place too: nobody plans without bounds.
-    fn admit(&self, order: &Order) -> Result<(Job, Plan, Place<'_>), SessionError> {
+    fn admit(&self, order: &Order) -> Result<Admitted<'_>, SessionError> {
         let job = Job::decode(&order.job).map_err(|error| SessionError::Job(error.to_string()))?;
         let hash = job.hash().map_err(|error| SessionError::Job(error.to_string()))?;
         if job.data.is_stored() && self.shelf.is_none() {
@@ -199,7 +210,7 @@ impl Server {
             job: &hash,
             reveals: &reveals,
             batch: job.smallest_batch() as u64,
-            records: job.data.train_records as u64,
+            records: job.records_per_epoch() as u64,
             scored: (job.reveal.accuracy && job.data.test_records > 0).then_some(job.data.test_records as u64),
             memory_bytes: memory_bytes(&job, 0),
         };
@@ -208,7 +219,7 @@ impl Server {
         let plan = plan(&job).map_err(|error| SessionError::Protocol { error, step: 0, cause: None })?;
         let memory_bytes = memory_bytes(&job, plan.arena_bytes);
         self.config.policy.check(&Facts { memory_bytes, ..facts }).map_err(SessionError::Policy)?;
-        Ok((job, plan, place))
+        Ok(Admitted { job, hash, plan, place })
     }
 
     /// A place for one session more.

@@ -30,12 +30,12 @@ pub(super) struct Network<'a, W> {
     pub(super) mask: View<'static>,
     /// Fraction bits of values.
     pub(super) frac_bits: u32,
-    /// What the last layer's results become.
-    pub(super) output: &'a Output,
+    /// What the last layer's results are for.
+    pub(super) criterion: &'a Criterion,
 }
 
 /// The loss that is minimised, and what it needs.
-pub(super) enum Output {
+pub(super) enum Criterion {
     Softmax(Box<Softmax>),
     SquaredError {
         /// Fraction bits of the labels: none for classes, whose rows are ones and zeros.
@@ -43,7 +43,7 @@ pub(super) enum Output {
     },
 }
 
-impl Output {
+impl Criterion {
     pub(super) fn new(job: &Job) -> Self {
         let frac_bits = job.numbers.frac_bits;
         match job.loss {
@@ -196,15 +196,15 @@ impl<W: Word> Network<'_, W> {
 
     /// From the last layer's `z` (`2 f` fraction bits) to the loss's gradient (`f`), in place.
     fn output(&self, party: &mut Party<'_, W>, l: usize, z: &mut [W], target: Target<'_, W>) -> Result<(), Error> {
-        match self.output {
-            Output::Softmax(softmax) => {
+        match self.criterion {
+            Criterion::Softmax(softmax) => {
                 enter(party, l, "softmax");
                 let ([logits], mut party) = party.scratch([z.len()])?;
                 logits.copy_from_slice(z);
                 let labels = Labels { one_hot: target.labels, weights: None };
                 softmax::gradient(&mut party, softmax, logits, labels, z, target.loss)
             }
-            Output::SquaredError { label_frac_bits } => {
+            Criterion::SquaredError { label_frac_bits } => {
                 enter(party, l, "squared error");
                 truncate(party, z, self.frac_bits)?;
                 let ([y], mut party) = party.scratch([z.len()])?;

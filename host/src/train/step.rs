@@ -2,7 +2,7 @@
 
 use super::{
     Inputs, Stop, lift,
-    network::{Network, Output, Slot, Slots, Target, enter},
+    network::{Criterion, Network, Slot, Slots, Target, enter},
     optimize::Optimizer,
     shape::{Dense, layers},
     table::Table,
@@ -36,7 +36,7 @@ pub(super) struct Parameters<W: Word> {
     open: Vec<W>,
     /// Names the mask.
     mask: View<'static>,
-    output: Output,
+    criterion: Criterion,
 }
 
 impl<W: Word> Parameters<W> {
@@ -47,7 +47,7 @@ impl<W: Word> Parameters<W> {
             open: &self.open,
             mask: self.mask,
             frac_bits: job.numbers.frac_bits,
-            output: &self.output,
+            criterion: &self.criterion,
         }
     }
 }
@@ -122,7 +122,7 @@ impl<'j, W: Word> Trainer<'j, W> {
                 mask: Mask::empty().view(),
                 layers,
                 shares: shares.into(),
-                output: Output::new(job),
+                criterion: Criterion::new(job),
             },
         };
         trainer.update(lanes, None)?;

@@ -16,15 +16,14 @@ use symbolon_core::{
     word::{Word, word_bytes},
 };
 
-/// Requests a lane that are run, so that nobody plans for hours because a peer asked for it: half a minute on one core.
-const MAX_REQUESTS: u64 = 1 << 26;
-
 /// What a lane has cost so far.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Tally {
     pub(super) by_label: BTreeMap<Label, Cost>,
     pub(super) dealer_bytes: u64,
     pub(super) requests: u64,
+    /// Request numbers that are used up.
+    pub(super) numbers: u64,
 }
 
 /// A lane's dry run: every exchange and request in the hash, their costs by operation.
@@ -35,9 +34,16 @@ struct Record {
     current: Cost,
     hash: Sha256,
     tally: Tally,
+    /// Units of work that are left: an exchange or a request is one, and so is each block that it hashes.
+    work: u64,
 }
 
 impl Record {
+    fn spend(&mut self, units: u64) -> Result<(), Error> {
+        self.work = self.work.checked_sub(units).ok_or(Error::RequestsSpent)?;
+        Ok(())
+    }
+
     /// Another operation begins, or the last one ends.
     fn enter(&mut self, label: Label) {
         let ended = std::mem::replace(&mut self.label, label);
@@ -49,10 +55,14 @@ impl Record {
 }
 
 /// One lane's recorder: link, sink and trace of the dry run, all of one record.
-#[derive(Default)]
 pub(super) struct Recorder<W>(Arc<Mutex<Record>>, PhantomData<fn() -> W>);
 
 impl<W> Recorder<W> {
+    /// For so many units of work.
+    pub(super) fn new(work: u64) -> Self {
+        Self(Arc::new(Mutex::new(Record { work, ..Record::default() })), PhantomData)
+    }
+
     fn record(&self) -> MutexGuard<'_, Record> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -90,6 +100,7 @@ impl<W, D: Word> Link<D> for Recorder<W> {
         for (fold, words) in parts.iter() {
             record.hash.update(((words.len() as u64) << 8 | *fold as u64).to_le_bytes());
         }
+        record.spend(1)?;
         let words: usize = parts.iter().map(|(_, words)| words.len()).sum();
         record.current += Cost { rounds: 1, bytes_each_way: (words * word_bytes::<D>()) as u64, dealer_bytes: 0 };
         Ok(())
@@ -107,40 +118,46 @@ impl<W: Word> Sink for Recorder<W> {
         let mut record = self.record();
         record.hash.update([REQUEST]);
         let hashed = postcard::serialize_with_flavor(&(first, request), Hashed::new(&mut record.hash));
-        hashed.expect("a request encodes: it holds numbers only");
+        let bytes = hashed.expect("a request encodes: it holds numbers only");
         let dealer_bytes = (request.wire_words::<W>() * word_bytes::<W>()) as u64;
         record.current.dealer_bytes += dealer_bytes;
         record.tally.dealer_bytes += dealer_bytes;
         record.tally.requests += 1;
-        if record.tally.requests > MAX_REQUESTS { Err(Error::RequestsSpent) } else { Ok(()) }
+        record.tally.numbers = u64::from(first.request) + 1;
+        record.spend(1 + bytes / BLOCK)
     }
 }
 
 /// What comes next in a hash.
 const EXCHANGE: u8 = 0;
 const REQUEST: u8 = 1;
+/// Bytes that SHA-256 takes at once.
+const BLOCK: u64 = 64;
 
 /// Hashes what is encoded, a block at a time: the encoding comes in crumbs.
 struct Hashed<'a> {
     hash: &'a mut Sha256,
     block: [u8; 256],
     len: usize,
+    /// Bytes in all.
+    bytes: u64,
 }
 
 impl<'a> Hashed<'a> {
     fn new(hash: &'a mut Sha256) -> Self {
-        Self { hash, block: [0; 256], len: 0 }
+        Self { hash, block: [0; 256], len: 0, bytes: 0 }
     }
 }
 
 impl Flavor for Hashed<'_> {
-    type Output = ();
+    type Output = u64;
 
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
         self.try_extend(&[byte])
     }
 
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.bytes += bytes.len() as u64;
         if bytes.len() > self.block.len() - self.len {
             self.hash.update(&self.block[..self.len]);
             self.len = 0;
@@ -155,8 +172,8 @@ impl Flavor for Hashed<'_> {
         Ok(())
     }
 
-    fn finalize(self) -> postcard::Result<()> {
+    fn finalize(self) -> postcard::Result<u64> {
         self.hash.update(&self.block[..self.len]);
-        Ok(())
+        Ok(self.bytes)
     }
 }

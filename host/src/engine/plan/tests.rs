@@ -2,6 +2,7 @@
 
 use super::*;
 use std::path::Path;
+use symbolon_core::link::Link;
 
 /// 11 steps an epoch, the last one shorter; 2 epochs before Adam's choices repeat.
 fn job(optimizer: &str, epochs: u32) -> Job {
@@ -60,6 +61,28 @@ fn a_plan_takes_no_longer_for_more_epochs() {
     let [few, many] = [few, many].map(|job| plan(&job).unwrap());
     assert!(many.total.rounds > 40_000 * few.total.rounds && many.requests > 40_000 * few.requests);
     assert_ne!(few.hash, many.hash);
+}
+
+#[test]
+fn a_job_that_would_run_out_of_request_numbers_is_refused() {
+    let mut job = job("kind = \"adam\"", 380_000);
+    job.lanes.lanes = 1;
+    assert!(plan(&job).is_ok());
+    job.network.layers[0] = crate::job::Layer::Dense { units: 4000 }; // 438 tiles
+    job.validate().unwrap();
+    assert!(matches!(plan(&job), Err(Error::RequestsSpent)));
+    job.training.epochs = 1000;
+    assert!(plan(&job).is_ok());
+}
+
+#[test]
+fn a_job_that_would_take_hours_to_plan_is_refused() {
+    let lanes = |work| {
+        let mut recorder = Recorder::<u64>::new(work);
+        Link::<u64>::exchange(&mut recorder, &mut []).and_then(|()| Link::<u64>::exchange(&mut recorder, &mut []))
+    };
+    assert!(lanes(2).is_ok());
+    assert!(matches!(lanes(1), Err(Error::RequestsSpent)));
 }
 
 #[test]
