@@ -22,7 +22,7 @@ use std::{
         mpsc::{SyncSender, sync_channel},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use symbolon_core::report::{Reason, frame::Frame, header::DeviceId};
 
@@ -37,6 +37,9 @@ const BACK_OFF: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs
 
 /// A server whose store is full is asked again after this.
 const FULL_PAUSE: Duration = Duration::from_secs(1);
+
+/// That the disk is full is told no more often.
+const QUIET: Duration = Duration::from_secs(60);
 
 /// How to reach a server.
 #[derive(Clone)]
@@ -55,8 +58,7 @@ pub(super) struct Courier {
     shared: Arc<Shared>,
     /// The server is away, and that was told.
     away: bool,
-    /// The disk is full for a source, and that was told.
-    full: bool,
+    full: Fullness,
     /// The disk fails, and that was told.
     broken: bool,
 }
@@ -64,7 +66,7 @@ pub(super) struct Courier {
 impl Courier {
     pub(super) fn new(way: Way, spool: Spool, shared: Arc<Shared>) -> Self {
         let index = usize::from(way.server == Role::Server1);
-        let courier = Self { way, index, spool, shared, away: false, full: false, broken: false };
+        let courier = Self { way, index, spool, shared, away: false, full: Fullness::default(), broken: false };
         courier.note_disk();
         courier
     }
@@ -178,7 +180,7 @@ impl Courier {
     /// The server has answered for the oldest parts on disk.
     fn forget(&mut self, parts: usize) {
         let removed = self.spool.remove(parts);
-        self.full &= self.check(removed).is_none();
+        self.check(removed);
         self.note_disk();
     }
 
@@ -188,10 +190,12 @@ impl Courier {
         let spool = &mut self.spool;
         let pushed = shared.queues[self.index].drain(|parts| match parts.is_empty() {
             true => Ok(None),
-            false => spool.push(parts).map(|()| parts.front().map(|part| part.source)),
+            false => spool.push(parts).map(|()| spool.heaviest(parts)),
         });
-        if let Some(source) = self.check(pushed).flatten().filter(|_| !self.full) {
-            self.full = true;
+        if let Some(left) = self.check(pushed)
+            && self.full.is_news(left.is_some(), Instant::now())
+            && let Some(source) = left
+        {
             (self.shared.tell)(News::Full { server: self.way.server, source });
         }
         self.note_disk();
@@ -216,6 +220,27 @@ impl Courier {
     }
 }
 
+/// Whether the disk is full for a source, and since when that is known: who floods must not fill a log too.
+#[derive(Default)]
+struct Fullness {
+    /// Each spill left something behind since this was told.
+    is_told: bool,
+    last: Option<Instant>,
+}
+
+impl Fullness {
+    /// Notes whether a spill left something behind; says whether that is to be told.
+    fn is_news(&mut self, is_left: bool, now: Instant) -> bool {
+        self.is_told &= is_left;
+        let is_quiet = self.last.is_some_and(|last| now.duration_since(last) < QUIET);
+        let is_news = is_left && !self.is_told && !is_quiet;
+        if is_news {
+            *self = Self { is_told: true, last: Some(now) };
+        }
+        is_news
+    }
+}
+
 /// Tries to connect until it succeeds, nobody waits for it any more, or the gateway stops.
 fn seek(way: &Way, queue: &Queue, attempts: &SyncSender<Result<Connection, NetError>>) {
     let timeouts = Timeouts { connect: TRY.min(way.timeouts.connect), ..way.timeouts };
@@ -228,5 +253,23 @@ fn seek(way: &Way, queue: &Queue, attempts: &SyncSender<Result<Connection, NetEr
         }
         queue.pause(pause);
         pause = longest.min(2 * pause);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_as_it_begins_and_once_a_minute_at_most() {
+        let (mut full, start) = (Fullness::default(), Instant::now());
+        let mut told = |is_left, seconds| full.is_news(is_left, start + Duration::from_secs(seconds));
+        assert!(!told(false, 0) && told(true, 1));
+        // While it lasts, once.
+        assert!((2..1000).all(|seconds| !told(true, seconds)));
+        assert!(!told(false, 1000) && told(true, 1001));
+        // One that comes and goes is told when a minute has passed.
+        assert!((1002..1061).all(|seconds| !told(false, seconds) && !told(true, seconds)));
+        assert!(told(true, 1061) && !told(true, 2000));
     }
 }

@@ -5,6 +5,7 @@
 //! | [`news`] | what it says and counts |
 //! | `pool` | room that sources share |
 //! | `queue`, `spool` | parts that wait for a server, in memory and on disk |
+//! | `runs` | who sent the parts on disk |
 //! | `routes` | on which lines a device was last heard |
 //! | `ingress` | from bytes to frames to both servers' queues |
 //! | `tcp`, `serial`, `mqtt` | the lines |
@@ -12,14 +13,16 @@
 //!
 //! - **Adversary:** the gateway, and all devices and lines, may be malicious: what passes here is sealed to the servers and authentic from end to end. The gateway holds no key of a
 //!   report and reads frames and headers alone. It can delay and lose reports, and sees who sends how much when.
-//! - **Guarantees:** while it runs, a part that it took leaves when its server has answered, each source's in order. When it dies, parts on disk are kept, and those in memory are the
-//!   devices' to send again: devices keep a report until both servers have acknowledged it, and no word of the gateway counts.
+//! - **Guarantees:** while it runs, a part that it took leaves when its server has answered, each source's in order; while the disk cannot be
+//!   read ([`news::News::Buffer`]), parts in memory overtake those on it. When it dies, parts on disk are kept, and those in memory are the devices' to send again: devices keep a report
+//!   until both servers have acknowledged it, and no word of the gateway counts.
 //! - **Bounds:** connections, a frame's bytes, parts in memory, bytes on disk, devices' routes, answers that wait for a line. At each bound the newest is not taken, and counted.
 //! - **Fairness:** of connections, memory and disk a [`Source`] takes more while it holds less than is free: one alone ends at half, and a stranger who floods leaves room for others. A
 //!   source is a host on TCP (IPv6: a network of 64 bits), a serial port, or the broker. While a server cannot keep up, the sources that bring it the most wait.
 //! - **Not fair:** within a source: devices behind one address, of one IPv6 network (hosts that use link-local addresses) or of one broker share its part; a broker's own rules limit its
-//!   clients. A stranger with `k` addresses leaves, while nothing is delivered, `1 / 2^k` of a room; a firewall limits addresses. What a gateway finds on its disk when it starts is
-//!   nobody's: of what is left, each then may take its part again. Which part is delivered first is a matter of order alone, and so is the one thread that reads all lines.
+//!   clients. A stranger with `k` addresses leaves, while nothing is delivered, `1 / 2^k` of a room; a firewall limits addresses. What a gateway finds on its disk when it starts,
+//!   or opens its file anew after any error of the disk, is nobody's: of what is left, each then may take its part again. Which part is delivered first is a matter of order alone, and so
+//!   is the one thread that reads all lines.
 
 mod courier;
 mod ingress;
@@ -28,6 +31,7 @@ pub mod news;
 mod pool;
 mod queue;
 mod routes;
+mod runs;
 mod serial;
 mod spool;
 mod tcp;

@@ -29,11 +29,11 @@ pub enum News {
         /// Parts on disk that it gets first.
         on_disk: u64,
     },
-    /// A server's half of the buffer has no room left for a source: its new parts stay with the devices.
+    /// A server's half of the buffer has no room left for a source: its new parts stay with the devices. Told as that begins, once a minute at most, and not again while it lasts.
     Full {
         /// Which.
         server: Role,
-        /// Whose, the first one.
+        /// Whose: of those who have no room, who holds the most.
         source: Source,
     },
     /// The buffer cannot be read or written: parts wait in memory, as long as there is room.

@@ -26,7 +26,7 @@ pub enum Source {
     Serial(u16),
     /// The broker, with all who publish there.
     Broker,
-    /// Who sent what lay on disk when the file was opened: that was forgotten.
+    /// Who sent what lay on disk when the file was opened, at a start or after an error of the disk: that was forgotten.
     Past,
 }
 
@@ -111,7 +111,8 @@ impl Pool {
         held > 0 && held.saturating_mul(self.held.len() as u64) >= self.used
     }
 
-    fn held(&self, source: Source) -> u64 {
+    /// What the source holds.
+    pub(super) fn held(&self, source: Source) -> u64 {
         self.held.get(&source).copied().unwrap_or(0)
     }
 

@@ -2,12 +2,15 @@
 //!
 //! - **Durability:** what [`Spool::push`] took is there after any death of the process or the machine, until [`Spool::remove`].
 //! - **Cost:** one durable transaction a call.
-//! - **Memory:** [`CACHE_BYTES`], a batch, and the source of each part: a tenth of what the part takes on disk, or less.
-//! - **Sources** are kept in memory alone: what was on disk when the file was opened is [`Source::Past`]'s.
+//! - **Memory:** [`CACHE_BYTES`], a batch, and who sent the parts, which alone grows with the disk's share: an entry in the [`Pool`] for each source, and 16 bytes for each run of parts of
+//!   one source. A flood, and all that was there when the file was opened, is one run. At worst sources take turns and each part is a run: 32 bytes with the table's room to grow, 48 while
+//!   it grows, where the part takes some 140 on disk or more. The table keeps the room that it once had.
+//! - **Sources** are kept in memory alone: what was on disk when the file was opened, at the start or anew after an error, is [`Source::Past`]'s.
 
 use super::{
     pool::{Pool, Source},
     queue::{KEY_BYTES, Load, Waiting},
+    runs::Runs,
 };
 use crate::intake::store::create;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
@@ -42,7 +45,7 @@ struct Open {
     database: Database,
     next: u64,
     /// Who sent each part, in order.
-    sources: VecDeque<Source>,
+    sources: Runs,
     pool: Pool,
 }
 
@@ -57,14 +60,14 @@ impl Open {
     fn new(path: &Path, limit_bytes: u64) -> Result<Self, redb::Error> {
         let database = create(path, CACHE_BYTES)?;
         let write = begin(&database)?;
-        let (mut next, mut sources, mut pool) = (0, VecDeque::new(), Pool::new(limit_bytes));
+        let (mut next, mut sources, mut pool) = (0, Runs::default(), Pool::new(limit_bytes));
         {
             write.open_table(KEYS)?;
             let parts = write.open_table(PARTS)?;
             for entry in parts.iter()? {
                 let (number, part) = entry?;
                 next = number.value() + 1;
-                sources.push_back(Source::Past);
+                sources.push(Source::Past);
                 pool.put(Source::Past, taken(part.value().len() - KEY_BYTES));
             }
         }
@@ -95,7 +98,7 @@ impl Open {
                 queue.insert(self.next, &value[..])?;
                 keys.insert(key, ())?;
                 self.next += 1;
-                self.sources.push_back(*source);
+                self.sources.push(*source);
                 self.pool.put(*source, taken(bytes.len()));
             }
         }
@@ -106,11 +109,11 @@ impl Open {
     fn front(&self) -> Result<Load, redb::Error> {
         let read = self.database.begin_read()?;
         let mut load = Load::default();
-        for (entry, source) in read.open_table(PARTS)?.iter()?.zip(&self.sources) {
+        for (entry, source) in read.open_table(PARTS)?.iter()?.zip(self.sources.iter()) {
             let (_, value) = entry?;
             // Written by `push`: no value is shorter.
             let Some((key, part)) = value.value().split_first_chunk::<KEY_BYTES>() else { continue };
-            if load.add(Waiting { key: *key, source: *source, bytes: part.to_vec() }).is_err() {
+            if load.add(Waiting { key: *key, source, bytes: part.to_vec() }).is_err() {
                 break;
             }
         }
@@ -123,7 +126,7 @@ impl Open {
         {
             let (mut queue, mut keys) = (write.open_table(PARTS)?, write.open_table(KEYS)?);
             for _ in 0..count {
-                let Some(((_, value), source)) = queue.pop_first()?.zip(self.sources.pop_front()) else { break };
+                let Some(((_, value), source)) = queue.pop_first()?.zip(self.sources.pop()) else { break };
                 let Some((key, part)) = value.value().split_first_chunk::<KEY_BYTES>() else { continue };
                 keys.remove(key)?;
                 self.pool.give_back(source, taken(part.len()));
@@ -147,7 +150,7 @@ impl Spool {
 
     /// Parts that wait here; `None` after an error, until a call has opened the file anew.
     pub(super) fn len(&self) -> Option<u64> {
-        self.open.as_ref().map(|open| open.sources.len() as u64)
+        self.open.as_ref().map(|open| open.sources.parts())
     }
 
     /// Takes parts, durably on return: all for whose source there is room. The others stay, in order. Those that wait here already are dropped.
@@ -159,6 +162,12 @@ impl Spool {
         let mut stays = self.with(|open| open.push(parts))?.into_iter();
         parts.retain(|_| stays.next().unwrap_or(true));
         Ok(())
+    }
+
+    /// Of the sources of these parts, the one that holds the most here.
+    pub(super) fn heaviest(&self, parts: &VecDeque<Waiting>) -> Option<Source> {
+        let held = |source: &Source| self.open.as_ref().map_or(0, |open| open.pool.held(*source));
+        parts.iter().map(|part| part.source).max_by_key(held)
     }
 
     /// The oldest parts, as many as a batch holds.
@@ -257,6 +266,14 @@ mod tests {
         spool.remove(2).unwrap();
         spool.push(&mut parts).unwrap();
         assert_eq!((spool.len(), left(&parts)), (Some(6), vec![5, 6, 7, 8, 23]));
+        // Who holds the most, not who sent the oldest.
+        parts.rotate_right(1);
+        assert_eq!(spool.heaviest(&parts), Some(Source::Broker));
+        assert_eq!(
+            (spool.heaviest(&parts.split_off(1)), spool.heaviest(&parts)),
+            (Some(Source::Broker), Some(Source::Serial(0)))
+        );
+        assert_eq!(spool.heaviest(&VecDeque::new()), None);
         assert_eq!(numbers(&spool.front().unwrap()), [2, 3, 20, 21, 4, 22]);
         std::fs::remove_file(path).unwrap();
     }

@@ -52,6 +52,11 @@ fn who_floods_while_a_server_is_away_leaves_room_in_memory_and_on_disk() {
         };
         until("the device's reports at server 1", || reports(device.id).len() == REPORTS as usize);
         assert!(reports(device.id).into_iter().eq(1..=REPORTS), "in order");
+        if !restarts {
+            // Of him, memory holds more than the disk has room for, long after the first batch has left that.
+            until("most of the flood that was taken", || reports(stranger.id).len() > FLOOD as usize / 4);
+            assert_eq!(gateway.count(|news| matches!(news, News::Full { .. })), 1, "told once");
+        }
         let status = gateway.stop();
         let of_stranger = reports(stranger.id);
         assert!(of_stranger.is_sorted_by(|a, b| a < b) && of_stranger.len() < FLOOD as usize / 2, "{of_stranger:?}");

@@ -196,6 +196,12 @@ impl Running {
         heard.iter().any(wanted)
     }
 
+    /// How often the gateway has said so.
+    pub fn count(&self, wanted: impl Fn(&News) -> bool) -> usize {
+        self.has_said(|_| false);
+        self.heard.lock().unwrap().iter().filter(|news| wanted(news)).count()
+    }
+
     /// Waits until the gateway says so.
     pub fn says(&self, what: &str, wanted: impl Fn(&News) -> bool) {
         until(what, || self.has_said(&wanted));
