@@ -155,9 +155,9 @@ struct Marks<W> {
 impl<W: Word> Marks<W> {
     /// Costs so far: rounds as counted over lanes, bytes of all lanes.
     fn mark(&self, count: Count) -> Mark {
-        let dealer_bytes = self.recorders.iter().map(Recorder::dealer_bytes).sum();
-        let total = Cost { rounds: count.rounds, bytes_each_way: count.bytes, dealer_bytes };
-        Mark { total, lanes: self.recorders.iter().map(Recorder::tally).collect() }
+        let lanes: Vec<Tally> = self.recorders.iter().map(Recorder::tally).collect();
+        let dealer_bytes = lanes.iter().flat_map(|lane| lane.by_label.values()).map(|cost| cost.dealer_bytes).sum();
+        Mark { total: Cost { rounds: count.rounds, bytes_each_way: count.bytes, dealer_bytes }, lanes }
     }
 
     /// After `epoch` epochs, of which there is a mark.
@@ -218,7 +218,6 @@ impl Repetition {
             let labels = period.by_label.keys();
             Tally {
                 by_label: labels.map(|l| (*l, cost([first, period, rest].map(|tally| at(tally, l))))).collect(),
-                dealer_bytes: follow(first.dealer_bytes, period.dealer_bytes, rest.dealer_bytes),
                 requests: follow(first.requests, period.requests, rest.requests),
                 numbers: follow(first.numbers, period.numbers, rest.numbers),
             }

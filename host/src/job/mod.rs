@@ -403,9 +403,9 @@ impl Job {
         self.records_per_epoch().div_ceil(self.training.batch)
     }
 
-    /// The batches of an epoch, of `order`.
+    /// The batches of an epoch, of `order`: all training records.
     pub fn batches<'o>(&self, order: &'o [u32]) -> impl Iterator<Item = &'o [u32]> {
-        order[..self.records_per_epoch().min(order.len())].chunks(self.training.batch)
+        order[..self.records_per_epoch()].chunks(self.training.batch)
     }
 
     /// Records of the smallest step.

@@ -168,7 +168,7 @@ impl Server {
     /// Runs a client's session to its end, of which the client is told.
     fn session(&self, order: Order, mut client: Connection) -> Result<(), SessionError> {
         let result = match self.admit(&order) {
-            Ok(Admitted { job, hash, plan, place }) => {
+            Ok(Admitted { job, hash, plan, place: _place }) => {
                 let started = Instant::now();
                 (self.tell)(Notice::Begun { job: &job, hash });
                 let session = Session { id: order.session, job: &job, encoded: order.job, plan };
@@ -183,7 +183,6 @@ impl Server {
                     // The client may be what was lost.
                     let _ = client.send(&Update::No(No::new(error)));
                 }
-                drop(place);
                 result
             }
             Err(error) => {

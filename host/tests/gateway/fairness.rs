@@ -15,11 +15,7 @@ const REPORTS: u32 = 50;
 #[test]
 fn who_floods_while_a_server_is_away_leaves_room_in_memory_and_on_disk() {
     for restarts in [false, true] {
-        let mut world = World::new("flood");
-        let address = world.servers[1].address;
-        let spare = Server::start(&world.deployment, Role::Server1, "127.0.0.1:0");
-        drop(std::mem::replace(&mut world.servers[1], spare));
-        let addresses = [world.servers[0].address, address];
+        let (world, addresses) = World::without_server1("flood");
         let section = format!("{TCP}\nbuffer_mib = 1");
         let start = || Running::start(&world.deployment, addresses, &world.scratch.0, &section);
         let mut gateway = start();
@@ -45,7 +41,7 @@ fn who_floods_while_a_server_is_away_leaves_room_in_memory_and_on_disk() {
             assert!(status.full[1] > 0 && status.on_disk[1] > u64::from(REPORTS), "{status}");
             gateway = start();
         }
-        let back = Server::again(&world.deployment, Role::Server1, address);
+        let back = Server::again(&world.deployment, Role::Server1, addresses[1]);
         let reports = |id| -> Vec<u32> {
             let got = back.got.lock().unwrap();
             got.iter().filter(|name| name.device == id).map(|name| name.sequence).collect()

@@ -345,8 +345,19 @@ impl World {
         Self { deployment, servers, scratch: Scratch::new(test) }
     }
 
+    /// The same, but that server 1 is away; and where each server is, or will be.
+    pub fn without_server1(test: &str) -> (Self, [SocketAddr; 2]) {
+        let mut world = Self::new(test);
+        let addresses = world.addresses();
+        world.servers[1] = Server::start(&world.deployment, Role::Server1, "127.0.0.1:0");
+        (world, addresses)
+    }
+
+    fn addresses(&self) -> [SocketAddr; 2] {
+        self.servers.each_ref().map(|server| server.address)
+    }
+
     pub fn gateway(&self, section: &str) -> Running {
-        let addresses = self.servers.each_ref().map(|server| server.address);
-        Running::start(&self.deployment, addresses, &self.scratch.0, section)
+        Running::start(&self.deployment, self.addresses(), &self.scratch.0, section)
     }
 }

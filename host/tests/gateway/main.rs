@@ -172,11 +172,7 @@ fn a_stranger_who_names_a_device_does_not_take_its_answers_away() {
 
 #[test]
 fn a_full_buffer_keeps_the_oldest_and_leaves_the_newest_to_the_devices() {
-    let mut world = World::new("full");
-    let address = world.servers[1].address;
-    let spare = Server::start(&world.deployment, Role::Server1, "127.0.0.1:0");
-    drop(std::mem::replace(&mut world.servers[1], spare));
-    let addresses = [world.servers[0].address, address];
+    let (world, addresses) = World::without_server1("full");
     let section = format!("{TCP}\nbuffer_mib = 1");
     let gateway = Running::start(&world.deployment, addresses, &world.scratch.0, &section);
     gateway.says("server 1 away", is_away(Role::Server1));
@@ -186,7 +182,7 @@ fn a_full_buffer_keeps_the_oldest_and_leaves_the_newest_to_the_devices() {
     }
     until("all at server 0", || world.servers[0].count() == 3000);
     gateway.says("full", |news| matches!(news, News::Full { server: Role::Server1, .. }));
-    let back = Server::again(&world.deployment, Role::Server1, address);
+    let back = Server::again(&world.deployment, Role::Server1, addresses[1]);
     gateway.says("server 1 there", is_here(Role::Server1));
     until("room again", || {
         device.send(3000, 8);

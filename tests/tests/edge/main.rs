@@ -9,7 +9,6 @@ mod share;
 
 use std::{
     fs,
-    ops::ControlFlow,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     thread,
@@ -18,18 +17,14 @@ use std::{
 use symbolon::{
     data::Pile,
     device::{Device, Options},
-    engine::clear::{self, Audit},
-    job::{Draft, Job, Source},
-    train::{Event, Inputs},
+    job::{Draft, Source},
+    train::Inputs,
 };
-use symbolon_core::{
-    link::Count,
-    prg::Seed,
-    report::{header::DeviceId, identity::Identity},
-};
+use symbolon_core::report::{header::DeviceId, identity::Identity};
 use symbolon_tests::{
     dir::TempDir,
     fleet::{Fleet, Stores},
+    play::{Game, Keys},
     program::{finish, symbolon},
 };
 
@@ -91,21 +86,10 @@ fn clear_accuracy(fleet: &Fleet, job: &Path, stores: &Stores, named: &dyn Fn(&st
         let source = Source { schema, label_schema: None, manifest: [0; 32], senders: &mut senders, named };
         draft.resolve(Some(source)).unwrap()
     });
-    accuracy(&job, &pile)
-}
-
-fn accuracy(job: &Job, pile: &Pile) -> f64 {
-    let seeds = [[1; 32], [2; 32]].map(Seed::from_bytes);
-    let mut right = 0;
-    let mut watch = |event: Event<u64>, _: Count| {
-        if let Event::Epoch { score: Some(score), .. } = event {
-            right = score;
-        }
-        ControlFlow::Continue(())
-    };
-    let inputs = Inputs::stored(job, pile).unwrap();
-    clear::run(job, inputs, [&seeds[0], &seeds[1]], &[0; 16], 1, &Audit::default(), &mut watch).unwrap();
-    right as f64 / job.data.test_records as f64
+    let tested = job.data.test_records as f64;
+    let inputs = Inputs::<u64>::stored(&job, &pile).unwrap();
+    let trained = Game::new(job).clear(inputs, &Keys::new(1), 1);
+    trained.epochs.last().unwrap().1.unwrap() as f64 / tested
 }
 
 /// Asserts that both disks hold what each device was given, all of it, once and in its order, and nothing else.

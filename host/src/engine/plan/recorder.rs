@@ -1,7 +1,6 @@
 //! What a dry run leaves of a lane: its transcript in a hash, and what it costs by operation.
 
 use super::{Cost, Label};
-use postcard::ser_flavors::Flavor;
 use sha2::{Digest, Sha256};
 use std::{
     collections::BTreeMap,
@@ -16,11 +15,16 @@ use symbolon_core::{
     word::{Word, word_bytes},
 };
 
+/// What comes next in a hash.
+const EXCHANGE: u8 = 0;
+const REQUEST: u8 = 1;
+/// Bytes that SHA-256 takes at once.
+const BLOCK: usize = 64;
+
 /// What a lane has cost so far.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Tally {
     pub(super) by_label: BTreeMap<Label, Cost>,
-    pub(super) dealer_bytes: u64,
     pub(super) requests: u64,
     /// Request numbers that are used up.
     pub(super) numbers: u64,
@@ -34,6 +38,8 @@ struct Record {
     current: Cost,
     hash: Sha256,
     tally: Tally,
+    /// An encoded request: its memory serves the next one.
+    encoded: Vec<u8>,
     /// Units of work that are left: an exchange or a request is one, and so is each block that it hashes.
     work: u64,
 }
@@ -65,11 +71,6 @@ impl<W> Recorder<W> {
 
     fn record(&self) -> MutexGuard<'_, Record> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What was asked of the dealer so far.
-    pub(super) fn dealer_bytes(&self) -> u64 {
-        self.record().tally.dealer_bytes
     }
 
     /// The costs so far; the operation that goes on is cut in two.
@@ -116,64 +117,16 @@ impl<W, D: Word> Trace<D> for Recorder<W> {
 impl<W: Word> Sink for Recorder<W> {
     fn request(&mut self, first: MaskId, request: &Request<'_>) -> Result<(), Error> {
         let mut record = self.record();
-        record.hash.update([REQUEST]);
-        let hashed = postcard::serialize_with_flavor(&(first, request), Hashed::new(&mut record.hash));
-        let bytes = hashed.expect("a request encodes: it holds numbers only");
-        let dealer_bytes = (request.wire_words::<W>() * word_bytes::<W>()) as u64;
-        record.current.dealer_bytes += dealer_bytes;
-        record.tally.dealer_bytes += dealer_bytes;
+        let mut encoded = std::mem::take(&mut record.encoded);
+        encoded.clear();
+        encoded.push(REQUEST);
+        encoded = postcard::to_extend(&(first, request), encoded).expect("a request encodes: it holds numbers only");
+        record.hash.update(&encoded);
+        let blocks = (encoded.len() / BLOCK) as u64;
+        record.encoded = encoded;
+        record.current.dealer_bytes += (request.wire_words::<W>() * word_bytes::<W>()) as u64;
         record.tally.requests += 1;
         record.tally.numbers = u64::from(first.request) + 1;
-        record.spend(1 + bytes / BLOCK)
-    }
-}
-
-/// What comes next in a hash.
-const EXCHANGE: u8 = 0;
-const REQUEST: u8 = 1;
-/// Bytes that SHA-256 takes at once.
-const BLOCK: u64 = 64;
-
-/// Hashes what is encoded, a block at a time: the encoding comes in crumbs.
-struct Hashed<'a> {
-    hash: &'a mut Sha256,
-    block: [u8; 256],
-    len: usize,
-    /// Bytes in all.
-    bytes: u64,
-}
-
-impl<'a> Hashed<'a> {
-    fn new(hash: &'a mut Sha256) -> Self {
-        Self { hash, block: [0; 256], len: 0, bytes: 0 }
-    }
-}
-
-impl Flavor for Hashed<'_> {
-    type Output = u64;
-
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.try_extend(&[byte])
-    }
-
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.bytes += bytes.len() as u64;
-        if bytes.len() > self.block.len() - self.len {
-            self.hash.update(&self.block[..self.len]);
-            self.len = 0;
-        }
-        match self.block.get_mut(self.len..self.len + bytes.len()) {
-            Some(block) => {
-                block.copy_from_slice(bytes);
-                self.len += bytes.len();
-            }
-            None => self.hash.update(bytes),
-        }
-        Ok(())
-    }
-
-    fn finalize(self) -> postcard::Result<u64> {
-        self.hash.update(&self.block[..self.len]);
-        Ok(self.bytes)
+        record.spend(1 + blocks)
     }
 }
