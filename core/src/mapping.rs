@@ -9,14 +9,18 @@
 //! - **Cost:** one opening of `shift + bits` bits for all tables (none for an opened word), then
 //!   [`OneHot::Boolean`]: one round more, with `w` bits each way; `2^bits - 1` bits and `w` words dealt; or
 //!   [`OneHot::Arithmetic`]: nothing more; `2^bits` words dealt. `w` sums, over the tables, the bits in which entries differ once the smallest entry is taken off.
+//!   A mapping that [saturates](Mapping::beyond) is boolean, opens the whole word, and takes one round more, two if more than 16 bits lie above the index.
+//!   Per element for an index of 4 bits and `w = 12` on 32-bit words, 7 bits above it: 61 bits each way beside the rounding to whole words, 213 bits and
+//!   12 words dealt.
 //! - **Result:** `table[i]` exactly, for `i = floor((z + 2^shift - 1 - u) / 2^shift)` (plus `2^(bits-1)` in a signed domain), `u = c mod 2^shift` public and uniform: a value between two
-//!   indices takes either, in the mean their linear interpolation. For `shift = 0`, the index is exact.
-//! - **Needs:** `z` in the [`Domain`]; beyond it the index wraps. Let `bits` cover the audited range and let the tables saturate inside it, or hold the values within it first
-//!   ([`clamp`](crate::protocol::clamp), four rounds). The clear engine reports each value to [`Trace::indexed`](crate::party::Trace::indexed).
+//!   indices takes either, in the mean their linear interpolation. For `shift = 0`, the index is exact. Where a mapping saturates, the index is that of the whole word, unsigned, and the
+//!   result for any index from `2^bits` on is the table's `beyond`.
+//! - **Needs:** `z` in the [`Domain`], unless the mapping saturates: beyond it the index wraps. Leave saturation out only where the domain holds every value by construction, as
+//!   that of a code or of a sum of bounded terms does. The clear engine reports each such value to [`Trace::indexed`](crate::party::Trace::indexed).
 //! - **Memory:** `2^bits` planes of scratch, or as many words an element; no heap.
 
 use crate::{
-    correlation::{Draw, Request, View, Words},
+    correlation::{Draw, Request, View, Words, digit_planes},
     kernel::{
         packed_words, plane_words,
         portable::{Column, MAX_WIDTH},
@@ -25,9 +29,10 @@ use crate::{
     party::Party,
     protocol::{
         bit::opened_bits_to_words,
-        conjunction::hide_bits,
+        conjunction::{conjunctions, hide_bits},
         narrow::{finish_narrow, prepare_narrow},
-        truncate::{self, Opened},
+        truncate::Opened,
+        upper::{Upper, chain},
     },
     word::Word,
 };
@@ -82,23 +87,31 @@ pub struct Mapping<'a> {
     pub domain: Domain,
     /// Each of [`Domain::cells`] entries. Several are had for one opening: a function and its derivative, or the coefficients of a line for each cell.
     pub tables: &'a [&'a [i64]],
-    /// How; the cheaper one to deal where it is `None`.
+    /// How; the cheaper one to deal where it is `None`. A mapping that saturates is boolean.
     pub one_hot: Option<OneHot>,
+    /// For each table, the result of a value past the domain's upper end, or below its lower one. `None` where the domain holds every value by construction.
+    pub beyond: Option<&'a [i64]>,
 }
 
-/// The bits in which entries differ, and the smallest entry.
+/// The bits in which entries differ, `beyond` among them, and the smallest entry.
 #[derive(Clone, Copy)]
 struct Entries<'a> {
     table: &'a [i64],
+    beyond: Option<i64>,
     least: i64,
     bits: u64,
 }
 
 impl<'a> Entries<'a> {
-    fn new(table: &'a [i64]) -> Self {
-        let least = table.iter().copied().min().unwrap_or(0);
-        let bits = table.iter().fold(0, |bits, t| bits | t.abs_diff(least));
-        Self { table, least, bits }
+    fn new(table: &'a [i64], beyond: Option<i64>) -> Self {
+        let all = || table.iter().copied().chain(beyond);
+        let least = all().min().unwrap_or(0);
+        let bits = all().fold(0, |bits, t| bits | t.abs_diff(least));
+        Self { table, beyond, least, bits }
+    }
+    /// Whether the result past the domain has bit `shift`.
+    fn is_set_beyond(&self, shift: u32) -> bool {
+        self.beyond.is_some_and(|b| b.abs_diff(self.least) >> shift & 1 == 1)
     }
     /// Planes that the table takes.
     fn planes(&self) -> usize {
@@ -109,12 +122,14 @@ impl<'a> Entries<'a> {
         let bits = self.bits;
         (0..64).filter(move |b| bits >> b & 1 == 1)
     }
-    /// Indices `-t` of the entries that have bit `shift` set: [`sum_planes`](crate::kernel::portable::sum_planes) looks them up in a vector turned by `C`.
+    /// Indices `-t` of the entries whose bit `shift` is another than that of `beyond`, 0 without it:
+    /// [`sum_planes`](crate::kernel::portable::sum_planes) looks them up in a vector turned by `C`.
     fn column(&self, shift: u32) -> Column {
         let mut column = [0; 4];
+        let flip = u64::from(self.is_set_beyond(shift));
         for (t, entry) in self.table.iter().enumerate() {
             let at = t.wrapping_neg() & (self.table.len() - 1);
-            column[at / 64] |= (entry.abs_diff(self.least) >> shift & 1) << (at % 64);
+            column[at / 64] |= ((entry.abs_diff(self.least) >> shift & 1) ^ flip) << (at % 64);
         }
         column
     }
@@ -123,13 +138,25 @@ impl<'a> Entries<'a> {
 impl Mapping<'_> {
     /// How the one-hot vector is shared: as asked, else boolean where `2^bits + k w < k 2^bits`.
     pub fn one_hot<W: Word>(&self) -> OneHot {
+        if self.beyond.is_some() {
+            return OneHot::Boolean;
+        }
         let (cells, k) = (self.domain.cells(), W::BITS as usize);
         self.one_hot.unwrap_or(if cells + k * self.planes() < k * cells { OneHot::Boolean } else { OneHot::Arithmetic })
     }
 
     /// Planes of all tables together.
     pub fn planes(&self) -> usize {
-        self.tables.iter().map(|t| Entries::new(t).planes()).sum()
+        self.entries().map(|e| e.planes()).sum()
+    }
+
+    fn entries(&self) -> impl Iterator<Item = Entries<'_>> {
+        self.tables.iter().enumerate().map(|(i, t)| Entries::new(t, self.beyond.map(|b| b[i])))
+    }
+
+    /// Bits of the value that are opened.
+    fn opened_bits<W: Word>(&self) -> u32 {
+        if self.beyond.is_some() { W::BITS } else { self.domain.width() }
     }
 
     fn check<W: Word>(&self, len: usize, out: usize) {
@@ -137,6 +164,7 @@ impl Mapping<'_> {
         assert!((1..=MAX_WIDTH).contains(&bits), "an index has 1 to 8 bits");
         assert!(self.domain.width() <= W::BITS, "an index of more bits than a word");
         assert!(self.tables.iter().all(|t| t.len() == self.domain.cells()), "a table of another size than its domain");
+        assert!(self.beyond.is_none_or(|b| b.len() == self.tables.len()), "not one value a table past the domain");
         assert!(out == self.tables.len() * len, "mapping: lengths differ");
     }
 }
@@ -151,12 +179,20 @@ impl Mapping<'_> {
 ///
 /// If a table has another size than its domain, or `out` another length than the tables' results.
 pub fn map<W: Word>(party: &mut Party<'_, W>, mapping: &Mapping<'_>, z: &[W], out: &mut [W]) -> Result<(), Error> {
-    let width = mapping.domain.width();
-    let ([c, packed], mut party) = party.scratch([z.len(), packed_words::<W>(z.len(), width)])?;
+    let (domain, width) = (&mapping.domain, mapping.opened_bits::<W>());
+    let packed = if width < W::BITS { packed_words::<W>(z.len(), width) } else { 0 };
+    let ([c, packed], mut party) = party.scratch([z.len(), packed])?;
     let mut draw = party.draw()?;
-    let mask = blind_index(&mut party, &mut draw, &mapping.domain, z, c, packed);
+    if mapping.beyond.is_some() {
+        let mask = draw.mask(z.len()).view();
+        party.expand(mask, c);
+        party.kernels.blind(c, z, party.role.first(domain.offset()));
+        party.open(c)?; // the index
+        return mapped(&mut party, &mut draw, mapping, &Opened { c, mask, offset: domain.offset() }, out);
+    }
+    let mask = blind_index(&mut party, &mut draw, domain, z, c, packed);
     party.exchange(&mut [(Fold::Swap, &mut *packed)])?; // the one round of arithmetic one-hot vectors
-    let word = open_index(&mut party, &mapping.domain, c, mask, packed)?;
+    let word = open_index(&mut party, domain, c, mask, packed)?;
     mapped(&mut party, &mut draw, mapping, &word, out)
 }
 
@@ -229,12 +265,17 @@ fn clear<W: Word>(
     word: &Opened<'_, W>,
     out: &mut [W],
 ) -> Result<(), Error> {
-    let Domain { shift, .. } = mapping.domain;
-    let ([index], mut party) = party.scratch([word.c.len()])?;
-    truncate::clear(&mut party, word, shift, index)?;
-    party.kernels.add_constant(index, mapping.domain.offset::<W>().shr(shift));
-    for (table, out) in mapping.tables.iter().zip(out.chunks_exact_mut(index.len().max(1))) {
+    let Domain { shift, bits, .. } = mapping.domain;
+    let ([index, r], party) = party.scratch([word.c.len(); 2])?;
+    index_words(&party, &mapping.domain, word, index);
+    party.expand(word.mask, r);
+    party.kernels.index_clear(index, r, shift);
+    let beyond = mapping.beyond.unwrap_or_default().iter().map(Some).chain(core::iter::repeat(None));
+    for ((table, beyond), out) in mapping.tables.iter().zip(beyond).zip(out.chunks_exact_mut(index.len().max(1))) {
         party.kernels.lookup(out, index, table);
+        if let Some(beyond) = beyond {
+            party.kernels.saturate_clear(out, index, bits, W::from_i64(*beyond));
+        }
     }
     Ok(())
 }
@@ -277,8 +318,7 @@ fn boolean<W: Word>(
     let masks = hide_bits(&mut party, draw, planes)?;
     party.open_bits(planes)?; // the round of boolean one-hot vectors
     let mut at = 0;
-    for (table, out) in mapping.tables.iter().zip(out.chunks_exact_mut(n.max(1))) {
-        let entries = Entries::new(table);
+    for (entries, out) in mapping.entries().zip(out.chunks_exact_mut(n.max(1))) {
         let mut shifts = [0; 64];
         for (place, shift) in shifts.iter_mut().zip(entries.shifts()) {
             *place = shift;
@@ -292,12 +332,12 @@ fn boolean<W: Word>(
     Ok(())
 }
 
-/// XOR shares of the entries' bits, no round: table after table, for each the planes of those bits in which its entries differ once the smallest is taken off, lowest first
-/// ([`Mapping::planes`] in all). Where every entry is 0 or 1, that is one plane a table.
+/// XOR shares of the entries' bits: table after table, for each the planes of those bits in which its entries differ once the smallest is taken off, lowest first
+/// ([`Mapping::planes`] in all). Where every entry is 0 or 1, that is one plane a table. No round, unless the mapping saturates.
 ///
 /// # Errors
 ///
-/// The dealer's, and [`Error::Scratch`].
+/// The dealer's, and [`Error::Scratch`]; the link's if the mapping saturates.
 pub fn mapped_planes<W: Word>(
     party: &mut Party<'_, W>,
     draw: &mut Draw,
@@ -307,16 +347,31 @@ pub fn mapped_planes<W: Word>(
 ) -> Result<(), Error> {
     let Domain { shift, bits, .. } = mapping.domain;
     let (n, lanes) = (word.c.len(), plane_words::<W>(word.c.len()));
-    let ([words, c, hot], mut party) = party.scratch([n, bits as usize * lanes, lanes << bits])?;
+    // Above the index lie digits that must be zero.
+    let upper = mapping.beyond.map(|_| Upper::plain::<W>(mapping.domain.width()));
+    let mut widths = [0; 17];
     #[allow(clippy::cast_possible_truncation)] // at most MAX_WIDTH
-    let widths = [bits as u8];
-    let request = Request::Digits { words: Words::Mask(word.mask), low: shift, widths: &widths };
+    let (index, above) = (bits as u8, upper.as_ref().map_or(&[][..], |u| u.widths()));
+    widths[0] = index;
+    widths[1..=above.len()].copy_from_slice(above);
+    let (widths, above_bits) = (&widths[..=above.len()], upper.as_ref().map_or(0, Upper::bits));
+    let hot_planes = digit_planes(widths) + 1;
+    let sizes = [bits as usize + above_bits, hot_planes].map(|planes| planes * lanes);
+    let ([words, c, hot], mut party) = party.scratch([n, sizes[0], sizes[1]])?;
+    let request = Request::Digits { words: Words::Mask(word.mask), low: shift, widths };
     party.take(draw, &request, &mut [&mut hot[lanes..]])?;
     index_words(&party, &mapping.domain, word, words);
     party.kernels.to_planes(c, words, shift);
+    let ((c, c_above), (hot, hot_above)) = (c.split_at(bits as usize * lanes), hot.split_at_mut(lanes << bits));
+    let saturation = if upper.is_some() { hot.len() } else { 0 };
+    let ([borrow, spare], mut party) = party.scratch([if upper.is_some() { lanes } else { 0 }, saturation])?;
+    if upper.is_some() {
+        spare.copy_from_slice(hot);
+        party.kernels.digit_less(borrow, &mut spare[lanes..], c, bits);
+    }
     party.kernels.rotate_planes(hot, c, bits, party.role.first_mask());
-    let mut rest = planes;
-    for entries in mapping.tables.iter().map(|t| Entries::new(t)) {
+    let mut rest = &mut *planes;
+    for entries in mapping.entries() {
         let mut columns = [Column::default(); 64];
         // Dry words have no use for what would take most of a dry run's time.
         if size_of::<W>() > 0 {
@@ -327,6 +382,71 @@ pub fn mapped_planes<W: Word>(
         let (head, tail) = rest.split_at_mut(entries.planes() * lanes);
         party.kernels.sum_planes(head, hot, &columns[..entries.planes()]);
         rest = tail;
+    }
+    if let Some(upper) = upper.filter(|u| !u.groups().is_empty()) {
+        let above = Above { upper: &upper, c: c_above, hot: hot_above, borrow };
+        saturate(&mut party, draw, &above, planes)?;
+    }
+    let first = party.role.first_mask::<W>();
+    let beyond = mapping.entries().flat_map(|e| e.shifts().map(move |shift| e.is_set_beyond(shift)));
+    for (plane, _) in planes.chunks_exact_mut(lanes.max(1)).zip(beyond).filter(|(_, is_set)| *is_set) {
+        plane.iter_mut().for_each(|p| *p = p.xor(first));
+    }
+    Ok(())
+}
+
+/// The digits above an index, and the borrow out of the index itself.
+struct Above<'a, W> {
+    upper: &'a Upper,
+    c: &'a [W],
+    hot: &'a [W],
+    borrow: &'a [W],
+}
+
+/// Keeps each of `planes` where the digits above are zero: `p ∏ x ⊕ p β ∏ x ⊕ p β ∏ v`. One round, two if the digits are joined in groups.
+fn saturate<W: Word>(
+    party: &mut Party<'_, W>,
+    draw: &mut Draw,
+    above: &Above<'_, W>,
+    planes: &mut [W],
+) -> Result<(), Error> {
+    let lanes = above.borrow.len();
+    let (joined_planes, groups) = (above.upper.planes(), above.upper.groups().len());
+    // Conjunctions over at most 16 variables: x…, β, p…; and β, p…, v….
+    let most = 15 - groups;
+    let count = planes.len().checked_div(lanes).unwrap_or(0);
+    let chunks = count.div_ceil(most);
+    let ([joined, open, equal, run], mut party) =
+        party.scratch([joined_planes, count + chunks * (2 * groups + 1), 2 * most, 1].map(|p| p * lanes))?;
+    above.upper.join(&mut party, draw, (above.c, above.hot), joined)?; // a round, if there are groups of several digits
+    let mut rest = &mut *open;
+    for planes in planes.chunks((most * lanes).max(1)) {
+        let (x, others) = core::mem::take(&mut rest).split_at_mut(groups * lanes);
+        let (borrow, others) = others.split_at_mut(lanes);
+        let (p, others) = others.split_at_mut(planes.len());
+        let (v, others) = others.split_at_mut(groups * lanes);
+        borrow.copy_from_slice(above.borrow);
+        p.copy_from_slice(planes);
+        chain(&party, (above.upper.groups(), joined), lanes, (x, v), run);
+        rest = others;
+    }
+    let masks = hide_bits(&mut party, draw, open)?;
+    party.open_bits(open)?; // the round
+    let mut at = 0;
+    for planes in planes.chunks_mut((most * lanes).max(1)) {
+        let n = planes.len() / lanes;
+        let (all, mut terms) = ((1u16 << groups) - 1, [0; 30]);
+        for j in 0..n {
+            let p = 1 << (groups + 1 + j);
+            (terms[j], terms[n + j]) = (all | p, all | p | 1 << groups);
+        }
+        let (len, from, to) = ((groups + 1 + n) * lanes, at + groups * lanes, at + (2 * groups + 1 + n) * lanes);
+        let equal = &mut equal[..2 * n * lanes];
+        conjunctions(&mut party, draw, (&open[at..at + len], masks.slice(at, len)), lanes, &terms[..2 * n], equal)?;
+        (0..n).for_each(|j| terms[j] = all << (1 + n) | 1 | 1 << (1 + j));
+        conjunctions(&mut party, draw, (&open[from..to], masks.slice(from, to - from)), lanes, &terms[..n], planes)?;
+        equal.chunks_exact(n * lanes).for_each(|products| party.kernels.xor(planes, products));
+        at = to;
     }
     Ok(())
 }

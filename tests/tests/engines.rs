@@ -103,7 +103,7 @@ fn secure_equals_clear_on_the_digits() {
     let (train, test) = digits(&job).unwrap();
     agree::<u64>(job.clone(), &|| Inputs::encode(&job, &train, &test).unwrap());
     let numbers = job::Numbers { ring_bits: 32, frac_bits: 11, grad_frac_bits: 15, prg: Prg::ChaCha20 };
-    let optimizer = Optimizer::Adam(job::Adam::for_numbers(&numbers).unwrap());
+    let optimizer = Optimizer::Adam(job::Adam::for_numbers(&numbers));
     let narrow = Job { numbers, optimizer, ..job };
     agree::<u32>(narrow.clone(), &|| Inputs::encode(&narrow, &train, &test).unwrap());
 }
@@ -157,8 +157,8 @@ fn all_that_matters_enters_the_plans_hash() {
         ("nothing", &|_| {}),
         ("k", &|job| {
             job.numbers.ring_bits = 32;
-            job.optimizer = Optimizer::Adam(job::Adam { low: 4, ..adam(job) });
             (job.numbers.frac_bits, job.numbers.grad_frac_bits) = (11, 15);
+            job.optimizer = Optimizer::Adam(job::Adam::for_numbers(&job.numbers));
         }),
         ("f", &|job| job.numbers.frac_bits -= 1),
         ("fg", &|job| job.numbers.grad_frac_bits -= 1),

@@ -1,15 +1,16 @@
 //! `1 / x` for `x >= 1`, by constants on `2^bits` cells.
 //!
-//! - **Range:** `1 <= x <= largest`; below 1 the result is 1, so it saturates. The cells are `2^m / 2^bits` wide, `2^m > largest`: 16 of width 1 for `largest` from
+//! - **Range:** `1 <= x <= largest`; below 1 the result is 1, from `2^m` on (and for negative words) the last cell's. The cells are `2^m / 2^bits` wide, `2^m > largest`: 16 of width 1 for `largest` from
 //!   8 to 15 and 4 bits, 64 of a quarter for 6 bits.
 //! - **Error:** with cells of width `w <= 1`, one result is off by less than `w / (x (x - w))` where `x > w + 1`, `w / (1 + w)` below; the mean over the dither by less than `w^2 / 4`, always up.
 //!   Half a unit of the last place comes on top. Exact at multiples of `w`.
-//! - **Cost:** that of a [mapping](crate::mapping); with few bits of index the arithmetic one-hot vector costs little and saves a round.
+//! - **Cost:** that of a [mapping](crate::mapping) that saturates. Where `x <= largest` by construction, as a softmax's sum is, a mapping that does not costs less, and with few bits
+//!   of index the arithmetic one-hot vector saves a round.
 
 use super::{Table, tabulate};
 use crate::{
     link::Error,
-    mapping::{Domain, Mapping, OneHot, map},
+    mapping::{Domain, Mapping, map},
     party::Party,
     word::Word,
 };
@@ -44,10 +45,11 @@ pub fn reciprocal<W: Word>(
     x: &[W],
     frac_bits: [u32; 2],
     (largest, bits): (u32, u32),
-    one_hot: Option<OneHot>,
     out: &mut [W],
 ) -> Result<(), Error> {
     let domain = domain(largest, frac_bits[0], bits);
     let table = table(&domain, frac_bits[0], frac_bits[1]);
-    map(party, &Mapping { domain, tables: &[&table[..domain.cells()]], one_hot }, x, out)
+    let table = &table[..domain.cells()];
+    let beyond = table.last().map(core::slice::from_ref);
+    map(party, &Mapping { domain, tables: &[table], one_hot: None, beyond }, x, out)
 }

@@ -6,11 +6,11 @@
 //! Logits are not truncated: the words opened for the maximum serve as they are, and a cell of the exponential is only wider in their units.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
-//! - **Cost:** [`gradient`] of ten classes: 11 rounds with a boolean exponential, 10 with an arithmetic one. A row of ten, `k = 32`, 11 fraction bits, logits of 22,
-//!   boolean: 2209 bits each way, 750 of them the maximum's; `k = 64`: 4043, 1560 of them.
+//! - **Cost:** [`gradient`] of ten classes: 12 rounds for `k = 32`, 13 for `k = 64`, a round fewer with two classes. A row of ten, `k = 32`, 11 fraction bits, logits of 22:
+//!   2409 bits each way, 750 of them the maximum's; `k = 64`: 4783, 1560 of them.
 //! - **Result:** `e_j` by [`exponential`], `1 / S` by [`reciprocal`] on cells of a quarter. Each entry of the gradient is within 0.3 of the exact one, in the mean over the
 //!   dithers within 0.04, and the entries of a row sum to zero within as many units of the last place as there are classes (up to 63 classes). The loss of a row is within 0.72, in the mean within 0.03.
-//! - **Needs:** logits with `|z_i - z_j| < 2^(k-2)` units, and less than 128 below the maximum of their row.
+//! - **Needs:** logits with `|z_i - z_j| < 2^(k-2)` units. The sums of a row fit their table by construction: no term is above 1.
 //! - **Memory:** scratch as a dry run says, and a [`Softmax`], 6 kB; no heap.
 
 use super::{Table, exponential, logarithm, reciprocal};
@@ -18,7 +18,7 @@ use crate::{
     correlation::{Draw, View},
     kernel::{packed_words, plane_words},
     link::{Error, Fold},
-    mapping::{Domain, Mapping, OneHot, blind_index, map, mapped, open_index},
+    mapping::{Domain, Mapping, OneHot, blind_index, mapped, open_index},
     party::Party,
     protocol::{
         masked::{Masked, hide},
@@ -31,8 +31,6 @@ use crate::{
     word::Word,
 };
 
-/// Bits of the exponential's index: cells of a half up to 128.
-const EXPONENTIAL_BITS: u32 = 8;
 /// Cells of the sum are a quarter wide, as far as 8 bits of index go: up to 63 classes.
 const SUM_FRAC_BITS: u32 = 2;
 
@@ -45,8 +43,6 @@ pub struct Shape {
     pub frac_bits: u32,
     /// Fraction bits of the logits: twice `frac_bits` for the untruncated sums of products, `frac_bits` for truncated ones.
     pub logit_frac_bits: u32,
-    /// How the exponential's one-hot vectors are shared; the cheaper one to deal where it is `None`.
-    pub one_hot: Option<OneHot>,
 }
 
 /// A softmax, with its tables: 6 kB.
@@ -69,7 +65,7 @@ impl Softmax {
         let truncated = logit_frac_bits == frac_bits;
         assert!((2..256).contains(&classes), "softmax: 2 to 255 classes");
         assert!(truncated || logit_frac_bits == 2 * frac_bits, "softmax: logits of other fraction bits");
-        let domain = exponential::domain(logit_frac_bits, EXPONENTIAL_BITS);
+        let domain = exponential::domain(logit_frac_bits);
         let exponential = (domain, exponential::table(&domain, logit_frac_bits, frac_bits));
         let bits = (u32::BITS - classes.leading_zeros() + SUM_FRAC_BITS).min(8);
         let domain = reciprocal::domain(classes, frac_bits, bits);
@@ -89,7 +85,7 @@ pub struct Labels<'a, W> {
 
 /// Shares of `δ_j = r (w e_j - y_j S)` with `frac_bits` fraction bits, and, if asked, of the rows' summed cross-entropy `Σ w (max z - z_y + ln S)`, with as many.
 ///
-/// Rounds: the logits' opening, the maximum's ([`argmax`]) and one to choose it; the exponential's mapping, 2 or 1; the opening of `S`, of `e_j - y_j S`
+/// Rounds: the logits' opening, the maximum's ([`argmax`]) and one to choose it; the exponential's mapping, 3 or 4; the opening of `S`, of `e_j - y_j S`
 /// and `r`, and of the products for their truncation.
 ///
 /// # Errors
@@ -199,7 +195,7 @@ impl Softmax {
         party.kernels.add_rows(x, largest, cols);
         let (domain, table) = &self.exponential;
         let (e, sum) = terms.split_at_mut(logits.len());
-        map(&mut party, &Mapping { domain: *domain, tables: &[&table[..]], one_hot: self.shape.one_hot }, x, e)?;
+        exponential::mapped(&mut party, domain, table, x, e)?;
         party.kernels.sum_rows(sum, e, cols);
         Ok(mask)
     }
@@ -227,7 +223,8 @@ impl Softmax {
         let word = open_index(&mut party, domain, c, index, packed)?;
         let tables = tables.each_ref().map(|t| &t[..domain.cells()]);
         let wanted = functions.len().checked_div(word.c.len()).unwrap_or(1);
-        let mapping = Mapping { domain: *domain, tables: &tables[..wanted], one_hot: Some(OneHot::Arithmetic) };
+        let mapping =
+            Mapping { domain: *domain, tables: &tables[..wanted], one_hot: Some(OneHot::Arithmetic), beyond: None };
         mapped(&mut party, draw, &mapping, &word, functions)?;
         Ok(mask)
     }

@@ -10,7 +10,7 @@
 //! bit `e / lanes` of word `e % lanes`. So a transposition between words and planes moves whole rows of neighbouring words
 //! and needs no shuffle. Padding bits may hold anything. Packed words ([`portable::pack`]) use the same order.
 
-mod cells;
+mod digits;
 mod gemm;
 mod planes;
 mod rows;
@@ -23,7 +23,7 @@ use crate::word::Word;
 
 /// Every kernel in portable Rust: the definition that SIMD twins equal bit for bit.
 pub mod portable {
-    pub use super::{cells::*, gemm::*, planes::*, rows::*, scaled::*, table::*, transpose::*, words::*};
+    pub use super::{digits::*, gemm::*, planes::*, rows::*, scaled::*, table::*, transpose::*, words::*};
 }
 
 /// A matrix as an argument of [`portable::gemm`]: element `(i, j)` is `words[i * stride + j]`, or `words[j * stride + i]`
@@ -124,9 +124,14 @@ macro_rules! with_kernels {
             fn sum_words(z: &mut [W], hot: &[W], c: &[W], low: u32, table: &[i64]);
             fn unit_rows(out: &mut [W], hot: &[W], c: &[W], cols: usize);
             fn lookup(z: &mut [W], index: &[W], table: &[i64]);
-            // cells of a second moment
-            fn cell_leaves(leaves: &mut [W], c: &[W], hot: &[W], top: u32, first: W);
-            fn cell_joints(variables: &mut [W], t: &mut [W], products: &[W], leaves: &[W], c: &[W]);
+            fn index_clear(c: &mut [W], r: &[W], shift: u32);
+            fn saturate_clear(z: &mut [W], index: &[W], width: u32, beyond: W);
+            // digits of a word
+            fn digit_leaves(leaves: &mut [W], c: &[W], hot: &[W], width: u32, first: W);
+            fn digit_less(lt: &mut [W], hot: &mut [W], c: &[W], width: u32);
+            fn choose(z: &mut [W], bit: &[W], x: &[W], y: &[W]);
+            fn keep_planes(z: &mut [W], x: &[W]);
+            fn move_planes(a: &mut [W], b: &mut [W], kept: &[W]);
             fn cells_clear(t: &mut [W], c: &[W], u: &[W], low: u32);
             // matrices
             fn gemm(z: &mut [W], x: $crate::kernel::Matrix<'_, W>, y: $crate::kernel::Matrix<'_, W>, dims: [usize; 3]);

@@ -137,6 +137,24 @@ pub fn unit_rows<W: Word>(out: &mut [W], hot: &[W], c: &[W], cols: usize) {
     }
 }
 
+/// `c = (c >> shift) - (r >> shift) mod 2^(k - shift)`: the whole index that `c` and `r` make, for the clear engine.
+#[inline(always)]
+pub fn index_clear<W: Word>(c: &mut [W], r: &[W], shift: u32) {
+    for (c, r) in c.iter_mut().zip(r) {
+        *c = c.shr(shift).sub(r.shr(shift)).and(W::low_mask(W::BITS - shift));
+    }
+}
+
+/// `z = beyond` where `index` is not below `2^width`: whole values, for the clear engine.
+#[inline(always)]
+pub fn saturate_clear<W: Word>(z: &mut [W], index: &[W], width: u32, beyond: W) {
+    for (z, index) in z.iter_mut().zip(index) {
+        // 1 - msb(x | -x) is 1 for x = 0 only.
+        let above = index.shr(width);
+        *z = select(above.or(W::default().sub(above)).sar(W::BITS - 1), beyond, *z);
+    }
+}
+
 /// `z = table[index mod 2^width]`, for a table of `2^width` entries: whole values, for the clear engine.
 #[inline(always)]
 pub fn lookup<W: Word>(z: &mut [W], index: &[W], table: &[i64]) {

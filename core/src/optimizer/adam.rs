@@ -2,7 +2,7 @@
 
 use super::{
     Dyadic, amsgrad,
-    cells::{THRESHOLDS, cells},
+    cells::{MOST, cells},
 };
 use crate::{
     correlation::View,
@@ -22,27 +22,35 @@ use crate::{
 
 /// `m += 410/4096 (g - m)`, `v += (g^2 - v) / 2^second_shift`, `w -= m >> s(v)`.
 ///
-/// Only which of seven cells `v` lies in matters (NUMERICS.md): `s = shift` where `v < 2^low`, one more for each factor of four above, `shift + 6` from
-/// `2^(low + 10)` on. The lowest cell stands in for epsilon. So the division is a product with `P = 2^(6 - thresholds passed)` and a truncation:
+/// Only the cell of `v` matters, of `T + 1` cells between `T` thresholds: `s = shift` where `v < 2^low`, one more for each factor of four above,
+/// `shift + T` from `2^(low + 2 T - 2)` on. The lowest cell stands in for epsilon. So the division is a product with
+/// `P = 2^(T - thresholds passed)` and a truncation:
 ///
 /// 1. Open the gradient `G`: `g`, and `g^2` for nothing.
 /// 2. In one round open `M = 3686 m + 410 g` and `U = (2^second_shift - 1) v + g^2`; `m' = M >> 12`, `v' = U >> second_shift`.
-/// 3. Six bits from `U`'s own word ([`super::cells`]); open them masked, sum them up to `P`, open `P - p` under a mask `p`.
-/// 4. `m' P` from `M`'s word, nothing opened. Open it; `w -= m' P >> (6 + shift)`, the public rate folded in.
+/// 3. `T` bits from `U`'s own word ([`super::cells`]); open them masked, sum them up to `P`, open `P - p` under a mask `p`.
+/// 4. `m' P` from `M`'s word, nothing opened. Open it; `w -= m' P >> (T + shift)`, the public rate folded in.
 ///
-/// - **Cost:** 7 rounds and 43.6 / 23.6 bytes each way a parameter for `k` = 64 / 32; with kept cells 3 rounds and 32 / 16, lazily 24 / 12.
+/// With `low = 2` and [`Adam::thresholds`] the cells cover every `v` that the word holds: with `rate = 2^(f - shift - 1 - low/2)` fraction-free
+/// units, the step lies between 0.86 and 2 times `rate m / sqrt(v)` wherever `v` is 4 units or more. A narrower window, for less cost, treats
+/// `v` outside of it as if it were at its ends: there the step grows with the gradient (above) or vanishes with it (below).
+///
+/// - **Cost:** 7 rounds, and bytes each way / dealt a parameter: `k = 64` 59.8 / 347 with all 26 thresholds, 46.1 / 138 with six; `k = 32` 26.3 / 90 with
+///   all ten, 24.4 / 71 with six. With kept cells 3 rounds and 32 / 57, 16 / 33; lazily 24 / 38, 12 / 22.
 /// - **Result:** all roundings unbiased within one unit; thresholds with a public dither of less than a quarter of them.
-/// - **Needs:** for `g` of `fg` bits, `v` of `2 fg`: `|G| < 2^(k-2)`, `|g| < 2^(k/2 - 1)`, `fg + 12 <= k - 2`, and
-///   `U < 2^(low + second_shift + 18) - 2^(low + second_shift + 8)`, at most `2^(k-1)`. With `k = 32`: `fg = 15`, `low = 4` (peak 29.6 bits).
-/// - **Memory:** eight and a half words of scratch a parameter, six and a half with kept ones.
+/// - **Needs:** for `g` of `fg` bits, `v` of `2 fg`: `|G| < 2^(k-2)`, `|g| < 2^(k/2 - 1)`, `fg + 12 <= k - 2`, `U < 2^(k-1)`. `|m' P|` then stays below
+///   `2^(k-2)`, whatever `v` is.
+/// - **Memory:** about ten words of scratch a parameter with a window of six thresholds, 20 with 26; six and a half with kept cells.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Adam {
     /// Fraction bits of the gradient beyond those of `m`, and the batch's logarithm: `2 f + log2(batch) - fg`.
     pub grad_shift: u32,
     /// Base-two logarithm of the first threshold on `v`.
     pub low: u32,
-    /// Shift of the lowest cell.
-    pub shift: u32,
+    /// Thresholds, a factor of four apart.
+    pub thresholds: u32,
+    /// Shift of the lowest cell; it may be negative.
+    pub shift: i32,
     /// `1 - beta2 = 2^-second_shift`: 10, or 8 where `v` is updated in one of four steps.
     pub second_shift: u32,
     /// Whether `v` is updated only where cells are chosen anew.
@@ -81,6 +89,11 @@ impl Adam {
     pub const BETA1_COMPLEMENT: u32 = 410;
     /// See [`Self::BETA1_COMPLEMENT`].
     pub const BETA1_SHIFT: u32 = 12;
+
+    /// Thresholds from `2^low` on that cover every `v` of a word of `bits` bits: at most a factor of four lies above the last.
+    pub const fn thresholds(bits: u32, second_shift: u32, low: u32) -> u32 {
+        bits.saturating_sub(1 + second_shift + low).div_ceil(2)
+    }
 
     /// One step. `gradient` is overwritten.
     ///
@@ -153,13 +166,13 @@ impl Adam {
         times_masked(&mut party, &mut draws[1], &word, Self::BETA1_SHIFT, factor, gradient)?;
         let mask = blind(&mut party, &mut draws[2], gradient, signed, c);
         party.open(c)?; // the step's round
-        let rate = turn.rate.over::<W>(THRESHOLD_BITS + self.shift);
+        let rate = turn.rate.over::<W>(self.thresholds.saturating_add_signed(self.shift));
         scaled(&mut party, &mut draws[2], &Opened { c, mask, offset: signed }, rate, gradient)?;
         party.kernels.sub(weights, gradient);
         Ok(())
     }
 
-    /// `P` of the cells that `u` lies in, opened as `P - p`: four rounds, five for AMSGrad.
+    /// `P` of the cell that `u` lies in, opened as `P - p`: four rounds, five for AMSGrad.
     fn choose<W: Word>(
         &self,
         party: &mut Party<'_, W>,
@@ -168,13 +181,17 @@ impl Adam {
         passed: Option<&mut [W]>,
         kept: &mut Kept<'_, W>,
     ) -> Result<(), Error> {
-        let ([t], mut party) = party.scratch([THRESHOLDS * plane_words::<W>(u.len())])?;
-        // The first threshold on v is the second digit's on U, which is v times 2^second_shift: t_1 = [U < 4 2^low].
-        cells(&mut party, word, u, self.low + self.second_shift - 2, t)?;
+        let thresholds = self.thresholds as usize;
+        assert!((1..=MOST).contains(&thresholds), "adam: no such number of thresholds");
+        let ([t], mut party) = party.scratch([thresholds * plane_words::<W>(u.len())])?;
+        // The first threshold on v is the second base-4 digit's on U, which is v times 2^second_shift: t_1 = [U < 4 2^low].
+        cells(&mut party, word, u, (self.low + self.second_shift - 2, thresholds), t)?;
         if let Some(passed) = passed {
-            amsgrad::maximum(&mut party, t, passed)?;
+            amsgrad::maximum(&mut party, t, passed, plane_words::<W>(u.len()))?;
         }
-        bits_to_words(&mut party, t, &[5, 4, 3, 2, 1, 0], kept.words)?;
+        let mut shifts = [0; MOST];
+        (0..self.thresholds).rev().zip(&mut shifts).for_each(|(shift, place)| *place = shift);
+        bits_to_words(&mut party, t, &shifts[..thresholds], kept.words)?;
         party.kernels.add_constant(kept.words, party.role.first(W::from_u64(1)));
         let mask = party.draw()?.mask(u.len());
         *kept.mask = Some(mask_and_open(&mut party, kept.words, mask)?);
@@ -196,8 +213,6 @@ impl Adam {
     }
 }
 
-/// `P` is at most 2 to this.
-const THRESHOLD_BITS: u32 = 6;
 /// Fraction bits of the powers in [`Adam::correction`].
 const FRAC_BITS: u32 = 32;
 const ONE: u64 = 1 << FRAC_BITS;

@@ -3,7 +3,6 @@
 use super::{
     Dyadic,
     adam::{Adam, Kept, Moments, Turn},
-    cells::THRESHOLDS,
 };
 use crate::{
     kernel::plane_words,
@@ -16,17 +15,17 @@ use crate::{
 /// [`Adam`] that divides by the largest `v` so far.
 ///
 /// That maximum enters only through its cell, and cells are nested bits, so it is a conjunction: `t_j` of the maximum is `t_j` now and `t_j` before. Kept as state
-/// are the complements, six bits a parameter: which thresholds were passed.
+/// are the complements, a bit a threshold and parameter: which were passed.
 ///
-/// - **Cost:** as Adam, and where cells are chosen 1 round, 12 bits each way and 6 bits dealt more.
+/// - **Cost:** as Adam, and where cells are chosen 1 round, 2 bits each way and 1 bit dealt a threshold more.
 /// - **Result:** each cell once passed stays so, its dither included: the maximum of the dithered cells.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct AmsGrad(pub Adam);
 
 impl AmsGrad {
     /// Words of state that [`Moments`] leave out: planes of `n` parameters, which begin as zeros.
-    pub fn passed_words<W: Word>(n: usize) -> usize {
-        THRESHOLDS * plane_words::<W>(n)
+    pub fn passed_words<W: Word>(&self, n: usize) -> usize {
+        self.0.thresholds as usize * plane_words::<W>(n)
     }
 
     /// One step; `passed` are the planes of thresholds that were passed. See [`Adam::step`].
@@ -47,7 +46,7 @@ impl AmsGrad {
         kept: &mut Kept<'_, W>,
         turn: Turn,
     ) -> Result<(), Error> {
-        assert!(passed.len() == Self::passed_words::<W>(gradient.len()), "amsgrad: lengths differ");
+        assert!(passed.len() == self.passed_words::<W>(gradient.len()), "amsgrad: lengths differ");
         self.0.run(party, (gradient, weights), moments, Some(passed), kept, turn)
     }
 
@@ -57,27 +56,35 @@ impl AmsGrad {
     }
 }
 
-/// The bits of a word and its planes of state become those of the maximum.
-pub(super) fn maximum<W: Word>(party: &mut Party<'_, W>, t: &mut [W], passed: &mut [W]) -> Result<(), Error> {
-    const TERMS: [u16; THRESHOLDS] = {
-        let mut terms = [0; THRESHOLDS];
-        let mut j = 0;
-        while j < THRESHOLDS {
-            terms[j] = 1 << j | 1 << (j + THRESHOLDS);
-            j += 1;
-        }
-        terms
-    };
+/// Pairs of planes that one request joins.
+const PAIRS: usize = 8;
+
+/// The bits of a word and its planes of state, `lanes` words each, become those of the maximum.
+pub(super) fn maximum<W: Word>(
+    party: &mut Party<'_, W>,
+    t: &mut [W],
+    passed: &mut [W],
+    lanes: usize,
+) -> Result<(), Error> {
+    const TERMS: [u16; PAIRS] = [3, 3 << 2, 3 << 4, 3 << 6, 3 << 8, 3 << 10, 3 << 12, 3 << 14];
     let mut draw = party.draw()?;
     let ones = party.role.first_mask();
     let ([variables], mut party) = party.scratch([2 * t.len()])?;
-    let (now, before) = variables.split_at_mut(t.len());
-    now.copy_from_slice(t);
-    before.fill(ones);
-    party.kernels.xor(before, passed);
+    let pairs = variables.chunks_exact_mut((2 * lanes).max(1));
+    for (pair, (t, passed)) in pairs.zip(t.chunks(lanes.max(1)).zip(passed.chunks(lanes.max(1)))) {
+        let (now, before) = pair.split_at_mut(lanes);
+        now.copy_from_slice(t);
+        before.fill(ones);
+        party.kernels.xor(before, passed);
+    }
     let masks = hide_bits(&mut party, &mut draw, variables)?;
     party.open_bits(variables)?; // the one round
-    conjunctions(&mut party, &mut draw, (variables, masks), t.len() / THRESHOLDS, &TERMS, t)?;
+    let mut at = 0;
+    for t in t.chunks_mut((PAIRS * lanes).max(1)) {
+        let open = (&variables[at..at + 2 * t.len()], masks.slice(at, 2 * t.len()));
+        conjunctions(&mut party, &mut draw, open, lanes, &TERMS[..t.len() / lanes], t)?;
+        at += 2 * t.len();
+    }
     passed.fill(ones);
     party.kernels.xor(passed, t);
     Ok(())

@@ -1,37 +1,34 @@
-//! Which of seven cells a word lies in, as six nested bits.
+//! Which cell a word lies in, as nested bits.
 //!
-//! For thresholds a factor of four apart, `t_j = [U < 4^j 2^low]`, `j = 1..6`, from the word `c = U + r` that the truncation of `U` opens anyway.
-//! `t_j = E_j ^ b_j (E_j ^ E'_j)`, where `E_j`, `E'_j` say that the digits of `r` above equal those of `c`, of `c - 1`, and `b_j` is the borrow of the one
-//! base-4 digit below (DESIGN.md, section 6). Leaves are local: the dealer gives one-hot vectors of the digits of `r`.
+//! For thresholds a factor of four apart, `t_j = [U < 4^j 2^low]`, `j` from 1, from the word `c = U + r` that the truncation of `U` opens anyway.
+//! `t_j = E ¬β ⊕ F β`, where `E`, `F` say that all digits of `r` above equal those of `c`, of `c - 1` ([`crate::protocol::upper`]), and `β` is the
+//! borrow of the one base-4 digit below. A threshold is compared with the whole word: the topmost cell has no upper end.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
-//! - **Cost:** 2 rounds, 23 bits each way; 110 bits dealt (102 where the topmost digit has three bits).
+//! - **Cost:** 2 rounds. Bits each way / dealt, for `low` and the number of thresholds: `k = 32`: 12, 6: 29 / 107; 10, 6: 31 / 116; 10, 10 (all
+//!   that a word has room for): 40 / 133. `k = 64`: 20, 6: 43 / 265; 10, 26 (all): 132 / 641.
 //! - **Result:** each threshold with a public dither of less than a quarter of it: `t_j = [U + d - 1 - (c mod d) < 4 d]`, `d = 4^(j-1) 2^low`. So `t_j` is 1 where
-//!   `U <= 3 d`, 0 where `U >= 4 d`, and nested always.
-//! - **Needs:** `c` opened with offset 0; `0 <= U < 2^(low + b) - 2^(low + 10)`, where `b = min(20, k - 1 - low)`; `b > 16`.
-//! - **Memory:** about 160 planes of scratch: two and a half words an element for `k = 64`, five for `k = 32`.
+//!   `U <= 3 d`, 0 where `U >= 4 d`, and nested always. `U` is read as an unsigned word.
+//! - **Needs:** `c` opened with offset 0; the digits of four bits from `low` on that hold thresholds, two each, inside the word.
+//! - **Memory:** about 400 planes of scratch for all thresholds of `k = 64`, 200 for a window of six; no heap.
 
 use crate::{
-    correlation::{Request, Words},
-    kernel::{
-        plane_words,
-        portable::{
-            DIGIT, FIRST_LEAVES, FIRST_TERMS, LEAVES, SECOND_LEAVES, SECOND_TERMS, THRESHOLDS as COUNT, cell_digits,
-        },
-    },
+    correlation::{Draw, Request, Words},
+    kernel::{plane_words, portable::DIGIT},
     link::Error,
     party::Party,
     protocol::{
         conjunction::{conjunctions, hide_bits},
         truncate::Opened,
+        upper::{Group, THRESHOLDS, TOTAL, Upper, chain},
     },
     word::Word,
 };
 
-/// Thresholds, and so bits: one less than cells.
-pub const THRESHOLDS: usize = COUNT;
+/// Thresholds at most: every even position of a 64-bit word.
+pub const MOST: usize = 32;
 
-/// XOR shares of the six bits, plane after plane, into `t`. `u` comes as it was opened in `word`.
+/// XOR shares of the bits of `thresholds` thresholds, plane after plane, into `t`. `u` comes as it was opened in `word`.
 ///
 /// # Errors
 ///
@@ -39,46 +36,118 @@ pub const THRESHOLDS: usize = COUNT;
 ///
 /// # Panics
 ///
-/// If lengths differ, or a word has too few bits above `low`.
+/// If lengths differ, there is no threshold, or a word has too few bits above `low`.
 pub fn cells<W: Word>(
     party: &mut Party<'_, W>,
     word: &Opened<'_, W>,
     u: &[W],
-    low: u32,
+    (low, thresholds): (u32, usize),
     t: &mut [W],
 ) -> Result<(), Error> {
     let lanes = plane_words::<W>(u.len());
-    assert!(u.len() == word.c.len() && t.len() == THRESHOLDS * lanes, "cells: lengths differ");
-    let widths = cell_digits::<W>(low);
+    assert!(u.len() == word.c.len() && t.len() == thresholds * lanes, "cells: lengths differ");
+    let upper = Upper::with_thresholds::<W>(low, thresholds.div_ceil(2));
     let mut draw = party.draw()?;
     if party.is_clear() {
         party.kernels.cells_clear(t, word.c, u, low);
         return Ok(());
     }
-    let bits: usize = widths.iter().map(|w| usize::from(*w)).sum();
-    let hot_planes = widths.iter().map(|w| (1 << w) - 1).sum::<usize>();
-    let planes = [bits, hot_planes, LEAVES, FIRST_TERMS.len(), SECOND_LEAVES, SECOND_TERMS.len()];
-    let ([c, hot, leaves, first, variables, second], mut party) = party.scratch(planes.map(|p| p * lanes))?;
+    let hot_planes = upper.widths().iter().map(|w| (1 << w) - 1).sum::<usize>();
+    let ([joined, hot, c], mut party) =
+        party.scratch([upper.planes(), hot_planes, upper.bits()].map(|planes| planes * lanes))?;
     party.kernels.to_planes(c, word.c, low);
-    party.take(
-        &mut draw,
-        &Request::Digits { words: Words::Mask(word.mask), low, widths: &widths },
-        &mut [&mut *hot],
-    )?;
-    party.kernels.cell_leaves(leaves, c, hot, u32::from(widths[DIGIT]), party.role.first_mask());
+    let request = Request::Digits { words: Words::Mask(word.mask), low, widths: upper.widths() };
+    party.take(&mut draw, &request, &mut [&mut *hot])?;
+    upper.join(&mut party, &mut draw, (c, hot), joined)?; // the first round
+    finish(&mut party, &mut draw, &upper, joined, lanes, t) // the second
+}
 
-    let (open, rest) = leaves.split_at_mut(FIRST_LEAVES * lanes);
-    let masks = hide_bits(&mut party, &mut draw, open)?;
-    party.open_bits(open)?; // the first round
-    conjunctions(&mut party, &mut draw, (open, masks), lanes, &FIRST_TERMS, first)?;
-    party.kernels.cell_joints(variables, t, first, rest, c);
+/// Variables of a group's last conjunctions: `x…` of the groups above, `A…`, `B…`, then the chain `y v…` of those groups.
+fn variables(group: Group, above: usize) -> usize {
+    if above == 0 || group.marked == 0 { 0 } else { 2 * above + THRESHOLDS * group.marked }
+}
 
-    let masks = hide_bits(&mut party, &mut draw, variables)?;
-    party.open_bits(variables)?; // the second round
-    conjunctions(&mut party, &mut draw, (variables, masks), lanes, &SECOND_TERMS, second)?;
-    let (with_equal, with_less) = second.split_at(second.len() / 2);
-    let below = &mut t[..with_equal.len()];
-    party.kernels.xor(below, with_equal);
-    party.kernels.xor(below, with_less);
+/// `t = A E ⊕ B F`, with `E` and `F` of all groups above: one round.
+fn finish<W: Word>(
+    party: &mut Party<'_, W>,
+    draw: &mut Draw,
+    upper: &Upper,
+    joined: &[W],
+    lanes: usize,
+    t: &mut [W],
+) -> Result<(), Error> {
+    let groups = upper.groups();
+    let count = |i: usize| variables(groups[i], groups.len() - 1 - i) * lanes;
+    let all = (0..groups.len()).map(count).sum();
+    let most = groups.iter().map(|g| THRESHOLDS * g.marked).max().unwrap_or(0) * lanes;
+    let ([open, products, run], mut party) = party.scratch([all, most, lanes])?;
+    let (mut at, mut rest) = (0, &mut *open);
+    for (i, group) in groups.iter().enumerate() {
+        let (own, above) = joined[at..].split_at(group.planes() * lanes);
+        let (variables, others) = core::mem::take(&mut rest).split_at_mut(count(i));
+        if !variables.is_empty() {
+            last_variables(&party, own, (&groups[i + 1..], above), lanes, variables, run);
+        }
+        (at, rest) = (at + own.len(), others);
+    }
+    let masks = hide_bits(&mut party, draw, open)?;
+    party.open_bits(open)?; // the one round
+    let (mut at, mut from, mut t) = (0, 0, t);
+    for (i, group) in groups.iter().enumerate() {
+        let (own, above) = (&joined[at + TOTAL * lanes..][..THRESHOLDS * group.marked * lanes], groups.len() - 1 - i);
+        let wanted = (2 * group.marked * lanes).min(t.len());
+        let (bits, others) = core::mem::take(&mut t).split_at_mut(wanted);
+        let len = count(i);
+        if above == 0 {
+            // Nothing is above: E and F are 1.
+            for (bit, pair) in bits.chunks_exact_mut(lanes.max(1)).zip(own.chunks_exact((2 * lanes).max(1))) {
+                bit.copy_from_slice(&pair[..lanes]);
+                party.kernels.xor(bit, &pair[lanes..]);
+            }
+        } else if len > 0 {
+            let thresholds = 2 * group.marked;
+            let (equal, less) = products.split_at_mut(thresholds * lanes);
+            let (open, masks) = (&open[from..from + len], masks.slice(from, len));
+            let mut terms = [0u16; 2 * DIGIT];
+            let all = (1 << above) - 1;
+            (0..thresholds).for_each(|j| terms[j] = all | 1 << (above + j));
+            let first = (above + thresholds) * lanes;
+            conjunctions(
+                &mut party,
+                draw,
+                (&open[..first], masks.slice(0, first)),
+                lanes,
+                &terms[..thresholds],
+                equal,
+            )?;
+            (0..thresholds).for_each(|j| terms[j] = all << thresholds | 1 << j);
+            let less = &mut less[..thresholds * lanes];
+            let second = (&open[first..], masks.slice(first, len - first));
+            conjunctions(&mut party, draw, second, lanes, &terms[..thresholds], less)?;
+            bits.copy_from_slice(&equal[..wanted]);
+            party.kernels.xor(bits, &less[..wanted]);
+        }
+        (at, from, t) = (at + group.planes() * lanes, from + len, others);
+    }
     Ok(())
+}
+
+/// Writes the variables of one group: see [`variables`].
+fn last_variables<W: Word>(
+    party: &Party<'_, W>,
+    own: &[W],
+    (groups, above): (&[Group], &[W]),
+    lanes: usize,
+    out: &mut [W],
+    run: &mut [W],
+) {
+    let thresholds = own[TOTAL * lanes..].chunks_exact((2 * lanes).max(1));
+    let (x, rest) = out.split_at_mut(groups.len() * lanes);
+    let (a, rest) = rest.split_at_mut(thresholds.len() * lanes);
+    let (b, v) = rest.split_at_mut(thresholds.len() * lanes);
+    for (pair, (a, b)) in thresholds.zip(a.chunks_exact_mut(lanes).zip(b.chunks_exact_mut(lanes))) {
+        a.copy_from_slice(&pair[..lanes]);
+        b.copy_from_slice(&pair[lanes..]);
+    }
+    chain(party, (groups, above), lanes, (x, v), run);
 }

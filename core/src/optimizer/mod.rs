@@ -9,10 +9,11 @@
 //! | [`Sgd`] | 1 | 8 | 4 | 8 / 4 and bits | 0 |
 //! | [`Momentum`] | 1 | 8 | 4 | 16 / 8 and bits | 1 |
 //! | [`Momentum`], narrow | 2 | 16 | 8 | 24 / 12 and bits | 1 |
-//! | [`Adam`] | 7 | 43.6 | 23.6 | 119 / 70 | 2 |
+//! | [`Adam`], every `v` | 7 | 59.8 | 26.3 | 347 / 90 | 2 |
+//! | [`Adam`], six thresholds | 7 | 46.1 | 24.4 | 138 / 71 | 2 |
 //! | [`Adam`], cells kept | 3 | 32 | 16 | 57 / 33 | 2 |
 //! | [`Adam`], cells kept, lazy | 3 | 24 | 12 | 38 / 22 | 2 |
-//! | [`AmsGrad`] | 8 | 45.1 | 25.1 | 120 / 71 | 2 + 6 bits |
+//! | [`AmsGrad`], `T` thresholds | 8 | + T/4 | + T/4 | + T/8 | 2 + `T` bits |
 //!
 //! **Adversary:** semi-honest, one of {server 0, server 1, dealer}. Constants, step numbers and which steps keep their cells are public.
 

@@ -55,14 +55,21 @@ pub fn opened_bits_to_words<W: Word>(
 ) -> Result<(), Error> {
     let (n, lanes) = (z.len(), plane_words::<W>(z.len()));
     assert!(open.len() == shifts.len() * lanes, "bits_to_words: planes and shifts differ");
-    let ([rho], mut party) = party.scratch([shifts.len() * n])?;
-    party.take(draw, &Request::BitToWord { bits: masks, len: n }, &mut [&mut *rho])?;
+    let ([rho], mut party) = party.scratch([shifts.len().min(PLANES) * n])?;
     let first = party.role.first_mask();
-    for (shift, (plane, rho)) in shifts.iter().zip(open.chunks_exact(lanes.max(1)).zip(rho.chunks_exact(n.max(1)))) {
-        party.kernels.bit_to_word(z, plane, rho, *shift, first);
+    for (i, (shifts, open)) in shifts.chunks(PLANES).zip(open.chunks((PLANES * lanes).max(1))).enumerate() {
+        let (bits, rho) = (masks.slice(i * PLANES * lanes, open.len()), &mut rho[..shifts.len() * n]);
+        party.take(draw, &Request::BitToWord { bits, len: n }, &mut [&mut *rho])?;
+        let planes = open.chunks_exact(lanes.max(1)).zip(rho.chunks_exact(n.max(1)));
+        for (shift, (plane, rho)) in shifts.iter().zip(planes) {
+            party.kernels.bit_to_word(z, plane, rho, *shift, first);
+        }
     }
     Ok(())
 }
+
+/// Planes whose words are dealt together: what bounds the scratch.
+const PLANES: usize = 8;
 
 fn clear<W: Word>(party: &mut Party<'_, W>, planes: &[W], shifts: &[u32], z: &mut [W]) -> Result<(), Error> {
     let lanes = plane_words::<W>(z.len()).max(1);

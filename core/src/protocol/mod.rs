@@ -23,3 +23,4 @@ pub mod sign;
 pub mod square;
 pub mod times;
 pub mod truncate;
+pub(crate) mod upper;

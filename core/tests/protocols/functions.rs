@@ -9,30 +9,29 @@ use symbolon_core::{
         reciprocal::{self, reciprocal},
     },
     link::Error,
-    mapping::{Domain, OneHot},
+    mapping::Domain,
     party::Party,
     word::Word,
 };
 
 enum Function {
-    Exponential { bits: u32 },
+    Exponential,
     Reciprocal { largest: u32, bits: u32 },
 }
 
 struct Apply {
     function: Function,
     frac_bits: [u32; 2],
-    one_hot: OneHot,
 }
 
 impl Job for Apply {
     fn run<W: Word>(&self, party: &mut Party<'_, W>, mut inputs: Vec<Vec<W>>) -> Result<Vec<Shared<W>>, Error> {
         let x = inputs.remove(0);
         let mut out = vec![W::default(); x.len()];
-        let (f, way) = (self.frac_bits, Some(self.one_hot));
+        let f = self.frac_bits;
         match self.function {
-            Function::Exponential { bits } => exponential(party, &x, f, bits, way, &mut out)?,
-            Function::Reciprocal { largest, bits } => reciprocal(party, &x, f, (largest, bits), way, &mut out)?,
+            Function::Exponential => exponential(party, &x, f, &mut out)?,
+            Function::Reciprocal { largest, bits } => reciprocal(party, &x, f, (largest, bits), &mut out)?,
         }
         Ok(vec![Shared::Words(out)])
     }
@@ -70,15 +69,12 @@ fn exponentials<W: Word>(frac_bits: [u32; 2]) {
         let y = (-x).exp();
         if x < 7.5 { [y * (1.0 - 0.394), y * 1.649] } else { [y - 0.00056, y + 0.00056] }
     };
-    for one_hot in [OneHot::Boolean, OneHot::Arithmetic] {
-        for bits in [5, 8] {
-            let job = Apply { function: Function::Exponential { bits }, frac_bits, one_hot };
-            let (last, step) =
-                ((1i64 << (frac_bits[0] + bits - 1)) - (1 << (frac_bits[0] - 1)), 1 << (frac_bits[0] - 6));
-            within::<W>(&job, (0..=last).step_by(step).chain([1, last - 1]), one);
-        }
-    }
-    let domain = exponential::domain(frac_bits[0], 8);
+    let job = Apply { function: Function::Exponential, frac_bits };
+    let (largest, step) = (i64::MAX >> (64 - W::BITS), 1i64 << (frac_bits[0] - 6));
+    let upwards = core::iter::successors(Some(16 * step), |x| x.checked_mul(2)).take_while(|x| *x < largest);
+    let limit = 8 << frac_bits[0];
+    within::<W>(&job, (0..=limit).step_by(step as usize).chain([1, limit - 1, limit + 1, largest]).chain(upwards), one);
+    let domain = exponential::domain(frac_bits[0]);
     let table = exponential::table(&domain, frac_bits[0], frac_bits[1]);
     assert_eq!(table[0], 1 << frac_bits[1]);
     mean_within(domain, &table, frac_bits, 0.0, |x| {
@@ -99,17 +95,26 @@ fn width(largest: u32, bits: u32) -> f64 {
     f64::from(largest + 1).log2().ceil().exp2() / f64::from(1u32 << bits)
 }
 
+/// `1 / x` at the centre of the last cell.
+fn as_last(largest: u32, bits: u32) -> f64 {
+    1.0 / (width(largest, bits) * f64::from((1u32 << bits) - 1))
+}
+
 fn reciprocals<W: Word>(frac_bits: [u32; 2]) {
     for (largest, bits) in [(10, 4), (15, 4), (10, 6), (3, 8), (16, 8), (200, 8)] {
         let w = width(largest, bits);
         let function = Function::Reciprocal { largest, bits };
-        let job = Apply { function, frac_bits, one_hot: OneHot::Arithmetic };
+        let job = Apply { function, frac_bits };
         let (one, step) = (1i64 << frac_bits[0], 1 << (frac_bits[0] - 4));
         let range = (one..=i64::from(largest) * one).step_by(step).chain([one + 1]);
         within::<W>(&job, range, |x| {
             let up = if x > w + 1.0 { w / (x * (x - w)) } else { w / (1.0 + w) };
             [1.0 / (x + w), 1.0 / x + up]
         });
+        // Past the table: its last entry, and no entry of a wrapped index.
+        let past = ((f64::from(largest + 1).log2().ceil().exp2() + 1.0) * one as f64) as i64;
+        let last = as_last(largest, bits);
+        within::<W>(&job, [past, 2 * past, i64::MAX >> (64 - W::BITS), -past].into_iter(), |_| [last, last]);
         let domain = reciprocal::domain(largest, frac_bits[0], bits);
         let table = reciprocal::table(&domain, frac_bits[0], frac_bits[1]);
         mean_within(domain, &table, frac_bits, 1.0, |x| [1.0 / x, 1.0 / x + w * w / 4.0]);

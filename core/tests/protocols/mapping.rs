@@ -55,7 +55,7 @@ fn finds_every_entry<W: Word>() {
         for one_hot in WAYS {
             for signed in [false, true] {
                 let domain = Domain { shift: 0, bits, signed };
-                let mapping = Mapping { domain, tables: &tables, one_hot: Some(one_hot) };
+                let mapping = Mapping { domain, tables: &tables, one_hot: Some(one_hot), beyond: None };
                 let z: Vec<W> = (0..domain.cells()).map(|i| W::from_i64(domain.centre(i))).collect();
                 for opened in [false, true] {
                     let got = play(&Map { mapping, opened }, &[Shared::Words(z.clone())], u64::from(bits));
@@ -87,7 +87,7 @@ fn rounds<W: Word>() {
             let words: Vec<W> = z.iter().map(|z| W::from_i64(*z)).collect();
             let index: Vec<i64> = (0..domain.cells() as i64).collect();
             for one_hot in WAYS {
-                let mapping = Mapping { domain, tables: &[&index], one_hot: Some(one_hot) };
+                let mapping = Mapping { domain, tables: &[&index], one_hot: Some(one_hot), beyond: None };
                 for opened in [false, shift + bits < W::BITS - 1] {
                     let got = play(&Map { mapping, opened }, &[Shared::Words(words.clone())], salt);
                     for (z, i) in z.iter().zip(got.outputs[0].clone().words()) {
@@ -106,12 +106,56 @@ fn an_index_is_a_neighbour() {
     rounds::<u64>();
 }
 
+/// Words of every size find their entry, or what is past the table, whatever lies above the index.
+fn saturates<W: Word>() {
+    let mut values = Values(33);
+    for (salt, (shift, bits, signed)) in (0u64..).zip([
+        (0, 4, false),
+        (3, 4, true),
+        (11, 8, false),
+        (W::BITS - 6, 4, false),
+        (W::BITS - 12, 4, true),
+        (W::BITS - 21, 3, false),
+        (W::BITS - 8, 8, true),
+        (W::BITS - 8, 2, false),
+    ]) {
+        let domain = Domain { shift, bits, signed };
+        let all = tables(&mut values, bits);
+        let tables: Vec<&[i64]> = all.iter().map(|t| &t[..]).collect();
+        let beyond = [-7, 1, -5, 0];
+        let mapping = Mapping { domain, tables: &tables, one_hot: None, beyond: Some(&beyond) };
+        let half_width = i128::from(signed) << (domain.width() - 1);
+        let z: Vec<W> = (0..1500).map(|_| W::from_u64(values.next() >> (values.next() % 64))).collect();
+        let z: Vec<W> = z.iter().map(|z| if values.next() & 1 == 0 { *z } else { W::default().sub(*z) }).collect();
+        for opened in [false, true] {
+            let got = play(&Map { mapping, opened }, &[Shared::Words(z.clone())], salt);
+            let got = got.outputs[0].clone().words();
+            for (table, (got, beyond)) in all.iter().zip(got.chunks(z.len()).zip(beyond)) {
+                for (z, got) in z.iter().zip(got) {
+                    // The whole index, and the one above: the dither takes either.
+                    let ring = 1i128 << W::BITS;
+                    let from = (i128::from(as_u64(*z)) + half_width).rem_euclid(ring);
+                    let indices = [from >> shift, (from + (1 << shift) - 1) % ring >> shift];
+                    let entry = |i: i128| usize::try_from(i).ok().and_then(|i| table.get(i)).copied().unwrap_or(beyond);
+                    assert!(indices.iter().any(|i| entry(*i) == as_i64(*got)), "{domain:?} {z:?} gave {got:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn no_index_wraps_where_a_mapping_saturates() {
+    saturates::<u32>();
+    saturates::<u64>();
+}
+
 #[test]
 fn the_mean_is_linear_interpolation() {
     let domain = Domain { shift: 10, bits: 3, signed: false };
     let table = [0, 1000, 5000, -800, 7, 7, 7, 7];
     let z = vec![1024u32 + 300; 50_000];
-    let mapping = Mapping { domain, tables: &[&table], one_hot: None };
+    let mapping = Mapping { domain, tables: &[&table], one_hot: None, beyond: None };
     let got = play(&Map { mapping, opened: false }, &[Shared::Words(z)], 9);
     let sum: i64 = got.outputs[0].clone().words().into_iter().map(as_i64).sum();
     let (mean, expected) = (sum as f64 / 50_000.0, 1000.0 + 4000.0 * 300.0 / 1024.0);
@@ -123,7 +167,7 @@ fn costs<W: Word>() {
     let entries: Vec<i64> = (0..16).map(|i| 2047 - 128 * i).collect(); // 128 i: four bits
     let domain = Domain { shift: 7, bits: 4, signed: false };
     let cost = |one_hot| {
-        let mapping = Mapping { domain, tables: &[&entries, &entries], one_hot };
+        let mapping = Mapping { domain, tables: &[&entries, &entries], one_hot, beyond: None };
         play(&Map { mapping, opened: false }, &[Shared::Words(vec![W::default(); n as usize])], 1).cost
     };
     let boolean = Cost { bytes: n * (11 + 8) / 8, rounds: 2, dealt_bytes: n * (15 + 8 * k) / 8 };
@@ -132,8 +176,16 @@ fn costs<W: Word>() {
     assert_eq!(cost(Some(OneHot::Arithmetic)), arithmetic);
     assert_eq!(cost(None), boolean, "16 + 8 k < 16 k");
     assert_eq!(packed_words::<W>(n as usize, 11) as u64 * k / 8, arithmetic.bytes);
+    // Saturating at 32 bits as a softmax's exponential does: 7 bits above an index of 4, 12 bits in entries.
+    if k == 32 {
+        let entries: Vec<i64> = (0..16).map(|i| 4095 - 200 * i).collect();
+        let domain = Domain { shift: 21, bits: 4, signed: false };
+        let mapping = Mapping { domain, tables: &[&entries], one_hot: None, beyond: Some(&[0]) };
+        let cost = play(&Map { mapping, opened: false }, &[Shared::Words(vec![W::default(); n as usize])], 1).cost;
+        assert_eq!(cost, Cost { bytes: n * (32 + 17 + 12) / 8, rounds: 3, dealt_bytes: n * (213 + 12 * k) / 8 });
+    }
     // Opened for another reason: nothing for the index.
-    let mapping = Mapping { domain, tables: &[&entries], one_hot: Some(OneHot::Arithmetic) };
+    let mapping = Mapping { domain, tables: &[&entries], one_hot: Some(OneHot::Arithmetic), beyond: None };
     let got = play(&Map { mapping, opened: true }, &[Shared::Words(vec![W::default(); n as usize])], 1);
     assert_eq!(got.cost.bytes, n * k / 8);
 }
@@ -158,7 +210,7 @@ impl Job for Label {
         let units: Vec<[i64; 16]> = (0..self.0 as usize).map(unit).collect();
         let tables: Vec<&[i64]> = units.iter().map(|u| &u[..]).collect();
         let domain = Domain { shift: 0, bits: 4, signed: false };
-        let mapping = Mapping { domain, tables: &tables, one_hot: None };
+        let mapping = Mapping { domain, tables: &tables, one_hot: None, beyond: None };
         let mut planes = vec![W::default(); tables.len() * plane_words::<W>(z.len())];
         let word = Opened { c: &c, mask, offset: half() };
         mapped_planes(party, &mut draw, &mapping, &word, &mut planes)?;
@@ -190,7 +242,7 @@ fn mappings_send_noise() {
         let entries: Vec<i64> = (0..16).collect();
         let domain = Domain { shift: 2, bits: 4, signed: false };
         for one_hot in WAYS {
-            let mapping = Mapping { domain, tables: &[&entries], one_hot: Some(one_hot) };
+            let mapping = Mapping { domain, tables: &[&entries], one_hot: Some(one_hot), beyond: None };
             assert_uniform(&Map { mapping, opened: false }, &[Shared::Words(z.clone())]);
         }
     }

@@ -143,14 +143,17 @@ mod program {
         case::<W>("one_hot_words", |k, [hot, r, ..]| k.one_hot_words(hot, &r[..20], 3, 2));
         case::<W>("sum_words", |k, [z, hot, c, ..]| k.sum_words(&mut z[..20], hot, &c[..20], 3, &[5, -1, 7, 0]));
         case::<W>("unit_rows", |k, [z, hot, c, ..]| k.unit_rows(z, hot, &c[..20], 4));
+        case::<W>("index_clear", |k, [c, r, ..]| k.index_clear(c, r, 3));
+        case::<W>("saturate_clear", |k, [z, index, s, ..]| k.saturate_clear(z, index, 2, s[0]));
         case::<W>("lookup", |k, [z, index, ..]| k.lookup(z, index, &[5, -1, 7, 0]));
     }
 
-    fn cells<W: Word>() {
-        case::<W>("cell_leaves", |k, [z, c, hot, f, ..]| k.cell_leaves(&mut z[..18], c, hot, 4, f[0]));
-        case::<W>("cell_joints", |k, [v, t, products, leaves, c, ..]| {
-            k.cell_joints(&mut v[..9], &mut t[..6], products, leaves, c);
-        });
+    fn digits<W: Word>() {
+        case::<W>("digit_leaves", |k, [z, c, hot, f, ..]| k.digit_leaves(&mut z[..12], &c[..8], &hot[..30], 4, f[0]));
+        case::<W>("digit_less", |k, [lt, hot, c, ..]| k.digit_less(&mut lt[..2], &mut hot[..30], &c[..8], 4));
+        case::<W>("choose", |k, [z, bit, x, y, ..]| k.choose(z, bit, x, y));
+        case::<W>("keep_planes", |k, [z, x, ..]| k.keep_planes(z, x));
+        case::<W>("move_planes", |k, [a, b, kept, ..]| k.move_planes(a, b, kept));
         case::<W>("cells_clear", |k, [t, c, u, ..]| k.cells_clear(&mut t[..18], c, u, 8));
     }
 
@@ -161,7 +164,7 @@ mod program {
         planes::<W>();
         matrices::<W>();
         tables::<W>();
-        cells::<W>();
+        digits::<W>();
         leaks::<W>();
     }
 

@@ -78,7 +78,7 @@ pub fn run<W: Word>(party: &mut Party<'_, W>, inputs: &mut [W], outputs: &mut [W
     let ([bit, rho], mut scratch) = party.scratch([PLANE, ELEMENTS])?;
     relu(&mut scratch, relu_z, RELU_BITS, bit, rho)?;
     signs(party, x, sign_z)?;
-    map(party, &Mapping { domain: DOMAIN, tables: &[&TABLE], one_hot: None }, x, map_z)?;
+    map(party, &Mapping { domain: DOMAIN, tables: &[&TABLE], one_hot: None, beyond: None }, x, map_z)?;
     infer(party, network, scores)?;
     product(party, x, y, product_z) // last: it overwrites its factors
 }

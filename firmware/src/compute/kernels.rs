@@ -32,8 +32,11 @@ macro_rules! body {
     (interleave $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (mul_add_rows $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (unit_rows $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
-    (cell_leaves $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
-    (cell_joints $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
+    (digit_leaves $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
+    (digit_less $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
+    (choose $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
+    (keep_planes $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
+    (move_planes $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     // the dealer
     (mask_parts $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (one_hot $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
@@ -43,6 +46,8 @@ macro_rules! body {
     (truncated_clear $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (scaled_clear $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (keep_where $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
+    (index_clear $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
+    (saturate_clear $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (lookup $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (cells_clear $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     // inference

@@ -92,7 +92,8 @@ impl Call {
             }
             Self::Map { domain, one_hot, tables, len } => {
                 let tables = tables.each_ref().map(|table| &table[..domain.cells()]);
-                let mapping = Mapping { domain: *domain, tables: &tables[..*len], one_hot: Some(*one_hot) };
+                let mapping =
+                    Mapping { domain: *domain, tables: &tables[..*len], one_hot: Some(*one_hot), beyond: None };
                 return map(party, &mapping, x, out);
             }
             Self::Truncate { .. } | Self::Relu { .. } => out.copy_from_slice(x),

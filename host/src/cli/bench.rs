@@ -107,8 +107,10 @@ pub(super) enum Operation {
     Sgd,
     /// The same with momentum.
     Momentum,
-    /// A step that chooses cells.
+    /// A step that chooses one of seven cells.
     Adam,
+    /// The same of cells for every second moment.
+    AdamEverySecondMoment,
     /// A step that keeps them.
     AdamKept,
     /// A step that keeps them and the second moment.
@@ -140,9 +142,13 @@ impl Operation {
         match self {
             Self::MatrixProduct => "output of 256 products",
             Self::Maximum | Self::Predict | Self::SoftmaxGradient => "row of 10",
-            Self::Sgd | Self::Momentum | Self::Adam | Self::AdamKept | Self::AdamKeptLazy | Self::AmsGrad => {
-                "parameter"
-            }
+            Self::Sgd
+            | Self::Momentum
+            | Self::Adam
+            | Self::AdamEverySecondMoment
+            | Self::AdamKept
+            | Self::AdamKeptLazy
+            | Self::AmsGrad => "parameter",
             _ => "word",
         }
     }
@@ -205,11 +211,11 @@ impl Program for Operation {
                 let mut hot = vec![W::default(); CLASSES * plane_words::<W>(n / CLASSES)];
                 predict(party, &z, CLASSES, &mut hot)?;
             }
-            Self::Exponential => exponential(party, &z.clone(), [f, f], 8, None, &mut z)?,
-            Self::Reciprocal => reciprocal(party, &z.clone(), [f, f], (16, 4), None, &mut z)?,
+            Self::Exponential => exponential(party, &z.clone(), [2 * f, f], &mut z)?,
+            Self::Reciprocal => reciprocal(party, &z.clone(), [f, f], (16, 4), &mut z)?,
             Self::SoftmaxGradient => {
                 let (labels, mask) = masked(party, n)?;
-                let softmax = Softmax::new(Shape { classes: 10, frac_bits: f, logit_frac_bits: 2 * f, one_hot: None });
+                let softmax = Softmax::new(Shape { classes: 10, frac_bits: f, logit_frac_bits: 2 * f });
                 let labels = Labels { one_hot: Masked { words: &labels, mask }, weights: None };
                 softmax::gradient(party, &softmax, &z.clone(), labels, &mut z, None)?;
             }
@@ -227,7 +233,9 @@ impl Program for Operation {
                 };
                 momentum.step(party, &mut z.clone(), &mut z, &mut vec![W::default(); n])?;
             }
-            Self::Adam | Self::AdamKept | Self::AdamKeptLazy | Self::AmsGrad => adam(*self, party, &mut z)?,
+            Self::Adam | Self::AdamEverySecondMoment | Self::AdamKept | Self::AdamKeptLazy | Self::AmsGrad => {
+                adam(*self, party, &mut z)?
+            }
         }
         Ok(())
     }
@@ -237,8 +245,19 @@ impl Program for Operation {
 fn adam<W: Word>(operation: Operation, party: &mut Party<'_, W>, weights: &mut [W]) -> Result<(), Error> {
     let n = weights.len();
     let lazy = matches!(operation, Operation::AdamKeptLazy);
+    let second_shift = if lazy { 8 } else { 10 };
     let (grad_shift, low, shift) = if W::BITS == 32 { (14, 4, 0) } else { (12, 12, 3) };
-    let adam = Adam { grad_shift, low, shift, second_shift: if lazy { 8 } else { 10 }, lazy };
+    let adam = Adam { grad_shift, low, thresholds: 6, shift, second_shift, lazy };
+    let adam = if matches!(operation, Operation::AdamEverySecondMoment) {
+        Adam {
+            low: 2,
+            thresholds: Adam::thresholds(W::BITS, second_shift, 2),
+            shift: shift - low.cast_signed() / 2 + 1,
+            ..adam
+        }
+    } else {
+        adam
+    };
     let zeros = || vec![W::default(); n];
     let (mut gradient, mut first, mut second) = (zeros(), zeros(), zeros());
     let keeps = matches!(operation, Operation::AdamKept | Operation::AdamKeptLazy);
@@ -247,7 +266,7 @@ fn adam<W: Word>(operation: Operation, party: &mut Party<'_, W>, weights: &mut [
     let mut kept = Kept { words: &mut words, mask: &mut mask };
     let turn = Turn { choose: !keeps, rate: Dyadic::ONE };
     if matches!(operation, Operation::AmsGrad) {
-        let mut passed = vec![W::default(); AmsGrad::passed_words::<W>(n)];
+        let mut passed = vec![W::default(); AmsGrad(adam).passed_words::<W>(n)];
         return AmsGrad(adam).step(party, (&mut gradient, weights), moments, &mut passed, &mut kept, turn);
     }
     adam.step(party, (&mut gradient, weights), moments, &mut kept, turn)

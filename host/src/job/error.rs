@@ -143,10 +143,8 @@ pub enum Rule {
     NotReduced { factor: u32, shift: u32 },
     /// The mean gradient's precision does not fit.
     GradShift { shift: i64, min: u32, max: u32 },
-    /// Adam's thresholds do not reach the largest second moment.
-    AdamRange { low: u32, grad_frac_bits: u32 },
-    /// Adam has no default for these numbers.
-    AdamDefaults { frac_bits: u32, grad_frac_bits: u32 },
+    /// Adam's step would be shifted out of the word.
+    AdamShift { got: i32, min: i32, max: i32 },
     /// A lazy Adam keeps its cells for another number of steps than an update of `v` stands for.
     LazyKeep { got: u32, want: u32 },
     /// A job that learns from reports, and no manifest.
@@ -226,16 +224,7 @@ impl fmt::Display for Rule {
                 "the summed gradient would be truncated by {shift} bits (2 frac_bits + log2(batch) - grad_frac_bits); \
                  choose them so that it is {min} to {max}"
             ),
-            Self::AdamRange { low, grad_frac_bits } => write!(
-                f,
-                "thresholds from 2^{low} on do not reach squares of gradients with {grad_frac_bits} fraction bits; \
-                 raise low or lower grad_frac_bits"
-            ),
-            Self::AdamDefaults { frac_bits, grad_frac_bits } => write!(
-                f,
-                "has no default for frac_bits = {frac_bits} and grad_frac_bits = {grad_frac_bits}; it needs \
-                 grad_frac_bits of at least 13 and of frac_bits + 4, or low and shift given"
-            ),
+            Self::AdamShift { got, min, max } => write!(f, "is {got}; give {min} to {max} for so many cells"),
             Self::LazyKeep { got, want } => {
                 write!(f, "is {got}; a lazy optimizer keeps its cells for {want} steps, so set {want} or lazy = false")
             }

@@ -99,7 +99,8 @@ struct OptimizerFile {
     learning_rate: Option<f64>,
     momentum: Option<f64>,
     low: Option<u32>,
-    shift: Option<u32>,
+    cells: Option<u32>,
+    shift: Option<i32>,
     keep: Option<u32>,
     lazy: Option<bool>,
     bias_correction: Option<bool>,
@@ -319,6 +320,7 @@ impl OptimizerFile {
 
     fn without_cells(&self, by: &'static str) -> Result<(), Invalid> {
         self.unused(by, self.low.is_some(), "optimizer.low")?;
+        self.unused(by, self.cells.is_some(), "optimizer.cells")?;
         self.unused(by, self.shift.is_some(), "optimizer.shift")?;
         self.unused(by, self.keep.is_some(), "optimizer.keep")?;
         self.unused(by, self.lazy.is_some(), "optimizer.lazy")?;
@@ -328,14 +330,16 @@ impl OptimizerFile {
     fn cells(&self, by: &'static str, numbers: &Numbers) -> Result<Adam, Invalid> {
         self.unused(by, self.learning_rate.is_some(), "optimizer.learning_rate")?;
         self.unused(by, self.momentum.is_some(), "optimizer.momentum")?;
-        let default = Adam::for_numbers(numbers);
-        let (Some(low), Some(shift)) = (self.low.or(default.map(|d| d.low)), self.shift.or(default.map(|d| d.shift)))
-        else {
-            let Numbers { frac_bits, grad_frac_bits, .. } = *numbers;
-            return Err(broken("optimizer", Rule::AdamDefaults { frac_bits, grad_frac_bits }));
-        };
-        let (keep, bias_correction) = (self.keep.unwrap_or(1), self.bias_correction.unwrap_or(false));
-        Ok(Adam { low, shift, keep, lazy: self.lazy.unwrap_or(false), bias_correction })
+        let (low, lazy) = (self.low.unwrap_or(Adam::LOW), self.lazy.unwrap_or(false));
+        let all = Adam::all_cells(numbers.ring_bits, Adam::second_shift_if(lazy), low);
+        Ok(Adam {
+            low,
+            cells: self.cells.unwrap_or(all),
+            shift: self.shift.unwrap_or(Adam::default_shift(numbers, low)),
+            keep: self.keep.unwrap_or(1),
+            lazy,
+            bias_correction: self.bias_correction.unwrap_or(false),
+        })
     }
 }
 

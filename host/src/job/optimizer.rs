@@ -67,20 +67,22 @@ pub enum Optimizer {
 
 /// Adam in powers of two: `m += 410/4096 (g - m)`, `v += (g^2 - v) / 2^10`, `w -= m >> s(v)`.
 ///
-/// `s` is `shift` for `v < 2^low`, and one more for each factor of four above, up to `shift + 6` from `2^(low + 10)` on.
+/// `s` is `shift` for `v < 2^low`, one more for each factor of four above, and `shift + cells - 1` in the topmost cell.
 /// `v` has `2 fg` fraction bits, `m` has `fg`, `w` has `f`. The lowest cell stands in for epsilon.
 ///
-/// Seven cells tell apart second moments within a factor of 2^12, from below `2^low` on; where gradients are larger or smaller
-/// than those of a classifier in batches of 128 (a regression, small batches), move `low`, and `shift` by half as much.
-///
-/// Left out, `low = 2 fg - 26` and `shift = fg - f - 4`: the step of a learning rate of 0.001 (64-bit defaults: 12 and
-/// 3; 32-bit: 4 and 0). One less in `shift` doubles the learning rate.
+/// Left out, `low = 2`, `cells` are as many as cover every `v` that the ring holds, and `shift = 9 - f + low / 2`: the
+/// step of a learning rate of 0.001, which is that of Adam in floating point within a factor of two wherever `v` is 4
+/// units or more. One less in `shift` doubles the learning rate. A job that declares fewer cells costs less (`low = 2 fg - 26`
+/// and 7 cells fit a classifier in batches of 128); there, second moments outside of the window are taken for its ends, so
+/// that steps above it grow with the gradient and below it vanish: audit such a job.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Adam {
     /// Base-two logarithm of the first threshold on `v`.
     pub low: u32,
+    /// Cells, one more than thresholds.
+    pub cells: u32,
     /// Shift of the lowest cell.
-    pub shift: u32,
+    pub shift: i32,
     /// Steps that a choice of cells is kept for, after [`Adam::FRESH_STEPS`]; 1 chooses anew in each.
     pub keep: u32,
     /// Whether `v` is updated only where cells are chosen anew, by a larger step to match; `keep` is 4 then.
@@ -96,8 +98,8 @@ impl Adam {
     pub const BETA1_SHIFT: u32 = 12;
     /// `1 - beta2` is `2^-10`.
     pub const BETA2_SHIFT: u32 = 10;
-    /// Thresholds on `v`; one cell more.
-    pub const THRESHOLDS: u32 = 6;
+    /// The first threshold on `v` where a job names none: 4 units.
+    pub const LOW: u32 = 2;
     /// Steps that one update of `v` stands for in a lazy job.
     pub const LAZY_KEEP: u32 = 4;
     /// Steps in which cells are always chosen anew.
@@ -105,20 +107,36 @@ impl Adam {
     /// Steps after which the bias correction is 1: in eight times those that `v` remembers, `beta2` has decayed below `2^-11`.
     pub const CORRECTED_STEPS: u32 = 8 << Self::BETA2_SHIFT;
 
-    /// The default for these numbers; `None` where they leave no room for it.
-    pub fn for_numbers(numbers: &Numbers) -> Option<Self> {
-        Some(Self {
-            low: (2 * numbers.grad_frac_bits).checked_sub(26)?,
-            shift: numbers.grad_frac_bits.checked_sub(numbers.frac_bits)?.checked_sub(4)?,
+    /// Cells from `2^low` on that cover every `v` of a word.
+    pub fn all_cells(ring_bits: u32, second_shift: u32, low: u32) -> u32 {
+        symbolon_core::optimizer::Adam::thresholds(ring_bits, second_shift, low) + 1
+    }
+
+    /// The default for these numbers.
+    pub fn for_numbers(numbers: &Numbers) -> Self {
+        Self {
+            low: Self::LOW,
+            cells: Self::all_cells(numbers.ring_bits, Self::BETA2_SHIFT, Self::LOW),
+            shift: Self::default_shift(numbers, Self::LOW),
             keep: 1,
             lazy: false,
             bias_correction: false,
-        })
+        }
+    }
+
+    /// The shift of the lowest cell for a learning rate of 0.001.
+    pub fn default_shift(numbers: &Numbers, low: u32) -> i32 {
+        (9 + low / 2).cast_signed() - numbers.frac_bits.cast_signed()
     }
 
     /// `1 - beta2` is `2^-second_shift`: [`Adam::BETA2_SHIFT`], or two less where one update of `v` stands for four.
     pub fn second_shift(&self) -> u32 {
-        Self::BETA2_SHIFT - if self.lazy { Self::LAZY_KEEP.ilog2() } else { 0 }
+        Self::second_shift_if(self.lazy)
+    }
+
+    /// [`Self::second_shift`] of a lazy optimizer, or of another.
+    pub fn second_shift_if(lazy: bool) -> u32 {
+        Self::BETA2_SHIFT - if lazy { Self::LAZY_KEEP.ilog2() } else { 0 }
     }
 
     /// How often cells are chosen in the first `steps` steps.

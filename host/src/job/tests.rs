@@ -111,13 +111,13 @@ fn all_job_files_are_valid_and_differ() {
 #[test]
 fn job_files_hold_the_measured_stacks() {
     let load = |name: &str| Job::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("jobs").join(name)).unwrap();
-    let adam = Adam { low: 12, shift: 3, keep: 1, lazy: false, bias_correction: false };
+    let adam = Adam { low: 12, cells: 7, shift: 3, keep: 1, lazy: false, bias_correction: false };
     assert_eq!(load("mnist-adam.toml").optimizer, Optimizer::Adam(adam));
     assert_eq!(load("mnist-adam-bias.toml").optimizer, Optimizer::Adam(Adam { bias_correction: true, ..adam }));
     let narrow = load("mnist-adam-32.toml");
     assert_eq!(
         narrow.optimizer,
-        Optimizer::Adam(Adam { low: 4, shift: 0, keep: 4, lazy: true, bias_correction: false })
+        Optimizer::Adam(Adam { low: 4, cells: 7, shift: 0, keep: 4, lazy: true, bias_correction: false })
     );
     assert_eq!((narrow.numbers.ring_bits, narrow.numbers.frac_bits, narrow.numbers.grad_frac_bits), (32, 11, 15));
     assert_eq!((load("mnist-adam.toml").grad_shift(), narrow.grad_shift()), (Some(12), Some(14)));
@@ -173,6 +173,7 @@ fn the_hash_ignores_spelling_and_nothing_else() {
         "optimizer.kind = \"amsgrad\"",
         "optimizer.keep = 2",
         "optimizer.low = 13",
+        "optimizer.cells = 7",
         "optimizer.shift = 4",
         "optimizer.bias_correction = true",
         "lanes.lanes = 3",
@@ -337,13 +338,18 @@ fn optimizers_follow_their_rules() {
     let squares = "numbers = { ring_bits = 32, frac_bits = 12 }\noptimizer.shift = 0\noptimizer.low = 4\n\
                    data.train_records = 512\ntraining = { epochs = 1, batch = 128, seed = 1 }";
     refused(squares, "numbers.grad_frac_bits", Rule::GradShift { shift: 16, min: 1, max: 15 });
-    refused("optimizer.low = 0", "optimizer.low", out_of(0, 1, 36));
-    refused("optimizer.low = 10", "optimizer.low", Rule::AdamRange { low: 10, grad_frac_bits: 19 });
-    refused("optimizer.shift = 26", "optimizer.shift", out_of(26, 0, 25));
+    refused("optimizer.low = 0", "optimizer.low", out_of(0, 1, 50));
+    refused("optimizer.cells = 1", "optimizer.cells", out_of(1, 2, 27));
+    refused("optimizer.cells = 28", "optimizer.cells", out_of(28, 2, 27));
+    refused("optimizer.low = 12\noptimizer.cells = 23", "optimizer.cells", out_of(23, 2, 22));
+    refused("optimizer.shift = 28", "optimizer.shift", Rule::AdamShift { got: 28, min: -26, max: 27 });
+    refused(
+        "optimizer.cells = 7\noptimizer.shift = -7",
+        "optimizer.shift",
+        Rule::AdamShift { got: -7, min: -6, max: 47 },
+    );
     refused("optimizer.keep = 0", "optimizer.keep", out_of(0, 1, 1 << 8));
     refused("optimizer.keep = 2\noptimizer.lazy = true", "optimizer.keep", Rule::LazyKeep { got: 2, want: 4 });
-    let defaults = Rule::AdamDefaults { frac_bits: 12, grad_frac_bits: 15 };
-    refused("numbers.grad_frac_bits = 15", "optimizer", defaults);
     let unused = |by| Rule::UnusedBy { by };
     refused("optimizer.learning_rate = 0.1", "optimizer.learning_rate", unused("adam"));
     refused("optimizer.momentum = 0.1", "optimizer.momentum", unused("adam"));
@@ -388,7 +394,7 @@ fn constants_round_to_eight_bits() {
 
 #[test]
 fn cells_are_chosen_at_first_and_then_rarely() {
-    let adam = Adam { low: 4, shift: 0, keep: 4, lazy: false, bias_correction: false };
+    let adam = Adam { low: 4, cells: 7, shift: 0, keep: 4, lazy: false, bias_correction: false };
     let chosen: Vec<u64> = (0..30).filter(|step| adam.chooses_cells(*step)).collect();
     assert_eq!(chosen, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 20, 24, 28]);
     assert!((0..100).all(|step| Adam { keep: 1, ..adam }.chooses_cells(step)));

@@ -251,7 +251,7 @@ fn optimizer(job: &Job) -> Checked {
             let below = Rule::RealBetween { got: momentum.value(), min: 0.0, max: 255.0 / 256.0 };
             hold(momentum.value() < 1.0, "optimizer.momentum", below)
         }
-        Optimizer::Adam(adam) | Optimizer::AmsGrad(adam) => cells(&adam, ring_bits, job.numbers.grad_frac_bits),
+        Optimizer::Adam(adam) | Optimizer::AmsGrad(adam) => cells(&adam, ring_bits),
     }
 }
 
@@ -263,14 +263,16 @@ fn constant(key: &str, constant: Dyadic) -> Checked {
     hold(shift == 0 || factor % 2 == 1, key, Rule::NotReduced { factor, shift })
 }
 
-/// The digits that tell cells apart are 20 bits of `U = 1023 v + g^2`, from bit `low + 8` on; `U` is never negative and
-/// stays below `2^(2 fg + 1)`.
-fn cells(adam: &Adam, ring_bits: u32, grad_frac_bits: u32) -> Checked {
-    between("optimizer.low", u64::from(adam.low), 1, u64::from(ring_bits - 28))?;
-    let reach = (adam.low + 28).min(ring_bits - 1);
-    let range = Rule::AdamRange { low: adam.low, grad_frac_bits };
-    hold(2 * grad_frac_bits < reach, "optimizer.low", range)?;
-    between("optimizer.shift", u64::from(adam.shift), 0, u64::from(ring_bits / 2 - 7))?;
+/// Thresholds lie inside the word of `U = 1023 v + g^2`.
+fn cells(adam: &Adam, ring_bits: u32) -> Checked {
+    let second_shift = adam.second_shift();
+    between("optimizer.low", u64::from(adam.low), 1, u64::from(ring_bits - second_shift - 4))?;
+    let all = Adam::all_cells(ring_bits, second_shift, adam.low);
+    between("optimizer.cells", u64::from(adam.cells), 2, u64::from(all))?;
+    // What the product with the power of two is truncated by.
+    let (min, max) = (1 - adam.cells.cast_signed(), (ring_bits - 10).cast_signed() - adam.cells.cast_signed());
+    let shift = Rule::AdamShift { got: adam.shift, min, max };
+    hold((min..=max).contains(&adam.shift), "optimizer.shift", shift)?;
     between("optimizer.keep", u64::from(adam.keep), 1, u64::from(MAX_KEEP))?;
     let lazy = Rule::LazyKeep { got: adam.keep, want: Adam::LAZY_KEEP };
     hold(!adam.lazy || adam.keep == Adam::LAZY_KEEP, "optimizer.keep", lazy)

@@ -51,7 +51,6 @@ impl Criterion {
                 classes: u32::try_from(job.outputs()).unwrap_or(u32::MAX),
                 frac_bits,
                 logit_frac_bits: 2 * frac_bits,
-                one_hot: None,
             }))),
             Loss::MeanSquaredError => Self::SquaredError {
                 label_frac_bits: match job.data.task {

@@ -90,7 +90,7 @@ impl Config {
         let [first, second, passed, kept] = match self.0 {
             Kind::Sgd(_) => [0; 4],
             Kind::Momentum(_) => [n, 0, 0, 0],
-            Kind::Adam { maximum, .. } => [n, n, if maximum { AmsGrad::passed_words::<W>(n) } else { 0 }, n],
+            Kind::Adam { maximum, adam, .. } => [n, n, if maximum { AmsGrad(adam).passed_words::<W>(n) } else { 0 }, n],
         }
         .map(Secret::zeros);
         Tile { first, second, passed, kept, kept_mask: None }
@@ -125,5 +125,12 @@ impl Config {
 }
 
 fn core_adam(adam: &job::Adam, grad_shift: u32) -> Adam {
-    Adam { grad_shift, low: adam.low, shift: adam.shift, second_shift: adam.second_shift(), lazy: adam.lazy }
+    Adam {
+        grad_shift,
+        low: adam.low,
+        thresholds: adam.cells - 1,
+        shift: adam.shift,
+        second_shift: adam.second_shift(),
+        lazy: adam.lazy,
+    }
 }

@@ -51,7 +51,6 @@ impl Case<'_> {
             (_, "width") => self.width().into(),
             (_, "shift") => of(self.word_bits),
             (_, "factor") => 1 + of(0xfffe),
-            (_, "top") => 1 + of(4),
             ("cells_clear", "low") => of(self.word_bits - 18),
             ("to_planes", "low") => of(self.word_bits),
             (_, "low") => of(self.word_bits - 8),
@@ -86,13 +85,17 @@ impl Case<'_> {
             ("one_hot_words" | "sum_words" | "unit_rows", "hot") => entries * n,
             ("unit_rows", "out") => n * cols,
             (_, "table") => entries,
-            ("cell_leaves", "leaves") => 18 * lanes,
-            ("cell_leaves" | "cell_joints", "c") => 20 * lanes,
-            ("cell_leaves", "hot") => 75 * lanes,
-            ("cell_joints", "variables") => 9 * lanes,
-            ("cell_joints" | "cells_clear", "t") => 6 * lanes,
-            ("cell_joints", "products") => 12 * lanes,
-            ("cell_joints", "leaves") => 4 * lanes,
+            ("digit_leaves", "leaves") => {
+                if width == 4 {
+                    6 * lanes
+                } else {
+                    3 * lanes
+                }
+            }
+            ("digit_leaves" | "digit_less", "c") => width * lanes,
+            ("digit_leaves" | "digit_less", "hot") => (entries - 1) * lanes,
+            ("digit_less", "lt") | ("choose" | "keep_planes" | "move_planes", _) => lanes,
+            ("cells_clear", "t") => 6 * lanes,
             ("gemm", _) => SIDE * SIDE,
             _ => n,
         }
@@ -101,7 +104,7 @@ impl Case<'_> {
     fn word_or_number(&self, arg: &str) -> u64 {
         match arg {
             "first" => 0u64.wrapping_sub(self.seed & 1),
-            "s" | "a" | "b" | "offset" => words::<u64>(self.seed(arg), 1)[0],
+            "s" | "a" | "b" | "offset" | "beyond" => words::<u64>(self.seed(arg), 1)[0],
             _ => self.number(arg),
         }
     }

@@ -35,7 +35,7 @@ fn job(ring_bits: u32, label_bits: u32, classes: usize) -> Job {
     let mut job = Job::digits().unwrap();
     if ring_bits == 32 {
         job.numbers = crate::job::Numbers { ring_bits, frac_bits: 11, grad_frac_bits: 15, ..job.numbers };
-        let adam = crate::job::Adam::for_numbers(&job.numbers).unwrap();
+        let adam = crate::job::Adam::for_numbers(&job.numbers);
         job.optimizer = crate::job::Optimizer::Adam(adam);
     }
     let widths = [32, 16, 8, 16, 8, 1, 1].into_iter().filter(|bits| *bits < ring_bits);
