@@ -77,7 +77,7 @@ fn dry<W: Word>(program: &impl Program, lens: &[usize], sink: &mut (dyn Sink + S
     Ok((count, ENDLESS - spare))
 }
 
-/// Runs `program` as one party, on an arena of `arena` words. Returns the words that it left unused, too.
+/// Runs `program` as one party, on `arena` words of arena. Returns the unused words, too.
 fn run<W: Word, P: Program>(
     program: &P,
     (role, link): (Role, &mut dyn Link<W>),
@@ -125,7 +125,7 @@ pub struct Ended<T, L> {
 }
 
 impl<W: Word, P: Program> Parties<'_, W, P> {
-    /// Runs all three parties, a thread each. `inputs` and the result are server 0's and server 1's.
+    /// Runs all three parties, a thread each. `inputs` and the result have server 0 first.
     ///
     /// # Errors
     ///
