@@ -124,6 +124,9 @@ pub struct Ended<T, L> {
     pub spare: usize,
 }
 
+/// Server 0's end and server 1's.
+pub type Both<T, L> = [Ended<T, L>; 2];
+
 impl<W: Word, P: Program> Parties<'_, W, P> {
     /// Runs all three parties, a thread each. `inputs` and the result have server 0 first.
     ///
@@ -138,7 +141,7 @@ impl<W: Word, P: Program> Parties<'_, W, P> {
         &self,
         links: [L; 2],
         inputs: [Vec<Vec<W>>; 2],
-    ) -> Result<[Ended<P::Output<W>, L>; 2], Error> {
+    ) -> Result<Both<P::Output<W>, L>, Error> {
         let ([link0, link1], [inputs0, inputs1]) = (links, inputs);
         thread::scope(|scope| {
             let first = scope.spawn(move || self.server(Role::Server0, link0, None, inputs0));
