@@ -15,7 +15,6 @@
 //!
 //! On the host the programs are empty. What both ends of a line share is built there too: [`compute`], [`boot_counter`]; and [`conformance`].
 #![cfg_attr(target_os = "none", no_std)]
-#![deny(unsafe_code)] // boards may allow it, item by item
 
 #[cfg(target_os = "none")]
 pub mod board;

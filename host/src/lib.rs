@@ -17,6 +17,7 @@
 //! | [`train`] | training and evaluation: one code for all engines |
 //! | [`engine`] | secure, clear, dry; the dealer's end; the plan |
 //! | [`intake`] | sealed reports in, stored shares, manifests |
+//! | [`device`], [`provision`] | a host as a device; keys of devices and servers |
 //! | [`gateway`] | devices' lines in, the two servers out; parts wait on disk |
 //! | [`session`] | a job between processes: client, server, dealer |
 //! | [`cli`] | the command line |

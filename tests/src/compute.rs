@@ -3,20 +3,15 @@
 use chacha20::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use std::{
-    cell::Cell,
-    collections::VecDeque,
     io::{Read, Write},
     net::TcpStream,
-    sync::mpsc::{Receiver, Sender as Channel, channel},
-    thread,
     time::Duration,
 };
 use symbolon_core::{
-    correlation::{Corrections, Dry, Request, Server, Sink, WholeMasks, correct},
-    kernel::{Nothing, Portable},
+    kernel::Portable,
     link::{Count, Error, Link, Part, Peer},
-    party::{NoTrace, Party, Role},
-    prg::{ChaCha20Prg, MaskId, Prg, Seed, fill},
+    party::Party,
+    prg::{ChaCha20Prg, MaskId, Seed, fill},
     share::split,
     word::Word,
 };
@@ -25,6 +20,7 @@ use symbolon_firmware::compute::{
     job,
     seeds::{KeyPair, SEALED_BYTES, Sender},
 };
+use symbolon_parties::{MemoryLink, Parties, Planned, Program, planned};
 
 /// How long the board may be silent.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -176,12 +172,10 @@ pub fn against_device(tape: &mut Tape, secrets: &mut Secrets, inputs: &[u32]) ->
     for sender in [Sender::Dealer, Sender::Owner] {
         frames.send(Kind::Seed, [&secrets.seal(sender, &session)[..]].into_iter())?;
     }
-    let [_, one, owner] = secrets.prgs(&session);
-    let host = server(Role::Server1, &one, Some(deal(secrets, &session)), &mut SecondLink(&mut frames), {
-        let mut share = inputs.to_vec();
-        split(&owner, MaskId::default(), &mut share);
-        share
-    })?;
+    let [zero, one, owner] = secrets.prgs(&session);
+    let mut share = inputs.to_vec();
+    split(&owner, MaskId::default(), &mut share);
+    let host = parties([&zero, &one]).second(SecondLink(&mut frames), vec![share])?.output;
     let mut device = vec![0u32; job::OUTPUT_WORDS];
     frames.receive_all(Kind::Result, u32::bytes_mut(&mut device))?;
     let mut pad = vec![0; device.len()];
@@ -204,13 +198,7 @@ pub fn on_the_host(secrets: &Secrets, session: &[u8; 16], inputs: &[u32]) -> [Wo
     fill(&owner, MaskId::default(), 0, &mut own);
     let mut other = inputs.to_vec();
     split(&owner, MaskId::default(), &mut other);
-    let corrections = deal(secrets, session);
-    let ((to_one, from_zero), (to_zero, from_one)) = (channel(), channel());
-    thread::scope(|scope| {
-        let zero = scope.spawn(move || server(Role::Server0, &zero, None, &mut Wire(to_one, from_one), own));
-        let one = server(Role::Server1, &one, Some(corrections), &mut Wire(to_zero, from_zero), other);
-        [zero.join().unwrap().unwrap(), one.unwrap()]
-    })
+    parties([&zero, &one]).play(MemoryLink::pair(), [vec![own], vec![other]]).unwrap().map(|ended| ended.output)
 }
 
 /// The values that two shares make.
@@ -235,118 +223,23 @@ pub fn join(zero: &[u32], one: &[u32]) -> Vec<Words> {
 /// If the dry run fails.
 #[must_use]
 pub fn dry_run() -> (usize, Count) {
-    let mut count = Count::default();
-    let peak = dry(&mut count, &mut Uninterested);
-    (peak, count)
+    let Planned { arena, count, .. } = planned::<u32>(&Node, &[job::INPUT_WORDS]).unwrap();
+    (arena, count)
 }
 
-struct Uninterested;
+/// The compute node's job.
+struct Node;
 
-impl Sink for Uninterested {
-    fn request(&mut self, _: MaskId, _: &Request<'_>) -> Result<(), Error> {
-        Ok(())
+impl Program for Node {
+    type Output<W: Word> = Vec<W>;
+
+    fn run<W: Word>(&self, party: &mut Party<'_, W>, mut inputs: Vec<Vec<W>>) -> Result<Vec<W>, Error> {
+        let mut outputs = vec![W::default(); job::OUTPUT_WORDS];
+        job::run(party, &mut inputs[0], &mut outputs)?;
+        Ok(outputs)
     }
 }
 
-fn dry(link: &mut Count, sink: &mut (dyn Sink + Send)) -> usize {
-    type Dry32 = <u32 as Word>::Dry;
-    const ENDLESS: usize = 1 << 40; // dry words take no memory
-    let mut arena = vec![Dry32::default(); ENDLESS];
-    let low_water = Cell::new(ENDLESS);
-    let mut party = Party {
-        role: Role::Server0,
-        link,
-        correlations: &mut Dry::new(0, sink),
-        kernels: &Nothing,
-        trace: &mut NoTrace,
-        arena: &mut arena,
-        low_water: &low_water,
-    };
-    let mut inputs = [Dry32::default(); job::INPUT_WORDS];
-    let mut outputs = [Dry32::default(); job::OUTPUT_WORDS];
-    job::run(&mut party, &mut inputs, &mut outputs).unwrap();
-    ENDLESS - low_water.get()
-}
-
-/// One party's run.
-fn server(
-    role: Role,
-    prg: &dyn Prg,
-    mut corrections: Option<Dealt>,
-    link: &mut dyn Link<u32>,
-    mut inputs: Words,
-) -> Result<Words, Error> {
-    let mut arena = vec![0; job::ARENA_WORDS];
-    let low_water = Cell::new(arena.len());
-    let corrections = corrections.as_mut().map(|c| c as &mut (dyn Corrections<u32> + Send));
-    let mut party = Party {
-        role,
-        link,
-        correlations: &mut Server::new(prg, &Portable, 0, corrections),
-        kernels: &Portable,
-        trace: &mut NoTrace,
-        arena: &mut arena,
-        low_water: &low_water,
-    };
-    let mut outputs = vec![0; job::OUTPUT_WORDS];
-    job::run(&mut party, &mut inputs, &mut outputs)?;
-    Ok(outputs)
-}
-
-/// A link of two threads.
-struct Wire(Channel<Vec<u8>>, Receiver<Vec<u8>>);
-
-impl Link<u32> for Wire {
-    fn exchange(&mut self, parts: &mut [Part<'_, u32>]) -> Result<(), Error> {
-        for (fold, words) in parts {
-            self.0.send(u32::bytes(words).to_vec()).map_err(|_| Error::Lost(Peer::Server))?;
-            let bytes = self.1.recv().map_err(|_| Error::Lost(Peer::Server))?;
-            let mut theirs = vec![0; words.len()];
-            u32::bytes_mut(&mut theirs).copy_from_slice(&bytes);
-            apply(*fold, words, &theirs);
-        }
-        Ok(())
-    }
-}
-
-/// Corrections, in plan order.
-struct Dealt(VecDeque<Words>);
-
-impl Corrections<u32> for Dealt {
-    fn next(&mut self, out: &mut [u32]) -> Result<(), Error> {
-        let words = self.0.pop_front().ok_or(Error::Lost(Peer::Dealer))?;
-        assert_eq!(words.len(), out.len(), "corrections out of step");
-        out.copy_from_slice(&words);
-        Ok(())
-    }
-}
-
-/// The dealer: a dry run whose requests it answers.
-struct Dealer {
-    prgs: [ChaCha20Prg; 2],
-    dealt: Dealt,
-}
-
-fn deal(secrets: &Secrets, session: &[u8; 16]) -> Dealt {
-    let [zero, one, _] = secrets.prgs(session);
-    let mut dealer = Dealer { prgs: [zero, one], dealt: Dealt(VecDeque::new()) };
-    dry(&mut Count::default(), &mut dealer);
-    dealer.dealt
-}
-
-impl Sink for Dealer {
-    fn request(&mut self, first: MaskId, request: &Request<'_>) -> Result<(), Error> {
-        let dealt: Vec<_> = request.dealt::<u32>().into_iter().flatten().collect();
-        let mut values: Vec<Words> = dealt.iter().map(|d| vec![0; d.len()]).collect();
-        let prgs = self.prgs.each_ref().map(|prg| prg as &dyn Prg);
-        let mut out: Vec<&mut [u32]> = values.iter_mut().map(|v| &mut v[..]).collect();
-        request.evaluate(&WholeMasks(prgs), &Portable, &mut vec![0; request.scratch::<u32>()], &mut out);
-        for (part, (dealt, mut values)) in (first.part..).zip(dealt.into_iter().zip(values)) {
-            let mut wire = vec![0; dealt.wire_words::<u32>()];
-            let mut scratch = vec![0; values.len()];
-            correct(dealt, MaskId { part, ..first }, prgs[0], &Portable, &mut values, &mut wire, &mut scratch);
-            self.dealt.0.push_back(wire);
-        }
-        Ok(())
-    }
+fn parties<'a>([zero, one]: [&'a ChaCha20Prg; 2]) -> Parties<'a, u32, Node> {
+    Parties { program: &Node, prgs: [zero, one], kernels: &Portable, arena: job::ARENA_WORDS }
 }

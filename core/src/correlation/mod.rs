@@ -14,7 +14,7 @@ mod source;
 
 pub use request::{Dealt, Request, Words};
 pub(crate) use request::{digit_planes, matmul_dims};
-pub use source::{Corrections, Dry, Server, Sink, Whole, WholeMasks, correct};
+pub use source::{Corrections, Dry, Server, Sink, Whole, WholeMasks};
 
 use crate::{link::Error, prg::MaskId, word::Word};
 use serde::Serialize;

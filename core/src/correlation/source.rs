@@ -137,9 +137,60 @@ impl WholeMasks<'_> {
     }
 }
 
+impl Request<'_> {
+    /// Words of the buffer that [`Request::deal`] needs.
+    pub fn deal_words<W: Word>(&self) -> usize {
+        self.deal_lens::<W>().iter().sum()
+    }
+
+    /// Lengths of both values, of the longer correction and of the scratch.
+    fn deal_lens<W: Word>(&self) -> [usize; 4] {
+        let dealt = self.dealt::<W>();
+        let [a, b] = dealt.map(|dealt| dealt.map_or(0, Dealt::len));
+        let wire = dealt.iter().flatten().map(|dealt| dealt.wire_words::<W>()).max().unwrap_or(0);
+        [a, b, wire, self.scratch::<W>().max(a).max(b)]
+    }
+
+    /// The dealer's part: evaluates the request on whole masks and passes the correction of each dealt
+    /// value, in order, to `send`. The first value has the name `first`. `buffer` holds secrets
+    /// afterwards.
+    ///
+    /// # Errors
+    ///
+    /// Those of `send`.
+    ///
+    /// # Panics
+    ///
+    /// If `buffer` is shorter than [`Request::deal_words`].
+    pub fn deal<W: Word, E>(
+        &self,
+        first: MaskId,
+        prgs: [&dyn Prg; 2],
+        kernels: &dyn Kernels<W>,
+        buffer: &mut [W],
+        mut send: impl FnMut(Dealt, &[W]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let [len_a, len_b, len_wire, _] = self.deal_lens::<W>();
+        let (a, rest) = buffer.split_at_mut(len_a);
+        let (b, rest) = rest.split_at_mut(len_b);
+        let (wire, scratch) = rest.split_at_mut(len_wire);
+        let (masks, dealt) = (WholeMasks(prgs), self.dealt::<W>());
+        match dealt[1] {
+            None => self.evaluate(&masks, kernels, scratch, &mut [&mut *a]),
+            Some(_) => self.evaluate(&masks, kernels, scratch, &mut [&mut *a, &mut *b]),
+        }
+        for (part, (dealt, values)) in (first.part..).zip(dealt.into_iter().flatten().zip([a, b])) {
+            let wire = &mut wire[..dealt.wire_words::<W>()];
+            correct(dealt, MaskId { part, ..first }, prgs[0], kernels, values, wire, scratch);
+            send(dealt, wire)?;
+        }
+        Ok(())
+    }
+}
+
 /// Replaces whole dealt values by what server 1 must be sent: their difference to server 0's expanded share. The result is
 /// written to `wire`, [`Dealt::wire_words`] long; `values` is overwritten.
-pub fn correct<W: Word>(
+fn correct<W: Word>(
     dealt: Dealt,
     id: MaskId,
     server0: &dyn Prg,

@@ -1,23 +1,14 @@
 //! Plays a job on all three engines and holds them against each other:
 //! the two servers (threads, with a dealer's corrections), the clear engine under the same masks, and the dry run.
 
-use std::{
-    cell::Cell,
-    collections::VecDeque,
-    sync::{
-        Mutex,
-        mpsc::{Receiver, SyncSender, sync_channel},
-    },
-    thread,
-};
 use symbolon_core::{
-    correlation::{Corrections, Dry, Request, Server, Sink, Whole, WholeMasks, correct},
-    kernel::{Nothing, Portable, plane_words},
-    link::{Alone, Count, Error, Fold, Link, Part, Peer},
-    party::{NoTrace, Party, Role},
+    kernel::{Portable, plane_words},
+    link::{Count, Error, Fold, Link, Part},
+    party::Party,
     prg::{Aes128Prg, MaskId, Prg, Seed, fill},
     word::Word,
 };
+use symbolon_parties::{MemoryLink, Parties, Planned, Program, planned};
 
 /// A shared value as it goes into and comes out of a job.
 #[derive(Clone, Debug)]
@@ -83,6 +74,17 @@ pub trait Job: Sync {
     fn run<W: Word>(&self, party: &mut Party<'_, W>, inputs: Vec<Vec<W>>) -> Result<Vec<Shared<W>>, Error>;
 }
 
+/// A job as all engines run it.
+struct Playing<'a, J>(&'a J);
+
+impl<J: Job> Program for Playing<'_, J> {
+    type Output<W: Word> = Vec<Shared<W>>;
+
+    fn run<W: Word>(&self, party: &mut Party<'_, W>, inputs: Vec<Vec<W>>) -> Result<Vec<Shared<W>>, Error> {
+        self.0.run(party, inputs)
+    }
+}
+
 /// What a job cost.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Cost {
@@ -100,67 +102,32 @@ pub struct Outcome<W> {
     pub opened: Vec<u8>,
 }
 
+/// One server's end of the link, on tape.
 struct Wire {
-    to: SyncSender<Vec<u8>>,
-    from: Receiver<Vec<u8>>,
+    inner: MemoryLink,
     count: Count,
     sent: Vec<u8>,
     opened: Vec<u8>,
 }
 
+impl Wire {
+    fn pair() -> [Self; 2] {
+        MemoryLink::pair().map(|inner| Self { inner, count: Count::default(), sent: vec![], opened: vec![] })
+    }
+}
+
 impl<W: Word> Link<W> for Wire {
     fn exchange(&mut self, parts: &mut [Part<'_, W>]) -> Result<(), Error> {
         Link::<W>::exchange(&mut self.count, parts)?;
-        for (fold, words) in parts {
-            self.sent.extend_from_slice(W::bytes(words));
-            self.to.send(W::bytes(words).to_vec()).map_err(|_| Error::Lost(Peer::Server))?;
-            let bytes = self.from.recv().map_err(|_| Error::Lost(Peer::Server))?;
-            let mut theirs = vec![W::default(); words.len()];
-            W::bytes_mut(&mut theirs).copy_from_slice(&bytes);
-            for (w, t) in words.iter_mut().zip(theirs) {
-                let opened = if *fold == Fold::Xor { w.xor(t) } else { w.add(t) };
+        let own: Vec<Vec<W>> = parts.iter().map(|(_, words)| words.to_vec()).collect();
+        self.inner.exchange(parts)?;
+        for ((fold, words), own) in parts.iter().zip(own) {
+            self.sent.extend_from_slice(W::bytes(&own));
+            for (word, own) in words.iter().zip(own) {
+                let opened = if *fold == Fold::Swap { own.add(*word) } else { *word };
                 self.opened.extend_from_slice(W::bytes(&[opened]));
-                *w = if *fold == Fold::Swap { t } else { opened };
             }
         }
-        Ok(())
-    }
-}
-
-/// The dealer: a dry run whose corrections are kept.
-struct Dealer<W> {
-    prgs: [Aes128Prg; 2],
-    stream: VecDeque<Vec<W>>,
-    bytes: u64,
-}
-
-impl<W: Word> Sink for Dealer<W> {
-    fn request(&mut self, first: MaskId, request: &Request<'_>) -> Result<(), Error> {
-        let dealt: Vec<_> = request.dealt::<W>().into_iter().flatten().collect();
-        let mut values: Vec<Vec<W>> = dealt.iter().map(|d| vec![W::default(); d.len()]).collect();
-        let mut scratch = vec![W::default(); request.scratch::<W>()];
-        let prgs: [&dyn Prg; 2] = [&self.prgs[0], &self.prgs[1]];
-        let mut out: Vec<&mut [W]> = values.iter_mut().map(|v| &mut v[..]).collect();
-        request.evaluate(&WholeMasks(prgs), &Portable, &mut scratch, &mut out);
-        for (i, (dealt, mut values)) in (0u16..).zip(dealt.into_iter().zip(values)) {
-            let mut wire = vec![W::default(); dealt.wire_words::<W>()];
-            let mut own = vec![W::default(); values.len()];
-            let id = MaskId { part: first.part + i, ..first };
-            correct(dealt, id, prgs[0], &Portable, &mut values, &mut wire, &mut own);
-            self.bytes += (wire.len() * W::BITS as usize / 8) as u64;
-            self.stream.push_back(wire);
-        }
-        Ok(())
-    }
-}
-
-struct Queue<W>(VecDeque<Vec<W>>);
-
-impl<W: Word> Corrections<W> for Queue<W> {
-    fn next(&mut self, out: &mut [W]) -> Result<(), Error> {
-        let words = self.0.pop_front().ok_or(Error::Lost(Peer::Dealer))?;
-        assert_eq!(words.len(), out.len(), "corrections out of step");
-        out.copy_from_slice(&words);
         Ok(())
     }
 }
@@ -176,95 +143,45 @@ fn prg(salt: u64, server: u8) -> Aes128Prg {
 
 /// Runs `job` on `inputs` on all engines; checks that they agree, that the plan's cost is the counted one and that the dry arena suffices.
 pub fn play<W: Word>(job: &impl Job, inputs: &[Shared<W>], salt: u64) -> Outcome<W> {
-    // Plan and dealer: the job on dry words.
-    let mut dealer = Dealer::<W> { prgs: [prg(salt, 0), prg(salt, 1)], stream: VecDeque::new(), bytes: 0 };
-    let mut planned = Count::default();
-    let arena_len = 1 << 40;
-    let low_water = Cell::new(arena_len);
-    {
-        let mut arena = vec![<W::Dry>::default(); arena_len];
-        let dry = inputs.iter().map(|i| vec![<W::Dry>::default(); i.clone().words().len()]).collect();
-        let mut party = Party::<W::Dry> {
-            role: Role::Server0,
-            link: &mut planned,
-            correlations: &mut Dry::new(0, &mut dealer),
-            kernels: &Nothing,
-            trace: &mut NoTrace,
-            arena: &mut arena,
-            low_water: &low_water,
-        };
-        job.run(&mut party, dry).expect("dry run");
-    }
-    let peak = arena_len - low_water.get();
-    let dealt_bytes = dealer.bytes;
+    let program = &Playing(job);
+    let lens: Vec<usize> = inputs.iter().map(|input| input.clone().words().len()).collect();
+    let Planned { count, dealt_bytes, arena } = planned::<W>(program, &lens).expect("dry run");
+    let prgs = [prg(salt, 0), prg(salt, 1)];
+    let parties = Parties { program, prgs: [&prgs[0] as &dyn Prg, &prgs[1]], kernels: &Portable, arena };
 
-    // The two servers.
-    let (to1, from0) = sync_channel(1 << 16);
-    let (to0, from1) = sync_channel(1 << 16);
-    let splitter = prg(salt ^ 0xdead, 9);
-    let shares: Vec<[Vec<W>; 2]> = (0u32..)
-        .zip(inputs)
-        .map(|(i, input)| {
-            let whole = input.clone().words();
-            let mut own = vec![W::default(); whole.len()];
-            fill(&splitter, MaskId { lane: 0, request: i, part: 0 }, 0, &mut own);
-            let other = whole.iter().zip(&own);
-            match input {
-                Shared::Words(_) => [own.clone(), other.map(|(w, o)| w.sub(*o)).collect()],
-                Shared::Planes(..) => [own.clone(), other.map(|(w, o)| w.xor(*o)).collect()],
-                Shared::Public(_) => [whole.clone(), whole],
-            }
-        })
-        .collect();
-    let corrections = Mutex::new(Some(Queue(dealer.stream)));
-    let server = |role: Role, index: u8, to, from| {
-        let mut wire = Wire { to, from, count: Count::default(), sent: vec![], opened: vec![] };
-        let prg = prg(salt, index);
-        let mut queue = (role == Role::Server1).then(|| corrections.lock().unwrap().take().unwrap());
-        let mut arena = vec![W::default(); peak];
-        let low = Cell::new(peak);
-        let own = shares.iter().map(|s| s[usize::from(index)].clone()).collect();
-        let mut source = Server::new(&prg, &Portable, 0, queue.as_mut().map(|q| q as &mut (dyn Corrections<W> + Send)));
-        let mut party = Party {
-            role,
-            link: &mut wire,
-            correlations: &mut source,
-            kernels: &Portable,
-            trace: &mut NoTrace,
-            arena: &mut arena,
-            low_water: &low,
-        };
-        let out = job.run(&mut party, own).expect("secure run");
-        assert_eq!(low.get(), 0, "the dry run's arena is not tight");
-        assert!(queue.is_none_or(|q| q.0.is_empty()), "corrections left over");
-        (out, wire)
-    };
-    let ((a, wire), (b, _)) = thread::scope(|s| {
-        let first = s.spawn(|| server(Role::Server0, 0, to1, from1));
-        let second = s.spawn(|| server(Role::Server1, 1, to0, from0));
-        (first.join().unwrap(), second.join().unwrap())
-    });
-    assert_eq!(planned, wire.count, "plan and run differ");
-    let secure: Vec<Shared<W>> = a.into_iter().zip(b).map(|(a, b)| a.join(b)).collect();
+    let ended = parties.play(Wire::pair(), split(inputs, salt)).expect("secure run");
+    for server in &ended {
+        assert_eq!(server.spare, 0, "the dry run's arena is not tight");
+        assert_eq!(server.link.count, count, "plan and run differ");
+    }
+    let [a, b] = ended;
+    let outputs: Vec<Shared<W>> = a.output.into_iter().zip(b.output).map(|(a, b)| a.join(b)).collect();
 
     // The clear engine under the same masks.
-    let prgs = [prg(salt, 0), prg(salt, 1)];
-    let mut arena = vec![W::default(); peak];
-    let mut party = Party {
-        role: Role::Clear,
-        link: &mut Alone,
-        correlations: &mut Whole::new([&prgs[0], &prgs[1]], &Portable, 0),
-        kernels: &Portable,
-        trace: &mut NoTrace,
-        arena: &mut arena,
-        low_water: &Cell::new(peak),
-    };
-    let clear = job.run(&mut party, inputs.iter().map(|i| i.clone().words()).collect()).expect("clear run");
-    for (i, (s, c)) in secure.iter().zip(&clear).enumerate() {
+    let clear = parties.clear(inputs.iter().map(|input| input.clone().words()).collect()).expect("clear run");
+    for (i, (s, c)) in outputs.iter().zip(&clear).enumerate() {
         assert!(s.same(c), "output {i}: clear and secure differ");
     }
-    let cost = Cost { bytes: wire.count.bytes, rounds: wire.count.rounds, dealt_bytes };
-    Outcome { outputs: secure, cost, sent: wire.sent, opened: wire.opened }
+    let cost = Cost { bytes: count.bytes, rounds: count.rounds, dealt_bytes };
+    Outcome { outputs, cost, sent: a.link.sent, opened: a.link.opened }
+}
+
+/// Both servers' shares.
+fn split<W: Word>(inputs: &[Shared<W>], salt: u64) -> [Vec<Vec<W>>; 2] {
+    let splitter = prg(salt ^ 0xdead, 9);
+    let shares = (0u32..).zip(inputs).map(|(i, input)| {
+        let whole = input.clone().words();
+        let mut own = vec![W::default(); whole.len()];
+        fill(&splitter, MaskId { lane: 0, request: i, part: 0 }, 0, &mut own);
+        let other = whole.iter().zip(&own);
+        match input {
+            Shared::Words(_) => (own.clone(), other.map(|(w, o)| w.sub(*o)).collect()),
+            Shared::Planes(..) => (own.clone(), other.map(|(w, o)| w.xor(*o)).collect()),
+            Shared::Public(_) => (whole.clone(), whole),
+        }
+    });
+    let (first, second) = shares.unzip();
+    [first, second]
 }
 
 /// Lengths at which loops over lanes and planes have their edges.

@@ -8,7 +8,7 @@ use super::{
 };
 use core::cell::Cell;
 use symbolon_core::{
-    correlation::{Corrections, Correlations, Dealt, Dry, Request, Server, Sink, WholeMasks, correct},
+    correlation::{Corrections, Correlations, Dealt, Dry, Request, Server, Sink},
     kernel::{Kernels, Nothing, Portable, plane_words},
     link::{Count, Error, Fold, Link, Part, Peer},
     mapping::{Domain, Mapping, OneHot, map},
@@ -27,8 +27,8 @@ use symbolon_core::{
 const ELEMENTS: usize = 40;
 /// Words of an arena that every vector fits.
 const ARENA: usize = 640;
-/// Words of the largest dealt value.
-const DEALT: usize = 328;
+/// Words of the dealer's buffer.
+const DEALT: usize = 4 * 328;
 /// Entries and number of tables.
 const CELLS: usize = 16;
 const TABLES: usize = 2;
@@ -229,7 +229,7 @@ impl<'a, W: Word, I: Iterator<Item = &'a str>> Corrections<W> for Lines<I> {
 /// Deals for a dry run of the call, and holds that against the vector. Counts rounds, too.
 #[inline(never)] // as `server`
 fn dealer<W: Word>(case: &Case<'_>, call: &Call, n: usize, streams: &[ChaCha20Prg; 2]) -> Result<(), Wrong> {
-    let mut deal = Deal { streams, n, lines: case.each("dealt"), found: Ok(()), words: [[W::default(); DEALT]; 4] };
+    let mut deal = Deal { streams, n, lines: case.each("dealt"), found: Ok(()), buffer: [W::default(); DEALT] };
     let mut correlations = Dry::new(0, &mut deal);
     let [mut x, mut y, mut out] = [[<W::Dry>::default(); ELEMENTS]; 3];
     let mut count = Count::default();
@@ -248,7 +248,7 @@ struct Deal<'a, W, I> {
     n: usize,
     lines: I,
     found: Result<(), Wrong>,
-    words: [[W; DEALT]; 4],
+    buffer: [W; DEALT],
 }
 
 impl<'a, W: Word, I: Iterator<Item = &'a str>> Sink for Deal<'_, W, I> {
@@ -260,24 +260,11 @@ impl<'a, W: Word, I: Iterator<Item = &'a str>> Sink for Deal<'_, W, I> {
 
 impl<'a, W: Word, I: Iterator<Item = &'a str>> Deal<'_, W, I> {
     fn deal(&mut self, first: MaskId, request: &Request<'_>) -> Result<(), Wrong> {
-        let [zero, one] = self.streams;
-        let dealt = request.dealt::<W>();
-        let [a, b, wire, scratch] = &mut self.words;
-        let len = |i: usize| dealt[i].map_or(0, Dealt::len);
-        hold(len(0).max(len(1)).max(request.scratch::<W>()) <= DEALT).map_err(|_| Wrong::Vector)?;
-        let (a, b) = (&mut a[..len(0)], &mut b[..len(1)]);
-        let masks = WholeMasks([zero, one]);
-        match dealt[1] {
-            Some(_) => request.evaluate(&masks, &Portable, scratch, &mut [&mut *a, &mut *b]),
-            None => request.evaluate(&masks, &Portable, scratch, &mut [&mut *a]),
-        }
-        for ((part, values), dealt) in (first.part..).zip([a, b]).zip(dealt) {
-            let Some(dealt) = dealt else { continue };
-            let line = self.lines.next().ok_or(Wrong::Result)?;
-            let wire = &mut wire[..dealt.wire_words::<W>()];
-            correct(dealt, MaskId { part, ..first }, zero, &Portable, values, wire, scratch);
-            equal(line, wire, matches!(dealt, Dealt::Planes(_)).then_some(self.n))?;
-        }
-        Ok(())
+        let Self { streams: [zero, one], n, lines, buffer, .. } = self;
+        hold(request.deal_words::<W>() <= DEALT).map_err(|_| Wrong::Vector)?;
+        request.deal(first, [zero, one], &Portable, buffer, |dealt, wire| {
+            let line = lines.next().ok_or(Wrong::Result)?;
+            equal(line, wire, matches!(dealt, Dealt::Planes(_)).then_some(*n))
+        })
     }
 }

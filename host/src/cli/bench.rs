@@ -4,7 +4,6 @@ mod reports;
 
 use super::exit::Failure;
 use crate::{
-    engine::memory::{Planned, Program, planned, play},
     kernel::{HostWord, best},
     report::write_atomic,
     session::{random_bytes, random_seed},
@@ -41,6 +40,7 @@ use symbolon_core::{
     },
     word::Word,
 };
+use symbolon_parties::{MemoryLink, Parties, Planned, Program, planned};
 
 /// Elements of an operation: what a lane of a job has in hand.
 const ELEMENTS: usize = 1 << 16;
@@ -162,9 +162,12 @@ impl Operation {
     }
 }
 
+/// Operations make their own inputs: zeros, which take as long as any.
 impl Program for Operation {
+    type Output<W: Word> = ();
+
     #[allow(clippy::too_many_lines)] // one arm an operation
-    fn run<W: Word>(&self, party: &mut Party<'_, W>) -> Result<(), Error> {
+    fn run<W: Word>(&self, party: &mut Party<'_, W>, _: Vec<Vec<W>>) -> Result<(), Error> {
         let (n, f) = (self.inputs(), if W::BITS == 32 { 11 } else { 12 });
         let mut z = vec![W::default(); n];
         let opened = |party: &mut Party<'_, W>, z: &[W], c: &mut [W]| {
@@ -327,13 +330,14 @@ fn write_json(figures: &impl Serialize, path: Option<&Path>) -> Result<(), Failu
 #[allow(clippy::cast_precision_loss)]
 fn measure<W: HostWord + Word>(operation: Operation) -> Result<Row, Failure> {
     let failed = |error: Error| Failure::Other(format!("{operation:?}: {error}"));
-    let Planned { count, dealt_bytes, arena } = planned::<W>(&operation).map_err(failed)?;
+    let Planned { count, dealt_bytes, arena } = planned::<W>(&operation, &[]).map_err(failed)?;
     let (started, mut runs) = (Instant::now(), 0u32);
     while runs < 2 || started.elapsed().as_secs_f64() < SECONDS {
         let session = random_bytes()?;
         let prgs = [Aes128Prg::new(&random_seed()?, &session), Aes128Prg::new(&random_seed()?, &session)];
         let prgs: [&dyn Prg; 2] = [&prgs[0], &prgs[1]];
-        play::<W>(&operation, prgs, best::<W>(), arena).map_err(failed)?;
+        let parties = Parties { program: &operation, prgs, kernels: best::<W>(), arena };
+        parties.play(MemoryLink::pair(), [vec![], vec![]]).map_err(failed)?;
         runs += 1;
     }
     let elements = operation.elements() as f64;

@@ -3,7 +3,6 @@
 
 pub mod clear;
 pub mod dealer;
-pub mod memory;
 pub mod plan;
 pub mod secure;
 

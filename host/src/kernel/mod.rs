@@ -7,21 +7,24 @@
 //! - **Timing:** as the portable ones: no branch and no address depends on data.
 //! - **Memory:** matrix products keep up to one MiB a thread, as their sizes need.
 //!
-//! This is the one module of the workspace with `unsafe` code.
-#![allow(unsafe_code)]
-#![cfg_attr(not(target_arch = "x86_64"), allow(dead_code, unused_imports, unused_macros))]
+//! The modules for x86-64 alone have `unsafe` code; other processors run the portable kernels.
 
 #[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
 mod aes;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
 mod gemm;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+mod simd;
 #[cfg(test)]
 mod tests;
 
-use gemm::Lane;
 use symbolon_core::{
     kernel::{Kernels, Portable},
     prg::{Aes128Prg, Prg, Seed},
-    with_kernels,
+    word::Word,
 };
 
 /// A set of kernels and the name of what it needs, for reports.
@@ -34,9 +37,26 @@ pub struct Set<W: 'static> {
 }
 
 /// A word that has kernels: `u32` or `u64`.
-pub trait HostWord: Lane {}
-impl HostWord for u32 {}
-impl HostWord for u64 {}
+pub trait HostWord: Word + bytemuck::Pod {
+    /// Its matrix products on AVX-512.
+    #[cfg(target_arch = "x86_64")]
+    type Avx512: gemm::Scheme<Word = Self>;
+    /// Its matrix products on AVX2.
+    #[cfg(target_arch = "x86_64")]
+    type Avx2: gemm::Scheme<Word = Self>;
+}
+impl HostWord for u32 {
+    #[cfg(target_arch = "x86_64")]
+    type Avx512 = gemm::avx512::Pairs;
+    #[cfg(target_arch = "x86_64")]
+    type Avx2 = gemm::avx2::Pairs;
+}
+impl HostWord for u64 {
+    #[cfg(target_arch = "x86_64")]
+    type Avx512 = gemm::avx512::Limbs;
+    #[cfg(target_arch = "x86_64")]
+    type Avx2 = gemm::avx2::Halves;
+}
 
 /// The fastest kernels that this processor runs.
 pub fn best<W: HostWord>() -> &'static dyn Kernels<W> {
@@ -46,7 +66,11 @@ pub fn best<W: HostWord>() -> &'static dyn Kernels<W> {
 /// All kernels that this processor runs, fastest first; the last are portable.
 pub fn available<W: HostWord>() -> impl Iterator<Item = Set<W>> {
     let portable = Set { name: "portable", kernels: &Portable as &dyn Kernels<W> };
-    simd().into_iter().flatten().chain([portable])
+    #[cfg(target_arch = "x86_64")]
+    let wide = simd::sets();
+    #[cfg(not(target_arch = "x86_64"))]
+    let wide: [Option<Set<W>>; 0] = [];
+    wide.into_iter().flatten().chain([portable])
 }
 
 /// The streams of [`Aes128Prg`], as fast as this processor makes them.
@@ -56,93 +80,4 @@ pub fn aes128_prg(seed: &Seed, session: &[u8; 16]) -> Box<dyn Prg> {
         return Box::new(prg);
     }
     Box::new(Aes128Prg::new(seed, session))
-}
-
-#[cfg(target_arch = "x86_64")]
-fn simd<W: HostWord>() -> [Option<Set<W>>; 2] {
-    [
-        avx512::Avx512::detect().map(|k| Set { name: "avx512", kernels: k }),
-        avx2::Avx2::detect().map(|k| Set { name: "avx2", kernels: k }),
-    ]
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn simd<W: HostWord>() -> [Option<Set<W>>; 0] {
-    []
-}
-
-/// Kernels of `$source`, compiled for the processor features `$features`, as methods of `$set`.
-macro_rules! compile {
-    ($set:ident $features:literal $(fn $name:ident($($arg:ident: $ty:ty),*);)*) => {
-        mod compiled {
-            $(
-                #[target_feature(enable = $features)]
-                #[allow(clippy::too_many_arguments)]
-                pub(super) fn $name<W: $crate::kernel::Lane>($($arg: $ty),*) {
-                    super::source::$name($($arg),*);
-                }
-            )*
-        }
-        impl<W: $crate::kernel::Lane> symbolon_core::kernel::Kernels<W> for $set {
-            $(
-                fn $name(&self, $($arg: $ty),*) {
-                    // SAFETY: a value of this type exists only where `detect` found the features.
-                    unsafe { compiled::$name($($arg),*) }
-                }
-            )*
-        }
-    };
-}
-
-/// For processors since Ice Lake and Zen 4.
-#[cfg(target_arch = "x86_64")]
-mod avx512 {
-    /// Kernels for AVX-512 with its integer and 16-bit dot product extensions.
-    #[derive(Debug)]
-    pub(super) struct Avx512(());
-
-    impl Avx512 {
-        /// The kernels, if this processor runs them.
-        pub(super) fn detect() -> Option<&'static Self> {
-            let all = is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512cd")
-                && is_x86_feature_detected!("avx512dq")
-                && is_x86_feature_detected!("avx512vl")
-                && is_x86_feature_detected!("avx512ifma")
-                && is_x86_feature_detected!("avx512vbmi")
-                && is_x86_feature_detected!("avx512vnni")
-                && is_x86_feature_detected!("bmi2");
-            all.then_some(&Self(()))
-        }
-    }
-
-    /// The portable kernels, but for `gemm`.
-    mod source {
-        pub(super) use crate::kernel::gemm::avx512::gemm;
-        pub(super) use symbolon_core::kernel::portable::*;
-    }
-    super::with_kernels!(compile Avx512 "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512ifma,avx512vbmi,avx512vnni,bmi2");
-}
-
-/// For processors since Haswell and Zen.
-#[cfg(target_arch = "x86_64")]
-mod avx2 {
-    /// Kernels for AVX2.
-    #[derive(Debug)]
-    pub(super) struct Avx2(());
-
-    impl Avx2 {
-        /// The kernels, if this processor runs them.
-        pub(super) fn detect() -> Option<&'static Self> {
-            (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi2")).then_some(&Self(()))
-        }
-    }
-
-    /// The portable kernels, but for `gemm`.
-    mod source {
-        pub(super) use crate::kernel::gemm::avx2::gemm;
-        pub(super) use symbolon_core::kernel::portable::*;
-    }
-    super::with_kernels!(compile Avx2 "avx2,bmi2");
 }

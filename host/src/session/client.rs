@@ -144,7 +144,7 @@ pub fn run_stored<W: Word>(
 /// Orders `job` at both servers, which accept it.
 fn order(config: &Config, tls: &ClientTls, job: &Job) -> Result<(SessionId, [Connection; 2]), SessionError> {
     let session: SessionId = random_bytes()?;
-    let encoded = job.encode().map_err(|error| SessionError::Job(error.to_string()))?;
+    let encoded = job.encode().map_err(|_| SessionError::Encoding)?;
     let mut servers = [reach(config, tls, Role::Server0)?, reach(config, tls, Role::Server1)?];
     for server in &mut servers {
         server.send(&Ask::Train(Order { session, job: encoded.clone() }))?;
@@ -157,7 +157,7 @@ fn order(config: &Config, tls: &ClientTls, job: &Job) -> Result<(SessionId, [Con
 }
 
 fn reach(config: &Config, tls: &ClientTls, role: Role) -> Result<Connection, SessionError> {
-    let address = config.peer(role).map_err(|error| SessionError::Job(error.to_string()))?;
+    let address = config.peer(role)?;
     Ok(connect(address, tls, role, &config.timeouts)?)
 }
 

@@ -117,7 +117,7 @@ impl Dealer {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(session);
         if !fresh {
-            return Err(SessionError::Unexpected { from: Role::Server0, wanted: "a session that has not run before" });
+            return Err(SessionError::Repeated);
         }
         if *running >= MAX_SESSIONS {
             return Err(SessionError::Busy);
@@ -127,7 +127,7 @@ impl Dealer {
     }
 
     fn deal(&self, session: SessionId, servers: [&mut Connection; 2], joined: [Joined; 2]) -> Result<(), SessionError> {
-        let job = Job::decode(&joined[0].job).map_err(|error| SessionError::Job(error.to_string()))?;
+        let job = Job::decode(&joined[0].job).map_err(SessionError::job(Role::Server0))?;
         let plan = plan(&job).map_err(|error| SessionError::Protocol { error, step: 0, cause: None })?;
         for (peer, joined) in [(Role::Server0, &joined[0]), (Role::Server1, &joined[1])] {
             if joined.plan_hash != plan.hash {

@@ -16,7 +16,8 @@ use crate::data::ShelfError;
 pub use crate::engine::SessionId;
 use crate::engine::prg;
 use crate::intake::IntakeError;
-use crate::net::{Cause, NetError, Refusal, Role};
+use crate::job::JobError;
+use crate::net::{Cause, ConfigError, NetError, Refusal, Role};
 use std::fmt;
 use symbolon_core::prg::Seed;
 
@@ -46,8 +47,26 @@ pub enum SessionError {
     Shelf(ShelfError),
     /// The intake stopped, or cannot do what was asked.
     Intake(Box<IntakeError>),
-    /// The job that was sent is none.
-    Job(String),
+    /// This role's configuration file lacks something that the session needs, such as a peer's address.
+    Config(Box<ConfigError>),
+    /// A peer sent an invalid job.
+    Job {
+        /// The peer.
+        from: Role,
+        /// The invalid part.
+        error: Box<JobError>,
+    },
+    /// This client's own job has no encoding.
+    Encoding,
+    /// Only server 1 makes manifests; this one is another.
+    NotServer1 {
+        /// The server that was asked.
+        asked: Role,
+    },
+    /// The two servers hold different manifests under one digest.
+    Manifests,
+    /// A session's number was used before.
+    Repeated,
     /// The peer made another plan: another job, version or build.
     Plan {
         /// Whose.
@@ -94,7 +113,8 @@ impl SessionError {
     /// Whether somebody could have done what was asked, and would not.
     pub fn is_refusal(&self) -> bool {
         match self {
-            Self::Refused { .. } | Self::Policy(_) | Self::Job(_) | Self::Plan { .. } | Self::Busy => true,
+            Self::Refused { .. } | Self::Policy(_) | Self::Job { .. } | Self::Plan { .. } | Self::Busy => true,
+            Self::NotServer1 { .. } | Self::Repeated => true,
             Self::Both(errors) => errors.iter().any(Self::is_refusal),
             Self::Shelf(error) => error.is_refusal(),
             Self::Intake(error) => matches!(**error, IntakeError::NoRecords { .. } | IntakeError::NoManifest { .. }),
@@ -122,7 +142,14 @@ impl fmt::Display for SessionError {
             }
             Self::Shelf(error) => error.fmt(f),
             Self::Intake(error) => error.fmt(f),
-            Self::Job(why) => write!(f, "the job that was sent cannot be read: {why}; use the same version everywhere"),
+            Self::Config(error) => error.fmt(f),
+            Self::Job { from, error } => write!(f, "the job from {from}: {error}"),
+            Self::Encoding => f.write_str("this job cannot be encoded for the servers; check it with `symbolon plan`"),
+            Self::NotServer1 { asked } => write!(f, "{asked} makes no manifests; ask server1"),
+            Self::Manifests => f.write_str(
+                "server0 and server1 hold different manifests under one digest; check under `peers` that both belong to one deployment",
+            ),
+            Self::Repeated => f.write_str("a session with this number has run before; start the job again"),
             Self::Plan { peer, ours, theirs } => write!(
                 f,
                 "{peer} made another plan ({theirs}, here {ours}): use the same job and the same version everywhere"
@@ -154,8 +181,23 @@ impl std::error::Error for SessionError {
             Self::Net(error) | Self::Protocol { cause: Some(error), .. } => Some(&**error),
             Self::Shelf(error) => Some(error),
             Self::Intake(error) => Some(&**error),
+            Self::Config(error) => Some(&**error),
+            Self::Job { error, .. } => Some(&**error),
             _ => None,
         }
+    }
+}
+
+impl SessionError {
+    /// Blames `from` for an invalid job.
+    pub(crate) fn job(from: Role) -> impl Fn(JobError) -> Self {
+        move |error| Self::Job { from, error: Box::new(error) }
+    }
+}
+
+impl From<ConfigError> for SessionError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(Box::new(error))
     }
 }
 

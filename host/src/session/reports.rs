@@ -54,11 +54,7 @@ pub fn freeze(config: &Config, tls: &ClientTls, wanted: Wanted) -> Result<Manife
     };
     // Server 0 stored it first; asking costs little, and finds a deployment whose servers are mixed up.
     let other = fetch(config, tls, Role::Server0, made.digest())?;
-    if other == made {
-        Ok(made)
-    } else {
-        Err(SessionError::Unexpected { from: Role::Server0, wanted: "the same manifest" })
-    }
+    if other == made { Ok(made) } else { Err(SessionError::Manifests) }
 }
 
 /// The manifest of this digest, as both servers have it.
@@ -79,7 +75,7 @@ fn fetch(config: &Config, tls: &ClientTls, server: Role, digest: [u8; 32]) -> Re
 }
 
 fn ask(config: &Config, tls: &ClientTls, server: Role, request: Request) -> Result<Reply, SessionError> {
-    let address = config.peer(server).map_err(|error| SessionError::Job(error.to_string()))?;
+    let address = config.peer(server)?;
     let mut connection = connect(address, tls, server, &config.timeouts)?;
     connection.set_idle_timeout(PATIENCE);
     connection.send(&Ask::Reports(request))?;
@@ -128,9 +124,7 @@ fn reply(
         Request::Devices => Ok(Reply::Devices(intake.devices()?)),
         Request::Names => Ok(Reply::Names(intake.names())),
         Request::Manifest(digest) => Ok(Reply::Manifest(intake.manifest(&digest)?)),
-        Request::Freeze(_) if role != Role::Server1 => {
-            Err(SessionError::Job("manifests are made at server 1; ask it".to_owned()))
-        }
+        Request::Freeze(_) if role != Role::Server1 => Err(SessionError::NotServer1 { asked: role }),
         Request::Freeze(wanted) => {
             let mut server0 = reach()?;
             server0.set_idle_timeout(PATIENCE);

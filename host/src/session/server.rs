@@ -196,8 +196,8 @@ impl Server {
 
     /// Holds an order to the policy and makes its plan, which takes a place too: nobody plans without bounds.
     fn admit(&self, order: &Order) -> Result<Admitted<'_>, SessionError> {
-        let job = Job::decode(&order.job).map_err(|error| SessionError::Job(error.to_string()))?;
-        let hash = job.hash().map_err(|error| SessionError::Job(error.to_string()))?;
+        let job = Job::decode(&order.job).map_err(SessionError::job(Role::Client))?;
+        let hash = job.hash().map_err(SessionError::job(Role::Client))?;
         if job.data.is_stored() && self.shelf.is_none() {
             return Err(SessionError::Shelf(ShelfError::None));
         }
@@ -364,7 +364,7 @@ impl Server {
     }
 
     fn reach(&self, peer: Role) -> Result<Connection, SessionError> {
-        let address = self.config.peer(peer).map_err(|error| SessionError::Job(error.to_string()))?;
+        let address = self.config.peer(peer)?;
         Ok(connect(address, &self.tls, peer, &self.config.timeouts)?)
     }
 }

@@ -106,7 +106,10 @@ fn jobs_without_sense_or_bounds() {
         edit(&mut job);
         job.encode().unwrap()
     };
-    assert!(order(&roles, vec![1, 2, 3]).contains("cannot be read"));
+    assert!(
+        order(&roles, vec![1, 2, 3])
+            .contains("the job from client: the peer sent bytes that are no job of this version")
+    );
     assert!(order(&roles, edited(&|job| job.training.batch = 3)).contains("training.batch"));
     assert!(order(&roles, edited(&|job| job.network.layers.truncate(2))).contains("network.layers"));
     let endless = edited(&|job| {
@@ -166,4 +169,21 @@ fn jobs_and_data_that_do_not_fit() {
     assert_fails(&train(&folder, &client, &[]), 2, &["no data file", "--data"]);
     assert_fails(&run(&mut symbolon(["train", "nowhere.toml", "--data", "."])), 2, &["nowhere.toml"]);
     assert_fails(&run(&mut symbolon(["train"])), 2, &["Usage"]);
+}
+
+/// The file that lacks the address is named, not the job.
+#[test]
+fn a_client_that_knows_no_address() {
+    let _alone = alone();
+    let job = folder(&Shape::default());
+    let mut roles = Roles::start(HASTY, ANYTHING);
+    let text = std::fs::read_to_string(roles.client()).unwrap();
+    let text: String =
+        text.lines().filter(|line| !line.starts_with("server1")).map(|line| format!("{line}\n")).collect();
+    let client = roles.client().with_file_name("no-server1.toml");
+    std::fs::write(&client, text).unwrap();
+    let output = train(&job, &client, &[]);
+    assert_fails(&output, 2, &["no-server1.toml: peers.server1: is missing; give `host:port`"]);
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("same version"));
+    roles.assert_well();
 }

@@ -1,7 +1,7 @@
 //! Tiles for AVX2: 16-bit products added in pairs for `u32`, 32-bit products for `u64`.
 
 use super::{
-    HALF, Lane, Scheme,
+    HALF, HostWord, Scheme,
     avx512::{left_pairs, right_pairs},
     multiply,
 };
@@ -14,7 +14,7 @@ use symbolon_core::kernel::Matrix;
 
 /// See [`symbolon_core::kernel::portable::gemm`].
 #[target_feature(enable = "avx2")]
-pub(in super::super) fn gemm<W: Lane>(z: &mut [W], x: Matrix<'_, W>, y: Matrix<'_, W>, dims: [usize; 3]) {
+pub(in super::super) fn gemm<W: HostWord>(z: &mut [W], x: Matrix<'_, W>, y: Matrix<'_, W>, dims: [usize; 3]) {
     // SAFETY: this function has the features that the scheme needs.
     unsafe { multiply::<W::Avx2>(z, x, y, dims) };
 }
@@ -33,7 +33,7 @@ unsafe fn load<W>(words: *const W) -> __m256i {
 /// Writes a register over the start of `words`.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn store<W: Lane>(words: &mut [W], register: __m256i) {
+fn store<W: HostWord>(words: &mut [W], register: __m256i) {
     let words = &mut words[..32 / size_of::<W>()];
     // SAFETY: 32 bytes are borrowed.
     unsafe { _mm256_storeu_si256(words.as_mut_ptr().cast(), register) }

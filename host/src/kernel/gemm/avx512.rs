@@ -3,7 +3,7 @@
 //! A product mod 2^32 is three of 16 bits; a product mod 2^64 is both halves of one of 52 bits and two of 12 bits. Where two of these instructions
 //! run in a cycle, that makes 21 products of 32 bits or 6.4 of 64 bits a cycle; `vpmulld` and `vpmullq` with their additions make 10.7 and 4.
 
-use super::{HALF, Lane, Scheme, multiply};
+use super::{HALF, HostWord, Scheme, multiply};
 use std::arch::{
     asm,
     x86_64::{
@@ -16,7 +16,7 @@ use symbolon_core::kernel::Matrix;
 
 /// See [`symbolon_core::kernel::portable::gemm`].
 #[target_feature(enable = "avx2,avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vnni")]
-pub(in super::super) fn gemm<W: Lane>(z: &mut [W], x: Matrix<'_, W>, y: Matrix<'_, W>, dims: [usize; 3]) {
+pub(in super::super) fn gemm<W: HostWord>(z: &mut [W], x: Matrix<'_, W>, y: Matrix<'_, W>, dims: [usize; 3]) {
     // SAFETY: this function has the features that the scheme needs.
     unsafe { multiply::<W::Avx512>(z, x, y, dims) };
 }
@@ -35,7 +35,7 @@ unsafe fn load<W>(words: *const W) -> __m512i {
 /// Writes a register over the start of `words`.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn store<W: Lane>(words: &mut [W], register: __m512i) {
+fn store<W: HostWord>(words: &mut [W], register: __m512i) {
     let words = &mut words[..64 / size_of::<W>()];
     // SAFETY: 64 bytes are borrowed.
     unsafe { _mm512_storeu_si512(words.as_mut_ptr().cast(), register) }

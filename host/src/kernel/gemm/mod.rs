@@ -7,13 +7,11 @@
 //! Two steps `l` and `l + half` of the inner dimension are taken together: multipliers for 16-bit pairs need that, and splitting then works on whole
 //! rows without a shuffle.
 
-#[cfg(target_arch = "x86_64")]
 pub(super) mod avx2;
-#[cfg(target_arch = "x86_64")]
 pub(super) mod avx512;
-#[cfg(target_arch = "x86_64")]
 mod transpose;
 
+use super::HostWord;
 use std::cell::RefCell;
 use symbolon_core::{kernel::Matrix, word::Word};
 use transpose::transpose;
@@ -30,34 +28,12 @@ const BLOCK_COLS: usize = 128;
 /// Words of a cache line at least, to align blocks to.
 const LINE: usize = 16;
 
-/// A word that the kernels of this module take, and how.
-pub trait Lane: Word + bytemuck::Pod {
-    /// Its products on AVX-512.
-    #[cfg(target_arch = "x86_64")]
-    type Avx512: Scheme<Word = Self>;
-    /// Its products on AVX2.
-    #[cfg(target_arch = "x86_64")]
-    type Avx2: Scheme<Word = Self>;
-}
-impl Lane for u32 {
-    #[cfg(target_arch = "x86_64")]
-    type Avx512 = avx512::Pairs;
-    #[cfg(target_arch = "x86_64")]
-    type Avx2 = avx2::Pairs;
-}
-impl Lane for u64 {
-    #[cfg(target_arch = "x86_64")]
-    type Avx512 = avx512::Limbs;
-    #[cfg(target_arch = "x86_64")]
-    type Avx2 = avx2::Halves;
-}
-
 /// How one word size is multiplied on one instruction set.
 ///
 /// From each pair of words of `x`, and of `y`, come `PARTS` parts. A tile is summed from the products of like parts, in `tile`.
 pub trait Scheme {
     /// The word.
-    type Word: Lane;
+    type Word: HostWord;
     /// Rows of a tile.
     const ROWS: usize;
     /// Columns of a tile: one register's words.

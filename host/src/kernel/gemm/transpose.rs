@@ -1,6 +1,6 @@
 //! Transposition of matrices, by blocks of eight or four registers.
 
-use super::Lane;
+use super::HostWord;
 use std::arch::x86_64::{
     __m256i, _mm256_loadu_si256, _mm256_permute2x128_si256, _mm256_setzero_si256, _mm256_storeu_si256,
     _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_unpacklo_epi32, _mm256_unpacklo_epi64,
@@ -9,7 +9,7 @@ use std::arch::x86_64::{
 /// `to[j * to_stride + i] = from[i * from_stride + j]` for `i < rows` and `j < cols`.
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn transpose<W: Lane>(
+pub(super) fn transpose<W: HostWord>(
     to: &mut [W],
     to_stride: usize,
     from: &[W],
@@ -34,7 +34,7 @@ pub(super) fn transpose<W: Lane>(
 /// One block: 8 by 8 words of 32 bits or 4 by 4 of 64.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn block<W: Lane>(to: &mut [W], to_stride: usize, from: &[W], from_stride: usize) {
+fn block<W: HostWord>(to: &mut [W], to_stride: usize, from: &[W], from_stride: usize) {
     let side = 32 / size_of::<W>();
     let mut rows = [_mm256_setzero_si256(); 8];
     for (i, row) in rows.iter_mut().enumerate().take(side) {
