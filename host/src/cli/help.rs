@@ -1,4 +1,5 @@
-//! `symbolon help`: commands, and the keys of job and configuration files, from the types that read them.
+//! `symbolon help`: commands, and the keys of job and configuration files, from the types that read
+//! them.
 
 use super::{Cli, exit::Failure};
 use crate::{job::job_schema, net::config_schema};
@@ -129,7 +130,8 @@ fn visit(path: &str, node: &Value, root: &Value, entries: &mut Vec<Entry>) {
     }
 }
 
-/// Appends the properties of `node` and what is below them. `about` is the text of a choice that has one key.
+/// Appends the properties of `node` and what is below them. `about` is the text of a choice that
+/// has one key.
 fn keys(path: &str, node: &Value, root: &Value, entries: &mut Vec<Entry>, about: Option<&str>) {
     let Some(properties) = node.get("properties").and_then(Value::as_object) else { return };
     for (key, property) in properties {
@@ -168,7 +170,7 @@ fn kind(node: &Value, root: &Value) -> String {
             let any: Vec<_> = list(node, "anyOf").iter().map(|one| self::kind(one, root)).collect();
             any.join(" or ")
         }
-        None => "one of these".to_owned(),
+        None => "choice".to_owned(),
     }
 }
 

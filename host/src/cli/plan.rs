@@ -25,12 +25,11 @@ pub(super) fn run(file: &Path, config: Option<&Path>, json: Option<&Path>) -> Re
     let plan = plan(&job).map_err(|error| Failure::Other(error.to_string()))?;
     print(&job, &plan)?;
     let Some(path) = json else { return Ok(()) };
-    let constants =
-        job.constants().into_iter().map(|c| json!({ "key": c.key, "asked": c.asked, "effective": c.effective }));
-    let constants = Value::Array(constants.collect());
+    let constant = |c: Constant| json!({ "key": c.key, "asked": c.asked, "effective": c.effective });
+    let constants = job.constants().into_iter().map(constant).collect();
     let mut value = serde_json::to_value(&plan).map_err(|error| Failure::Other(error.to_string()))?;
     if let Value::Object(fields) = &mut value {
-        fields.insert("constants".to_owned(), constants);
+        fields.insert("constants".to_owned(), Value::Array(constants));
         for network in [LAN, WAN] {
             let seconds = json!({ "total": plan.total.seconds(&network), "epoch": plan.epoch.seconds(&network) });
             fields.insert(format!("seconds_{}", network.name.to_lowercase()), seconds);
@@ -51,7 +50,8 @@ fn row(name: &str, cost: &Cost) {
     );
 }
 
-/// Prints the public reals of a job as they are computed with; of the slopes of readings the one that rounding changes most.
+/// Prints the public reals of a job as they are computed with. Of the slopes of readings it prints
+/// the one that rounding changes most.
 pub(super) fn constants(job: &Job) {
     let (slopes, own): (Vec<Constant>, Vec<_>) =
         job.constants().into_iter().partition(|constant| constant.key.starts_with("data."));
@@ -59,8 +59,8 @@ pub(super) fn constants(job: &Job) {
     let slope = slopes.into_iter().max_by(|a, b| change(a).total_cmp(&change(b)));
     for Constant { key, asked, effective } in own.into_iter().chain(slope) {
         match asked {
-            Some(asked) => say!("{key}: {asked} is computed as {effective}"),
-            None => say!("{key}: {effective}"),
+            Some(asked) if asked != effective => say!("{key}: {asked} is computed as {effective}"),
+            _ => say!("{key}: computed as {effective}"),
         }
     }
     say!("");

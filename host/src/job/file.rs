@@ -17,7 +17,8 @@ use super::{
 struct JobFile {
     /// Name for logs and reports: 1 to 64 letters, digits, `.`, `_` or `-`.
     name: String,
-    /// The records: where they come from and how they become numbers. Exactly one of `idx`, `csv` and `reports`.
+    /// The records: where they come from and how they become numbers. Exactly one of `idx`, `csv`
+    /// and `reports`.
     data: DataFile,
     /// Word size, fixed point and generator.
     #[serde(default)]
@@ -99,7 +100,8 @@ struct NumbersFile {
     ring_bits: Option<u32>,
     /// Fraction bits of values: 4 to 24 (12, if left out), at `ring_bits = 32` 4 to 12 (11).
     frac_bits: Option<u32>,
-    /// Fraction bits of the mean gradient: from `frac_bits` to 31 (19, if left out), at `ring_bits = 32` to 15 (15).
+    /// Fraction bits of the mean gradient: from `frac_bits` to 31 (19, if left out), at `ring_bits
+    /// = 32` to 15 (15).
     grad_frac_bits: Option<u32>,
     /// The generator that expands seeds; `aes128-ctr`, if left out.
     prg: Option<Prg>,
@@ -108,7 +110,8 @@ struct NumbersFile {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct NetworkFile {
-    /// From the features to the outputs. The first and the last layer are dense; the last has `classes` units, or 1.
+    /// From the features to the outputs. The first and the last layer are dense; the last has
+    /// `classes` units, or 1.
     layers: Vec<LayerFile>,
 }
 
@@ -137,29 +140,33 @@ enum Kind {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct OptimizerFile {
-    /// The optimizer. `sgd` needs `learning_rate`, `momentum` needs `momentum` too, the others take the keys below these.
+    /// The optimizer. `sgd` needs `learning_rate`, `momentum` needs `momentum` too, the others take
+    /// the keys below these.
     kind: Kind,
     /// Step size, above 0 and up to 255. `symbolon plan` prints the number that is computed with.
     learning_rate: Option<f64>,
     /// Decay of the velocity, above 0 and below 1.
     momentum: Option<f64>,
-    /// Base-two logarithm of the first threshold on Adam's second moment `v`, which has `2 grad_frac_bits` fraction bits.
+    /// Base-two logarithm of the first threshold on Adam's second moment `v`, which has `2
+    /// grad_frac_bits` fraction bits.
     low: Option<u32>,
     /// Shift of Adam's step in the lowest cell; one less doubles the learning rate.
     shift: Option<u32>,
     /// Steps that a choice of cells is kept for, 1 to 256; 1, if left out.
     keep: Option<u32>,
-    /// Whether `v` is updated only where cells are chosen anew; needs `keep = 4`. False, if left out.
+    /// Whether `v` is updated only where cells are chosen anew; needs `keep = 4`. False, if left
+    /// out.
     lazy: Option<bool>,
-    /// Whether the first steps are enlarged by `sqrt(1 - beta2^t) / (1 - beta1^t)`. False, if left out.
+    /// Whether the first steps are enlarged by `sqrt(1 - beta2^t) / (1 - beta1^t)`. False, if left
+    /// out.
     bias_correction: Option<bool>,
 }
 
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RevealFile {
-    /// The count of correct test predictions, or a regression's squared test error; true for classes with test records,
-    /// if left out.
+    /// The count of correct test predictions, or a regression's squared test error; true for
+    /// classes with test records, if left out.
     accuracy: Option<bool>,
     /// The mean training loss; `epoch`, if left out.
     loss: Option<RevealLoss>,
@@ -184,7 +191,8 @@ fn refuse() -> OnMissing {
     OnMissing::Refuse
 }
 
-/// A job file that was read but is no job yet: one that learns from reports takes its fields from a schema and its counts from a manifest.
+/// A job file that was read but is no job yet: one that learns from reports takes its fields from a
+/// schema and its counts from a manifest.
 pub struct Draft {
     file: PathBuf,
     raw: JobFile,
@@ -225,7 +233,8 @@ impl Draft {
         self.file.parent().unwrap_or(Path::new("")).join(name)
     }
 
-    /// Fills in defaults and checks. `source` is for jobs that learn from reports, and for no others.
+    /// Fills in defaults and checks. `source` is for jobs that learn from reports, and for no
+    /// others.
     ///
     /// # Errors
     ///

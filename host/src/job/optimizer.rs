@@ -33,7 +33,7 @@ impl Dyadic {
         }
         let shifts = (0..=Self::MAX_SHIFT).rev();
         let best = shifts.map(|shift| Self::rounded(value, shift)).find(|best| best.factor <= Self::MAX_FACTOR)?;
-        (best.factor > 0).then_some(best.reduced())
+        (best.factor > 0).then(|| best.reduced())
     }
 
     /// The constant for a decay: as [`Dyadic::nearest`], but in a 64-bit ring with up to 16 bits where 1 - decay needs
@@ -44,7 +44,7 @@ impl Dyadic {
         let longer = (9..=16).filter(|_| ring_bits > 32).map(|shift| Self::rounded(value, shift).reduced());
         let finest = Self::rounded(value, if ring_bits > 32 { 16 } else { 8 }).reduced();
         let mut all = std::iter::once(nearest).chain(longer);
-        all.find(holds).or(Some(finest)).filter(|decay| decay.value() < 1.0)
+        all.find(holds).or(Some(finest)).filter(|decay| decay.factor > 0 && decay.value() < 1.0)
     }
 
     /// `value` in units of `2^-shift`; saturates.

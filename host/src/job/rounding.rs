@@ -1,13 +1,15 @@
 //! The public reals of a job as the servers compute with them.
 //!
-//! A rate or a decay becomes an integer over a power of two, with as many bits as the ring leaves for it; the slope of a
-//! reading becomes an integer. A job whose numbers would become others is refused when it is checked.
+//! A rate or a decay becomes an integer over a power of two, with as many bits as the ring leaves
+//! for it; the slope of a reading becomes an integer. A job whose numbers would become others is
+//! refused when it is checked.
 
 use symbolon_core::optimizer as core;
 
 use super::{Adam, Dyadic, Invalid, Job, Line, Optimizer, Rule};
 
-/// A number may be computed as another within this fraction of it. The slack covers the rounding of floats.
+/// A number may be computed as another within this fraction of it. The slack covers the rounding of
+/// floats.
 const TOLERANCE: f64 = (1.0 + 1e-9) / 64.0;
 
 /// A public real of a job, and what the servers compute with instead.
@@ -34,7 +36,8 @@ pub(super) fn close(asked: f64, effective: f64) -> bool {
 }
 
 impl Job {
-    /// The public reals of this job, which is valid: the optimizer's first, then the slopes of readings.
+    /// The public reals of this job, which is valid: the optimizer's first, then the slopes of
+    /// readings.
     pub fn constants(&self) -> Vec<Constant> {
         let constant = |key: &str, asked, effective| Constant { key: key.to_owned(), asked, effective };
         let mut constants = match self.optimizer {
@@ -82,8 +85,8 @@ impl Job {
         }
     }
 
-    /// The learning rate that is computed with where a step truncates `bits` more than the rate's own, and the distance
-    /// of two rates that the ring tells apart.
+    /// The learning rate that is computed with where a step truncates `bits` more than the rate's
+    /// own, and the distance of two rates that the ring tells apart.
     fn rate(&self, bits: u32, rate: Dyadic) -> (f64, f64) {
         let core::Dyadic { factor, shift } = match self.numbers.ring_bits {
             32 => rate.core().over::<u32>(bits),

@@ -12,7 +12,8 @@ const LARGE_FEATURE: f64 = 16.0;
 const LEAST_FRAC_BITS: u32 = 8;
 /// Features that a list of scales is printed for.
 const MAX_COLUMNS: usize = 64;
-/// Fraction bits of values and of the gradient in a ring of 64 and of 32 bits, as a job has that leaves them out.
+/// Fraction bits of values and of the gradient in a ring of 64 and of 32 bits, as a job has that
+/// leaves them out.
 const DEFAULTS: [(u32, u32, u32); 2] = [(64, 12, 19), (32, 11, 15)];
 
 /// A key of the job file, and its new value.
@@ -51,7 +52,8 @@ pub(super) struct Candidate {
     pub(super) changes: Vec<Change>,
 }
 
-/// Tries settings in at most `tries` runs: until one holds, and then until one holds in the smaller ring.
+/// Tries settings in at most `tries` runs: until one holds, and then until one holds in the smaller
+/// ring.
 pub(super) fn advise(
     job: &Job,
     records: &Records,
@@ -119,7 +121,8 @@ fn causes(job: &Job, facts: &Facts, outcome: &Outcome) -> Vec<String> {
     causes
 }
 
-/// Settings in the order in which they are recommended: the larger ring, public scales, both, fraction bits, learning rate.
+/// Settings in the order in which they are recommended: the larger ring, public scales, both,
+/// fraction bits, learning rate.
 pub(super) fn candidates(job: &Job, facts: &Facts, outcome: &Outcome) -> Vec<Candidate> {
     let numbers = &job.numbers;
     let narrow = numbers.ring_bits == 32;
@@ -145,7 +148,8 @@ pub(super) fn candidates(job: &Job, facts: &Facts, outcome: &Outcome) -> Vec<Can
     jobs.into_iter().map(|other| Candidate { changes: changes(job, &other), job: other }).collect()
 }
 
-/// Fewer fraction bits, of the mean gradient first where the optimizer's words are the ones that lack room.
+/// Fewer fraction bits, of the mean gradient first where the optimizer's words are the ones that
+/// lack room.
 fn fewer_bits(job: &Job, outcome: &Outcome) -> Vec<Job> {
     let numbers = &job.numbers;
     let (k, f, fg) = (numbers.ring_bits, numbers.frac_bits, numbers.grad_frac_bits);

@@ -1,4 +1,5 @@
-//! `symbolon audit`: trains in the clear, prints how much room each word has, and recommends settings that it has run.
+//! `symbolon audit`: trains in the clear, prints how much room each word has, and recommends
+//! settings that it has run.
 
 mod advice;
 mod outcome;
@@ -29,13 +30,16 @@ pub(super) struct Args {
     /// Directory of the data
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// For a job that learns from reports: train on N records of random codes within the schema's ranges
+    /// For a job that learns from reports: train on N records of random codes within the schema's
+    /// ranges
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
     synthetic: Option<u32>,
-    /// For a job that learns from reports: the client's configuration; counts come from the servers' manifest, codes are random
+    /// For a job that learns from reports: the client's configuration; counts come from the
+    /// servers' manifest, codes are random
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Digest of the manifest to take counts from; of all reports that both servers hold now, if not given
+    /// Digest of the manifest to take counts from; of all reports that both servers hold now, if
+    /// not given
     #[arg(long, value_name = "DIGEST", value_parser = digest, requires = "config")]
     manifest: Option<[u8; 32]>,
     /// Further runs at most that recommendations are tried in
@@ -100,7 +104,7 @@ fn print_ranges(outcome: &Outcome) {
         say!("");
     }
     say!(
-        "Headroom is how often words may double within their range. Ranges of tables do not follow from ring and fraction bits.\n"
+        "Headroom is how often words may double within their range. Ring and fraction bits do not move those of tables.\n"
     );
 }
 
@@ -111,8 +115,8 @@ fn print_moments(job: &Job, outcome: &Outcome) {
     // `v` has 2 fg fraction bits.
     let unit = 2 * i64::from(job.numbers.grad_frac_bits);
     say!(
-        "Adam ended with second moments from 2^{} to 2^{}; {lowest} of {parameters} parameters in the lowest cell, whose steps \
-         vanish with their gradients, and {top} in the top cell, whose steps grow with them.\n",
+        "Adam ended with second moments from 2^{} to 2^{}. Of {parameters} parameters {lowest} are in the lowest cell, \
+         whose steps vanish with the gradient, and {top} in the top cell, whose steps grow with it.\n",
         i64::from(ends.0) - 1 - unit,
         i64::from(ends.1) - unit
     );
@@ -139,9 +143,7 @@ fn print_verdict(outcome: &Outcome) {
     match outcome.verdict {
         Verdict::Holds => say!("All words stay within their ranges, with {MARGIN_BITS} bit to spare."),
         Verdict::Tight { layer, name, bits } => {
-            say!(
-                "Layer {layer}, {name}: {bits:.1} bits are left, fewer than the {MARGIN_BITS} for data that the audit has not seen."
-            );
+            say!("Layer {layer}, {name}: {bits:.1} bits are left; other data may need {MARGIN_BITS}.");
         }
         Verdict::Wrapped { layer, name } => say!(
             "Layer {layer}, {name}: words left their range first, and later ones say nothing. How many bits are lacking \
@@ -174,8 +176,8 @@ fn print_advice(advice: &Advice) {
 }
 
 fn to_json(job: &Job, outcome: &Outcome, advice: &Advice) -> Value {
-    let cells = Cells::of(job, outcome)
-        .map(|cells| json!({ "lowest": cells.lowest, "top": cells.top, "parameters": cells.parameters }));
+    let cells = Cells::of(job, outcome);
+    let cells = cells.map(|c| json!({ "lowest": c.lowest, "top": c.top, "parameters": c.parameters }));
     let changes = |trial: &Trial| {
         let changes = trial.changes.iter().map(|Change { key, value }| (key.clone(), Value::from(value.clone())));
         json!({ "changes": Value::Object(changes.collect()), "headroom_bits": trial.least_bits, "loss": trial.loss })

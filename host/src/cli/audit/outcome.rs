@@ -67,7 +67,8 @@ impl Outcome {
     }
 }
 
-/// Runs `job` on `records` until it ends, or until a word leaves its range. The same job has the same outcome.
+/// Runs `job` on `records` until it ends, or until a word leaves its range. The same job has the
+/// same outcome.
 pub(super) fn play(job: &Job, records: &Records, facts: &Facts) -> Result<Outcome, Failure> {
     match job.numbers.ring_bits {
         32 => play_in::<u32>(job, records, facts),

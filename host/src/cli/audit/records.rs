@@ -53,7 +53,8 @@ impl Records {
             }
             Self::Codes => {
                 let reach = job.data.target_line().map(|line| line.reach());
-                // A uniform line's mean square is at least a twelfth of its range squared, at most its reach squared.
+                // A uniform line's mean square is at least a twelfth of its range squared, at most
+                // its reach squared.
                 (reach, reach.map_or(0.0, |reach| reach * reach), job.data.lines().iter().map(|l| l.reach()).collect())
             }
         };
@@ -124,7 +125,8 @@ fn codes<W: Word>(job: &Job, reports: &Reports) -> Inputs<W> {
     inputs
 }
 
-/// The job of a file over `count` records that its schema allows: as many of each device that it names, and of one more.
+/// The job of a file over `count` records that its schema allows: as many of each device that it
+/// names, and of one more.
 pub(super) fn synthetic(draft: Draft, count: u32) -> Result<Job, Failure> {
     let Some(schema) = draft.schema() else { return Ok(draft.resolve(None)?) };
     let schema = SchemaFile::load(&schema)?;
