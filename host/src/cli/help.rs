@@ -107,7 +107,7 @@ fn list<'a>(node: &'a Value, key: &str) -> &'a [Value] {
     node.get(key).and_then(Value::as_array).map_or(&[], |list| list)
 }
 
-fn text<'a>(node: &'a Value) -> &'a str {
+fn text(node: &Value) -> &str {
     node.get("description").and_then(Value::as_str).unwrap_or_default()
 }
 

@@ -33,6 +33,7 @@ impl fmt::Display for Change {
 pub(super) struct Trial {
     pub(super) changes: Vec<Change>,
     pub(super) least_bits: f64,
+    /// The last loss over that of predicting nothing, which does not depend on scales.
     pub(super) loss: Option<f64>,
 }
 
@@ -77,13 +78,13 @@ pub(super) fn advise(
         let outcome = play(&candidate.job, records, &facts)?;
         if outcome.verdict == Verdict::Holds {
             let least_bits = outcome.least().map_or(f64::INFINITY, |range| range.headroom_bits);
-            advice.verified.push(Trial { changes: candidate.changes, least_bits, loss: outcome.loss });
+            let loss = outcome.loss.map(|loss| loss / facts.baseline);
+            advice.verified.push(Trial { changes: candidate.changes, least_bits, loss });
         }
     }
-    if let (Some(Trial { changes, .. }), true) = (advice.verified.first(), needed) {
-        if changes.iter().any(|change| change.key == "optimizer.learning_rate") {
-            advice.causes.push("the learning rate: with a smaller one these settings hold".to_owned());
-        }
+    let slower = |trial: &Trial| trial.changes.iter().any(|change| change.key == "optimizer.learning_rate");
+    if needed && advice.verified.first().is_some_and(slower) {
+        advice.causes.push("the learning rate: with a smaller one these settings hold".to_owned());
     }
     Ok(advice)
 }
@@ -196,10 +197,10 @@ fn with_rate(job: &Job, by: f64) -> Option<Job> {
 /// Targets and features divided where they are large; `None` where none is.
 fn with_scales(job: &Job, facts: &Facts) -> Option<Job> {
     let mut other = job.clone();
-    if let (Task::Regression(target), Some(most)) = (&mut other.data.task, facts.target) {
-        if most > LARGE_TARGET {
-            target.divide *= round_above(most);
-        }
+    if let (Task::Regression(target), Some(most)) = (&mut other.data.task, facts.target)
+        && most > LARGE_TARGET
+    {
+        target.divide *= round_above(most);
     }
     let by = |most: &f64| if *most > LARGE_FEATURE { round_above(*most) } else { 1.0 };
     match &mut other.data.scale {
@@ -239,10 +240,10 @@ fn changes(old: &Job, new: &Job) -> Vec<Change> {
             change(key, to.to_string());
         }
     }
-    if let (Task::Regression(from), Task::Regression(to)) = (&old.data.task, &new.data.task) {
-        if from != to {
-            change("data.target.divide", to.divide.to_string());
-        }
+    if let (Task::Regression(from), Task::Regression(to)) = (&old.data.task, &new.data.task)
+        && from != to
+    {
+        change("data.target.divide", to.divide.to_string());
     }
     match (&old.data.scale, &new.data.scale) {
         (Scale::Divide(from), Scale::Divide(to)) if from != to => change("data.scale.divide", to.to_string()),

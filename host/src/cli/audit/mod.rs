@@ -103,9 +103,7 @@ fn print_ranges(outcome: &Outcome) {
         }
         say!("");
     }
-    say!(
-        "Headroom is how often words may double within their range. Ring and fraction bits do not move those of tables.\n"
-    );
+    say!("Headroom is how often words may double within their range. Ring and fraction bits move no table's.\n");
 }
 
 /// Where Adam's second moments ended.
@@ -146,7 +144,7 @@ fn print_verdict(outcome: &Outcome) {
             say!("Layer {layer}, {name}: {bits:.1} bits are left; other data may need {MARGIN_BITS}.");
         }
         Verdict::Wrapped { layer, name } => say!(
-            "Layer {layer}, {name}: words left their range first, and later ones say nothing. How many bits are lacking \
+            "Layer {layer}, {name}: words left their range first, and later ones say nothing. How many bits lack \
              cannot be told from words that wrapped."
         ),
         Verdict::Diverged { loss, baseline } => {
@@ -161,7 +159,9 @@ fn print_advice(advice: &Advice) {
         advice.causes.iter().for_each(|cause| say!("  {cause}"));
     }
     for (i, Trial { changes, least_bits, loss }) in advice.verified.iter().enumerate() {
-        let loss = loss.map(|loss| format!(", the loss ends at {loss:.4}")).unwrap_or_default();
+        let loss = loss
+            .map(|loss| format!(", the loss ends at {:.1} % of that of predicting nothing", 100.0 * loss))
+            .unwrap_or_default();
         let what = if i == 0 { "Recommended" } else { "Or" };
         say!("\n{what}, and tried: {least_bits:.1} bits are left{loss}");
         changes.iter().for_each(|change| say!("  {change}"));
@@ -180,7 +180,8 @@ fn to_json(job: &Job, outcome: &Outcome, advice: &Advice) -> Value {
     let cells = cells.map(|c| json!({ "lowest": c.lowest, "top": c.top, "parameters": c.parameters }));
     let changes = |trial: &Trial| {
         let changes = trial.changes.iter().map(|Change { key, value }| (key.clone(), Value::from(value.clone())));
-        json!({ "changes": Value::Object(changes.collect()), "headroom_bits": trial.least_bits, "loss": trial.loss })
+        let changes = Value::Object(changes.collect());
+        json!({ "changes": changes, "headroom_bits": trial.least_bits, "loss_ratio": trial.loss })
     };
     json!({
         "ranges": outcome.ranges,
