@@ -43,6 +43,10 @@ pub trait Trace<W: Word> {
     fn indexed(&mut self, words: &[W], offset: W, width: u32) {
         let _ = (words, offset, width);
     }
+    /// The second moments of parameters as a job ends; called by the clear engine alone.
+    fn moments(&mut self, second: &[W]) {
+        let _ = second;
+    }
 }
 
 /// Follows nothing.

@@ -36,8 +36,8 @@ pub struct Momentum {
 }
 
 impl Momentum {
-    /// By how many bits the opened word is above `u`.
-    fn above(&self) -> u32 {
+    /// Bits of the opened word beyond those of `u`.
+    pub fn above(&self) -> u32 {
         if self.narrow { self.momentum.shift } else { self.grad_shift.max(self.momentum.shift) }
     }
 

@@ -15,6 +15,7 @@ mod demo;
 mod devices;
 mod exit;
 mod gateway;
+mod help;
 mod local;
 mod plan;
 mod provision;
@@ -33,6 +34,7 @@ use std::path::PathBuf;
 #[command(
     name = "symbolon",
     version,
+    disable_help_subcommand = true,
     after_help = "Examples:\n  symbolon demo\n  symbolon plan host/jobs/mnist-adam-32.toml\n  symbolon train host/jobs/mnist-adam-32.toml --data DIR --local\n  symbolon init deployment --server0 a.example --server1 b.example --dealer c.example\n\nExit status: 0 done; 1 failed; 2 wrong usage, job, data or configuration; 3 a peer or the network failed; 4 refused by a server's policy or by the dealer; 130 interrupted."
 )]
 struct Cli {
@@ -57,17 +59,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
     },
-    /// Train in the clear and say how much room each tensor leaves in its words
-    Audit {
-        /// Job file (TOML; `host/jobs` has some)
-        job: PathBuf,
-        /// Directory of the data
-        #[arg(long, value_name = "DIR")]
-        data: PathBuf,
-        /// Write the audit as JSON
-        #[arg(long, value_name = "FILE")]
-        json: Option<PathBuf>,
-    },
+    /// Train in the clear, say how much room each tensor leaves in its words, and recommend numbers that hold
+    Audit(audit::Args),
     /// Run one of the two servers until interrupted
     Server(roles::ServerArgs),
     /// Run the dealer until interrupted
@@ -101,6 +94,11 @@ enum Command {
     Devices(devices::Args),
     /// Measure every protocol and function on this machine, or how many reports it takes in
     Bench(bench::Args),
+    /// Print the help of a command, or the keys of a job, server, policy or gateway file
+    Help {
+        /// A command, or job, server, policy, gateway or dealer
+        topic: Option<String>,
+    },
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -124,7 +122,7 @@ pub fn main() -> Exit {
         Command::Demo(args) => demo::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Plan { job, config, json } => plan::run(&job, config.as_deref(), json.as_deref()),
-        Command::Audit { job, data, json } => audit::run(&job, &data, json.as_deref()),
+        Command::Audit(args) => audit::run(&args),
         Command::Server(args) => roles::server(&args),
         Command::Dealer(args) => roles::dealer(&args),
         Command::Gateway(args) => gateway::run(&args),
@@ -134,6 +132,7 @@ pub fn main() -> Exit {
         Command::Share(args) => share::run(&args),
         Command::Devices(args) => devices::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Help { topic } => help::run(topic.as_deref()),
         Command::Completions { shell } => {
             // Gathered first: writing may fail, and the generator would panic.
             let mut text = Vec::new();

@@ -3,7 +3,7 @@
 use super::{exit::Failure, stored};
 use crate::{
     engine::plan::{Cost, LAN, Network, Plan, WAN, hex, plan},
-    job::{Draft, Job},
+    job::{Constant, Draft, Job},
     net::{Config, Role},
     report::{human_bytes, human_seconds, write_atomic},
 };
@@ -25,8 +25,11 @@ pub(super) fn run(file: &Path, config: Option<&Path>, json: Option<&Path>) -> Re
     let plan = plan(&job).map_err(|error| Failure::Other(error.to_string()))?;
     print(&job, &plan)?;
     let Some(path) = json else { return Ok(()) };
+    let constant = |c: Constant| json!({ "key": c.key, "asked": c.asked, "effective": c.effective });
+    let constants = job.constants().into_iter().map(constant).collect();
     let mut value = serde_json::to_value(&plan).map_err(|error| Failure::Other(error.to_string()))?;
     if let Value::Object(fields) = &mut value {
+        fields.insert("constants".to_owned(), Value::Array(constants));
         for network in [LAN, WAN] {
             let seconds = json!({ "total": plan.total.seconds(&network), "epoch": plan.epoch.seconds(&network) });
             fields.insert(format!("seconds_{}", network.name.to_lowercase()), seconds);
@@ -47,6 +50,22 @@ fn row(name: &str, cost: &Cost) {
     );
 }
 
+/// Prints the public reals of a job as they are computed with. Of the slopes of readings it prints
+/// the one that rounding changes most.
+pub(super) fn constants(job: &Job) {
+    let (slopes, own): (Vec<Constant>, Vec<_>) =
+        job.constants().into_iter().partition(|constant| constant.key.starts_with("data."));
+    let change = |c: &Constant| c.asked.map_or(0.0, |asked| ((c.effective - asked) / asked).abs());
+    let slope = slopes.into_iter().max_by(|a, b| change(a).total_cmp(&change(b)));
+    for Constant { key, asked, effective } in own.into_iter().chain(slope) {
+        match asked {
+            Some(asked) if asked != effective => say!("{key}: {asked} is computed as {effective}"),
+            _ => say!("{key}: computed as {effective}"),
+        }
+    }
+    say!("");
+}
+
 fn print(job: &Job, plan: &Plan) -> Result<(), Failure> {
     say!("plan {} of job {}", hex(&plan.hash), job.name);
     say!("job hash {} (what a server lists in policy.jobs)", hex(&job.hash()?));
@@ -57,6 +76,7 @@ fn print(job: &Job, plan: &Plan) -> Result<(), Failure> {
         plan.requests,
         human_bytes(plan.arena_bytes)
     );
+    constants(job);
     say!("{:<34}{:>10}{:>12}{:>12}{:>14}{:>14}", "", "rounds", "each way", "dealt", "LAN", "WAN");
     row("whole job", &plan.total);
     row("opening data and weights", &plan.setup);

@@ -15,7 +15,7 @@ use crate::{
 use serde::Serialize;
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use symbolon_core::{
     correlation::Whole,
@@ -38,23 +38,43 @@ pub struct Range {
     pub least: i64,
     /// Greatest word that it did.
     pub greatest: i64,
-    /// Doublings that still fit; negative if a word wrapped.
+    /// Doublings that still fit; negative if a word left the bounds, and then it does not say by how much.
     pub headroom_bits: f64,
+    /// Whether the words index a table, whose bounds do not follow from the ring.
+    pub table: bool,
 }
 
-/// Least and greatest word, by operation and bounds.
-type Extremes = BTreeMap<(Label, (i64, i64)), (i64, i64)>;
+/// An operation and what it may open.
+type Place = (Label, bool, (i64, i64));
 
-/// Ranges by operation and bounds, collected by all lanes.
-#[derive(Clone, Default)]
-pub struct Audit(Arc<Mutex<Extremes>>);
+/// Counts of second moments by their bits: entry `b` counts those below `2^b` and not below `2^(b-1)`.
+pub type Moments = [u64; 65];
+
+/// Seen by all lanes.
+struct Seen {
+    /// Least and greatest word of each place.
+    extremes: BTreeMap<Place, (i64, i64)>,
+    /// The first operation that a word left the bounds of.
+    wrapped: Option<Label>,
+    moments: Moments,
+}
+
+/// Ranges by operation and bounds, and the optimizer's last state, collected by all lanes.
+#[derive(Clone)]
+pub struct Audit(Arc<Mutex<Seen>>);
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Seen { extremes: BTreeMap::new(), wrapped: None, moments: [0; 65] })))
+    }
+}
 
 impl Audit {
     /// What was seen, the least headroom first.
     pub fn ranges(&self) -> Vec<Range> {
-        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = self.seen();
         let mut ranges = Vec::new();
-        for (((layer, name), bounds), (least, greatest)) in seen.iter() {
+        for (((layer, name), table, bounds), (least, greatest)) in &seen.extremes {
             ranges.push(Range {
                 layer: *layer,
                 name,
@@ -62,10 +82,25 @@ impl Audit {
                 least: *least,
                 greatest: *greatest,
                 headroom_bits: headroom(*bounds, *least, *greatest),
+                table: *table,
             });
         }
         ranges.sort_by(|a, b| a.headroom_bits.total_cmp(&b.headroom_bits));
         ranges
+    }
+
+    /// Layer and operation of the first word that left its bounds.
+    pub fn wrapped(&self) -> Option<(u16, &'static str)> {
+        self.seen().wrapped
+    }
+
+    /// The second moments of all parameters as the job ended; zeros for optimizers that have none.
+    pub fn moments(&self) -> Moments {
+        self.seen().moments
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -91,21 +126,28 @@ impl<W: Word> Trace<W> for Watch {
         self.label = (layer, name);
     }
     fn opened(&mut self, words: &[W], offset: W) {
-        self.see(words, offset, W::BITS - 1);
+        self.see(words, offset, W::BITS - 1, false);
     }
     fn indexed(&mut self, words: &[W], offset: W, width: u32) {
-        self.see(words, offset, width);
+        self.see(words, offset, width, true);
+    }
+    fn moments(&mut self, second: &[W]) {
+        count_bits(second, &mut self.audit.seen().moments);
     }
 }
 
 impl Watch {
     /// `words + offset` should be in `[0, 2^width)`.
-    fn see<W: Word>(&mut self, words: &[W], offset: W, width: u32) {
+    fn see<W: Word>(&mut self, words: &[W], offset: W, width: u32, table: bool) {
         let Some((least, greatest)) = extremes(words) else { return };
         let offset = signed(offset);
         let greatest_allowed = (1u64 << width.min(63)).wrapping_sub(1).cast_signed() - offset;
-        let mut seen = self.audit.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let range = seen.entry((self.label, (-offset, greatest_allowed))).or_insert((least, greatest));
+        let mut seen = self.audit.seen();
+        if least < -offset || greatest > greatest_allowed {
+            seen.wrapped.get_or_insert(self.label);
+        }
+        let place = (self.label, table, (-offset, greatest_allowed));
+        let range = seen.extremes.entry(place).or_insert((least, greatest));
         *range = (range.0.min(least), range.1.max(greatest));
     }
 }
@@ -121,6 +163,16 @@ fn extremes<W: Word>(words: &[W]) -> Option<(i64, i64)> {
     match W::BITS {
         32 => fold(&mut bytes.as_chunks::<4>().0.iter().map(|b| i64::from(i32::from_le_bytes(*b)))),
         _ => fold(&mut bytes.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b))),
+    }
+}
+
+/// Counts whole words, which are not negative, by their bits.
+fn count_bits<W: Word>(words: &[W], counts: &mut Moments) {
+    let mut count = |word: u64| counts[(u64::BITS - word.leading_zeros()) as usize] += 1;
+    let bytes = W::bytes(words);
+    match W::BITS {
+        32 => bytes.as_chunks::<4>().0.iter().for_each(|b| count(u32::from_le_bytes(*b).into())),
+        _ => bytes.as_chunks::<8>().0.iter().for_each(|b| count(u64::from_le_bytes(*b))),
     }
 }
 

@@ -141,6 +141,12 @@ pub enum Rule {
     BatchTooLarge { got: usize, records: usize },
     /// A constant `factor / 2^shift` that is not in lowest terms. Only a peer can send one.
     NotReduced { factor: u32, shift: u32 },
+    /// A number that the ring would compute as another.
+    Rounded { asked: f64, effective: f64, ring_bits: u32, works: f64 },
+    /// A decay whose difference to 1 would be another.
+    Forgets { asked: f64, effective: f64, ring_bits: u32 },
+    /// A reading whose step would be computed as another.
+    Slope { asked: f64, effective: f64, ring_bits: u32 },
     /// The mean gradient's precision does not fit.
     GradShift { shift: i64, min: u32, max: u32 },
     /// Adam's step would be shifted out of the word.
@@ -175,6 +181,14 @@ pub enum Rule {
     TargetTask,
 }
 
+impl Rule {
+    /// Of a decay that rounds to 1.
+    pub(super) fn below_one(got: f64, ring_bits: u32) -> Self {
+        let bits = if ring_bits > 32 { 16 } else { 8 };
+        Self::RealBetween { got, min: 0.0, max: 1.0 - f64::from(1u32 << bits).recip() }
+    }
+}
+
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -186,7 +200,8 @@ impl fmt::Display for Rule {
             }
             Self::RingBits { got } => write!(f, "is {got}; give 32 or 64"),
             Self::PowerOfTwo { got } => {
-                write!(f, "is {got}; give a power of two, since dividing by it is part of a truncation")
+                let above = got.checked_next_power_of_two().unwrap_or(1 << 63);
+                write!(f, "is {got}; give a power of two ({} or {above}): a truncation divides by it", above / 2)
             }
             Self::MultipleOf { got, of } => write!(f, "is {got}; give a multiple of {of}"),
             Self::PerFeature { got, features } => {
@@ -219,6 +234,29 @@ impl fmt::Display for Rule {
             }
             Self::BatchTooLarge { got, records } => write!(f, "is {got}; there are {records} training records"),
             Self::NotReduced { factor, shift } => write!(f, "is {factor} / 2^{shift}; give it in lowest terms"),
+            Self::Rounded { asked, effective, ring_bits, works } => {
+                write!(f, "is {asked}, and a ring of {ring_bits} bits would compute {effective}; give {works}")?;
+                f.write_str(if *ring_bits < 64 { ", a smaller training.batch or numbers.ring_bits = 64" } else { "" })
+            }
+            Self::Forgets { asked, effective, ring_bits } => {
+                write!(
+                    f,
+                    "is {asked}, and a ring of {ring_bits} bits would compute {effective}, whose difference to 1 is "
+                )?;
+                write!(
+                    f,
+                    "another; give {effective}{}",
+                    if *ring_bits < 64 { " or numbers.ring_bits = 64" } else { "" }
+                )
+            }
+            Self::Slope { asked, effective, ring_bits } => {
+                write!(
+                    f,
+                    "has steps of {asked} after scaling, and a ring of {ring_bits} bits would compute {effective}; "
+                )?;
+                write!(f, "give data.scale an offset among the readings")?;
+                f.write_str(if *ring_bits < 64 { ", or numbers.ring_bits = 64" } else { "" })
+            }
             Self::GradShift { shift, min, max } => write!(
                 f,
                 "the summed gradient would be truncated by {shift} bits (2 frac_bits + log2(batch) - grad_frac_bits); \

@@ -2,115 +2,178 @@
 
 use std::path::{Path, PathBuf};
 
+use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 
 use super::source::{ReportsFile, Rest, Source};
 use super::{
-    Adam, Affine, Columns, Csv, Data, Dyadic, Format, Idx, Invalid, Job, JobError, Lanes, Layer, Loss, Network,
+    Adam, Affine, Asked, Columns, Csv, Data, Dyadic, Format, Idx, Invalid, Job, JobError, Lanes, Layer, Loss, Network,
     Numbers, OnMissing, Optimizer, Prg, Reveal, RevealLoss, Rule, Scale, Task, TestSet, Training, validate,
 };
 
-#[derive(Deserialize)]
+/// A job file: what is trained, on what, in which numbers, and what is revealed.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct JobFile {
+    /// Name for logs and reports: 1 to 64 letters, digits, `.`, `_` or `-`.
     name: String,
+    /// The records: where they come from and how they become numbers. Exactly one of `idx`, `csv`
+    /// and `reports`.
     data: DataFile,
+    /// Word size, fixed point and generator.
     #[serde(default)]
     numbers: NumbersFile,
+    /// The model.
     network: NetworkFile,
+    /// What training minimises.
     loss: Loss,
+    /// Epochs, batches and their order.
     training: Training,
+    /// How weights follow gradients.
     optimizer: OptimizerFile,
+    /// How work is cut.
     #[serde(default)]
     lanes: Lanes,
+    /// What is opened, to the analyst alone.
     #[serde(default)]
     reveal: RevealFile,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct DataFile {
+    /// Features a record, up to 65,536; jobs that learn from reports take it from the schema.
     features: Option<usize>,
+    /// Records to train on; jobs that learn from reports take it from the manifest.
     train_records: Option<usize>,
+    /// Records to evaluate on, 0 for none; jobs that learn from reports take it from the manifest.
     test_records: Option<usize>,
+    /// Number of classes, 2 to 255, of a classification; labels are `0 .. classes`.
     classes: Option<usize>,
+    /// Public scale of the target of a regression: `(raw - offset) / divide`.
     target: Option<Affine>,
+    /// Public scale of the features.
     scale: Scale,
+    /// IDX files, plain or gzip.
     idx: Option<Idx>,
+    /// CSV files, plain or gzip.
     csv: Option<CsvFile>,
+    /// Reports of devices that the servers hold.
     reports: Option<ReportsFile>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct CsvFile {
+    /// The file with the training records, relative to the data directory.
     train: String,
+    /// A file with the test records; at most one of `test`, `test_every` and `test_fraction`.
     test: Option<String>,
+    /// Each `n`-th row of the training file is for testing; 2 or more.
     test_every: Option<usize>,
+    /// This fraction of the training file, spread evenly, is for testing.
     test_fraction: Option<f64>,
+    /// An ASCII character between cells.
     #[serde(default = "comma")]
     delimiter: char,
+    /// Whether the first row names the columns; else they are named `0`, `1`, ...
     #[serde(default = "yes")]
     header: bool,
+    /// The columns that are features, in this order; all but the label, if left out.
     columns: Option<Vec<String>>,
+    /// The columns that are no features, in place of `columns`.
     except: Option<Vec<String>>,
+    /// The column of the class index or the regression target.
     label: String,
+    /// Cells, after trimming, that stand for a missing value.
     #[serde(default = "empty_cell")]
     missing: Vec<String>,
+    /// What happens to a row with a missing value in a column that is used.
     #[serde(default = "refuse")]
     on_missing: OnMissing,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct NumbersFile {
+    /// Bits of a word: 32 or 64; 64, if left out.
     ring_bits: Option<u32>,
+    /// Fraction bits of values: 4 to 24 (12, if left out), at `ring_bits = 32` 4 to 12 (11).
     frac_bits: Option<u32>,
+    /// Fraction bits of the mean gradient: from `frac_bits` to 31 (19, if left out), at `ring_bits
+    /// = 32` to 15 (15).
     grad_frac_bits: Option<u32>,
+    /// The generator that expands seeds; `aes128-ctr`, if left out.
     prg: Option<Prg>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct NetworkFile {
+    /// From the features to the outputs. The first and the last layer are dense; the last has
+    /// `classes` units, or 1.
     layers: Vec<LayerFile>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum LayerFile {
+    /// Fully connected with a bias, with so many outputs.
     Dense(usize),
+    /// `max(x, 0)`, element-wise.
     Relu,
 }
 
-#[derive(Clone, Copy, Eq, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Eq, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Kind {
+    /// `w -= learning_rate * g`.
     Sgd,
+    /// `u = momentum * u + g`, `w -= learning_rate * u`.
     Momentum,
+    /// Adam with cells for the inverse square root.
     Adam,
+    /// The same with the running maximum of the second moment.
     AmsGrad,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct OptimizerFile {
+    /// The optimizer. `sgd` needs `learning_rate`, `momentum` needs `momentum` too, the others take
+    /// the keys below these.
     kind: Kind,
+    /// Step size, above 0 and up to 255. `symbolon plan` prints the number that is computed with.
     learning_rate: Option<f64>,
+    /// Decay of the velocity, above 0 and below 1.
     momentum: Option<f64>,
+    /// Base-two logarithm of the first threshold on Adam's second moment `v`, which has `2
+    /// grad_frac_bits` fraction bits.
     low: Option<u32>,
+    /// Adam's cells, a factor of four in `v` each: as many as cover every `v` that the ring holds, if left
+    /// out; fewer cost less, and take a `v` outside of them for the nearest one inside.
     cells: Option<u32>,
+    /// Shift of Adam's step in the lowest cell; one less doubles the learning rate.
     shift: Option<i32>,
+    /// Steps that a choice of cells is kept for, 1 to 256; 1, if left out.
     keep: Option<u32>,
+    /// Whether `v` is updated only where cells are chosen anew; needs `keep = 4`. False, if left
+    /// out.
     lazy: Option<bool>,
+    /// Whether the first steps are enlarged by `sqrt(1 - beta2^t) / (1 - beta1^t)`. False, if left
+    /// out.
     bias_correction: Option<bool>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RevealFile {
+    /// The count of correct test predictions, or a regression's squared test error; true for
+    /// classes with test records, if left out.
     accuracy: Option<bool>,
+    /// The mean training loss; `epoch`, if left out.
     loss: Option<RevealLoss>,
+    /// The trained weights.
     #[serde(default)]
     model: bool,
 }
@@ -131,7 +194,8 @@ fn refuse() -> OnMissing {
     OnMissing::Refuse
 }
 
-/// A job file that was read but is no job yet: one that learns from reports takes its fields from a schema and its counts from a manifest.
+/// A job file that was read but is no job yet: one that learns from reports takes its fields from a
+/// schema and its counts from a manifest.
 pub struct Draft {
     file: PathBuf,
     raw: JobFile,
@@ -172,16 +236,23 @@ impl Draft {
         self.file.parent().unwrap_or(Path::new("")).join(name)
     }
 
-    /// Fills in defaults and checks. `source` is for jobs that learn from reports, and for no others.
+    /// Fills in defaults and checks. `source` is for jobs that learn from reports, and for no
+    /// others.
     ///
     /// # Errors
     ///
     /// [`JobError::Invalid`] with key and rule.
     pub fn resolve(self, source: Option<Source<'_>>) -> Result<Job, JobError> {
         let Self { file, raw } = self;
-        let job = raw.resolve(source).and_then(|job| job.validate().map(|()| job));
+        let asked = Asked { learning_rate: raw.optimizer.learning_rate, momentum: raw.optimizer.momentum };
+        let job = raw.resolve(source).and_then(|job| validate::validate(&job, &asked).map(|()| job));
         job.map_err(|invalid| JobError::Invalid { file, invalid })
     }
+}
+
+/// The keys of a job file, as a JSON schema made from the types that read it.
+pub fn job_schema() -> Schema {
+    schemars::schema_for!(JobFile)
 }
 
 fn syntax(text: &str, file: &Path, error: &toml::de::Error) -> JobError {
@@ -306,7 +377,7 @@ impl OptimizerFile {
             }
             Kind::Momentum => {
                 self.without_cells("momentum")?;
-                let momentum = dyadic("optimizer.momentum", self.momentum, "momentum")?;
+                let momentum = decay("optimizer.momentum", self.momentum, "momentum", numbers.ring_bits)?;
                 Ok(Optimizer::Momentum { learning_rate: rate("momentum")?, momentum })
             }
             Kind::Adam => Ok(Optimizer::Adam(self.cells("adam", numbers)?)),
@@ -347,6 +418,11 @@ fn dyadic(key: &str, value: Option<f64>, by: &'static str) -> Result<Dyadic, Inv
     let got = value.ok_or_else(|| broken(key, Rule::NeededBy { by }))?;
     let (min, max) = ((-f64::from(Dyadic::MAX_SHIFT)).exp2(), f64::from(Dyadic::MAX_FACTOR));
     Dyadic::nearest(got).ok_or_else(|| broken(key, Rule::RealBetween { got, min, max }))
+}
+
+fn decay(key: &str, value: Option<f64>, by: &'static str, ring_bits: u32) -> Result<Dyadic, Invalid> {
+    let got = value.ok_or_else(|| broken(key, Rule::NeededBy { by }))?;
+    Dyadic::decay(got, ring_bits).ok_or_else(|| broken(key, Rule::below_one(got, ring_bits)))
 }
 
 impl RevealFile {

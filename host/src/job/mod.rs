@@ -11,6 +11,7 @@ mod error;
 mod file;
 mod optimizer;
 mod reports;
+mod rounding;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -18,14 +19,17 @@ mod validate;
 
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use error::{Invalid, JobError, Rule};
-pub use file::Draft;
+pub use file::{Draft, job_schema};
 pub use optimizer::{Adam, Dyadic, Optimizer};
 pub(crate) use reports::pow2;
 pub use reports::{Column, Held, Line, Place, Records, Reports, Senders, Set, Sorter, Target};
+use rounding::Asked;
+pub use rounding::Constant;
 pub use source::Source;
 
 /// No encoded job is longer; a peer that sends more is refused before anything is read.
@@ -86,7 +90,7 @@ pub enum Format {
 }
 
 /// The four files of an IDX data set.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Idx {
     /// Features of the training records.
@@ -145,7 +149,7 @@ pub enum Columns {
 }
 
 /// Policy for missing cells.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnMissing {
     /// Stop with the cell's place.
@@ -164,7 +168,7 @@ pub enum Task {
 }
 
 /// `scaled = (raw - offset) / divide`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Affine {
     /// Subtracted first.
@@ -183,7 +187,7 @@ impl Affine {
 
 /// Public scale of the features. It stands in the job because constants computed from private records would reveal
 /// something about them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Scale {
     /// Divide all features by one number.
@@ -208,7 +212,7 @@ pub struct Numbers {
 }
 
 /// Pseudo-random generator of a job.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub enum Prg {
     /// AES-128 in counter mode: fastest where there are AES instructions.
     #[serde(rename = "aes128-ctr")]
@@ -238,7 +242,7 @@ pub enum Layer {
 }
 
 /// What training minimises.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Loss {
     /// Cross-entropy of the softmax of the outputs; for classes.
@@ -248,16 +252,16 @@ pub enum Loss {
 }
 
 /// Length and order of training.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Training {
     /// Passes over the training records.
     pub epochs: u32,
-    /// Records a step: a power of two, since the division by it is part of a truncation. The last batch of an epoch
-    /// may be shorter and is divided by the same number.
+    /// Records a step: a power of two up to 65,536, since the division by it is part of a truncation. The last batch of
+    /// an epoch may be shorter and is divided by the same number.
     pub batch: usize,
-    /// Leaves out of each epoch the records that do not fill a batch; the order, anew each epoch, decides which. Where the count of records is not known before,
-    /// servers could else refuse a last batch of too few ([`Policy::smallest_batch`](crate::net::Policy)).
+    /// Leaves out of each epoch the records that do not fill a batch; the order of the epoch decides which. Servers
+    /// could else refuse a last batch of too few records (`policy.smallest_batch`).
     #[serde(default)]
     pub drop_last: bool,
     /// Seed of the initial weights and the batch order, both public. Never of anything secret.
@@ -265,12 +269,12 @@ pub struct Training {
 }
 
 /// How tensors are cut.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Lanes {
-    /// Threads, connections and correction streams of a role.
+    /// Threads, connections and correction streams of a role: 1 to 64.
     pub lanes: u16,
-    /// Words a tile.
+    /// Words a tile: a multiple of 64 up to 4,194,304.
     pub tile: usize,
 }
 
@@ -292,7 +296,7 @@ pub struct Reveal {
 }
 
 /// How often the loss is opened.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RevealLoss {
     /// Not at all.
@@ -320,7 +324,7 @@ impl Job {
         Draft::parse(text, file)?.resolve(None)
     }
 
-    /// The job of `symbolon demo`: the embedded 8x8 digits (`host/jobs/digits.toml`).
+    /// The job of the embedded 8x8 digits (`host/jobs/digits.toml`).
     ///
     /// # Errors
     ///
@@ -335,7 +339,7 @@ impl Job {
     ///
     /// The first key that breaks a rule.
     pub fn validate(&self) -> Result<(), Invalid> {
-        validate::validate(self)
+        validate::validate(self, &Asked::default())
     }
 
     /// The one encoding: equal jobs have equal bytes. At most [`MAX_ENCODED_BYTES`] for a valid job.

@@ -2,15 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Numbers;
+use super::{Numbers, rounding::close};
 
 /// A public constant `factor / 2^shift`, as shares are multiplied by: an integer product, then a truncation.
 ///
 /// A decimal number in a job is rounded to eight significant bits (relative error at most 2^-8) and reduced. So 0.05
-/// becomes `205 / 2^12`, 0.9 becomes `115 / 2^7`. Small factors leave headroom in a 32-bit ring.
+/// becomes `205 / 2^12`, 0.9 becomes `115 / 2^7`. Small factors leave headroom in a 32-bit ring. Where the ring or
+/// these bits change a number by more than 2^-6 of it, the job is refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Dyadic {
-    /// Odd, or the shift is 0; at most 255.
+    /// Odd, or the shift is 0; at most [`Dyadic::MAX_FACTOR`], of a decay [`Dyadic::MAX_DECAY`].
     pub factor: u32,
     /// At most [`Dyadic::MAX_SHIFT`].
     pub shift: u32,
@@ -18,24 +19,49 @@ pub struct Dyadic {
 
 impl Dyadic {
     /// No constant is finer.
-    pub const MAX_SHIFT: u32 = 24;
+    pub const MAX_SHIFT: u32 = 32;
     /// No constant is larger.
     pub const MAX_FACTOR: u32 = 255;
+
+    /// No decay of a 64-bit ring has a larger factor: where 1 - decay is small, it takes more bits.
+    pub const MAX_DECAY: u32 = u16::MAX as u32;
 
     /// The nearest constant; `None` outside of `(0, 255]` or where it would round to 0.
     pub fn nearest(value: f64) -> Option<Self> {
         if !(value > 0.0 && value <= f64::from(Self::MAX_FACTOR)) {
             return None;
         }
-        let mut best = (0..=Self::MAX_SHIFT).rev().find_map(|shift| {
-            let factor = (value * f64::from(1u32 << shift)).round();
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an integer in 0..=255")]
-            (factor <= f64::from(Self::MAX_FACTOR)).then_some(Self { factor: factor as u32, shift })
-        })?;
-        while best.shift > 0 && best.factor.is_multiple_of(2) && best.factor > 0 {
-            best = Self { factor: best.factor / 2, shift: best.shift - 1 };
-        }
-        (best.factor > 0).then_some(best)
+        let shifts = (0..=Self::MAX_SHIFT).rev();
+        let best = shifts.map(|shift| Self::rounded(value, shift)).find(|best| best.factor <= Self::MAX_FACTOR)?;
+        (best.factor > 0).then(|| best.reduced())
+    }
+
+    /// The constant for a decay: as [`Dyadic::nearest`], but in a 64-bit ring with up to 16 bits where 1 - decay needs
+    /// them. `None` outside of `(0, 1)` or where it would round to 1.
+    pub fn decay(value: f64, ring_bits: u32) -> Option<Self> {
+        let nearest = Self::nearest(value).filter(|_| value < 1.0)?;
+        let holds = |decay: &Self| close(1.0 - value, 1.0 - decay.value());
+        let longer = (9..=16).filter(|_| ring_bits > 32).map(|shift| Self::rounded(value, shift).reduced());
+        let finest = Self::rounded(value, if ring_bits > 32 { 16 } else { 8 }).reduced();
+        let mut all = std::iter::once(nearest).chain(longer);
+        all.find(holds).or(Some(finest)).filter(|decay| decay.factor > 0 && decay.value() < 1.0)
+    }
+
+    /// `value` in units of `2^-shift`; saturates.
+    fn rounded(value: f64, shift: u32) -> Self {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and saturates")]
+        let factor = (value * f64::from(shift).exp2()).round() as u32;
+        Self { factor, shift }
+    }
+
+    fn reduced(self) -> Self {
+        let drop = self.factor.trailing_zeros().min(self.shift);
+        Self { factor: self.factor >> drop, shift: self.shift - drop }
+    }
+
+    /// The same for protocols.
+    pub(crate) fn core(self) -> symbolon_core::optimizer::Dyadic {
+        symbolon_core::optimizer::Dyadic { factor: self.factor, shift: self.shift }
     }
 
     /// The number it stands for.
@@ -127,6 +153,22 @@ impl Adam {
     /// The shift of the lowest cell for a learning rate of 0.001.
     pub fn default_shift(numbers: &Numbers, low: u32) -> i32 {
         (9 + low / 2).cast_signed() - numbers.frac_bits.cast_signed()
+    }
+
+    /// Cells from this optimizer's first threshold on that cover every `v` of a word.
+    pub fn most_cells(&self, ring_bits: u32) -> u32 {
+        Self::all_cells(ring_bits, self.second_shift(), self.low)
+    }
+
+    /// Base-two logarithms of the first and the last threshold on `v`: below the first it is in the lowest cell, from the
+    /// last on in the top one.
+    pub fn window(&self) -> (u32, u32) {
+        (self.low, self.low + 2 * self.cells.saturating_sub(2))
+    }
+
+    /// The learning rate that the cells stand for, where `v` is just above a threshold; at most twice this in the cell.
+    pub fn learning_rate(&self, numbers: &Numbers) -> f64 {
+        (f64::from(self.low) / 2.0 - f64::from(numbers.frac_bits.cast_signed() + self.shift + 1)).exp2()
     }
 
     /// `1 - beta2` is `2^-second_shift`: [`Adam::BETA2_SHIFT`], or two less where one update of `v` stands for four.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use symbolon_core::report::{
     header::DeviceId,
@@ -27,15 +28,22 @@ pub struct Source<'a> {
 }
 
 /// `[data.reports]`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ReportsFile {
+    /// The schema's file, beside the job file.
     pub(super) schema: String,
+    /// The schema's file of reports about the records, if labels come in reports of their own.
     pub(super) label_schema: Option<String>,
+    /// Fields that are features, in this order; all readings but the label, if left out.
     features: Option<Vec<String>>,
+    /// The field to predict: a label, or a reading for a regression.
     label: String,
+    /// Devices to train on, by name or id; all but those for testing, if left out.
     train_devices: Option<Vec<String>>,
+    /// Devices to test on, by name or id; at most one of `test_devices` and `test_every`.
     test_devices: Option<Vec<String>>,
+    /// Each `n`-th record is for testing; 2 or more.
     test_every: Option<u64>,
 }
 

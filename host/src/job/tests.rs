@@ -364,13 +364,13 @@ fn optimizers_follow_their_rules() {
         parse(&edited(sgd)).unwrap().optimizer,
         Optimizer::Sgd { learning_rate: Dyadic { factor: 1, shift: 1 } }
     );
-    for rate in ["0", "-1", "nan", "inf", "300", "1e-9"] {
+    for rate in ["0", "-1", "nan", "inf", "300", "1e-10"] {
         let Invalid { key, rule } = invalid(&format!("optimizer.kind = \"sgd\"\noptimizer.learning_rate = {rate}"));
         assert!(key == "optimizer.learning_rate" && matches!(rule, Rule::RealBetween { .. }), "{rate}");
     }
     let momentum = "optimizer.kind = \"momentum\"\noptimizer.learning_rate = 0.5\n";
     refused(momentum, "optimizer.momentum", Rule::NeededBy { by: "momentum" });
-    let one = Rule::RealBetween { got: 1.0, min: 0.0, max: 255.0 / 256.0 };
+    let one = Rule::RealBetween { got: 1.0, min: 0.0, max: 65_535.0 / 65_536.0 };
     refused(&format!("{momentum}optimizer.momentum = 1"), "optimizer.momentum", one);
     refused(&format!("{momentum}optimizer.keep = 1"), "optimizer.keep", unused("momentum"));
 }
@@ -384,11 +384,92 @@ fn constants_round_to_eight_bits() {
     assert_eq!(Dyadic::nearest(255.0), dyadic(255, 0));
     assert_eq!(Dyadic::nearest(0.998_046_875), dyadic(1, 0));
     assert_eq!(Dyadic::nearest((-24f64).exp2()), dyadic(1, 24));
-    assert_eq!(Dyadic::nearest((-26f64).exp2()), None);
+    assert_eq!(Dyadic::nearest((-32f64).exp2()), dyadic(1, 32));
+    assert_eq!(Dyadic::nearest((-34f64).exp2()), None);
     for i in 1..5000u32 {
         let value = f64::from(i) * 0.037;
         let error = (Dyadic::nearest(value).unwrap().value() - value).abs() / value;
         assert!(error <= 1.0 / 256.0, "{value}: {error}");
+    }
+}
+
+#[test]
+fn decays_keep_their_difference_to_one() {
+    let dyadic = |factor, shift| Some(Dyadic { factor, shift });
+    for ring_bits in [32, 64] {
+        assert_eq!(Dyadic::decay(0.9, ring_bits), dyadic(115, 7));
+        assert_eq!(Dyadic::decay(0.5, ring_bits), dyadic(1, 1));
+    }
+    for value in [0.8, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999, 0.9995] {
+        let decay = Dyadic::decay(value, 64).unwrap();
+        let error = (1.0 - decay.value()) / (1.0 - value) - 1.0;
+        assert!(error.abs() <= 1.0 / 64.0 + 1e-9 && decay.factor <= Dyadic::MAX_DECAY, "{value}: {decay:?}");
+    }
+    assert_eq!([1.0, 0.0, 1.5, -0.5, 0.999_999].map(|value| Dyadic::decay(value, 64)), [None; 5]);
+}
+
+/// Rates and decays that would be computed as others: asked, and what works.
+#[test]
+fn numbers_that_would_become_others_are_refused() {
+    let sgd = |rate: f64| {
+        format!(
+            "numbers.ring_bits = 32\ndata.train_records = 512\ntraining = {{ epochs = 1, batch = 512, seed = 1 }}\n\
+             optimizer = {{ kind = \"sgd\", learning_rate = {rate} }}"
+        )
+    };
+    let text = |lines: &str| edited(lines).replace("optimizer.kind = \"adam\"", "");
+    let rule = |lines: &str| match parse(&text(lines)) {
+        Err(JobError::Invalid { invalid, .. }) => Some((invalid.key, invalid.rule)),
+        other => other.map(|_| None).unwrap(),
+    };
+    // Computed as 2^-10 and as 0 before.
+    for (asked, effective) in [(0.0005, 0.000_976_562_5), (0.0003, 0.0)] {
+        let works = 0.000_976_562_5;
+        let refused = Rule::Rounded { asked, effective, ring_bits: 32, works };
+        assert_eq!(rule(&sgd(asked)), Some(("optimizer.learning_rate".to_owned(), refused)));
+        assert_eq!(rule(&sgd(works)), None);
+    }
+    let message = parse(&text(&sgd(0.0005))).unwrap_err().to_string();
+    for part in ["optimizer.learning_rate: is 0.0005", "would compute 0.0009765625", "ring_bits = 64"] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert_eq!(rule(&sgd(0.0005).replace("ring_bits = 32", "ring_bits = 64")), None);
+    // Any rate is refused with one that works.
+    for i in 1..400 {
+        if let Some((_, Rule::Rounded { works, .. })) = rule(&sgd(f64::from(i) * 0.000_17)) {
+            assert_eq!(rule(&sgd(works)), None, "{works}");
+        }
+    }
+    let momentum = |ring: u32, value: f64| {
+        format!(
+            "numbers.ring_bits = {ring}\noptimizer = {{ kind = \"momentum\", learning_rate = 0.01, momentum = {value} }}"
+        )
+    };
+    // 1 - 0.99 was computed as 0.0117.
+    let forgets = Rule::Forgets { asked: 0.99, effective: 0.988_281_25, ring_bits: 32 };
+    assert_eq!(rule(&momentum(32, 0.99)), Some(("optimizer.momentum".to_owned(), forgets)));
+    assert_eq!((rule(&momentum(32, 0.988_281_25)), rule(&momentum(64, 0.99))), (None, None));
+    let one = Rule::RealBetween { got: 0.999, min: 0.0, max: 255.0 / 256.0 };
+    assert_eq!(rule(&momentum(32, 0.999)), Some(("optimizer.momentum".to_owned(), one)));
+}
+
+#[test]
+fn effective_numbers_are_the_ones_of_the_optimizer() {
+    let job = Job::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("jobs/mnist-sgd-32.toml")).unwrap();
+    let constant = |key: &str, value: f64| Constant { key: key.to_owned(), asked: Some(value), effective: value };
+    let expected = [constant("optimizer.learning_rate", 205.0 / 4096.0), constant("optimizer.momentum", 115.0 / 128.0)];
+    assert_eq!(job.constants(), expected);
+    let adam = base().constants();
+    assert_eq!(adam.len(), 3);
+    assert!((adam[0].effective - 0.001).abs() < 0.000_03, "{adam:?}");
+    // The bias correction never loses a bit of its factor to the ring.
+    for (ring_bits, shift) in [(32, 9), (64, 25)] {
+        let (low, thresholds, second_shift) = (4, 6, 10);
+        let core = symbolon_core::optimizer::Adam { grad_shift: 1, low, thresholds, shift, second_shift, lazy: false };
+        for step in 1..=Adam::CORRECTED_STEPS.into() {
+            let rate = core.correction(step, step);
+            assert!(rate.shift.cast_signed() + 6 + shift <= ring_bits - 2, "{ring_bits} bits, step {step}: {rate:?}");
+        }
     }
 }
 

@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 use std::path::{Component, Path};
 
 use super::{
-    Adam, Columns, Csv, Dyadic, Format, Held, Invalid, Job, Layer, Loss, Numbers, Optimizer, RevealLoss, Rule, Scale,
-    Task, TestSet,
+    Adam, Asked, Columns, Csv, Dyadic, Format, Held, Invalid, Job, Layer, Loss, Numbers, Optimizer, RevealLoss, Rule,
+    Scale, Task, TestSet,
 };
 
 const MAX_FEATURES: usize = 1 << 16;
@@ -43,14 +43,16 @@ const MAX_REAL: f64 = 1e30;
 
 type Checked = Result<(), Invalid>;
 
-pub(super) fn validate(job: &Job) -> Checked {
+/// `asked` are the numbers of the job's file.
+pub(super) fn validate(job: &Job, asked: &Asked) -> Checked {
     name(&job.name)?;
     data(job)?;
     numbers(&job.numbers)?;
     reports::lines(&job.data, &job.numbers)?;
     network(job)?;
     training(job)?;
-    optimizer(job)?;
+    optimizer(job, asked)?;
+    job.holds_numbers(asked)?;
     between("lanes.lanes", u64::from(job.lanes.lanes), 1, u64::from(MAX_LANES))?;
     between("lanes.tile", wide(job.lanes.tile), wide(TILE_MULTIPLE), wide(MAX_TILE))?;
     let multiple = Rule::MultipleOf { got: wide(job.lanes.tile), of: wide(TILE_MULTIPLE) };
@@ -232,7 +234,7 @@ fn training(job: &Job) -> Checked {
     between("training.epochs (times steps an epoch)", steps, 1, MAX_STEPS)
 }
 
-fn optimizer(job: &Job) -> Checked {
+fn optimizer(job: &Job, asked: &Asked) -> Checked {
     let ring_bits = job.numbers.ring_bits;
     // Adam squares the truncated gradient, which takes 2 shift <= k - 2 (DESIGN.md, section 5).
     let (min, max) = match job.optimizer {
@@ -244,20 +246,21 @@ fn optimizer(job: &Job) -> Checked {
     let shift = sum - i64::from(job.numbers.grad_frac_bits);
     hold(kept, "numbers.grad_frac_bits", Rule::GradShift { shift, min, max })?;
     match job.optimizer {
-        Optimizer::Sgd { learning_rate } => constant("optimizer.learning_rate", learning_rate),
+        Optimizer::Sgd { learning_rate } => constant("optimizer.learning_rate", learning_rate, Dyadic::MAX_FACTOR),
         Optimizer::Momentum { learning_rate, momentum } => {
-            constant("optimizer.learning_rate", learning_rate)?;
-            constant("optimizer.momentum", momentum)?;
-            let below = Rule::RealBetween { got: momentum.value(), min: 0.0, max: 255.0 / 256.0 };
-            hold(momentum.value() < 1.0, "optimizer.momentum", below)
+            constant("optimizer.learning_rate", learning_rate, Dyadic::MAX_FACTOR)?;
+            let most = if ring_bits > 32 { Dyadic::MAX_DECAY } else { Dyadic::MAX_FACTOR };
+            constant("optimizer.momentum", momentum, most)?;
+            let got = asked.momentum.unwrap_or(momentum.value());
+            hold(momentum.value() < 1.0, "optimizer.momentum", Rule::below_one(got, ring_bits))
         }
         Optimizer::Adam(adam) | Optimizer::AmsGrad(adam) => cells(&adam, ring_bits),
     }
 }
 
-fn constant(key: &str, constant: Dyadic) -> Checked {
+fn constant(key: &str, constant: Dyadic, most: u32) -> Checked {
     let Dyadic { factor, shift } = constant;
-    between(key, u64::from(factor), 1, u64::from(Dyadic::MAX_FACTOR))?;
+    between(key, u64::from(factor), 1, u64::from(most))?;
     between(key, u64::from(shift), 0, u64::from(Dyadic::MAX_SHIFT))?;
     // One constant has one form, or equal jobs would hash differently.
     hold(shift == 0 || factor % 2 == 1, key, Rule::NotReduced { factor, shift })
@@ -267,7 +270,7 @@ fn constant(key: &str, constant: Dyadic) -> Checked {
 fn cells(adam: &Adam, ring_bits: u32) -> Checked {
     let second_shift = adam.second_shift();
     between("optimizer.low", u64::from(adam.low), 1, u64::from(ring_bits - second_shift - 4))?;
-    let all = Adam::all_cells(ring_bits, second_shift, adam.low);
+    let all = adam.most_cells(ring_bits);
     between("optimizer.cells", u64::from(adam.cells), 2, u64::from(all))?;
     // What the product with the power of two is truncated by.
     let (min, max) = (1 - adam.cells.cast_signed(), (ring_bits - 10).cast_signed() - adam.cells.cast_signed());

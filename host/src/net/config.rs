@@ -42,6 +42,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 
 use super::connection::Timeouts;
@@ -142,54 +143,80 @@ impl Config {
     }
 }
 
-/// A configuration file as it is written.
-#[derive(Deserialize)]
+/// The configuration file of a role. Paths are relative to it.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Raw {
+    /// The role that the program plays.
     role: Role,
+    /// Where servers and dealer listen: `host:port`.
     listen: Option<String>,
+    /// Where the other roles listen: `host:port`, by role. Servers name each other and the dealer, a client all three, a
+    /// gateway both servers.
     #[serde(default)]
     peers: BTreeMap<Role, String>,
+    /// Certificate, key and authority, as `symbolon init` writes them.
     tls: RawTls,
+    /// How long things may take, each 1 ms to a week.
     #[serde(default)]
     timeouts: RawTimeouts,
+    /// What a server permits to jobs.
     policy: Option<RawPolicy>,
+    /// Where a gateway hears devices.
     gateway: Option<RawLines>,
+    /// Where a server that takes reports keeps its files.
     intake: Option<RawIntake>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawTls {
+    /// This role's certificate, PEM.
     certificate: PathBuf,
+    /// Its private key, PEM.
     key: PathBuf,
+    /// The certificate of the authority that certifies all roles, PEM.
     ca: PathBuf,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawTimeouts {
+    /// To connect to a peer, in ms; 60,000, if left out.
     connect_ms: Option<u64>,
+    /// For a handshake, in ms; 10,000, if left out.
     handshake_ms: Option<u64>,
+    /// Without a byte from a peer, in ms; 120,000, if left out.
     idle_ms: Option<u64>,
+    /// For a peer to close, in ms; 2,000, if left out.
     close_ms: Option<u64>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawPolicy {
+    /// Which jobs: `"any"`, or a list of hashes in hexadecimal as `symbolon plan` prints them; any, if left out.
     jobs: Option<RawJobs>,
+    /// What they may open; `["accuracy", "loss"]`, if left out.
     reveals: Option<Vec<Reveal>>,
+    /// Fewest records a step, the last of an epoch included; 16, if left out.
     smallest_batch: Option<u64>,
+    /// Fewest records to learn from and to open a score of; 100, if left out.
     smallest_records: Option<u64>,
+    /// Most MiB that this server uses for a job; 8192, if left out.
     largest_memory_mib: Option<u64>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "\"any\" or a list of job hashes")]
 enum RawJobs {
     Word(String),
     List(Vec<String>),
+}
+
+/// The keys of a configuration file, as a JSON schema made from the types that read it.
+pub fn config_schema() -> Schema {
+    schemars::schema_for!(Raw)
 }
 
 impl Raw {

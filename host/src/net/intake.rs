@@ -1,5 +1,6 @@
 //! Where a server that takes reports keeps its files.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -25,12 +26,16 @@ impl IntakeFiles {
 }
 
 /// `[intake]` as it is written.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawIntake {
+    /// The database of records; `store.redb`, if left out.
     store: Option<PathBuf>,
+    /// The registry of devices; `devices.toml`, if left out.
     devices: Option<PathBuf>,
+    /// The folder of this server's keys; `keys`, if left out.
     keys: Option<PathBuf>,
+    /// The folder of schemas; `schemas`, if left out.
     schemas: Option<PathBuf>,
 }
 

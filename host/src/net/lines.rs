@@ -1,17 +1,15 @@
 //! Where a gateway hears devices, and what it keeps for servers that are away.
 //!
 //! ```toml
-//! [gateway] # at least one of tcp, serial and mqtt
-//! tcp = "0.0.0.0:7103"
-//! connections = 1024
-//! serial = [{ path = "/dev/ttyUSB0", baud = 115200 }]
-//! mqtt = { url = "mqtt://broker.example:1883", prefix = "symbolon", user = "gateway", password_file = "password" }
-//! buffer = "buffer" # a directory, relative to this file
-//! buffer_mib = 256
+//! [gateway] # at least one of tcp, serial and mqtt tcp = "0.0.0.0:7103" connections = 1024 serial
+//! = [{ path = "/dev/ttyUSB0", baud = 115200 }] mqtt = { url = "mqtt://broker.example:1883", prefix
+//! = "symbolon", user = "gateway", password_file = "password" } buffer = "buffer" # a directory,
+//! relative to this file buffer_mib = 256
 //! ```
 
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::config::{ConfigFault, address};
@@ -37,7 +35,7 @@ pub struct Lines {
 }
 
 /// A serial port.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SerialLine {
     /// The device file or port name.
@@ -58,31 +56,45 @@ pub struct Broker {
     pub host: String,
     /// TCP port.
     pub port: u16,
-    /// Devices publish at `PREFIX/DEVICE/up` and subscribe to `PREFIX/DEVICE/down`; `DEVICE` has 16 hexadecimal digits.
+    /// Devices publish at `PREFIX/DEVICE/up` and subscribe to `PREFIX/DEVICE/down`; `DEVICE` has 16
+    /// hexadecimal digits.
     pub prefix: String,
     /// Name to log in with, and the file of the password.
     pub login: Option<(String, PathBuf)>,
 }
 
 /// The section as it is written.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawLines {
+    /// Where devices connect: `host:port`. At least one of `tcp`, `serial` and `mqtt`.
     tcp: Option<String>,
+    /// Connections of devices at a time, and of one host half as many; 1024, if left out.
     connections: Option<usize>,
+    /// Serial ports.
     #[serde(default)]
     serial: Vec<SerialLine>,
+    /// An MQTT 5 broker. A message is a frame without COBS, at QoS 1.
     mqtt: Option<RawBroker>,
+    /// The folder of the parts that wait for servers, relative to the configuration; `buffer`, if
+    /// left out.
     buffer: Option<PathBuf>,
+    /// MiB that wait there at most, half of them for each server; 256, if left out.
     buffer_mib: Option<u64>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawBroker {
+    /// `mqtt://host:port`; port 1883, if left out. The connection is not encrypted, as reports are.
     url: String,
+    /// Topics: a device publishes reports at `PREFIX/DEVICE/up` and subscribes to answers at
+    /// `PREFIX/DEVICE/down`; `DEVICE` is its id of 16 hexadecimal digits in lower case. The gateway
+    /// subscribes to `PREFIX/+/up`. `symbolon`, if left out.
     prefix: Option<String>,
+    /// Name to log in with; needs `password_file`.
     user: Option<String>,
+    /// File of the password, relative to the configuration.
     password_file: Option<PathBuf>,
 }
 

@@ -27,7 +27,7 @@ mod role;
 mod tls;
 mod wire;
 
-pub use config::{Config, ConfigError, ConfigFault};
+pub use config::{Config, ConfigError, ConfigFault, config_schema};
 pub use connection::{AbortHandle, Connection, GRANULE, Timeouts};
 pub use deployment::{Credentials, DeployError, Deployment, Endpoint, Hosts, init, write_all};
 pub use error::{Cause, CertificateFault, NetError, Operation, Peer};

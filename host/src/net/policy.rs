@@ -5,13 +5,14 @@
 
 use core::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The hash of a job.
 pub type JobHash = [u8; 32];
 
 /// Something that a job may open.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Reveal {
     /// The count of correct predictions on the test set.

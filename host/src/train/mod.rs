@@ -158,12 +158,24 @@ fn run_counted<W: Word>(
     observer: &mut dyn Observer<W>,
     step: &mut u64,
 ) -> Result<Vec<W>, Stop> {
+    let mut trainer = Trainer::open(lanes, job, inputs)?;
+    let ended = epochs(&mut trainer, lanes, observer, step);
+    trainer.trace_moments(lanes)?;
+    ended.map(|()| trainer.into_parameters())
+}
+
+fn epochs<W: Word>(
+    trainer: &mut Trainer<'_, W>,
+    lanes: &mut Lanes<'_, W>,
+    observer: &mut dyn Observer<W>,
+    step: &mut u64,
+) -> Result<(), Stop> {
+    let job = trainer.job;
     let tell = |lanes: &Lanes<'_, W>, observer: &mut dyn Observer<W>, event| match observer.event(event, lanes.count())
     {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(()) => Err(Stop::Observer),
     };
-    let mut trainer = Trainer::open(lanes, job, inputs)?;
     tell(lanes, observer, Event::Opened)?;
     for epoch in 1..=job.training.epochs {
         let order = batch_order(job, epoch);
@@ -180,5 +192,5 @@ fn run_counted<W: Word>(
         };
         tell(lanes, observer, Event::Epoch { epoch, loss, score })?;
     }
-    Ok(trainer.into_parameters())
+    Ok(())
 }

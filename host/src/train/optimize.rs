@@ -19,6 +19,13 @@ pub(super) struct Optimizer<W: Word> {
     config: Config,
 }
 
+impl<W: Word> Tile<W> {
+    /// Adam's `v`; empty for other optimizers.
+    pub(super) fn second(&self) -> &[W] {
+        &self.second
+    }
+}
+
 /// The optimizer's public constants.
 #[derive(Clone, Copy)]
 pub(super) struct Config(Kind);
@@ -64,21 +71,12 @@ impl<W: Word> Optimizer<W> {
 
 impl Config {
     fn of(job: &Job) -> Self {
-        let (f, fg) = (job.numbers.frac_bits, job.numbers.grad_frac_bits);
-        let batch_bits = job.training.batch.ilog2();
-        let grad_shift = 2 * f + batch_bits - fg;
-        let dyadic = |d: job::Dyadic| Dyadic { factor: d.factor, shift: d.shift };
+        let grad_shift = job.grad_shift().expect("a valid job's is not negative");
         Self(match job.optimizer {
-            job::Optimizer::Sgd { learning_rate } => {
-                Kind::Sgd(Sgd { learning_rate: dyadic(learning_rate), grad_shift: f + batch_bits })
+            job::Optimizer::Sgd { learning_rate } => Kind::Sgd(job.sgd(learning_rate)),
+            job::Optimizer::Momentum { learning_rate, momentum } => {
+                Kind::Momentum(job.momentum(learning_rate, momentum))
             }
-            job::Optimizer::Momentum { learning_rate, momentum } => Kind::Momentum(Momentum {
-                learning_rate: dyadic(learning_rate),
-                momentum: dyadic(momentum),
-                grad_shift,
-                weight_shift: fg - f,
-                narrow: job.numbers.ring_bits == 32,
-            }),
             job::Optimizer::Adam(adam) => Kind::Adam { adam: core_adam(&adam, grad_shift), job: adam, maximum: false },
             job::Optimizer::AmsGrad(adam) => {
                 Kind::Adam { adam: core_adam(&adam, grad_shift), job: adam, maximum: true }

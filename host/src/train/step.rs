@@ -3,7 +3,7 @@
 use super::{
     Inputs, Stop, lift,
     network::{Criterion, Network, Slot, Slots, Target, enter},
-    optimize::Optimizer,
+    optimize::{Optimizer, Tile},
     shape::{Dense, layers},
     table::Table,
 };
@@ -17,6 +17,7 @@ use symbolon_core::{
     correlation::{Mask, Rows, View},
     fixed::encode,
     link::Error,
+    party::Role,
     protocol::{
         masked::{Masked, mask_and_open},
         product::{Factor, gather, matmul},
@@ -273,6 +274,18 @@ impl<'j, W: Word> Trainer<'j, W> {
     /// This party's share of the loss since the last call.
     pub(super) fn take_loss(&mut self) -> W {
         self.loss.iter_mut().fold(W::default(), |sum, lane| sum.add(std::mem::take(lane)))
+    }
+
+    /// Traces the optimizer's second moments, in the clear engine.
+    pub(super) fn trace_moments(&mut self, lanes: &mut Lanes<'_, W>) -> Result<(), Error> {
+        if lanes.role() != Role::Clear {
+            return Ok(());
+        }
+        let tiles = self.optimizer.lanes().collect();
+        lanes.each(tiles, |party, tiles: &mut [Tile<W>]| {
+            tiles.iter().for_each(|tile| party.trace.moments(tile.second()));
+            Ok(())
+        })
     }
 
     /// This party's shares of the parameters.

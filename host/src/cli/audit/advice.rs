@@ -1,0 +1,291 @@
+//! Other settings, tried before they are recommended, and what made these fail.
+
+use super::{Cells, Facts, Failure, Outcome, Records, Verdict, outcome::play};
+use crate::job::{Adam, Affine, Dyadic, Job, Optimizer, Scale, Task};
+use std::fmt;
+
+/// Scaled targets above this are named as a cause.
+const LARGE_TARGET: f64 = 8.0;
+/// Scaled features above this are named as a cause.
+const LARGE_FEATURE: f64 = 16.0;
+/// Fewest fraction bits with which training keeps its accuracy.
+const LEAST_FRAC_BITS: u32 = 8;
+/// Features that a list of scales is printed for.
+const MAX_COLUMNS: usize = 64;
+/// Fraction bits of values and of the gradient in a ring of 64 and of 32 bits, as a job has that
+/// leaves them out.
+const DEFAULTS: [(u32, u32, u32); 2] = [(64, 12, 19), (32, 11, 15)];
+
+/// A key of the job file, and its new value.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Change {
+    pub(super) key: String,
+    pub(super) value: String,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} = {}", self.key, self.value)
+    }
+}
+
+/// Settings that were run and hold.
+pub(super) struct Trial {
+    pub(super) changes: Vec<Change>,
+    pub(super) least_bits: f64,
+    /// The last loss over that of predicting nothing, which does not depend on scales.
+    pub(super) loss: Option<f64>,
+}
+
+/// What to do.
+pub(super) struct Advice {
+    /// Whether the job's own settings do not hold.
+    pub(super) needed: bool,
+    pub(super) causes: Vec<String>,
+    /// The recommended settings first.
+    pub(super) verified: Vec<Trial>,
+    pub(super) tried: usize,
+}
+
+/// A job with other settings.
+pub(super) struct Candidate {
+    pub(super) job: Job,
+    pub(super) changes: Vec<Change>,
+}
+
+/// Tries settings in at most `tries` runs: until one holds, and then until one holds in the smaller
+/// ring.
+pub(super) fn advise(
+    job: &Job,
+    records: &Records,
+    facts: &Facts,
+    outcome: &Outcome,
+    tries: usize,
+) -> Result<Advice, Failure> {
+    let needed = outcome.verdict != Verdict::Holds;
+    let mut advice = Advice { needed, causes: Vec::new(), verified: Vec::new(), tried: 0 };
+    if needed {
+        advice.causes = causes(job, facts, outcome);
+    }
+    for candidate in candidates(job, facts, outcome) {
+        let narrow = candidate.job.numbers.ring_bits == 32;
+        // One recommendation in each ring.
+        if advice.tried == tries || advice.verified.iter().any(|trial| has_ring(job, trial) == narrow) {
+            continue;
+        }
+        advice.tried += 1;
+        let facts = records.facts(&candidate.job)?;
+        let outcome = play(&candidate.job, records, &facts)?;
+        if outcome.verdict == Verdict::Holds {
+            let least_bits = outcome.least().map_or(f64::INFINITY, |range| range.headroom_bits);
+            let loss = outcome.loss.map(|loss| loss / facts.baseline);
+            advice.verified.push(Trial { changes: candidate.changes, least_bits, loss });
+        }
+    }
+    let slower = |trial: &Trial| trial.changes.iter().any(|change| change.key == "optimizer.learning_rate");
+    if needed && advice.verified.first().is_some_and(slower) {
+        advice.causes.push("the learning rate: with a smaller one these settings hold".to_owned());
+    }
+    Ok(advice)
+}
+
+/// Whether a trial ran in the ring of 32 bits.
+fn has_ring(job: &Job, trial: &Trial) -> bool {
+    let given = trial.changes.iter().find(|change| change.key == "numbers.ring_bits");
+    given.map_or(job.numbers.ring_bits == 32, |change| change.value == "32")
+}
+
+/// What in data and settings is beyond what numbers are made for.
+fn causes(job: &Job, facts: &Facts, outcome: &Outcome) -> Vec<String> {
+    let mut causes = Vec::new();
+    if let Some(largest) = facts.target.filter(|largest| *largest > LARGE_TARGET) {
+        causes.push(format!("targets reach {largest} after scaling: data.target.divide should bring them near 1"));
+    }
+    let mut large: Vec<_> = facts.features.iter().enumerate().filter(|(_, most)| **most > LARGE_FEATURE).collect();
+    large.sort_by(|a, b| b.1.total_cmp(a.1));
+    for (i, most) in large.iter().take(3) {
+        let name = facts.names.get(*i).map(|name| format!(" ({name})")).unwrap_or_default();
+        causes.push(format!("feature {i}{name} reaches {most} after scaling: data.scale should bring it near 1"));
+    }
+    if large.len() > 3 {
+        causes.push(format!("so do {} other features", large.len() - 3));
+    }
+    if let Some(Cells { lowest, top, parameters }) = Cells::of(job, outcome) {
+        if 10 * top > parameters {
+            causes.push(format!("Adam left its cells above: {top} of {parameters} parameters are in the top one"));
+        }
+        if 2 * lowest > parameters && parameters > 0 {
+            causes
+                .push(format!("Adam left its cells below: {lowest} of {parameters} parameters are in the lowest one"));
+        }
+    }
+    causes
+}
+
+/// Settings in the order in which they are recommended: the larger ring, public scales, both,
+/// fraction bits, learning rate.
+pub(super) fn candidates(job: &Job, facts: &Facts, outcome: &Outcome) -> Vec<Candidate> {
+    let numbers = &job.numbers;
+    let narrow = numbers.ring_bits == 32;
+    let mut jobs = Vec::new();
+    let default = |job: &Job, ring: usize| {
+        let (ring_bits, frac_bits, grad_frac_bits) = DEFAULTS[ring];
+        with_numbers(job, ring_bits, frac_bits, grad_frac_bits)
+    };
+    if outcome.verdict == Verdict::Holds {
+        // Half the bytes, if they do.
+        jobs.extend((!narrow).then(|| default(job, 1)).flatten());
+    } else {
+        let scaled = with_scales(job, facts);
+        jobs.extend(narrow.then(|| default(job, 0)).flatten());
+        jobs.extend(scaled.clone());
+        jobs.extend(scaled.as_ref().filter(|_| narrow).and_then(|scaled| default(scaled, 0)));
+        let base = scaled.as_ref().unwrap_or(job);
+        jobs.extend(fewer_bits(base, outcome));
+        jobs.extend([4.0, 16.0].into_iter().filter_map(|by| with_rate(base, by)));
+        jobs.extend(narrow.then(|| default(base, 0).and_then(|wide| with_rate(&wide, 16.0))).flatten());
+    }
+    jobs.retain(|other| other != job && other.validate().is_ok());
+    jobs.into_iter().map(|other| Candidate { changes: changes(job, &other), job: other }).collect()
+}
+
+/// Fewer fraction bits, of the mean gradient first where the optimizer's words are the ones that
+/// lack room.
+fn fewer_bits(job: &Job, outcome: &Outcome) -> Vec<Job> {
+    let numbers = &job.numbers;
+    let (k, f, fg) = (numbers.ring_bits, numbers.frac_bits, numbers.grad_frac_bits);
+    let optimizer = match outcome.verdict {
+        Verdict::Wrapped { name, .. } | Verdict::Tight { name, .. } => name == "optimizer",
+        _ => false,
+    };
+    let gradient = [1, 2, 3].into_iter().filter_map(|by| with_numbers(job, k, f, fg.checked_sub(by)?));
+    let values = [1, 2].into_iter().filter_map(|by| {
+        let less = f.checked_sub(by).filter(|less| *less >= LEAST_FRAC_BITS)?;
+        with_numbers(job, k, less, fg.checked_sub(by)?)
+    });
+    if optimizer { gradient.chain(values).collect() } else { values.chain(gradient).collect() }
+}
+
+/// Other numbers. Adam's cells keep the second moments that they stand for.
+fn with_numbers(job: &Job, ring_bits: u32, frac_bits: u32, grad_frac_bits: u32) -> Option<Job> {
+    let (old, mut job) = (&job.numbers, job.clone());
+    if grad_frac_bits < frac_bits {
+        return None;
+    }
+    if let Optimizer::Adam(adam) | Optimizer::AmsGrad(adam) = &mut job.optimizer {
+        let finer = i64::from(grad_frac_bits) - i64::from(old.grad_frac_bits);
+        let coarser = i64::from(frac_bits) - i64::from(old.frac_bits);
+        let whole = adam.low == Adam::LOW && adam.cells == adam.most_cells(old.ring_bits);
+        let moved = if whole { 0 } else { finer };
+        adam.low = u32::try_from(i64::from(adam.low) + 2 * moved).ok()?;
+        adam.shift = i32::try_from(i64::from(adam.shift) + moved - coarser).ok()?;
+        if whole {
+            adam.cells = adam.most_cells(ring_bits);
+        }
+    }
+    job.numbers.ring_bits = ring_bits;
+    job.numbers.frac_bits = frac_bits;
+    job.numbers.grad_frac_bits = grad_frac_bits;
+    Some(job)
+}
+
+/// The learning rate divided; `None` for Adam, whose is fixed by its cells.
+fn with_rate(job: &Job, by: f64) -> Option<Job> {
+    let mut job = job.clone();
+    let (Optimizer::Sgd { learning_rate } | Optimizer::Momentum { learning_rate, .. }) = &mut job.optimizer else {
+        return None;
+    };
+    *learning_rate = Dyadic::nearest(learning_rate.value() / by)?;
+    Some(job)
+}
+
+/// Targets and features divided where they are large; `None` where none is.
+fn with_scales(job: &Job, facts: &Facts) -> Option<Job> {
+    let mut other = job.clone();
+    if let (Task::Regression(target), Some(most)) = (&mut other.data.task, facts.target)
+        && most > LARGE_TARGET
+    {
+        target.divide *= round_above(most);
+    }
+    let by = |most: &f64| if *most > LARGE_FEATURE { round_above(*most) } else { 1.0 };
+    match &mut other.data.scale {
+        Scale::Divide(divide) if facts.features.len() > MAX_COLUMNS => {
+            *divide *= facts.features.iter().map(by).fold(1.0, f64::max);
+        }
+        Scale::Divide(divide) => {
+            let factors: Vec<f64> = facts.features.iter().map(by).collect();
+            if factors.iter().any(|by| *by > 1.0) {
+                let columns = factors.iter().map(|by| Affine { offset: 0.0, divide: *divide * by });
+                other.data.scale = Scale::Columns(columns.collect());
+            }
+        }
+        Scale::Columns(columns) => columns.iter_mut().zip(&facts.features).for_each(|(c, most)| c.divide *= by(most)),
+        Scale::Ranges(_) => {}
+    }
+    (other.data != job.data).then_some(other)
+}
+
+/// The least of 1, 2 and 5 times powers of ten that is not below `most`.
+fn round_above(most: f64) -> f64 {
+    let power = 10f64.powf(most.log10().floor());
+    [1.0, 2.0, 5.0, 10.0].into_iter().map(|digit| digit * power).find(|round| *round >= most).unwrap_or(most)
+}
+
+/// The keys that lead from one job to the other.
+fn changes(old: &Job, new: &Job) -> Vec<Change> {
+    let mut changes = Vec::new();
+    let mut change = |key: &str, value: String| changes.push(Change { key: key.to_owned(), value });
+    let (from, to) = (&old.numbers, &new.numbers);
+    for (key, from, to) in [
+        ("numbers.ring_bits", from.ring_bits, to.ring_bits),
+        ("numbers.frac_bits", from.frac_bits, to.frac_bits),
+        ("numbers.grad_frac_bits", from.grad_frac_bits, to.grad_frac_bits),
+    ] {
+        if from != to {
+            change(key, to.to_string());
+        }
+    }
+    if let (Task::Regression(from), Task::Regression(to)) = (&old.data.task, &new.data.task)
+        && from != to
+    {
+        change("data.target.divide", to.divide.to_string());
+    }
+    match (&old.data.scale, &new.data.scale) {
+        (Scale::Divide(from), Scale::Divide(to)) if from != to => change("data.scale.divide", to.to_string()),
+        (Scale::Divide(_), Scale::Columns(to)) => {
+            let entries: Vec<_> = to.iter().map(|column| format!("{{ divide = {} }}", column.divide)).collect();
+            change("data.scale", format!("{{ columns = [{}] }}", entries.join(", ")));
+        }
+        (Scale::Columns(from), Scale::Columns(to)) => {
+            let moved = from.iter().zip(to).enumerate().filter(|(_, (from, to))| from != to);
+            moved.for_each(|(i, (_, to))| change(&format!("data.scale.columns[{i}].divide"), to.divide.to_string()));
+        }
+        _ => {}
+    }
+    match (old.optimizer, new.optimizer) {
+        (
+            Optimizer::Sgd { learning_rate: from } | Optimizer::Momentum { learning_rate: from, .. },
+            Optimizer::Sgd { learning_rate: to } | Optimizer::Momentum { learning_rate: to, .. },
+        ) if from != to => change("optimizer.learning_rate", to.value().to_string()),
+        (Optimizer::Adam(from) | Optimizer::AmsGrad(from), Optimizer::Adam(to) | Optimizer::AmsGrad(to)) => {
+            // What a job that leaves them out has anyway is no change.
+            for (key, from, to, default) in [
+                ("optimizer.low", from.low.into(), to.low.into(), Adam::LOW.into()),
+                ("optimizer.cells", from.cells.into(), to.cells.into(), to.most_cells(new.numbers.ring_bits).into()),
+                (
+                    "optimizer.shift",
+                    from.shift.into(),
+                    to.shift.into(),
+                    Adam::default_shift(&new.numbers, to.low).into(),
+                ),
+            ] as [(&str, i64, i64, i64); 3]
+            {
+                if from != to && to != default {
+                    change(key, to.to_string());
+                }
+            }
+        }
+        _ => {}
+    }
+    changes
+}

@@ -1,0 +1,154 @@
+//! The public reals of a job as the servers compute with them.
+//!
+//! A rate or a decay becomes an integer over a power of two, with as many bits as the ring leaves
+//! for it; the slope of a reading becomes an integer. A job whose numbers would become others is
+//! refused when it is checked.
+
+use symbolon_core::optimizer as core;
+
+use super::{Adam, Dyadic, Invalid, Job, Line, Optimizer, Rule};
+
+/// A number may be computed as another within this fraction of it. The slack covers the rounding of
+/// floats.
+const TOLERANCE: f64 = (1.0 + 1e-9) / 64.0;
+
+/// A public real of a job, and what the servers compute with instead.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Constant {
+    /// Its key, as in the file.
+    pub key: String,
+    /// The number that the job gives; `None` for one that follows from other keys.
+    pub asked: Option<f64>,
+    /// The number that is computed with.
+    pub effective: f64,
+}
+
+/// Reals as a job file gives them. A job holds them rounded.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Asked {
+    pub(super) learning_rate: Option<f64>,
+    pub(super) momentum: Option<f64>,
+}
+
+/// Whether `effective` may stand for `asked`.
+pub(super) fn close(asked: f64, effective: f64) -> bool {
+    (effective - asked).abs() <= TOLERANCE * asked.abs()
+}
+
+impl Job {
+    /// The public reals of this job, which is valid: the optimizer's first, then the slopes of
+    /// readings.
+    pub fn constants(&self) -> Vec<Constant> {
+        let constant = |key: &str, asked, effective| Constant { key: key.to_owned(), asked, effective };
+        let mut constants = match self.optimizer {
+            Optimizer::Sgd { learning_rate } => {
+                let (effective, _) = self.rate(self.sgd(learning_rate).grad_shift, learning_rate);
+                vec![constant("optimizer.learning_rate", Some(learning_rate.value()), effective)]
+            }
+            Optimizer::Momentum { learning_rate, momentum } => {
+                let steps = self.momentum(learning_rate, momentum);
+                let (effective, _) = self.rate(steps.above() + steps.weight_shift, learning_rate);
+                vec![
+                    constant("optimizer.learning_rate", Some(learning_rate.value()), effective),
+                    constant("optimizer.momentum", Some(momentum.value()), momentum.value()),
+                ]
+            }
+            Optimizer::Adam(adam) | Optimizer::AmsGrad(adam) => {
+                let beta1 = f64::from(Adam::BETA1_COMPLEMENT) * (-f64::from(Adam::BETA1_SHIFT)).exp2();
+                let beta2 = (-f64::from(adam.second_shift())).exp2();
+                vec![
+                    constant("optimizer (learning rate)", None, adam.learning_rate(&self.numbers)),
+                    constant("optimizer (1 - beta1)", None, beta1),
+                    constant("optimizer (1 - beta2)", None, beta2),
+                ]
+            }
+        };
+        constants.extend(self.slopes());
+        constants
+    }
+
+    /// [`core::Sgd`] with this job's numbers.
+    pub(crate) fn sgd(&self, learning_rate: Dyadic) -> core::Sgd {
+        let grad_shift = self.numbers.frac_bits + self.training.batch.ilog2();
+        core::Sgd { learning_rate: learning_rate.core(), grad_shift }
+    }
+
+    /// [`core::Momentum`] with this job's numbers.
+    pub(crate) fn momentum(&self, learning_rate: Dyadic, momentum: Dyadic) -> core::Momentum {
+        let numbers = &self.numbers;
+        core::Momentum {
+            learning_rate: learning_rate.core(),
+            momentum: momentum.core(),
+            grad_shift: self.grad_shift().unwrap_or(0),
+            weight_shift: numbers.grad_frac_bits - numbers.frac_bits,
+            narrow: numbers.ring_bits == 32,
+        }
+    }
+
+    /// The learning rate that is computed with where a step truncates `bits` more than the rate's
+    /// own, and the distance of two rates that the ring tells apart.
+    fn rate(&self, bits: u32, rate: Dyadic) -> (f64, f64) {
+        let core::Dyadic { factor, shift } = match self.numbers.ring_bits {
+            32 => rate.core().over::<u32>(bits),
+            _ => rate.core().over::<u64>(bits),
+        };
+        let effective = f64::from(factor) * (f64::from(bits) - f64::from(shift)).exp2();
+        let finest = (f64::from(self.numbers.ring_bits - 2) - f64::from(bits)).min(f64::from(Dyadic::MAX_SHIFT));
+        (effective, (-finest).exp2())
+    }
+
+    /// Each reading's slope. Readings of one width are scaled together.
+    fn slopes(&self) -> Vec<Constant> {
+        let (k, f) = (self.numbers.ring_bits, self.numbers.frac_bits);
+        let slopes = |key: fn(usize) -> String, lines: Vec<Line>| {
+            let extra = |bits: u32| {
+                let own = lines.iter().filter(|line| line.bits == bits);
+                own.filter_map(|line| line.extra_bits(k, f)).min().unwrap_or(0)
+            };
+            let extras = [1, 8, 16, 32].map(|bits| (bits, extra(bits)));
+            let constant = |(i, line): (usize, &Line)| {
+                let extra = extras.iter().find(|(bits, _)| *bits == line.bits).map_or(0, |(_, extra)| *extra);
+                let unit = (-f64::from(f + extra)).exp2();
+                let effective = line.integers(f + extra).0 as f64 * unit; // below 2^62; a float's rounding is finer
+                Constant { key: key(i), asked: Some(line.slope), effective }
+            };
+            lines.iter().enumerate().map(constant).collect::<Vec<_>>()
+        };
+        let mut all = slopes(|i| format!("data.reports.features[{i}]"), self.data.lines());
+        all.extend(slopes(|_| "data.reports.label".to_owned(), self.data.target_line().into_iter().collect()));
+        all
+    }
+
+    /// Refuses a job that would compute with other numbers than the ones that it gives.
+    pub(super) fn holds_numbers(&self, asked: &Asked) -> Result<(), Invalid> {
+        let ring_bits = self.numbers.ring_bits;
+        let refuse = |key: &str, rule| Err(Invalid { key: key.to_owned(), rule });
+        let rate = |rate: Dyadic, (effective, finest): (f64, f64)| {
+            let asked = asked.learning_rate.unwrap_or(rate.value());
+            let works = (asked / finest).round().max(1.0) * finest;
+            let rule = Rule::Rounded { asked, effective, ring_bits, works };
+            if close(asked, effective) { Ok(()) } else { refuse("optimizer.learning_rate", rule) }
+        };
+        match self.optimizer {
+            Optimizer::Sgd { learning_rate } => {
+                rate(learning_rate, self.rate(self.sgd(learning_rate).grad_shift, learning_rate))?
+            }
+            Optimizer::Momentum { learning_rate, momentum } => {
+                let effective = momentum.value();
+                let asked = asked.momentum.unwrap_or(effective);
+                if !close(1.0 - asked, 1.0 - effective) {
+                    return refuse("optimizer.momentum", Rule::Forgets { asked, effective, ring_bits });
+                }
+                let steps = self.momentum(learning_rate, momentum);
+                rate(learning_rate, self.rate(steps.above() + steps.weight_shift, learning_rate))?;
+            }
+            Optimizer::Adam(_) | Optimizer::AmsGrad(_) => {}
+        }
+        let slopes = self.slopes();
+        let other = slopes.iter().find(|slope| !close(slope.asked.unwrap_or(slope.effective), slope.effective));
+        other.map_or(Ok(()), |slope| {
+            let (asked, effective) = (slope.asked.unwrap_or_default(), slope.effective);
+            refuse(&slope.key, Rule::Slope { asked, effective, ring_bits })
+        })
+    }
+}
