@@ -259,6 +259,7 @@ fn dry(link: &mut Count, sink: &mut (dyn Sink + Send)) -> usize {
         correlations: &mut Dry::new(0, sink),
         kernels: &Nothing,
         trace: &mut NoTrace,
+        alarms: None,
         arena: &mut arena,
         low_water: &low_water,
     };
@@ -285,6 +286,7 @@ fn server(
         correlations: &mut Server::new(prg, &Portable, 0, corrections),
         kernels: &Portable,
         trace: &mut NoTrace,
+        alarms: None,
         arena: &mut arena,
         low_water: &low_water,
     };

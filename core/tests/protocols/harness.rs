@@ -190,6 +190,7 @@ pub fn play<W: Word>(job: &impl Job, inputs: &[Shared<W>], salt: u64) -> Outcome
             correlations: &mut Dry::new(0, &mut dealer),
             kernels: &Nothing,
             trace: &mut NoTrace,
+            alarms: None,
             arena: &mut arena,
             low_water: &low_water,
         };
@@ -231,6 +232,7 @@ pub fn play<W: Word>(job: &impl Job, inputs: &[Shared<W>], salt: u64) -> Outcome
             correlations: &mut source,
             kernels: &Portable,
             trace: &mut NoTrace,
+            alarms: None,
             arena: &mut arena,
             low_water: &low,
         };
@@ -256,6 +258,7 @@ pub fn play<W: Word>(job: &impl Job, inputs: &[Shared<W>], salt: u64) -> Outcome
         correlations: &mut Whole::new([&prgs[0], &prgs[1]], &Portable, 0),
         kernels: &Portable,
         trace: &mut NoTrace,
+        alarms: None,
         arena: &mut arena,
         low_water: &Cell::new(peak),
     };

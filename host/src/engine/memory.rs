@@ -138,6 +138,7 @@ fn dry<W: Word>(
         correlations: &mut Dry::new(0, sink),
         kernels: &Nothing,
         trace: &mut NoTrace,
+        alarms: None,
         arena: &mut vec![<W::Dry>::default(); arena],
         low_water: &low_water,
     };
@@ -177,6 +178,7 @@ pub fn play<W: Word>(
             correlations: &mut Server::new(prg, kernels, 0, corrections),
             kernels,
             trace: &mut NoTrace,
+            alarms: None,
             arena: &mut vec![W::default(); arena],
             low_water: &Cell::new(arena),
         };
