@@ -18,7 +18,11 @@ use super::{
     truncate::{Opened, blind, blind_compared, half, truncated},
 };
 use crate::{
-    correlation::{View, Words}, link::Error, party::Party, word::Word};
+    correlation::{View, Words},
+    link::Error,
+    party::Party,
+    word::Word,
+};
 
 /// `z = max(0, z / 2^frac_bits)` in place. The bit goes to `bit` (a plane) and `rho` (a word an element): with the name returned they make the
 /// [`Selector`] of [`relu_backward`]. Four rounds.

@@ -105,13 +105,15 @@ struct OptimizerFile {
     bias_correction: Option<bool>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RevealFile {
     accuracy: Option<bool>,
     loss: Option<RevealLoss>,
     #[serde(default)]
     model: bool,
+    #[serde(default = "yes")]
+    alarm: bool,
 }
 
 fn comma() -> char {
@@ -345,6 +347,12 @@ fn dyadic(key: &str, value: Option<f64>, by: &'static str) -> Result<Dyadic, Inv
     Dyadic::nearest(got).ok_or_else(|| broken(key, Rule::RealBetween { got, min, max }))
 }
 
+impl Default for RevealFile {
+    fn default() -> Self {
+        Self { accuracy: None, loss: None, model: false, alarm: true }
+    }
+}
+
 impl RevealFile {
     fn resolve(self, data: &Data) -> Reveal {
         let counts = matches!(data.task, Task::Classes(_)) && data.test_records > 0;
@@ -352,6 +360,7 @@ impl RevealFile {
             accuracy: self.accuracy.unwrap_or(counts),
             loss: self.loss.unwrap_or(RevealLoss::Epoch),
             model: self.model,
+            alarm: self.alarm,
         }
     }
 }

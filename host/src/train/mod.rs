@@ -94,6 +94,11 @@ pub enum Event<W> {
         /// Correct test predictions (classes), or the squared test error summed, `f` fraction bits (regression), if the job reveals it.
         score: Option<W>,
     },
+    /// After the last epoch: whether any word of the job left its range, if the job reveals it.
+    Alarm {
+        /// An XOR share, in bit 0.
+        share: W,
+    },
 }
 
 /// Watches a job and may end it.
@@ -163,6 +168,9 @@ fn run_counted<W: Word>(
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(()) => Err(Stop::Observer),
     };
+    if job.reveal.alarm {
+        lanes.watch();
+    }
     let mut trainer = Trainer::open(lanes, job, inputs)?;
     tell(lanes, observer, Event::Opened)?;
     for epoch in 1..=job.training.epochs {
@@ -178,7 +186,12 @@ fn run_counted<W: Word>(
             true => Some(trainer.evaluate(lanes)?),
             false => None,
         };
+        lanes.check_kept()?;
         tell(lanes, observer, Event::Epoch { epoch, loss, score })?;
+    }
+    if job.reveal.alarm {
+        let share = lanes.alarm()?;
+        tell(lanes, observer, Event::Alarm { share })?;
     }
     Ok(trainer.into_parameters())
 }

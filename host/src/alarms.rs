@@ -1,0 +1,134 @@
+//! A lane's range alarms ([`symbolon_core::protocol::alarm`]): their sums over random subsets, and a sample of the words that no comparison serves.
+//!
+//! Of each [`STRATUM`] words that are offered one after the other, one is kept, at a random place. How many are kept is public and part of the plan; the places
+//! and the subsets come from a seed that the two servers alone share. So the dealer, whose requests name no place, and clients know neither.
+//!
+//! - **Result:** a word that leaves its range is found for certain if a protocol compares it, else with probability 1/256; of `n` such words, one is found with
+//!   probability `1 - (255/256)^n` or more: 98 % for 1,000. What is found is missed by all subsets with probability `2^-40`.
+//! - **Memory:** [`CAPACITY`] words a lane, and 40. While they are full, which takes 4 million words offered between two checks, no word is kept.
+
+use crate::secret::Secret;
+use symbolon_core::{
+    kernel::{Kernels, plane_words},
+    party::Alarms,
+    prg::{MaskId, Prg, fill},
+    protocol::alarm::SUBSETS,
+    word::Word,
+};
+
+/// Offered words of which one is kept.
+pub const STRATUM: usize = 256;
+/// Words that a lane keeps at most.
+pub const CAPACITY: usize = 1 << 15;
+/// Words that are worth a check of their own within an epoch.
+pub const ENOUGH: usize = CAPACITY / 2;
+
+/// Words of planes that are folded at a time.
+const CHUNK: usize = 512;
+/// Words of a stream that one name serves.
+const STREAM: usize = 1 << 28;
+/// Parts of a stream's name, beside those of [`crate::session`]'s shares of zero.
+const SUBSETS_PART: u16 = 16;
+const PLACES_PART: u16 = 17;
+
+/// One lane's collector.
+pub(crate) struct Collector<'a, W: Word> {
+    /// Subsets and places; none in a dry run.
+    choices: Option<&'a dyn Prg>,
+    lane: u16,
+    /// This party's shares of the sums over the subsets.
+    sums: Secret<W>,
+    /// Words of planes that were folded.
+    folded: usize,
+    kept: Secret<W>,
+    len: usize,
+    /// Words of the stratum that are still to come, and the place of the one that is kept.
+    left: usize,
+    place: usize,
+    strata: u64,
+    places: [u8; 64],
+}
+
+impl<'a, W: Word> Collector<'a, W> {
+    pub(crate) fn new(choices: Option<&'a dyn Prg>, lane: u16) -> Self {
+        let (sums, kept) = (Secret::zeros(SUBSETS), Secret::zeros(CAPACITY));
+        Self { choices, lane, sums, folded: 0, kept, len: 0, left: 0, place: 0, strata: 0, places: [0; 64] }
+    }
+
+    /// This party's shares of the sums.
+    pub(crate) fn sums(&self) -> &[W] {
+        &self.sums
+    }
+
+    /// Begins a stratum, if there is room for its word.
+    fn next_stratum(&mut self) -> bool {
+        if self.len == CAPACITY {
+            return false;
+        }
+        if let Some(choices) = self.choices {
+            let at = self.strata as usize % self.places.len();
+            if at == 0 {
+                let id = MaskId { lane: self.lane, request: 0, part: PLACES_PART };
+                choices.fill_bytes(id, self.strata, &mut self.places);
+            }
+            self.place = self.places[at].into();
+        }
+        self.kept[self.len] = W::default();
+        self.strata += 1;
+        self.len += 1;
+        self.left = STRATUM;
+        true
+    }
+}
+
+impl<W: Word> Alarms<W> for Collector<'_, W> {
+    fn raise(&mut self, kernels: &dyn Kernels<W>, planes: &mut [W], rows: usize) {
+        let Some(choices) = self.choices else { return };
+        clear_padding(planes, rows);
+        for planes in planes.chunks(CHUNK) {
+            let mut random = [W::default(); CHUNK + SUBSETS - 1];
+            let random = &mut random[..planes.len() + SUBSETS - 1];
+            if self.folded % STREAM + random.len() > STREAM {
+                self.folded = self.folded.next_multiple_of(STREAM);
+            }
+            let request = u32::try_from(self.folded / STREAM).expect("fewer than 2^60 comparisons a lane");
+            let id = MaskId { lane: self.lane, request, part: SUBSETS_PART };
+            fill(choices, id, self.folded % STREAM, random);
+            kernels.fold_alarms(&mut self.sums, planes, random);
+            self.folded += planes.len();
+        }
+    }
+
+    fn offer(&mut self, words: &[W], shift: W) {
+        let mut rest = words;
+        while !rest.is_empty() && (self.left > 0 || self.next_stratum()) {
+            let (own, others) = rest.split_at(self.left.min(rest.len()));
+            let passed = STRATUM - self.left;
+            if let Some(word) = self.place.checked_sub(passed).and_then(|at| own.get(at)) {
+                self.kept[self.len - 1] = word.add(shift);
+            }
+            self.left -= own.len();
+            rest = others;
+        }
+    }
+
+    fn kept(&self) -> usize {
+        self.len
+    }
+
+    fn take(&mut self, out: &mut [W]) {
+        out.copy_from_slice(&self.kept[..self.len]);
+        (self.len, self.left) = (0, 0);
+    }
+}
+
+/// Clears the bits that belong to none of the `rows` elements of each plane.
+fn clear_padding<W: Word>(planes: &mut [W], rows: usize) {
+    let lanes = plane_words::<W>(rows);
+    for plane in planes.chunks_exact_mut(lanes.max(1)) {
+        for (lane, word) in plane.iter_mut().enumerate() {
+            let elements = u32::try_from((rows - lane).div_ceil(lanes)).unwrap_or(W::BITS);
+            *word = word.and(W::low_mask(elements));
+        }
+    }
+}
