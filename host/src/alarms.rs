@@ -132,3 +132,92 @@ fn clear_padding<W: Word>(planes: &mut [W], rows: usize) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use symbolon_core::{
+        kernel::Portable,
+        prg::{ChaCha20Prg, Seed},
+    };
+
+    fn choices(seed: u8) -> ChaCha20Prg {
+        ChaCha20Prg::new(&Seed::from_bytes([seed; 32]), &[9; 16])
+    }
+
+    #[test]
+    fn one_word_of_each_stratum_is_kept_at_any_place() {
+        let mut found = [0; STRATUM];
+        let mut next = 1;
+        for seed in 0..200 {
+            let (mut kept, choices) = (vec![], choices(seed));
+            let mut collector = Collector::<u64>::new(Some(&choices), u16::from(seed));
+            // Offered in pieces of every length, in all 100 strata and a part of one.
+            let words: Vec<u64> = (1..=100 * STRATUM as u64 + 7).collect();
+            let mut rest = &words[..];
+            while !rest.is_empty() {
+                let (head, tail) = rest.split_at(rest.len().min(next % 700));
+                collector.offer(head, 1 << 40);
+                (rest, next) = (tail, next + 1);
+            }
+            kept.resize(collector.kept(), 0);
+            assert_eq!(kept.len(), 101, "how many are kept is public");
+            collector.take(&mut kept);
+            for (stratum, word) in kept[..100].iter().enumerate() {
+                let at = (word - (1 << 40) - 1) as usize;
+                assert_eq!(at / STRATUM, stratum);
+                found[at % STRATUM] += 1;
+            }
+            // The last stratum was cut short: its word, or 0.
+            assert!(kept[100] == 0 || kept[100] > (1 << 40) + 100 * STRATUM as u64);
+            assert_eq!(collector.kept(), 0);
+        }
+        // 78 each, with a deviation of 9.
+        assert!(found.iter().all(|n| (30..140).contains(n)), "{found:?}");
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_and_the_same_in_a_dry_run() {
+        type Dry = <u64 as Word>::Dry;
+        let choices = choices(1);
+        let mut collector = Collector::<u64>::new(Some(&choices), 0);
+        let mut dry = Collector::<Dry>::new(None, 0);
+        for n in (0..3000).map(|i| 1000 + i) {
+            collector.offer(&vec![5; n], 0);
+            dry.offer(&vec![Dry::default(); n], Dry::default());
+            assert_eq!(collector.kept(), dry.kept());
+            assert!(dry.kept() <= CAPACITY);
+        }
+        assert_eq!(dry.kept(), 3000 * 2499 / STRATUM + 1);
+        collector.offer(&vec![5; CAPACITY * STRATUM], 0);
+        assert_eq!(collector.kept(), CAPACITY);
+    }
+
+    #[test]
+    fn padding_raises_nothing_and_each_row_does() {
+        for rows in [1, 31, 32, 33, 64, 65, 1000] {
+            let lanes = plane_words::<u32>(rows);
+            let sums = |planes: &mut [u32]| {
+                let choices = choices(3);
+                let mut collector = Collector::<u32>::new(Some(&choices), 0);
+                collector.raise(&Portable, planes, rows);
+                collector.sums.iter().any(|sum| sum.count_ones() % 2 == 1)
+            };
+            let mut padding = vec![u32::MAX; 2 * lanes];
+            for plane in 0..2 {
+                for row in 0..rows {
+                    padding[plane * lanes + row % lanes] &= !(1 << (row / lanes));
+                }
+            }
+            assert!(!sums(&mut padding), "{rows}");
+            for row in 0..2 * rows {
+                let mut one = vec![0; 2 * lanes];
+                let (plane, row) = (row / rows, row % rows);
+                one[plane * lanes + row % lanes] |= 1 << (row / lanes);
+                assert!(sums(&mut one), "row {row} of {rows}");
+            }
+        }
+    }
+}
