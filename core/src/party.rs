@@ -55,9 +55,11 @@ impl<W: Word> Trace<W> for NoTrace {
 
 /// Collects the range alarms of one lane; see [`crate::protocol::alarm`].
 pub trait Alarms<W: Word> {
-    /// Takes in XOR shares of alarms: planes of `rows` elements each, one after the other. Padding bits are cleared.
+    /// Takes in XOR shares of alarms: planes of `rows` elements each, one after the other. Padding
+    /// bits are cleared.
     fn raise(&mut self, kernels: &dyn Kernels<W>, planes: &mut [W], rows: usize);
-    /// Offers shares of words that are opened and not compared; the collector keeps a few of them, each increased by `shift`.
+    /// Offers shares of words that are opened and not compared; the collector keeps a few of them,
+    /// each increased by `shift`.
     fn offer(&mut self, words: &[W], shift: W);
     /// Number of words kept since the last [`Self::take`]; public.
     fn kept(&self) -> usize;

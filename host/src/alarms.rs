@@ -1,11 +1,16 @@
-//! A lane's range alarms ([`symbolon_core::protocol::alarm`]): their sums over random subsets, and a sample of the words that no comparison serves.
+//! A lane's range alarms ([`symbolon_core::protocol::alarm`]): their sums over random subsets, and
+//! a sample of the words that no comparison serves.
 //!
-//! Of each [`STRATUM`] words that are offered one after the other, one is kept, at a random place. How many are kept is public and part of the plan; the places
-//! and the subsets come from a seed that the two servers alone share. So the dealer, whose requests name no place, and clients know neither.
+//! Of each [`STRATUM`] words that are offered one after the other, one is kept, at a random place.
+//! How many are kept is public and part of the plan; the places and the subsets come from a seed
+//! that the two servers alone share. So the dealer, whose requests name no place, and clients know
+//! neither.
 //!
-//! - **Result:** a word that leaves its range is found for certain if a protocol compares it, else with probability 1/256; of `n` such words, one is found with
-//!   probability `1 - (255/256)^n` or more: 98 % for 1,000. What is found is missed by all subsets with probability `2^-40`.
-//! - **Memory:** [`CAPACITY`] words a lane, and 40. While they are full, which takes 4 million words offered between two checks, no word is kept.
+//! - **Result:** a word that leaves its range is found for certain if a protocol compares it, else
+//!   with probability 1/256; of `n` such words, one is found with probability `1 - (255/256)^n` or
+//!   more: 98 % for 1,000. What is found is missed by all subsets with probability `2^-40`.
+//! - **Memory:** [`CAPACITY`] words a lane, and 40. While they are full, which takes 4 million
+//!   words offered between two checks, no word is kept.
 
 use crate::secret::Secret;
 use symbolon_core::{

@@ -79,7 +79,8 @@ impl<'a, W: Word> Lanes<'a, W> {
         Self { role, kernels, lanes, common, choices: None, threads, rounds: 0 }
     }
 
-    /// The same, with the secret stream that range alarms take their choices from: known to both servers, and to nobody else. Dry lanes need none.
+    /// The same, with the secret stream that range alarms take their choices from: known to both
+    /// servers, and to nobody else. Dry lanes need none.
     #[must_use]
     pub fn choosing(self, choices: &'a dyn Prg) -> Self {
         Self { choices: Some(choices), ..self }
@@ -108,7 +109,8 @@ impl<'a, W: Word> Lanes<'a, W> {
         self.each(vec![(); self.len()], |party, ()| alarm::check_kept(party, 1))
     }
 
-    /// A share, in bit 0, of whether any lane raised an alarm so far: the first lane's work, in three rounds.
+    /// A share, in bit 0, of whether any lane raised an alarm so far: the first lane's work, in
+    /// three rounds.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! Range alarms of whole jobs: planted overflows are found, by both engines alike; clean jobs raise none; what they cost.
+//! Range alarms of whole jobs: planted overflows are found, by both engines alike; clean jobs raise
+//! none; what they cost.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -34,7 +35,8 @@ fn alarm<W: HostWord + Word>(job: &Job, inputs: &dyn Fn() -> Inputs<W>, salt: u6
     secure
 }
 
-/// One record of 84, so large that its products leave the ring. Its sign is compared: it is found in every run.
+/// One record of 84, so large that its products leave the ring. Its sign is compared: it is found
+/// in every run.
 fn one_record<W: HostWord + Word>(ring_bits: u32) {
     let shape = Shape { ring_bits, records: 84, batch: 8, ..Shape::default() };
     let mut job = shape.job();
@@ -59,7 +61,8 @@ fn one_word_that_is_compared_is_found() {
     one_record::<u64>(64);
 }
 
-/// A line without ReLU: nothing is compared. Squared errors that leave the ring, thousands of them, are found by sample.
+/// A line without ReLU: nothing is compared. Squared errors that leave the ring, thousands of them,
+/// are found by sample.
 #[test]
 fn words_that_are_not_compared_are_found_by_sample() {
     let shape = Shape { ring_bits: 32, regression: true, epochs: 16, batch: 16, ..Shape::default() };

@@ -1,19 +1,28 @@
 //! Range alarms: whether a word has left the range of its opening.
 //!
-//! A word opened as `c = z + r + offset` needs `0 <= z + offset < 2^(k-1)`; its alarm is bit `k - 1` of `c - r`. Where a protocol compares the word, it has
-//! opened bit `k - 2` of `c - r` as `β` under a mask `ρ`, and the borrow into bit `k - 1` follows from that bit. With dealt `q = r_{k-1} ^ r_{k-2} ρ` and `r_{k-2}`
-//! the alarm is `c_{k-1} ^ ¬c_{k-2} (β ^ ρ) ^ ¬(β ^ c_{k-2}) r_{k-2} ^ q`, which is linear in what is shared (derived from the borrow
-//! `¬c_{k-2} (r_{k-2} ^ b) ^ r_{k-2} b`, where `b` is the borrow into bit `k - 2`). All other words are offered to the lane's [`Alarms`], which keep a
-//! sample; [`check_kept`] opens that sample under fresh masks and compares it.
+//! A word opened as `c = z + r + offset` needs `0 <= z + offset < 2^(k-1)`; its alarm is bit
+//! `k - 1` of `c - r`. Where a protocol compares the word, it has opened bit `k - 2` of `c - r` as
+//! `β` under a mask `ρ`, and the borrow into bit `k - 1` follows from that bit. With dealt
+//! `q = r_{k-1} ^ r_{k-2} ρ` and `r_{k-2}` the alarm is
+//! `c_{k-1} ^ ¬c_{k-2} (β ^ ρ) ^ ¬(β ^ c_{k-2}) r_{k-2} ^ q`, which is linear in what is shared
+//! (derived from the borrow `¬c_{k-2} (r_{k-2} ^ b) ^ r_{k-2} b`, where `b` is the borrow into bit
+//! `k - 2`). All other words are offered to the lane's [`Alarms`](crate::party::Alarms), which keep a sample;
+//! [`check_kept`] opens that sample under fresh masks and compares it.
 //!
-//! Alarms are folded over [`SUBSETS`] random subsets into as many parities ([`crate::kernel::portable::fold_alarms`]). If there is any alarm, each
-//! parity is odd with probability one half, independently; so the disjunction of all ([`any`]) misses it with probability `2^-40`.
+//! Alarms are folded over [`SUBSETS`] random subsets into as many parities
+//! ([`crate::kernel::portable::fold_alarms`]). If there is any alarm, each parity is odd with
+//! probability one half, independently; so the disjunction of all ([`any`]) misses it with
+//! probability `2^-40`.
 //!
-//! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}. Both servers know the subsets and the sample's places; clients and the dealer must not.
-//! - **Cost:** [`compared`]: no round, no byte; 2 bits dealt a word. [`check_kept`]: 3 rounds, one word and 33 (`k = 64`) or 15 (`k = 32`) bits each way a
-//!   word kept. [`any`]: 3 rounds, 56 words each way.
-//! - **Result:** exact alarms, as XOR shares; nothing is opened. A job opens one bit, of all its words together.
-//! - **Memory:** [`compared`]: a word and six bits of scratch a word; [`check_kept`]: what [`super::compare`] takes and a word.
+//! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}. Both servers know the subsets
+//!   and the sample's places; clients and the dealer must not.
+//! - **Cost:** [`compared`]: no round, no byte; 2 bits dealt a word. [`check_kept`]: 3 rounds, one
+//!   word and 33 (`k = 64`) or 15 (`k = 32`) bits each way a word kept. [`any`]: 3 rounds, 56 words
+//!   each way.
+//! - **Result:** exact alarms, as XOR shares; nothing is opened. A job opens one bit, of all its
+//!   words together.
+//! - **Memory:** [`compared`]: a word and six bits of scratch a word; [`check_kept`]: what
+//!   [`super::compare`] takes and a word.
 //! - **Clear engine:** alarms from whole values, folded and sampled alike.
 
 use super::{
@@ -34,8 +43,9 @@ pub const SUBSETS: usize = 40;
 /// Bits that one conjunction of [`any`] takes.
 const GROUP: usize = 4;
 
-/// Raises the alarms of compared words: `rows` a plane, of `c` opened under the masks that `words` names. Their bits `k - 2` of `c - r` are open under
-/// the bit mask that `bit` names. No round; nothing at all for a party without alarms.
+/// Raises the alarms of compared words: `rows` a plane, of `c` opened under the masks that `words`
+/// names. Their bits `k - 2` of `c - r` are open under the bit mask that `bit` names. No round;
+/// nothing at all for a party without alarms.
 ///
 /// # Errors
 ///
@@ -82,7 +92,8 @@ pub(crate) fn raise<W: Word>(party: &mut Party<'_, W>, planes: &mut [W], rows: u
     }
 }
 
-/// Offers words that are about to be opened under `offset` to the party's [`Alarms`](crate::party::Alarms).
+/// Offers words that are about to be opened under `offset` to the party's
+/// [`Alarms`](crate::party::Alarms).
 pub(crate) fn offer<W: Word>(party: &mut Party<'_, W>, z: &[W], offset: W) {
     let shift = party.role.first(offset.sub(half()));
     if let Some(alarms) = &mut party.alarms {
@@ -90,7 +101,8 @@ pub(crate) fn offer<W: Word>(party: &mut Party<'_, W>, z: &[W], offset: W) {
     }
 }
 
-/// Opens the kept words under fresh masks and raises their alarms, if there are at least `least`: three rounds, else none.
+/// Opens the kept words under fresh masks and raises their alarms, if there are at least `least`:
+/// three rounds, else none.
 ///
 /// # Errors
 ///
@@ -120,7 +132,8 @@ pub fn check_kept<W: Word>(party: &mut Party<'_, W>, least: usize) -> Result<(),
     Ok(())
 }
 
-/// An XOR share, in bit 0, of whether any of the [`SUBSETS`] shared words `sums` has odd parity: three rounds. `sums` are overwritten.
+/// An XOR share, in bit 0, of whether any of the [`SUBSETS`] shared words `sums` has odd parity:
+/// three rounds. `sums` are overwritten.
 ///
 /// # Errors
 ///

@@ -9,7 +9,8 @@
 //!   `ceil(log_4 (n - 1))` rounds.
 //! - **Result:** exact; exactly one class wins.
 //! - **Needs:** `-2^(k-2) <= z_i - z_j < 2^(k-2)`.
-//! - **Alarms:** of each pair's difference, for 2 bits dealt ([`super::alarm`]); of two classes, of a sample.
+//! - **Alarms:** of each pair's difference, for 2 bits dealt ([`super::alarm`]); of two classes, of
+//!   a sample.
 //! - **Memory:** 6.5 words of scratch a pair and row, rows in whole planes; no heap.
 
 use super::{
@@ -156,7 +157,8 @@ impl Bits {
     }
 }
 
-/// XOR shares of the conjunction of each class's bits, whose planes are open under `masks`: one round for each level of groups above the first.
+/// XOR shares of the conjunction of each class's bits, whose planes are open under `masks`: one
+/// round for each level of groups above the first.
 fn conjoin<W: Word>(
     party: &mut Party<'_, W>,
     draw: &mut Draw,

@@ -50,7 +50,8 @@ pub fn blind<W: Word>(party: &mut Party<'_, W>, draw: &mut Draw, z: &[W], offset
     blind_compared(party, draw, z, offset, c)
 }
 
-/// [`blind`] for a caller that raises the word's alarm itself, by [`compared`](super::alarm::compared).
+/// [`blind`] for a caller that raises the word's alarm itself, by
+/// [`compared`](super::alarm::compared).
 pub fn blind_compared<W: Word>(
     party: &mut Party<'_, W>,
     draw: &mut Draw,

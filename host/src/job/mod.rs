@@ -289,7 +289,8 @@ pub struct Reveal {
     pub loss: RevealLoss,
     /// The trained weights, to the analyst alone.
     pub model: bool,
-    /// One bit, after the last epoch: whether any word left its range, so that results are wrong. On unless a job says otherwise.
+    /// One bit, after the last epoch: whether any word left its range, so that results are wrong.
+    /// On unless a job says otherwise.
     pub alarm: bool,
 }
 

@@ -39,7 +39,8 @@ impl Veil {
         Self { stream: ChaCha20Prg::new(&Seed::from_bytes(*seed.0), session), role }
     }
 
-    /// The stream of the seed, which neither clients nor the dealer know: range alarms take their choices from it, under other names.
+    /// The stream of the seed, which neither clients nor the dealer know: range alarms take their
+    /// choices from it, under other names.
     pub(super) fn stream(&self) -> &ChaCha20Prg {
         &self.stream
     }

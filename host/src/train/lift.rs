@@ -117,7 +117,8 @@ fn readings_tile<W: Word>(
     table: &mut [W],
     cols: usize,
 ) -> Result<(), Error> {
-    // By construction the words fill the range of an opening, whatever the data: nothing for an audit or alarms to see.
+    // By construction the words fill the range of an opening, whatever the data: nothing for an
+    // audit or alarms to see.
     let mut unseen = NoTrace;
     let rows = table.len() / cols;
     let ([z], mut party) = party.scratch([rows * columns.len()])?;

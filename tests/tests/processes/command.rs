@@ -65,7 +65,8 @@ fn a_local_run_costs_what_the_plan_says() {
     assert_ne!(hash(&["--seed", "8"]), ran["plan_hash"]);
 }
 
-/// A run whose words left their range gives an error that says what to do, on either engine, and no result.
+/// A run whose words left their range gives an error that says what to do, on either engine, and no
+/// result.
 #[test]
 fn results_of_words_that_left_their_range_are_none() {
     let _alone = alone();

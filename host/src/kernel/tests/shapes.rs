@@ -19,6 +19,8 @@ pub(super) struct Case<'a> {
 pub(super) const TERMS: [u16; 4] = [0b10_1000, 0b1100, 0b1011, 0b1111];
 pub(super) const SUBSETS: usize = 12;
 const VARIABLES: usize = 6;
+/// Sums that alarms are folded into.
+const SUMS: usize = 40;
 
 /// The side of [`Matrix`] arguments: products have their own tests.
 const SIDE: usize = 40;
@@ -93,6 +95,9 @@ impl Case<'_> {
             ("cell_joints" | "cells_clear", "t") => 6 * lanes,
             ("cell_joints", "products") => 12 * lanes,
             ("cell_joints", "leaves") => 4 * lanes,
+            ("alarms", "c") => 2 * n,
+            ("fold_alarms", "sums") => SUMS,
+            ("fold_alarms", "random") => n + SUMS - 1,
             ("gemm", _) => SIDE * SIDE,
             _ => n,
         }
