@@ -70,6 +70,7 @@ fn words_that_are_not_compared_are_found_by_sample() {
     job.network.layers = vec![Layer::Dense { units: 1 }];
     job.reveal.loss = RevealLoss::Epoch;
     let inputs = |target: u64| {
+        let shape = &shape;
         move || {
             let mut inputs = shape.inputs::<u32>();
             inputs.train_labels.fill(u32::from_u64(target << 11));
