@@ -65,7 +65,7 @@ fn one_word_that_is_compared_is_found() {
 /// are found by sample.
 #[test]
 fn words_that_are_not_compared_are_found_by_sample() {
-    let shape = Shape { ring_bits: 32, regression: true, epochs: 16, batch: 16, ..Shape::default() };
+    let shape = Shape { ring_bits: 32, regression: true, epochs: 64, batch: 16, ..Shape::default() };
     let mut job = shape.job();
     job.network.layers = vec![Layer::Dense { units: 1 }];
     job.reveal.loss = RevealLoss::Epoch;
@@ -86,7 +86,7 @@ fn words_that_are_not_compared_are_found_by_sample() {
 #[test]
 fn overflows_before_the_maximum_are_found() {
     for classes in [2, 10] {
-        let shape = Shape { ring_bits: 32, epochs: 12, ..Shape::default() };
+        let shape = Shape { ring_bits: 32, epochs: 48, ..Shape::default() };
         let mut job = shape.job();
         job.network.layers = vec![Layer::Dense { units: classes }];
         job.data.task = symbolon::job::Task::Classes(classes);
