@@ -57,6 +57,20 @@ impl<W: Word> Trace<W> for NoTrace {
     fn enter(&mut self, _: u16, _: &'static str) {}
 }
 
+/// Collects the range alarms of one lane; see [`crate::protocol::alarm`].
+pub trait Alarms<W: Word> {
+    /// Takes in XOR shares of alarms: planes of `rows` elements each, one after the other. Padding
+    /// bits are cleared.
+    fn raise(&mut self, kernels: &dyn Kernels<W>, planes: &mut [W], rows: usize);
+    /// Offers shares of words that are opened and not compared; the collector keeps a few of them,
+    /// each increased by `shift`.
+    fn offer(&mut self, words: &[W], shift: W);
+    /// Number of words kept since the last [`Self::take`]; public.
+    fn kept(&self) -> usize;
+    /// Moves the words that are kept to `out`, which has as many.
+    fn take(&mut self, out: &mut [W]);
+}
+
 /// A party in a protocol, on one lane.
 pub struct Party<'a, W: Word> {
     /// Which shares it holds.
@@ -69,6 +83,8 @@ pub struct Party<'a, W: Word> {
     pub kernels: &'a dyn Kernels<W>,
     /// Follows the job.
     pub trace: &'a mut dyn Trace<W>,
+    /// Where range alarms go, if the job has any.
+    pub alarms: Option<&'a mut dyn Alarms<W>>,
     /// What is left of the caller's static buffer.
     pub arena: &'a mut [W],
     /// The fewest words that were ever left of it; a dry run's tells the arena's peak.
@@ -98,6 +114,7 @@ impl<W: Word> Party<'_, W> {
             correlations: self.correlations,
             kernels: self.kernels,
             trace: self.trace,
+            alarms: self.alarms.as_mut().map(|alarms| &mut **alarms as &mut dyn Alarms<W>),
             arena: rest,
             low_water: self.low_water,
         };

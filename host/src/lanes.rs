@@ -6,13 +6,15 @@
 //! The code of a job runs once; where work is cut over lanes it calls [`Lanes::each`], which returns when all lanes are done. A dealer, whose
 //! dry lanes never wait for each other, runs the whole job once a lane and leaves the others out.
 
-use crate::secret::Secret;
+use crate::{alarms::Collector, secret::Secret};
 use std::{cell::Cell, ops::Range, thread};
 use symbolon_core::{
     correlation::{Correlations, Draw, Requests},
     kernel::Kernels,
     link::{Count, Error, Link, Part},
-    party::{Party, Role, Trace},
+    party::{Alarms, Party, Role, Trace},
+    prg::Prg,
+    protocol::alarm::{self, SUBSETS},
     word::Word,
 };
 
@@ -34,6 +36,7 @@ pub struct Lane<'a, W: Word> {
 /// A lane with its counters.
 struct Counted<'a, W: Word> {
     lane: Lane<'a, W>,
+    alarms: Option<Collector<'a, W>>,
     count: Count,
     low_water: usize,
 }
@@ -57,6 +60,8 @@ pub struct Lanes<'a, W: Word> {
     kernels: &'a dyn Kernels<W>,
     lanes: Vec<Option<Counted<'a, W>>>,
     common: Requests,
+    /// Where range alarms take their subsets and places from.
+    choices: Option<&'a dyn Prg>,
     threads: usize,
     rounds: u64,
 }
@@ -66,9 +71,65 @@ impl<'a, W: Word> Lanes<'a, W> {
     pub fn new(role: Role, kernels: &'a dyn Kernels<W>, lanes: Vec<Option<Lane<'a, W>>>, threads: usize) -> Self {
         let lanes = lanes
             .into_iter()
-            .map(|lane| lane.map(|lane| Counted { low_water: lane.arena.len(), lane, count: Count::default() }))
+            .map(|lane| {
+                lane.map(|lane| Counted { low_water: lane.arena.len(), lane, alarms: None, count: Count::default() })
+            })
             .collect();
-        Self { role, kernels, lanes, common: Requests::new(COMMON_LANE), threads: threads.max(1), rounds: 0 }
+        let (common, threads) = (Requests::new(COMMON_LANE), threads.max(1));
+        Self { role, kernels, lanes, common, choices: None, threads, rounds: 0 }
+    }
+
+    /// The same, with the secret stream that range alarms take their choices from: known to both
+    /// servers, and to nobody else. Dry lanes need none.
+    #[must_use]
+    pub fn choosing(self, choices: &'a dyn Prg) -> Self {
+        Self { choices: Some(choices), ..self }
+    }
+
+    /// Has all lanes collect range alarms from here on.
+    ///
+    /// # Panics
+    ///
+    /// If the lanes have words and no stream to choose by.
+    pub(crate) fn watch(&mut self) {
+        assert!(self.choices.is_some() || size_of::<W>() == 0, "range alarms need a stream that both servers know");
+        for (i, lane) in (0u16..).zip(&mut self.lanes) {
+            if let Some(lane) = lane {
+                lane.alarms = Some(Collector::new(self.choices, i));
+            }
+        }
+    }
+
+    /// Compares the words that lanes have kept: three rounds where there are any.
+    ///
+    /// # Errors
+    ///
+    /// The first lane's that failed.
+    pub(crate) fn check_kept(&mut self) -> Result<(), Error> {
+        self.each(vec![(); self.len()], |party, ()| alarm::check_kept(party, 1))
+    }
+
+    /// A share, in bit 0, of whether any lane raised an alarm so far: the first lane's work, in
+    /// three rounds.
+    ///
+    /// # Errors
+    ///
+    /// The link's and the dealer's.
+    pub(crate) fn alarm(&mut self) -> Result<W, Error> {
+        let mut sums = Secret::zeros(SUBSETS);
+        for alarms in self.lanes.iter().flatten().filter_map(|lane| lane.alarms.as_ref()) {
+            self.kernels.xor(&mut sums, alarms.sums());
+        }
+        let (mut share, mut work) = (W::default(), Vec::new());
+        work.push(Some((&mut sums, &mut share)));
+        work.resize_with(self.len(), || None);
+        self.each(work, |party, work| {
+            if let Some((sums, share)) = work {
+                *share = alarm::any(party, sums)?;
+            }
+            Ok(())
+        })?;
+        Ok(share)
     }
 
     /// Number of lanes, also of those left out.
@@ -132,6 +193,7 @@ impl<'a, W: Word> Lanes<'a, W> {
                 correlations: &mut *lane.lane.correlations,
                 kernels,
                 trace: &mut *lane.lane.trace,
+                alarms: lane.alarms.as_mut().map(|alarms| alarms as &mut dyn Alarms<W>),
                 arena: &mut lane.lane.arena,
                 low_water: &low_water,
             };

@@ -13,6 +13,7 @@
 //! | [`data`] | IDX and CSV files, checked against the job, scaled |
 //! | [`report`] | progress, learning curve, summary, the model's file |
 //! | [`net`] | TLS between roles, certificates, configurations, policies |
+//! | [`alarms`] | words that left their range: sums over subsets, a sample |
 //! | [`lanes`] | a tensor's tiles side by side |
 //! | [`train`] | training and evaluation: one code for all engines |
 //! | [`engine`] | secure, clear, dry; the dealer's end; the plan |
@@ -24,6 +25,7 @@
 //!
 //! **Adversary:** semi-honest and static, at most one of {server 0, server 1, dealer}. Shapes and parameters are public.
 
+pub mod alarms;
 pub mod cli;
 pub mod data;
 pub mod device;

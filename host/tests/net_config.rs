@@ -49,6 +49,7 @@ idle_ms = 5000
 [policy]
 jobs = ["00112233445566778899aabbccddeeff00112233445566778899aabbccddeeFF"]
 reveals = ["accuracy", "model"]
+require_alarm = true
 largest_memory_mib = 100
 "#;
 
@@ -72,6 +73,7 @@ fn a_configuration_is_read() {
     assert_eq!((jobs.len(), jobs[0][0], jobs[0][31]), (1, 0, 0xff));
     assert_eq!(config.policy.reveals, [Reveal::Accuracy, Reveal::Model]);
     assert_eq!(config.policy.largest_memory_bytes, 100 << 20);
+    assert!(config.policy.require_alarm && !Policy::default().require_alarm);
     assert_eq!(config.policy.smallest_batch, Policy::default().smallest_batch);
 }
 

@@ -218,6 +218,8 @@ pub struct Trained<W> {
     pub parameters: Vec<W>,
     /// Loss and score of each epoch.
     pub epochs: Vec<(Option<W>, Option<W>)>,
+    /// The range alarm, if the job has one.
+    pub alarm: Option<W>,
 }
 
 /// A secure run.
@@ -263,6 +265,8 @@ impl Game {
         let recording = *recording;
         let (job, plan) = (&*job, &*plan);
         let prgs = [keys.prg(job, 0), keys.prg(job, 1)];
+        // As the clear engine chooses.
+        let choices = ChaCha20Prg::new(&Seed::from_bytes(keys.seeds[0]), &keys.session);
         let shares = shares(job, inputs, keys);
         let studios: [Studio; 2] = std::array::from_fn(|_| Studio {
             recording,
@@ -272,15 +276,17 @@ impl Game {
         let before: u64 = sent(&wires.dealer);
         let Wires { servers: [ends0, ends1], dealer, streams } = wires;
         let parts: [ServerPart<W>; 2] = thread::scope(|scope| {
-            let (prgs, studios) = (&prgs, &studios);
+            let (prgs, studios, choices) = (&prgs, &studios, &choices);
             for (lane, connection) in (0u16..).zip(dealer.iter_mut()) {
                 scope.spawn(move || deal::<W>(job, [&*prgs[0], &*prgs[1]], lane, connection));
             }
             let [inputs0, inputs1] = shares;
             let first = scope.spawn(move || {
-                serve(job, plan, Party::Server0, (ends0, &mut []), &*prgs[0], inputs0, &studios[0], threads)
+                let prgs = (&*prgs[0], choices as &dyn Prg);
+                serve(job, plan, Party::Server0, (ends0, &mut []), prgs, inputs0, &studios[0], threads)
             });
-            let second = serve(job, plan, Party::Server1, (ends1, streams), &*prgs[1], inputs1, &studios[1], threads);
+            let prgs = (&*prgs[1], choices as &dyn Prg);
+            let second = serve(job, plan, Party::Server1, (ends1, streams), prgs, inputs1, &studios[1], threads);
             [first.join().unwrap(), second]
         });
         let [(a, count0), (b, count1)] = parts;
@@ -298,7 +304,7 @@ impl Game {
     #[must_use]
     pub fn clear<W: HostWord + Word>(&self, inputs: Inputs<W>, keys: &Keys, threads: usize) -> Trained<W> {
         let seeds = keys.seeds.map(Seed::from_bytes);
-        let mut epochs = Vec::new();
+        let mut outputs = Outputs::default();
         let parameters = clear::run(
             &self.job,
             inputs,
@@ -306,9 +312,9 @@ impl Game {
             &keys.session,
             threads,
             &Audit::default(),
-            &mut watch(&mut epochs),
+            &mut watch(&mut outputs),
         );
-        Trained { parameters: parameters.unwrap(), epochs }
+        Trained { parameters: parameters.unwrap(), epochs: outputs.0, alarm: outputs.1 }
     }
 }
 
@@ -316,11 +322,16 @@ fn sent(connections: &[Connection]) -> u64 {
     connections.iter().map(|c| c.traffic().payload_sent).sum()
 }
 
-/// Keeps the outputs of each epoch.
-fn watch<W>(epochs: &mut Vec<(Option<W>, Option<W>)>) -> impl FnMut(Event<W>, Count) -> ControlFlow<()> {
+/// Each epoch's loss and score, and the range alarm.
+type Outputs<W> = (Vec<(Option<W>, Option<W>)>, Option<W>);
+
+/// Keeps the outputs.
+fn watch<W>(outputs: &mut Outputs<W>) -> impl FnMut(Event<W>, Count) -> ControlFlow<()> {
     |event, _| {
-        if let Event::Epoch { loss, score, .. } = event {
-            epochs.push((loss, score));
+        match event {
+            Event::Epoch { loss, score, .. } => outputs.0.push((loss, score)),
+            Event::Alarm { share } => outputs.1 = Some(share),
+            _ => {}
         }
         ControlFlow::Continue(())
     }
@@ -346,6 +357,7 @@ fn join<W: Word>(mut a: Trained<W>, b: Trained<W>) -> Trained<W> {
     for (a, b) in a.epochs.iter_mut().zip(b.epochs) {
         *a = (sum(a.0, b.0), sum(a.1, b.1));
     }
+    a.alarm = a.alarm.zip(b.alarm).map(|(a, b)| a.xor(b));
     a
 }
 
@@ -356,7 +368,7 @@ fn serve<W: HostWord + Word>(
     plan: &Plan,
     role: Party,
     (peers, streams): (&mut [Connection], &mut [Connection]),
-    prg: &dyn Prg,
+    (prg, choices): (&dyn Prg, &dyn Prg),
     inputs: Inputs<W>,
     studio: &Studio,
     threads: usize,
@@ -379,11 +391,11 @@ fn serve<W: HostWord + Word>(
             arena: Secret::zeros(arena),
         })
     });
-    let mut lanes = Lanes::new(role, best::<W>(), lanes.collect(), threads);
-    let mut epochs = Vec::new();
-    let parameters = train::run(&mut lanes, job, inputs, &mut watch(&mut epochs));
+    let mut lanes = Lanes::new(role, best::<W>(), lanes.collect(), threads).choosing(choices);
+    let mut outputs = Outputs::default();
+    let parameters = train::run(&mut lanes, job, inputs, &mut watch(&mut outputs));
     let parameters = parameters.unwrap_or_else(|halt| panic!("{role:?}: {halt:?}, {:?}", fault.take()));
-    (Trained { parameters, epochs }, lanes.count())
+    (Trained { parameters, epochs: outputs.0, alarm: outputs.1 }, lanes.count())
 }
 
 /// One lane of the dealer.

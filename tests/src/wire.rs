@@ -80,6 +80,11 @@ pub enum Update {
         /// A share.
         score: Option<u64>,
     },
+    /// The range alarm.
+    Alarm {
+        /// A share.
+        share: bool,
+    },
     /// The end.
     Done(Report),
     /// The end, too.

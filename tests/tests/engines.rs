@@ -31,6 +31,8 @@ fn agree<W: HostWord + Word>(job: Job, inputs: &dyn Fn() -> Inputs<W>) {
         assert_eq!((loss.is_some(), score.is_some()), (true, job.reveal.accuracy), "{job:?}");
     }
     assert_eq!(format!("{:?}", result.epochs), format!("{:?}", clear.epochs), "{job:?}");
+    let silent = |alarm: Option<W>| alarm.map(|alarm| W::bytes(&[alarm]).iter().all(|byte| *byte == 0));
+    assert_eq!([result.alarm, clear.alarm].map(silent), [Some(true); 2], "a false alarm: {job:?}");
     assert!(W::bytes(&result.parameters) == W::bytes(&clear.parameters), "parameters differ: {job:?}");
     assert_eq!(result.parameters.len(), job.parameters(), "{job:?}");
     for count in counts {
@@ -153,7 +155,7 @@ type Change<'a> = (&'a str, &'a dyn Fn(&mut Job));
 #[test]
 fn all_that_matters_enters_the_plans_hash() {
     let base = Shape { optimizer: OPTIMIZERS[2], ..Shape::default() }.job();
-    let changes: [Change<'_>; 19] = [
+    let changes: [Change<'_>; 20] = [
         ("nothing", &|_| {}),
         ("k", &|job| {
             job.numbers.ring_bits = 32;
@@ -172,6 +174,7 @@ fn all_that_matters_enters_the_plans_hash() {
         ("accuracy", &|job| job.reveal.accuracy = false),
         ("loss", &|job| job.reveal.loss = RevealLoss::Never),
         ("model", &|job| job.reveal.model = false),
+        ("alarm", &|job| job.reveal.alarm = false),
         ("records", &|job| job.data.train_records += 1),
         ("test records", &|job| job.data.test_records += 1),
         ("layers", &|job| job.network.layers[0] = Layer::Dense { units: 9 }),

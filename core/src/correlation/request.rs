@@ -157,6 +157,13 @@ pub enum Request<'a> {
         /// Which.
         bit: u32,
     },
+    /// For a bit mask `ρ`: `r_{k-1} ^ r_{k-2} ρ`, then `r_{k-2}`, a plane each.
+    Alarm {
+        /// Whose bits.
+        words: Words<'a>,
+        /// Names `ρ`, a plane.
+        bit: View<'a>,
+    },
     /// Products of planes of a bit mask over all the sets that `terms` need.
     Subsets {
         /// Names the planes, all of the same length.
@@ -240,6 +247,7 @@ impl Request<'_> {
                 [Some(Dealt::Planes(digit_planes(widths) * plane_words::<W>(words.len::<W>()))), None]
             }
             Self::Bit { words, .. } => [Some(Dealt::Planes(plane_words::<W>(words.len::<W>()))), None],
+            Self::Alarm { words, .. } => [Some(Dealt::Planes(plane_words::<W>(words.len::<W>()))); 2],
             Self::Subsets { lanes, terms, .. } => [Some(Dealt::Planes(needed_subsets(terms).count() * lanes)), None],
             Self::OneHotWords { mask, bits, .. } => [Some(Dealt::Words(mask.len() << bits)), None],
             Self::Residue { mask, .. } => [Some(Dealt::Words(mask.len())), None],
@@ -262,6 +270,7 @@ impl Request<'_> {
             Self::MatMul { a, b, .. } | Self::RowProduct { a, b } => a.len() + b.len(),
             Self::Digits { words, .. } => words.len::<W>() + words.scratch() + 8 * plane_words::<W>(words.len::<W>()),
             Self::Bit { words, .. } => words.len::<W>() + words.scratch(),
+            Self::Alarm { words, bit } => words.len::<W>() + words.scratch().max(bit.len()),
             Self::Subsets { bits, .. } => return bits.len(), // planes come as they are, and are long to count
             Self::OneHotWords { mask, .. } => mask.len(),
         };
@@ -380,6 +389,17 @@ impl Request<'_> {
                 let (r, rest) = scratch.split_at_mut(words.len::<W>());
                 masks.word_source(words, kernels, r, rest);
                 kernels.to_planes(out, r, bit);
+            }
+            (Self::Alarm { words, bit }, [q, r]) => {
+                let (mask, rest) = scratch.split_at_mut(words.len::<W>());
+                masks.word_source(words, kernels, mask, rest);
+                kernels.to_planes(q, mask, W::BITS - 1);
+                kernels.to_planes(r, mask, W::BITS - 2);
+                let rho = &mut rest[..bit.len()];
+                masks.planes(bit, rho);
+                for ((q, r), rho) in q.iter_mut().zip(r.iter()).zip(rho) {
+                    *q = q.xor(r.and(*rho));
+                }
             }
             (Self::Subsets { bits, lanes, terms }, [out]) => {
                 let planes = &mut scratch[..bits.len()];

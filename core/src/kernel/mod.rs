@@ -10,6 +10,7 @@
 //! bit `e / lanes` of word `e % lanes`. So a transposition between words and planes moves whole rows of neighbouring words
 //! and needs no shuffle. Padding bits may hold anything. Packed words ([`portable::pack`]) use the same order.
 
+mod alarm;
 mod digits;
 mod gemm;
 mod planes;
@@ -23,7 +24,7 @@ use crate::word::Word;
 
 /// Every kernel in portable Rust: the definition that SIMD twins equal bit for bit.
 pub mod portable {
-    pub use super::{digits::*, gemm::*, planes::*, rows::*, scaled::*, table::*, transpose::*, words::*};
+    pub use super::{alarm::*, digits::*, gemm::*, planes::*, rows::*, scaled::*, table::*, transpose::*, words::*};
 }
 
 /// A matrix as an argument of [`portable::gemm`]: element `(i, j)` is `words[i * stride + j]`, or `words[j * stride + i]`
@@ -111,6 +112,9 @@ macro_rules! with_kernels {
             fn digit_less_equal(lt: &mut [W], eq: &mut [W], c: &[W], hot: &[W], width: u32, first: W);
             fn subsets(products: &mut [W], masks: &[W], lanes: usize, terms: &[u16]);
             fn conjunctions(out: &mut [W], open: &[W], shares: &[W], products: &[W], lanes: usize, terms: &[u16], first: W);
+            // range alarms
+            fn alarms(out: &mut [W], c: &[W], beta: &[W], rho: &[W], r: &[W], q: &[W], first: W);
+            fn fold_alarms(sums: &mut [W], planes: &[W], random: &[W]);
             // rows of matrices
             fn pairs(out: &mut [W], words: &[W], cols: usize);
             fn sum_rows(sums: &mut [W], words: &[W], cols: usize);

@@ -7,15 +7,17 @@
 //! - **Cost:** 4 rounds, one word and two signs ([`super::sign`]) and bits each way; four words and a bit each, and what the signs need, dealt.
 //! - **Result:** exactly `min(max(z, low), high)`.
 //! - **Needs:** `low <= high`; `z`, `z - low` and `z - high` in `[-2^(k-2), 2^(k-2))`.
+//! - **Alarms:** of `z - low` and `z - high`, for 2 bits dealt each ([`super::alarm`]).
 //! - **Memory:** ten words of scratch an element beside the sign's; no heap.
 
 use super::{
+    alarm::compared,
     select::{Selector, open_selector, select},
     sign::sign,
-    truncate::{Opened, blind, half},
+    truncate::{Opened, blind_compared, half},
 };
 use crate::{
-    correlation::{Rows, View},
+    correlation::{Rows, View, Words},
     kernel::plane_words,
     link::Error,
     party::Party,
@@ -31,7 +33,7 @@ pub fn clamp<W: Word>(party: &mut Party<'_, W>, z: &mut [W], low: W, high: W) ->
     let n = z.len();
     let ([c, above, rho, bit], mut party) = party.scratch([2 * n, 2 * n, 2 * n, plane_words::<W>(2 * n)])?;
     let mut draw = party.draw()?;
-    let mask = blind(&mut party, &mut draw, z, half(), &mut c[..n]);
+    let mask = blind_compared(&mut party, &mut draw, z, half(), &mut c[..n]);
     party.open(&mut c[..n])?; // round 1
     let (at_low, at_high) = c.split_at_mut(n);
     at_high.copy_from_slice(at_low);
@@ -45,6 +47,7 @@ pub fn clamp<W: Word>(party: &mut Party<'_, W>, z: &mut [W], low: W, high: W) ->
     let word = Opened { c, mask: View { rows: Rows::Which(&[0, 0]), ..mask }, offset: half() };
     sign(&mut party, &mut draw, &word, bit)?; // rounds 2 and 3
     let mask = open_selector(&mut party, &mut draw, bit, rho)?; // round 4
+    compared(&mut party, &mut draw, (word.c, Words::Mask(word.mask), word.c.len()), (bit, mask))?;
     select(&mut party, &mut draw, &word, 0, Selector { open: bit, mask, rho }, above)?;
     z.copy_from_slice(&above[..n]);
     party.kernels.sub(z, &above[n..]);

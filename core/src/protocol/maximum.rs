@@ -9,9 +9,12 @@
 //!   `ceil(log_4 (n - 1))` rounds.
 //! - **Result:** exact; exactly one class wins.
 //! - **Needs:** `-2^(k-2) <= z_i - z_j < 2^(k-2)`.
+//! - **Alarms:** of each pair's difference, for 2 bits dealt ([`super::alarm`]); of two classes, of
+//!   a sample.
 //! - **Memory:** 6.5 words of scratch a pair and row, rows in whole planes; no heap.
 
 use super::{
+    alarm::{self, compared},
     bit::bits_to_words,
     compare::difference_bit,
     conjunction::{conjunctions, hide_bits},
@@ -19,7 +22,7 @@ use super::{
     truncate::{Opened, half},
 };
 use crate::{
-    correlation::{Draw, Words},
+    correlation::{Draw, View, Words},
     kernel::{pair_count, pair_words, plane_words},
     link::Error,
     party::{Party, Role},
@@ -59,26 +62,39 @@ pub fn argmax<W: Word>(
         hot.fill(party.role.first_mask());
         return Ok(());
     }
+    if classes == 2 {
+        offer_pairs(&mut party, word)?; // their bits are not opened
+    }
     if party.is_clear() {
         return clear(&mut party, word, classes, wins, hot);
     }
-    compare_pairs(&mut party, &mut draw, word, classes, wins)?; // two rounds
-    conjoin(&mut party, &mut draw, wins, Bits { each: classes - 1, of_pairs: true }, hot, classes)
-}
-
-/// XOR shares of `[z_i >= z_j]` for all pairs `i < j`.
-fn compare_pairs<W: Word>(
-    party: &mut Party<'_, W>,
-    draw: &mut Draw,
-    word: &Opened<'_, W>,
-    classes: usize,
-    wins: &mut [W],
-) -> Result<(), Error> {
-    let (rows, _) = shape(word, classes);
     let ([c], mut party) = party.scratch([pair_words::<W>(rows, classes)])?;
     party.kernels.pairs(c, word.c, classes);
     party.kernels.add_constant(c, half::<W>());
-    difference_bit(&mut party, draw, c, Words::Pairs(word.mask.matrix(classes)), W::BITS - 2, wins)
+    let pairs = Words::Pairs(word.mask.matrix(classes));
+    difference_bit(&mut party, &mut draw, c, pairs, W::BITS - 2, wins)?; // [z_i >= z_j], two rounds
+    let bits = Bits { each: classes - 1, of_pairs: true };
+    if classes == 2 {
+        last(&party, wins, bits, hot, classes);
+        return Ok(());
+    }
+    let masks = hide_bits(&mut party, &mut draw, wins)?;
+    party.open_bits(wins)?; // the first round of the conjunctions
+    compared(&mut party, &mut draw, (c, pairs, rows), (wins, masks))?;
+    conjoin(&mut party, &mut draw, (wins, masks), bits, hot, classes)
+}
+
+/// Offers the differences of two classes to the party's alarms.
+fn offer_pairs<W: Word>(party: &mut Party<'_, W>, word: &Opened<'_, W>) -> Result<(), Error> {
+    if party.alarms.is_none() {
+        return Ok(());
+    }
+    let (rows, _) = shape(word, 2);
+    let ([z, differences], mut party) = party.scratch([word.c.len(), pair_words::<W>(rows, 2)])?;
+    value(&party, word, z);
+    party.kernels.pairs(differences, z, 2);
+    alarm::offer(&mut party, &differences[..rows], half());
+    Ok(())
 }
 
 fn clear<W: Word>(
@@ -89,12 +105,17 @@ fn clear<W: Word>(
     hot: &mut [W],
 ) -> Result<(), Error> {
     let (rows, lanes) = shape(word, classes);
-    let ([z, differences], party) = party.scratch([word.c.len(), pair_words::<W>(rows, classes)])?;
+    let words = [word.c.len(), pair_words::<W>(rows, classes), wins.len()];
+    let ([z, differences, alarms], mut party) = party.scratch(words)?;
     value(&party, word, z);
     party.kernels.pairs(differences, z, classes);
     party.trace.opened(differences, half::<W>());
     party.kernels.add_constant(differences, half::<W>());
     party.kernels.to_planes(wins, differences, W::BITS - 2);
+    if classes > 2 {
+        party.kernels.to_planes(alarms, differences, W::BITS - 1);
+        alarm::raise(&mut party, alarms, rows);
+    }
     let bits = Bits { each: classes - 1, of_pairs: true };
     for (class, hot) in hot.chunks_exact_mut(lanes).enumerate() {
         hot.fill(W::default().not());
@@ -136,25 +157,19 @@ impl Bits {
     }
 }
 
-/// XOR shares of the conjunction of each class's bits. The planes of `bits` are overwritten by their opened, masked bits: one round for
-/// all classes and groups, and one for each level above.
+/// XOR shares of the conjunction of each class's bits, whose planes are open under `masks`: one
+/// round for each level of groups above the first.
 fn conjoin<W: Word>(
     party: &mut Party<'_, W>,
     draw: &mut Draw,
-    planes: &mut [W],
+    (planes, masks): (&[W], View<'_>),
     bits: Bits,
     hot: &mut [W],
     classes: usize,
 ) -> Result<(), Error> {
-    let lanes = hot.len() / classes;
-    if bits.each == 1 {
-        last(party, planes, bits, hot, classes);
-        return Ok(());
-    }
-    let groups = bits.groups();
+    let (lanes, groups) = (hot.len() / classes, bits.groups());
     let ([joined, open], mut party) = party.scratch([classes * groups * lanes, GROUP * lanes])?;
-    let masks = hide_bits(&mut party, draw, planes)?.matrix(lanes);
-    party.open_bits(planes)?; // the one round of this level
+    let masks = masks.matrix(lanes);
     for (at, joined) in joined.chunks_exact_mut(lanes).enumerate() {
         let (class, group) = (at / groups, at % groups);
         let (from, to) = (group * bits.each / groups, (group + 1) * bits.each / groups);
@@ -172,7 +187,14 @@ fn conjoin<W: Word>(
         let open = (&*open, masks.gather(&which[..size]));
         conjunctions(&mut party, draw, open, lanes, &[(1 << size) - 1], joined)?;
     }
-    conjoin(&mut party, draw, joined, Bits { each: groups, of_pairs: false }, hot, classes)
+    let bits = Bits { each: groups, of_pairs: false };
+    if groups == 1 {
+        last(&party, joined, bits, hot, classes);
+        return Ok(());
+    }
+    let masks = hide_bits(&mut party, draw, joined)?;
+    party.open_bits(joined)?; // the one round of this level
+    conjoin(&mut party, draw, (joined, masks), bits, hot, classes)
 }
 
 /// The one bit that each class has left.

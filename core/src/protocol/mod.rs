@@ -4,6 +4,7 @@
 //! Each begins with what it ideally does on whole values ([`crate::party::Role::Clear`]); the long way below equals it bit for
 //! bit under the same masks.
 
+pub mod alarm;
 pub mod bit;
 pub mod clamp;
 pub mod compare;

@@ -8,14 +8,21 @@
 //!   [`super::sign`]. Backward 1 round, one word each way; 2 words and 2 (f + 1) bits dealt.
 //! - **Result:** `s y`, with `s = [z >= 0]` exact and `y` the value of [`super::truncate`]; unbiased, within one unit.
 //! - **Needs:** `-2^(k-2) <= z < 2^(k-2)`.
+//! - **Alarms:** forward, of each word, for 2 bits dealt ([`super::alarm`]).
 //! - **Memory:** beside the scratch, a bit and a word an element live on between forward and backward.
 
 use super::{
+    alarm::compared,
     select::{Selector, open_selector, select},
     sign::sign,
-    truncate::{Opened, blind, half, truncated},
+    truncate::{Opened, blind, blind_compared, half, truncated},
 };
-use crate::{correlation::View, link::Error, party::Party, word::Word};
+use crate::{
+    correlation::{View, Words},
+    link::Error,
+    party::Party,
+    word::Word,
+};
 
 /// `z = max(0, z / 2^frac_bits)` in place. The bit goes to `bit` (a plane) and `rho` (a word an element): with the name returned they make the
 /// [`Selector`] of [`relu_backward`]. Four rounds.
@@ -37,11 +44,12 @@ pub fn relu<W: Word>(
     assert!(rho.len() == z.len(), "relu: lengths differ");
     let ([c], mut party) = party.scratch([z.len()])?;
     let mut draw = party.draw()?;
-    let mask = blind(&mut party, &mut draw, z, half::<W>(), c);
+    let mask = blind_compared(&mut party, &mut draw, z, half::<W>(), c);
     party.open(c)?; // round 1
     let word = Opened { c, mask, offset: half::<W>() };
     sign(&mut party, &mut draw, &word, bit)?; // rounds 2 and 3
     let mask = open_selector(&mut party, &mut draw, bit, rho)?; // round 4
+    compared(&mut party, &mut draw, (word.c, Words::Mask(word.mask), word.c.len()), (bit, mask))?;
     truncated(&mut party, &mut draw, &word, frac_bits, z)?;
     select(&mut party, &mut draw, &word, frac_bits, Selector { open: bit, mask, rho }, z)?;
     Ok(mask)

@@ -44,8 +44,21 @@ impl<'a, W: Word> Opened<'a, W> {
 }
 
 /// Prepares the opening of `z`: writes this party's share of `c = z + r + offset` and names `r`. The caller opens it, together with
-/// what else goes in that round.
+/// what else goes in that round. Offers `z` to the party's [`Alarms`](crate::party::Alarms).
 pub fn blind<W: Word>(party: &mut Party<'_, W>, draw: &mut Draw, z: &[W], offset: W, c: &mut [W]) -> View<'static> {
+    super::alarm::offer(party, z, offset);
+    blind_compared(party, draw, z, offset, c)
+}
+
+/// [`blind`] for a caller that raises the word's alarm itself, by
+/// [`compared`](super::alarm::compared).
+pub fn blind_compared<W: Word>(
+    party: &mut Party<'_, W>,
+    draw: &mut Draw,
+    z: &[W],
+    offset: W,
+    c: &mut [W],
+) -> View<'static> {
     if party.is_clear() {
         party.trace.opened(z, offset);
     }

@@ -133,6 +133,7 @@ mod program {
             correlations: &mut Server::new(dealer, &Inference, 0, None),
             kernels: &Inference,
             trace: &mut NoTrace,
+            alarms: None,
             arena,
             low_water: &low_water,
         };

@@ -157,12 +157,18 @@ mod program {
         case::<W>("cells_clear", |k, [t, c, u, ..]| k.cells_clear(&mut t[..18], c, u, 8));
     }
 
+    fn alarms<W: Word>() {
+        case::<W>("alarms", |k, [z, c, beta, rho, r, q, f]| k.alarms(&mut z[..40], c, beta, rho, r, q, f[0]));
+        case::<W>("fold_alarms", |k, [sums, planes, random, ..]| k.fold_alarms(&mut sums[..40], &planes[..40], random));
+    }
+
     fn all<W: Word + PartialEq>() {
         shares::<W>();
         words::<W>();
         scaled::<W>();
         planes::<W>();
         matrices::<W>();
+        alarms::<W>();
         tables::<W>();
         digits::<W>();
         leaks::<W>();

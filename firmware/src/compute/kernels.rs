@@ -32,6 +32,8 @@ macro_rules! body {
     (interleave $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (mul_add_rows $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (unit_rows $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
+    (alarms $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
+    (fold_alarms $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (digit_leaves $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (digit_less $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (choose $($args:tt)*) => {{ let _ = $($args)*; left_out() }};

@@ -159,7 +159,8 @@ fn with_party<W: Word>(
     run: impl FnOnce(&mut Party<'_, W>) -> Result<(), Error>,
 ) -> Result<(), Wrong> {
     let low_water = Cell::new(usize::MAX);
-    let mut party = Party { role, link, correlations, kernels, trace: &mut NoTrace, arena, low_water: &low_water };
+    let trace = &mut NoTrace;
+    let mut party = Party { role, link, correlations, kernels, trace, alarms: None, arena, low_water: &low_water };
     run(&mut party).map_err(|error| match error {
         Error::Scratch { .. } => Wrong::Vector,
         _ => Wrong::Result,

@@ -93,6 +93,7 @@ fn run<W: Word, P: Program>(
         correlations,
         kernels,
         trace: &mut NoTrace,
+        alarms: None,
         arena: &mut vec![W::default(); arena],
         low_water: &low_water,
     };

@@ -78,7 +78,7 @@ impl From<SessionError> for Failure {
         let text = error.to_string();
         match error {
             error if error.is_refusal() => Self::Refused(text),
-            SessionError::Config(_) | SessionError::Encoding => Self::Input(text),
+            SessionError::Config(_) | SessionError::Encoding | SessionError::OutOfRange => Self::Input(text),
             SessionError::Randomness | SessionError::Stopped => Self::Other(text),
             _ => Self::Network(text),
         }

@@ -19,6 +19,7 @@ use crate::{
     net::{ClientTls, Config, Policy, Reveal, Role},
     report::{Curve, Point, Progress, Roles, Summary, peak_rss, write_model},
     session::{
+        SessionError,
         client::{self, EpochResult, News},
         random_bytes, random_seed,
     },
@@ -144,7 +145,12 @@ fn run_in<W: HostWord + Word>(args: &Args, job: &Job, train: &Dataset, test: &Da
     let trained = match args.engine {
         Engine::Clear => {
             on_interrupt(|| std::process::exit(INTERRUPTED));
-            clear_run::<W>(job, train, test, args.threads.unwrap_or(usize::from(job.lanes.lanes)), &Audit::default())?
+            let (threads, audit) = (args.threads.unwrap_or(usize::from(job.lanes.lanes)), Audit::default());
+            let trained = clear_run::<W>(job, train, test, threads, &audit)?;
+            if job.reveal.alarm && audit.left_range::<W>() {
+                return Err(SessionError::OutOfRange.into());
+            }
+            trained
         }
         Engine::Secure => match &args.config {
             Some(file) => {
@@ -364,6 +370,8 @@ pub(super) fn clear_stored<W: HostWord + Word>(
                 epochs.push(result);
                 since = Instant::now();
             }
+            // The audit knows which words, and of all of them.
+            Event::Alarm { .. } => {}
         }
         ControlFlow::Continue(())
     };

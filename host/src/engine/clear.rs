@@ -21,7 +21,7 @@ use symbolon_core::{
     correlation::Whole,
     link::Alone,
     party::{Role, Trace},
-    prg::{Prg, Seed},
+    prg::{ChaCha20Prg, Prg, Seed},
     word::{Word, word_bytes},
 };
 
@@ -101,6 +101,14 @@ impl Audit {
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Audit {
+    /// Whether any word left the range of its opening; tables have alarms of no kind.
+    pub fn left_range<W: Word>(&self) -> bool {
+        let is_opening = |(least, greatest): (i64, i64)| greatest.abs_diff(least) == (1 << (W::BITS - 1)) - 1;
+        self.ranges().iter().any(|range| range.headroom_bits < 0.0 && is_opening(range.bounds))
     }
 }
 
@@ -190,6 +198,7 @@ pub fn run<W: HostWord + Word>(
     audit: &Audit,
     observer: &mut dyn Observer<W>,
 ) -> Result<Vec<W>, Halt> {
+    let choices = ChaCha20Prg::new(seeds[0], session);
     let prgs = seeds.map(|seed| prg(job.numbers.prg, seed, session));
     let prgs: [&dyn Prg; 2] = [&*prgs[0], &*prgs[1]];
     let plan = plan(job).map_err(|error| Halt::Protocol { error, step: 0 })?;
@@ -202,6 +211,6 @@ pub fn run<W: HostWord + Word>(
             arena: Secret::zeros(arena),
         })
     });
-    let mut lanes = Lanes::new(Role::Clear, best::<W>(), lanes.collect(), threads);
+    let mut lanes = Lanes::new(Role::Clear, best::<W>(), lanes.collect(), threads).choosing(&choices);
     train::run(&mut lanes, job, inputs, observer)
 }

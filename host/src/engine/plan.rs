@@ -38,9 +38,9 @@ pub struct Cost {
 
 impl std::ops::AddAssign for Cost {
     fn add_assign(&mut self, other: Self) {
-        self.rounds += other.rounds;
-        self.bytes_each_way += other.bytes_each_way;
-        self.dealer_bytes += other.dealer_bytes;
+        self.rounds = self.rounds.saturating_add(other.rounds);
+        self.bytes_each_way = self.bytes_each_way.saturating_add(other.bytes_each_way);
+        self.dealer_bytes = self.dealer_bytes.saturating_add(other.dealer_bytes);
     }
 }
 
@@ -110,7 +110,7 @@ pub struct Plan {
     pub epoch: Cost,
     /// One step, on the average of the first epoch.
     pub step: Cost,
-    /// Evaluation after the first epoch.
+    /// Evaluation after the first epoch, and the check of words that were kept for range alarms.
     pub evaluation: Cost,
     /// Requests to the dealer.
     pub requests: u64,
@@ -142,6 +142,21 @@ struct Mark {
     lanes: Vec<Tally>,
 }
 
+impl Mark {
+    /// Adds what was spent between `start` and `end`.
+    fn add(&mut self, end: &Self, start: &Self) {
+        self.total += end.total - start.total;
+        for (lane, (end, start)) in self.lanes.iter_mut().zip(end.lanes.iter().zip(&start.lanes)) {
+            for (label, cost) in &end.by_label {
+                let before = start.by_label.get(label).copied().unwrap_or_default();
+                *lane.by_label.entry(*label).or_default() += *cost - before;
+            }
+            lane.requests = lane.requests.saturating_add(end.requests - start.requests);
+            lane.numbers = lane.numbers.saturating_add(end.numbers - start.numbers);
+        }
+    }
+}
+
 /// The marks of a dry run.
 struct Marks<W> {
     recorders: Vec<Recorder<W>>,
@@ -149,6 +164,8 @@ struct Marks<W> {
     trained: Mark,
     /// After the first epochs, with their evaluation, and after those that are wanted; after 0, data and weights are open.
     epochs: BTreeMap<u32, Mark>,
+    /// After the alarm, if the job has one.
+    end: Option<Mark>,
     wanted: [u32; 3],
 }
 
@@ -173,6 +190,10 @@ impl<W: Word, D: Word> Observer<D> for Marks<W> {
             Event::Epoch { epoch, .. } if epoch == 1 || self.wanted.contains(&epoch) => epoch,
             Event::Trained { epoch: 1 } => {
                 self.trained = self.mark(count);
+                return ControlFlow::Continue(());
+            }
+            Event::Alarm { .. } => {
+                self.end = Some(self.mark(count));
                 return ControlFlow::Continue(());
             }
             _ => return ControlFlow::Continue(()),
@@ -260,7 +281,8 @@ fn plan_for<W: Word>(job: &Job, repetition: Repetition) -> Result<Plan, Error> {
         })
         .collect();
     let mut lanes = Lanes::<W::Dry>::new(Role::Server0, &Nothing, lanes, 1);
-    let mut marks = Marks { recorders: recorders.clone(), trained: Mark::default(), epochs: BTreeMap::new(), wanted };
+    let mut marks =
+        Marks { recorders: recorders.clone(), trained: Mark::default(), epochs: BTreeMap::new(), end: None, wanted };
     train::run(&mut lanes, &shorter, train::Inputs::dry(&shorter), &mut marks).map_err(|halt| match halt {
         train::Halt::Protocol { error, .. } => error,
         train::Halt::Stopped => unreachable!("the observer never stops a plan"),
@@ -271,7 +293,10 @@ fn plan_for<W: Word>(job: &Job, repetition: Repetition) -> Result<Plan, Error> {
     hash.update(b"symbolon plan v2");
     hash.update(job.hash().expect("a valid job encodes"));
     recorders.iter().for_each(|recorder| hash.update(recorder.hash()));
-    let all = repetition.all(wanted.map(|epochs| marks.after(epochs)));
+    let mut all = repetition.all(wanted.map(|epochs| marks.after(epochs)));
+    if let Some(end) = &marks.end {
+        all.add(end, marks.after(first + period));
+    }
     if all.lanes.iter().any(|lane| lane.numbers > 1 << 32) {
         return Err(Error::RequestsSpent);
     }

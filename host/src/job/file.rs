@@ -165,7 +165,7 @@ struct OptimizerFile {
     bias_correction: Option<bool>,
 }
 
-#[derive(Default, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RevealFile {
     /// The count of correct test predictions, or a regression's squared test error; true for
@@ -176,6 +176,9 @@ struct RevealFile {
     /// The trained weights.
     #[serde(default)]
     model: bool,
+    /// One bit: whether a word left the range of its opening; true, if left out.
+    #[serde(default = "yes")]
+    alarm: bool,
 }
 
 fn comma() -> char {
@@ -425,6 +428,12 @@ fn decay(key: &str, value: Option<f64>, by: &'static str, ring_bits: u32) -> Res
     Dyadic::decay(got, ring_bits).ok_or_else(|| broken(key, Rule::below_one(got, ring_bits)))
 }
 
+impl Default for RevealFile {
+    fn default() -> Self {
+        Self { accuracy: None, loss: None, model: false, alarm: true }
+    }
+}
+
 impl RevealFile {
     fn resolve(self, data: &Data) -> Reveal {
         let counts = matches!(data.task, Task::Classes(_)) && data.test_records > 0;
@@ -432,6 +441,7 @@ impl RevealFile {
             accuracy: self.accuracy.unwrap_or(counts),
             loss: self.loss.unwrap_or(RevealLoss::Epoch),
             model: self.model,
+            alarm: self.alarm,
         }
     }
 }

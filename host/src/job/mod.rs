@@ -293,6 +293,9 @@ pub struct Reveal {
     pub loss: RevealLoss,
     /// The trained weights, to the analyst alone.
     pub model: bool,
+    /// One bit, after the last epoch: whether any word left its range, so that results are wrong.
+    /// On unless a job says otherwise.
+    pub alarm: bool,
 }
 
 /// How often the loss is opened.

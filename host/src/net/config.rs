@@ -24,6 +24,7 @@
 //! reveals = ["accuracy", "loss"]
 //! smallest_batch = 16
 //! smallest_records = 100
+//! require_alarm = false # whether jobs must say when words left their range
 //! largest_memory_mib = 8192
 //!
 //! [intake] # servers that take reports; paths are relative to this file and may be left out
@@ -203,6 +204,8 @@ struct RawPolicy {
     smallest_batch: Option<u64>,
     /// Fewest records to learn from and to open a score of; 100, if left out.
     smallest_records: Option<u64>,
+    /// Whether jobs must reveal the range alarm; false, if left out.
+    require_alarm: Option<bool>,
     /// Most MiB that this server uses for a job; 8192, if left out.
     largest_memory_mib: Option<u64>,
 }
@@ -307,6 +310,7 @@ impl RawPolicy {
             reveals: self.reveals.unwrap_or(default.reveals),
             smallest_batch: self.smallest_batch.unwrap_or(default.smallest_batch),
             smallest_records: self.smallest_records.unwrap_or(default.smallest_records),
+            require_alarm: self.require_alarm.unwrap_or(default.require_alarm),
             largest_memory_bytes: self
                 .largest_memory_mib
                 .map_or(default.largest_memory_bytes, |mib| mib.saturating_mul(1 << 20)),

@@ -340,7 +340,8 @@ fn config_text(role: Role, hosts: &Hosts) -> String {
             "\n# What jobs may do here. A job outside these rules is refused, and told which.\n[policy]\n\
              jobs = \"any\" # or a list of job hashes, as `symbolon plan` prints them\n\
              reveals = [\"accuracy\", \"loss\", \"model\"]\n\
-             smallest_batch = 16\nsmallest_records = 100\nlargest_memory_mib = 8192"
+             smallest_batch = 16\nsmallest_records = 100\n\
+             require_alarm = false # whether jobs must say when words left their range\nlargest_memory_mib = 8192"
         ));
     }
     text

@@ -57,6 +57,8 @@ pub struct Policy {
     pub smallest_batch: u64,
     /// Fewest records to learn from, and fewest to open a score of: a score of few says something about each.
     pub smallest_records: u64,
+    /// Whether a job must open the range alarm.
+    pub require_alarm: bool,
     /// Most bytes that this server will use for a job.
     pub largest_memory_bytes: u64,
 }
@@ -70,6 +72,7 @@ impl Default for Policy {
             reveals: vec![Reveal::Accuracy, Reveal::Loss],
             smallest_batch: 16,
             smallest_records: 100,
+            require_alarm: false,
             largest_memory_bytes: 8 << 30,
         }
     }
@@ -88,6 +91,8 @@ pub struct Facts<'a> {
     pub records: u64,
     /// The records that it opens a score of; none if it opens none.
     pub scored: Option<u64>,
+    /// Whether it opens the range alarm, which every policy permits: one bit a job.
+    pub alarm: bool,
     /// What it needs on this server, by its plan.
     pub memory_bytes: u64,
 }
@@ -114,6 +119,9 @@ impl Policy {
         }
         if let Some(scored) = facts.scored.filter(|scored| *scored < self.smallest_records) {
             return Err(Refusal::Scored { smallest: self.smallest_records, job: scored });
+        }
+        if self.require_alarm && !facts.alarm {
+            return Err(Refusal::Alarm);
         }
         if facts.memory_bytes > self.largest_memory_bytes {
             return Err(Refusal::Memory { largest: self.largest_memory_bytes, job: facts.memory_bytes });
@@ -150,6 +158,8 @@ pub enum Refusal {
         /// The job's test records.
         job: u64,
     },
+    /// The job does not open the range alarm.
+    Alarm,
     /// The job needs too much memory.
     Memory {
         /// The server's limit in bytes.
@@ -179,6 +189,7 @@ impl fmt::Display for Refusal {
             Self::Scored { smallest, job } => {
                 write!(f, "policy.smallest_records is {smallest}, the job opens a score of {job} test records")
             }
+            Self::Alarm => f.write_str("policy.require_alarm is true; leave reveal.alarm = false out of the job"),
             Self::Memory { largest, job } => {
                 write!(f, "policy.largest_memory_mib is {}, the job needs {}", largest >> 20, job.div_ceil(1 << 20))
             }
@@ -197,7 +208,8 @@ mod tests {
     const HASH: JobHash = [7; 32];
 
     fn facts(reveals: &[Reveal]) -> Facts<'_> {
-        Facts { job: &HASH, reveals, batch: 128, records: 60_000, scored: Some(10_000), memory_bytes: 1 << 30 }
+        let (job, scored, memory_bytes) = (&HASH, Some(10_000), 1 << 30);
+        Facts { job, reveals, batch: 128, records: 60_000, scored, alarm: true, memory_bytes }
     }
 
     #[test]
@@ -220,6 +232,10 @@ mod tests {
         let one = Facts { scored: Some(1), ..good };
         assert_eq!(policy.check(&one), Err(Refusal::Scored { smallest: 100, job: 1 }));
         assert_eq!(policy.check(&Facts { scored: None, ..good }), Ok(()));
+        let silent = Facts { alarm: false, ..good };
+        assert_eq!(policy.check(&silent), Ok(()));
+        let strict = Policy { require_alarm: true, ..Policy::default() };
+        assert_eq!((strict.check(&silent), strict.check(&good)), (Err(Refusal::Alarm), Ok(())));
         let large = Facts { memory_bytes: (8 << 30) + 1, ..good };
         let refusal = policy.check(&large).unwrap_err();
         assert_eq!(refusal.to_string(), "policy.largest_memory_mib is 8192, the job needs 8193");

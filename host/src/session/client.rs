@@ -197,7 +197,8 @@ fn listen<W: Word>(
         })
     });
     drop(to);
-    let mut heard: Heard<'_, W> = Heard { job, started, epochs: Vec::new(), results: Vec::new(), seconds_setup: 0.0 };
+    let (epochs, results, alarm) = (Vec::new(), Vec::new(), [None; 2]);
+    let mut heard: Heard<'_, W> = Heard { job, started, epochs, results, alarm, seconds_setup: 0.0 };
     let mut patience = Duration::MAX;
     loop {
         match told.recv_timeout(patience) {
@@ -220,6 +221,7 @@ fn listen<W: Word>(
         (Some(x), Some(y)) if x == y => x,
         _ => return Err(SessionError::Unexpected { from: Role::Server1, wanted: "the same plan as server0's" }),
     };
+    heard.check_alarm()?;
     join(&mut a.parameters, &b.parameters);
     Ok(Outcome {
         plan_hash,
@@ -238,6 +240,8 @@ struct Heard<'a, W> {
     /// Each epoch's shares, by server.
     epochs: Vec<[Option<Outputs<W>>; 2]>,
     results: Vec<EpochResult>,
+    /// Shares of the range alarm, by server.
+    alarm: [Option<bool>; 2],
     seconds_setup: f64,
 }
 
@@ -250,6 +254,7 @@ impl<W: Word> Heard<'_, W> {
                 news(News::Ready);
             }
             Update::Step { done, bytes_sent } if index == 0 => news(News::Step { done, bytes_sent }),
+            Update::Alarm { share } => self.alarm[index] = Some(share),
             Update::Epoch { epoch, loss, score } => {
                 let at = epoch.min(self.job.training.epochs) as usize;
                 if at > self.epochs.len() {
@@ -265,6 +270,20 @@ impl<W: Word> Heard<'_, W> {
                 }
             }
             _ => {}
+        }
+    }
+}
+
+impl<W> Heard<'_, W> {
+    /// An error if the job's range alarm is set, or is due and did not come.
+    fn check_alarm(&self) -> Result<(), SessionError> {
+        let missing = |from| SessionError::Unexpected { from, wanted: "its share of the range alarm" };
+        match (self.job.reveal.alarm, self.alarm) {
+            (false, _) => Ok(()),
+            (true, [None, _]) => Err(missing(Role::Server0)),
+            (true, [_, None]) => Err(missing(Role::Server1)),
+            (true, [Some(a), Some(b)]) if a == b => Ok(()),
+            (true, _) => Err(SessionError::OutOfRange),
         }
     }
 }

@@ -73,6 +73,8 @@ pub(super) enum Update {
     Step { done: u64, bytes_sent: u64 },
     /// An epoch is evaluated; values are this server's shares.
     Epoch { epoch: u32, loss: Option<u64>, score: Option<u64> },
+    /// After the last epoch: this server's share of the range alarm.
+    Alarm { share: bool },
     /// The job is done. The words of the parameters' shares follow if the job reveals the model.
     Done(Report),
     /// The job ended here without a result.

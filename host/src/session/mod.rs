@@ -99,6 +99,8 @@ pub enum SessionError {
         /// What the connection said, if it was one.
         cause: Option<Box<NetError>>,
     },
+    /// The job's range alarm is set.
+    OutOfRange,
     /// Both servers failed.
     Both(Box<[SessionError; 2]>),
     /// Too many sessions at a time.
@@ -165,6 +167,11 @@ impl fmt::Display for SessionError {
             }
             Self::Protocol { error, step, cause: Some(cause) } => write!(f, "after step {step}: {cause} ({error})"),
             Self::Protocol { error, step, cause: None } => write!(f, "after step {step}: {error}"),
+            Self::OutOfRange => f.write_str(
+                "words left their range while the job ran: its results are wrong, and none is given; take fewer fraction \
+                 bits, smaller features and targets, or ring_bits = 64 (`symbolon audit` says which, for a job that learns \
+                 from files)",
+            ),
             Self::Both(errors) => write!(f, "{}; {}", errors[0], errors[1]),
             Self::Busy => f.write_str("too many sessions at a time; try again later"),
             Self::Randomness => {

@@ -12,6 +12,7 @@ use super::{
     veil::{Output, Veil, VeilSeed},
 };
 use crate::{
+    alarms::CAPACITY,
     data::{Shelf, ShelfError},
     engine::{
         plan::{Plan, hex, plan},
@@ -36,6 +37,7 @@ use symbolon_core::{
     link::Count,
     party::{NoTrace, Role as Party},
     prg::{MaskId, Seed, fill},
+    protocol::alarm::SUBSETS,
     word::{Word, word_bytes},
 };
 use zeroize::Zeroizing;
@@ -211,6 +213,7 @@ impl Server {
             batch: job.smallest_batch() as u64,
             records: job.records_per_epoch() as u64,
             scored: (job.reveal.accuracy && job.data.test_records > 0).then_some(job.data.test_records as u64),
+            alarm: job.reveal.alarm,
             memory_bytes: memory_bytes(&job, 0),
         };
         self.config.policy.check(&facts).map_err(SessionError::Policy)?;
@@ -253,7 +256,8 @@ impl Server {
             })
         });
         let role = if self.config.role == Role::Server0 { Party::Server0 } else { Party::Server1 };
-        let mut party = Lanes::new(role, best::<W>(), own.collect(), self.threads.unwrap_or(usize::from(lanes)));
+        let mut party = Lanes::new(role, best::<W>(), own.collect(), self.threads.unwrap_or(usize::from(lanes)))
+            .choosing(veil.stream());
         let mut news = News { client, veil: &veil, plan_hash: session.plan.hash, told: Instant::now(), error: None };
         let mut seconds_train = 0.0;
         let mut started = Instant::now();
@@ -261,7 +265,7 @@ impl Server {
             match event {
                 Event::Opened | Event::Epoch { .. } => started = Instant::now(),
                 Event::Trained { .. } => seconds_train += started.elapsed().as_secs_f64(),
-                Event::Step { .. } => {}
+                Event::Step { .. } | Event::Alarm { .. } => {}
             }
             news.tell(event, count)
         });
@@ -378,12 +382,14 @@ impl Drop for Place<'_> {
     }
 }
 
-/// What a job takes at a server: its data, parameters and optimizer state, and the lanes' arenas.
+/// What a job takes at a server: its data, parameters and optimizer state, the lanes' arenas, and
+/// the words that they keep for range alarms.
 fn memory_bytes(job: &Job, arena_bytes: u64) -> u64 {
     let word = u64::from(job.numbers.ring_bits / 8);
     let data = Inputs::<u64>::words(job);
     let state = 8 * job.parameters() + 4 * job.training.batch * job.dense_shapes().iter().map(|s| s.1).sum::<usize>();
-    (data + state) as u64 * word + u64::from(job.lanes.lanes) * arena_bytes
+    let kept = if job.reveal.alarm { (CAPACITY + SUBSETS) as u64 * word } else { 0 };
+    (data + state) as u64 * word + u64::from(job.lanes.lanes) * (arena_bytes + kept)
 }
 
 /// This server's shares of the data: expanded from a seed at server 0, received at server 1.
@@ -422,6 +428,11 @@ pub(super) fn table_stream(i: u32) -> MaskId {
     MaskId { lane: 0, request: i, part: 0 }
 }
 
+/// Bit 0 of a word.
+fn bit<W: Word>(word: W) -> bool {
+    W::bytes(&[word]).first().is_some_and(|byte| byte & 1 == 1)
+}
+
 /// Tells the client how the job goes.
 struct News<'a> {
     client: &'a mut Connection,
@@ -445,6 +456,7 @@ impl News<'_> {
                 self.told = Instant::now();
                 Update::Step { done, bytes_sent: count.bytes }
             }
+            Event::Alarm { share } => Update::Alarm { share: self.veil.draw_bit(Output::Alarm, bit(share)) },
             Event::Step { .. } | Event::Trained { .. } => return ControlFlow::Continue(()),
             Event::Epoch { epoch, loss, score } => Update::Epoch {
                 epoch,

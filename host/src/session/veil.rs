@@ -25,6 +25,7 @@ pub(super) enum Output {
     Loss { epoch: u32 },
     Score { epoch: u32 },
     Model,
+    Alarm,
 }
 
 /// One server's shares of zero.
@@ -38,18 +39,39 @@ impl Veil {
         Self { stream: ChaCha20Prg::new(&Seed::from_bytes(*seed.0), session), role }
     }
 
+    /// The stream of the seed, which neither clients nor the dealer know: range alarms take their
+    /// choices from it, under other names.
+    pub(super) fn stream(&self) -> &ChaCha20Prg {
+        &self.stream
+    }
+
     /// Refreshes this server's share of `output`.
     pub(super) fn draw<W: Word>(&self, output: Output, words: &mut [W]) {
-        let (request, part) = match output {
-            Output::Loss { epoch } => (epoch, 0),
-            Output::Score { epoch } => (epoch, 1),
-            Output::Model => (0, 2),
-        };
         let mut zero = vec![W::default(); words.len()];
-        fill(&self.stream, MaskId { lane: 0, request, part }, 0, &mut zero);
+        fill(&self.stream, output.name(), 0, &mut zero);
         for (word, zero) in words.iter_mut().zip(zero) {
             *word = if self.role == Role::Server0 { word.add(zero) } else { word.sub(zero) };
         }
+    }
+
+    /// Refreshes this server's share of `output`, an XOR-shared bit.
+    pub(super) fn draw_bit(&self, output: Output, share: bool) -> bool {
+        let mut zero = [0u32];
+        fill(&self.stream, output.name(), 0, &mut zero);
+        share ^ (zero[0] & 1 == 1)
+    }
+}
+
+impl Output {
+    /// The name of its share of zero.
+    fn name(self) -> MaskId {
+        let (request, part) = match self {
+            Self::Loss { epoch } => (epoch, 0),
+            Self::Score { epoch } => (epoch, 1),
+            Self::Model => (0, 2),
+            Self::Alarm => (0, 3),
+        };
+        MaskId { lane: 0, request, part }
     }
 }
 
@@ -71,5 +93,18 @@ mod tests {
             assert!(!seen.contains(&a[0]) && a[0] != 5, "a share of zero was used twice");
             seen.push(a[0]);
         }
+    }
+
+    #[test]
+    fn shares_of_a_bit_change_and_the_bit_does_not() {
+        let mut changed = 0;
+        for seed in 0..64 {
+            let veils = [Role::Server0, Role::Server1]
+                .map(|role| Veil::new(&VeilSeed(Zeroizing::new([seed; 32])), &[1; 16], role));
+            let [a, b] = veils.each_ref().map(|veil| veil.draw_bit(Output::Alarm, true));
+            assert_eq!(a, b, "two shares of 1 make 0");
+            changed += u32::from(!a);
+        }
+        assert!((16..48).contains(&changed), "{changed} of 64 bits changed");
     }
 }

@@ -117,11 +117,12 @@ fn readings_tile<W: Word>(
     table: &mut [W],
     cols: usize,
 ) -> Result<(), Error> {
-    // By construction the words fill the range of an opening, whatever the data: nothing for an audit to see.
+    // By construction the words fill the range of an opening, whatever the data: nothing for an
+    // audit or alarms to see.
     let mut unseen = NoTrace;
     let rows = table.len() / cols;
     let ([z], mut party) = party.scratch([rows * columns.len()])?;
-    party.trace = &mut unseen;
+    (party.trace, party.alarms) = (&mut unseen, None);
     for (z, column) in z.chunks_exact_mut(rows).zip(columns) {
         copy(z.iter_mut(), table[column.index..].iter().step_by(cols));
     }

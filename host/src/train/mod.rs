@@ -94,6 +94,11 @@ pub enum Event<W> {
         /// Correct test predictions (classes), or the squared test error summed, `f` fraction bits (regression), if the job reveals it.
         score: Option<W>,
     },
+    /// After the last epoch: whether any word of the job left its range, if the job reveals it.
+    Alarm {
+        /// An XOR share, in bit 0.
+        share: W,
+    },
 }
 
 /// Watches a job and may end it.
@@ -158,6 +163,9 @@ fn run_counted<W: Word>(
     observer: &mut dyn Observer<W>,
     step: &mut u64,
 ) -> Result<Vec<W>, Stop> {
+    if job.reveal.alarm {
+        lanes.watch();
+    }
     let mut trainer = Trainer::open(lanes, job, inputs)?;
     let ended = epochs(&mut trainer, lanes, observer, step);
     trainer.trace_moments(lanes)?;
@@ -190,7 +198,12 @@ fn epochs<W: Word>(
             true => Some(trainer.evaluate(lanes)?),
             false => None,
         };
+        lanes.check_kept()?;
         tell(lanes, observer, Event::Epoch { epoch, loss, score })?;
+    }
+    if job.reveal.alarm {
+        let share = lanes.alarm()?;
+        tell(lanes, observer, Event::Alarm { share })?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use super::{
     table::Table,
 };
 use crate::{
+    alarms::ENOUGH,
     job::{Job, RevealLoss},
     lanes::Lanes,
     secret::Secret,
@@ -19,6 +20,7 @@ use symbolon_core::{
     link::Error,
     party::Role,
     protocol::{
+        alarm::check_kept,
         masked::{Masked, mask_and_open},
         product::{Factor, gather, matmul},
     },
@@ -172,6 +174,7 @@ impl<'j, W: Word> Trainer<'j, W> {
         let work = work.into_iter().zip(&parts).zip(self.loss.iter_mut()).collect();
         lanes.each(work, |party, ((mut slots, part), total)| {
             let rows = &rows[part.clone()];
+            check_kept(party, ENOUGH)?;
             let ([x, y], mut party) = party.scratch([rows.len() * train.cols(), rows.len() * labels.cols()])?;
             let x = train.rows_of(rows, x);
             let labels = labels.rows_of(rows, y);
@@ -266,6 +269,7 @@ impl<'j, W: Word> Trainer<'j, W> {
                 let (own, others) = mask.split_at(open.len());
                 mask_and_open(party, open, own)?;
                 mask = others;
+                check_kept(party, ENOUGH)?;
             }
             Ok(())
         })

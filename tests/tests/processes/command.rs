@@ -65,6 +65,31 @@ fn a_local_run_costs_what_the_plan_says() {
     assert_ne!(hash(&["--seed", "8"]), ran["plan_hash"]);
 }
 
+/// A run whose words left their range gives an error that says what to do, on either engine, and no
+/// result.
+#[test]
+fn results_of_words_that_left_their_range_are_none() {
+    let _alone = alone();
+    let shape = Shape { ring_bits: 32, ..Shape::default() };
+    let (dir, temp) = (folder(&shape), TempDir::new());
+    let large = shape.toml().replace("scale = { divide = 1 }", "scale = { divide = 0.00001 }");
+    let _ = dir.file("job.toml", &large);
+    let outputs = ["run.json", "model.safetensors", "curve.svg"].map(|name| dir.join(name));
+    let [json, model, curve] = outputs.each_ref().map(|path| path.to_str().unwrap());
+    let more = ["--json", json, "--model", model, "--curve", curve];
+    let wanted = ["left their range", "results are wrong", "ring_bits = 64", "symbolon audit"];
+    let mut clear = symbolon(["train"]);
+    clear.arg(dir.join("job.toml")).arg("--data").arg(&*dir).args(["--engine", "clear"]).args(more);
+    for output in [run(&mut local(&dir, &temp, &more)), run(&mut clear)] {
+        assert_fails(&output, 2, &wanted);
+        assert!(output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout));
+        assert!(outputs.iter().all(|path| !path.exists()), "a result was written");
+    }
+    // A job that asks for none gets what comes.
+    let _ = dir.file("job.toml", &large.replace("[reveal]\n", "[reveal]\nalarm = false\n"));
+    assert!(run(&mut local(&dir, &temp, &[])).status.success());
+}
+
 /// Process ids whose command line names `dir`.
 #[cfg(target_os = "linux")]
 fn processes_of(dir: &Path) -> Vec<u32> {

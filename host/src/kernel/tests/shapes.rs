@@ -19,6 +19,8 @@ pub(super) struct Case<'a> {
 pub(super) const TERMS: [u16; 4] = [0b10_1000, 0b1100, 0b1011, 0b1111];
 pub(super) const SUBSETS: usize = 12;
 const VARIABLES: usize = 6;
+/// Sums that alarms are folded into.
+const SUMS: usize = 40;
 
 /// The side of [`Matrix`] arguments: products have their own tests.
 const SIDE: usize = 40;
@@ -96,6 +98,9 @@ impl Case<'_> {
             ("digit_leaves" | "digit_less", "hot") => (entries - 1) * lanes,
             ("digit_less", "lt") | ("choose" | "keep_planes" | "move_planes", _) => lanes,
             ("cells_clear", "t") => 6 * lanes,
+            ("alarms", "c") => 2 * n,
+            ("fold_alarms", "sums") => SUMS,
+            ("fold_alarms", "random") => n + SUMS - 1,
             ("gemm", _) => SIDE * SIDE,
             _ => n,
         }
