@@ -20,7 +20,7 @@ use symbolon::{
     lanes::{Lane, Lanes},
     net::{ClientTls, Connection, Deployment, Hosts, Role, ServerTls, Timeouts, accept, connect},
     secret::Secret,
-    train::{self, Event, Inputs},
+    train::{self, Event, Inputs, Sum, signed},
 };
 use symbolon_core::{
     correlation::{Corrections, Dry, Server as Source},
@@ -217,8 +217,11 @@ pub struct Trained<W> {
     /// In the flat order of the network.
     pub parameters: Vec<W>,
     /// Loss and score of each epoch.
-    pub epochs: Vec<(Option<W>, Option<W>)>,
+    pub epochs: Vec<Outputs>,
 }
+
+/// Loss and score of an epoch.
+pub type Outputs = (Option<Sum<u64>>, Option<Sum<u64>>);
 
 /// A secure run.
 #[derive(Clone, Debug)]
@@ -317,10 +320,12 @@ fn sent(connections: &[Connection]) -> u64 {
 }
 
 /// Keeps the outputs of each epoch.
-fn watch<W>(epochs: &mut Vec<(Option<W>, Option<W>)>) -> impl FnMut(Event<W>, Count) -> ControlFlow<()> {
-    |event, _| {
+fn watch<W: Word>(epochs: &mut Vec<Outputs>) -> impl FnMut(Event<W>, Count) -> ControlFlow<()> {
+    let word = |w: W::Wide| signed(w).cast_unsigned();
+    let words = move |sum: Sum<W::Wide>| Sum { total: word(sum.total), records: sum.records.map(word) };
+    move |event, _| {
         if let Event::Epoch { loss, score, .. } = event {
-            epochs.push((loss, score));
+            epochs.push((loss.map(words), score.map(words)));
         }
         ControlFlow::Continue(())
     }
@@ -342,7 +347,11 @@ fn shares<W: Word>(job: &Job, mut inputs: Inputs<W>, keys: &Keys) -> [Inputs<W>;
 
 fn join<W: Word>(mut a: Trained<W>, b: Trained<W>) -> Trained<W> {
     symbolon_core::share::join(&mut a.parameters, &b.parameters);
-    let sum = |a: Option<W>, b: Option<W>| a.zip(b).map(|(a, b)| a.add(b));
+    let sum = |a: Option<Sum<u64>>, b: Option<Sum<u64>>| {
+        let (a, b) = a.zip(b)?;
+        let records = a.records.zip(b.records).map(|(a, b)| a.wrapping_add(b));
+        Some(Sum { total: a.total.wrapping_add(b.total), records })
+    };
     for (a, b) in a.epochs.iter_mut().zip(b.epochs) {
         *a = (sum(a.0, b.0), sum(a.1, b.1));
     }

@@ -42,8 +42,7 @@ pub(super) fn run(file: &Path, dir: &Path, json: Option<&Path>) -> Result<(), Fa
          Tables have ranges of their own, which ring and fraction bits do not move."
     );
     // The recommendation leaves tables out.
-    let opened = |range: &&Range| range.bounds.1 >> (job.numbers.ring_bits - 3) != 0;
-    let Some(least) = ranges.iter().find(opened) else { return Ok(()) };
+    let Some(least) = ranges.iter().find(|range| range.is_opening(job.numbers.ring_bits)) else { return Ok(()) };
     let (ring_bits, frac_bits) = recommend(&job, least);
     say!(
         "\nleast headroom: layer {}, {}: {:.1} bits. Recommended: ring_bits = {ring_bits}, frac_bits = {frac_bits}",

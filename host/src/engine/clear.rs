@@ -42,6 +42,13 @@ pub struct Range {
     pub headroom_bits: f64,
 }
 
+impl Range {
+    /// Whether words were opened, and not looked up in a table, whose range is shorter.
+    pub fn is_opening(&self, ring_bits: u32) -> bool {
+        self.bounds.1 >> (ring_bits - 3) != 0
+    }
+}
+
 /// Least and greatest word, by operation and bounds.
 type Extremes = BTreeMap<(Label, (i64, i64)), (i64, i64)>;
 

@@ -17,6 +17,7 @@ pub use crate::engine::SessionId;
 use crate::engine::prg;
 use crate::intake::IntakeError;
 use crate::net::{Cause, NetError, Refusal, Role};
+use crate::train::Impossible;
 use std::fmt;
 use symbolon_core::prg::Seed;
 
@@ -80,6 +81,8 @@ pub enum SessionError {
         /// What the connection said, if it was one.
         cause: Option<Box<NetError>>,
     },
+    /// An output cannot be: no result of the job is right.
+    Impossible(Impossible),
     /// Both servers failed.
     Both(Box<[SessionError; 2]>),
     /// Too many sessions at a time.
@@ -138,6 +141,7 @@ impl fmt::Display for SessionError {
             }
             Self::Protocol { error, step, cause: Some(cause) } => write!(f, "after step {step}: {cause} ({error})"),
             Self::Protocol { error, step, cause: None } => write!(f, "after step {step}: {error}"),
+            Self::Impossible(error) => error.fmt(f),
             Self::Both(errors) => write!(f, "{}; {}", errors[0], errors[1]),
             Self::Busy => f.write_str("too many sessions at a time; try again later"),
             Self::Randomness => {
@@ -154,6 +158,7 @@ impl std::error::Error for SessionError {
             Self::Net(error) | Self::Protocol { cause: Some(error), .. } => Some(&**error),
             Self::Shelf(error) => Some(error),
             Self::Intake(error) => Some(&**error),
+            Self::Impossible(error) => Some(error),
             _ => None,
         }
     }
