@@ -42,7 +42,7 @@ fn a_regression_on_reports_reveals_its_error() {
     let error = results["mean_squared_error"].as_f64().unwrap();
     println!("mean squared error {error:.1} W^2");
     // The power varies by 530 W^2.
-    assert!((0.1..100.0).contains(&error), "{error}");
+    assert!((0.1..300.0).contains(&error), "{error}");
     assert_eq!(results["history"].as_array().unwrap().len(), 20);
     assert_eq!(results["history"][19]["mean_squared_error"], results["mean_squared_error"]);
 }
