@@ -25,6 +25,9 @@ pub trait Word: Copy + Default + Send + Sync + Debug + Zeroize + 'static {
     type Dry: Word;
     /// The word of the other ring: values may be truncated into it ([`crate::protocol::into_ring`]).
     type Other: Word;
+    /// The word of 64 bits, for sums that a narrower ring cannot hold
+    /// ([`crate::protocol::into_ring::widen`]).
+    type Wide: Word;
 
     /// The low `BITS` bits of `v`.
     fn from_u64(v: u64) -> Self;
@@ -81,6 +84,7 @@ macro_rules! word {
             const BITS: u32 = <$w>::BITS;
             type Dry = Dry<{ <$w>::BITS }>;
             type Other = $other;
+            type Wide = u64;
             #[inline(always)]
             #[allow(clippy::cast_possible_truncation, clippy::cast_lossless)] // the low bits are meant
             fn from_u64(v: u64) -> Self {
@@ -154,6 +158,7 @@ macro_rules! dry {
             const BITS: u32 = $n;
             type Dry = Self;
             type Other = Dry<$other>;
+            type Wide = Dry<64>;
             fn from_u64(_: u64) -> Self {
                 Self
             }

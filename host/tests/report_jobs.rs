@@ -9,7 +9,7 @@ use symbolon::{
     engine::clear::{self, Audit},
     job::{Draft, Job, Source},
     schema::SchemaFile,
-    train::{Event, Inputs},
+    train::{Event, Inputs, epoch_result},
 };
 use symbolon_core::{
     link::Count,
@@ -42,16 +42,16 @@ impl Task {
 /// Accuracy on the test records after the last epoch, in the clear engine.
 fn accuracy(job: &Job, pile: &Pile) -> f64 {
     let seeds = [[1; 32], [2; 32]].map(Seed::from_bytes);
-    let mut right = 0;
+    let mut accuracy = None;
     let mut watch = |event: Event<u64>, _: Count| {
-        if let Event::Epoch { score: Some(score), .. } = event {
-            right = score;
+        if let Event::Epoch { epoch, loss, score } = event {
+            accuracy = epoch_result(job, epoch, loss, score).unwrap().accuracy;
         }
         ControlFlow::Continue(())
     };
     let inputs = Inputs::stored(job, pile).unwrap();
     clear::run(job, inputs, [&seeds[0], &seeds[1]], &[0; 16], 1, &Audit::default(), &mut watch).unwrap();
-    right as f64 / job.data.test_records as f64
+    accuracy.unwrap()
 }
 
 const TRAIN: DeviceId = DeviceId(1);

@@ -20,7 +20,7 @@ use symbolon::{
     lanes::{Lane, Lanes},
     net::{ClientTls, Connection, Deployment, Hosts, Role, ServerTls, Timeouts, accept, connect},
     secret::Secret,
-    train::{self, Event, Inputs},
+    train::{self, Event, Inputs, Sum, signed},
 };
 use symbolon_core::{
     correlation::{Corrections, Dry, Server as Source},
@@ -217,10 +217,13 @@ pub struct Trained<W> {
     /// In the flat order of the network.
     pub parameters: Vec<W>,
     /// Loss and score of each epoch.
-    pub epochs: Vec<(Option<W>, Option<W>)>,
+    pub epochs: Vec<Outputs>,
     /// The range alarm, if the job has one.
     pub alarm: Option<W>,
 }
+
+/// Loss and score of an epoch.
+pub type Outputs = (Option<Sum<u64>>, Option<Sum<u64>>);
 
 /// A secure run.
 #[derive(Clone, Debug)]
@@ -304,7 +307,7 @@ impl Game {
     #[must_use]
     pub fn clear<W: HostWord + Word>(&self, inputs: Inputs<W>, keys: &Keys, threads: usize) -> Trained<W> {
         let seeds = keys.seeds.map(Seed::from_bytes);
-        let mut outputs = Outputs::default();
+        let mut outputs = (Vec::new(), None);
         let parameters = clear::run(
             &self.job,
             inputs,
@@ -322,14 +325,13 @@ fn sent(connections: &[Connection]) -> u64 {
     connections.iter().map(|c| c.traffic().payload_sent).sum()
 }
 
-/// Each epoch's loss and score, and the range alarm.
-type Outputs<W> = (Vec<(Option<W>, Option<W>)>, Option<W>);
-
-/// Keeps the outputs.
-fn watch<W>(outputs: &mut Outputs<W>) -> impl FnMut(Event<W>, Count) -> ControlFlow<()> {
-    |event, _| {
+/// Keeps the outputs of each epoch, and the range alarm.
+fn watch<W: Word>(outputs: &mut (Vec<Outputs>, Option<W>)) -> impl FnMut(Event<W>, Count) -> ControlFlow<()> {
+    let word = |w: W::Wide| signed(w).cast_unsigned();
+    let words = move |sum: Sum<W::Wide>| Sum { total: word(sum.total), records: sum.records.map(word) };
+    move |event, _| {
         match event {
-            Event::Epoch { loss, score, .. } => outputs.0.push((loss, score)),
+            Event::Epoch { loss, score, .. } => outputs.0.push((loss.map(words), score.map(words))),
             Event::Alarm { share } => outputs.1 = Some(share),
             _ => {}
         }
@@ -353,7 +355,11 @@ fn shares<W: Word>(job: &Job, mut inputs: Inputs<W>, keys: &Keys) -> [Inputs<W>;
 
 fn join<W: Word>(mut a: Trained<W>, b: Trained<W>) -> Trained<W> {
     symbolon_core::share::join(&mut a.parameters, &b.parameters);
-    let sum = |a: Option<W>, b: Option<W>| a.zip(b).map(|(a, b)| a.add(b));
+    let sum = |a: Option<Sum<u64>>, b: Option<Sum<u64>>| {
+        let (a, b) = a.zip(b)?;
+        let records = a.records.zip(b.records).map(|(a, b)| a.wrapping_add(b));
+        Some(Sum { total: a.total.wrapping_add(b.total), records })
+    };
     for (a, b) in a.epochs.iter_mut().zip(b.epochs) {
         *a = (sum(a.0, b.0), sum(a.1, b.1));
     }
@@ -392,7 +398,7 @@ fn serve<W: HostWord + Word>(
         })
     });
     let mut lanes = Lanes::new(role, best::<W>(), lanes.collect(), threads).choosing(choices);
-    let mut outputs = Outputs::default();
+    let mut outputs = (Vec::new(), None);
     let parameters = train::run(&mut lanes, job, inputs, &mut watch(&mut outputs));
     let parameters = parameters.unwrap_or_else(|halt| panic!("{role:?}: {halt:?}, {:?}", fault.take()));
     (Trained { parameters, epochs: outputs.0, alarm: outputs.1 }, lanes.count())

@@ -140,7 +140,7 @@ fn servers_train_on_what_they_hold() {
     // Other dithers, so not the same words: runs in the clear lie 0.04 apart, 0.08 at most in 400. Records in another order lie 0.4 apart.
     let apart = [distance(&job, &parameters, &whole), distance(&job, &shifted, &whole)];
     assert!(apart[0] < apart[1] / 2.0, "{apart:?}");
-    assert!(outcome.epochs[0].loss.is_some() && outcome.epochs[0].score.is_some());
+    assert!(outcome.epochs[0].loss.is_some() && outcome.epochs[0].accuracy.is_some());
     assert!(outcome.bytes_sent < 4096, "a client sends the job alone, not {} bytes", outcome.bytes_sent);
 }
 

@@ -79,11 +79,14 @@ impl Softmax {
 pub struct Labels<'a, W> {
     /// Row after row: 1 for the right class, 0 for the others.
     pub one_hot: Masked<'a, W>,
-    /// A word a row: 1, or 0 for a row that weighs nothing. Without it, each row weighs 1.
+    /// A word a row: 1, or 0 for a row that weighs nothing. Without it, each row weighs 1. Weights
+    /// cost a word each way and a word dealt for each logit, and as much for each row's loss; no
+    /// round.
     pub weights: Option<Masked<'a, W>>,
 }
 
-/// Shares of `δ_j = r (w e_j - y_j S)` with `frac_bits` fraction bits, and, if asked, of the rows' summed cross-entropy `Σ w (max z - z_y + ln S)`, with as many.
+/// Shares of `δ_j = r (w e_j - y_j S)` with `frac_bits` fraction bits, and, if asked, of each row's
+/// cross-entropy `w (max z - z_y + ln S)`, with as many.
 ///
 /// Rounds: the logits' opening, the maximum's ([`argmax`]) and one to choose it; the exponential's mapping, 3 or 4; the opening of `S`, of `e_j - y_j S`
 /// and `r`, and of the products for their truncation.
@@ -101,11 +104,13 @@ pub fn gradient<W: Word>(
     logits: &[W],
     labels: Labels<'_, W>,
     delta: &mut [W],
-    loss: Option<&mut W>,
+    loss: Option<&mut [W]>,
 ) -> Result<(), Error> {
     let (n, rows) = softmax.dims(logits.len());
-    assert!(delta.len() == n && labels.one_hot.words.len() == n, "softmax: lengths differ");
     let of_loss = if loss.is_some() { rows } else { 0 };
+    let loss = loss.unwrap_or_default();
+    let lengths = [delta.len(), labels.one_hot.words.len(), loss.len()];
+    assert!(lengths == [n, n, of_loss], "softmax: lengths differ");
     let ([c, largest, terms, parts], mut party) = party.scratch([n, rows, n + rows, n + rows + of_loss])?;
     let mut draw = party.draw()?;
     let mask = softmax.terms(&mut party, &mut draw, logits, [c, largest, terms])?;
@@ -125,14 +130,10 @@ pub fn gradient<W: Word>(
     } else {
         party.kernels.add(t, &terms[..n]);
     }
-    if loss.is_some() {
+    if of_loss > 0 {
         softmax.entropies(&mut party, &mut draw, logits, (&word, largest), labels.one_hot, &mut functions[rows..])?;
     }
-    let entropy = softmax.divide(&mut party, &mut draw, parts, labels.weights, delta)?;
-    if let Some(loss) = loss {
-        *loss = entropy;
-    }
-    Ok(())
+    softmax.divide(&mut party, &mut draw, parts, labels.weights, delta, loss)
 }
 
 /// Shares of the probabilities `r e_j`, with `frac_bits` fraction bits: the forward pass alone, for inference. As many rounds as [`gradient`]. They sum to
@@ -159,8 +160,7 @@ pub fn probabilities<W: Word>(
     let (e, r) = parts.split_at_mut(n);
     e.copy_from_slice(&terms[..n]);
     softmax.functions_of_sum(&mut party, &mut draw, terms, n + rows, r)?;
-    softmax.divide(&mut party, &mut draw, parts, None, out)?;
-    Ok(())
+    softmax.divide(&mut party, &mut draw, parts, None, out, &mut [])
 }
 
 impl Softmax {
@@ -249,7 +249,8 @@ impl Softmax {
         Ok(())
     }
 
-    /// From `parts`, shares of `t_j`, then `r`, then perhaps entropies, to `out_j = r t_j`, truncated, and the sum of the (weighed) entropies: two rounds.
+    /// From `parts`, shares of `t_j`, then `r`, then perhaps entropies, to `out_j = r t_j`,
+    /// truncated, and the (weighed) entropies: two rounds.
     fn divide<W: Word>(
         &self,
         party: &mut Party<'_, W>,
@@ -257,7 +258,8 @@ impl Softmax {
         parts: &mut [W],
         weights: Option<Masked<'_, W>>,
         out: &mut [W],
-    ) -> Result<W, Error> {
+        entropies: &mut [W],
+    ) -> Result<(), Error> {
         let n = out.len();
         let rows = n / self.cols();
         let ([products], mut party) = party.scratch([parts.len() - rows])?;
@@ -279,8 +281,7 @@ impl Softmax {
         let long = if self.shape.logit_frac_bits == self.shape.frac_bits { n } else { products.len() };
         truncate(&mut party, &mut products[..long], self.shape.frac_bits)?; // the last round
         out.copy_from_slice(&products[..n]);
-        let mut sum = [W::default()];
-        party.kernels.sum_rows(&mut sum, &products[n..], products.len() - n);
-        Ok(sum[0])
+        entropies.copy_from_slice(&products[n..]);
+        Ok(())
     }
 }

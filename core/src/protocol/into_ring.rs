@@ -9,7 +9,7 @@
 //! - **Needs:** what the word's opening needed, and no more: a value that the narrower ring does not hold is reduced.
 //! - **Memory:** two words of scratch an element, four into the wider ring; no heap.
 
-use super::truncate::{self, Opened};
+use super::truncate::{self, Opened, blind, half};
 use crate::{
     correlation::{Draw, Request},
     kernel::Opening,
@@ -84,6 +84,46 @@ pub fn truncated_other<W: Word>(
     let ([h, m], mut party) = party.scratch([2 * n; 2])?;
     party.take(draw, &Request::TruncationWide { mask: word.mask, frac_bits }, &mut [&mut *h, &mut *m])?;
     wide(z, word.by(frac_bits), h, m, party.role);
+    Ok(())
+}
+
+/// Shares, in the ring of 64 bits, of the same signed values: how sums that the ring cannot hold
+/// are added up.
+///
+/// - **Cost:** for 32 bits one round, one word each way and four words dealt a value; for 64 bits
+///   nothing.
+/// - **Result:** exact.
+/// - **Needs:** `|z| < 2^(k-2)`.
+///
+/// # Errors
+///
+/// The link's and the dealer's, and [`Error::Scratch`].
+///
+/// # Panics
+///
+/// If lengths differ.
+pub fn widen<W: Word>(party: &mut Party<'_, W>, z: &[W], out: &mut [W::Wide]) -> Result<(), Error> {
+    let (n, above) = (z.len(), W::Wide::BITS - W::BITS);
+    assert!(out.len() == n, "widen: lengths differ");
+    let mut extend = || {
+        for (out, z) in out.iter_mut().zip(z) {
+            *out = image::<W, W::Wide>(&[*z]).shl(above).sar(above);
+        }
+    };
+    if above == 0 {
+        extend();
+        return Ok(());
+    }
+    let ([c, h, m], mut party) = party.scratch([n, 2 * n, 2 * n])?;
+    let mut draw = party.draw()?;
+    let mask = blind(&mut party, &mut draw, z, half(), c);
+    if party.is_clear() {
+        extend();
+        return Ok(());
+    }
+    party.open(c)?; // the one round
+    party.take(&mut draw, &Request::TruncationWide { mask, frac_bits: 0 }, &mut [&mut *h, &mut *m])?;
+    wide(out, Opened { c, mask, offset: half() }.by(0), h, m, party.role);
     Ok(())
 }
 

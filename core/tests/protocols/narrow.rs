@@ -1,12 +1,12 @@
 //! Openings in narrow rings, truncation into them.
 
-use crate::harness::*;
+use crate::{harness::*, uniform::assert_uniform};
 use symbolon_core::{
     kernel::packed_words,
     link::{Error, Fold},
     party::Party,
     protocol::{
-        into_ring::{truncated_narrow, truncated_other},
+        into_ring::{truncated_narrow, truncated_other, widen},
         narrow::{finish_narrow, open_narrow, prepare_narrow},
         truncate::{Opened, blind, half},
     },
@@ -142,21 +142,27 @@ impl Job for Other {
         party.open(&mut c)?;
         let mut y = vec![<W::Other>::default(); n];
         truncated_other(party, &mut draw, &Opened { c: &c, mask, offset: half() }, self.0, &mut y)?;
-        let mut wire = vec![W::default(); (n * W::Other::BITS as usize).div_ceil(W::BITS as usize)];
-        for (i, y) in W::bytes_mut(&mut wire).iter_mut().zip(W::Other::bytes(&y)) {
-            *i = *y;
-        }
-        party.exchange(&mut [(Fold::Swap, &mut wire)])?;
-        let mut theirs = vec![<W::Other>::default(); n];
-        for (t, i) in W::Other::bytes_mut(&mut theirs).iter_mut().zip(W::bytes(&wire)) {
-            *t = *i;
-        }
-        // The low bits of the sum, then what is above them.
-        let sums = y.iter().zip(&theirs).map(|(y, t)| y.add(*t));
-        let low = sums.clone().map(image).collect();
-        let high = sums.map(|s| image(s.shr(W::BITS))).collect();
-        Ok(vec![whole(party, low), whole(party, high)])
+        open_other(party, &y)
     }
+}
+
+/// Opens words of another ring: their low bits, then those above.
+fn open_other<W: Word, V: Word>(party: &mut Party<'_, W>, y: &[V]) -> Result<Vec<Shared<W>>, Error> {
+    let n = y.len();
+    let mut wire = vec![W::default(); (n * V::BITS as usize).div_ceil(W::BITS as usize)];
+    for (i, y) in W::bytes_mut(&mut wire).iter_mut().zip(V::bytes(y)) {
+        *i = *y;
+    }
+    party.exchange(&mut [(Fold::Swap, &mut wire)])?;
+    let mut theirs = vec![V::default(); n];
+    for (t, i) in V::bytes_mut(&mut theirs).iter_mut().zip(W::bytes(&wire)) {
+        *t = *i;
+    }
+    // The low bits of the sum, then what is above them.
+    let sums = y.iter().zip(&theirs).map(|(y, t)| y.add(*t));
+    let low = sums.clone().map(image).collect();
+    let high = sums.map(|s| image(s.shr(W::BITS))).collect();
+    Ok(vec![whole(party, low), whole(party, high)])
 }
 
 fn truncates_into_the_other<W: Word>() {
@@ -182,4 +188,52 @@ fn truncates_into_the_other<W: Word>() {
 fn truncation_lands_in_the_other_ring() {
     truncates_into_the_other::<u32>();
     truncates_into_the_other::<u64>();
+}
+
+/// Widens words and opens the results there.
+struct Widen;
+
+impl Job for Widen {
+    fn run<W: Word>(&self, party: &mut Party<'_, W>, mut inputs: Vec<Vec<W>>) -> Result<Vec<Shared<W>>, Error> {
+        let z = inputs.remove(0);
+        let mut y = vec![<W::Wide>::default(); z.len()];
+        widen(party, &z, &mut y)?;
+        open_other(party, &y)
+    }
+}
+
+fn widens<W: Word>() {
+    let k = W::BITS;
+    let mut values = Values(23);
+    for (salt, n) in (0u64..).zip(LENGTHS) {
+        let z: Vec<W> = values.words(n, k - 2);
+        let got = play(&Widen, &[Shared::Words(z.clone())], salt);
+        let [low, high] = [0, 1].map(|i| got.outputs[i].clone().words());
+        for (e, z) in z.iter().enumerate() {
+            let y = if k < 64 { as_u64(high[e]) << k | as_u64(low[e]) } else { as_u64(low[e]) };
+            assert_eq!(y.cast_signed(), as_i64(*z));
+        }
+    }
+    let cost = play(&Widen, &[Shared::Words(vec![W::default(); 640])], 5).cost;
+    // Beside the opening of the results: as documented.
+    let (rounds, bytes, dealt) = if k < 64 { (1, 4, 16) } else { (0, 0, 0) };
+    assert_eq!(cost, Cost { rounds: rounds + 1, bytes: 640 * (bytes + 8), dealt_bytes: 640 * dealt });
+}
+
+#[test]
+fn words_become_wide_as_they_are() {
+    widens::<u32>();
+    widens::<u64>();
+}
+
+#[test]
+fn what_widening_opens_is_uniform() {
+    struct Alone;
+    impl Job for Alone {
+        fn run<W: Word>(&self, party: &mut Party<'_, W>, inputs: Vec<Vec<W>>) -> Result<Vec<Shared<W>>, Error> {
+            let mut y = vec![<W::Wide>::default(); inputs[0].len()];
+            widen(party, &inputs[0], &mut y).map(|()| vec![])
+        }
+    }
+    assert_uniform(&Alone, &[Shared::Words((0..64u32).collect())]);
 }

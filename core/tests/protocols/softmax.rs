@@ -37,14 +37,14 @@ impl Job for Gradient {
         let mask = if self.weights { Some(open(party, &mut weights)?) } else { None };
         let weights = mask.map(|mask| Masked { words: &weights, mask });
         let (mut delta, mut p) = (vec![W::default(); logits.len()], vec![W::default(); logits.len()]);
-        let mut loss = W::default();
-        let asked = self.loss.then_some(&mut loss);
+        let mut loss = vec![W::default(); logits.len() / cols];
+        let asked = self.loss.then_some(&mut loss[..]);
         let softmax = Softmax::new(self.shape);
         gradient(party, &softmax, &logits, Labels { one_hot, weights }, &mut delta, asked)?;
         if self.loss {
             probabilities(party, &softmax, &logits, &mut p)?;
         }
-        Ok(vec![Shared::Words(delta), Shared::Words(vec![loss]), Shared::Words(p)])
+        Ok(vec![Shared::Words(delta), Shared::Words(loss), Shared::Words(p)])
     }
 }
 
@@ -116,7 +116,7 @@ fn close<W: Word>() {
                 }
                 assert!(delta.iter().sum::<f64>().abs() <= cols as f64 * unit, "the gradient does not sum to zero");
             }
-            let got = reals(&got.outputs[1], shape.frac_bits)[0];
+            let got = reals(&got.outputs[1], shape.frac_bits).iter().sum::<f64>();
             assert!(
                 (got - loss).abs() <= if rows == 1 { 0.72 } else { 0.05 * rows as f64 },
                 "loss {got}, exact {loss}, of {rows} rows"
@@ -148,7 +148,7 @@ fn the_mean_is_closer() {
             assert!((mean - exact).abs() < 0.04, "mean {mean}, exact {exact}");
         }
     }
-    let mean = reals(&got.outputs[1], shape.frac_bits)[0] / times as f64;
+    let mean = reals(&got.outputs[1], shape.frac_bits).iter().sum::<f64>() / times as f64;
     assert!((mean - loss).abs() < 0.03 * 6.0, "loss {mean}, exact {loss}");
 }
 
@@ -166,7 +166,7 @@ fn at_the_centres_it_is_exact() {
     for (d, e) in delta.iter().zip(expected) {
         assert!((d - e).abs() < 0.001, "{delta:?}");
     }
-    let loss = reals(&got.outputs[1], shape.frac_bits)[0];
+    let loss = reals(&got.outputs[1], shape.frac_bits).iter().sum::<f64>();
     assert!((loss - 3f64.ln() - 4f64.ln()).abs() < 0.002, "{loss}");
 }
 
@@ -193,7 +193,7 @@ fn rows_without_a_label_weigh_nothing() {
                 }
             }
         }
-        let got = reals(&got.outputs[1], shape.frac_bits)[0];
+        let got = reals(&got.outputs[1], shape.frac_bits).iter().sum::<f64>();
         assert!((got - loss).abs() <= 0.1 * 20.0, "loss {got}, exact {loss}");
     }
     check::<u32>();
@@ -227,6 +227,16 @@ fn costs<W: Word>() {
         let labels = 10 * rows as u64 * u64::from(W::BITS / 8);
         assert_eq!(cost.rounds, if W::BITS == 32 { 12 } else { 13 } + 1, "one for the labels");
         assert_eq!(cost.bytes - labels, bytes::<W>(rows));
+        // Weights: as documented, beside a round and a word a row that open them.
+        let word = u64::from(W::BITS / 8);
+        let (n, own) = (10 * rows as u64 * word, rows as u64 * word);
+        let weighed = |loss| play(&Gradient { shape, weights: true, loss }, &data.inputs::<W>(10), 66).cost;
+        let plain = |loss| play(&Gradient { shape, weights: false, loss }, &data.inputs::<W>(10)[..2], 66).cost;
+        for (loss, more) in [(false, n), (true, n + own)] {
+            let (with, without) = (weighed(loss), plain(loss));
+            assert_eq!(with.rounds, without.rounds + 1);
+            assert_eq!((with.bytes, with.dealt_bytes), (without.bytes + more + own, without.dealt_bytes + more));
+        }
     }
 }
 

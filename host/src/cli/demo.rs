@@ -5,7 +5,7 @@ use super::{
     exit::Failure,
     local::{Fleet, Local},
     stored,
-    train::{Scorer, clear_stored, everything, secure_run},
+    train::{clear_stored, everything, secure_run},
 };
 use crate::{
     data::{OCCUPANCY, OCCUPANCY_SOURCE, Pile},
@@ -168,11 +168,10 @@ fn train<W: crate::kernel::HostWord + symbolon_core::word::Word>(
     reported: &Reported,
     json: Option<&Path>,
 ) -> Result<(), Failure> {
-    let scorer = Scorer::of(job.data.test_records);
-    let secure = secure_run::<W>(job, scorer, None, &local.client)?;
+    let secure = secure_run::<W>(job, None, None, &local.client)?;
     local.stop();
     let inputs = Inputs::<W>::stored(job, pile).map_err(|error| Failure::Other(error.to_string()))?;
-    let clear = clear_stored::<W>(job, scorer, inputs, usize::from(job.lanes.lanes), &Audit::default())?;
+    let clear = clear_stored::<W>(job, None, inputs, usize::from(job.lanes.lanes), &Audit::default())?;
     say!("{}", secure.summary);
     let s = &secure.summary;
     let stored = human_bytes((reported.records * pile.records.first().map_or(0, |r| r.1.len())) as u64);

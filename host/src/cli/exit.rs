@@ -6,7 +6,7 @@ use crate::{
     net::{ConfigError, DeployError, IdentityError, NetError},
     report::ModelError,
     session::SessionError,
-    train::{EncodeError, Halt},
+    train::{EncodeError, Halt, Impossible},
 };
 use std::{
     fmt,
@@ -61,6 +61,7 @@ from!(
     IdentityError => Input,
     NetError => Network,
     ModelError => Other,
+    Impossible => Other,
 );
 
 impl From<DeployError> for Failure {
@@ -78,7 +79,10 @@ impl From<SessionError> for Failure {
         let text = error.to_string();
         match error {
             error if error.is_refusal() => Self::Refused(text),
-            SessionError::Config(_) | SessionError::Encoding | SessionError::OutOfRange => Self::Input(text),
+            SessionError::Config(_)
+            | SessionError::Encoding
+            | SessionError::OutOfRange
+            | SessionError::Impossible(_) => Self::Input(text),
             SessionError::Randomness | SessionError::Stopped => Self::Other(text),
             _ => Self::Network(text),
         }

@@ -10,20 +10,19 @@ use super::{
 use crate::{
     data::{self, Dataset, Targets},
     engine::{
-        clear::{self, Audit},
+        clear::{self, Audit, Range},
         plan::{hex, plan},
     },
-    intake::manifest,
-    job::{Draft, Job},
+    intake::{manifest, validity::UnixSeconds},
+    job::{Draft, Job, Task},
     kernel::HostWord,
     net::{ClientTls, Config, Policy, Reveal, Role},
-    report::{Curve, Point, Progress, Roles, Summary, peak_rss, write_model},
+    report::{Curve, EpochResult, Model, ModelFacts, Progress, Roles, Summary, peak_rss, write_model},
     session::{
-        SessionError,
-        client::{self, EpochResult, News},
+        client::{self, News},
         random_bytes, random_seed,
     },
-    train::{Event, Inputs, tensors},
+    train::{Event, Impossible, Inputs, epoch_result, sound_parameters, tensors},
 };
 use std::{
     ops::ControlFlow,
@@ -77,7 +76,6 @@ fn digest(text: &str) -> Result<[u8; 32], String> {
 /// What a run gave, on any engine.
 pub(super) struct Trained<W> {
     pub(super) summary: Summary,
-    pub(super) epochs: Vec<EpochResult>,
     pub(super) parameters: Option<Vec<W>>,
 }
 
@@ -98,6 +96,11 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let dir =
         args.data.as_deref().ok_or_else(|| Failure::Input("give --data with the directory of the data".to_owned()))?;
     let (train, test) = data::load(&job, dir)?;
+    for (key, set) in [("train_records", &train), ("test_records", &test)] {
+        if set.left_out > 0 {
+            say!("data.{key}: the first {} records are used; {} more are left out", set.rows, set.left_out);
+        }
+    }
     if job.numbers.ring_bits == 32 {
         run_in::<u32>(args, &job, &train, &test)
     } else {
@@ -131,43 +134,35 @@ fn run_stored(args: &Args, draft: Draft) -> Result<(), Failure> {
     let config = Config::load(file, &[Role::Client])?;
     let mut job = stored::resolve(draft, &config, args.manifest)?;
     adjust(args, &mut job)?;
-    let scorer = Scorer::of(job.data.test_records);
     if job.numbers.ring_bits == 32 {
-        let trained = secure_run::<u32>(&job, scorer, None, &config)?;
-        tell_outcome(args, &job, scorer, &trained)
+        tell_outcome(args, &job, &secure_run::<u32>(&job, None, None, &config)?)
     } else {
-        let trained = secure_run::<u64>(&job, scorer, None, &config)?;
-        tell_outcome(args, &job, scorer, &trained)
+        tell_outcome(args, &job, &secure_run::<u64>(&job, None, None, &config)?)
     }
 }
 
 fn run_in<W: HostWord + Word>(args: &Args, job: &Job, train: &Dataset, test: &Dataset) -> Result<(), Failure> {
+    let (inputs, variance) = (Inputs::encode(job, train, test)?, variance(job, test));
     let trained = match args.engine {
         Engine::Clear => {
             on_interrupt(|| std::process::exit(INTERRUPTED));
-            let (threads, audit) = (args.threads.unwrap_or(usize::from(job.lanes.lanes)), Audit::default());
-            let trained = clear_run::<W>(job, train, test, threads, &audit)?;
-            if job.reveal.alarm && audit.left_range::<W>() {
-                return Err(SessionError::OutOfRange.into());
-            }
-            trained
+            let threads = args.threads.unwrap_or(usize::from(job.lanes.lanes));
+            clear_stored::<W>(job, variance, inputs, threads, &Audit::default())?
         }
         Engine::Secure => match &args.config {
             Some(file) => {
                 on_interrupt(|| std::process::exit(INTERRUPTED));
-                let inputs = Inputs::encode(job, train, test)?;
-                secure_run::<W>(job, Scorer::new(test), Some(inputs), &Config::load(file, &[Role::Client])?)?
+                secure_run::<W>(job, variance, Some(inputs), &Config::load(file, &[Role::Client])?)?
             }
             None => {
                 let local = Local::start(&everything(), args.threads)?;
-                let inputs = Inputs::encode(job, train, test)?;
-                let trained = secure_run::<W>(job, Scorer::new(test), Some(inputs), &local.client)?;
+                let trained = secure_run::<W>(job, variance, Some(inputs), &local.client)?;
                 local.stop();
                 trained
             }
         },
     };
-    tell_outcome(args, job, Scorer::new(test), &trained)
+    tell_outcome(args, job, &trained)
 }
 
 /// What a user who plays all parties permits.
@@ -193,14 +188,14 @@ fn check_outputs(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-fn tell_outcome<W: Word>(args: &Args, job: &Job, scorer: Scorer, trained: &Trained<W>) -> Result<(), Failure> {
+fn tell_outcome<W: Word>(args: &Args, job: &Job, trained: &Trained<W>) -> Result<(), Failure> {
     say!("{}", trained.summary);
     if let (Some(path), Some(parameters)) = (&args.model, &trained.parameters) {
-        let notes = [("job", job.name.clone()), ("plan_hash", trained.summary.plan_hash.clone())];
-        write_model(path, &tensors(job, parameters), &notes)?;
+        write_model(path, &Model::new(tensors(job, parameters), &trained.summary))?;
     }
     if let Some(path) = &args.curve {
-        write_curve(path, job, scorer, &trained.epochs)?;
+        let curve = Curve { title: job.name.clone(), points: trained.summary.history.clone() };
+        curve.write(path).map_err(|error| Failure::write(path, &error))?;
     }
     match &args.json {
         Some(path) => trained.summary.write_json(path).map_err(|error| Failure::write(path, &error)),
@@ -208,64 +203,26 @@ fn tell_outcome<W: Word>(args: &Args, job: &Job, scorer: Scorer, trained: &Train
     }
 }
 
-/// Writes the learning curve.
-fn write_curve(path: &Path, job: &Job, scorer: Scorer, epochs: &[EpochResult]) -> Result<(), Failure> {
-    let point = |e: &EpochResult| Point { epoch: f64::from(e.epoch), accuracy: scorer.accuracy(e.score), loss: e.loss };
-    let curve = Curve { title: job.name.clone(), points: epochs.iter().map(point).collect() };
-    curve.write(path).map(|_| ()).map_err(|error| Failure::write(path, &error))
-}
-
-/// Turns an epoch's score into what people read: a fraction of right predictions, or R².
-#[derive(Clone, Copy)]
-pub(super) struct Scorer {
-    /// Test records, or the squared differences of their targets to the mean.
-    whole: f64,
-    classes: bool,
-}
-
-impl Scorer {
-    #[allow(clippy::cast_precision_loss)]
-    pub(super) fn new(test: &Dataset) -> Self {
-        match &test.targets {
-            Targets::Classes(classes) => Self { whole: classes.len().max(1) as f64, classes: true },
-            Targets::Values(values) => {
-                let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / values.len().max(1) as f64;
-                let whole = values.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>();
-                Self { whole: whole.max(f64::MIN_POSITIVE), classes: false }
-            }
-        }
-    }
-
-    /// For so many test records whose targets are not known here: accuracies alone.
-    #[allow(clippy::cast_precision_loss)]
-    pub(super) fn of(test_records: usize) -> Self {
-        Self { whole: test_records.max(1) as f64, classes: true }
-    }
-
-    fn accuracy(self, score: Option<f64>) -> Option<f64> {
-        score.filter(|_| self.classes).map(|correct| correct / self.whole)
-    }
-
-    fn r2(self, score: Option<f64>) -> Option<f64> {
-        score.filter(|_| !self.classes).map(|squares| 1.0 - squares / self.whole)
-    }
-
-    /// For a line of progress.
-    fn text(self, score: Option<f64>) -> String {
-        let accuracy = self.accuracy(score).map(|a| format!(", accuracy {:.2} %", 100.0 * a));
-        let r2 = self.r2(score).map(|r2| format!(", R² {r2:.3}"));
-        accuracy.or(r2).unwrap_or_default()
-    }
+/// Variance of a regression's test targets, in units of the target squared: what R² compares with.
+/// `None` for classes.
+#[allow(clippy::cast_precision_loss)]
+fn variance(job: &Job, test: &Dataset) -> Option<f64> {
+    let (Targets::Values(values), Task::Regression(scale)) = (&test.targets, &job.data.task) else { return None };
+    let (n, reals) = (values.len().max(1) as f64, || values.iter().map(|v| f64::from(*v)));
+    let mean = reals().sum::<f64>() / n;
+    Some(reals().map(|v| (v - mean).powi(2)).sum::<f64>() / n * scale.divide * scale.divide)
 }
 
 /// A summary with what every engine knows.
-fn summary(job: &Job, engine: &str, scorer: Scorer, epochs: &[EpochResult], plan_hash: &[u8; 32]) -> Summary {
-    let last = epochs.last().copied().unwrap_or_default();
-    Summary {
+fn summary(job: &Job, engine: &str, history: Vec<EpochResult>, plan_hash: &[u8; 32]) -> Result<Summary, Failure> {
+    let last = history.last().copied().unwrap_or_default();
+    Ok(Summary {
         job: job.name.clone(),
         engine: engine.to_owned(),
-        accuracy: scorer.accuracy(last.score),
-        r2: scorer.r2(last.score),
+        accuracy: last.accuracy,
+        scored: last.scored,
+        mean_squared_error: last.mean_squared_error,
+        r2: last.r2,
         loss: last.loss,
         seconds_train: 0.0,
         seconds_setup: 0.0,
@@ -276,33 +233,40 @@ fn summary(job: &Job, engine: &str, scorer: Scorer, epochs: &[EpochResult], plan
         plan_hash: hex(plan_hash),
         ring_bits: job.numbers.ring_bits,
         samples: job.records_per_epoch() as u64,
+        test_samples: job.data.test_records as u64,
         epochs: job.training.epochs,
-    }
+        history,
+        seed: job.training.seed,
+        date: UnixSeconds::now().utc(),
+        job_hash: hex(&job.hash()?),
+        model: ModelFacts::of(job),
+    })
 }
 
 /// Shows how a job goes.
-fn tell(job: &Job, scorer: Scorer, progress: &Progress, news: &News) {
+fn tell(job: &Job, progress: &Progress, news: &News) {
     let per_step = job.records_per_epoch() as u64 / job.steps_per_epoch().max(1) as u64;
     match news {
         News::Ready => progress.label("training"),
         News::Step { done, bytes_sent } => progress.update(done * per_step, *bytes_sent),
-        News::Epoch(result) => {
-            let loss = result.loss.map(|loss| format!(", loss {loss:.4}")).unwrap_or_default();
-            progress.note(&format!("epoch {}{}{loss}", result.epoch, scorer.text(result.score)));
-        }
+        News::Epoch(result) => progress.note(&result.to_string()),
     }
 }
 
 /// Trains on shares, at the servers that `config` names: of `inputs`, or of what they hold.
+/// `variance` is that of the test targets, where they are known.
 pub(super) fn secure_run<W: HostWord + Word>(
     job: &Job,
-    scorer: Scorer,
+    variance: Option<f64>,
     inputs: Option<Inputs<W>>,
     config: &Config,
 ) -> Result<Trained<W>, Failure> {
     let tls = ClientTls::new(&config.identity()?).telling(waiting);
     let progress = Progress::new("sharing the data", job.records_per_epoch() as u64 * u64::from(job.training.epochs));
-    let news = &mut |news| tell(job, scorer, &progress, &news);
+    let news = &mut |news| match news {
+        News::Epoch(result) => tell(job, &progress, &News::Epoch(result.with_variance(variance))),
+        news => tell(job, &progress, &news),
+    };
     let outcome = match inputs {
         Some(inputs) => client::run(config, &tls, job, inputs, news),
         None => client::run_stored(config, &tls, job, news),
@@ -310,6 +274,7 @@ pub(super) fn secure_run<W: HostWord + Word>(
     progress.finish();
     let outcome = outcome?;
     let [a, b] = outcome.reports;
+    let history = outcome.epochs.into_iter().map(|result| result.with_variance(variance)).collect();
     let summary = Summary {
         seconds_train: a.seconds_train.max(b.seconds_train),
         seconds_setup: outcome.seconds_setup,
@@ -327,26 +292,36 @@ pub(super) fn secure_run<W: HostWord + Word>(
             dealer: a.dealer.peak_rss_bytes,
             client: peak_rss(),
         },
-        ..summary(job, "secure", scorer, &outcome.epochs, &outcome.plan_hash)
+        ..summary(job, "secure", history, &outcome.plan_hash)?
     };
-    Ok(Trained { summary, epochs: outcome.epochs, parameters: outcome.parameters })
+    Ok(Trained { summary, parameters: outcome.parameters })
+}
+
+/// Says that words left the range of an opening. What looks a word up in a table warns and goes on.
+fn left_range(range: &Range) -> Option<Failure> {
+    let said = format!(
+        "layer {}, {}: words from {} to {} left the range of {}; results are wrong from there on. \
+         Take fewer fraction bits or the larger ring (`symbolon audit` says which)",
+        range.layer,
+        range.name,
+        range.least,
+        range.greatest,
+        if range.table { "a table" } else { "an opening" }
+    );
+    match range.headroom_bits < 0.0 {
+        true if !range.table => Some(Failure::Input(said)),
+        true => {
+            eprintln!("symbolon: {said}");
+            None
+        }
+        false => None,
+    }
 }
 
 /// Trains in the clear, with fresh randomness for the rounding, and audits ranges.
-pub(super) fn clear_run<W: HostWord + Word>(
-    job: &Job,
-    train: &Dataset,
-    test: &Dataset,
-    threads: usize,
-    audit: &Audit,
-) -> Result<Trained<W>, Failure> {
-    clear_stored(job, Scorer::new(test), Inputs::encode(job, train, test)?, threads, audit)
-}
-
-/// The same, on encoded inputs.
 pub(super) fn clear_stored<W: HostWord + Word>(
     job: &Job,
-    scorer: Scorer,
+    variance: Option<f64>,
     inputs: Inputs<W>,
     threads: usize,
     audit: &Audit,
@@ -354,7 +329,8 @@ pub(super) fn clear_stored<W: HostWord + Word>(
     let started = Instant::now();
     let seeds = [random_seed()?, random_seed()?];
     let progress = Progress::new("training", job.records_per_epoch() as u64 * u64::from(job.training.epochs));
-    let (mut epochs, mut setup, mut seconds_train) = (Vec::new(), 0.0, 0.0);
+    let (mut history, mut setup, mut seconds_train) = (Vec::new(), 0.0, 0.0);
+    let mut impossible: Result<(), Impossible> = Ok(());
     let mut since = Instant::now();
     let mut observer = |event: Event<W>, count: Count| {
         match event {
@@ -362,12 +338,17 @@ pub(super) fn clear_stored<W: HostWord + Word>(
                 setup = started.elapsed().as_secs_f64();
                 since = Instant::now();
             }
-            Event::Step { done } => tell(job, scorer, &progress, &News::Step { done, bytes_sent: count.bytes }),
+            Event::Step { done } => tell(job, &progress, &News::Step { done, bytes_sent: count.bytes }),
             Event::Trained { .. } => seconds_train += since.elapsed().as_secs_f64(),
             Event::Epoch { epoch, loss, score } => {
-                let result = EpochResult::new(job, epoch, loss, score);
-                tell(job, scorer, &progress, &News::Epoch(result));
-                epochs.push(result);
+                match epoch_result(job, epoch, loss, score) {
+                    Ok(result) => {
+                        let result = result.with_variance(variance);
+                        tell(job, &progress, &News::Epoch(result));
+                        history.push(result);
+                    }
+                    Err(error) => impossible = impossible.and(Err(error)),
+                }
                 since = Instant::now();
             }
             // The audit knows which words, and of all of them.
@@ -378,19 +359,16 @@ pub(super) fn clear_stored<W: HostWord + Word>(
     let seeds = [&seeds[0], &seeds[1]];
     let parameters = clear::run(job, inputs, seeds, &random_bytes()?, threads, audit, &mut observer)?;
     progress.finish();
-    if let Some(range) = audit.ranges().first().filter(|range| range.headroom_bits < 0.0) {
-        eprintln!(
-            "symbolon: layer {}, {}: words from {} to {} left the range of an opening; results are wrong from there on. \
-             Take fewer fraction bits or the larger ring (`symbolon audit` says which)",
-            range.layer, range.name, range.least, range.greatest
-        );
+    let impossible = impossible.and_then(|()| sound_parameters(job, &parameters)).err().map(Failure::from);
+    if let Some(wrong) = audit.ranges().iter().find_map(left_range).or(impossible) {
+        return Err(wrong);
     }
     let hash = plan(job).map_err(|error| Failure::Other(error.to_string()))?.hash;
     let summary = Summary {
         seconds_train,
         seconds_setup: setup,
         peak_rss_bytes: Roles { client: peak_rss(), ..Roles::default() },
-        ..summary(job, "clear", scorer, &epochs, &hash)
+        ..summary(job, "clear", history, &hash)?
     };
-    Ok(Trained { summary, epochs, parameters: job.reveal.model.then_some(parameters) })
+    Ok(Trained { summary, parameters: job.reveal.model.then_some(parameters) })
 }

@@ -70,10 +70,9 @@ impl<'a> Part<'a> {
 
     fn finish(self, path: PathBuf) -> Result<Dataset, DataError> {
         let job = self.want as u64;
-        if self.seen == job {
-            Ok(self.set)
-        } else {
-            Err(DataError::Count { path, key: self.key, job, file: self.seen })
+        match self.seen.checked_sub(job) {
+            Some(left_out) => Ok(Dataset { left_out, ..self.set }),
+            None => Err(DataError::Count { path, key: self.key, job, file: self.seen }),
         }
     }
 }

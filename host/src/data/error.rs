@@ -43,7 +43,7 @@ pub enum DataError {
         /// The file.
         path: PathBuf,
     },
-    /// A count differs from the job's.
+    /// A count does not fit the job's: fewer records, or another number of features.
     Count {
         /// The file.
         path: PathBuf,

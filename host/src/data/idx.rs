@@ -61,7 +61,8 @@ impl Element {
 struct File {
     source: Source,
     element: Element,
-    records: usize,
+    /// Records that its header announces: those of the job, or more.
+    records: u64,
     row: Vec<u8>,
 }
 
@@ -75,7 +76,12 @@ pub(super) fn load(
 ) -> Result<Dataset, DataError> {
     let mut images = File::open(images, (key, records), ("data.features", data.features))?;
     let mut labels = File::open(labels, (key, records), ("values a label", 1))?;
+    if labels.records != images.records {
+        let (path, key) = (labels.source.path, "records of the images");
+        return Err(DataError::Count { path, key, job: images.records, file: labels.records });
+    }
     let mut set = Dataset::with_rows(data, records)?;
+    set.left_out = images.records - records as u64;
     for record in 0..records {
         images.next(record, |column, raw| {
             set.features
@@ -87,13 +93,14 @@ pub(super) fn load(
         })?;
         set.rows += 1;
     }
-    images.finish()?;
-    labels.finish()?;
+    images.finish(set.left_out)?;
+    labels.finish(set.left_out)?;
     Ok(set)
 }
 
 impl File {
-    /// Reads the header and compares both counts with the job's, before any memory is taken.
+    /// Reads the header and compares both counts with the job's, before any memory is taken. There
+    /// may be more records.
     fn open(
         mut source: Source,
         records: (&'static str, usize),
@@ -116,11 +123,11 @@ impl File {
         let values = sizes.fold(1, u64::saturating_mul);
         for ((key, job), file) in [(records, found), (width, values)] {
             let job = job as u64;
-            if job != file {
+            if file < job || key == width.0 && file != job {
                 return Err(DataError::Count { path: source.path, key, job, file });
             }
         }
-        Ok(Self { source, element, records: records.1, row: vec![0; width.1 * element.len_bytes()] })
+        Ok(Self { source, element, records: found, row: vec![0; width.1 * element.len_bytes()] })
     }
 
     /// Reads one record and hands its values over.
@@ -129,7 +136,7 @@ impl File {
         record: usize,
         mut each: impl FnMut(usize, f64) -> Result<(), (Place, super::Problem)>,
     ) -> Result<(), DataError> {
-        fill(&mut self.source, &mut self.row, record, self.records)?;
+        self.skip(record)?;
         for (column, bytes) in self.row.chunks_exact(self.element.len_bytes()).enumerate() {
             each(column, self.element.decode(bytes)).map_err(|(place, problem)| DataError::Value {
                 path: self.source.path.clone(),
@@ -140,8 +147,17 @@ impl File {
         Ok(())
     }
 
-    /// The file must end here; for gzip this checks the sum as well.
-    fn finish(mut self) -> Result<(), DataError> {
+    /// Reads record `record` and leaves it in `row`.
+    fn skip(&mut self, record: usize) -> Result<(), DataError> {
+        let want = usize::try_from(self.records).unwrap_or(usize::MAX);
+        fill(&mut self.source, &mut self.row, record, want)
+    }
+
+    /// The file must end after the records that are left out; for gzip this checks the sum as well.
+    fn finish(mut self, left_out: u64) -> Result<(), DataError> {
+        let all = usize::try_from(self.records).unwrap_or(usize::MAX);
+        let first = all.saturating_sub(usize::try_from(left_out).unwrap_or(usize::MAX));
+        (first..all).try_for_each(|record| self.skip(record))?;
         match self.source.reader.read(&mut [0]) {
             Ok(0) => Ok(()),
             Ok(_) => Err(DataError::Trailing { path: self.source.path }),

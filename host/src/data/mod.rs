@@ -50,6 +50,8 @@ pub struct Dataset {
     pub rows: usize,
     /// Features a record.
     pub cols: usize,
+    /// Records of the file beyond those that the job takes.
+    pub left_out: u64,
 }
 
 /// What is to be predicted.
@@ -77,7 +79,7 @@ impl Dataset {
             Task::Classes(_) => Targets::Classes(Vec::with_capacity(rows)),
             Task::Regression(_) => Targets::Values(Vec::with_capacity(rows)),
         };
-        Ok(Self { features, targets, rows: 0, cols: data.features })
+        Ok(Self { features, targets, rows: 0, cols: data.features, left_out: 0 })
     }
 
     /// Features of record `i`.

@@ -125,7 +125,8 @@ fn idx_that_does_not_fit_is_refused() {
         other => panic!("{other}"),
     };
     // The header alone decides: no element follows these sizes, and none is asked for.
-    assert_eq!(count(&idx_file(8, &[u32::MAX, 4], &[]), &labels()), ("data.train_records", 3, u64::from(u32::MAX)));
+    assert_eq!(count(&idx_file(8, &[2, 4], &[]), &labels()), ("data.train_records", 3, 2));
+    assert_eq!(count(&idx_file(8, &[u32::MAX, 4], &[]), &labels()), ("records of the images", u64::from(u32::MAX), 3));
     assert_eq!(count(&idx_file(8, &[3, u32::MAX, u32::MAX, 9, 9, 9, 9, 9], &[]), &labels()).2, u64::MAX);
     assert_eq!(count(&idx_file(8, &[3, 2, 3], &[]), &labels()), ("data.features", 4, 6));
     assert_eq!(count(&images(), &idx_file(8, &[2], &[0; 2])), ("data.train_records", 3, 2));
@@ -143,6 +144,26 @@ fn idx_that_does_not_fit_is_refused() {
     let sum = flipped.len() - 8;
     flipped[sum] ^= 1;
     assert!(matches!(refused(&flipped, &labels()), DataError::Read { .. }));
+}
+
+/// A job that takes fewer records than there are takes the first ones, and knows how many are left
+/// out.
+#[test]
+fn the_first_records_are_taken() {
+    let (set, _) = csv_load("a,b,y\n1,2,0\n3,4,1\n5,6,2\n", 1, csv_format()).unwrap();
+    assert_eq!((set.rows, set.left_out, &set.features[..]), (1, 2, &[1.0, 2.0][..]));
+    let more = |n: u8| {
+        (idx_file(8, &[n.into(), 4], &vec![2; 4 * usize::from(n)]), idx_file(8, &[n.into()], &vec![1; n.into()]))
+    };
+    let (images, labels) = more(5);
+    let (set, _) = idx_load(&images, &labels).unwrap();
+    assert_eq!((set.rows, set.left_out, set.features.len()), (3, 2, 12));
+    // What is left out is read to its end all the same.
+    assert!(matches!(
+        idx_load(&images[..images.len() - 1], &labels),
+        Err(DataError::Short { records: 4, want: 5, .. })
+    ));
+    assert!(matches!(idx_load(&[&images[..], &[0]].concat(), &labels), Err(DataError::Trailing { .. })));
 }
 
 /// SplitMix64: the same mutations in each run.
@@ -326,13 +347,9 @@ fn csv_shapes_are_held_to_the_job() {
     assert!(matches!(refused("a,b,y\n1,2,0\n1,2\n", 2), DataError::Ragged { line: 3, want: 3, got: 2, .. }));
     assert!(matches!(refused("a,b,y\n1,2,0,7\n", 1), DataError::Ragged { line: 2, want: 3, got: 4, .. }));
     assert!(matches!(refused("a,b,c,y\n1,2,3,0\n", 1), DataError::Count { key: "data.features", job: 2, file: 3, .. }));
-    for (rows, file) in [(1, 2), (3, 2)] {
-        match refused("a,b,y\n1,2,0\n1,2,1\n", rows) {
-            DataError::Count { key: "data.train_records", job, file: f, .. } => {
-                assert_eq!((job, f), (rows as u64, file))
-            }
-            other => panic!("{other}"),
-        }
+    match refused("a,b,y\n1,2,0\n1,2,1\n", 3) {
+        DataError::Count { key: "data.train_records", job, file, .. } => assert_eq!((job, file), (3, 2)),
+        other => panic!("{other}"),
     }
     let Err(DataError::Column { name, times: 0, known, .. }) = csv_load("a,b,z\n1,2,0\n", 1, csv_format()) else {
         panic!("accepted")

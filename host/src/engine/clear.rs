@@ -104,14 +104,6 @@ impl Audit {
     }
 }
 
-impl Audit {
-    /// Whether any word left the range of its opening; tables have alarms of no kind.
-    pub fn left_range<W: Word>(&self) -> bool {
-        let is_opening = |(least, greatest): (i64, i64)| greatest.abs_diff(least) == (1 << (W::BITS - 1)) - 1;
-        self.ranges().iter().any(|range| range.headroom_bits < 0.0 && is_opening(range.bounds))
-    }
-}
-
 /// `log2` of the factor by which words in `[least, greatest]` may grow before they leave `bounds`; negative if they have.
 #[allow(clippy::cast_precision_loss)]
 fn headroom(bounds: (i64, i64), least: i64, greatest: i64) -> f64 {

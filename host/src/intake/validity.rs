@@ -15,6 +15,22 @@ impl UnixSeconds {
         Self(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
     }
 
+    /// Date and time in UTC, as RFC 3339 has it.
+    pub fn utc(self) -> String {
+        let (days, second) = (self.0.div_euclid(86_400), self.0.rem_euclid(86_400));
+        // Eras of 400 years and years from a March on, so that leap days come last (the proleptic
+        // Gregorian calendar).
+        let day = days + 719_468;
+        let (era, day) = (day.div_euclid(146_097), day.rem_euclid(146_097));
+        let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+        let day = day - (365 * year + year / 4 - year / 100);
+        let month = (5 * day + 2) / 153;
+        let (day, in_next) = (day - (153 * month + 2) / 5 + 1, month >= 10);
+        let (year, month) = (year + 400 * era + i64::from(in_next), if in_next { month - 9 } else { month + 3 });
+        let (hour, minute) = (second / 3600, second / 60 % 60);
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}Z", second % 60)
+    }
+
     /// A date and time with an offset from UTC, as RFC 3339 has it.
     fn of(time: &Datetime) -> Option<Self> {
         let (date, clock, offset) = (time.date?, time.time?, time.offset?);
@@ -70,6 +86,8 @@ impl Validity {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]
@@ -79,5 +97,13 @@ mod tests {
         assert_eq!(of("2000-02-29T12:00:00Z"), Some(951_825_600));
         assert_eq!(of("2026-11-20T14:00:00+01:00"), Some(1_795_179_600));
         assert_eq!(of("2026-11-20T14:00:00"), None, "without an offset it is no moment");
+    }
+
+    #[test]
+    fn seconds_are_dates() {
+        for text in ["1970-01-01T00:00:00Z", "2000-02-29T12:00:59Z", "2026-12-31T23:59:59Z", "2100-03-01T00:00:00Z"] {
+            assert_eq!(UnixSeconds::of(&text.parse::<Datetime>().unwrap()).unwrap().utc(), text);
+        }
+        assert_eq!(UnixSeconds(-1).utc(), "1969-12-31T23:59:59Z");
     }
 }

@@ -131,8 +131,8 @@ pub enum Rule {
     Outputs { got: usize, want: usize },
     /// Softmax needs classes.
     LossNeedsClasses,
-    /// The sum of an epoch's losses would leave its word.
-    LossTooLong { records: u64 },
+    /// A target whose errors' squares the numbers do not hold.
+    SquareTooFar { far: f64, limit: f64 },
     /// Accuracy is counted over test records.
     AccuracyNeedsTest,
     /// Records to test and no file for them, or the other way round.
@@ -224,9 +224,10 @@ impl fmt::Display for Rule {
             Self::ReluAfterDense => write!(f, "is relu after relu; put a dense layer between"),
             Self::Outputs { got, want } => write!(f, "has {got} units; the task needs {want} in the last layer"),
             Self::LossNeedsClasses => write!(f, "is softmax-cross-entropy; a regression takes mean-squared-error"),
-            Self::LossTooLong { records } => write!(
+            Self::SquareTooFar { far, limit } => write!(
                 f,
-                "is epoch; a word of this ring sums the losses of at most {records} records: take ring_bits = 64 or never"
+                "allows errors of {far} after scaling, and words with these fraction bits hold squares of less than {limit}; \
+                 divide by more (data.target.divide), take fewer fraction bits or ring_bits = 64, or reveal neither loss nor accuracy"
             ),
             Self::AccuracyNeedsTest => write!(f, "is true without test records; set it to false or give test records"),
             Self::TestRecords { got } => {

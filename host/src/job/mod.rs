@@ -287,7 +287,8 @@ impl Default for Lanes {
 /// Everything that a job opens.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Reveal {
-    /// The count of correct test predictions; for a regression the sum of squared test errors.
+    /// The count of correct test predictions, with that of the records that have a class where
+    /// labels may name none; for a regression the sum of squared test errors.
     pub accuracy: bool,
     /// The mean training loss.
     pub loss: RevealLoss,
@@ -438,6 +439,16 @@ impl Job {
         let keeps = adam.keep > 1;
         let first = if adam.bias_correction { Adam::CORRECTED_STEPS } else { u32::from(keeps) * Adam::FRESH_STEPS };
         (first.div_ceil(steps), if keeps { adam.keep / gcd(adam.keep, steps) } else { 1 })
+    }
+
+    /// What errors of a scaled target stay below, so that their squares (`2 f` fraction bits) are
+    /// below `2^(k-2)`. Infinite if no square is computed: nothing that a regression reveals needs
+    /// one.
+    pub fn error_limit(&self) -> f64 {
+        if self.reveal.loss == RevealLoss::Never && !self.reveal.accuracy {
+            return f64::INFINITY;
+        }
+        pow2(self.numbers.ring_bits / 2 - 1) / pow2(self.numbers.frac_bits)
     }
 
     /// Bits to truncate a batch's summed gradient (`2 f` fraction bits) by, to have its mean at `fg` bits:

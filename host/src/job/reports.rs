@@ -167,6 +167,11 @@ impl Line {
         self.first.abs().max(last.abs())
     }
 
+    /// The largest error of a prediction that is 0 or the value of a code.
+    pub fn spread(&self) -> f64 {
+        self.reach().max(self.slope.abs() * (pow2(self.bits) - 1.0))
+    }
+
     /// Fraction bits beyond `frac_bits` with which values still fit into `k - 2` bits and a sign, rounding included; `None` if they do not fit at all.
     pub fn extra_bits(&self, ring_bits: u32, frac_bits: u32) -> Option<u32> {
         // Half a unit of slope for each code, and a unit for the constant; the factor covers the rounding of floats.
@@ -192,6 +197,17 @@ impl Data {
     /// Whether the records are reports that the servers hold, and no client brings them.
     pub fn is_stored(&self) -> bool {
         matches!(self.format, Format::Reports(_))
+    }
+
+    /// Whether labels may name no class: reports' codes past the last class do. Such records weigh
+    /// nothing.
+    pub fn may_lack_class(&self) -> bool {
+        match (&self.format, &self.task) {
+            (Format::Reports(Reports { target: Target::Label(place), .. }), Task::Classes(classes)) => {
+                *classes < 1 << place.bits
+            }
+            _ => false,
+        }
     }
 
     /// Each feature's line, for a job that learns from reports; none for others.

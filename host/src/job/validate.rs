@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 use std::path::{Component, Path};
 
 use super::{
-    Adam, Asked, Columns, Csv, Dyadic, Format, Held, Invalid, Job, Layer, Loss, Numbers, Optimizer, RevealLoss, Rule,
-    Scale, Task, TestSet,
+    Adam, Asked, Columns, Csv, Dyadic, Format, Held, Invalid, Job, Layer, Loss, Numbers, Optimizer, Rule, Scale, Task,
+    TestSet,
 };
 
 const MAX_FEATURES: usize = 1 << 16;
@@ -283,9 +283,9 @@ fn cells(adam: &Adam, ring_bits: u32) -> Checked {
 
 fn reveal(job: &Job) -> Checked {
     hold(!job.reveal.accuracy || job.data.test_records > 0, "reveal.accuracy", Rule::AccuracyNeedsTest)?;
-    // An epoch's loss is summed in one word: so many records with a mean of at most 8.
-    let numbers = &job.numbers;
-    let records = 1u64 << (numbers.ring_bits - 1 - 3 - numbers.frac_bits).min(32);
-    let summed = job.reveal.loss == RevealLoss::Never || wide(job.data.train_records) <= records;
-    hold(summed, "reveal.loss", Rule::LossTooLong { records })
+    // Stored targets are what the schema declares, at most; those of files are checked with the
+    // data.
+    let Some(line) = job.data.target_line() else { return Ok(()) };
+    let (far, limit) = (line.spread(), job.error_limit());
+    hold(far < limit, "data.reports.label", Rule::SquareTooFar { far, limit })
 }

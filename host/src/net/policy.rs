@@ -15,9 +15,11 @@ pub type JobHash = [u8; 32];
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Reveal {
-    /// The count of correct predictions on the test set.
+    /// The score on the test set: the count of correct predictions and, where labels may name no
+    /// class, of the records that have one; or the sum of squared errors.
     Accuracy,
-    /// The mean loss of an epoch.
+    /// The mean loss of an epoch and, where labels may name no class, the count of the records that
+    /// have one.
     Loss,
     /// The trained model, to the client alone.
     Model,
@@ -53,7 +55,8 @@ pub struct Policy {
     pub jobs: Jobs,
     /// What they may open.
     pub reveals: Vec<Reveal>,
-    /// Fewest records a step: an update of few records says more about each.
+    /// Fewest records a step: an update of few records says more about each. Records count whether
+    /// or not their label names a class, here and below.
     pub smallest_batch: u64,
     /// Fewest records to learn from, and fewest to open a score of: a score of few says something about each.
     pub smallest_records: u64,

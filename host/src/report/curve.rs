@@ -10,7 +10,7 @@ use plotters::prelude::{
 };
 use plotters::style::Color;
 
-use super::write_atomic;
+use super::{EpochResult, write_atomic};
 
 const WIDTH: u32 = 800;
 /// Of one panel.
@@ -22,18 +22,7 @@ pub struct Curve {
     /// Above the panels.
     pub title: String,
     /// In order of time.
-    pub points: Vec<Point>,
-}
-
-/// One moment of training.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Point {
-    /// Epochs done, with fractions.
-    pub epoch: f64,
-    /// Test accuracy, a fraction, if it was opened.
-    pub accuracy: Option<f64>,
-    /// Training loss, if it was opened.
-    pub loss: Option<f64>,
+    pub points: Vec<EpochResult>,
 }
 
 /// One line: what it is called, its values over epochs, and the vertical range.
@@ -49,6 +38,8 @@ impl Curve {
     pub fn svg(&self) -> Option<String> {
         let panels: Vec<Panel> = [
             self.panel("test accuracy, %", BLUE, |p| p.accuracy.map(|a| 100.0 * a)),
+            self.panel("test R²", BLUE, |p| p.r2),
+            self.panel("mean squared test error", BLUE, |p| p.mean_squared_error.filter(|_| p.r2.is_none())),
             self.panel("training loss", RED, |p| p.loss),
         ]
         .into_iter()
@@ -74,9 +65,9 @@ impl Curve {
     }
 
     /// Values that cannot be drawn (a diverged loss) are left out.
-    fn panel(&self, name: &'static str, color: RGBColor, value: impl Fn(&Point) -> Option<f64>) -> Option<Panel> {
-        let drawable = |p: &Point| {
-            value(p).map(|v| (p.epoch, v)).filter(|(x, y)| x.is_finite() && y.is_finite() && y.abs() < 1e12)
+    fn panel(&self, name: &'static str, color: RGBColor, value: impl Fn(&EpochResult) -> Option<f64>) -> Option<Panel> {
+        let drawable = |p: &EpochResult| {
+            value(p).map(|v| (f64::from(p.epoch), v)).filter(|(_, y)| y.is_finite() && y.abs() < 1e12)
         };
         let values: Vec<(f64, f64)> = self.points.iter().filter_map(drawable).collect();
         let least = values.iter().map(|v| v.1).reduce(f64::min)?;
@@ -87,7 +78,7 @@ impl Curve {
 
     /// Writing into a string cannot fail; what plotters refuses is no picture.
     fn draw(&self, root: &DrawingArea<SVGBackend<'_>, Shift>, panels: &[Panel]) -> bool {
-        let last = self.points.iter().map(|p| p.epoch).filter(|x| x.is_finite()).fold(1.0, f64::max);
+        let last = self.points.iter().map(|p| f64::from(p.epoch)).fold(1.0, f64::max);
         let areas = root.split_evenly((panels.len(), 1));
         let drawn = panels.iter().zip(&areas).enumerate().all(|(i, (panel, area))| {
             let title = if i == 0 { self.title.as_str() } else { "" };

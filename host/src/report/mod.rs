@@ -1,6 +1,7 @@
 //! What a person or a script sees of a run: progress, learning curve, summary, the opened model.
 
 mod curve;
+mod facts;
 mod file;
 mod model;
 mod progress;
@@ -8,11 +9,12 @@ mod summary;
 #[cfg(test)]
 mod tests;
 
-pub use curve::{Curve, Point};
+pub use curve::Curve;
+pub use facts::{LayerFacts, ModelFacts};
 pub use file::write_atomic;
-pub use model::{ModelError, Tensor, read_model, write_model};
+pub use model::{Model, ModelError, Tensor, read_model, write_model};
 pub use progress::Progress;
-pub use summary::{Roles, Summary, human_bytes, human_seconds};
+pub use summary::{EpochResult, Roles, Summary, human_bytes, human_seconds};
 
 /// Peak resident memory of this process in bytes; `None` where the system does not tell (it does on Linux).
 pub fn peak_rss() -> Option<u64> {

@@ -1,6 +1,7 @@
-//! The opened model as safetensors: `f32` tensors with names, and a few words about the job.
+//! The opened model as safetensors: `f32` tensors with names, and metadata that say how to evaluate
+//! them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 
-use super::file::write_atomic;
+use super::{Summary, file::write_atomic};
 
 /// No model file is longer; bounds what reading one allocates.
 const MAX_BYTES: u64 = 1 << 34;
@@ -27,6 +28,29 @@ pub struct Tensor {
 impl fmt::Debug for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tensor").field("name", &self.name).field("shape", &self.shape).finish_non_exhaustive()
+    }
+}
+
+/// A model as its file has it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Model {
+    /// Sorted by name.
+    pub tensors: Vec<Tensor>,
+    /// Metadata: public facts by name. Lists and structures are JSON.
+    pub notes: BTreeMap<String, String>,
+}
+
+impl Model {
+    /// The model of a run, with all that [`Summary`] says of the job and how it went, and
+    /// [`ModelFacts`](super::ModelFacts) key by key.
+    pub fn new(tensors: Vec<Tensor>, run: &Summary) -> Self {
+        let keys = ["job", "job_hash", "plan_hash", "seed", "date", "epochs", "history"];
+        let run = serde_json::to_value(run).unwrap_or_default();
+        let facts = run["model"].as_object().into_iter().flatten();
+        let known = keys.iter().map(|key| (*key, &run[*key])).chain(facts.map(|(key, value)| (&key[..], value)));
+        let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let notes = known.filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.to_owned(), text(value)));
+        Self { tensors, notes: notes.collect() }
     }
 }
 
@@ -103,12 +127,13 @@ impl std::error::Error for ModelError {
     }
 }
 
-/// Writes `tensors` and `notes` (public facts such as the job's name and hash) to `path`, whole or not at all.
+/// Writes `model` to `path`, whole or not at all.
 ///
 /// # Errors
 ///
 /// [`ModelError::Twice`], [`ModelError::Format`] for a shape that does not fit its values, [`ModelError::Write`] for a full disk and the like.
-pub fn write_model(path: &Path, tensors: &[Tensor], notes: &[(&str, String)]) -> Result<(), ModelError> {
+pub fn write_model(path: &Path, model: &Model) -> Result<(), ModelError> {
+    let Model { tensors, notes } = model;
     let mut names = BTreeSet::new();
     if let Some(tensor) = tensors.iter().find(|tensor| !names.insert(&tensor.name)) {
         return Err(ModelError::Twice { name: tensor.name.clone() });
@@ -121,19 +146,19 @@ pub fn write_model(path: &Path, tensors: &[Tensor], notes: &[(&str, String)]) ->
         .map(|(tensor, bytes)| Ok((tensor.name.as_str(), TensorView::new(Dtype::F32, tensor.shape.clone(), bytes)?)))
         .collect::<Result<_, _>>()
         .map_err(format)?;
-    let notes: HashMap<String, String> = notes.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+    let notes: HashMap<String, String> = notes.clone().into_iter().collect();
     let file = safetensors::serialize(views, Some(notes)).map_err(format)?;
     // Nothing is written that could not be read again.
     SafeTensors::deserialize(&file).map_err(format)?;
     write_atomic(path, &file).map_err(|source| ModelError::Write { path: path.into(), source })
 }
 
-/// Reads the tensors of a model, sorted by name.
+/// Reads a model.
 ///
 /// # Errors
 ///
 /// A file that cannot be read, is no safetensors file, or holds other numbers than `f32`.
-pub fn read_model(path: &Path) -> Result<Vec<Tensor>, ModelError> {
+pub fn read_model(path: &Path) -> Result<Model, ModelError> {
     let failed = |source| ModelError::Read { path: path.into(), source };
     let len_bytes = std::fs::metadata(path).map_err(failed)?.len();
     if len_bytes > MAX_BYTES {
@@ -142,8 +167,11 @@ pub fn read_model(path: &Path) -> Result<Vec<Tensor>, ModelError> {
     parse(&std::fs::read(path).map_err(failed)?, path)
 }
 
-pub(super) fn parse(bytes: &[u8], path: &Path) -> Result<Vec<Tensor>, ModelError> {
-    let file = SafeTensors::deserialize(bytes).map_err(|source| ModelError::Format { path: path.into(), source })?;
+pub(super) fn parse(bytes: &[u8], path: &Path) -> Result<Model, ModelError> {
+    let format = |source| ModelError::Format { path: path.into(), source };
+    let file = SafeTensors::deserialize(bytes).map_err(format)?;
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(format)?;
+    let notes = header.metadata().clone().unwrap_or_default().into_iter().collect();
     let mut tensors = Vec::new();
     for (name, view) in file.iter() {
         if view.dtype() != Dtype::F32 {
@@ -153,5 +181,5 @@ pub(super) fn parse(bytes: &[u8], path: &Path) -> Result<Vec<Tensor>, ModelError
         tensors.push(Tensor { name: name.to_owned(), shape: view.shape().to_vec(), values });
     }
     tensors.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(tensors)
+    Ok(Model { tensors, notes })
 }

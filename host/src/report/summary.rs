@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::write_atomic;
+use super::{ModelFacts, write_atomic};
 
 /// One figure a role.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
@@ -29,6 +29,44 @@ impl<T> Roles<T> {
     }
 }
 
+/// What an epoch revealed; null is not revealed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EpochResult {
+    /// Number, from 1.
+    pub epoch: u32,
+    /// Mean training loss, over the records whose label names a class.
+    pub loss: Option<f64>,
+    /// Fraction of `scored` test records that are predicted right.
+    pub accuracy: Option<f64>,
+    /// Test records whose label names a class.
+    pub scored: Option<u64>,
+    /// Of a regression on the test records, in units of the target squared.
+    pub mean_squared_error: Option<f64>,
+    /// Coefficient of determination on the test records, where the client has them.
+    pub r2: Option<f64>,
+}
+
+impl EpochResult {
+    /// The same, with R² if the variance of the test records' targets is known: in units of the
+    /// target squared, and not 0.
+    #[must_use]
+    pub fn with_variance(self, variance: Option<f64>) -> Self {
+        let variance = variance.filter(|variance| *variance > 0.0);
+        Self { r2: self.mean_squared_error.zip(variance).map(|(error, variance)| 1.0 - error / variance), ..self }
+    }
+}
+
+impl fmt::Display for EpochResult {
+    /// For a line of progress.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "epoch {}", self.epoch)?;
+        self.accuracy.map_or(Ok(()), |accuracy| write!(f, ", accuracy {:.2} %", 100.0 * accuracy))?;
+        self.r2.map_or(Ok(()), |r2| write!(f, ", R² {r2:.3}"))?;
+        self.mean_squared_error.map_or(Ok(()), |error| write!(f, ", mean squared error {error:.4}"))?;
+        self.loss.map_or(Ok(()), |loss| write!(f, ", loss {loss:.4}"))
+    }
+}
+
 /// Everything public about a run that has ended. Keys may be added; none changes its meaning.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
@@ -36,9 +74,15 @@ pub struct Summary {
     pub job: String,
     /// `secure` or `clear`.
     pub engine: String,
-    /// Fraction of test records predicted right, if revealed.
+    /// Fraction of the test records with a class that are predicted right, if revealed.
     pub accuracy: Option<f64>,
-    /// Coefficient of determination on the test records of a regression, if revealed.
+    /// Test records whose label names a class, of a classifier whose accuracy is revealed.
+    pub scored: Option<u64>,
+    /// Mean squared error of a regression on the test records, in units of the target squared, if
+    /// revealed.
+    pub mean_squared_error: Option<f64>,
+    /// Coefficient of determination on the test records of a regression, if the error is revealed
+    /// and the client has the records.
     pub r2: Option<f64>,
     /// Mean training loss of the last epoch, if revealed.
     pub loss: Option<f64>,
@@ -60,8 +104,20 @@ pub struct Summary {
     pub ring_bits: u32,
     /// Training records.
     pub samples: u64,
+    /// Test records.
+    pub test_samples: u64,
     /// Epochs.
     pub epochs: u32,
+    /// What each epoch revealed.
+    pub history: Vec<EpochResult>,
+    /// Seed of the initial weights and the batch order.
+    pub seed: u64,
+    /// When the run ended, in UTC: `2026-12-31T23:59:59Z`.
+    pub date: String,
+    /// Hash of the job, in hexadecimal.
+    pub job_hash: String,
+    /// How to evaluate the model.
+    pub model: ModelFacts,
 }
 
 impl Summary {
@@ -84,30 +140,52 @@ impl Summary {
     }
 }
 
+impl Summary {
+    /// Lines of the score, by the name of what it is.
+    fn scores(&self) -> Vec<(&'static str, String)> {
+        let mut lines = Vec::new();
+        let without = self.scored.map_or(0, |scored| self.test_samples.saturating_sub(scored));
+        let note = if without > 0 {
+            format!(" ({without} of {} test records have no class)", self.test_samples)
+        } else {
+            String::new()
+        };
+        lines.extend(self.accuracy.map(|accuracy| ("accuracy", format!("{:.2} %{note}", 100.0 * accuracy))));
+        lines.extend(self.r2.map(|r2| ("R²", format!("{r2:.3}"))));
+        let error = |error| ("test error", format!("{error:.4} (mean square, in units of the target squared)"));
+        lines.extend(self.mean_squared_error.map(error));
+        if lines.is_empty() {
+            let name = if self.model.target.is_some() { "test error" } else { "accuracy" };
+            lines.push((name, format!("not revealed{note}")));
+        }
+        lines
+    }
+}
+
 impl fmt::Display for Summary {
     /// A table of two columns, then one of roles.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let trained = self.samples as f64 * f64::from(self.epochs);
         let hidden = || "not revealed".to_owned();
-        let mut lines = vec![
-            ("job", format!("{} ({} engine, {}-bit ring)", self.job, self.engine, self.ring_bits)),
-            ("accuracy", self.accuracy.map_or_else(hidden, |a| format!("{:.2} %", 100.0 * a))),
+        let mut lines = vec![("job", format!("{} ({} engine, {}-bit ring)", self.job, self.engine, self.ring_bits))];
+        lines.extend(self.scores());
+        lines.extend([
             ("loss", self.loss.map_or_else(hidden, |loss| format!("{loss:.4}"))),
             (
                 "training",
                 format!("{} for {} x {} samples", human_seconds(self.seconds_train), self.epochs, self.samples),
             ),
+        ]);
+        if self.seconds_train > 0.0 {
+            lines.push(("rate", format!("{:.0} samples/s", trained / self.seconds_train)));
+        }
+        lines.extend([
             ("set-up", human_seconds(self.seconds_setup)),
             ("rounds", self.rounds.to_string()),
             ("dealt", human_bytes(self.dealer_bytes)),
             ("plan", self.plan_hash.clone()),
-        ];
-        if let Some(r2) = self.r2 {
-            lines[1] = ("R²", format!("{r2:.3}"));
-        }
-        if self.seconds_train > 0.0 {
-            lines.insert(4, ("rate", format!("{:.0} samples/s", trained / self.seconds_train)));
-        }
+            ("job hash", self.job_hash.clone()),
+        ]);
         for (name, value) in lines {
             writeln!(f, "{name:<12}{value}")?;
         }

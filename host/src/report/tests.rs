@@ -67,27 +67,49 @@ fn tensors() -> Vec<Tensor> {
     ]
 }
 
+fn without_notes(tensors: Vec<Tensor>) -> Model {
+    Model { tensors, ..Model::default() }
+}
+
+#[test]
+fn a_model_says_how_it_is_evaluated() {
+    let notes = Model::new(tensors(), &summary()).notes;
+    let note = |key: &str| notes.get(key).map_or("", |note| &note[..]);
+    assert_eq!((note("layout"), note("output"), note("classes")), ("units, inputs", "softmax", "10"));
+    assert_eq!((note("seed"), note("date"), note("job")), ("7", "2026-11-28T22:00:00Z", "digits"));
+    assert_eq!((note("scale"), note("job_hash")), (r#"{"divide":16.0}"#, &"cd".repeat(32)[..]));
+    assert!(!notes.contains_key("target"), "nothing is said of what is not there");
+    let layers: Vec<LayerFacts> = serde_json::from_str(note("layers")).unwrap();
+    let shapes: Vec<_> = layers.iter().map(|layer| (layer.inputs, layer.units, &layer.activation[..])).collect();
+    assert_eq!(shapes[0], (64, 64, "relu"));
+    assert_eq!(shapes.last().map(|shape| (shape.1, shape.2)), Some((10, "identity")));
+    let history: Vec<EpochResult> = serde_json::from_str(note("history")).unwrap();
+    assert_eq!(history, summary().history);
+}
+
 #[test]
 fn a_model_comes_back_as_it_was() {
     let dir = Dir::new();
     let path = dir.file("m.safetensors");
-    write_model(&path, &tensors(), &[("job", "digits".into())]).unwrap();
-    assert_eq!(read_model(&path).unwrap(), tensors());
+    let model = Model { tensors: tensors(), notes: [("job".to_owned(), "digits".to_owned())].into() };
+    write_model(&path, &model).unwrap();
+    assert_eq!(read_model(&path).unwrap(), model);
     let file = fs::read(&path).unwrap();
     assert!(String::from_utf8_lossy(&file).contains(r#""__metadata__":{"job":"digits"}"#));
-    write_model(&path, &tensors()[..1], &[]).unwrap();
-    assert_eq!(read_model(&path).unwrap(), tensors()[..1]);
+    let one = without_notes(tensors()[..1].to_vec());
+    write_model(&path, &one).unwrap();
+    assert_eq!(read_model(&path).unwrap(), one);
 }
 
 #[test]
 fn a_model_that_cannot_be_written_leaves_nothing() {
     let dir = Dir::new();
     let wrong = Tensor { shape: vec![4], ..tensors().remove(1) };
-    let error = write_model(&dir.file("m"), &[wrong], &[]).unwrap_err();
+    let error = write_model(&dir.file("m"), &without_notes(vec![wrong])).unwrap_err();
     assert!(matches!(error, ModelError::Format { .. }), "{error}");
-    let twice = [tensors().remove(0), tensors().remove(0)];
-    assert!(matches!(write_model(&dir.file("m"), &twice, &[]), Err(ModelError::Twice { .. })));
-    let error = write_model(&dir.file("none/m"), &tensors(), &[]).unwrap_err();
+    let twice = without_notes(vec![tensors().remove(0), tensors().remove(0)]);
+    assert!(matches!(write_model(&dir.file("m"), &twice), Err(ModelError::Twice { .. })));
+    let error = write_model(&dir.file("none/m"), &without_notes(tensors())).unwrap_err();
     assert!(matches!(error, ModelError::Write { .. }));
     assert!(error.to_string().contains("none/m") && error.to_string().contains("no partial file"), "{error}");
     assert!(dir.names().is_empty());
@@ -98,7 +120,7 @@ fn a_file_that_is_no_model_is_refused() {
     let dir = Dir::new();
     let path = dir.file("m");
     assert!(matches!(read_model(&path), Err(ModelError::Read { .. })));
-    write_model(&path, &tensors(), &[]).unwrap();
+    write_model(&path, &without_notes(tensors())).unwrap();
     let bytes = fs::read(&path).unwrap();
     for end in 0..bytes.len() {
         assert!(matches!(model::parse(&bytes[..end], &path), Err(ModelError::Format { .. })), "{end}");
@@ -122,6 +144,8 @@ fn summary() -> Summary {
         job: "digits".into(),
         engine: "secure".into(),
         accuracy: Some(0.9637),
+        scored: Some(359),
+        mean_squared_error: None,
         r2: None,
         loss: None,
         seconds_train: 2.0,
@@ -133,7 +157,13 @@ fn summary() -> Summary {
         plan_hash: "ab".repeat(32),
         ring_bits: 64,
         samples: 1438,
+        test_samples: 359,
         epochs: 5,
+        history: vec![EpochResult { epoch: 1, accuracy: Some(0.9), scored: Some(359), ..EpochResult::default() }],
+        seed: 7,
+        date: "2026-11-28T22:00:00Z".into(),
+        job_hash: "cd".repeat(32),
+        model: ModelFacts::of(&crate::job::Job::digits().unwrap()),
     }
 }
 
@@ -157,6 +187,13 @@ fn the_summary_has_the_promised_keys() {
         "ring_bits",
         "samples",
         "epochs",
+        "history",
+        "seed",
+        "date",
+        "job_hash",
+        "model",
+        "mean_squared_error",
+        "scored",
     ];
     for key in keys {
         assert!(json.get(key).is_some(), "{key}");
@@ -174,6 +211,26 @@ fn the_summary_reads_well() {
     for part in ["96.37 %", "not revealed", "3595 samples/s", "3.21 GB", "50.0 MB", "unknown", "250 ms", "1234"] {
         assert!(text.contains(part), "{part} in\n{text}");
     }
+}
+
+/// A score has the name of what it is.
+#[test]
+fn a_regression_has_no_accuracy() {
+    let known = Summary { accuracy: None, scored: None, mean_squared_error: Some(1800.5), r2: Some(0.25), ..summary() };
+    let stored = Summary { r2: None, ..known.clone() };
+    for (summary, with, without) in [(&known, "R²          0.250", "accuracy"), (&stored, "test error  1800.5", "R²")]
+    {
+        let text = summary.to_string();
+        assert!(
+            text.contains(with) && !text.contains(without) && text.contains("units of the target squared"),
+            "{text}"
+        );
+        assert!(!text.contains("accuracy"), "{text}");
+    }
+    let line = EpochResult { epoch: 3, mean_squared_error: Some(4.0), loss: Some(0.5), ..EpochResult::default() };
+    assert_eq!(line.to_string(), "epoch 3, mean squared error 4.0000, loss 0.5000");
+    let some = Summary { scored: Some(300), ..summary() }.to_string();
+    assert!(some.contains("96.37 % (59 of 359 test records have no class)"), "{some}");
 }
 
 #[test]
@@ -209,22 +266,29 @@ fn quantities_are_shown_in_fitting_units() {
 
 #[test]
 fn the_curve_draws_what_was_opened() {
-    let point = |epoch, accuracy, loss| Point { epoch, accuracy, loss };
-    let curve = |points: &[Point]| Curve { title: "digits <64-bit>".into(), points: points.to_vec() };
+    let point = |epoch, accuracy, loss| EpochResult { epoch, accuracy, loss, ..EpochResult::default() };
+    let curve = |points: &[EpochResult]| Curve { title: "digits <64-bit>".into(), points: points.to_vec() };
     assert_eq!(curve(&[]).svg(), None);
-    assert_eq!(curve(&[point(1.0, None, Some(f64::NAN))]).svg(), None);
-    let both = curve(&[point(1.0, Some(0.9), Some(0.4)), point(2.0, Some(0.95), Some(0.2))]).svg().unwrap();
+    assert_eq!(curve(&[point(1, None, Some(f64::NAN))]).svg(), None);
+    let both = curve(&[point(1, Some(0.9), Some(0.4)), point(2, Some(0.95), Some(0.2))]).svg().unwrap();
     assert!(both.contains("test accuracy") && both.contains("training loss") && both.contains("digits &lt;64-bit"));
     assert!(both.ends_with("</svg>\n") && both.matches("<circle").count() == 4, "{both}");
-    let loss = curve(&[point(1.0, None, Some(0.4))]).svg().unwrap();
+    let loss = curve(&[point(1, None, Some(0.4))]).svg().unwrap();
     assert!(!loss.contains("accuracy") && loss.matches("<circle").count() == 1);
-    assert!(
-        !curve(&[point(f64::INFINITY, Some(0.5), None), point(0.5, Some(1.0), None)]).svg().unwrap().contains("NaN")
-    );
     let dir = Dir::new();
-    assert!(curve(&[point(1.0, Some(0.5), None)]).write(&dir.file("c.svg")).unwrap());
+    assert!(curve(&[point(1, Some(0.5), None)]).write(&dir.file("c.svg")).unwrap());
     assert!(!curve(&[]).write(&dir.file("none.svg")).unwrap());
     assert_eq!(dir.names(), ["c.svg"]);
+}
+
+#[test]
+fn the_curve_of_a_regression_shows_r2_or_the_error() {
+    let point = |r2| EpochResult { epoch: 1, mean_squared_error: Some(4.0), r2, ..EpochResult::default() };
+    let svg = |r2| Curve { title: "r".into(), points: vec![point(r2)] }.svg().unwrap();
+    let (known, stored) = (svg(Some(0.8)), svg(None));
+    assert!(known.contains("test R²") && !known.contains("squared"));
+    assert!(stored.contains("mean squared test error") && !stored.contains("R²"));
+    assert!(!known.contains("accuracy") && !stored.contains("accuracy"));
 }
 
 /// Keeps everything that was written.

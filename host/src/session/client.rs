@@ -8,9 +8,10 @@ use super::{
     server::table_stream,
 };
 use crate::{
-    job::{Job, Task},
+    job::Job,
     net::{AbortHandle, ClientTls, Config, Connection, Role, connect},
-    train::{Inputs, real, signed},
+    report::EpochResult,
+    train::{Impossible, Inputs, Sum, epoch_result, sound_parameters},
 };
 use std::{
     sync::mpsc::{self, RecvTimeoutError},
@@ -25,32 +26,6 @@ use zeroize::Zeroizing;
 
 /// Bytes that server 1 gets between two signs of life to server 0.
 const UPLOAD: usize = 16 << 20;
-
-/// What an epoch revealed.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct EpochResult {
-    /// Number, from 1.
-    pub epoch: u32,
-    /// Mean training loss, if revealed.
-    pub loss: Option<f64>,
-    /// Correct test predictions, or the summed squared test error, if revealed.
-    pub score: Option<f64>,
-}
-
-impl EpochResult {
-    /// From whole words, as the engines have them.
-    #[allow(clippy::cast_precision_loss)]
-    pub fn new<W: Word>(job: &Job, epoch: u32, loss: Option<W>, score: Option<W>) -> Self {
-        Self {
-            epoch,
-            loss: loss.map(|w| real(job, w) / job.records_per_epoch() as f64),
-            score: match job.data.task {
-                Task::Classes(_) => score.map(|w| signed(w) as f64),
-                Task::Regression(_) => score.map(|w| real(job, w)),
-            },
-        }
-    }
-}
 
 /// How a job goes, for a progress bar.
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +64,8 @@ pub struct Outcome<W> {
 ///
 /// # Errors
 ///
-/// What any role said went wrong, or what went wrong here.
+/// What any role said went wrong, or what went wrong here; an output that cannot be
+/// ([`SessionError::Impossible`]).
 ///
 /// # Panics
 ///
@@ -198,18 +174,27 @@ fn listen<W: Word>(
     });
     drop(to);
     let (epochs, results, alarm) = (Vec::new(), Vec::new(), [None; 2]);
-    let mut heard: Heard<'_, W> = Heard { job, started, epochs, results, alarm, seconds_setup: 0.0 };
-    let mut patience = Duration::MAX;
+    let mut heard = Heard { job, started, epochs, results, alarm, seconds_setup: 0.0 };
+    let (mut patience, mut impossible) = (Duration::MAX, None);
+    let abort = || aborts.iter().for_each(AbortHandle::abort);
     loop {
         match told.recv_timeout(patience) {
-            Ok(Told::Update(role, update)) => heard.hear(role, update, news),
+            Ok(Told::Update(role, update)) => {
+                if let Err(error) = heard.hear(role, update, news) {
+                    impossible.get_or_insert(error);
+                    abort(); // nothing right can follow
+                }
+            }
             // Its peers will soon find out; who does not is not waited for.
             Ok(Told::Failed) => patience = grace,
-            Err(RecvTimeoutError::Timeout) => aborts.iter().for_each(AbortHandle::abort),
+            Err(RecvTimeoutError::Timeout) => abort(),
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
     let [a, b] = readers.map(|r| r.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+    if let Some(error) = impossible {
+        return Err(SessionError::Impossible(error));
+    }
     let (mut a, b) = match (a, b) {
         (Ok(a), Ok(b)) => (a, b),
         (Err(a), Err(b)) if a.is_abort() => return Err(b),
@@ -223,6 +208,7 @@ fn listen<W: Word>(
     };
     heard.check_alarm()?;
     join(&mut a.parameters, &b.parameters);
+    sound_parameters(job, &a.parameters).map_err(SessionError::Impossible)?;
     Ok(Outcome {
         plan_hash,
         epochs: heard.results,
@@ -234,19 +220,19 @@ fn listen<W: Word>(
 }
 
 /// What both servers have told so far.
-struct Heard<'a, W> {
+struct Heard<'a> {
     job: &'a Job,
     started: Instant,
     /// Each epoch's shares, by server.
-    epochs: Vec<[Option<Outputs<W>>; 2]>,
+    epochs: Vec<[Option<Outputs>; 2]>,
     results: Vec<EpochResult>,
     /// Shares of the range alarm, by server.
     alarm: [Option<bool>; 2],
     seconds_setup: f64,
 }
 
-impl<W: Word> Heard<'_, W> {
-    fn hear(&mut self, role: Role, update: Update, news: &mut dyn FnMut(News)) {
+impl Heard<'_> {
+    fn hear(&mut self, role: Role, update: Update, news: &mut dyn FnMut(News)) -> Result<(), Impossible> {
         let index = usize::from(role == Role::Server1);
         match update {
             Update::Ready { .. } if index == 0 => {
@@ -260,21 +246,21 @@ impl<W: Word> Heard<'_, W> {
                 if at > self.epochs.len() {
                     self.epochs.resize(at, [None; 2]);
                 }
-                let word = |w: Option<u64>| w.map(W::from_u64);
-                let Some(pair) = at.checked_sub(1).and_then(|i| self.epochs.get_mut(i)) else { return };
-                pair[index] = Some((word(loss), word(score)));
+                let Some(pair) = at.checked_sub(1).and_then(|i| self.epochs.get_mut(i)) else { return Ok(()) };
+                pair[index] = Some([loss, score]);
                 if let [Some(a), Some(b)] = *pair {
-                    let result = joined(self.job, epoch, a, b);
+                    let result = joined(self.job, epoch, a, b)?;
                     news(News::Epoch(result));
                     self.results.push(result);
                 }
             }
             _ => {}
         }
+        Ok(())
     }
 }
 
-impl<W> Heard<'_, W> {
+impl Heard<'_> {
     /// An error if the job's range alarm is set, or is due and did not come.
     fn check_alarm(&self) -> Result<(), SessionError> {
         let missing = |from| SessionError::Unexpected { from, wanted: "its share of the range alarm" };
@@ -289,12 +275,16 @@ impl<W> Heard<'_, W> {
 }
 
 /// One server's shares of an epoch's loss and score.
-type Outputs<W> = (Option<W>, Option<W>);
+type Outputs = [Option<Sum<u64>>; 2];
 
 /// Shares of an epoch's outputs, joined. Here and nowhere else do both come together.
-fn joined<W: Word>(job: &Job, epoch: u32, a: Outputs<W>, b: Outputs<W>) -> EpochResult {
-    let sum = |a: Option<W>, b: Option<W>| Some(a?.add(b?));
-    EpochResult::new(job, epoch, sum(a.0, b.0), sum(a.1, b.1))
+fn joined(job: &Job, epoch: u32, a: Outputs, b: Outputs) -> Result<EpochResult, Impossible> {
+    let joined = |i: usize| {
+        let (a, b): (Sum<u64>, Sum<u64>) = (a[i]?, b[i]?);
+        let records = a.records.zip(b.records).map(|(a, b)| a.wrapping_add(b));
+        Some(Sum { total: a.total.wrapping_add(b.total), records })
+    };
+    epoch_result(job, epoch, joined(0), joined(1))
 }
 
 fn read<W: Word>(mut connection: Connection, words: usize, to: &mpsc::Sender<Told>) -> Result<Ended<W>, SessionError> {
@@ -325,27 +315,4 @@ fn read<W: Word>(mut connection: Connection, words: usize, to: &mpsc::Sender<Tol
 /// Bytes that each server holds of a job's data.
 pub fn data_bytes<W: Word>(job: &Job) -> usize {
     Inputs::<W>::words(job) * word_bytes::<W>()
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-    use std::path::Path;
-
-    #[test]
-    fn a_loss_is_the_mean_over_the_records_that_were_learnt_from() {
-        let text = "name = \"j\"\nloss = \"softmax-cross-entropy\"\n\
-                    data = { features = 3, train_records = 84, test_records = 20, classes = 3, scale.divide = 2, \
-                    csv = { train = \"a.csv\", test_every = 5, label = \"y\" } }\n\
-                    network.layers = [{ dense = 3 }]\noptimizer = { kind = \"sgd\", learning_rate = 0.5 }\n\
-                    training = { epochs = 1, batch = 32, seed = 1 }\n";
-        let mut job = Job::parse(text, Path::new("j.toml")).unwrap();
-        let each = 1u64 << job.numbers.frac_bits;
-        let loss = |job: &Job, records| EpochResult::new(job, 1, Some(records * each), None).loss;
-        assert_eq!(loss(&job, 84), Some(1.0));
-        job.training.drop_last = true;
-        assert_eq!(loss(&job, 64), Some(1.0));
-    }
 }

@@ -1,7 +1,7 @@
 //! What roles tell each other, beside shares and masked words. One type for each awaited message.
 
 use super::{SessionError, SessionId};
-use crate::{intake::wire::Request, net::Role};
+use crate::{intake::wire::Request, net::Role, train::Sum};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -72,7 +72,7 @@ pub(super) enum Update {
     /// So many steps are done.
     Step { done: u64, bytes_sent: u64 },
     /// An epoch is evaluated; values are this server's shares.
-    Epoch { epoch: u32, loss: Option<u64>, score: Option<u64> },
+    Epoch { epoch: u32, loss: Option<Sum<u64>>, score: Option<Sum<u64>> },
     /// After the last epoch: this server's share of the range alarm.
     Alarm { share: bool },
     /// The job is done. The words of the parameters' shares follow if the job reveals the model.

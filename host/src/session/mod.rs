@@ -18,6 +18,7 @@ use crate::engine::prg;
 use crate::intake::IntakeError;
 use crate::job::JobError;
 use crate::net::{Cause, ConfigError, NetError, Refusal, Role};
+use crate::train::Impossible;
 use std::fmt;
 use symbolon_core::prg::Seed;
 
@@ -101,6 +102,8 @@ pub enum SessionError {
     },
     /// The job's range alarm is set.
     OutOfRange,
+    /// An output cannot be: no result of the job is right.
+    Impossible(Impossible),
     /// Both servers failed.
     Both(Box<[SessionError; 2]>),
     /// Too many sessions at a time.
@@ -172,6 +175,7 @@ impl fmt::Display for SessionError {
                  bits, smaller features and targets, or ring_bits = 64 (`symbolon audit` says which, for a job that learns \
                  from files)",
             ),
+            Self::Impossible(error) => error.fmt(f),
             Self::Both(errors) => write!(f, "{}; {}", errors[0], errors[1]),
             Self::Busy => f.write_str("too many sessions at a time; try again later"),
             Self::Randomness => {
@@ -190,6 +194,7 @@ impl std::error::Error for SessionError {
             Self::Intake(error) => Some(&**error),
             Self::Config(error) => Some(&**error),
             Self::Job { error, .. } => Some(&**error),
+            Self::Impossible(error) => Some(error),
             _ => None,
         }
     }

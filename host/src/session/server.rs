@@ -25,7 +25,7 @@ use crate::{
     net::{ClientTls, Config, Connection, Facts, Reveal, Role, connect},
     report::peak_rss,
     secret::Secret,
-    train::{self, Event, Inputs},
+    train::{self, Event, Inputs, Sum, signed},
 };
 use std::{
     ops::ControlFlow,
@@ -444,11 +444,11 @@ struct News<'a> {
 
 impl News<'_> {
     fn tell<W: Word>(&mut self, event: Event<W>, count: Count) -> ControlFlow<()> {
-        let share = |output, w: W| {
-            let (mut words, mut bytes) = ([w], [0; 8]);
+        let share = |output, sum: Sum<W::Wide>| {
+            let mut words = [sum.total, sum.records.unwrap_or_default()];
             self.veil.draw(output, &mut words);
-            bytes[..word_bytes::<W>()].copy_from_slice(W::bytes(&words));
-            u64::from_le_bytes(bytes)
+            let [total, records] = words.map(|word| signed(word).cast_unsigned());
+            Sum { total, records: sum.records.map(|_| records) }
         };
         let update = match event {
             Event::Opened => Update::Ready { plan_hash: self.plan_hash },
@@ -460,8 +460,8 @@ impl News<'_> {
             Event::Step { .. } | Event::Trained { .. } => return ControlFlow::Continue(()),
             Event::Epoch { epoch, loss, score } => Update::Epoch {
                 epoch,
-                loss: loss.map(|w| share(Output::Loss { epoch }, w)),
-                score: score.map(|w| share(Output::Score { epoch }, w)),
+                loss: loss.map(|sum| share(Output::Loss { epoch }, sum)),
+                score: score.map(|sum| share(Output::Score { epoch }, sum)),
             },
         };
         match self.client.send(&update) {

@@ -13,24 +13,44 @@ use symbolon_core::{
     word::{Word, word_bytes},
 };
 
-/// A value that the job's numbers cannot hold.
+/// Data that the job's numbers cannot hold.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct EncodeError {
-    /// `training` or `test`.
-    pub set: &'static str,
-    /// Record, from 0.
-    pub record: usize,
-    /// Feature, from 0; none for a target.
-    pub feature: Option<usize>,
-    /// What is wrong with it.
-    pub error: RangeError,
+pub enum EncodeError {
+    /// A value.
+    Value {
+        /// `training` or `test`.
+        set: &'static str,
+        /// Record, from 0.
+        record: usize,
+        /// Feature, from 0; none for a target.
+        feature: Option<usize>,
+        /// What is wrong with it.
+        error: RangeError,
+    },
+    /// Targets whose errors' squares leave their words.
+    Squares {
+        /// Least scaled target of both sets.
+        least: f64,
+        /// Greatest scaled target of both sets.
+        greatest: f64,
+        /// What errors have to stay below.
+        limit: f64,
+    },
 }
 
 impl fmt::Display for EncodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.feature {
-            Some(feature) => write!(f, "{} record {}, feature {feature}: {}", self.set, self.record, self.error),
-            None => write!(f, "{} record {}, target: {}", self.set, self.record, self.error),
+        match self {
+            Self::Value { set, record, feature: Some(feature), error } => {
+                write!(f, "{set} record {record}, feature {feature}: {error}")
+            }
+            Self::Value { set, record, feature: None, error } => write!(f, "{set} record {record}, target: {error}"),
+            Self::Squares { least, greatest, limit } => write!(
+                f,
+                "targets go from {least} to {greatest} after scaling, and words with these fraction bits hold squares of errors of \
+                 less than {limit}; divide by more (data.target.divide), take fewer fraction bits or ring_bits = 64, or reveal \
+                 neither loss nor accuracy"
+            ),
         }
     }
 }
@@ -42,8 +62,18 @@ impl<W: Word> Inputs<W> {
     ///
     /// # Errors
     ///
-    /// The first value that does not fit.
+    /// The first value that does not fit; a range of targets that squared errors do not fit.
     pub fn encode(job: &Job, train: &Dataset, test: &Dataset) -> Result<Self, EncodeError> {
+        squares_fit(job, [train, test])?;
+        Self::encode_any_targets(job, train, test)
+    }
+
+    /// [`Self::encode`] of targets whose squared errors may not fit: for an audit, which says so.
+    ///
+    /// # Errors
+    ///
+    /// The first value that does not fit.
+    pub(crate) fn encode_any_targets(job: &Job, train: &Dataset, test: &Dataset) -> Result<Self, EncodeError> {
         Ok(Self {
             train: features(job, "training", train)?,
             train_labels: labels(job, "training", train)?,
@@ -53,9 +83,26 @@ impl<W: Word> Inputs<W> {
     }
 }
 
+/// Holds the largest error of a prediction that is 0, as an untrained network's nearly is, or a
+/// target, to what its square leaves room for.
+fn squares_fit(job: &Job, sets: [&Dataset; 2]) -> Result<(), EncodeError> {
+    let targets = sets.into_iter().filter_map(|set| match &set.targets {
+        Targets::Values(values) => Some(values),
+        Targets::Classes(_) => None,
+    });
+    let ends =
+        |[least, greatest]: [f64; 2], target: &f32| [least.min(f64::from(*target)), greatest.max(f64::from(*target))];
+    let [least, greatest] = targets.flatten().fold([f64::INFINITY, f64::NEG_INFINITY], ends);
+    let limit = job.error_limit();
+    if greatest.max(0.0) - least.min(0.0) >= limit {
+        return Err(EncodeError::Squares { least, greatest, limit });
+    }
+    Ok(())
+}
+
 fn features<W: Word>(job: &Job, set: &'static str, data: &Dataset) -> Result<Secret<W>, EncodeError> {
     let word = |(i, v): (usize, &f32)| {
-        encode(f64::from(*v), job.numbers.frac_bits).map_err(|error| EncodeError {
+        encode(f64::from(*v), job.numbers.frac_bits).map_err(|error| EncodeError::Value {
             set,
             record: i / data.cols,
             feature: Some(i % data.cols),
@@ -77,7 +124,7 @@ fn labels<W: Word>(job: &Job, set: &'static str, data: &Dataset) -> Result<Secre
         }
         Targets::Values(values) => {
             let word = |(record, v): (usize, &f32)| {
-                encode(f64::from(*v), job.numbers.frac_bits).map_err(|error| EncodeError {
+                encode(f64::from(*v), job.numbers.frac_bits).map_err(|error| EncodeError::Value {
                     set,
                     record,
                     feature: None,
@@ -102,21 +149,28 @@ pub fn real<W: Word>(job: &Job, word: W) -> f64 {
     decode(signed(word), job.numbers.frac_bits)
 }
 
-/// The opened parameters as named tensors: `layers.I.weight` (inputs by units) and `layers.I.bias`.
+/// The opened parameters as named tensors: `layers.I.weight`, units by inputs as PyTorch's `Linear`
+/// has them, and `layers.I.bias`.
 #[allow(clippy::cast_possible_truncation)] // 32-bit floats are the format
 pub fn tensors<W: Word>(job: &Job, parameters: &[W]) -> Vec<Tensor> {
-    let values = |range: std::ops::Range<usize>| parameters[range].iter().map(|w| real(job, *w) as f32).collect();
+    let values =
+        |range: std::ops::Range<usize>| parameters[range].iter().map(|w| real(job, *w) as f32).collect::<Vec<f32>>();
     let layers = layers(job).into_iter().enumerate();
     layers
         .flat_map(|(i, layer)| {
             [
                 Tensor {
                     name: format!("layers.{i}.weight"),
-                    shape: vec![layer.inputs, layer.units],
-                    values: values(layer.weights()),
+                    shape: vec![layer.units, layer.inputs],
+                    values: transposed(&values(layer.weights()), layer.units),
                 },
                 Tensor { name: format!("layers.{i}.bias"), shape: vec![layer.units], values: values(layer.bias()) },
             ]
         })
         .collect()
+}
+
+/// The columns of a matrix of `cols` columns, one after the other.
+fn transposed(values: &[f32], cols: usize) -> Vec<f32> {
+    (0..cols).flat_map(|col| values.iter().skip(col).step_by(cols).copied()).collect()
 }

@@ -1,8 +1,10 @@
-//! Evaluation on the test set: what is revealed is one sum.
+//! Evaluation on the test set: one sum is revealed and, where labels may name no class, the number
+//! of records that have one.
 
 use super::{
-    network::{enter, half_square_sum},
+    network::{enter, squares},
     step::Trainer,
+    tally::{Sum, Tally, total},
 };
 use crate::{job::Task, lanes::Lanes};
 use symbolon_core::{
@@ -17,13 +19,19 @@ use symbolon_core::{
 const CHUNK: usize = 512;
 
 impl<W: Word> Trainer<'_, W> {
-    /// This party's share of the score: correct predictions, or the summed squared error with `f` fraction bits.
-    pub(super) fn evaluate(&self, lanes: &mut Lanes<'_, W>) -> Result<W, Error> {
-        let Some((test, labels)) = &self.test else { return Ok(W::default()) };
+    /// This party's share of the score: correct predictions, or the summed squared error with `f`
+    /// fraction bits. `None` without test records.
+    pub(super) fn evaluate(&self, lanes: &mut Lanes<'_, W>) -> Result<Option<Sum<W::Wide>>, Error> {
+        let Some((test, labels)) = &self.test else { return Ok(None) };
+        let counted = self.job.data.may_lack_class();
         let parts: Vec<_> = (0..lanes.len()).map(|i| lanes.part(i, test.rows(), 1)).collect();
-        let mut sums = vec![W::default(); lanes.len()];
+        let tally = || match self.job.data.task {
+            Task::Classes(_) => Tally::of_counts(),
+            Task::Regression(_) => Tally::of_terms(self.job.numbers.frac_bits),
+        };
+        let mut tallies: Vec<Tally<W>> = parts.iter().map(|_| tally()).collect();
         let (network, outputs) = (self.parameters.network(self.job), self.job.outputs());
-        lanes.each(parts.into_iter().zip(&mut sums).collect(), |party, (part, sum)| {
+        lanes.each(parts.into_iter().zip(&mut tallies).collect(), |party, (part, tally)| {
             for start in part.clone().step_by(CHUNK) {
                 #[allow(clippy::cast_possible_truncation)] // records are counted in 32 bits
                 let rows: Vec<u32> = (start as u32..part.end.min(start + CHUNK) as u32).collect();
@@ -32,26 +40,28 @@ impl<W: Word> Trainer<'_, W> {
                 enter(&mut party, 0, "evaluation");
                 network.predict(&mut party, 0, test.rows_of(&rows, x), z)?;
                 let labels = labels.rows_of(&rows, y);
-                let own = match self.job.data.task {
+                match self.job.data.task {
                     Task::Classes(classes) => {
                         let ([hot], mut party) = party.scratch([classes * plane_words::<W>(rows.len())])?;
                         predict(&mut party, z, classes, hot)?;
-                        count_correct(&mut party, hot, labels, classes)?
+                        tally.add(&[count_correct(&mut party, hot, labels, classes)?]);
+                        if counted {
+                            labels.share(&party, z);
+                            tally.count(z);
+                        }
                     }
                     Task::Regression(_) => {
                         truncate(&mut party, z, network.frac_bits)?;
-                        let ([y], mut party) = party.scratch([n])?;
+                        let ([y, terms], mut party) = party.scratch([n; 2])?;
                         labels.share(&party, y);
                         party.kernels.sub(z, y);
-                        let mut half = W::default();
-                        half_square_sum(&mut party, z, network.frac_bits, &mut half)?;
-                        half.add(half)
+                        squares(&mut party, z, network.frac_bits, terms)?;
+                        tally.add(terms);
                     }
-                };
-                *sum = sum.add(own);
+                }
             }
             Ok(())
         })?;
-        Ok(sums.into_iter().fold(W::default(), W::add))
+        total(lanes, tallies, counted).map(Some)
     }
 }

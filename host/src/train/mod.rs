@@ -6,6 +6,7 @@
 
 mod encode;
 mod evaluate;
+mod figures;
 mod initial;
 mod lift;
 mod narrow;
@@ -14,10 +15,13 @@ mod optimize;
 mod shape;
 mod step;
 mod table;
+mod tally;
 
 pub use encode::{EncodeError, real, signed, tensors};
+pub use figures::{Impossible, Output, epoch_result, sound_parameters};
 pub use initial::{batch_order, initial_weights};
 pub use shape::{Dense, layers};
+pub use tally::Sum;
 
 use crate::{
     job::{Format, Job, RevealLoss},
@@ -54,13 +58,15 @@ impl<W: Word> Inputs<W> {
         [train * job.data.features, train * width, test * job.data.features, test * width]
     }
 
-    /// Words of all tables together while `job` runs: of reports, the labels' codes and their one-hot rows.
+    /// Words of all tables together while `job` runs: of reports, the labels' codes, their one-hot
+    /// rows and the records' weights.
     pub fn words(job: &Job) -> usize {
         let hot = match job.data.format {
             Format::Reports(_) if job.outputs() > 1 => job.outputs(),
             _ => 0,
         };
-        Self::lens(job).iter().sum::<usize>() + hot * (job.data.train_records + job.data.test_records)
+        let weights = if job.data.may_lack_class() { job.data.train_records } else { 0 };
+        Self::lens(job).iter().sum::<usize>() + hot * (job.data.train_records + job.data.test_records) + weights
     }
 
     /// Tables of the right lengths, zero: what a dry run takes.
@@ -72,7 +78,7 @@ impl<W: Word> Inputs<W> {
 
 /// What happens in a job. Words are this party's shares, so it has no `Debug`.
 #[derive(Clone)]
-pub enum Event<W> {
+pub enum Event<W: Word> {
     /// Data and initial weights are open.
     Opened,
     /// So many steps of the job are done.
@@ -90,9 +96,9 @@ pub enum Event<W> {
         /// Number of the epoch, from 1.
         epoch: u32,
         /// The training loss summed over the epoch, `f` fraction bits, if the job reveals it.
-        loss: Option<W>,
+        loss: Option<Sum<W::Wide>>,
         /// Correct test predictions (classes), or the squared test error summed, `f` fraction bits (regression), if the job reveals it.
-        score: Option<W>,
+        score: Option<Sum<W::Wide>>,
     },
     /// After the last epoch: whether any word of the job left its range, if the job reveals it.
     Alarm {
@@ -102,12 +108,12 @@ pub enum Event<W> {
 }
 
 /// Watches a job and may end it.
-pub trait Observer<W> {
+pub trait Observer<W: Word> {
     /// Called after each event, with what was sent so far. [`ControlFlow::Break`] ends the job.
     fn event(&mut self, event: Event<W>, count: Count) -> ControlFlow<()>;
 }
 
-impl<W, F: FnMut(Event<W>, Count) -> ControlFlow<()>> Observer<W> for F {
+impl<W: Word, F: FnMut(Event<W>, Count) -> ControlFlow<()>> Observer<W> for F {
     fn event(&mut self, event: Event<W>, count: Count) -> ControlFlow<()> {
         self(event, count)
     }
@@ -193,11 +199,11 @@ fn epochs<W: Word>(
             tell(lanes, observer, Event::Step { done: *step })?;
         }
         tell(lanes, observer, Event::Trained { epoch })?;
-        let loss = (job.reveal.loss == RevealLoss::Epoch).then(|| trainer.take_loss());
-        let score = match job.reveal.accuracy && job.data.test_records > 0 {
-            true => Some(trainer.evaluate(lanes)?),
-            false => None,
+        let loss = match job.reveal.loss {
+            RevealLoss::Epoch => Some(trainer.take_loss(lanes)?),
+            RevealLoss::Never => None,
         };
+        let score = if job.reveal.accuracy { trainer.evaluate(lanes)? } else { None };
         lanes.check_kept()?;
         tell(lanes, observer, Event::Epoch { epoch, loss, score })?;
     }

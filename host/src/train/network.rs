@@ -3,7 +3,7 @@
 use super::shape::Dense;
 use crate::job::{Job, Loss, Task};
 use symbolon_core::{
-    correlation::{Mask, View},
+    correlation::{Mask, Rows, View},
     function::softmax::{self, Labels, Shape, Softmax},
     kernel::plane_words,
     link::Error,
@@ -13,7 +13,8 @@ use symbolon_core::{
         product::{Factor, matmul, multiply},
         relu::{relu, relu_backward},
         select::Selector,
-        truncate::truncate,
+        times::times_masked,
+        truncate::{Opened, blind, half, truncate, truncated},
     },
     word::Word,
 };
@@ -62,6 +63,16 @@ impl Criterion {
     }
 }
 
+impl Criterion {
+    /// Terms of the loss of `rows` rows: one a row, or one an output.
+    pub(super) fn terms(&self, rows: usize, outputs: usize) -> usize {
+        match self {
+            Self::Softmax(_) => rows,
+            Self::SquaredError { .. } => rows * outputs,
+        }
+    }
+}
+
 /// A buffer to be masked and opened once, and the right to do so.
 pub(super) struct Slot<'a, W> {
     words: &'a mut [W],
@@ -103,8 +114,10 @@ pub(super) struct Slots<'a, W> {
 pub(super) struct Target<'a, W> {
     /// One-hot rows, or scaled targets.
     pub(super) labels: Masked<'a, W>,
-    /// Receives a share of the rows' summed loss, if wanted.
-    pub(super) loss: Option<&'a mut W>,
+    /// A word a row: 1, or 0 where the label names no class. `None` where all rows weigh 1.
+    pub(super) weights: Option<Masked<'a, W>>,
+    /// Receives shares of the loss's terms, if wanted: [`Criterion::terms`] of them.
+    pub(super) loss: Option<&'a mut [W]>,
 }
 
 /// `x y`.
@@ -200,17 +213,17 @@ impl<W: Word> Network<'_, W> {
                 enter(party, l, "softmax");
                 let ([logits], mut party) = party.scratch([z.len()])?;
                 logits.copy_from_slice(z);
-                let labels = Labels { one_hot: target.labels, weights: None };
+                let labels = Labels { one_hot: target.labels, weights: target.weights };
                 softmax::gradient(&mut party, softmax, logits, labels, z, target.loss)
             }
             Criterion::SquaredError { label_frac_bits } => {
                 enter(party, l, "squared error");
-                truncate(party, z, self.frac_bits)?;
+                truncate_weighed(party, z, self.frac_bits, target.weights)?;
                 let ([y], mut party) = party.scratch([z.len()])?;
                 target.labels.share(&party, y);
                 party.kernels.add_scaled(z, y, W::from_i64(-(1 << (self.frac_bits - label_frac_bits))));
                 match target.loss {
-                    Some(loss) => half_square_sum(&mut party, z, self.frac_bits, loss),
+                    Some(loss) => squares(&mut party, z, self.frac_bits + 1, loss), // halves
                     None => Ok(()),
                 }
             }
@@ -243,21 +256,38 @@ impl<W: Word> Network<'_, W> {
     }
 }
 
-/// A share of `Σ e² / 2`, `f` fraction bits, from the error `e`: opens it masked, one product, one truncation. Needs
-/// `|e| < 2^(k/2 - 1)` units.
-pub(super) fn half_square_sum<W: Word>(
+/// Truncates `z` by `frac_bits`; rows that weigh nothing become 0. One round.
+fn truncate_weighed<W: Word>(
     party: &mut Party<'_, W>,
-    e: &[W],
+    z: &mut [W],
     frac_bits: u32,
-    sum: &mut W,
+    weights: Option<Masked<'_, W>>,
 ) -> Result<(), Error> {
-    let ([open, squares], mut party) = party.scratch([e.len(); 2])?;
+    let Some(weights) = weights else { return truncate(party, z, frac_bits) };
+    let Rows::Which(rows) = weights.mask.rows else { panic!("weights are those of a batch's rows") };
+    let cols = z.len().checked_div(rows.len()).unwrap_or(0);
+    let ([c, repeated], mut party) = party.scratch([z.len(); 2])?;
+    for (words, weight) in repeated.chunks_exact_mut(cols.max(1)).zip(weights.words) {
+        words.fill(*weight);
+    }
+    let rows: Vec<u32> = rows.iter().flat_map(|row| std::iter::repeat_n(*row, cols)).collect();
+    let factor = Masked { words: repeated, mask: View { rows: Rows::Which(&rows), ..weights.mask } };
+    let mut draw = party.draw()?;
+    let mask = blind(&mut party, &mut draw, z, half(), c);
+    party.open(c)?;
+    let word = Opened { c, mask, offset: half() };
+    truncated(&mut party, &mut draw, &word, frac_bits, z)?;
+    times_masked(&mut party, &mut draw, &word, frac_bits, factor, z)
+}
+
+/// Shares of all `e² / 2^shift`, from the error `e`: opens it masked, one product, one truncation.
+/// Needs `|e| < 2^(k/2 - 1)` units.
+pub(super) fn squares<W: Word>(party: &mut Party<'_, W>, e: &[W], shift: u32, squares: &mut [W]) -> Result<(), Error> {
+    let ([open], mut party) = party.scratch([e.len()])?;
     open.copy_from_slice(e);
     let mask = party.draw()?.mask(e.len());
     let mask = mask_and_open(&mut party, open, mask)?;
     let e = Masked { words: open, mask };
     multiply(&mut party, e, e, squares)?;
-    truncate(&mut party, squares, frac_bits + 1)?;
-    *sum = squares.iter().fold(W::default(), |s, x| s.add(*x));
-    Ok(())
+    truncate(&mut party, squares, shift)
 }

@@ -6,6 +6,7 @@ use super::{
     optimize::{Optimizer, Tile},
     shape::{Dense, layers},
     table::Table,
+    tally::{Sum, Tally, total},
 };
 use crate::{
     alarms::ENOUGH,
@@ -61,6 +62,8 @@ pub(super) struct Trainer<'j, W: Word> {
     pub(super) parameters: Parameters<W>,
     train: Table<W>,
     labels: Table<W>,
+    /// A word a training record: whether its label names a class. `None` where all do.
+    weights: Option<Table<W>>,
     /// Test records and their labels.
     pub(super) test: Option<(Table<W>, Table<W>)>,
     gradient: Secret<W>,
@@ -69,8 +72,8 @@ pub(super) struct Trainer<'j, W: Word> {
     hidden: Vec<Vec<W>>,
     delta: Vec<Vec<W>>,
     bias: Vec<Secret<W>>,
-    /// Shares of the epoch's loss so far, lane by lane.
-    loss: Secret<W>,
+    /// The epoch's loss so far, lane by lane.
+    loss: Vec<Tally<W>>,
 }
 
 /// Splits `mask` and `words` at the ends of `parts`, which follow each other.
@@ -90,6 +93,8 @@ impl<'j, W: Word> Trainer<'j, W> {
         let (tile, outputs) = (job.lanes.tile, job.outputs());
         let inputs = lift::into_ring(lanes, job, inputs)?;
         let train = Table::open(lanes, inputs.train, job.data.features, tile)?;
+        let weights = job.data.may_lack_class().then(|| weights(lanes, &inputs.train_labels, outputs));
+        let weights = weights.map(|weights| Table::open(lanes, weights, 1, tile)).transpose()?;
         let labels = Table::open(lanes, inputs.train_labels, outputs, tile)?;
         let test = match job.data.test_records {
             0 => None,
@@ -108,6 +113,7 @@ impl<'j, W: Word> Trainer<'j, W> {
             job,
             train,
             labels,
+            weights,
             test,
             gradient: Secret::zeros(n),
             optimizer: Optimizer::new(job, lanes, n, GRAIN),
@@ -119,7 +125,7 @@ impl<'j, W: Word> Trainer<'j, W> {
                 .collect(),
             delta: layers.iter().map(|l| zeros(batch * l.units)).collect(),
             bias: layers.iter().map(|l| Secret::zeros(lanes.len() * l.units)).collect(),
-            loss: Secret::zeros(lanes.len()),
+            loss: Vec::new(),
             parameters: Parameters {
                 open: zeros(n),
                 mask: Mask::empty().view(),
@@ -128,6 +134,7 @@ impl<'j, W: Word> Trainer<'j, W> {
                 criterion: Criterion::new(job),
             },
         };
+        trainer.loss = trainer.no_loss(lanes);
         trainer.update(lanes, None)?;
         Ok(trainer)
     }
@@ -169,19 +176,28 @@ impl<'j, W: Word> Trainer<'j, W> {
             }
         }
         let network = self.parameters.network(self.job);
-        let (train, labels) = (&self.train, &self.labels);
+        let (train, labels, weights) = (&self.train, &self.labels, self.weights.as_ref());
         let wants_loss = self.job.reveal.loss == RevealLoss::Epoch;
+        let terms = |rows| if wants_loss { network.criterion.terms(rows, labels.cols()) } else { 0 };
         let work = work.into_iter().zip(&parts).zip(self.loss.iter_mut()).collect();
-        lanes.each(work, |party, ((mut slots, part), total)| {
+        lanes.each(work, |party, ((mut slots, part), tally)| {
             let rows = &rows[part.clone()];
             check_kept(party, ENOUGH)?;
-            let ([x, y], mut party) = party.scratch([rows.len() * train.cols(), rows.len() * labels.cols()])?;
+            let n = rows.len();
+            let weighed = if weights.is_some() { n } else { 0 };
+            let lens = [n * train.cols(), n * labels.cols(), weighed, terms(n)];
+            let ([x, y, w, loss], mut party) = party.scratch(lens)?;
             let x = train.rows_of(rows, x);
             let labels = labels.rows_of(rows, y);
-            let mut loss = W::default();
-            let target = Target { labels, loss: wants_loss.then_some(&mut loss) };
+            let weights = weights.map(|weights| weights.rows_of(rows, w));
+            let target = Target { labels, weights, loss: wants_loss.then_some(&mut *loss) };
             network.pass(&mut party, 0, x, &mut slots, target)?;
-            *total = total.add(loss);
+            tally.add(loss);
+            if let Some(weights) = weights.filter(|_| wants_loss) {
+                let ([ones], party) = party.scratch([n])?;
+                weights.share(&party, ones);
+                tally.count(ones);
+            }
             Ok(())
         })?;
         Ok([hidden_views, delta_views])
@@ -275,9 +291,14 @@ impl<'j, W: Word> Trainer<'j, W> {
         })
     }
 
+    fn no_loss(&self, lanes: &Lanes<'_, W>) -> Vec<Tally<W>> {
+        (0..lanes.len()).map(|_| Tally::of_terms(self.job.numbers.frac_bits)).collect()
+    }
+
     /// This party's share of the loss since the last call.
-    pub(super) fn take_loss(&mut self) -> W {
-        self.loss.iter_mut().fold(W::default(), |sum, lane| sum.add(std::mem::take(lane)))
+    pub(super) fn take_loss(&mut self, lanes: &mut Lanes<'_, W>) -> Result<Sum<W::Wide>, Error> {
+        let none = self.no_loss(lanes);
+        total(lanes, std::mem::replace(&mut self.loss, none), self.weights.is_some())
     }
 
     /// Traces the optimizer's second moments, in the clear engine.
@@ -296,4 +317,12 @@ impl<'j, W: Word> Trainer<'j, W> {
     pub(super) fn into_parameters(self) -> Vec<W> {
         self.parameters.shares.into_inner()
     }
+}
+
+/// Shares of each row's weight: the sum of its one-hot label, which is 0 where the label names no
+/// class.
+fn weights<W: Word>(lanes: &Lanes<'_, W>, hot: &[W], classes: usize) -> Secret<W> {
+    let mut weights = Secret::zeros(hot.len().checked_div(classes).unwrap_or(0));
+    lanes.kernels().sum_rows(&mut weights, hot, classes);
+    weights
 }

@@ -4,6 +4,7 @@
 mod demo;
 mod hapt;
 mod labels;
+mod meter;
 mod occupancy;
 mod share;
 
@@ -18,7 +19,7 @@ use symbolon::{
     data::Pile,
     device::{Device, Options},
     job::{Draft, Source},
-    train::Inputs,
+    train::{Inputs, epoch_result},
 };
 use symbolon_core::report::{header::DeviceId, identity::Identity};
 use symbolon_tests::{
@@ -64,6 +65,11 @@ fn send_all(devices: &[(&Identity, Vec<Vec<u8>>)], gateway: &str) {
 
 /// Accuracy after `symbolon train` of a job file at the fleet's servers.
 fn train(fleet: &Fleet, job: &Path) -> f64 {
+    run_job(fleet, job).1["accuracy"].as_f64().unwrap()
+}
+
+/// What `symbolon train` of a job file at the fleet's servers says, and its results.
+fn run_job(fleet: &Fleet, job: &Path) -> (String, serde_json::Value) {
     let dir = TempDir::new();
     let results = dir.join("run.json");
     let mut command = symbolon(["train"]);
@@ -72,8 +78,7 @@ fn train(fleet: &Fleet, job: &Path) -> f64 {
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
     assert!(said.starts_with("manifest "), "{said}");
-    let results: serde_json::Value = serde_json::from_str(&fs::read_to_string(results).unwrap()).unwrap();
-    results["accuracy"].as_f64().unwrap()
+    (said.into_owned(), serde_json::from_str(&fs::read_to_string(results).unwrap()).unwrap())
 }
 
 /// Accuracy of the clear engine on what the servers' disks hold in the end.
@@ -86,10 +91,10 @@ fn clear_accuracy(fleet: &Fleet, job: &Path, stores: &Stores, named: &dyn Fn(&st
         let source = Source { schema, label_schema: None, manifest: [0; 32], senders: &mut senders, named };
         draft.resolve(Some(source)).unwrap()
     });
-    let tested = job.data.test_records as f64;
     let inputs = Inputs::<u64>::stored(&job, &pile).unwrap();
-    let trained = Game::new(job).clear(inputs, &Keys::new(1), 1);
-    trained.epochs.last().unwrap().1.unwrap() as f64 / tested
+    let trained = Game::new(job.clone()).clear(inputs, &Keys::new(1), 1);
+    let (loss, score) = *trained.epochs.last().unwrap();
+    epoch_result(&job, 1, loss, score).unwrap().accuracy.unwrap()
 }
 
 /// Asserts that both disks hold what each device was given, all of it, once and in its order, and nothing else.

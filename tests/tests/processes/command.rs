@@ -50,7 +50,7 @@ fn a_local_run_costs_what_the_plan_says() {
     for key in ["seconds_train", "seconds_setup"] {
         assert!(ran[key].as_f64().unwrap() > 0.0, "{key}");
     }
-    assert_eq!(symbolon::report::read_model(&model).unwrap().len(), 4);
+    assert_eq!(symbolon::report::read_model(&model).unwrap().tensors.len(), 4);
 
     // Neither `--threads` nor the engine enters the plan; the seed of the weights does.
     let hash = |more: &[&str]| {

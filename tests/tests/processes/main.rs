@@ -1,10 +1,11 @@
 //! The program as it is run: two servers, a dealer and a client as processes, in good days and bad ones.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::cast_precision_loss)]
 
 mod certificates;
 mod command;
 mod frames;
 mod lost;
+mod outputs;
 mod refused;
 mod sees;
 

@@ -5,8 +5,7 @@ use crate::{
     engine::clear::{self, Audit, Moments, Range},
     job::Job,
     kernel::HostWord,
-    session::client::EpochResult,
-    train::{Event, Halt},
+    train::{Event, Halt, epoch_result},
 };
 use std::ops::ControlFlow;
 use symbolon_core::{link::Count, prg::Seed, word::Word};
@@ -82,7 +81,7 @@ fn play_in<W: HostWord + Word>(job: &Job, records: &Records, facts: &Facts) -> R
     let hopeless = |loss: &Option<f64>| loss.is_some_and(|loss| loss > HOPELESS * facts.baseline);
     let mut observer = |event: Event<W>, _: Count| {
         if let Event::Epoch { epoch, loss: Some(sum), .. } = event {
-            loss = EpochResult::new(job, epoch, Some(sum), None).loss;
+            loss = epoch_result(job, epoch, Some(sum), None).map_or_else(|error| Some(error.got), |result| result.loss);
         }
         if audit.wrapped().is_some() || hopeless(&loss) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };

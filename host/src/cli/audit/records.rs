@@ -36,7 +36,7 @@ impl Records {
         match (self, &job.data.format) {
             (Self::Files(dir), _) => {
                 let (train, test) = data::load(job, dir)?;
-                Ok(Inputs::encode(job, &train, &test)?)
+                Ok(Inputs::encode_any_targets(job, &train, &test)?)
             }
             (Self::Codes, Format::Reports(reports)) => Ok(codes(job, reports)),
             (Self::Codes, _) => Ok(Inputs::dry(job)),

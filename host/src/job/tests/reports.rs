@@ -107,6 +107,24 @@ fn records_are_chosen_by_device_and_by_number() {
 }
 
 #[test]
+fn squares_of_errors_within_the_declared_range_fit() {
+    let narrow = "numbers.ring_bits = 32\ndata.reports.features = [\"volts\"]\ndata.reports.label = \"level\"\n\
+                  loss = \"mean-squared-error\"\nnetwork.layers = [{ dense = 1 }]";
+    let refused = Rule::SquareTooFar { far: 63.75, limit: 16.0 };
+    refuses(&format!("{narrow}\ndata.target = {{ divide = 2 }}"), "data.reports.label", &refused);
+    assert!(refused.to_string().contains("allows errors of 63.75 after scaling"), "{refused}");
+    build(&format!("{narrow}\ndata.target = {{ divide = 8 }}")).unwrap();
+    build(&format!("{narrow}\ndata.target = {{ divide = 2 }}\nreveal.loss = \"never\"")).unwrap();
+}
+
+#[test]
+fn labels_with_codes_to_spare_may_lack_a_class() {
+    assert!(build("").unwrap().data.may_lack_class(), "two bits, three classes");
+    assert!(!build("data.classes = 4\nnetwork.layers = [{ dense = 4 }]").unwrap().data.may_lack_class());
+    assert!(!Job::digits().unwrap().data.may_lack_class(), "files are checked by their reader");
+}
+
+#[test]
 fn a_reading_is_a_regression_and_labels_may_come_apart() {
     let regression = "data.reports.label = \"level\"\nloss = \"mean-squared-error\"\n\
                       network.layers = [{ dense = 1 }]\ndata.target = { divide = 2 }";

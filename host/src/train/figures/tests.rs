@@ -1,0 +1,89 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use std::path::Path;
+
+/// 84 training records, 20 to test on.
+fn job(ring_bits: u32, regression: bool) -> Job {
+    let (loss, task, outputs) = match regression {
+        true => ("mean-squared-error", "target = { divide = 10 }", 1),
+        false => ("softmax-cross-entropy", "classes = 3", 3),
+    };
+    let text = format!(
+        "name = \"j\"\nloss = \"{loss}\"\n\
+         data = {{ features = 3, train_records = 84, test_records = 20, {task}, scale.divide = 2, \
+         csv = {{ train = \"a.csv\", test_every = 5, label = \"y\" }} }}\n\
+         numbers = {{ ring_bits = {ring_bits} }}\nnetwork.layers = [{{ dense = {outputs} }}]\n\
+         optimizer = {{ kind = \"sgd\", learning_rate = 0.5 }}\n\
+         training = {{ epochs = 1, batch = 32, seed = 1 }}\n"
+    );
+    Job::parse(&text, Path::new("j.toml")).unwrap()
+}
+
+fn sum(total: i64, records: Option<i64>) -> Option<Sum<u64>> {
+    Some(Sum { total: total.cast_unsigned(), records: records.map(i64::cast_unsigned) })
+}
+
+#[test]
+fn a_loss_is_the_mean_over_the_records_that_were_learnt_from() {
+    let mut job = job(64, false);
+    let each = 1i64 << job.numbers.frac_bits;
+    let loss = |job: &Job, total, records| epoch_result(job, 1, sum(total, records), None).unwrap().loss;
+    assert_eq!(loss(&job, 84 * each, None), Some(1.0));
+    job.training.drop_last = true;
+    assert_eq!(loss(&job, 64 * each, None), Some(1.0));
+    assert_eq!(loss(&job, 16 * each, Some(16)), Some(1.0), "records without a class do not count");
+    assert_eq!(loss(&job, 0, Some(0)), None);
+}
+
+#[test]
+fn an_accuracy_counts_records_that_have_a_class() {
+    let job = job(64, false);
+    let score = |total, records| epoch_result(&job, 1, None, sum(total, records)).unwrap();
+    assert_eq!((score(15, None).accuracy, score(15, None).scored), (Some(0.75), Some(20)));
+    assert_eq!((score(15, Some(15)).accuracy, score(15, Some(15)).scored), (Some(1.0), Some(15)));
+    assert_eq!((score(0, Some(0)).accuracy, score(0, Some(0)).scored), (None, Some(0)));
+}
+
+#[test]
+fn a_squared_error_has_the_units_of_the_target() {
+    let job = job(32, true);
+    let result = epoch_result(&job, 1, None, sum(20 * 9 << 11, None)).unwrap();
+    assert_eq!((result.mean_squared_error, result.accuracy, result.scored), (Some(900.0), None, None));
+    let error = |mean: f64| EpochResult { mean_squared_error: Some(mean), ..EpochResult::default() };
+    assert_eq!(error(900.0).with_variance(Some(1800.0)).r2, Some(0.5));
+    assert_eq!((error(900.0).with_variance(None).r2, error(900.0).with_variance(Some(0.0)).r2), (None, None));
+}
+
+#[test]
+fn what_cannot_be_is_no_result() {
+    let (classes, regression) = (job(32, false), job(32, true));
+    let unit = 1i64 << 11;
+    type Sums = [Option<Sum<u64>>; 2];
+    let cases: [(&Job, Sums, Output); 9] = [
+        (&classes, [None, sum(21, None)], Output::Correct),
+        (&classes, [None, sum(-1, None)], Output::Correct),
+        (&classes, [None, sum(11, Some(10))], Output::Correct),
+        (&classes, [None, sum(1, Some(21))], Output::Records),
+        (&classes, [sum(-84 * unit, None), None], Output::Loss),
+        (&classes, [sum(84 * 300 * unit, None), None], Output::Loss),
+        (&regression, [sum(-1, None), None], Output::Loss),
+        (&regression, [None, sum(-1, None)], Output::SquaredError),
+        (&regression, [None, sum(20 * 257 * unit, None)], Output::SquaredError),
+    ];
+    for (job, [loss, score], output) in cases {
+        let error = epoch_result(job, 3, loss, score).unwrap_err();
+        assert_eq!((error.output, error.epoch), (output, 3), "{error}");
+        for words in ["epoch 3: the ", "words left their range", "numbers.ring_bits = 64", "symbolon audit"] {
+            assert!(error.to_string().contains(words), "{error}");
+        }
+    }
+    for (job, loss, score) in
+        [(&classes, sum(84 * 200 * unit, None), sum(20, None)), (&regression, None, sum(20 * 256 * unit, None))]
+    {
+        assert!(epoch_result(job, 1, loss, score).is_ok());
+    }
+    assert!(sound_parameters(&classes, &[1u32 << 29, (1 << 30) - 1, 0u32.wrapping_sub(1 << 30)]).is_ok());
+    let error = sound_parameters(&classes, &[5u32, 1 << 30]).unwrap_err();
+    assert_eq!((error.output, error.got, error.greatest), (Output::Parameter, 524_288.0, 524_288.0));
+}

@@ -1,0 +1,183 @@
+//! What a job reveals: sums that its ring does not hold, records whose label names no class, data
+//! that its numbers do not hold.
+#![allow(clippy::unwrap_used, clippy::cast_precision_loss)]
+
+use std::{fmt::Write, path::Path};
+use symbolon::{
+    data::{Dataset, load},
+    job::{Format, Job, Loss},
+    kernel::HostWord,
+    report::EpochResult,
+    train::{EncodeError, Inputs, epoch_result},
+};
+use symbolon_core::word::Word;
+use symbolon_tests::{
+    dir::TempDir,
+    jobs::OPTIMIZERS,
+    play::{Game, Keys, Trained},
+    stored::Task,
+};
+
+/// One step, whose errors are nearly the targets: these in turn.
+fn line(ring_bits: u32, [train, test]: [usize; 2], targets: [f64; 2]) -> (Job, Dataset, Dataset) {
+    let toml = format!(
+        "name = \"line\"\nloss = \"mean-squared-error\"\n\
+         [data]\nfeatures = 1\ntrain_records = {train}\ntest_records = {test}\ntarget = {{ divide = 1 }}\nscale = {{ divide = 1 }}\n\
+         [data.csv]\ntrain = \"train.csv\"\ntest = \"test.csv\"\nlabel = \"y\"\n\
+         [numbers]\nring_bits = {ring_bits}\n[network]\nlayers = [{{ dense = 1 }}]\n\
+         [training]\nepochs = 1\nbatch = {train}\nseed = 1\n\
+         [optimizer]\nkind = \"sgd\"\nlearning_rate = 0.0078125\n\
+         [reveal]\naccuracy = true\nloss = \"epoch\"\nmodel = true\n"
+    );
+    let job = Job::parse(&toml, Path::new("line.toml")).unwrap();
+    let dir = TempDir::new();
+    let rows = |n: usize| {
+        (0..n).fold("x,y\n".to_owned(), |mut text, i| {
+            let _ = writeln!(text, "0,{}", targets[i % 2]); // a String takes everything
+            text
+        })
+    };
+    let _ = (dir.file("train.csv", &rows(train)), dir.file("test.csv", &rows(test)));
+    let (train, test) = load(&job, &dir).unwrap();
+    (job, train, test)
+}
+
+fn same<W: Word>(a: &Trained<W>, b: &Trained<W>) -> bool {
+    W::bytes(&a.parameters) == W::bytes(&b.parameters) && a.epochs == b.epochs
+}
+
+/// Plays a job on shares and in the clear; both give the same figures and cost what the plan says.
+fn figures<W: HostWord + Word>(job: &Job, inputs: &dyn Fn() -> Inputs<W>) -> EpochResult {
+    let mut game = Game::new(job.clone());
+    game.recording = false;
+    let keys = Keys::new(11);
+    let (played, clear) = (game.secure(inputs(), &keys, 2), game.clear(inputs(), &keys, 2));
+    assert!(same(&played.result, &clear), "the engines differ");
+    for count in played.counts {
+        let total = game.plan.total;
+        assert_eq!((count.rounds, count.bytes), (total.rounds, total.bytes_each_way));
+    }
+    assert_eq!(played.dealt_bytes, game.plan.total.dealer_bytes);
+    let (loss, score) = *clear.epochs.last().unwrap();
+    epoch_result(job, 1, loss, score).unwrap()
+}
+
+/// 9,000 squared errors of about 190, and 16,384 halves of them, are more units of `2^-11` than 32 bits
+/// hold.
+#[test]
+fn sums_are_made_in_64_bits_whatever_the_ring() {
+    let records = [16_384, 9000];
+    let [narrow, wide] = [32, 64].map(|ring_bits| {
+        let (job, train, test) = line(ring_bits, records, [15.0, 15.0]);
+        let near = match ring_bits {
+            32 => figures::<u32>(&job, &|| Inputs::encode(&job, &train, &test).unwrap()),
+            _ => figures::<u64>(&job, &|| Inputs::encode(&job, &train, &test).unwrap()),
+        };
+        (near.loss.unwrap(), near.mean_squared_error.unwrap())
+    });
+    println!("loss and squared error: 32 bits {narrow:?}, 64 bits {wide:?}");
+    // More than a word holds, and what the larger ring says.
+    assert!(narrow.0 * 16_384.0 > 2f64.powi(20) && narrow.1 * 9000.0 > 2f64.powi(20));
+    assert!((narrow.0 - wide.0).abs() < 0.1);
+    // The one step between, which 32 bits are too few for, moves errors by less than a hundredth.
+    for (loss, error) in [narrow, wide] {
+        assert!((error / (2.0 * loss) - 1.0).abs() < 0.02, "loss {loss}, squared error {error}");
+    }
+}
+
+/// Squares of errors that the words cannot hold are refused with the data, before anything is
+/// shared.
+#[test]
+fn targets_whose_squares_leave_their_words_are_refused() {
+    let refused = |ring_bits, target| {
+        let (job, train, test) = line(ring_bits, [64, 16], [target, -target]);
+        match ring_bits {
+            32 => Inputs::<u32>::encode(&job, &train, &test).err(),
+            _ => Inputs::<u64>::encode(&job, &train, &test).err(),
+        }
+    };
+    let error = refused(32, 150.0).unwrap();
+    assert_eq!(error, EncodeError::Squares { least: -150.0, greatest: 150.0, limit: 16.0 });
+    for words in
+        ["targets go from -150 to 150", "squares of errors of less than 16", "data.target.divide", "ring_bits = 64"]
+    {
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    assert!(refused(32, 8.0).is_some() && refused(32, 7.75).is_none() && refused(64, 150.0).is_none());
+    // Where no square is revealed, none is computed.
+    let (mut job, train, test) = line(32, [64, 16], [150.0; 2]);
+    job.reveal.accuracy = false;
+    job.reveal.loss = symbolon::job::RevealLoss::Never;
+    assert!(Inputs::<u32>::encode(&job, &train, &test).is_ok());
+}
+
+const TASK: Task<'_> = Task { ring_bits: 64, lanes: 2, records: 113, regression: false, optimizer: OPTIMIZERS[0] };
+
+/// Inputs of `job`, the features of records without a class being `noise` more; and how many
+/// records of each set have one.
+fn inputs<W: Word>(job: &Job, noise: u64) -> (Inputs<W>, [u64; 2]) {
+    let Format::Reports(reports) = &job.data.format else { panic!("no reports") };
+    let symbolon::job::Target::Label(place) = reports.target else { panic!("no label") };
+    let mut inputs = Inputs::<W>::stored(job, &TASK.pile()).unwrap();
+    let mut counts = [0; 2];
+    let tables = [(&mut inputs.train, &inputs.train_labels), (&mut inputs.test, &inputs.test_labels)];
+    for ((features, labels), count) in tables.into_iter().zip(&mut counts) {
+        for (row, label) in features.chunks_exact_mut(job.data.features).zip(labels.iter()) {
+            let code = W::bytes(&[*label])[0] & ((1 << place.bits) - 1);
+            match usize::from(code) < job.outputs() {
+                true => *count += 1,
+                false => row.iter_mut().for_each(|x| *x = x.add(W::from_u64(noise))),
+            }
+        }
+    }
+    (inputs, counts)
+}
+
+/// Whatever a record without a class holds, all results are the same, bit for bit.
+fn teaches_nothing<W: HostWord + Word>(job: &Job) {
+    let game = Game::new(job.clone());
+    let play = |noise| -> Trained<W> { game.clear(inputs(job, noise).0, &Keys::new(3), 2) };
+    let (one, other) = (play(0), play(77));
+    assert!(same(&one, &other), "a record without a class was learnt from");
+    let (_, [train, test]) = inputs::<W>(job, 0);
+    assert!(train < 91 && test < 22, "some records have no class");
+    let (loss, score) = one.epochs[0];
+    for (sum, records) in [(loss.unwrap(), train), (score.unwrap(), test)] {
+        assert_eq!(sum.records, Some(records));
+    }
+    let result = figures::<W>(job, &|| inputs(job, 0).0);
+    assert_eq!(result.scored, Some(test));
+    assert!(result.loss.unwrap() > 0.2 && result.accuracy.unwrap() <= 1.0, "{result:?}");
+}
+
+#[test]
+fn records_without_a_class_teach_nothing() {
+    for loss in [Loss::SoftmaxCrossEntropy, Loss::MeanSquaredError] {
+        let with = |task: Task<'_>| Job { loss, ..task.job() };
+        teaches_nothing::<u64>(&with(TASK));
+        // The counter, which is in the records, does not fit into 32 bits.
+        teaches_nothing::<u32>(&with(Task { ring_bits: 32, lanes: 3, ..TASK }));
+    }
+}
+
+/// Weights cost nothing where each code is a class.
+#[test]
+fn weights_cost_what_the_plan_says() {
+    let plan = |classes| {
+        let mut job = TASK.job();
+        job.data.task = symbolon::job::Task::Classes(classes);
+        if let Some(symbolon::job::Layer::Dense { units }) = job.network.layers.last_mut() {
+            *units = classes;
+        }
+        job.validate().unwrap();
+        (job.data.may_lack_class(), symbolon::engine::plan::plan(&job).unwrap())
+    };
+    let ((three, with), (four, without)) = (plan(3), plan(4));
+    assert!(three && !four);
+    assert_eq!(with.step.rounds, without.step.rounds);
+    // Opened once a job: a word a training record.
+    let data = |plan: &symbolon::engine::plan::Plan| {
+        plan.operations.iter().find(|op| op.name == "open the data").unwrap().cost.bytes_each_way
+    };
+    assert_eq!(data(&without) - data(&with), 8 * (113 - 91));
+}
