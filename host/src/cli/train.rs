@@ -371,10 +371,13 @@ pub(super) fn clear_stored<W: HostWord + Word>(
     let parameters = clear::run(job, inputs, seeds, &random_bytes()?, threads, audit, &mut observer)?;
     progress.finish();
     if let Some(range) = audit.ranges().first().filter(|range| range.headroom_bits < 0.0) {
-        eprintln!(
+        note!(
             "symbolon: layer {}, {}: words from {} to {} left the range of an opening; results are wrong from there on. \
              Take fewer fraction bits or the larger ring (`symbolon audit` says which)",
-            range.layer, range.name, range.least, range.greatest
+            range.layer,
+            range.name,
+            range.least,
+            range.greatest
         );
     }
     let hash = plan(job).map_err(|error| Failure::Other(error.to_string()))?.hash;

@@ -17,6 +17,7 @@ pub use crate::engine::SessionId;
 use crate::engine::prg;
 use crate::intake::IntakeError;
 use crate::net::{Cause, NetError, Refusal, Role};
+use crate::plain::Plain;
 use std::fmt;
 use symbolon_core::prg::Seed;
 
@@ -108,12 +109,17 @@ impl SessionError {
     }
 }
 
+/// A peer's words on one line, so that they cannot pass for lines of this program.
+fn one_line(words: &str) -> String {
+    Plain(words).to_string().replace('\n', " ")
+}
+
 impl fmt::Display for SessionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Net(error) => error.fmt(f),
-            Self::Refused { by, reason } => write!(f, "{by} refused: {reason}"),
-            Self::Failed { at, reason } => write!(f, "{at} failed: {reason}"),
+            Self::Refused { by, reason } => write!(f, "{by} refused: {}", one_line(reason)),
+            Self::Failed { at, reason } => write!(f, "{at} failed: {}", one_line(reason)),
             Self::Policy(refusal) => {
                 write!(
                     f,
