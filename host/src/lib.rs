@@ -8,6 +8,7 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`secret`], [`kernel`] | buffers that are wiped; the heavy loops for this processor |
+//! | [`plain`], `time` | text made safe for a terminal; moments as files write them |
 //! | [`job`] | what is trained, on what, in which numbers, what is revealed |
 //! | [`schema`] | schemas as files; reals as codes |
 //! | [`data`] | IDX and CSV files, checked against the job, scaled |
@@ -36,9 +37,11 @@ pub mod job;
 pub mod kernel;
 pub mod lanes;
 pub mod net;
+pub mod plain;
 pub mod provision;
 pub mod report;
 pub mod schema;
 pub mod secret;
 pub mod session;
+mod time;
 pub mod train;

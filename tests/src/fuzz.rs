@@ -1,11 +1,16 @@
-//! Parsers of what strangers send, as plain functions of bytes, and a driver that mutates good input.
+//! Parsers of strangers' bytes and of data files, as plain functions of bytes, and a driver that mutates good input.
 //!
 //! A target panics when its parser does, or when it takes what it should not: what parses must encode to something that parses to the same. CI drives them here, on
 //! stable Rust, from a seed; `cargo fuzz` can drive the same functions for longer.
 
 use crate::noise::Dice;
+use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use symbolon::intake::{self, manifest::Manifest, wire::Batch};
+use symbolon::{
+    device::{CsvRows, Headings, IdxRows},
+    intake::{self, manifest::Manifest, wire::Batch},
+    schema::SchemaFile,
+};
 use symbolon_core::report::{
     frame::{Ack, Decoder, Frame, Part, Refuse},
     header::{DeviceId, Header, ReportId, StartHeader},
@@ -42,6 +47,8 @@ pub fn targets() -> Vec<Target> {
         Target { name: "servers", seeds: texts(&[SERVERS]), run: servers },
         Target { name: "configuration", seeds: texts(&[GATEWAY, SERVER]), run: configuration },
         Target { name: "schema", seeds: texts(&[SCHEMA]), run: schema },
+        Target { name: "rows of CSV", seeds: tables(), run: csv_rows },
+        Target { name: "rows of IDX", seeds: vec![IDX.to_vec()], run: idx_rows },
         Target { name: "job", seeds: texts(&JOBS), run: job },
         Target { name: "encoded job", seeds: JOBS.iter().filter_map(|text| encoded(text)).collect(), run: encoded_job },
     ]
@@ -235,6 +242,40 @@ fn schema(bytes: &[u8]) {
     }
 }
 
+fn rooms() -> SchemaFile {
+    SchemaFile::parse(ROOMS).unwrap()
+}
+
+/// Rows that are read, written plainly, are read again; and no two of them come from one line.
+fn csv_rows(bytes: &[u8]) {
+    let headings = Headings { time: Some("at".to_owned()), ..Headings::default() };
+    let read = |bytes: Vec<u8>| CsvRows::read("fuzz.csv", Cursor::new(bytes), &rooms(), &headings);
+    let Ok(rows) = read(bytes.to_vec()).and_then(Iterator::collect::<Result<Vec<_>, _>>) else { return };
+    let lines = bytes.iter().filter(|byte| matches!(byte, b'\n' | b'\r')).count();
+    assert!(rows.len() <= lines || bytes.starts_with(&[0x1f, 0x8b]), "{} rows", rows.len());
+    let mut plain = "at,temperature,busy\n".to_owned();
+    for row in &rows {
+        let at = row.time_ms.unwrap() / 1000;
+        plain += &format!("{at},{:?},{:?}\n", row.reals[0], row.reals[1]);
+    }
+    let again: Vec<_> = read(plain.into_bytes()).unwrap().map(|row| row.unwrap().reals).collect();
+    assert!(rows.into_iter().map(|row| row.reals).eq(again));
+}
+
+/// An IDX file has as many records as it says, and nothing else.
+fn idx_rows(bytes: &[u8]) {
+    let Ok(rows) = IdxRows::read("fuzz.idx", Cursor::new(bytes.to_vec()), &rooms()) else { return };
+    let Ok(rows) = rows.collect::<Result<Vec<_>, _>>() else { return };
+    let width = match bytes[2] {
+        8 | 9 => 1,
+        11 => 2,
+        12 | 13 => 4,
+        _ => 8,
+    };
+    assert_eq!(bytes.len(), 4 + 4 * usize::from(bytes[3]) + 2 * width * rows.len());
+    assert_eq!(&bytes[4..8], u32::try_from(rows.len()).unwrap().to_be_bytes());
+}
+
 fn job(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         let _ = symbolon::job::Job::parse(text, "fuzz.toml".as_ref());
@@ -260,6 +301,12 @@ const GATEWAY: &str = "role = \"gateway\"\n[peers]\nserver0 = \"a:1\"\nserver1 =
                        [gateway]\ntcp = \"0.0.0.0:7103\"\nserial = [{ path = \"/dev/ttyUSB0\", baud = 115200 }]\nmqtt = { url = \"mqtt://b:1883\" }\n";
 const SERVER: &str = "role = \"server0\"\nlisten = \"0.0.0.0:7100\"\n[peers]\nserver1 = \"b:2\"\ndealer = \"c:3\"\n[tls]\ncertificate = \"c\"\n\
                       key = \"k\"\nca = \"a\"\n[timeouts]\nidle_ms = 5\n[policy]\njobs = \"any\"\nsmallest_batch = 1\n[intake]\nkeys = \"keys\"\n";
+const ROOMS: &str = "task = \"rooms\"\n\
+    [[field]]\nname = \"temperature\"\nwidth = 16\noffset = -40\nstep = 0.01\nunit = \"C\"\n\
+    [[field]]\nname = \"busy\"\nlabel = { bits = 1, classes = 2 }\n";
+const TABLE: &str =
+    "at,temperature,\"busy\",note\r\n\n1795183200,20.5,1,\"a \"\"b\"\"\"\n2026-11-20 14:00,-3e0,0,x\r1,2,1,\n";
+const IDX: &[u8] = &[0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 2, 20, 1, 19, 0];
 const JOBS: [&str; 3] = [
     include_str!("../../host/jobs/digits.toml"),
     include_str!("../../host/jobs/mnist-adam-32.toml"),
@@ -268,6 +315,12 @@ const JOBS: [&str; 3] = [
 
 fn texts(texts: &[&str]) -> Vec<Vec<u8>> {
     texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+/// A table in UTF-8 and in UTF-16.
+fn tables() -> Vec<Vec<u8>> {
+    let utf16 = format!("\u{feff}{TABLE}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    vec![TABLE.into(), utf16]
 }
 
 fn encoded(text: &str) -> Option<Vec<u8>> {

@@ -184,7 +184,7 @@ fn source_tree() -> Result<PathBuf, Failure> {
 /// Builds the sensor node; its path.
 fn build(tree: &Path, board: &Board) -> Result<PathBuf, Failure> {
     let target = board.target;
-    eprintln!("building the sensor node for {}", board.name);
+    note!("building the sensor node for {}", board.name);
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(&cargo)
         .current_dir(tree)

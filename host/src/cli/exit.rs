@@ -125,7 +125,7 @@ impl std::process::Termination for Exit {
             thread::park();
         }
         let Err(failure) = self.0 else { return ExitCode::SUCCESS };
-        eprintln!("symbolon: {failure}");
+        note!("symbolon: {failure}");
         ExitCode::from(match failure {
             Failure::Other(_) => 1,
             Failure::Input(_) => 2,

@@ -38,6 +38,6 @@ fn tell(news: News) {
             // A parent reads this line through a pipe; one that has gone needs it no more.
             let _ = std::io::stdout().flush();
         }
-        news => eprintln!("gateway: {news}"),
+        news => note!("gateway: {news}"),
     }
 }

@@ -1,10 +1,18 @@
 //! The command line.
 
-/// Prints a line. A reader who has gone is no reason to stop.
+/// Prints a line, with control characters escaped. A reader who has gone is no reason to stop.
 macro_rules! say {
     ($($line:tt)*) => {{
         use std::io::Write as _;
-        let _ = writeln!(std::io::stdout(), $($line)*);
+        let _ = writeln!(std::io::stdout(), "{}", $crate::plain::Plain(format_args!($($line)*)));
+    }};
+}
+
+/// The same on standard error.
+macro_rules! note {
+    ($($line:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), "{}", $crate::plain::Plain(format_args!($($line)*)));
     }};
 }
 

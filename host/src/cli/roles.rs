@@ -12,7 +12,7 @@ use crate::{
     },
 };
 use std::{
-    io::{Read, Write},
+    io::{Read, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
     thread,
@@ -95,8 +95,7 @@ fn tell(server: Role, notice: &Notice<'_>) {
 
 /// For [`ClientTls::telling`]: a line for whoever waits at the terminal.
 pub(super) fn waiting(peer: Role, address: &str) {
-    // A reader who has gone is no reason to stop.
-    let _ = writeln!(std::io::stderr(), "waiting for {peer} at {address}");
+    note!("waiting for {peer} at {address}");
 }
 
 /// `symbolon dealer`.
@@ -125,7 +124,7 @@ fn serve(
     listener.serve(tls, &config.timeouts, HANDSHAKES, |accepted: Result<(Connection, Role), NetError>| {
         let ended = accepted.map_err(SessionError::from).and_then(|(connection, role)| handler(connection, role));
         if let Err(error) = ended {
-            let _ = writeln!(std::io::stderr(), "{name}: {error}");
+            note!("{name}: {error}");
         }
     });
     Ok(())

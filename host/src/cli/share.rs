@@ -2,13 +2,15 @@
 
 use super::exit::Failure;
 use crate::{
+    data::Dialect,
     device::{BootCounter, CsvRows, Device, DeviceError, Headings, IdxRows, KeyFile, Options, Row, RowsError},
+    job::{Csv, OnMissing},
     report::Progress,
     schema::SchemaFile,
 };
 use std::{
     ops::RangeInclusive,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use symbolon_core::report::node::Status;
@@ -32,7 +34,17 @@ pub(super) struct Args {
     /// Column of a field that the file names otherwise
     #[arg(long = "column", value_name = "FIELD=COLUMN", value_parser = pair, requires = "csv")]
     columns: Vec<(String, String)>,
-    /// Column with the time in seconds since 1970; the time of sharing if not given
+    /// Character between cells, for example ";"; a tab is written "tab"
+    #[arg(long, value_name = "CHARACTER", value_parser = delimiter, default_value = ",", requires = "csv")]
+    delimiter: char,
+    /// A cell that stands for a missing value, several times for several; the empty cell if not given
+    #[arg(long, value_name = "TEXT", requires = "csv")]
+    missing: Vec<String>,
+    /// What to do with a row in which a used cell is missing: refuse or skip
+    #[arg(long, value_name = "POLICY", value_parser = on_missing, default_value = "refuse", requires = "csv")]
+    on_missing: OnMissing,
+    /// Column with the time: seconds since 1970, or a date and time (2026-11-28 14:05, UTC without an offset);
+    /// the time of sharing if not given
     #[arg(long, value_name = "COLUMN", requires = "csv")]
     time: Option<String>,
     /// Rows label other devices' reports, which the columns `device`, `boot` and `sequence` name
@@ -55,6 +67,21 @@ pub(super) struct Args {
 fn pair(text: &str) -> Result<(String, String), String> {
     let parts = text.split_once('=').filter(|(field, column)| !field.is_empty() && !column.is_empty());
     parts.map(|(a, b)| (a.to_owned(), b.to_owned())).ok_or_else(|| "give FIELD=COLUMN".to_owned())
+}
+
+fn delimiter(text: &str) -> Result<char, String> {
+    let text = if text == "tab" { "\t" } else { text };
+    let mut chars = text.chars();
+    let one = chars.next().filter(|c| chars.next().is_none() && Csv::is_delimiter(*c));
+    one.ok_or_else(|| "give one ASCII character that is no letter, digit, quote, point or sign, or `tab`".to_owned())
+}
+
+fn on_missing(text: &str) -> Result<OnMissing, String> {
+    match text {
+        "refuse" => Ok(OnMissing::Refuse),
+        "skip" => Ok(OnMissing::Skip),
+        _ => Err("give refuse or skip".to_owned()),
+    }
 }
 
 impl From<RowsError> for Failure {
@@ -133,10 +160,10 @@ fn tell_stored(rows: &[u64], stored: &[u32], waiting: usize) {
     }
     let spans: Vec<String> = spans.iter().map(|(first, last)| format!("{first}-{last}")).collect();
     if !spans.is_empty() {
-        eprintln!("symbolon: both servers hold these rows; go on with --stored {}", spans.join(","));
+        note!("symbolon: both servers hold these rows; go on with --stored {}", spans.join(","));
     }
     if waiting > 0 {
-        eprintln!(
+        note!(
             "symbolon: {waiting} more rows were sent and may arrive yet, from the gateway's disk too. Shared again they would be stored twice: \
              see `symbolon devices` once all servers run, before you share the rest"
         );
@@ -156,20 +183,36 @@ fn span(text: &str) -> Result<RangeInclusive<u64>, String> {
 type Numbered = (u64, Row, Vec<u8>);
 
 fn records(args: &Args, schema: &SchemaFile) -> Result<Vec<Numbered>, Failure> {
-    let rows: Box<dyn Iterator<Item = Result<Row, RowsError>>> = match (&args.csv, &args.idx) {
+    match (&args.csv, &args.idx) {
         (Some(csv), _) => {
+            let missing = if args.missing.is_empty() { vec![String::new()] } else { args.missing.clone() };
+            let (delimiter, on_missing) = (args.delimiter, args.on_missing);
+            let dialect = Dialect { delimiter, header: true, missing, on_missing };
             let columns = args.columns.iter().cloned().collect();
-            let headings = Headings { columns, time: args.time.clone(), about: args.about };
-            Box::new(CsvRows::open(csv, schema, &headings)?)
+            let headings = Headings { dialect, columns, time: args.time.clone(), about: args.about };
+            let mut rows = CsvRows::open(csv, schema, &headings)?;
+            let records = packed(csv, &mut rows, schema)?;
+            if rows.skipped() > 0 {
+                say!("{} rows with a missing cell are left out", rows.skipped());
+            }
+            Ok(records)
         }
-        (None, Some(idx)) => Box::new(IdxRows::open(idx, args.idx_labels.as_deref(), schema)?),
-        (None, None) => return Err(Failure::Input("give --csv or --idx".to_owned())),
-    };
+        (None, Some(idx)) => packed(idx, IdxRows::open(idx, args.idx_labels.as_deref(), schema)?, schema),
+        (None, None) => Err(Failure::Input("give --csv or --idx".to_owned())),
+    }
+}
+
+fn packed(
+    file: &Path,
+    rows: impl Iterator<Item = Result<Row, RowsError>>,
+    schema: &SchemaFile,
+) -> Result<Vec<Numbered>, Failure> {
     let mut records = Vec::new();
-    for (number, row) in (1..).zip(rows) {
+    for row in rows {
         let row = row?;
-        let record = schema.record(&row.reals).map_err(|error| Failure::Input(format!("row {number}: {error}")))?;
-        records.push((number, row, record));
+        let record = schema.record(&row.reals);
+        let record = record.map_err(|e| Failure::Input(format!("{}: row {}: {e}", file.display(), row.number)))?;
+        records.push((row.number, row, record));
     }
     Ok(records)
 }

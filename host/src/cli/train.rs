@@ -97,8 +97,12 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         args.data.as_deref().ok_or_else(|| Failure::Input("give --data with the directory of the data".to_owned()))?;
     let (train, test) = data::load(&job, dir)?;
     for (key, set) in [("train_records", &train), ("test_records", &test)] {
-        if set.left_out > 0 {
-            say!("data.{key}: the first {} records are used; {} more are left out", set.rows, set.left_out);
+        let left_out = set.held.saturating_sub(set.rows as u64);
+        if left_out > 0 {
+            say!("data.{key}: the first {} records are used; {left_out} more are left out", set.rows);
+        }
+        if set.skipped > 0 {
+            say!("{} rows with a missing cell are left out", set.skipped);
         }
     }
     if job.numbers.ring_bits == 32 {
@@ -311,7 +315,7 @@ fn left_range(range: &Range) -> Option<Failure> {
     match range.headroom_bits < 0.0 {
         true if !range.table => Some(Failure::Input(said)),
         true => {
-            eprintln!("symbolon: {said}");
+            note!("symbolon: {said}");
             None
         }
         false => None,

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use crate::plain::Plain;
+
 /// Why records were refused. Shown to their owner alone, so it may quote a cell.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -34,16 +36,25 @@ pub enum DataError {
         /// The file.
         path: PathBuf,
         /// Records that were whole.
-        records: usize,
-        /// Records that its header or the job announces.
-        want: usize,
+        records: u64,
+        /// Records that its header announces; 0 if it ends before.
+        want: u64,
+    },
+    /// An IDX file of labels announces another number of records than that of the features.
+    Labels {
+        /// The file with the labels.
+        path: PathBuf,
+        /// Records of features.
+        features: u64,
+        /// Records of labels.
+        labels: u64,
     },
     /// Bytes behind the last record that the header announces.
     Trailing {
         /// The file.
         path: PathBuf,
     },
-    /// A count does not fit the job's: fewer records, or another number of features.
+    /// Another count of features than the job's, or fewer records.
     Count {
         /// The file.
         path: PathBuf,
@@ -70,14 +81,28 @@ pub enum DataError {
         /// Cells of this row.
         got: usize,
     },
-    /// A row longer than any real one; most likely a quote that is never closed.
-    RowTooLong {
+    /// A line longer than any real one.
+    LineTooLong {
         /// The file.
         path: PathBuf,
-        /// Where it begins, from 1.
+        /// From 1.
         line: u64,
         /// The limit.
-        limit_bytes: u64,
+        limit_bytes: usize,
+    },
+    /// A quoted cell goes on behind its line.
+    Quote {
+        /// The file.
+        path: PathBuf,
+        /// Line with the quote that opens the cell, from 1.
+        opens: u64,
+        /// Line with the quote that closes it; `None` if there is none to the end of the file.
+        closes: Option<u64>,
+    },
+    /// The first line holds NUL bytes.
+    NotText {
+        /// The file.
+        path: PathBuf,
     },
     /// A column of the job that is not in the file, or is there more than once.
     Column {
@@ -130,14 +155,14 @@ pub enum Place {
     /// In an IDX file of features.
     Feature {
         /// From 0.
-        record: usize,
+        record: u64,
         /// From 0.
         feature: usize,
     },
     /// In an IDX file of labels.
     Label {
         /// From 0.
-        record: usize,
+        record: u64,
     },
 }
 
@@ -145,10 +170,25 @@ pub enum Place {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Problem {
-    /// A marker for a missing value, and the job refuses them.
+    /// A marker for a missing value, and these are refused.
     Missing,
     /// Not a number.
     NotNumber {
+        /// Its beginning.
+        text: String,
+    },
+    /// Not a time.
+    NotTime {
+        /// Its beginning.
+        text: String,
+    },
+    /// Not a device's identifier.
+    NotDevice {
+        /// Its beginning.
+        text: String,
+    },
+    /// Not a boot or the number of a report.
+    NotCount {
         /// Its beginning.
         text: String,
     },
@@ -188,8 +228,12 @@ impl fmt::Display for DataError {
                 "{} is not an IDX file: it begins with {got:02x?}, expected 00 00, an element type and the number of dimensions",
                 path.display()
             ),
+            Self::Short { path, want: 0, .. } => write!(f, "{} ends in its header; fetch it again", path.display()),
             Self::Short { path, records, want } => {
                 write!(f, "{} ends after {records} of {want} records; fetch it again", path.display())
+            }
+            Self::Labels { path, features, labels } => {
+                write!(f, "{} holds {labels} labels for {features} records of features", path.display())
             }
             Self::Trailing { path } => {
                 write!(f, "{} goes on behind the last record that its header announces; fetch it again", path.display())
@@ -201,11 +245,33 @@ impl fmt::Display for DataError {
             Self::Ragged { path, line, want, got } => {
                 write!(f, "{}:{line}: {got} cells, expected {want} as in the first row", path.display())
             }
-            Self::RowTooLong { path, line, limit_bytes } => {
-                write!(f, "{}:{line}: a row of more than {limit_bytes} bytes; is a quote left open?", path.display())
+            Self::LineTooLong { path, line, limit_bytes } => {
+                write!(f, "{}:{line}: a line of more than {limit_bytes} bytes; is this a text file?", path.display())
             }
+            Self::Quote { path, opens, closes: None } => write!(
+                f,
+                "{}:{opens}: a quote opens here and is never closed; close it in its line, or remove it",
+                path.display()
+            ),
+            Self::Quote { path, opens, closes: Some(closes) } => write!(
+                f,
+                "{}:{opens}: a quote opens here and closes in line {closes}; a cell ends in the line where it begins: \
+                 remove the stray quotes, or the line ends inside of the cell",
+                path.display()
+            ),
+            Self::NotText { path } => write!(
+                f,
+                "{} is not a text file: its first line holds NUL bytes; save it as CSV in UTF-8",
+                path.display()
+            ),
             Self::Column { path, name, times: 0, known } => {
-                write!(f, "{} has no column {name:?}; it has {}", path.display(), known.join(", "))
+                let utf8 = if known.iter().any(|name| name.contains(char::REPLACEMENT_CHARACTER)) {
+                    "; its header is not in UTF-8: save it so"
+                } else {
+                    ""
+                };
+                let path = path.display();
+                write!(f, "{path} has no column {name:?}; it has {}{utf8}", Plain(known.join(", ")))
             }
             Self::Column { path, name, times, .. } => {
                 write!(f, "{} has {times} columns named {name:?}; rename them", path.display())
@@ -215,7 +281,7 @@ impl fmt::Display for DataError {
             }
             Self::Value { path, place, problem } => {
                 match place {
-                    Place::Cell { line, column } => write!(f, "{}:{line}, column {column}: ", path.display())?,
+                    Place::Cell { line, column } => write!(f, "{}:{line}, column {column:?}: ", path.display())?,
                     Place::Feature { record, feature } => {
                         write!(f, "{}, record {record}, feature {feature}: ", path.display())?;
                     }
@@ -232,11 +298,25 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => {
-                write!(f, "no value; set on_missing = \"skip\" in [data.csv] to leave such rows out")
+                write!(
+                    f,
+                    "no value; on_missing = \"skip\" in the job's [data.csv], or --on-missing skip, leaves such rows out"
+                )
             }
             Self::NotNumber { text } => {
-                write!(f, "{text:?} is not a number; leave the column out, or list it under `missing` in [data.csv]")
+                write!(
+                    f,
+                    "{text:?} is not a number; leave the column out, or list the text as missing \
+                     (`missing` in the job's [data.csv], or --missing)"
+                )
             }
+            Self::NotTime { text } => write!(
+                f,
+                "{text:?} is not a time: give seconds since 1970, or a date and time such as 2026-11-28 14:05:30 \
+                 (UTC) or 2026-11-28T14:05:30+01:00"
+            ),
+            Self::NotDevice { text } => write!(f, "{text:?} is not a device: give its 16 hexadecimal digits"),
+            Self::NotCount { text } => write!(f, "{text:?} is not a whole number from 0 to {}", u32::MAX),
             Self::NotFinite => write!(f, "not a finite number"),
             Self::OutsideRange { got, least, greatest } => {
                 write!(f, "{got} is outside of the range {least} to {greatest} that the job declares")

@@ -3,9 +3,10 @@
 //! The first dimension counts records; the others together are the features of one.
 
 use std::io::{ErrorKind, Read};
+use std::path::Path;
 
 use super::scale::{feature, push_target};
-use super::{DataError, Dataset, Place, Source};
+use super::{DataError, Dataset, Place, Problem, Source};
 use crate::job::Data;
 
 /// Element types of the format; all big-endian.
@@ -57,16 +58,7 @@ impl Element {
     }
 }
 
-/// A file whose header fits the job.
-struct File {
-    source: Source,
-    element: Element,
-    /// Records that its header announces: those of the job, or more.
-    records: u64,
-    row: Vec<u8>,
-}
-
-/// Reads `records` records; `key` is where the job says so.
+/// Reads the first `records` records; `key` is where the job says so.
 pub(super) fn load(
     data: &Data,
     records: usize,
@@ -74,40 +66,61 @@ pub(super) fn load(
     images: Source,
     labels: Source,
 ) -> Result<Dataset, DataError> {
-    let mut images = File::open(images, (key, records), ("data.features", data.features))?;
-    let mut labels = File::open(labels, (key, records), ("values a label", 1))?;
-    if labels.records != images.records {
-        let (path, key) = (labels.source.path, "records of the images");
-        return Err(DataError::Count { path, key, job: images.records, file: labels.records });
+    let (mut images, mut labels) = (Idx::open(images)?, Idx::open(labels)?);
+    for (file, key, job, got) in
+        [(&images, "data.features", data.features, images.width), (&labels, "values a label", 1, labels.width)]
+    {
+        let (path, job) = (file.source.path.clone(), job as u64);
+        if job != got {
+            return Err(DataError::Count { path, key, job, file: got });
+        }
+    }
+    labels.pair(&images)?;
+    let (job, file) = (records as u64, images.records);
+    if file < job {
+        return Err(DataError::Count { path: images.source.path, key, job, file });
     }
     let mut set = Dataset::with_rows(data, records)?;
-    set.left_out = images.records - records as u64;
-    for record in 0..records {
-        images.next(record, |column, raw| {
-            set.features
-                .push(feature(&data.scale, column, raw).map_err(|e| (Place::Feature { record, feature: column }, e))?);
-            Ok(())
-        })?;
-        labels.next(record, |_, raw| {
-            push_target(data, &mut set, raw).map_err(|problem| (Place::Label { record }, problem))
-        })?;
+    let (mut features, mut target) = (vec![0.0; data.features], [0.0]);
+    for record in 0..file {
+        if !images.next(&mut features)? || !labels.next(&mut target)? {
+            break;
+        }
+        if record >= job {
+            continue;
+        }
+        for (column, raw) in features.iter().enumerate() {
+            let place = Place::Feature { record, feature: column };
+            set.features.push(feature(&data.scale, column, *raw).map_err(|problem| images.refused(place, problem))?);
+        }
+        let place = Place::Label { record };
+        push_target(data, &mut set, target[0]).map_err(|problem| labels.refused(place, problem))?;
         set.rows += 1;
     }
-    images.finish(set.left_out)?;
-    labels.finish(set.left_out)?;
+    images.finish()?;
+    labels.finish()?;
+    set.held = file;
     Ok(set)
 }
 
-impl File {
-    /// Reads the header and compares both counts with the job's, before any memory is taken. There
-    /// may be more records.
-    fn open(
-        mut source: Source,
-        records: (&'static str, usize),
-        width: (&'static str, usize),
-    ) -> Result<Self, DataError> {
+/// An IDX file, record by record.
+pub(crate) struct Idx {
+    source: Source,
+    element: Element,
+    /// Records that the header announces.
+    records: u64,
+    /// Values a record.
+    width: u64,
+    /// Records that were read.
+    read: u64,
+    row: Vec<u8>,
+}
+
+impl Idx {
+    /// Reads the header; memory for a record is taken with the first.
+    pub(crate) fn open(mut source: Source) -> Result<Self, DataError> {
         let mut magic = [0; 4];
-        fill(&mut source, &mut magic, 0, records.1)?;
+        fill(&mut source, &mut magic, 0, 0)?;
         let element = match magic {
             [0, 0, code, 1..=8] => Element::from_code(code),
             _ => None,
@@ -117,56 +130,62 @@ impl File {
         };
         let mut sizes = [0; 4 * 8];
         let sizes = &mut sizes[..4 * usize::from(magic[3])];
-        fill(&mut source, sizes, 0, records.1)?;
+        fill(&mut source, sizes, 0, 0)?;
         let mut sizes = sizes.as_chunks::<4>().0.iter().map(|size| u64::from(u32::from_be_bytes(*size)));
-        let found = sizes.next().unwrap_or(0);
-        let values = sizes.fold(1, u64::saturating_mul);
-        for ((key, job), file) in [(records, found), (width, values)] {
-            let job = job as u64;
-            if file < job || key == width.0 && file != job {
-                return Err(DataError::Count { path: source.path, key, job, file });
-            }
+        let records = sizes.next().unwrap_or(0);
+        let width = sizes.fold(1, u64::saturating_mul);
+        Ok(Self { source, element, records, width, read: 0, row: Vec::new() })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.source.path
+    }
+
+    /// Values a record.
+    pub(crate) fn width(&self) -> u64 {
+        self.width
+    }
+
+    /// Whether this file has a label for each of the records of `features`.
+    pub(crate) fn pair(&self, features: &Self) -> Result<(), DataError> {
+        let (features, labels) = (features.records, self.records);
+        if features == labels {
+            Ok(())
+        } else {
+            Err(DataError::Labels { path: self.source.path.clone(), features, labels })
         }
-        Ok(Self { source, element, records: found, row: vec![0; width.1 * element.len_bytes()] })
     }
 
-    /// Reads one record and hands its values over.
-    fn next(
-        &mut self,
-        record: usize,
-        mut each: impl FnMut(usize, f64) -> Result<(), (Place, super::Problem)>,
-    ) -> Result<(), DataError> {
-        self.skip(record)?;
-        for (column, bytes) in self.row.chunks_exact(self.element.len_bytes()).enumerate() {
-            each(column, self.element.decode(bytes)).map_err(|(place, problem)| DataError::Value {
-                path: self.source.path.clone(),
-                place,
-                problem,
-            })?;
+    /// Reads one record into `values`, which are as many as its [`Self::width`]; false behind the last.
+    pub(crate) fn next(&mut self, values: &mut [f64]) -> Result<bool, DataError> {
+        if self.read == self.records {
+            return Ok(false);
         }
-        Ok(())
+        let len_bytes = self.element.len_bytes();
+        self.row.resize(values.len() * len_bytes, 0);
+        fill(&mut self.source, &mut self.row, self.read, self.records)?;
+        self.read += 1;
+        for (value, bytes) in values.iter_mut().zip(self.row.chunks_exact(len_bytes)) {
+            *value = self.element.decode(bytes);
+        }
+        Ok(true)
     }
 
-    /// Reads record `record` and leaves it in `row`.
-    fn skip(&mut self, record: usize) -> Result<(), DataError> {
-        let want = usize::try_from(self.records).unwrap_or(usize::MAX);
-        fill(&mut self.source, &mut self.row, record, want)
+    fn refused(&self, place: Place, problem: Problem) -> DataError {
+        DataError::Value { path: self.source.path.clone(), place, problem }
     }
 
-    /// The file must end after the records that are left out; for gzip this checks the sum as well.
-    fn finish(mut self, left_out: u64) -> Result<(), DataError> {
-        let all = usize::try_from(self.records).unwrap_or(usize::MAX);
-        let first = all.saturating_sub(usize::try_from(left_out).unwrap_or(usize::MAX));
-        (first..all).try_for_each(|record| self.skip(record))?;
+    /// The file must end here; for gzip this checks the sum as well.
+    pub(crate) fn finish(&mut self) -> Result<(), DataError> {
         match self.source.reader.read(&mut [0]) {
             Ok(0) => Ok(()),
-            Ok(_) => Err(DataError::Trailing { path: self.source.path }),
+            Ok(_) => Err(DataError::Trailing { path: self.source.path.clone() }),
             Err(error) => Err(self.source.failed(error)),
         }
     }
 }
 
-fn fill(source: &mut Source, bytes: &mut [u8], records: usize, want: usize) -> Result<(), DataError> {
+fn fill(source: &mut Source, bytes: &mut [u8], records: u64, want: u64) -> Result<(), DataError> {
     source.reader.read_exact(bytes).map_err(|error| match error.kind() {
         ErrorKind::UnexpectedEof => DataError::Short { path: source.path.clone(), records, want },
         _ => source.failed(error),

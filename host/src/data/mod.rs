@@ -2,26 +2,33 @@
 //!
 //! Only the data owner's process calls this. Files are IDX or CSV, either of them plain or gzip. Sizes are held to the
 //! job's counts before memory is taken. Nothing is computed from the records: scale and split stand in the job.
+//!
+//! The same reader of either format serves records that are shared as reports (`crate::device`).
 
 mod csv;
 mod error;
 mod idx;
+mod lines;
 mod scale;
 mod shelf;
+mod source;
+mod table;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Cursor, Read};
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
-
-use flate2::bufread::MultiGzDecoder;
 
 use crate::job::{Data, Format, Job, Task};
 pub use error::{DataError, Place, Problem};
+pub(crate) use idx::Idx;
 pub(crate) use shelf::read;
 pub use shelf::{Pile, Shelf, ShelfError, Stored, Take};
+use source::open;
+pub(crate) use source::{Source, open_file, unpacked};
+pub use table::Dialect;
+pub(crate) use table::Table;
 
 /// The embedded digits, their place in a data directory, and where they are from (`host/data/README.md`).
 const DIGITS: &[u8] = include_bytes!("../../data/digits_8x8.csv.gz");
@@ -50,8 +57,11 @@ pub struct Dataset {
     pub rows: usize,
     /// Features a record.
     pub cols: usize,
-    /// Records of the file beyond those that the job takes.
-    pub left_out: u64,
+    /// Records that the file holds for this set: `rows`, or more if the job takes the first ones.
+    pub held: u64,
+    /// Rows of the set's file that were left out because a cell is missing; of a file that is split, the training
+    /// set has them all.
+    pub skipped: u64,
 }
 
 /// What is to be predicted.
@@ -79,7 +89,7 @@ impl Dataset {
             Task::Classes(_) => Targets::Classes(Vec::with_capacity(rows)),
             Task::Regression(_) => Targets::Values(Vec::with_capacity(rows)),
         };
-        Ok(Self { features, targets, rows: 0, cols: data.features, left_out: 0 })
+        Ok(Self { features, targets, rows: 0, cols: data.features, held: 0, skipped: 0 })
     }
 
     /// Features of record `i`.
@@ -95,7 +105,8 @@ impl Dataset {
 /// Reads training and test records of `job` from `dir`.
 ///
 /// A file name of the job is looked up in `dir` as it stands and then by its last part, so `dir` may be the folder of
-/// all data sets or the folder of this one. Without a test set, the second data set has no rows.
+/// all data sets or the folder of this one. Without a test set, the second data set has no rows. Of a file with more
+/// records than the job says, the first ones are taken ([`Dataset::held`]).
 ///
 /// # Errors
 ///
@@ -127,18 +138,6 @@ pub fn dataset_dir() -> Option<PathBuf> {
 
 type Opener<'a> = &'a dyn Fn(&str) -> Result<Source, DataError>;
 
-/// A file's name for errors, and its bytes without compression.
-pub(crate) struct Source {
-    pub(crate) path: PathBuf,
-    pub(crate) reader: Box<dyn Read>,
-}
-
-impl Source {
-    pub(crate) fn failed(&self, source: std::io::Error) -> DataError {
-        DataError::Read { path: self.path.clone(), source }
-    }
-}
-
 fn load_from(data: &Data, open: Opener<'_>) -> Result<(Dataset, Dataset), DataError> {
     match &data.format {
         Format::Idx(files) => {
@@ -160,32 +159,5 @@ fn load_from(data: &Data, open: Opener<'_>) -> Result<(Dataset, Dataset), DataEr
         }
         Format::Csv(format) => csv::load(data, format, open),
         Format::Reports(_) => Err(DataError::Reports),
-    }
-}
-
-fn open(dir: &Path, name: &str) -> Result<Source, DataError> {
-    let mut tried = vec![dir.join(name)];
-    tried.extend(Path::new(name).file_name().map(|last| dir.join(last)));
-    tried.dedup();
-    let Some(path) = tried.iter().find(|path| path.is_file()).cloned() else {
-        return Err(DataError::Missing { tried });
-    };
-    open_file(path)
-}
-
-/// A file, unpacked if it is packed.
-pub(crate) fn open_file(path: PathBuf) -> Result<Source, DataError> {
-    match File::open(&path) {
-        Ok(file) => unpacked(path, Box::new(BufReader::with_capacity(1 << 16, file))),
-        Err(source) => Err(DataError::Read { path, source }),
-    }
-}
-
-/// Gzip is told by its two magic bytes, since names lie.
-pub(crate) fn unpacked(path: PathBuf, mut raw: Box<dyn BufRead>) -> Result<Source, DataError> {
-    match raw.fill_buf().map(|start| start.starts_with(&[0x1f, 0x8b])) {
-        Ok(false) => Ok(Source { path, reader: Box::new(raw) }),
-        Ok(true) => Ok(Source { path, reader: Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(raw))) }),
-        Err(source) => Err(DataError::Read { path, source }),
     }
 }

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::*;
 use crate::job::{Affine, Columns, Csv, Idx, OnMissing, Scale, TestSet};
 
+mod text;
+
 /// A folder of its own, gone at the end.
 struct Dir(PathBuf);
 
@@ -115,7 +117,9 @@ fn idx_that_does_not_fit_is_refused() {
         DataError::Short { records, want: 3, .. } => records,
         other => panic!("{other}"),
     };
-    assert_eq!((short(&[]), short(&[0, 0, 8]), short(&images()[..12])), (0, 0, 0));
+    for header in [&[][..], &[0, 0, 8], &images()[..12]] {
+        assert!(matches!(refused(header, &labels()), DataError::Short { records: 0, want: 0, .. }));
+    }
     assert_eq!((short(&images()[..16]), short(&images()[..24]), short(&images()[..27])), (0, 2, 2));
     let mut long = images();
     long.push(0);
@@ -125,11 +129,15 @@ fn idx_that_does_not_fit_is_refused() {
         other => panic!("{other}"),
     };
     // The header alone decides: no element follows these sizes, and none is asked for.
-    assert_eq!(count(&idx_file(8, &[2, 4], &[]), &labels()), ("data.train_records", 3, 2));
-    assert_eq!(count(&idx_file(8, &[u32::MAX, 4], &[]), &labels()), ("records of the images", u64::from(u32::MAX), 3));
+    assert_eq!(count(&idx_file(8, &[2, 4], &[]), &idx_file(8, &[2], &[])), ("data.train_records", 3, 2));
     assert_eq!(count(&idx_file(8, &[3, u32::MAX, u32::MAX, 9, 9, 9, 9, 9], &[]), &labels()).2, u64::MAX);
     assert_eq!(count(&idx_file(8, &[3, 2, 3], &[]), &labels()), ("data.features", 4, 6));
-    assert_eq!(count(&images(), &idx_file(8, &[2], &[0; 2])), ("data.train_records", 3, 2));
+    let pair = |images: &[u8], labels: &[u8]| match refused(images, labels) {
+        DataError::Labels { features, labels, .. } => (features, labels),
+        other => panic!("{other}"),
+    };
+    assert_eq!(pair(&images(), &idx_file(8, &[2], &[0; 2])), (3, 2));
+    assert_eq!(pair(&idx_file(8, &[u32::MAX, 4], &[]), &labels()), (u64::from(u32::MAX), 3));
     assert_eq!(count(&images(), &idx_file(8, &[3, 2], &[0; 6])), ("values a label", 1, 2));
     let Err(DataError::Value { place, problem, .. }) = idx_load(&images(), &idx_file(8, &[3], &[0, 1, 3])) else {
         panic!("accepted")
@@ -146,24 +154,22 @@ fn idx_that_does_not_fit_is_refused() {
     assert!(matches!(refused(&flipped, &labels()), DataError::Read { .. }));
 }
 
-/// A job that takes fewer records than there are takes the first ones, and knows how many are left
-/// out.
 #[test]
-fn the_first_records_are_taken() {
-    let (set, _) = csv_load("a,b,y\n1,2,0\n3,4,1\n5,6,2\n", 1, csv_format()).unwrap();
-    assert_eq!((set.rows, set.left_out, &set.features[..]), (1, 2, &[1.0, 2.0][..]));
-    let more = |n: u8| {
-        (idx_file(8, &[n.into(), 4], &vec![2; 4 * usize::from(n)]), idx_file(8, &[n.into()], &vec![1; n.into()]))
-    };
-    let (images, labels) = more(5);
-    let (set, _) = idx_load(&images, &labels).unwrap();
-    assert_eq!((set.rows, set.left_out, set.features.len()), (3, 2, 12));
-    // What is left out is read to its end all the same.
-    assert!(matches!(
-        idx_load(&images[..images.len() - 1], &labels),
-        Err(DataError::Short { records: 4, want: 5, .. })
-    ));
-    assert!(matches!(idx_load(&[&images[..], &[0]].concat(), &labels), Err(DataError::Trailing { .. })));
+fn idx_with_more_records_gives_the_first_ones_and_is_read_to_its_end() {
+    let five = idx_file(8, &[5, 4], &(0..20).collect::<Vec<u8>>());
+    let labels = idx_file(8, &[5], &[2, 0, 1, 9, 9]);
+    for (five, labels) in [(five.clone(), labels.clone()), (gzip(&five), gzip(&labels))] {
+        let (train, test) = idx_load(&five, &labels).unwrap();
+        assert_eq!((train.rows, train.held, test.rows, test.held), (3, 5, 1, 1));
+        assert_eq!(train.row(2), [4.0, 4.5, 5.0, 5.5]);
+    }
+    assert!(matches!(idx_load(&five[..five.len() - 1], &labels), Err(DataError::Short { records: 4, want: 5, .. })));
+    let longer = [&labels[..], &[0]].concat();
+    assert!(matches!(idx_load(&five, &longer), Err(DataError::Trailing { .. })));
+    let mut flipped = gzip(&five);
+    let sum = flipped.len() - 8;
+    flipped[sum] ^= 1;
+    assert!(matches!(idx_load(&flipped, &labels), Err(DataError::Read { .. })));
 }
 
 /// SplitMix64: the same mutations in each run.
@@ -312,9 +318,10 @@ fn csv_missing_cells_follow_the_policy() {
     let text = "a,b,note,y\n1,2,,0\n?,2,,0\n3,4,,\n5,6,x,1\n";
     let format = Csv { columns: Columns::Except(vec!["note".into()]), ..csv_format() };
     let skip = Csv { on_missing: OnMissing::Skip, ..format.clone() };
-    assert_eq!(features(text, 2, skip), [1.0, 2.0, 5.0, 6.0]);
+    assert_eq!(features(text, 2, skip.clone()), [1.0, 2.0, 5.0, 6.0]);
+    assert_eq!(csv_load(text, 2, skip).unwrap().0.skipped, 2);
     let error = csv_load(text, 2, format).unwrap_err();
-    assert!(error.to_string().contains("t.csv:3, column a: no value; set on_missing"), "{error}");
+    assert!(error.to_string().contains("t.csv:3, column \"a\": no value; on_missing = \"skip\""), "{error}");
 }
 
 #[test]
@@ -326,7 +333,8 @@ fn csv_errors_name_file_line_and_column() {
     let text = |s: &str| Problem::NotNumber { text: s.into() };
     assert_eq!(place("a,b,y\n1,2,0\n3,four,1\n"), (3, "b".into(), text("four")));
     assert_eq!(place("a,b,y\n\n\n1,2,0\n\r\n3,four,1\n"), (6, "b".into(), text("four")));
-    assert_eq!(place("a,b,y\r\n1,2,0\r\n3,\"fo\nur\",1\r\n"), (3, "b".into(), text("fo\nur")));
+    assert_eq!(place("a,b,y\r\n1,2,0\r\n\r\n3,\"four\",1\r\n"), (4, "b".into(), text("four")));
+    assert_eq!(place("a,b,y\r1,2,0\r\r3,four,1\r"), (4, "b".into(), text("four")));
     assert_eq!(place("a,b,y\n1,\"2,5\",0\n"), (2, "b".into(), text("2,5")));
     for cell in ["nan", "inf", "-Infinity", "1e999"] {
         assert_eq!(place(&format!("a,b,y\n{cell},2,0\n")), (2, "a".into(), Problem::NotFinite));
@@ -347,10 +355,10 @@ fn csv_shapes_are_held_to_the_job() {
     assert!(matches!(refused("a,b,y\n1,2,0\n1,2\n", 2), DataError::Ragged { line: 3, want: 3, got: 2, .. }));
     assert!(matches!(refused("a,b,y\n1,2,0,7\n", 1), DataError::Ragged { line: 2, want: 3, got: 4, .. }));
     assert!(matches!(refused("a,b,c,y\n1,2,3,0\n", 1), DataError::Count { key: "data.features", job: 2, file: 3, .. }));
-    match refused("a,b,y\n1,2,0\n1,2,1\n", 3) {
-        DataError::Count { key: "data.train_records", job, file, .. } => assert_eq!((job, file), (3, 2)),
-        other => panic!("{other}"),
-    }
+    let two = "a,b,y\n1,2,0\n3,4,1\n";
+    assert!(matches!(refused(two, 3), DataError::Count { key: "data.train_records", job: 3, file: 2, .. }));
+    let (first, _) = csv_load(two, 1, csv_format()).unwrap();
+    assert_eq!((first.features, first.rows, first.held), (vec![1.0, 2.0], 1, 2));
     let Err(DataError::Column { name, times: 0, known, .. }) = csv_load("a,b,z\n1,2,0\n", 1, csv_format()) else {
         panic!("accepted")
     };
@@ -361,11 +369,11 @@ fn csv_shapes_are_held_to_the_job() {
 }
 
 #[test]
-fn csv_rows_are_bounded() {
-    let mut text = b"a,b,y\n1,2,0\n3,\"".to_vec();
-    text.resize(17 << 20, b'\n');
+fn csv_lines_are_bounded() {
+    let mut text = b"a,b,y\n1,2,0\n3,".to_vec();
+    text.resize(17 << 20, b' ');
     let error = csv_load(text, 2, csv_format()).unwrap_err();
-    assert!(matches!(error, DataError::RowTooLong { .. }), "{error}");
+    assert!(matches!(error, DataError::LineTooLong { line: 3, .. }), "{error}");
 }
 
 #[test]

@@ -32,7 +32,10 @@ pub mod store;
 pub mod validity;
 pub mod wire;
 
-use crate::net::{Cause, Connection, IntakeFiles, NetError, Role};
+use crate::{
+    net::{Cause, Connection, IntakeFiles, NetError, Role},
+    plain::Plain,
+};
 use answers::Answers;
 use batch::Work;
 use quota::Quotas;
@@ -205,7 +208,7 @@ impl Intake {
             }
             Err(error) => {
                 if !std::mem::replace(failing, true) {
-                    eprintln!("intake: nothing can be stored, and nothing is acknowledged: store: {error}");
+                    eprintln!("intake: nothing can be stored, and nothing is acknowledged: store: {}", Plain(error));
                 }
                 // Sessions of starts that were not stored must not be used.
                 sessions.clear();

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     net::IntakeFiles,
+    plain::Plain,
     schema::{SchemaFile, SchemaFileError},
 };
 use std::{
@@ -213,7 +214,7 @@ impl Followed {
                 Part::Keys => "keys",
                 Part::Schemas => "schemas",
             };
-            eprintln!("intake: {error}; {what} stay as they were");
+            eprintln!("intake: {}; {what} stay as they were", Plain(error));
         }
         self.told = error;
     }

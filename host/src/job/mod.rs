@@ -124,6 +124,13 @@ pub struct Csv {
     pub on_missing: OnMissing,
 }
 
+impl Csv {
+    /// Whether a character can stand between cells: ASCII, and no part of a number or a quoted cell.
+    pub fn is_delimiter(c: char) -> bool {
+        c.is_ascii() && !c.is_ascii_alphanumeric() && !"\"\r\n\0.-+".contains(c)
+    }
+}
+
 /// Where the test records of a CSV job come from. Rows are counted after incomplete ones are skipped.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum TestSet {

@@ -163,9 +163,7 @@ fn csv(csv: &Csv, features: usize) -> Checked {
             hold((min..=max).contains(got), "data.csv.test_fraction", Rule::RealBetween { got: *got, min, max })?;
         }
     }
-    let usable =
-        csv.delimiter.is_ascii() && !csv.delimiter.is_ascii_alphanumeric() && !"\"\r\n\0.-+".contains(csv.delimiter);
-    hold(usable, "data.csv.delimiter", Rule::Delimiter { got: csv.delimiter })?;
+    hold(Csv::is_delimiter(csv.delimiter), "data.csv.delimiter", Rule::Delimiter { got: csv.delimiter })?;
     hold(!csv.label.is_empty(), "data.csv.label", Rule::Empty)?;
     between("data.csv.missing", wide(csv.missing.len()), 0, wide(MAX_MISSING))?;
     let text = |names: &[String]| names.iter().map(String::len).sum::<usize>();

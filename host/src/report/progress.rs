@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::human_bytes;
+use crate::plain::Plain;
 
 /// Draws per second at most, so that a run on small batches is not slowed down.
 const DRAWS_HZ: u8 = 10;
@@ -62,7 +63,7 @@ impl Progress {
 
     /// A line above the bar; nothing when hidden.
     pub fn note(&self, line: &str) {
-        self.bar.println(line);
+        self.bar.println(Plain(line).to_string());
     }
 
     /// Removes the line.

@@ -18,6 +18,7 @@ use crate::engine::prg;
 use crate::intake::IntakeError;
 use crate::job::JobError;
 use crate::net::{Cause, ConfigError, NetError, Refusal, Role};
+use crate::plain::Plain;
 use crate::train::Impossible;
 use std::fmt;
 use symbolon_core::prg::Seed;
@@ -133,12 +134,17 @@ impl SessionError {
     }
 }
 
+/// A peer's words on one line, so that they cannot pass for lines of this program.
+fn one_line(words: &str) -> String {
+    Plain(words).to_string().replace('\n', " ")
+}
+
 impl fmt::Display for SessionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Net(error) => error.fmt(f),
-            Self::Refused { by, reason } => write!(f, "{by} refused: {reason}"),
-            Self::Failed { at, reason } => write!(f, "{at} failed: {reason}"),
+            Self::Refused { by, reason } => write!(f, "{by} refused: {}", one_line(reason)),
+            Self::Failed { at, reason } => write!(f, "{at} failed: {}", one_line(reason)),
             Self::Policy(refusal) => {
                 write!(
                     f,

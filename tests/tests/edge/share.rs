@@ -124,17 +124,24 @@ fn what_cannot_be_shared_is_said() {
     let with = |name: &str, text: &str| dir.file(name, text).to_str().unwrap().to_owned();
     let good = with("good.csv", "pixel.0,pixel.1,pixel.2,pixel.3,digit\n1,2,3,4,2\n");
     let [pixels, _] = idx(&dir);
+    let long = dir.join("long.idx");
+    fs::write(&long, [&[0, 0, 8, 2, 0, 0, 0, 1, 0, 0, 0, 5][..], &row(1), &row(2)].concat()).unwrap();
     let wrong = [
         (&other, ["--csv", &good], "was provisioned for another schema than"),
         (&schema, ["--csv", "nowhere.csv"], "nowhere.csv"),
-        (&schema, ["--csv", &with("column.csv", "pixel.0,pixel.1,pixel.2,digit\n")], "has no column `pixel.3`"),
-        (&schema, ["--csv", &good.replace("good", "cell")], "row 2, column `pixel.1`: `much` is no number that fits"),
-        (&schema, ["--csv", &good.replace("good", "range")], "row 1: "),
+        (&schema, ["--csv", &with("column.csv", "pixel.0,pixel.1,pixel.2,digit\n")], "has no column \"pixel.3\""),
+        (&schema, ["--csv", &good.replace("good", "twice")], "has 2 columns named \"pixel.0\""),
+        (&schema, ["--csv", &good.replace("good", "cell")], "cell.csv:3, column \"pixel.1\": \"much\" is not a number"),
+        (&schema, ["--csv", &good.replace("good", "open")], "open.csv:3: a quote opens here and is never closed"),
+        (&schema, ["--csv", &good.replace("good", "range")], "range.csv: row 1: "),
+        (&schema, ["--idx", long.to_str().unwrap()], "goes on behind the last record"),
         (&schema, ["--idx", pixels.to_str().unwrap()], "a row has 4 values, the schema's records 5 codes"),
-        (&schema, ["--idx", &good], "no IDX file of unsigned bytes"),
+        (&schema, ["--idx", &good], "is not an IDX file"),
     ];
     let _ = with("cell.csv", "pixel.0,pixel.1,pixel.2,pixel.3,digit\n1,2,3,4,2\n1,much,3,4,2\n");
     let _ = with("range.csv", "pixel.0,pixel.1,pixel.2,pixel.3,digit\n1,2,3,4,3\n");
+    let _ = with("twice.csv", "pixel.0,pixel.0,pixel.1,pixel.2,pixel.3,digit\n1,1,2,3,4,2\n");
+    let _ = with("open.csv", "pixel.0,pixel.1,pixel.2,pixel.3,digit,note\n1,2,3,4,2,\n1,2,3,4,2,\"open\n1,2,3,4,2,\n");
     for (schema, file, words) in &wrong {
         let said = cli.share("table", schema, file, 2);
         assert!(said.contains(words), "{words:?} is not in: {said}");
