@@ -279,6 +279,8 @@ fn tell(job: &Job, scorer: Scorer, progress: &Progress, news: &News) {
     let per_step = job.records_per_epoch() as u64 / job.steps_per_epoch().max(1) as u64;
     match news {
         News::Ready => progress.label("training"),
+        News::Alive(server, alive) if alive.waits_for.is_some() => progress.label(format!("{server}: {alive}")),
+        News::Alive(_, alive) => progress.label(alive.to_string()),
         News::Step { done, bytes_sent } => progress.update(done * per_step, *bytes_sent),
         News::Epoch(result) => {
             let loss = result.loss.map(|loss| format!(", loss {loss:.4}")).unwrap_or_default();

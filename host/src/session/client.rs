@@ -1,11 +1,14 @@
 //! The client's part of a session: data owner before the job, analyst after it.
 
-pub use super::message::{Dealt, Report};
 use super::{
     SessionError, SessionId,
     message::{Answer, Ask, Data, MAX_MESSAGE_BYTES, Order, Update},
     prg, random_bytes, random_seed,
     server::table_stream,
+};
+pub use super::{
+    heartbeat::{Alive, Phase},
+    message::{Dealt, Report},
 };
 use crate::{
     job::{Job, Task},
@@ -66,6 +69,8 @@ pub enum News {
     },
     /// An epoch is evaluated.
     Epoch(EpochResult),
+    /// A server lives.
+    Alive(Role, Alive),
 }
 
 /// What a finished session gave.
@@ -173,7 +178,7 @@ struct Ended<W> {
 enum Told {
     Update(Role, Update),
     /// The server's part is over, without a result.
-    Failed,
+    Failed(Role),
 }
 
 /// Reads both servers' updates to the end and joins their shares.
@@ -187,24 +192,29 @@ fn listen<W: Word>(
     let aborts = servers.each_ref().map(Connection::abort_handle);
     let (to, told) = mpsc::channel();
     let readers = servers.map(|connection| {
-        let (to, words) = (to.clone(), if job.reveal.model { job.parameters() } else { 0 });
+        let (to, role) = (to.clone(), connection.role());
+        let words = if job.reveal.model { job.parameters() } else { 0 };
         thread::spawn(move || {
             let ended = read::<W>(connection, words, &to);
             if ended.is_err() {
-                let _ = to.send(Told::Failed); // nobody listens: then it is over anyway
+                let _ = to.send(Told::Failed(role)); // nobody listens: then it is over anyway
             }
             ended
         })
     });
     drop(to);
     let mut heard: Heard<'_, W> = Heard { job, started, epochs: Vec::new(), results: Vec::new(), seconds_setup: 0.0 };
-    let mut patience = Duration::MAX;
+    let mut failed: Option<(Role, Instant)> = None;
     loop {
+        let patience = failed.map_or(Duration::MAX, |(_, at)| grace.saturating_sub(at.elapsed()));
         match told.recv_timeout(patience) {
             Ok(Told::Update(role, update)) => heard.hear(role, update, news),
-            // Its peers will soon find out; who does not is not waited for.
-            Ok(Told::Failed) => patience = grace,
-            Err(RecvTimeoutError::Timeout) => aborts.iter().for_each(AbortHandle::abort),
+            // Its peers will soon find out; who does not is not waited for, however alive.
+            Ok(Told::Failed(role)) => failed = failed.or(Some((role, Instant::now()))),
+            Err(RecvTimeoutError::Timeout) => {
+                aborts.iter().for_each(AbortHandle::abort);
+                failed = failed.map(|(role, _)| (role, Instant::now()));
+            }
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
@@ -213,6 +223,10 @@ fn listen<W: Word>(
         (Ok(a), Ok(b)) => (a, b),
         (Err(a), Err(b)) if a.is_abort() => return Err(b),
         (Err(a), Err(b)) if b.is_abort() => return Err(a),
+        // The first failure comes first: what follows is often its consequence.
+        (Err(a), Err(b)) if matches!(failed, Some((Role::Server1, _))) => {
+            return Err(SessionError::Both(Box::new([b, a])));
+        }
         (Err(a), Err(b)) => return Err(SessionError::Both(Box::new([a, b]))),
         (Err(error), _) | (_, Err(error)) => return Err(error),
     };
@@ -249,6 +263,7 @@ impl<W: Word> Heard<'_, W> {
                 self.seconds_setup = self.started.elapsed().as_secs_f64();
                 news(News::Ready);
             }
+            Update::Alive(alive) => news(News::Alive(role, alive)),
             Update::Step { done, bytes_sent } if index == 0 => news(News::Step { done, bytes_sent }),
             Update::Epoch { epoch, loss, score } => {
                 let at = epoch.min(self.job.training.epochs) as usize;

@@ -3,9 +3,11 @@
 //! The client orders the job at both servers, which accept or refuse it by their policies; then it sends each server its share of the data, unless the job
 //! learns from reports, which the servers hold. Server 1 reaches server 0, a connection a lane; both reach the dealer, server 1 with a connection a lane
 //! more. Before any mask is used, both servers and the dealer must have made the same plan. Results go from each server to the client, as shares that it alone joins.
+//! Until then each server tells the client every second or so that it lives, what it does, and for whom it waits.
 
 pub mod client;
 pub mod dealer;
+mod heartbeat;
 mod message;
 mod rendezvous;
 pub mod reports;
@@ -80,7 +82,7 @@ pub enum SessionError {
         /// What the connection said, if it was one.
         cause: Option<Box<NetError>>,
     },
-    /// Both servers failed.
+    /// Both servers failed; the first failure comes first.
     Both(Box<[SessionError; 2]>),
     /// Too many sessions at a time.
     Busy,

@@ -2,6 +2,7 @@
 
 use super::{
     SessionError, SessionId,
+    heartbeat::{Heart, Phase},
     message::{
         Answer, Ask, Data, DealerHello, Dealt, LaneHello, MAX_MESSAGE_BYTES, No, Order, PeerHello, Report, Seeded,
         Update,
@@ -21,7 +22,7 @@ use crate::{
     job::{Job, RevealLoss},
     kernel::{HostWord, best},
     lanes::{Lane, Lanes},
-    net::{ClientTls, Config, Connection, Facts, Reveal, Role, connect},
+    net::{ClientTls, Config, Connection, Facts, Reveal, Role, Timeouts, connect},
     report::peak_rss,
     secret::Secret,
     train::{self, Event, Inputs},
@@ -232,21 +233,51 @@ impl Server {
     }
 
     fn run<W: HostWord + Word>(&self, session: &Session<'_>, client: &mut Connection) -> Result<(), SessionError> {
-        let inputs = self.inputs::<W>(session, client)?;
+        let sent = match session.job.data.is_stored() {
+            true => None,
+            false => Some(receive_inputs(session, client, self.config.role)?),
+        };
+        let heart = Heart::new(client, self.config.role, self.config.timeouts.idle);
+        let (report, parameters) = heart.beat_during(|| self.train::<W>(session, sent, &heart))?;
+        client.send(&Update::Done(report))?;
+        if session.job.reveal.model {
+            client.send_bytes(W::bytes(&parameters))?;
+        }
+        Ok(())
+    }
+
+    /// The job on this server's shares: those that the client sent, or stored ones. Returns its share of the model, refreshed.
+    fn train<W: HostWord + Word>(
+        &self,
+        session: &Session<'_>,
+        sent: Option<Inputs<W>>,
+        heart: &Heart<'_>,
+    ) -> Result<(Report, Secret<W>), SessionError> {
+        let inputs = match (sent, &self.shelf) {
+            (Some(inputs), _) => inputs,
+            (None, Some(shelf)) => Inputs::stored(session.job, &**shelf)?,
+            (None, None) => return Err(SessionError::Shelf(ShelfError::None)),
+        };
+        let plan = &session.plan;
+        heart.begin(Phase::Joining, 0, Some(Role::Dealer));
         let (seed, mut dealer) = self.join_dealer(session)?;
+        heart.begin(Phase::Joining, 0, Some(heart.other()));
         let mut peers = self.meet_peer(session)?;
         let veil = self.share_veil(session, &mut peers)?;
         let mut streams = self.open_streams(session)?;
         let (job, lanes) = (session.job, session.job.lanes.lanes);
         let prg = prg(job.numbers.prg, &seed, &session.id);
         let fault = Fault::default();
-        let mut corrections: Vec<_> = streams.iter_mut().map(|c| NetCorrections::new(c, fault.clone())).collect();
+        let mut corrections: Vec<_> = {
+            let corrections = |c| NetCorrections::new(c, fault.clone()).reporting(heart.activity().clone());
+            streams.iter_mut().map(corrections).collect()
+        };
         let mut corrections = corrections.iter_mut();
         let arena = usize::try_from(session.plan.arena_bytes).unwrap_or(usize::MAX) / word_bytes::<W>();
         let own = (0u16..).zip(peers.iter_mut()).map(|(lane, peer)| {
             let corrections = corrections.next().map(|c| c as &mut (dyn Corrections<W> + Send));
             Some(Lane {
-                link: Box::new(NetLink::new(peer, fault.clone())),
+                link: Box::new(NetLink::new(peer, fault.clone()).reporting(heart.activity().clone())),
                 correlations: Box::new(Source::new(&*prg, best::<W>(), lane, corrections)),
                 trace: Box::new(NoTrace),
                 arena: Secret::zeros(arena),
@@ -254,7 +285,8 @@ impl Server {
         });
         let role = if self.config.role == Role::Server0 { Party::Server0 } else { Party::Server1 };
         let mut party = Lanes::new(role, best::<W>(), own.collect(), self.threads.unwrap_or(usize::from(lanes)));
-        let mut news = News { client, veil: &veil, plan_hash: session.plan.hash, told: Instant::now(), error: None };
+        heart.begin(Phase::Opening, plan.setup.bytes_each_way, None);
+        let mut news = News { heart, veil: &veil, plan, told: Instant::now(), error: None };
         let mut seconds_train = 0.0;
         let mut started = Instant::now();
         let ended = train::run(&mut party, job, inputs, &mut |event: Event<W>, count: Count| {
@@ -274,6 +306,7 @@ impl Server {
             train::Halt::Stopped => error.map_or(SessionError::Stopped, SessionError::from),
         })?;
         drop(party);
+        heart.begin(Phase::Ending, 0, Some(Role::Dealer));
         let dealt: Dealt = dealer.recv(MAX_MESSAGE_BYTES)?;
         let report = Report {
             bytes_sent: count.bytes,
@@ -282,25 +315,17 @@ impl Server {
             peak_rss_bytes: peak_rss(),
             dealer: dealt,
         };
-        client.send(&Update::Done(report))?;
         if job.reveal.model {
             veil.draw(Output::Model, &mut parameters);
-            client.send_bytes(W::bytes(&parameters))?;
         }
-        Ok(())
-    }
-
-    /// This server's shares: stored ones, or what the client sends.
-    fn inputs<W: Word>(&self, session: &Session<'_>, client: &mut Connection) -> Result<Inputs<W>, SessionError> {
-        match &self.shelf {
-            Some(shelf) if session.job.data.is_stored() => Ok(Inputs::stored(session.job, &**shelf)?),
-            _ => receive_inputs(session, client, self.config.role),
-        }
+        Ok((report, parameters))
     }
 
     /// Joins the session at the dealer; it answers when both servers have and all plans agree.
     fn join_dealer(&self, session: &Session<'_>) -> Result<(Seed, Connection), SessionError> {
-        let mut dealer = self.reach(Role::Dealer)?;
+        let (mut dealer, Timeouts { connect, idle, .. }) = (self.reach(Role::Dealer)?, self.config.timeouts);
+        // It waits for the other server as long as that may take to come.
+        dealer.set_idle_timeout(connect + idle);
         dealer.send(&DealerHello::Join {
             session: session.id,
             job: session.encoded.clone(),
@@ -309,12 +334,13 @@ impl Server {
         })?;
         let seed: Seeded = dealer.recv(MAX_MESSAGE_BYTES)?;
         let seed = seed.map_err(|no| no.from(Role::Dealer))?;
+        dealer.set_idle_timeout(idle);
         Ok((Seed::from_bytes(*seed), dealer))
     }
 
     /// One connection a lane to the other server.
     fn meet_peer(&self, session: &Session<'_>) -> Result<Vec<Connection>, SessionError> {
-        let ours = session.plan.hash;
+        let (ours, Timeouts { connect, idle, .. }) = (session.plan.hash, self.config.timeouts);
         let other =
             |theirs: [u8; 32]| SessionError::Plan { peer: Role::Server1, ours: hex(&ours), theirs: hex(&theirs) };
         (0..session.job.lanes.lanes)
@@ -323,12 +349,16 @@ impl Server {
                     let (mut connection, theirs) = self.lanes.fetch(session.id, lane, Role::Server1)?;
                     let answer = if theirs == ours { Ok(()) } else { Err(other(theirs)) };
                     connection.send(&answer.as_ref().map_err(No::new))?;
+                    // Server 1 may wait for the dealer, and is the one to say so: its time-out comes first.
+                    connection.set_idle_timeout(idle + idle / 4);
                     return answer.map(|()| connection);
                 }
                 let mut connection = self.reach(Role::Server0)?;
+                connection.set_idle_timeout(connect + idle);
                 connection.send(&PeerHello::Lane(LaneHello { session: session.id, lane, plan_hash: ours }))?;
                 let answer: Answer = connection.recv(MAX_MESSAGE_BYTES)?;
                 answer.map_err(|no| no.from(Role::Server0))?;
+                connection.set_idle_timeout(idle);
                 Ok(connection)
             })
             .collect()
@@ -423,15 +453,15 @@ pub(super) fn table_stream(i: u32) -> MaskId {
 }
 
 /// Tells the client how the job goes.
-struct News<'a> {
-    client: &'a mut Connection,
+struct News<'a, 'c> {
+    heart: &'a Heart<'c>,
     veil: &'a Veil,
-    plan_hash: [u8; 32],
+    plan: &'a Plan,
     told: Instant,
     error: Option<crate::net::NetError>,
 }
 
-impl News<'_> {
+impl News<'_, '_> {
     fn tell<W: Word>(&mut self, event: Event<W>, count: Count) -> ControlFlow<()> {
         let share = |output, w: W| {
             let (mut words, mut bytes) = ([w], [0; 8]);
@@ -439,8 +469,15 @@ impl News<'_> {
             bytes[..word_bytes::<W>()].copy_from_slice(W::bytes(&words));
             u64::from_le_bytes(bytes)
         };
+        match event {
+            Event::Trained { .. } => self.heart.begin(Phase::Evaluating, self.plan.evaluation.bytes_each_way, None),
+            Event::Opened | Event::Epoch { .. } => {
+                self.heart.begin(Phase::Training, self.plan.epoch.bytes_each_way, None);
+            }
+            Event::Step { .. } => {}
+        }
         let update = match event {
-            Event::Opened => Update::Ready { plan_hash: self.plan_hash },
+            Event::Opened => Update::Ready { plan_hash: self.plan.hash },
             Event::Step { done } if self.told.elapsed() >= NEWS => {
                 self.told = Instant::now();
                 Update::Step { done, bytes_sent: count.bytes }
@@ -452,7 +489,7 @@ impl News<'_> {
                 score: score.map(|w| share(Output::Score { epoch }, w)),
             },
         };
-        match self.client.send(&update) {
+        match self.heart.send(&update) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
                 self.error = Some(error);
