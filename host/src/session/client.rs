@@ -1,7 +1,7 @@
 //! The client's part of a session: data owner before the job, analyst after it.
 
 use super::{
-    SessionError, SessionId,
+    STACK_BYTES, SessionError, SessionId,
     message::{Answer, Ask, Data, MAX_MESSAGE_BYTES, Order, Update},
     prg, random_bytes, random_seed,
     server::table_stream,
@@ -22,6 +22,7 @@ use std::{
 };
 use symbolon_core::{
     share::{join, split},
+    wipe::wipe_stack,
     word::{Word, word_bytes},
 };
 use zeroize::Zeroizing;
@@ -109,9 +110,22 @@ pub fn run<W: Word>(
     assert!(!job.data.is_stored(), "a job that learns from reports takes no inputs from a client");
     let started = Instant::now();
     let (session, [mut server0, mut server1]) = order(config, tls, job)?;
+    share(job, &session, &mut inputs, [&mut server0, &mut server1])?;
+    wipe_stack::<STACK_BYTES>(); // the seed of server 0's shares
+    drop(inputs);
+    listen(job, [server0, server1], config.timeouts.close, started, news)
+}
+
+/// Splits the data and sends each server its share: server 0 a seed, server 1 the words.
+fn share<W: Word>(
+    job: &Job,
+    session: &SessionId,
+    inputs: &mut Inputs<W>,
+    [server0, server1]: [&mut Connection; 2],
+) -> Result<(), SessionError> {
     let seed = random_seed()?;
     server1.send(&Data::Words)?;
-    let stream = prg(job.numbers.prg, &seed, &session);
+    let stream = prg(job.numbers.prg, &seed, session);
     let tables = [&mut inputs.train, &mut inputs.train_labels, &mut inputs.test, &mut inputs.test_labels];
     for (i, table) in (0u32..).zip(tables) {
         split(&*stream, table_stream(i), table);
@@ -121,8 +135,7 @@ pub fn run<W: Word>(
         }
     }
     server0.send(&Data::Seed(Zeroizing::new(*seed.expose())))?;
-    drop(inputs);
-    listen(job, [server0, server1], config.timeouts.close, started, news)
+    Ok(())
 }
 
 /// Runs `job` on reports that the servers hold: nothing is sent to them but the job.

@@ -21,6 +21,10 @@ use crate::intake::IntakeError;
 use crate::net::{Cause, NetError, Refusal, Role};
 use std::fmt;
 use symbolon_core::prg::Seed;
+use zeroize::Zeroizing;
+
+/// Stack that is wiped below a function whose callees handled seeds: more than they use.
+const STACK_BYTES: usize = 64 << 10;
 
 /// Why a session ended without its result. Says who, what, and what to do; never a share.
 #[derive(Debug)]
@@ -173,7 +177,7 @@ impl From<NetError> for SessionError {
     }
 }
 
-/// 32 bytes from the operating system. No flag and no variable changes that.
+/// Public bytes from the operating system. No flag and no variable changes that.
 pub(crate) fn random_bytes<const N: usize>() -> Result<[u8; N], SessionError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|_| SessionError::Randomness)?;
@@ -182,5 +186,7 @@ pub(crate) fn random_bytes<const N: usize>() -> Result<[u8; N], SessionError> {
 
 /// A seed from the operating system.
 pub(crate) fn random_seed() -> Result<Seed, SessionError> {
-    random_bytes().map(Seed::from_bytes)
+    let mut bytes = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut *bytes).map_err(|_| SessionError::Randomness)?;
+    Ok(Seed::from_bytes(&bytes))
 }

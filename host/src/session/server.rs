@@ -1,13 +1,13 @@
 //! A server's part of a session.
 
 use super::{
-    SessionError, SessionId,
+    STACK_BYTES, SessionError, SessionId,
     heartbeat::{Heart, Phase},
     message::{
         Answer, Ask, Data, DealerHello, Dealt, LaneHello, MAX_MESSAGE_BYTES, No, Order, PeerHello, Report, Seeded,
         Update,
     },
-    prg, random_bytes,
+    prg, random_bytes, random_seed,
     rendezvous::Rendezvous,
     reports,
     veil::{Output, Veil, VeilSeed},
@@ -36,7 +36,8 @@ use symbolon_core::{
     correlation::{Corrections, Server as Source},
     link::Count,
     party::{NoTrace, Role as Party},
-    prg::{MaskId, Seed, fill},
+    prg::{MaskId, Prg, Seed, fill},
+    wipe::wipe_stack,
     word::{Word, word_bytes},
 };
 use zeroize::Zeroizing;
@@ -237,6 +238,7 @@ impl Server {
             true => None,
             false => Some(receive_inputs(session, client, self.config.role)?),
         };
+        wipe_stack::<STACK_BYTES>(); // the seed of the data's shares
         let heart = Heart::new(client, self.config.role, self.config.timeouts.idle);
         let (report, parameters) = heart.beat_during(|| self.train::<W>(session, sent, &heart))?;
         client.send(&Update::Done(report))?;
@@ -260,13 +262,13 @@ impl Server {
         };
         let plan = &session.plan;
         heart.begin(Phase::Joining, 0, Some(Role::Dealer));
-        let (seed, mut dealer) = self.join_dealer(session)?;
+        let (prg, mut dealer) = self.join_dealer(session)?;
         heart.begin(Phase::Joining, 0, Some(heart.other()));
         let mut peers = self.meet_peer(session)?;
         let veil = self.share_veil(session, &mut peers)?;
+        wipe_stack::<STACK_BYTES>(); // the dealer's seed and the veil's
         let mut streams = self.open_streams(session)?;
         let (job, lanes) = (session.job, session.job.lanes.lanes);
-        let prg = prg(job.numbers.prg, &seed, &session.id);
         let fault = Fault::default();
         let mut corrections: Vec<_> = {
             let corrections = |c| NetCorrections::new(c, fault.clone()).reporting(heart.activity().clone());
@@ -322,7 +324,7 @@ impl Server {
     }
 
     /// Joins the session at the dealer; it answers when both servers have and all plans agree.
-    fn join_dealer(&self, session: &Session<'_>) -> Result<(Seed, Connection), SessionError> {
+    fn join_dealer(&self, session: &Session<'_>) -> Result<(Box<dyn Prg>, Connection), SessionError> {
         let (mut dealer, Timeouts { connect, idle, .. }) = (self.reach(Role::Dealer)?, self.config.timeouts);
         // It waits for the other server as long as that may take to come.
         dealer.set_idle_timeout(connect + idle);
@@ -335,7 +337,7 @@ impl Server {
         let seed: Seeded = dealer.recv(MAX_MESSAGE_BYTES)?;
         let seed = seed.map_err(|no| no.from(Role::Dealer))?;
         dealer.set_idle_timeout(idle);
-        Ok((Seed::from_bytes(*seed), dealer))
+        Ok((prg(session.job.numbers.prg, &Seed::from_bytes(&seed), &session.id), dealer))
     }
 
     /// One connection a lane to the other server.
@@ -370,7 +372,7 @@ impl Server {
         let first = peers.first_mut().ok_or(wanted)?;
         let seed = match self.config.role {
             Role::Server0 => {
-                let seed = VeilSeed(Zeroizing::new(random_bytes()?));
+                let seed = VeilSeed(Zeroizing::new(*random_seed()?.expose()));
                 first.send(&seed)?;
                 seed
             }
@@ -429,7 +431,7 @@ fn receive_inputs<W: Word>(
         match (client.recv::<Data>(MAX_MESSAGE_BYTES)?, role) {
             (Data::Wait, Role::Server0) => {}
             (Data::Seed(seed), Role::Server0) => {
-                let stream = prg(session.job.numbers.prg, &Seed::from_bytes(*seed), &session.id);
+                let stream = prg(session.job.numbers.prg, &Seed::from_bytes(&seed), &session.id);
                 for (i, table) in (0u32..).zip(tables) {
                     fill(&*stream, table_stream(i), 0, table);
                 }

@@ -29,13 +29,14 @@ pub(super) enum Output {
 
 /// One server's shares of zero.
 pub(super) struct Veil {
-    stream: ChaCha20Prg,
+    /// Boxed: a move would copy its key.
+    stream: Box<ChaCha20Prg>,
     role: Role,
 }
 
 impl Veil {
     pub(super) fn new(seed: &VeilSeed, session: &[u8; 16], role: Role) -> Self {
-        Self { stream: ChaCha20Prg::new(&Seed::from_bytes(*seed.0), session), role }
+        Self { stream: Box::new(ChaCha20Prg::new(&Seed::from_bytes(&seed.0), session)), role }
     }
 
     /// Refreshes this server's share of `output`.
@@ -46,7 +47,7 @@ impl Veil {
             Output::Model => (0, 2),
         };
         let mut zero = vec![W::default(); words.len()];
-        fill(&self.stream, MaskId { lane: 0, request, part }, 0, &mut zero);
+        fill(&*self.stream, MaskId { lane: 0, request, part }, 0, &mut zero);
         for (word, zero) in words.iter_mut().zip(zero) {
             *word = if self.role == Role::Server0 { word.add(zero) } else { word.sub(zero) };
         }

@@ -4,6 +4,7 @@
 mod demo;
 mod hapt;
 mod labels;
+mod mqtt;
 mod occupancy;
 mod share;
 

@@ -26,7 +26,7 @@ fn phases_may_outlast_the_idle_time() {
         |from, to, port| if (from, to) == (Role::Server1, Role::Server0) { slow_line(port, 40_000) } else { port };
     let mut roles = Roles::start_over(times, ANYTHING, &mut |_, from, to, port| slow(from, to, port));
     let (config, tls) = roles.client_config();
-    let shape = Shape { records: 3600, batch: 1200, ..Shape::default() };
+    let shape = Shape { records: 3600, batch: 1024, ..Shape::default() };
     let started = Instant::now();
     let mut heard = Vec::new();
     let outcome = client::run::<u64>(&config, &tls, &shape.job(), shape.inputs(), &mut |news| {
