@@ -34,4 +34,5 @@ pub mod prg;
 pub mod protocol;
 pub mod report;
 pub mod share;
+pub mod wipe;
 pub mod word;

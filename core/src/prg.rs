@@ -49,13 +49,13 @@ pub struct Seed([u8; 32]);
 impl Seed {
     /// A seed from the caller's generator, which must be seeded by the system or by hardware.
     pub fn random(rng: &mut impl CryptoRng) -> Self {
-        let mut bytes = [0; 32];
-        rng.fill_bytes(&mut bytes);
-        Self(bytes)
+        let mut seed = Self([0; 32]);
+        rng.fill_bytes(&mut seed.0);
+        seed
     }
-    /// A seed received from its maker.
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+    /// A seed received from its maker; the caller wipes `bytes`.
+    pub fn from_bytes(bytes: &[u8; 32]) -> Self {
+        Self(*bytes)
     }
     /// The bytes, to be sent to the one party that may expand them.
     pub fn expose(&self) -> &[u8; 32] {
@@ -80,14 +80,12 @@ pub fn session_seed(
     plan_hash: &[u8; 32],
     server: u8,
 ) -> Seed {
-    let mut seed = [0; 32];
+    let mut seed = Seed([0; 32]);
     let hkdf = Hkdf::<Sha256>::new(None, &dealer_secret.0);
     let info: [&[u8]; 6] = [b"symbolon seed v1", nonces[0], nonces[1], session, plan_hash, &[server]];
-    let done = hkdf.expand_multi_info(&info, &mut seed);
+    let done = hkdf.expand_multi_info(&info, &mut seed.0);
     assert!(done.is_ok(), "a seed is shorter than HKDF's limit");
-    let out = Seed(seed);
-    seed.zeroize();
-    out
+    seed
 }
 
 /// A keyed stream.
@@ -122,7 +120,7 @@ impl Prg for ChaCha20Prg {
         nonce[..2].copy_from_slice(&id.lane.to_le_bytes());
         nonce[2..6].copy_from_slice(&id.request.to_le_bytes());
         nonce[6..8].copy_from_slice(&id.part.to_le_bytes());
-        let mut cipher = ChaCha20::new(&self.0.into(), &nonce.into());
+        let mut cipher = ChaCha20::new((&self.0).into(), &nonce.into());
         cipher.seek(at);
         cipher.write_keystream(out);
     }
@@ -134,7 +132,7 @@ pub struct Aes128Prg(Aes128);
 impl Aes128Prg {
     /// The streams of `seed` in `session`.
     pub fn new(seed: &Seed, session: &[u8; 16]) -> Self {
-        Self(Aes128::new(&(*Self::key(seed, session)).into()))
+        Self(Aes128::new((&*Self::key(seed, session)).into()))
     }
     /// The key of these streams, for an implementation with other instructions.
     pub fn key(seed: &Seed, session: &[u8; 16]) -> Zeroizing<[u8; 16]> {
@@ -153,7 +151,7 @@ impl Prg for Aes128Prg {
         let mut cipher = chacha20::cipher::StreamCipherCoreWrapper::from_core(core);
         let skip = (at % 16) as usize;
         if skip != 0 {
-            cipher.write_keystream(&mut [0; 16][..skip]);
+            cipher.write_keystream(&mut Zeroizing::new([0; 16])[..skip]);
         }
         cipher.write_keystream(out);
     }

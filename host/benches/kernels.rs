@@ -47,7 +47,7 @@ fn gemm<W: HostWord>(c: &mut Criterion) {
 /// Streams by length, and whole masks; throughput in bytes.
 fn streams(c: &mut Criterion) {
     let mut group = c.benchmark_group("prg");
-    let (seed, session) = (Seed::from_bytes([7; 32]), [1; 16]);
+    let (seed, session) = (Seed::from_bytes(&[7; 32]), [1; 16]);
     let (aes, aes_core, chacha) =
         (aes128_prg(&seed, &session), Aes128Prg::new(&seed, &session), ChaCha20Prg::new(&seed, &session));
     let prgs: [(&str, &dyn Prg); 3] = [("aes128", &*aes), ("aes128 of core", &aes_core), ("chacha20", &chacha)];

@@ -153,7 +153,7 @@ mod tests {
     };
 
     fn choices(seed: u8) -> ChaCha20Prg {
-        ChaCha20Prg::new(&Seed::from_bytes([seed; 32]), &[9; 16])
+        ChaCha20Prg::new(&Seed::from_bytes(&[seed; 32]), &[9; 16])
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! Buffers of shares, wiped when they go, and files that only their owner reads.
 
 use std::{
-    fs::OpenOptions,
-    io::{self, Write},
+    fmt,
+    fs::{File, OpenOptions},
+    io::{self, Read, Write},
     ops::{Deref, DerefMut},
     path::Path,
 };
 use symbolon_core::word::Word;
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 /// Words that tell something together with the other server's: overwritten when dropped, and without `Debug`.
 #[derive(Default)]
@@ -49,6 +50,58 @@ impl<W: Word> Drop for Secret<W> {
         // By bytes: dry words have none, however many they are.
         W::bytes_mut(&mut self.0).zeroize();
     }
+}
+
+/// Why a file with a secret is not read.
+#[derive(Debug)]
+pub enum PrivateFileError {
+    /// It cannot be read.
+    Read(io::Error),
+    /// Every user of the machine can read or change it.
+    Exposed,
+}
+
+impl fmt::Display for PrivateFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(error) => error.fmt(f),
+            Self::Exposed => {
+                f.write_str("every user can read this secret; `chmod 600` it, and replace it if others may have")
+            }
+        }
+    }
+}
+
+impl std::error::Error for PrivateFileError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Read(error) => Some(error),
+            Self::Exposed => None,
+        }
+    }
+}
+
+/// Reads a file with a secret. Refuses one that every user of the machine can read or change (on Unix).
+pub(crate) fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, PrivateFileError> {
+    let mut file = File::open(path).map_err(PrivateFileError::Read)?;
+    let metadata = file.metadata().map_err(PrivateFileError::Read)?;
+    #[cfg(unix)]
+    if std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o007 != 0 {
+        return Err(PrivateFileError::Exposed);
+    }
+    // Room for all of it, so that no copy stays behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0) + 1));
+    file.read_to_end(&mut bytes).map_err(PrivateFileError::Read)?;
+    Ok(bytes)
+}
+
+/// Makes an empty file for its owner alone (on Unix), unless there is one.
+pub(crate) fn reserve_private(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
 }
 
 /// Writes a file for its owner alone (on Unix), onto the disk; refuses to replace one, and leaves none that is not whole.

@@ -41,7 +41,7 @@ impl Task {
 
 /// Accuracy on the test records after the last epoch, in the clear engine.
 fn accuracy(job: &Job, pile: &Pile) -> f64 {
-    let seeds = [[1; 32], [2; 32]].map(Seed::from_bytes);
+    let seeds = [[1; 32], [2; 32]].each_ref().map(Seed::from_bytes);
     let mut accuracy = None;
     let mut watch = |event: Event<u64>, _: Count| {
         if let Event::Epoch { epoch, loss, score } = event {

@@ -71,11 +71,11 @@ impl Secrets {
             Sender::Dealer => (dealer, self.seeds[0]),
             Sender::Owner => (owner, self.owner),
         };
-        pair.seal(sender, device, session, &Seed::from_bytes(seed), &mut self.rng).unwrap()
+        pair.seal(sender, device, session, &Seed::from_bytes(&seed), &mut self.rng).unwrap()
     }
 
     fn prgs(&self, session: &[u8; 16]) -> [ChaCha20Prg; 3] {
-        [self.seeds[0], self.seeds[1], self.owner].map(|seed| ChaCha20Prg::new(&Seed::from_bytes(seed), session))
+        [self.seeds[0], self.seeds[1], self.owner].map(|seed| ChaCha20Prg::new(&Seed::from_bytes(&seed), session))
     }
 }
 

@@ -157,7 +157,7 @@ fn part(bytes: &[u8]) {
 
 /// What a server does first with a part of a stranger: it must end in a refusal.
 fn look(part: &Part<'_>) {
-    let secret = SecretKey::from_bytes([4; 32]);
+    let secret = SecretKey::from_bytes(&[4; 32]);
     match part {
         Part::Start { header, .. } => {
             if StartHeader::parse(header).is_ok() {
@@ -355,7 +355,7 @@ fn identity() -> Identity {
     let server = ServerKey { id: 1, key: PublicKey([5; 32]) };
     Identity {
         device: DeviceId(7),
-        secret: SecretKey::from_bytes([6; 32]),
+        secret: SecretKey::from_bytes(&[6; 32]),
         schema: [8; 32],
         layout: Layout { words: 1, halves: 2, bytes: 3, labels: [3, 1, 0, 0], bits: 9 },
         servers: [server; 2],

@@ -17,6 +17,7 @@ pub mod program;
 pub mod relay;
 pub mod roles;
 pub mod servers;
+pub mod slow;
 pub mod statistics;
 pub mod stored;
 pub mod wire;

@@ -67,7 +67,7 @@ impl Keys {
     /// The streams of server `j`.
     #[must_use]
     pub fn prg(&self, job: &Job, j: usize) -> Box<dyn Prg> {
-        let seed = Seed::from_bytes(self.seeds[j]);
+        let seed = Seed::from_bytes(&self.seeds[j]);
         match job.numbers.prg {
             job::Prg::Aes128Ctr => Box::new(Aes128Prg::new(&seed, &self.session)),
             job::Prg::ChaCha20 => Box::new(ChaCha20Prg::new(&seed, &self.session)),
@@ -269,7 +269,7 @@ impl Game {
         let (job, plan) = (&*job, &*plan);
         let prgs = [keys.prg(job, 0), keys.prg(job, 1)];
         // As the clear engine chooses.
-        let choices = ChaCha20Prg::new(&Seed::from_bytes(keys.seeds[0]), &keys.session);
+        let choices = ChaCha20Prg::new(&Seed::from_bytes(&keys.seeds[0]), &keys.session);
         let shares = shares(job, inputs, keys);
         let studios: [Studio; 2] = std::array::from_fn(|_| Studio {
             recording,
@@ -306,7 +306,7 @@ impl Game {
     /// Plays the job on whole values, under the same dithers.
     #[must_use]
     pub fn clear<W: HostWord + Word>(&self, inputs: Inputs<W>, keys: &Keys, threads: usize) -> Trained<W> {
-        let seeds = keys.seeds.map(Seed::from_bytes);
+        let seeds = keys.seeds.each_ref().map(Seed::from_bytes);
         let mut outputs = (Vec::new(), None);
         let parameters = clear::run(
             &self.job,
@@ -341,7 +341,7 @@ fn watch<W: Word>(outputs: &mut (Vec<Outputs>, Option<W>)) -> impl FnMut(Event<W
 
 /// Splits all tables: server 0's shares are expanded, server 1's are the difference.
 fn shares<W: Word>(job: &Job, mut inputs: Inputs<W>, keys: &Keys) -> [Inputs<W>; 2] {
-    let stream = ChaCha20Prg::new(&Seed::from_bytes(keys.seeds[0].map(|b| b ^ 0x5a)), &keys.session);
+    let stream = ChaCha20Prg::new(&Seed::from_bytes(&keys.seeds[0].map(|b| b ^ 0x5a)), &keys.session);
     let mut own = Inputs::dry(job);
     let whole = [&mut inputs.train, &mut inputs.train_labels, &mut inputs.test, &mut inputs.test_labels];
     let first = [&mut own.train, &mut own.train_labels, &mut own.test, &mut own.test_labels];

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use symbolon::{
     job::Job,
     net::Connection,
-    session::client::{Dealt, Report},
+    session::client::{Alive, Dealt, Report},
 };
 
 /// More than any message has.
@@ -89,6 +89,8 @@ pub enum Update {
     Done(Report),
     /// The end, too.
     No(No),
+    /// A sign of life.
+    Alive(Alive),
 }
 
 /// Server 1 to server 0.
@@ -139,7 +141,7 @@ pub const GREETING: usize = 8;
 ///
 /// If there is none.
 pub fn take_greeting(bytes: &mut &[u8]) {
-    assert!(bytes.starts_with(b"SYMB\x01\0\0\0"), "no greeting: {:?}", &bytes[..bytes.len().min(GREETING)]);
+    assert!(bytes.starts_with(b"SYMB\x02\0\0\0"), "no greeting: {:?}", &bytes[..bytes.len().min(GREETING)]);
     *bytes = &bytes[GREETING..];
 }
 

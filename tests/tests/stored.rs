@@ -32,7 +32,7 @@ use symbolon_tests::{
 /// Splits records as devices do: what each server stores.
 fn shares(whole: &Pile) -> [Pile; 2] {
     let layout = Task::schema().layout().unwrap();
-    let stream = ChaCha20Prg::new(&Seed::from_bytes([5; 32]), &[6; 16]);
+    let stream = ChaCha20Prg::new(&Seed::from_bytes(&[5; 32]), &[6; 16]);
     let mut piles = [whole.clone(), whole.clone()];
     for record in 0..whole.records.len() {
         let id = MaskId { lane: 0, request: u32::try_from(record).unwrap(), part: 0 };

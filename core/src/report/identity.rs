@@ -35,14 +35,14 @@ impl PublicKey {
 impl SecretKey {
     /// A fresh key.
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
-        let mut bytes = [0; 32];
-        rng.fill_bytes(&mut bytes);
-        Self(bytes)
+        let mut key = Self([0; 32]);
+        rng.fill_bytes(&mut key.0);
+        key
     }
 
-    /// A key that was stored.
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+    /// A key that was stored; the caller wipes `bytes`.
+    pub fn from_bytes(bytes: &[u8; 32]) -> Self {
+        Self(*bytes)
     }
 
     /// The bytes, to be stored where nobody else reads.

@@ -104,6 +104,11 @@ impl Reason {
     pub const fn is_final(self) -> bool {
         matches!(self, Self::Malformed | Self::Version | Self::ReplayedSequence | Self::Length | Self::About)
     }
+
+    /// Whether a server that refuses a start for this reason refuses it for ever: waiting does not help, whatever its operator does.
+    pub const fn ends_boot(self) -> bool {
+        matches!(self, Self::Malformed | Self::Version | Self::ReplayedBoot)
+    }
 }
 
 impl fmt::Display for Reason {

@@ -49,6 +49,8 @@ pub struct Status {
     pub forged: u32,
     /// The last reason that a server gave, authentic or not.
     pub last_reason: Option<Reason>,
+    /// Why a server that has not confirmed this boot refuses its start; not authentic. Refusals of reports follow from it.
+    pub start_refused: Option<Reason>,
 }
 
 /// What an answer changed.
@@ -217,6 +219,9 @@ impl<const SLOTS: usize, const BYTES: usize> Node<SLOTS, BYTES> {
             return Event::Nothing;
         }
         self.confirmed |= 1 << ack.server;
+        if self.is_confirmed() {
+            self.status.start_refused = None;
+        }
         let bits = self.outbox.acknowledge(ack.server, ack.from, ack.held);
         self.status.acknowledged = self.status.acknowledged.saturating_add(bits.count_ones());
         if bits == 0 { Event::Nothing } else { Event::Stored { from: ack.from, bits } }
@@ -225,6 +230,9 @@ impl<const SLOTS: usize, const BYTES: usize> Node<SLOTS, BYTES> {
     fn refused(&mut self, now_ms: u64, no: &Refuse) -> Event {
         let Some(reason) = Reason::from_code(no.reason) else { return Event::Nothing };
         self.status.last_reason = Some(reason);
+        if no.sequence == 0 && self.confirmed >> no.server & 1 == 0 {
+            self.status.start_refused = Some(reason);
+        }
         let authentic = self.sender.is_authentic(no.server, &no.message(), &no.tag);
         if authentic && reason.is_final() && self.outbox.remove(no.sequence) {
             self.status.refused = self.status.refused.saturating_add(1);

@@ -65,14 +65,11 @@ type Export<'a> = &'a dyn Fn(&[u8], &mut [u8]) -> Result<(), HpkeError>;
 
 impl Keys {
     fn new(server: u8, export: Export<'_>) -> Result<Self, HpkeError> {
-        let (mut start, mut seal, mut answer) = ([0; TAG_BYTES], [0; 32], [0; 32]);
+        let (mut start, mut seal, mut answer) = ([0; TAG_BYTES], Zeroizing::new([0; 32]), AnswerKey([0; 32]));
         export(b"start", &mut start)?;
-        export(b"seal", &mut seal)?;
-        export(b"answer", &mut answer)?;
-        let keys = Self { server, start, seal: ChaCha20Poly1305::new(&seal.into()), answer: AnswerKey(answer) };
-        seal.zeroize();
-        answer.zeroize();
-        Ok(keys)
+        export(b"seal", &mut *seal)?;
+        export(b"answer", &mut answer.0)?;
+        Ok(Self { server, start, seal: ChaCha20Poly1305::new((&*seal).into()), answer })
     }
 
     fn answer_tag(&self, message: &[u8]) -> Tag {
@@ -90,11 +87,9 @@ impl Keys {
 
 /// The stream of server 0's shares.
 fn shares(export: Export<'_>) -> Result<ChaCha20Prg, HpkeError> {
-    let mut seed = [0; 32];
-    export(b"share", &mut seed)?;
-    let stream = ChaCha20Prg::new(&Seed::from_bytes(seed), SHARES);
-    seed.zeroize();
-    Ok(stream)
+    let mut seed = Zeroizing::new([0; 32]);
+    export(b"share", &mut *seed)?;
+    Ok(ChaCha20Prg::new(&Seed::from_bytes(&seed), SHARES))
 }
 
 /// A report's stretch of the stream of shares.

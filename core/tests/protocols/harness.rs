@@ -138,7 +138,7 @@ const SESSION: [u8; 16] = [7; 16];
 fn prg(salt: u64, server: u8) -> Aes128Prg {
     let mut bytes = [server + 1; 32];
     bytes[..8].copy_from_slice(&salt.to_le_bytes());
-    Aes128Prg::new(&Seed::from_bytes(bytes), &SESSION)
+    Aes128Prg::new(&Seed::from_bytes(&bytes), &SESSION)
 }
 
 /// Runs `job` on `inputs` on all engines; checks that they agree, that the plan's cost is the counted one and that the dry arena suffices.

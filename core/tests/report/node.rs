@@ -2,7 +2,7 @@ use crate::harness::{World, mixed, rng, world};
 use proptest::prelude::*;
 use symbolon_core::report::{
     Reason,
-    frame::{DELIMITER, Damage, Decoder, Frame, Part},
+    frame::{DELIMITER, Damage, Decoder, Frame, Part, Refuse},
     header::Header,
     identity::{Identity, IdentityError},
     node::{Event, Node, SubmitError},
@@ -310,4 +310,25 @@ proptest! {
         frame[at] ^= 1 << bit;
         prop_assert!(matches!(Frame::decode(frame), Err(Damage::Crc)));
     }
+}
+
+#[test]
+fn the_start_says_why_and_what_follows_does_not() {
+    let world = world(&mixed());
+    let mut node = device(&world, 1, WhenFull::RefuseNew);
+    let servers = starts(&world, &mut node);
+    let hint = |server, sequence, reason: Reason| {
+        let (device, boot) = (world.identity.device.0, 1);
+        Frame::Refuse(Refuse { server, device, boot, sequence, reason: reason.code(), tag: [0; 16] })
+    };
+    node.receive(0, Ok(hint(1, 0, Reason::ReplayedBoot)));
+    node.receive(0, Ok(hint(1, 1, Reason::Forged)));
+    let status = node.status();
+    assert_eq!((status.start_refused, status.last_reason), (Some(Reason::ReplayedBoot), Some(Reason::Forged)));
+    // A server that has confirmed the boot did not refuse it, whoever says so.
+    for server in &servers {
+        let _ = node.receive(1, Ok(Frame::Ack(server.ack(1, 0))));
+    }
+    node.receive(1, Ok(hint(1, 0, Reason::ReplayedBoot)));
+    assert_eq!(node.status().start_refused, None);
 }

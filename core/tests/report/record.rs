@@ -42,7 +42,7 @@ proptest! {
         let mut layout = Layout { words, halves, bytes, bits, ..Layout::default() };
         layout.labels[..labels.len()].copy_from_slice(&labels);
         let n = layout.record_bytes();
-        let stream = ChaCha20Prg::new(&Seed::from_bytes(seed), b"0123456789abcdef");
+        let stream = ChaCha20Prg::new(&Seed::from_bytes(&seed), b"0123456789abcdef");
         let id = MaskId { lane: 0, request: sequence, part: 0 };
         // A legal record: unused bits are 0.
         let mut record: Vec<u8> = (0..n).map(|i| (i as u8).wrapping_mul(seed[0] | 1)).collect();
@@ -82,7 +82,7 @@ proptest! {
 fn a_share_alone_is_uniform() {
     let layout = Layout { halves: 2000, ..Layout::default() };
     let mut share = vec![0; layout.record_bytes()];
-    split(&layout, &ChaCha20Prg::new(&Seed::from_bytes([5; 32]), &[0; 16]), MaskId::default(), &mut share);
+    split(&layout, &ChaCha20Prg::new(&Seed::from_bytes(&[5; 32]), &[0; 16]), MaskId::default(), &mut share);
     let ones: u32 = share.iter().map(|b| b.count_ones()).sum();
     // 32,000 fair bits: six standard deviations are 537.
     assert!(ones.abs_diff(16_000) < 540, "{ones}");
@@ -129,4 +129,20 @@ fn the_hash_covers_everything() {
     hashes.sort_unstable();
     hashes.dedup();
     assert_eq!(hashes.len(), n);
+}
+
+/// Keys of the ciphers are wiped by features that this crate asks for itself.
+#[test]
+fn ciphers_wipe_their_keys() {
+    fn wiped<T: zeroize::ZeroizeOnDrop>() {}
+    wiped::<chacha20poly1305::ChaCha20Poly1305>();
+    wiped::<chacha20::ChaCha20>();
+    wiped::<aes::Aes128>();
+    wiped::<Seed>();
+    assert!(std::mem::needs_drop::<poly1305::Poly1305>());
+    let manifest = include_str!("../../../Cargo.toml");
+    for name in ["aes", "chacha20", "chacha20poly1305", "poly1305", "ctr", "sha2"] {
+        let line = manifest.lines().find(|line| line.starts_with(&format!("{name} = "))).unwrap();
+        assert!(line.contains("\"zeroize\""), "{line}");
+    }
 }

@@ -52,7 +52,7 @@ mod program {
 
     fn split_halves<const N: usize>(name: &str, times: u32) {
         let layout = Layout { halves: halves(2 * N), ..Layout::default() };
-        let stream = ChaCha20Prg::new(&Seed::from_bytes([7; 32]), b"costs of a share");
+        let stream = ChaCha20Prg::new(&Seed::from_bytes(&[7; 32]), b"costs of a share");
         let mut record = [0; 1024];
         let record = &mut record[..2 * N];
         measure(name, times, |request| {
@@ -81,10 +81,10 @@ mod program {
     }
 
     fn identity(halves: u16) -> Identity {
-        let server = |fill| ServerKey { id: 1, key: SecretKey::from_bytes([fill; 32]).public() };
+        let server = |fill| ServerKey { id: 1, key: SecretKey::from_bytes(&[fill; 32]).public() };
         Identity {
             device: DeviceId(1),
-            secret: SecretKey::from_bytes([2; 32]),
+            secret: SecretKey::from_bytes(&[2; 32]),
             schema: [3; 32],
             layout: Layout { halves, ..Layout::default() },
             servers: [server(4), server(5)],

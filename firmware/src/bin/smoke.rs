@@ -23,7 +23,7 @@ mod program {
 
     fn splits_and_joins<W: Word + PartialEq>() -> bool {
         // A fixed seed: the emulated boards have no generator, and nothing here is secret.
-        let stream = ChaCha20Prg::new(&Seed::from_bytes([7; 32]), &[1; 16]);
+        let stream = ChaCha20Prg::new(&Seed::from_bytes(&[7; 32]), &[1; 16]);
         let id = MaskId::default();
         let mut readings = [W::default(); 70];
         for (i, reading) in (0..).zip(&mut readings) {

@@ -85,7 +85,7 @@ impl DeviceKeys {
             &tag,
         )
         .map_err(|_| Error::Sealed)?;
-        Ok(Seed::from_bytes(*seed))
+        Ok(Seed::from_bytes(&seed))
     }
 }
 

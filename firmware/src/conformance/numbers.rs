@@ -49,7 +49,7 @@ pub fn stream(case: &Case<'_>) -> Result<(), Wrong> {
     match head.word()? {
         "session-seed" => {
             let nonces = [case.bytes("nonce0")?, case.bytes("nonce1")?];
-            let secret = Seed::from_bytes(case.bytes("secret")?);
+            let secret = Seed::from_bytes(&case.bytes("secret")?);
             let (session, plan) = (case.bytes("session")?, case.bytes("plan")?);
             let seed = session_seed(&secret, [&nonces[0], &nonces[1]], &session, &plan, head.number()?);
             case.expect("seed", seed.expose())
@@ -60,7 +60,7 @@ pub fn stream(case: &Case<'_>) -> Result<(), Wrong> {
             _ => Err(Wrong::Vector),
         },
         cipher => {
-            let (seed, session) = (Seed::from_bytes(head.bytes()?), head.bytes()?);
+            let (seed, session) = (Seed::from_bytes(&head.bytes()?), head.bytes()?);
             let prg: &dyn Prg = match cipher {
                 "chacha20" => &ChaCha20Prg::new(&seed, &session),
                 "aes128-ctr" => &Aes128Prg::new(&seed, &session),
@@ -76,7 +76,7 @@ pub fn stream(case: &Case<'_>) -> Result<(), Wrong> {
 }
 
 fn split<W: Word>(case: &Case<'_>, head: &mut Words<'_>) -> Result<(), Wrong> {
-    let (seed, session) = (Seed::from_bytes(head.bytes()?), head.bytes()?);
+    let (seed, session) = (Seed::from_bytes(&head.bytes()?), head.bytes()?);
     let (id, stream) = (name(head)?, ChaCha20Prg::new(&seed, &session));
     let (mut values, mut own) = ([W::default(); WORDS], [W::default(); WORDS]);
     let len = case.read("values", W::bytes_mut(&mut values))?.len() / W::bytes(&[W::default()]).len();

@@ -118,7 +118,7 @@ fn masked<'a, W: Word>(party: &mut Party<'_, W>, x: &'a mut [W]) -> Result<Maske
 
 fn play<W: Word>(case: &Case<'_>, call: &Call, n: usize) -> Result<(), Wrong> {
     let session = case.bytes("session")?;
-    let seeds = [case.bytes("seed0")?, case.bytes("seed1")?].map(Seed::from_bytes);
+    let seeds = [case.bytes("seed0")?, case.bytes("seed1")?].each_ref().map(Seed::from_bytes);
     let streams = seeds.each_ref().map(|seed| ChaCha20Prg::new(seed, &session));
     server::<W>(case, call, n, Role::Server0, &streams[0])?;
     server::<W>(case, call, n, Role::Server1, &streams[1])?;

@@ -93,7 +93,7 @@ pub fn record(case: &Case<'_>) -> Result<(), Wrong> {
             case.expect("record", first)
         }
         "split" => {
-            let stream = ChaCha20Prg::new(&Seed::from_bytes(case.bytes("seed")?), &case.bytes("session")?);
+            let stream = ChaCha20Prg::new(&Seed::from_bytes(&case.bytes("seed")?), &case.bytes("session")?);
             let id = MaskId { lane: 0, request: Words::of(case.get("request")?).number()?, part: 0 };
             let second = case.read("record", &mut second)?;
             hold(second.len() == len)?;
@@ -147,7 +147,7 @@ pub fn identity(case: &Case<'_>) -> Result<(), Wrong> {
             let mut server = || servers.next().ok_or(Wrong::Vector)?;
             let wanted = Identity {
                 device: DeviceId(head.bits()?),
-                secret: SecretKey::from_bytes(case.bytes("secret")?),
+                secret: SecretKey::from_bytes(&case.bytes("secret")?),
                 schema: case.bytes("schema")?,
                 layout: Layout::from_bytes(&case.bytes("layout")?).ok_or(Wrong::Vector)?,
                 servers: [server()?, server()?],

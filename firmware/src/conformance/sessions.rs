@@ -114,7 +114,7 @@ fn no_session(case: &Case<'_>, why: &str) -> Result<(), Wrong> {
 impl Session {
     fn start(case: &Case<'_>, boot: u32) -> Result<Self, Wrong> {
         let (identity, random): (_, [u8; 80]) = (identity(case)?, case.bytes("random")?);
-        let secrets = [SecretKey::from_bytes(case.bytes("server0")?), SecretKey::from_bytes(case.bytes("server1")?)];
+        let secrets = [SecretKey::from_bytes(&case.bytes("server0")?), SecretKey::from_bytes(&case.bytes("server1")?)];
         let started = Sender::start(&identity, boot, &mut Given(&random));
         let (sender, start) = started.map_err(|_| Wrong::Result)?;
         let frame = Frame::Start { header: &start.header, enc: start.enc, tags: start.tags };

@@ -29,7 +29,7 @@ impl Program for Stops {
 
 #[test]
 fn the_cause_is_returned() {
-    let prgs = [1, 2].map(|seed| ChaCha20Prg::new(&Seed::from_bytes([seed; 32]), &[3; 16]));
+    let prgs = [1, 2].map(|seed| ChaCha20Prg::new(&Seed::from_bytes(&[seed; 32]), &[3; 16]));
     for role in [Role::Server0, Role::Server1] {
         let error = Error::Malformed(Peer::Dealer);
         let program = Stops { role, error };

@@ -57,6 +57,19 @@ const BOARDS: [Board; 2] = [
     },
 ];
 
+impl Board {
+    fn check_emulator(&self) -> Result<(), Failure> {
+        let Self { name, emulator, package, .. } = self;
+        let runs = Command::new(emulator).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        if runs.is_ok_and(|status| status.success()) {
+            return Ok(());
+        }
+        Err(Failure::Input(format!(
+            "{emulator} does not run; install QEMU for {name} (Debian: apt-get install {package})"
+        )))
+    }
+}
+
 /// A sensor node's program and the board that it is for.
 pub(super) struct Firmware {
     /// Where it runs.
@@ -81,21 +94,14 @@ impl Firmware {
         let found: Vec<Self> = match files {
             [] => {
                 let tree = source_tree()?;
+                // What is missing is said before half a minute of building.
+                BOARDS.iter().try_for_each(Board::check_emulator)?;
                 let build = |board: &'static Board| Ok(Self { board, program: build(&tree, board)? });
                 BOARDS.iter().map(build).collect::<Result<_, Failure>>()?
             }
             files => files.iter().map(|file| Self::open(file)).collect::<Result<_, _>>()?,
         };
-        for Self { board, .. } in &found {
-            let (emulator, package) = (board.emulator, board.package);
-            let runs = Command::new(emulator).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-            if !runs.is_ok_and(|status| status.success()) {
-                return Err(Failure::Input(format!(
-                    "{emulator} does not run; install QEMU for {} (Debian: apt-get install {package})",
-                    board.name
-                )));
-            }
-        }
+        found.iter().try_for_each(|firmware| firmware.board.check_emulator())?;
         Ok(found)
     }
 

@@ -31,6 +31,7 @@ impl From<DeviceError> for Failure {
     fn from(error: DeviceError) -> Self {
         let text = error.to_string();
         match error {
+            DeviceError::Refused { .. } => Self::Refused(text),
             DeviceError::Stalled { last: Some(_), connection: None, .. } => Self::Refused(text),
             DeviceError::Stalled { .. } => Self::Network(text),
             DeviceError::Randomness => Self::Other(text),

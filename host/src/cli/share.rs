@@ -3,8 +3,9 @@
 use super::exit::Failure;
 use crate::{
     data::Dialect,
-    device::{BootCounter, CsvRows, Device, DeviceError, Headings, IdxRows, KeyFile, Options, Row, RowsError},
+    device::{BootCounter, CsvRows, Device, DeviceError, Headings, IdxRows, KeyFile, Options, Row, RowsError, Way},
     job::{Csv, OnMissing},
+    net::Broker,
     report::Progress,
     schema::SchemaFile,
 };
@@ -18,6 +19,7 @@ use symbolon_core::report::node::Status;
 /// Arguments of `symbolon share`.
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("file").required(true).args(["csv", "idx"]))]
+#[command(group = clap::ArgGroup::new("way").required(true).args(["gateway", "mqtt"]))]
 pub(super) struct Args {
     /// Key file of the data owner, as `symbolon provision` wrote it; its boot counter lies beside it
     #[arg(long, value_name = "FILE")]
@@ -27,7 +29,19 @@ pub(super) struct Args {
     schema: PathBuf,
     /// Where the gateway hears devices: HOST:PORT
     #[arg(long, value_name = "ADDRESS")]
-    gateway: String,
+    gateway: Option<String>,
+    /// The MQTT 5 broker that the gateway listens to, in place of the gateway: HOST[:PORT], port 1883 if not given
+    #[arg(long, value_name = "ADDRESS")]
+    mqtt: Option<String>,
+    /// Reports go to the topic PREFIX/DEVICE/up, answers come from PREFIX/DEVICE/down
+    #[arg(long, value_name = "PREFIX", default_value = "symbolon", requires = "mqtt")]
+    mqtt_prefix: String,
+    /// Name to log in with at the broker
+    #[arg(long, value_name = "NAME", requires = "mqtt", requires = "mqtt_password_file")]
+    mqtt_user: Option<String>,
+    /// File whose first line is the password
+    #[arg(long, value_name = "FILE", requires = "mqtt_user")]
+    mqtt_password_file: Option<PathBuf>,
     /// A CSV file with a header, plain or gzip
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
@@ -107,9 +121,10 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         return Err(Failure::Input("the file has no rows".to_owned()));
     }
     records.retain(|(number, ..)| !args.stored.iter().any(|rows| rows.contains(number)));
+    let way = way(args)?;
     let boot = BootCounter::beside(&args.key).raise()?;
     let options = Options { patience: Duration::from_secs(args.patience), ..Options::default() };
-    let mut device = Device::new(&identity, boot.number, &args.gateway, options)?;
+    let mut device = Device::new(&identity, boot.number, way, options)?;
     // The device numbers its reports from 1, in this order.
     let rows: Vec<u64> = records.iter().map(|(number, ..)| *number).collect();
     let mut stored = Vec::new();
@@ -127,6 +142,16 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         }
     );
     if status.refused > 0 { Err(Failure::Refused("not all records were taken".to_owned())) } else { Ok(()) }
+}
+
+/// How the gateway is reached.
+fn way(args: &Args) -> Result<Way, Failure> {
+    let Some(at) = &args.mqtt else { return Ok(Way::Tcp(args.gateway.clone().unwrap_or_default())) };
+    let (user, file) = (args.mqtt_user.clone(), args.mqtt_password_file.clone());
+    let broker = Broker::new(&format!("mqtt://{at}"), Some(args.mqtt_prefix.clone()), user, file);
+    broker.map(Way::Mqtt).map_err(|(_, value)| {
+        Failure::Input(format!("--mqtt: `{value}` will not do; give HOST[:PORT], and a prefix without wildcards"))
+    })
 }
 
 /// Sends all records and waits until both servers hold them. `stored` gets the numbers of the reports that they do.

@@ -252,6 +252,8 @@ fn tell(job: &Job, progress: &Progress, news: &News) {
     let per_step = job.records_per_epoch() as u64 / job.steps_per_epoch().max(1) as u64;
     match news {
         News::Ready => progress.label("training"),
+        News::Alive(server, alive) if alive.waits_for.is_some() => progress.label(format!("{server}: {alive}")),
+        News::Alive(_, alive) => progress.label(alive.to_string()),
         News::Step { done, bytes_sent } => progress.update(done * per_step, *bytes_sent),
         News::Epoch(result) => progress.note(&result.to_string()),
     }

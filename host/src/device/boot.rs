@@ -42,7 +42,8 @@ impl BootCounter {
     ///
     /// # Errors
     ///
-    /// [`DeviceError::File`]; [`DeviceError::InUse`] while another process reports with this key; [`DeviceError::Boot`] if the file holds no number. A lost counter is not begun anew: servers refuse boots that they know.
+    /// [`DeviceError::File`]; [`DeviceError::InUse`] while another process reports with this key; [`DeviceError::Boot`] if the file is missing or
+    /// holds no number. A lost counter does not start again: servers refuse boots that they know.
     pub fn raise(&self) -> Result<Boot, DeviceError> {
         // The counter itself is replaced when it is raised; the lock needs a file that stays.
         let lock = File::create(self.path.with_extension("lock")).map_err(|error| self.failed(error))?;
@@ -51,7 +52,10 @@ impl BootCounter {
             Err(TryLockError::WouldBlock) => return Err(DeviceError::InUse { path: self.path.clone() }),
             Err(TryLockError::Error(error)) => return Err(self.failed(error)),
         }
-        let text = fs::read_to_string(&self.path).map_err(|error| self.failed(error))?;
+        let text = match fs::read_to_string(&self.path) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => String::new(),
+            read => read.map_err(|error| self.failed(error))?,
+        };
         let next = text.trim().parse().ok().and_then(|boot: u32| boot.checked_add(1));
         let next = next.ok_or_else(|| DeviceError::Boot { path: self.path.clone() })?;
         self.replace(next).map_err(|error| self.failed(error))?;
@@ -86,7 +90,8 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("symbolon-boot-{}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
         let counter = BootCounter::beside(&dir.join("room.key"));
-        assert!(matches!(counter.raise(), Err(DeviceError::File { .. })));
+        let missing = counter.raise().unwrap_err();
+        assert!(matches!(missing, DeviceError::Boot { .. }) && missing.to_string().contains("provision"), "{missing}");
         counter.create().unwrap();
         assert!(counter.create().is_err(), "a counter must not be overwritten");
         assert_eq!([(); 3].map(|()| counter.raise().unwrap().number), [1, 2, 3]);

@@ -1,8 +1,8 @@
 //! The key file of a device on a host.
 
 use super::DeviceError;
-use crate::secret::create_private;
-use std::{fs, path::Path};
+use crate::secret::{create_private, read_private};
+use std::path::Path;
 use symbolon_core::report::identity::Identity;
 use zeroize::Zeroizing;
 
@@ -15,10 +15,9 @@ impl KeyFile {
     ///
     /// # Errors
     ///
-    /// [`DeviceError::File`], [`DeviceError::Key`].
+    /// [`DeviceError::Private`], also if every user can read it; [`DeviceError::Key`].
     pub fn read(path: &Path) -> Result<Identity, DeviceError> {
-        let failed = |error| DeviceError::File { path: path.to_owned(), error };
-        let bytes = Zeroizing::new(fs::read(path).map_err(failed)?);
+        let bytes = read_private(path).map_err(|error| DeviceError::Private { path: path.to_owned(), error })?;
         Identity::from_bytes(&bytes).map_err(|error| DeviceError::Key { path: path.to_owned(), error })
     }
 

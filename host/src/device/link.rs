@@ -1,36 +1,33 @@
-//! A device's line to its gateway.
+//! A device on this host: a node, its line, its clock.
 
-use super::DeviceError;
+use super::{
+    DeviceError,
+    line::{Line, Way},
+};
 use chacha20::{ChaCha20Rng, rand_core::SeedableRng};
 use std::{
-    io::{self, Read, Write},
-    net::{Shutdown, TcpStream, ToSocketAddrs},
-    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel},
+    io,
+    sync::mpsc::{RecvTimeoutError, TryRecvError},
     thread,
     time::{Duration, Instant},
 };
 use symbolon_core::report::{
-    frame::{Decoder, Frame},
+    frame::Frame,
     header::ReportId,
     identity::Identity,
     node::{Event, Node, Status},
     outbox::{Pace, WhenFull},
     schema::MAX_RECORD_BYTES,
 };
+use symbolon_core::wipe::wipe_stack;
 use zeroize::Zeroizing;
 
 /// Reports on their way at a time: what an answer can name.
 const SLOTS: usize = 64;
-/// The longest frame on the line.
-const FRAME_BYTES: usize = MAX_RECORD_BYTES + MAX_RECORD_BYTES / 254 + 128;
-/// Answers fit much less.
-const ANSWER_BYTES: usize = 128;
-/// Answers that wait to be read.
-const ANSWERS: usize = 256;
+/// Stack that is wiped when the sessions have started: more than that uses, the outbox included.
+const STACK_BYTES: usize = 512 << 10;
 /// Between two tries to reach the gateway.
 const REDIAL: Duration = Duration::from_millis(200);
-/// Bytes gathered before they are written.
-const WRITE_BYTES: usize = 32 << 10;
 
 /// How a device behaves.
 #[derive(Clone, Copy, Debug)]
@@ -47,60 +44,46 @@ impl Default for Options {
     }
 }
 
-/// A connection and the thread that reads it.
-struct Line {
-    stream: TcpStream,
-    answers: Receiver<Frame<'static>>,
-}
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        // Ends the reader; a line that is gone has ended it already.
-        let _ = self.stream.shutdown(Shutdown::Both);
-    }
-}
-
 /// A device on this host.
 pub struct Device {
     node: Box<Node<SLOTS, MAX_RECORD_BYTES>>,
-    gateway: String,
+    way: Way,
+    password: Option<String>,
     line: Option<Line>,
     redial: Instant,
     refused: Option<io::Error>,
     epoch: Instant,
     progress: Instant,
     options: Options,
-    scratch: Box<[u8; FRAME_BYTES]>,
-    out: Vec<u8>,
     stored: Vec<u32>,
     sent_bytes: u64,
 }
 
 impl Device {
-    /// A device that reports to `gateway` (`host:port`), in boot `boot` of a durable counter. It connects when it has something to send.
+    /// A device that reports on this way (`host:port` of a gateway, or a broker), in boot `boot` of a durable counter. It
+    /// connects when it has something to send.
     ///
     /// # Errors
     ///
-    /// [`DeviceError::Submit`] for a key file whose keys are none, [`DeviceError::Randomness`], [`DeviceError::Address`].
-    pub fn new(identity: &Identity, boot: u32, gateway: &str, options: Options) -> Result<Self, DeviceError> {
-        let address = |error| DeviceError::Address { gateway: gateway.to_owned(), error };
-        let none = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        gateway.to_socket_addrs().map_err(address)?.next().ok_or_else(none).map_err(address)?;
-        let mut rng = system_rng()?;
-        let node =
-            Node::new(identity, boot, WhenFull::RefuseNew, options.pace, &mut rng).map_err(DeviceError::Submit)?;
+    /// [`DeviceError::Submit`] for a key file with invalid keys, [`DeviceError::Randomness`], [`DeviceError::Address`],
+    /// [`DeviceError::Private`] for the broker's password.
+    pub fn new(identity: &Identity, boot: u32, way: impl Into<Way>, options: Options) -> Result<Self, DeviceError> {
+        let way = way.into();
+        way.resolve().map_err(|error| DeviceError::Address { way: way.clone(), error })?;
+        let password = way.password().map_err(|(path, error)| DeviceError::Private { path, error })?;
+        let node = start(identity, boot, options.pace)?;
+        wipe_stack::<STACK_BYTES>();
         let now = Instant::now();
         Ok(Self {
-            node: Box::new(node),
-            gateway: gateway.to_owned(),
+            node,
+            way,
+            password,
             line: None,
             redial: now,
             refused: None,
             epoch: now,
             progress: now,
             options,
-            scratch: Box::new([0; FRAME_BYTES]),
-            out: Vec::with_capacity(WRITE_BYTES + FRAME_BYTES),
             stored: Vec::new(),
             sent_bytes: 0,
         })
@@ -172,18 +155,23 @@ impl Device {
                 answers.into_iter().for_each(|answer| self.take(answer));
             }
         }
-        if self.node.status().waiting == 0 {
+        let status = self.node.status();
+        if let Some(reason) = status.start_refused.filter(|reason| reason.ends_boot()) {
+            return Err(DeviceError::Refused { reason, waiting: status.waiting });
+        }
+        if status.waiting == 0 {
             self.progress = Instant::now();
         }
         let waited = self.progress.elapsed();
         if waited < self.options.patience {
             return Ok(());
         }
-        let status = self.node.status();
         Err(DeviceError::Stalled {
             waited_s: waited.as_secs(),
             waiting: status.waiting,
-            last: status.last_reason,
+            // Reports without a session are refused for other reasons: the start's comes first.
+            last: status.start_refused.or(status.last_reason),
+            way: self.way.clone(),
             connection: self.refused.take(),
         })
     }
@@ -202,32 +190,19 @@ impl Device {
     fn transmit(&mut self) {
         if self.line.is_none() && Instant::now() >= self.redial {
             self.redial = Instant::now() + REDIAL;
-            match dial(&self.gateway) {
+            match self.way.dial(self.node.header().device, self.password.as_deref()) {
                 Ok(line) => (self.line, self.refused) = (Some(line), None),
                 Err(error) => self.refused = Some(error),
             }
         }
-        if self.line.is_none() {
-            return;
-        }
         let now = self.now_ms();
-        let mut buffer = [0; FRAME_BYTES];
-        while let Some(frame) = self.node.poll(now) {
-            // Frames of records that the node took fit: its records are no longer than the buffers allow for.
-            if let Ok(bytes) = frame.encode_stream(&mut self.scratch[..], &mut buffer) {
-                self.out.extend_from_slice(bytes);
-            }
-            if self.out.len() >= WRITE_BYTES {
-                break;
-            }
+        let Some(line) = &mut self.line else { return };
+        let mut sent = Ok(());
+        while let Some(frame) = self.node.poll(now).filter(|_| sent.is_ok()) {
+            sent = line.send(&frame).map(|bytes| self.sent_bytes += bytes as u64);
         }
-        if let Some(line) = self.line.as_mut().filter(|_| !self.out.is_empty()) {
-            let written = line.stream.write_all(&self.out);
-            self.sent_bytes += self.out.len() as u64;
-            self.out.clear();
-            if let Err(error) = written {
-                self.hang_up(error);
-            }
+        if let Err(error) = sent.and_then(|()| line.flush()) {
+            self.hang_up(error);
         }
     }
 
@@ -241,34 +216,11 @@ impl Device {
     }
 }
 
-fn dial(gateway: &str) -> io::Result<Line> {
-    let stream = TcpStream::connect(gateway)?;
-    stream.set_nodelay(true)?;
-    stream.set_write_timeout(Some(Duration::from_secs(10)))?;
-    let reader = stream.try_clone()?;
-    let (to, answers) = sync_channel(ANSWERS);
-    thread::Builder::new().name("answers".to_owned()).spawn(move || read(reader, &to))?;
-    Ok(Line { stream, answers })
-}
-
-/// Reads answers until the line or the device is gone.
-fn read(mut stream: TcpStream, to: &SyncSender<Frame<'static>>) {
-    let mut decoder = Decoder::<ANSWER_BYTES>::new();
-    let mut bytes = [0; 4096];
-    loop {
-        let read = match stream.read(&mut bytes) {
-            Ok(0) => return,
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(_) => return,
-        };
-        for byte in &bytes[..read] {
-            let Some(Ok(answer)) = decoder.push_answer(*byte) else { continue };
-            if to.send(answer).is_err() {
-                return;
-            }
-        }
-    }
+/// Starts a device's sessions. A function of its own, whose stack is wiped when it has returned.
+#[inline(never)]
+fn start(identity: &Identity, boot: u32, pace: Pace) -> Result<Box<Node<SLOTS, MAX_RECORD_BYTES>>, DeviceError> {
+    let node = Node::new(identity, boot, WhenFull::RefuseNew, pace, &mut system_rng()?);
+    node.map(Box::new).map_err(DeviceError::Submit)
 }
 
 /// A generator seeded by the operating system.

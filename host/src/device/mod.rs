@@ -1,4 +1,4 @@
-//! A data owner's host as a device: the same [`Node`](symbolon_core::report::node::Node) that runs on microcontrollers, over TCP to a gateway.
+//! A data owner's host as a device: the same [`Node`](symbolon_core::report::node::Node) that runs on microcontrollers, over TCP or MQTT to a gateway.
 //!
 //! - [`KeyFile`]: what `symbolon provision` wrote.
 //! - [`BootCounter`]: a durable counter in a file beside it.
@@ -7,15 +7,18 @@
 
 mod boot;
 mod key;
+mod line;
 mod link;
 mod rows;
 
 pub use boot::{Boot, BootCounter};
 pub use key::KeyFile;
+pub use line::Way;
 pub(crate) use link::system_rng;
 pub use link::{Device, Options};
 pub use rows::{CsvRows, Headings, IdxRows, Row, RowsError};
 
+use crate::net::PrivateFileError;
 use std::{fmt, io, path::PathBuf};
 use symbolon_core::report::{Reason, identity::IdentityError, node::SubmitError};
 
@@ -30,6 +33,13 @@ pub enum DeviceError {
         /// Why.
         error: io::Error,
     },
+    /// A secret file cannot be read, or every user can read it.
+    Private {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: PrivateFileError,
+    },
     /// No key file.
     Key {
         /// Which file.
@@ -37,7 +47,7 @@ pub enum DeviceError {
         /// What is wrong with it.
         error: IdentityError,
     },
-    /// The boot counter holds no number, or the last one.
+    /// The boot counter is missing, holds no number, or the last one.
     Boot {
         /// Its file.
         path: PathBuf,
@@ -47,10 +57,10 @@ pub enum DeviceError {
         /// The counter's file.
         path: PathBuf,
     },
-    /// The gateway's address is none.
+    /// The address of gateway or broker is invalid.
     Address {
         /// As given.
-        gateway: String,
+        way: Way,
         /// Why.
         error: io::Error,
     },
@@ -58,15 +68,24 @@ pub enum DeviceError {
     Submit(SubmitError),
     /// The system has no randomness.
     Randomness,
+    /// A server refused this boot's start, and would refuse it again.
+    Refused {
+        /// Why.
+        reason: Reason,
+        /// Reports that wait.
+        waiting: usize,
+    },
     /// Neither server answered for too long.
     Stalled {
         /// Seconds without an answer that changed anything.
         waited_s: u64,
         /// Reports that wait.
         waiting: usize,
-        /// What a server said last.
+        /// Why a server refused the start, or else what it said last.
         last: Option<Reason>,
-        /// Why the gateway could not be reached last, if it could not.
+        /// Gateway or broker.
+        way: Way,
+        /// Why it could not be reached last, if it could not.
         connection: Option<io::Error>,
     },
 }
@@ -76,9 +95,11 @@ impl fmt::Display for DeviceError {
         match self {
             Self::File { path, error } => write!(f, "{}: {error}", path.display()),
             Self::Key { path, error } => write!(f, "{}: {error}", path.display()),
+            Self::Private { path, error } => write!(f, "{}: {error}", path.display()),
             Self::Boot { path } => write!(
                 f,
-                "{}: no boot counter; if it was lost, provision the device again: a boot must never be repeated",
+                "{}: the boot counter is missing or holds no number: provision the device again, for servers refuse a \
+                 boot that they know",
                 path.display()
             ),
             Self::InUse { path } => {
@@ -88,20 +109,24 @@ impl fmt::Display for DeviceError {
                     path.display()
                 )
             }
-            Self::Address { gateway, error } => {
-                write!(f, "gateway {gateway}: {error}; give HOST:PORT, the port is 7103 by default")
+            Self::Address { way, error } => {
+                let port = if matches!(way, Way::Tcp(_)) { 7103 } else { 1883 };
+                write!(f, "{way}: {error}; give HOST:PORT, the port is {port} by default")
             }
             Self::Submit(error) => error.fmt(f),
             Self::Randomness => {
                 f.write_str("the operating system gives no random bytes; nothing can be sealed without")
             }
-            Self::Stalled { waited_s, waiting, last, connection } => {
+            Self::Refused { reason, waiting } => {
+                write!(f, "a server refuses this start for good: {reason}{}; {waiting} reports wait", advice(*reason))
+            }
+            Self::Stalled { waited_s, waiting, last, way, connection } => {
                 write!(f, "no progress for {waited_s} s; {waiting} reports wait")?;
                 if let Some(reason) = last {
-                    write!(f, "; a server's last word: {reason}{}", advice(*reason))?;
+                    write!(f, "; a server refuses: {reason}{}", advice(*reason))?;
                 }
                 match connection {
-                    Some(error) => write!(f, "; the gateway cannot be reached: {error}"),
+                    Some(error) => write!(f, "; {way} cannot be reached: {error}"),
                     None if last.is_none() => f.write_str("; check that the gateway runs and reaches both servers"),
                     None => Ok(()),
                 }
@@ -119,7 +144,8 @@ fn advice(reason: Reason) -> &'static str {
         Reason::Key => " (the server's key is gone or out of its time: provision the device again)",
         Reason::Quota => " (more than the operator permits: send less, or ask for more)",
         Reason::Full => " (the server cannot store: its disk may be full)",
-        Reason::ReplayedBoot => " (the boot counter went back: provision the device again)",
+        Reason::ReplayedBoot => " (the boot counter went back, as one from a backup: provision the device again)",
+        Reason::Malformed | Reason::Version => " (use the same version everywhere)",
         Reason::Forged => " (the server knows another key of this device: register the one that was provisioned)",
         _ => "",
     }

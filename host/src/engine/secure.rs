@@ -1,7 +1,10 @@
 //! The secure engine's ends: a protocol's link and its corrections over connections.
 
 use crate::net::{Connection, NetError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU32, AtomicU64, Ordering},
+};
 use symbolon_core::{
     correlation::Corrections,
     link::{Error, Fold, Link, Part, Peer},
@@ -26,24 +29,68 @@ impl Fault {
     }
 }
 
+/// What a party's lanes do, for a thread that reports it: payload exchanged, and lanes that wait for a peer.
+#[derive(Clone, Debug, Default)]
+pub struct Activity(Arc<Gauges>);
+
+#[derive(Debug, Default)]
+struct Gauges {
+    bytes_exchanged: AtomicU64,
+    waits_for_server: AtomicU32,
+    waits_for_dealer: AtomicU32,
+}
+
+impl Activity {
+    /// Payload bytes that all lanes have exchanged with the other server, each way.
+    pub fn bytes_exchanged(&self) -> u64 {
+        self.0.bytes_exchanged.load(Ordering::Relaxed)
+    }
+
+    /// The peer that a lane waits for now. The dealer comes first: a lane that waits for the other server may wait because of it.
+    pub fn waits_for(&self) -> Option<Peer> {
+        let waits = |gauge: &AtomicU32| gauge.load(Ordering::Relaxed) > 0;
+        let server = waits(&self.0.waits_for_server).then_some(Peer::Server);
+        waits(&self.0.waits_for_dealer).then_some(Peer::Dealer).or(server)
+    }
+
+    fn wait<T>(gauge: &AtomicU32, transfer: impl FnOnce() -> T) -> T {
+        gauge.fetch_add(1, Ordering::Relaxed);
+        let done = transfer();
+        gauge.fetch_sub(1, Ordering::Relaxed);
+        done
+    }
+}
+
 /// One lane's link to the other server.
 pub struct NetLink<'a> {
     connection: &'a mut Connection,
     fault: Fault,
+    activity: Activity,
     gathered: Vec<u8>,
 }
 
 impl<'a> NetLink<'a> {
     /// A link over `connection`.
     pub fn new(connection: &'a mut Connection, fault: Fault) -> Self {
-        Self { connection, fault, gathered: Vec::new() }
+        Self { connection, fault, activity: Activity::default(), gathered: Vec::new() }
+    }
+
+    /// The same link, which reports to `activity`.
+    #[must_use]
+    pub fn reporting(self, activity: Activity) -> Self {
+        Self { activity, ..self }
     }
 
     fn swap(&mut self, bytes: &mut [u8], fold: &mut dyn FnMut(&mut [u8], &[u8])) -> Result<(), Error> {
-        self.connection.exchange_in_place(bytes, fold).map_err(|error| {
+        let len = bytes.len() as u64;
+        let gauges = &self.activity.0;
+        let swapped = Activity::wait(&gauges.waits_for_server, || self.connection.exchange_in_place(bytes, fold));
+        swapped.map_err(|error| {
             self.fault.keep(error);
             Error::Lost(Peer::Server)
-        })
+        })?;
+        gauges.bytes_exchanged.fetch_add(len, Ordering::Relaxed);
+        Ok(())
     }
 }
 
@@ -100,18 +147,26 @@ fn fold<W: Word>(kind: Fold, mine: &mut [u8], theirs: &[u8]) {
 pub struct NetCorrections<'a> {
     connection: &'a mut Connection,
     fault: Fault,
+    activity: Activity,
 }
 
 impl<'a> NetCorrections<'a> {
     /// Corrections that arrive over `connection`.
     pub fn new(connection: &'a mut Connection, fault: Fault) -> Self {
-        Self { connection, fault }
+        Self { connection, fault, activity: Activity::default() }
+    }
+
+    /// The same corrections, which report to `activity`.
+    #[must_use]
+    pub fn reporting(self, activity: Activity) -> Self {
+        Self { activity, ..self }
     }
 }
 
 impl<W: Word> Corrections<W> for NetCorrections<'_> {
     fn next(&mut self, out: &mut [W]) -> Result<(), Error> {
-        self.connection.recv_exact(W::bytes_mut(out)).map_err(|error| {
+        let gauge = &self.activity.0.waits_for_dealer;
+        Activity::wait(gauge, || self.connection.recv_exact(W::bytes_mut(out))).map_err(|error| {
             self.fault.keep(error);
             Error::Lost(Peer::Dealer)
         })

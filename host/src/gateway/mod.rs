@@ -36,7 +36,9 @@ mod serial;
 mod spool;
 mod tcp;
 
-use crate::net::{AbortHandle, ClientTls, Config, ConfigError, ConfigFault, Identity, Lines, Role};
+use crate::net::{
+    AbortHandle, Broker, ClientTls, Config, ConfigError, ConfigFault, Identity, Lines, PrivateFileError, Role,
+};
 use courier::{Courier, Way};
 use news::{Counters, News, Status};
 pub use pool::Source;
@@ -120,7 +122,8 @@ impl Gateway {
             tell: Box::new(tell),
         });
         let couriers = open_couriers(config, &lines, &ClientTls::new(identity), &shared)?;
-        let password = password(&lines)?;
+        let password = lines.mqtt.as_ref().map_or(Ok(None), Broker::password);
+        let password = password.map_err(|(file, error)| GatewayError::Password(file, error))?;
         let mut random = [0; 4];
         getrandom::fill(&mut random).map_err(|error| GatewayError::System(io::Error::other(error.to_string())))?;
         // Two clients of one name would push each other off the broker.
@@ -195,13 +198,6 @@ fn open_couriers(
     [Role::Server0, Role::Server1].into_iter().map(open).collect()
 }
 
-/// The password for the broker: the file's first line.
-fn password(lines: &Lines) -> Result<Option<String>, GatewayError> {
-    let Some((_, file)) = lines.mqtt.as_ref().and_then(|broker| broker.login.as_ref()) else { return Ok(None) };
-    let text = fs::read_to_string(file).map_err(|error| GatewayError::Password(file.clone(), error))?;
-    Ok(Some(text.lines().next().unwrap_or_default().to_owned()))
-}
-
 /// Tells figures each minute and, on Unix, on SIGUSR1.
 async fn tell_status(shared: Arc<Shared>) {
     let tell = || (shared.tell)(News::Status(shared.status()));
@@ -273,7 +269,7 @@ pub enum GatewayError {
     /// The buffer cannot be opened.
     Buffer(PathBuf, Box<redb::Error>),
     /// The broker's password cannot be read.
-    Password(PathBuf, io::Error),
+    Password(PathBuf, PrivateFileError),
     /// The system gives no threads, sockets or random bytes.
     System(io::Error),
 }
@@ -303,7 +299,8 @@ impl std::error::Error for GatewayError {
         match self {
             Self::Config(error) => Some(error),
             Self::Buffer(_, error) => Some(error),
-            Self::Listen(_, error) | Self::Password(_, error) | Self::System(error) => Some(error),
+            Self::Password(_, error) => Some(error),
+            Self::Listen(_, error) | Self::System(error) => Some(error),
         }
     }
 }

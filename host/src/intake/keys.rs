@@ -44,7 +44,7 @@ impl KeyFile {
     pub fn generate(validity: Validity) -> Result<Self, getrandom::Error> {
         let mut bytes = Zeroizing::new([0; 32]);
         getrandom::fill(&mut *bytes)?;
-        Ok(Self { secret: SecretKey::from_bytes(*bytes), validity })
+        Ok(Self { secret: SecretKey::from_bytes(&bytes), validity })
     }
 
     /// What devices are told.
@@ -89,6 +89,6 @@ impl KeyFile {
         })?;
         let bytes = hex::parse(&secret).map(Zeroizing::new);
         let bytes = bytes.ok_or_else(|| FileError::new(file, FileFault::SecretKey))?;
-        Ok(Self { secret: SecretKey::from_bytes(*bytes), validity: Validity { not_before, not_after } })
+        Ok(Self { secret: SecretKey::from_bytes(&bytes), validity: Validity { not_before, not_after } })
     }
 }

@@ -9,9 +9,10 @@ use super::{
     validity::UnixSeconds,
 };
 use crate::{
-    net::IntakeFiles,
+    net::{IntakeFiles, PrivateFileError},
     plain::Plain,
     schema::{SchemaFile, SchemaFileError},
+    secret::read_private,
 };
 use std::{
     collections::BTreeMap,
@@ -21,7 +22,6 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 use symbolon_core::report::{Reason, header::DeviceId, identity::SecretKey, schema::SchemaHash};
-use zeroize::Zeroizing;
 
 /// How often files are looked at.
 const PACE: Duration = Duration::from_secs(1);
@@ -60,7 +60,10 @@ impl Rules {
                 let mut keys = BTreeMap::new();
                 for path in list(&files.keys, "key")? {
                     let id = KeyFile::id(&path).ok_or_else(|| FileError::new(&path, FileFault::KeyName))?;
-                    keys.insert(id, KeyFile::parse(&read(&path)?, &path)?);
+                    let text = read_private(&path).map_err(|error| FileError::new(&path, FileFault::Private(error)))?;
+                    // The fault quotes no byte of it.
+                    let text = str::from_utf8(&text).map_err(|_| FileError::new(&path, FileFault::SecretKey))?;
+                    keys.insert(id, KeyFile::parse(text, &path)?);
                 }
                 self.keys = Arc::new(keys);
             }
@@ -238,13 +241,13 @@ fn list(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, FileError> {
     Ok(paths)
 }
 
-fn read(path: &Path) -> Result<Zeroizing<String>, FileError> {
+fn read(path: &Path) -> Result<String, FileError> {
     let fault = |error| FileError::new(path, FileFault::Read(error));
     let bytes = fs::metadata(path).map_err(fault)?.len();
     if bytes > MAX_FILE_BYTES {
         return Err(FileError::new(path, FileFault::Long));
     }
-    fs::read_to_string(path).map(Zeroizing::new).map_err(fault)
+    fs::read_to_string(path).map_err(fault)
 }
 
 /// A file that cannot be used.
@@ -264,6 +267,8 @@ pub struct FileError {
 pub enum FileFault {
     /// It cannot be read.
     Read(io::Error),
+    /// A secret key's file that cannot be read, or that every user can read.
+    Private(PrivateFileError),
     /// It is longer than any real one.
     Long,
     /// Not TOML, a key that does not belong there, or a value of the wrong kind. Says the line.
@@ -319,6 +324,7 @@ impl fmt::Display for FileFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Read(error) => error.fmt(f),
+            Self::Private(error) => error.fmt(f),
             Self::Long => write!(f, "is longer than {} MiB", MAX_FILE_BYTES >> 20),
             Self::Parse(error) => error.fmt(f),
             Self::DeviceId(id) => write!(f, "id {id:?} is not 16 hexadecimal digits"),

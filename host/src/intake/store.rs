@@ -10,6 +10,7 @@
 //! - **Memory:** a cache of a fixed size (`CACHE_BYTES`).
 
 use super::ledger::Ledger;
+use crate::secret::reserve_private;
 use redb::{
     Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction,
 };
@@ -165,8 +166,9 @@ pub(super) enum Held {
 /// Opens the database.
 type Open = Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>;
 
-/// Opens a database, or makes one whose name is on the disk too.
+/// Opens a database, or makes one for its owner alone, whose name is on the disk too.
 pub(crate) fn create(path: &Path, cache_bytes: usize) -> Result<Database, DatabaseError> {
+    reserve_private(path)?;
     let database = Database::builder().set_cache_size(cache_bytes).create(path)?;
     #[cfg(unix)]
     {

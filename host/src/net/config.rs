@@ -436,7 +436,7 @@ impl fmt::Display for ConfigFault {
             Self::NoLine => f.write_str("gateway: needs at least one of `tcp`, `serial` and `mqtt`"),
             Self::Broker { key, value } => write!(
                 f,
-                "{key}: `{value}` will not do; `url` is \"mqtt://host:port\", `prefix` a topic without wildcards, \
+                "gateway.mqtt.{key}: `{value}` will not do; `url` is \"mqtt://host:port\", `prefix` a topic without wildcards, \
                  `user` and `password_file` come together"
             ),
             Self::Zero(key) => write!(f, "{key}: 0 is too few"),

@@ -6,15 +6,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::error::CertificateFault;
+use super::role::Role;
+use super::tls;
+use crate::secret::{PrivateFileError, read_private};
 use rustls::RootCertStore;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use zeroize::Zeroizing;
-
-use super::error::CertificateFault;
-use super::role::Role;
-use super::tls;
 
 /// Where the PEM files of an identity are.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -49,13 +48,19 @@ impl Identity {
     /// If a file cannot be read or parsed; if others can read the key, or it is not the certificate's; if the certificate
     /// names no role, is expired, or is not from the authority.
     pub fn load(files: &IdentityFiles) -> Result<Self, IdentityError> {
-        let read = |part, path: &Path| {
-            fs::read(path).map(Zeroizing::new).map_err(|error| IdentityError::new(part, IdentityProblem::Read(error)))
-        };
+        let read =
+            |part, path: &Path| fs::read(path).map_err(|error| IdentityError::new(part, IdentityProblem::Read(error)));
         let parse = || {
             let certificate = read(Part::Certificate, &files.certificate)?;
-            let key = read(Part::Key, &files.key)?;
-            private(&files.key)?;
+            let key = read_private(&files.key).map_err(|error| {
+                IdentityError::new(
+                    Part::Key,
+                    match error {
+                        PrivateFileError::Read(error) => IdentityProblem::Read(error),
+                        PrivateFileError::Exposed => IdentityProblem::Exposed,
+                    },
+                )
+            })?;
             let ca = read(Part::Ca, &files.ca)?;
             let identity = Self::from_pem(&certificate, &key, &ca)?;
             identity.check()?;
@@ -121,23 +126,6 @@ fn certificates(part: Part, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, 
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| IdentityError::pem(part, error))?;
     if certificates.is_empty() { Err(IdentityError::new(part, IdentityProblem::Empty)) } else { Ok(certificates) }
-}
-
-/// Refuses a key that every user of the machine can read.
-#[cfg(unix)]
-fn private(key: &Path) -> Result<(), IdentityError> {
-    use std::os::unix::fs::PermissionsExt;
-
-    let mode = fs::metadata(key)
-        .map_err(|error| IdentityError::new(Part::Key, IdentityProblem::Read(error)))?
-        .permissions()
-        .mode();
-    if mode & 0o007 == 0 { Ok(()) } else { Err(IdentityError::new(Part::Key, IdentityProblem::Exposed)) }
-}
-
-#[cfg(not(unix))]
-fn private(_key: &Path) -> Result<(), IdentityError> {
-    Ok(())
 }
 
 /// A part of an identity.

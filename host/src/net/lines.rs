@@ -7,12 +7,14 @@
 //! relative to this file buffer_mib = 256
 //! ```
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::config::{ConfigFault, address};
+use crate::secret::{PrivateFileError, read_private};
 
 /// Port of a broker that the URL does not name.
 const MQTT_PORT: u16 = 1883;
@@ -125,8 +127,26 @@ impl RawLines {
 
 impl RawBroker {
     fn check(self, directory: &Path) -> Result<Broker, ConfigFault> {
-        let wrong = || ConfigFault::Broker { key: "gateway.mqtt.url", value: self.url.clone() };
-        let at = self.url.strip_prefix("mqtt://").ok_or_else(wrong)?.trim_end_matches('/');
+        let Self { url, prefix, user, password_file } = self;
+        let file = password_file.map(|file| directory.join(file));
+        Broker::new(&url, prefix, user, file).map_err(|(key, value)| ConfigFault::Broker { key, value })
+    }
+}
+
+impl Broker {
+    /// The broker at `url`, `mqtt://host[:port]`; the prefix of its topics is `symbolon` if not given.
+    ///
+    /// # Errors
+    ///
+    /// The key that is wrong, and its value.
+    pub fn new(
+        url: &str,
+        prefix: Option<String>,
+        user: Option<String>,
+        password_file: Option<PathBuf>,
+    ) -> Result<Self, (&'static str, String)> {
+        let wrong = || ("url", url.to_owned());
+        let at = url.strip_prefix("mqtt://").ok_or_else(wrong)?.trim_end_matches('/');
         let (host, port) = match at.rsplit_once(':') {
             Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
                 (host, port.parse().map_err(|_| wrong())?)
@@ -137,25 +157,30 @@ impl RawBroker {
         if host.is_empty() || host.contains(['/', '@']) {
             return Err(wrong());
         }
-        let prefix = self.prefix.clone().unwrap_or_else(|| "symbolon".to_owned());
-        if prefix.is_empty()
-            || prefix.contains(['+', '#', '\0'])
-            || prefix.starts_with(['/', '$'])
-            || prefix.ends_with('/')
-        {
-            return Err(ConfigFault::Broker { key: "gateway.mqtt.prefix", value: prefix });
+        let prefix = prefix.unwrap_or_else(|| "symbolon".to_owned());
+        let has_wildcard = prefix.contains(['+', '#', '\0']);
+        if prefix.is_empty() || has_wildcard || prefix.starts_with(['/', '$']) || prefix.ends_with('/') {
+            return Err(("prefix", prefix));
         }
-        let login = match (&self.user, &self.password_file) {
+        let login = match (user, password_file) {
             (None, None) => None,
-            (Some(user), Some(file)) => Some((user.clone(), directory.join(file))),
-            (Some(user), None) => return Err(ConfigFault::Broker { key: "gateway.mqtt.user", value: user.clone() }),
-            (None, Some(file)) => {
-                return Err(ConfigFault::Broker {
-                    key: "gateway.mqtt.password_file",
-                    value: file.display().to_string(),
-                });
-            }
+            (Some(user), Some(file)) => Some((user, file)),
+            (Some(user), None) => return Err(("user", user)),
+            (None, Some(file)) => return Err(("password_file", file.display().to_string())),
         };
-        Ok(Broker { host: host.to_owned(), port, prefix, login })
+        Ok(Self { host: host.to_owned(), port, prefix, login })
+    }
+
+    /// Reads the password, if there is a login: the file's first line.
+    ///
+    /// # Errors
+    ///
+    /// The file, and why it is not read.
+    pub fn password(&self) -> Result<Option<String>, (PathBuf, PrivateFileError)> {
+        let Some((_, file)) = &self.login else { return Ok(None) };
+        let failed = |error| (file.clone(), error);
+        let bytes = read_private(file).map_err(failed)?;
+        let text = str::from_utf8(&bytes).map_err(|error| failed(PrivateFileError::Read(io::Error::other(error))))?;
+        Ok(Some(text.lines().next().unwrap_or_default().to_owned()))
     }
 }

@@ -40,3 +40,5 @@ pub use policy::{Facts, JobHash, Jobs, Policy, Refusal, Reveal};
 pub use role::{Role, UnknownRole};
 pub use tls::{ClientTls, ServerTls};
 pub use wire::Traffic;
+
+pub use crate::secret::PrivateFileError;

@@ -1,11 +1,14 @@
 //! The client's part of a session: data owner before the job, analyst after it.
 
-pub use super::message::{Dealt, Report};
 use super::{
-    SessionError, SessionId,
+    STACK_BYTES, SessionError, SessionId,
     message::{Answer, Ask, Data, MAX_MESSAGE_BYTES, Order, Update},
     prg, random_bytes, random_seed,
     server::table_stream,
+};
+pub use super::{
+    heartbeat::{Alive, Phase},
+    message::{Dealt, Report},
 };
 use crate::{
     job::Job,
@@ -20,6 +23,7 @@ use std::{
 };
 use symbolon_core::{
     share::{join, split},
+    wipe::wipe_stack,
     word::{Word, word_bytes},
 };
 use zeroize::Zeroizing;
@@ -41,6 +45,8 @@ pub enum News {
     },
     /// An epoch is evaluated.
     Epoch(EpochResult),
+    /// A server lives.
+    Alive(Role, Alive),
 }
 
 /// What a finished session gave.
@@ -80,9 +86,22 @@ pub fn run<W: Word>(
     assert!(!job.data.is_stored(), "a job that learns from reports takes no inputs from a client");
     let started = Instant::now();
     let (session, [mut server0, mut server1]) = order(config, tls, job)?;
+    share(job, &session, &mut inputs, [&mut server0, &mut server1])?;
+    wipe_stack::<STACK_BYTES>(); // the seed of server 0's shares
+    drop(inputs);
+    listen(job, [server0, server1], config.timeouts.close, started, news)
+}
+
+/// Splits the data and sends each server its share: server 0 a seed, server 1 the words.
+fn share<W: Word>(
+    job: &Job,
+    session: &SessionId,
+    inputs: &mut Inputs<W>,
+    [server0, server1]: [&mut Connection; 2],
+) -> Result<(), SessionError> {
     let seed = random_seed()?;
     server1.send(&Data::Words)?;
-    let stream = prg(job.numbers.prg, &seed, &session);
+    let stream = prg(job.numbers.prg, &seed, session);
     let tables = [&mut inputs.train, &mut inputs.train_labels, &mut inputs.test, &mut inputs.test_labels];
     for (i, table) in (0u32..).zip(tables) {
         split(&*stream, table_stream(i), table);
@@ -92,8 +111,7 @@ pub fn run<W: Word>(
         }
     }
     server0.send(&Data::Seed(Zeroizing::new(*seed.expose())))?;
-    drop(inputs);
-    listen(job, [server0, server1], config.timeouts.close, started, news)
+    Ok(())
 }
 
 /// Runs `job` on reports that the servers hold: nothing is sent to them but the job.
@@ -149,7 +167,7 @@ struct Ended<W> {
 enum Told {
     Update(Role, Update),
     /// The server's part is over, without a result.
-    Failed,
+    Failed(Role),
 }
 
 /// Reads both servers' updates to the end and joins their shares.
@@ -163,11 +181,12 @@ fn listen<W: Word>(
     let aborts = servers.each_ref().map(Connection::abort_handle);
     let (to, told) = mpsc::channel();
     let readers = servers.map(|connection| {
-        let (to, words) = (to.clone(), if job.reveal.model { job.parameters() } else { 0 });
+        let (to, role) = (to.clone(), connection.role());
+        let words = if job.reveal.model { job.parameters() } else { 0 };
         thread::spawn(move || {
             let ended = read::<W>(connection, words, &to);
             if ended.is_err() {
-                let _ = to.send(Told::Failed); // nobody listens: then it is over anyway
+                let _ = to.send(Told::Failed(role)); // nobody listens: then it is over anyway
             }
             ended
         })
@@ -175,9 +194,10 @@ fn listen<W: Word>(
     drop(to);
     let (epochs, results, alarm) = (Vec::new(), Vec::new(), [None; 2]);
     let mut heard = Heard { job, started, epochs, results, alarm, seconds_setup: 0.0 };
-    let (mut patience, mut impossible) = (Duration::MAX, None);
+    let (mut failed, mut impossible): (Option<(Role, Instant)>, _) = (None, None);
     let abort = || aborts.iter().for_each(AbortHandle::abort);
     loop {
+        let patience = failed.map_or(Duration::MAX, |(_, at)| grace.saturating_sub(at.elapsed()));
         match told.recv_timeout(patience) {
             Ok(Told::Update(role, update)) => {
                 if let Err(error) = heard.hear(role, update, news) {
@@ -185,9 +205,12 @@ fn listen<W: Word>(
                     abort(); // nothing right can follow
                 }
             }
-            // Its peers will soon find out; who does not is not waited for.
-            Ok(Told::Failed) => patience = grace,
-            Err(RecvTimeoutError::Timeout) => abort(),
+            // Its peers will soon find out; who does not is not waited for, however alive.
+            Ok(Told::Failed(role)) => failed = failed.or(Some((role, Instant::now()))),
+            Err(RecvTimeoutError::Timeout) => {
+                abort();
+                failed = failed.map(|(role, _)| (role, Instant::now()));
+            }
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
@@ -199,6 +222,10 @@ fn listen<W: Word>(
         (Ok(a), Ok(b)) => (a, b),
         (Err(a), Err(b)) if a.is_abort() => return Err(b),
         (Err(a), Err(b)) if b.is_abort() => return Err(a),
+        // The first failure comes first: what follows is often its consequence.
+        (Err(a), Err(b)) if matches!(failed, Some((Role::Server1, _))) => {
+            return Err(SessionError::Both(Box::new([b, a])));
+        }
         (Err(a), Err(b)) => return Err(SessionError::Both(Box::new([a, b]))),
         (Err(error), _) | (_, Err(error)) => return Err(error),
     };
@@ -239,6 +266,7 @@ impl Heard<'_> {
                 self.seconds_setup = self.started.elapsed().as_secs_f64();
                 news(News::Ready);
             }
+            Update::Alive(alive) => news(News::Alive(role, alive)),
             Update::Step { done, bytes_sent } if index == 0 => news(News::Step { done, bytes_sent }),
             Update::Alarm { share } => self.alarm[index] = Some(share),
             Update::Epoch { epoch, loss, score } => {

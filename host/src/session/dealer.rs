@@ -1,7 +1,7 @@
 //! The dealer of a session: it sees a job and nothing of its data.
 
 use super::{
-    SessionError, SessionId,
+    STACK_BYTES, SessionError, SessionId,
     message::{DealerHello, Dealt, MAX_MESSAGE_BYTES, No, Seeded},
     prg, random_seed,
     rendezvous::Rendezvous,
@@ -31,6 +31,7 @@ use symbolon_core::{
     link::Count,
     party::NoTrace,
     prg::{Prg, Seed, session_seed},
+    wipe::wipe_stack,
     word::Word,
 };
 use zeroize::Zeroizing;
@@ -135,14 +136,17 @@ impl Dealer {
             }
         }
         let nonces = [&joined[0].nonce, &joined[1].nonce];
-        let seeds = [0, 1].map(|j| session_seed(&self.secret, nonces, &session, &plan.hash, j));
         let [server0, server1] = servers;
-        server0.send(&Seeded::Ok(Zeroizing::new(*seeds[0].expose())))?;
-        server1.send(&Seeded::Ok(Zeroizing::new(*seeds[1].expose())))?;
+        let stream = |j, server: &mut Connection| {
+            let seed = session_seed(&self.secret, nonces, &session, &plan.hash, j);
+            server.send(&Seeded::Ok(Zeroizing::new(*seed.expose())))?;
+            Ok::<_, SessionError>(prg(job.numbers.prg, &seed, &session))
+        };
+        let prgs = [stream(0, server0)?, stream(1, server1)?];
+        wipe_stack::<STACK_BYTES>();
         let mut connections = (0..job.lanes.lanes)
             .map(|lane| Ok(self.lanes.fetch(session, lane, Role::Server1)?.0))
             .collect::<Result<Vec<_>, SessionError>>()?;
-        let prgs = seeds.each_ref().map(|seed| prg(job.numbers.prg, seed, &session));
         let prgs = [&*prgs[0], &*prgs[1]];
         let bytes_sent = match job.numbers.ring_bits {
             32 => deal_lanes::<u32>(&job, prgs, &mut connections),

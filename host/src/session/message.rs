@@ -1,6 +1,6 @@
 //! What roles tell each other, beside shares and masked words. One type for each awaited message.
 
-use super::{SessionError, SessionId};
+use super::{SessionError, SessionId, heartbeat::Alive};
 use crate::{intake::wire::Request, net::Role, train::Sum};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -79,6 +79,8 @@ pub(super) enum Update {
     Done(Report),
     /// The job ended here without a result.
     No(No),
+    /// The server lives; sent by time alone.
+    Alive(Alive),
 }
 
 /// A server's figures.

@@ -3,9 +3,11 @@
 //! The client orders the job at both servers, which accept or refuse it by their policies; then it sends each server its share of the data, unless the job
 //! learns from reports, which the servers hold. Server 1 reaches server 0, a connection a lane; both reach the dealer, server 1 with a connection a lane
 //! more. Before any mask is used, both servers and the dealer must have made the same plan. Results go from each server to the client, as shares that it alone joins.
+//! Until then each server tells the client every second or so that it lives, what it does, and for whom it waits.
 
 pub mod client;
 pub mod dealer;
+mod heartbeat;
 mod message;
 mod rendezvous;
 pub mod reports;
@@ -22,6 +24,10 @@ use crate::plain::Plain;
 use crate::train::Impossible;
 use std::fmt;
 use symbolon_core::prg::Seed;
+use zeroize::Zeroizing;
+
+/// Stack that is wiped below a function whose callees handled seeds: more than they use.
+const STACK_BYTES: usize = 64 << 10;
 
 /// Why a session ended without its result. Says who, what, and what to do; never a share.
 #[derive(Debug)]
@@ -105,7 +111,7 @@ pub enum SessionError {
     OutOfRange,
     /// An output cannot be: no result of the job is right.
     Impossible(Impossible),
-    /// Both servers failed.
+    /// Both servers failed; the first failure comes first.
     Both(Box<[SessionError; 2]>),
     /// Too many sessions at a time.
     Busy,
@@ -231,7 +237,7 @@ impl From<NetError> for SessionError {
     }
 }
 
-/// 32 bytes from the operating system. No flag and no variable changes that.
+/// Public bytes from the operating system. No flag and no variable changes that.
 pub(crate) fn random_bytes<const N: usize>() -> Result<[u8; N], SessionError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|_| SessionError::Randomness)?;
@@ -240,5 +246,7 @@ pub(crate) fn random_bytes<const N: usize>() -> Result<[u8; N], SessionError> {
 
 /// A seed from the operating system.
 pub(crate) fn random_seed() -> Result<Seed, SessionError> {
-    random_bytes().map(Seed::from_bytes)
+    let mut bytes = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut *bytes).map_err(|_| SessionError::Randomness)?;
+    Ok(Seed::from_bytes(&bytes))
 }

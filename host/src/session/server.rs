@@ -1,12 +1,13 @@
 //! A server's part of a session.
 
 use super::{
-    SessionError, SessionId,
+    STACK_BYTES, SessionError, SessionId,
+    heartbeat::{Heart, Phase},
     message::{
         Answer, Ask, Data, DealerHello, Dealt, LaneHello, MAX_MESSAGE_BYTES, No, Order, PeerHello, Report, Seeded,
         Update,
     },
-    prg, random_bytes,
+    prg, random_bytes, random_seed,
     rendezvous::Rendezvous,
     reports,
     veil::{Output, Veil, VeilSeed},
@@ -22,7 +23,7 @@ use crate::{
     job::{Job, RevealLoss},
     kernel::{HostWord, best},
     lanes::{Lane, Lanes},
-    net::{ClientTls, Config, Connection, Facts, Reveal, Role, connect},
+    net::{ClientTls, Config, Connection, Facts, Reveal, Role, Timeouts, connect},
     report::peak_rss,
     secret::Secret,
     train::{self, Event, Inputs, Sum, signed},
@@ -36,8 +37,9 @@ use symbolon_core::{
     correlation::{Corrections, Server as Source},
     link::Count,
     party::{NoTrace, Role as Party},
-    prg::{MaskId, Seed, fill},
+    prg::{MaskId, Prg, Seed, fill},
     protocol::alarm::SUBSETS,
+    wipe::wipe_stack,
     word::{Word, word_bytes},
 };
 use zeroize::Zeroizing;
@@ -235,21 +237,52 @@ impl Server {
     }
 
     fn run<W: HostWord + Word>(&self, session: &Session<'_>, client: &mut Connection) -> Result<(), SessionError> {
-        let inputs = self.inputs::<W>(session, client)?;
-        let (seed, mut dealer) = self.join_dealer(session)?;
+        let sent = match session.job.data.is_stored() {
+            true => None,
+            false => Some(receive_inputs(session, client, self.config.role)?),
+        };
+        wipe_stack::<STACK_BYTES>(); // the seed of the data's shares
+        let heart = Heart::new(client, self.config.role, self.config.timeouts.idle);
+        let (report, parameters) = heart.beat_during(|| self.train::<W>(session, sent, &heart))?;
+        client.send(&Update::Done(report))?;
+        if session.job.reveal.model {
+            client.send_bytes(W::bytes(&parameters))?;
+        }
+        Ok(())
+    }
+
+    /// The job on this server's shares: those that the client sent, or stored ones. Returns its share of the model, refreshed.
+    fn train<W: HostWord + Word>(
+        &self,
+        session: &Session<'_>,
+        sent: Option<Inputs<W>>,
+        heart: &Heart<'_>,
+    ) -> Result<(Report, Secret<W>), SessionError> {
+        let inputs = match (sent, &self.shelf) {
+            (Some(inputs), _) => inputs,
+            (None, Some(shelf)) => Inputs::stored(session.job, &**shelf)?,
+            (None, None) => return Err(SessionError::Shelf(ShelfError::None)),
+        };
+        let plan = &session.plan;
+        heart.begin(Phase::Joining, 0, Some(Role::Dealer));
+        let (prg, mut dealer) = self.join_dealer(session)?;
+        heart.begin(Phase::Joining, 0, Some(heart.other()));
         let mut peers = self.meet_peer(session)?;
         let veil = self.share_veil(session, &mut peers)?;
+        wipe_stack::<STACK_BYTES>(); // the dealer's seed and the veil's
         let mut streams = self.open_streams(session)?;
         let (job, lanes) = (session.job, session.job.lanes.lanes);
-        let prg = prg(job.numbers.prg, &seed, &session.id);
         let fault = Fault::default();
-        let mut corrections: Vec<_> = streams.iter_mut().map(|c| NetCorrections::new(c, fault.clone())).collect();
+        let mut corrections: Vec<_> = {
+            let corrections = |c| NetCorrections::new(c, fault.clone()).reporting(heart.activity().clone());
+            streams.iter_mut().map(corrections).collect()
+        };
         let mut corrections = corrections.iter_mut();
         let arena = usize::try_from(session.plan.arena_bytes).unwrap_or(usize::MAX) / word_bytes::<W>();
         let own = (0u16..).zip(peers.iter_mut()).map(|(lane, peer)| {
             let corrections = corrections.next().map(|c| c as &mut (dyn Corrections<W> + Send));
             Some(Lane {
-                link: Box::new(NetLink::new(peer, fault.clone())),
+                link: Box::new(NetLink::new(peer, fault.clone()).reporting(heart.activity().clone())),
                 correlations: Box::new(Source::new(&*prg, best::<W>(), lane, corrections)),
                 trace: Box::new(NoTrace),
                 arena: Secret::zeros(arena),
@@ -258,7 +291,8 @@ impl Server {
         let role = if self.config.role == Role::Server0 { Party::Server0 } else { Party::Server1 };
         let mut party = Lanes::new(role, best::<W>(), own.collect(), self.threads.unwrap_or(usize::from(lanes)))
             .choosing(veil.stream());
-        let mut news = News { client, veil: &veil, plan_hash: session.plan.hash, told: Instant::now(), error: None };
+        heart.begin(Phase::Opening, plan.setup.bytes_each_way, None);
+        let mut news = News { heart, veil: &veil, plan, told: Instant::now(), error: None };
         let mut seconds_train = 0.0;
         let mut started = Instant::now();
         let ended = train::run(&mut party, job, inputs, &mut |event: Event<W>, count: Count| {
@@ -278,6 +312,7 @@ impl Server {
             train::Halt::Stopped => error.map_or(SessionError::Stopped, SessionError::from),
         })?;
         drop(party);
+        heart.begin(Phase::Ending, 0, Some(Role::Dealer));
         let dealt: Dealt = dealer.recv(MAX_MESSAGE_BYTES)?;
         let report = Report {
             bytes_sent: count.bytes,
@@ -286,25 +321,17 @@ impl Server {
             peak_rss_bytes: peak_rss(),
             dealer: dealt,
         };
-        client.send(&Update::Done(report))?;
         if job.reveal.model {
             veil.draw(Output::Model, &mut parameters);
-            client.send_bytes(W::bytes(&parameters))?;
         }
-        Ok(())
-    }
-
-    /// This server's shares: stored ones, or what the client sends.
-    fn inputs<W: Word>(&self, session: &Session<'_>, client: &mut Connection) -> Result<Inputs<W>, SessionError> {
-        match &self.shelf {
-            Some(shelf) if session.job.data.is_stored() => Ok(Inputs::stored(session.job, &**shelf)?),
-            _ => receive_inputs(session, client, self.config.role),
-        }
+        Ok((report, parameters))
     }
 
     /// Joins the session at the dealer; it answers when both servers have and all plans agree.
-    fn join_dealer(&self, session: &Session<'_>) -> Result<(Seed, Connection), SessionError> {
-        let mut dealer = self.reach(Role::Dealer)?;
+    fn join_dealer(&self, session: &Session<'_>) -> Result<(Box<dyn Prg>, Connection), SessionError> {
+        let (mut dealer, Timeouts { connect, idle, .. }) = (self.reach(Role::Dealer)?, self.config.timeouts);
+        // It waits for the other server as long as that may take to come.
+        dealer.set_idle_timeout(connect + idle);
         dealer.send(&DealerHello::Join {
             session: session.id,
             job: session.encoded.clone(),
@@ -313,12 +340,13 @@ impl Server {
         })?;
         let seed: Seeded = dealer.recv(MAX_MESSAGE_BYTES)?;
         let seed = seed.map_err(|no| no.from(Role::Dealer))?;
-        Ok((Seed::from_bytes(*seed), dealer))
+        dealer.set_idle_timeout(idle);
+        Ok((prg(session.job.numbers.prg, &Seed::from_bytes(&seed), &session.id), dealer))
     }
 
     /// One connection a lane to the other server.
     fn meet_peer(&self, session: &Session<'_>) -> Result<Vec<Connection>, SessionError> {
-        let ours = session.plan.hash;
+        let (ours, Timeouts { connect, idle, .. }) = (session.plan.hash, self.config.timeouts);
         let other =
             |theirs: [u8; 32]| SessionError::Plan { peer: Role::Server1, ours: hex(&ours), theirs: hex(&theirs) };
         (0..session.job.lanes.lanes)
@@ -327,12 +355,16 @@ impl Server {
                     let (mut connection, theirs) = self.lanes.fetch(session.id, lane, Role::Server1)?;
                     let answer = if theirs == ours { Ok(()) } else { Err(other(theirs)) };
                     connection.send(&answer.as_ref().map_err(No::new))?;
+                    // Server 1 may wait for the dealer, and is the one to say so: its time-out comes first.
+                    connection.set_idle_timeout(idle + idle / 4);
                     return answer.map(|()| connection);
                 }
                 let mut connection = self.reach(Role::Server0)?;
+                connection.set_idle_timeout(connect + idle);
                 connection.send(&PeerHello::Lane(LaneHello { session: session.id, lane, plan_hash: ours }))?;
                 let answer: Answer = connection.recv(MAX_MESSAGE_BYTES)?;
                 answer.map_err(|no| no.from(Role::Server0))?;
+                connection.set_idle_timeout(idle);
                 Ok(connection)
             })
             .collect()
@@ -344,7 +376,7 @@ impl Server {
         let first = peers.first_mut().ok_or(wanted)?;
         let seed = match self.config.role {
             Role::Server0 => {
-                let seed = VeilSeed(Zeroizing::new(random_bytes()?));
+                let seed = VeilSeed(Zeroizing::new(*random_seed()?.expose()));
                 first.send(&seed)?;
                 seed
             }
@@ -405,7 +437,7 @@ fn receive_inputs<W: Word>(
         match (client.recv::<Data>(MAX_MESSAGE_BYTES)?, role) {
             (Data::Wait, Role::Server0) => {}
             (Data::Seed(seed), Role::Server0) => {
-                let stream = prg(session.job.numbers.prg, &Seed::from_bytes(*seed), &session.id);
+                let stream = prg(session.job.numbers.prg, &Seed::from_bytes(&seed), &session.id);
                 for (i, table) in (0u32..).zip(tables) {
                     fill(&*stream, table_stream(i), 0, table);
                 }
@@ -434,15 +466,15 @@ fn bit<W: Word>(word: W) -> bool {
 }
 
 /// Tells the client how the job goes.
-struct News<'a> {
-    client: &'a mut Connection,
+struct News<'a, 'c> {
+    heart: &'a Heart<'c>,
     veil: &'a Veil,
-    plan_hash: [u8; 32],
+    plan: &'a Plan,
     told: Instant,
     error: Option<crate::net::NetError>,
 }
 
-impl News<'_> {
+impl News<'_, '_> {
     fn tell<W: Word>(&mut self, event: Event<W>, count: Count) -> ControlFlow<()> {
         let share = |output, sum: Sum<W::Wide>| {
             let mut words = [sum.total, sum.records.unwrap_or_default()];
@@ -450,8 +482,15 @@ impl News<'_> {
             let [total, records] = words.map(|word| signed(word).cast_unsigned());
             Sum { total, records: sum.records.map(|_| records) }
         };
+        match event {
+            Event::Trained { .. } => self.heart.begin(Phase::Evaluating, self.plan.evaluation.bytes_each_way, None),
+            Event::Opened | Event::Epoch { .. } => {
+                self.heart.begin(Phase::Training, self.plan.epoch.bytes_each_way, None);
+            }
+            Event::Step { .. } | Event::Alarm { .. } => {}
+        }
         let update = match event {
-            Event::Opened => Update::Ready { plan_hash: self.plan_hash },
+            Event::Opened => Update::Ready { plan_hash: self.plan.hash },
             Event::Step { done } if self.told.elapsed() >= NEWS => {
                 self.told = Instant::now();
                 Update::Step { done, bytes_sent: count.bytes }
@@ -464,7 +503,7 @@ impl News<'_> {
                 score: score.map(|sum| share(Output::Score { epoch }, sum)),
             },
         };
-        match self.client.send(&update) {
+        match self.heart.send(&update) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
                 self.error = Some(error);

@@ -31,13 +31,14 @@ pub(super) enum Output {
 
 /// One server's shares of zero.
 pub(super) struct Veil {
-    stream: ChaCha20Prg,
+    /// Boxed: a move would copy its key.
+    stream: Box<ChaCha20Prg>,
     role: Role,
 }
 
 impl Veil {
     pub(super) fn new(seed: &VeilSeed, session: &[u8; 16], role: Role) -> Self {
-        Self { stream: ChaCha20Prg::new(&Seed::from_bytes(*seed.0), session), role }
+        Self { stream: Box::new(ChaCha20Prg::new(&Seed::from_bytes(&seed.0), session)), role }
     }
 
     /// The stream of the seed, which neither clients nor the dealer know: range alarms take their
@@ -49,7 +50,7 @@ impl Veil {
     /// Refreshes this server's share of `output`.
     pub(super) fn draw<W: Word>(&self, output: Output, words: &mut [W]) {
         let mut zero = vec![W::default(); words.len()];
-        fill(&self.stream, output.name(), 0, &mut zero);
+        fill(&*self.stream, output.name(), 0, &mut zero);
         for (word, zero) in words.iter_mut().zip(zero) {
             *word = if self.role == Role::Server0 { word.add(zero) } else { word.sub(zero) };
         }
@@ -58,7 +59,7 @@ impl Veil {
     /// Refreshes this server's share of `output`, an XOR-shared bit.
     pub(super) fn draw_bit(&self, output: Output, share: bool) -> bool {
         let mut zero = [0u32];
-        fill(&self.stream, output.name(), 0, &mut zero);
+        fill(&*self.stream, output.name(), 0, &mut zero);
         share ^ (zero[0] & 1 == 1)
     }
 }

@@ -9,7 +9,7 @@ fn public_stream(job: &Job) -> ChaCha20Prg {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&job.training.seed.to_le_bytes());
     bytes[8..].copy_from_slice(b"symbolon job seed v1....");
-    ChaCha20Prg::new(&Seed::from_bytes(bytes), b"public, no mask.")
+    ChaCha20Prg::new(&Seed::from_bytes(&bytes), b"public, no mask.")
 }
 
 /// `n` uniform 64-bit numbers of stream (`request`, `part`).

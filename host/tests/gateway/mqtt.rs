@@ -97,7 +97,10 @@ fn devices_behind_a_broker_are_served_and_a_broker_may_go_and_come() {
     let world = World::new("mqtt");
     let port = free_port();
     let Some(broker) = Broker::start(&world.scratch.0, port) else { return };
-    fs::write(world.scratch.0.join("word"), "word\n").unwrap();
+    let word = world.scratch.0.join("word");
+    fs::write(&word, "word\n").unwrap();
+    #[cfg(unix)]
+    fs::set_permissions(&word, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let section =
         format!("mqtt = {{ url = \"mqtt://127.0.0.1:{port}\", user = \"gateway\", password_file = \"word\" }}");
     let gateway = world.gateway(&section);

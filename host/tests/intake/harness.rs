@@ -5,7 +5,7 @@ use std::{
     collections::BTreeSet,
     fmt::Write as _,
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 use symbolon::{
@@ -87,7 +87,7 @@ impl World {
     pub fn add_key(&mut self, server: usize, id: u32, validity: Validity) {
         let key = KeyFile::generate(validity).unwrap();
         let text = key.to_toml();
-        fs::write(self.files(server).keys.join(KeyFile::name(id)), &*text).unwrap();
+        write_private(&self.files(server).keys.join(KeyFile::name(id)), &text);
         self.keys[server].push((id, key.public()));
     }
 
@@ -95,7 +95,7 @@ impl World {
     pub fn register(&self) {
         let mut text = String::new();
         for Entry { id, secret, more, key_more } in &self.entries {
-            let public = SecretKey::from_bytes(*secret).public().0;
+            let public = SecretKey::from_bytes(&secret).public().0;
             let public = public.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
             let tasks = if more.contains("tasks") { "" } else { "tasks = [\"occupancy\", \"gait\"]" };
             writeln!(text, "[[device]]\nid = \"{id:016x}\"\nname = \"d{id}\"\n{tasks}\n{more}").unwrap();
@@ -133,7 +133,7 @@ impl World {
         };
         let identity = Identity {
             device: DeviceId(id),
-            secret: SecretKey::from_bytes(secret),
+            secret: SecretKey::from_bytes(&secret),
             schema: schema.hash(),
             layout: *schema.layout(),
             servers: [server(0), server(1)],
@@ -249,4 +249,11 @@ pub fn refused(intake: &Intake, device: u64, reason: Reason) -> u64 {
 
 pub fn stored(intake: &Intake, device: u64) -> u64 {
     intake.devices().unwrap().devices.iter().find(|report| report.device == device).map_or(0, |report| report.stored)
+}
+
+/// Writes a file that only its owner reads.
+pub fn write_private(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    #[cfg(unix)]
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
 }

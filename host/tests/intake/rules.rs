@@ -1,6 +1,6 @@
 //! Files of an operator: read again when they change, kept when they cannot be used, refused with file and line.
 
-use crate::harness::{Heard, LABELS, NOW, OCCUPANCY, World};
+use crate::harness::{Heard, LABELS, NOW, OCCUPANCY, World, write_private};
 use std::fs;
 use symbolon::{
     intake::{
@@ -44,7 +44,7 @@ fn keys_rotate_with_overlap() {
 fn a_devices_key_rotates_and_ends() {
     let mut world = World::new(1);
     world.entries[0].key_more = "not_after = 200\n[[device.key]]\npublic = \"PUBLIC\"\nnot_before = 100";
-    let public = symbolon_core::report::identity::SecretKey::from_bytes([77; 32]).public().0;
+    let public = symbolon_core::report::identity::SecretKey::from_bytes(&[77; 32]).public().0;
     let public = public.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
     world.register();
     let text = fs::read_to_string(world.files(0).devices).unwrap().replace("PUBLIC", &public);
@@ -92,7 +92,7 @@ fn a_broken_schema_or_key_does_not_keep_a_revocation_away() {
     let [mut revoked, mut other] = [1, 2].map(|id| world.device(id, 1, OCCUPANCY));
     intake.batch(&[&revoked.start()[0], &other.start()[0]], NOW);
     fs::write(files.schemas.join("9.toml"), "task = ").unwrap();
-    fs::write(files.keys.join("9.key"), "secret = ").unwrap();
+    write_private(&files.keys.join("9.key"), "secret = ");
     world.entries[0].more = "revoked = true";
     world.register();
     intake.reload();

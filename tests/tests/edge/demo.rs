@@ -44,6 +44,11 @@ fn what_is_missing_is_said() {
     fails(demo().arg("--firmware").arg(&text), &["text: no ELF program for mps2-an386"]);
     fails(demo().args(["--firmware", "nowhere"]), &["nowhere: No such file"]);
     fails(demo().current_dir(&*dir), &["the firmware's source is not here", "give --firmware"]);
+    // Before anything is built.
+    let tree = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let output = run(demo().current_dir(tree).env("PATH", &*dir));
+    assert_fails(&output, 2, &["qemu-system-arm does not run", "apt-get install"]);
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("building"), "{output:?}");
     let mut elf = [0; 64];
     elf[..4].copy_from_slice(b"\x7fELF");
     elf[18] = 40;

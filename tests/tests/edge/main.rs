@@ -5,6 +5,7 @@ mod demo;
 mod hapt;
 mod labels;
 mod meter;
+mod mqtt;
 mod occupancy;
 mod share;
 

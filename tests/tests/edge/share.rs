@@ -4,6 +4,7 @@ use super::{alone, labels::revoke};
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 use symbolon::{device::KeyFile, net::Role};
 use symbolon_tests::{
@@ -13,7 +14,7 @@ use symbolon_tests::{
     roles::{ANYTHING, CALM},
 };
 
-const SCHEMA: &str = "task = \"pixels\"\n\
+pub(super) const SCHEMA: &str = "task = \"pixels\"\n\
     [[field]]\nname = \"pixel\"\ncount = 4\nwidth = 8\noffset = 0\nstep = 1\nunit = \"1\"\n\
     [[field]]\nname = \"digit\"\nlabel = { bits = 2, classes = 3 }\n";
 const OTHER: &str =
@@ -49,9 +50,14 @@ impl<'a> Cli<'a> {
     }
 
     fn share_over(&self, gateway: &str, name: &str, schema: &Path, more: &[&str], status: i32) -> String {
+        self.share_by(&["--gateway", gateway], name, schema, more, status)
+    }
+
+    /// The same on this way, in place of the fleet's gateway.
+    pub(super) fn share_by(&self, way: &[&str], name: &str, schema: &Path, more: &[&str], status: i32) -> String {
         let mut command = symbolon(["share"]);
         command.arg("--key").arg(self.dir.join(format!("{name}.key"))).arg("--schema").arg(schema);
-        let output = run(command.args(["--gateway", gateway]).args(more));
+        let output = run(command.args(way).args(more));
         assert_fails(&output, status, &[]);
         String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
     }
@@ -75,7 +81,7 @@ fn idx(dir: &TempDir) -> [PathBuf; 2] {
 }
 
 /// The rows as a CSV file, with the seconds at which they were taken.
-fn csv() -> String {
+pub(super) fn csv() -> String {
     let head = "at,p.0,p.1,p.2,p.3,digit\n".to_owned();
     (0..ROWS).fold(head, |text, i| {
         let [a, b, c, d, digit] = row(i);
@@ -151,12 +157,66 @@ fn what_cannot_be_shared_is_said() {
     let soon = ["--csv", &good, "--patience", "3"];
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let said = cli.share_over(&nobody, "table", &schema, &soon, 3);
-    assert!(said.contains("the gateway cannot be reached"), "{said}");
+    assert!(said.contains(&format!("gateway {nobody} cannot be reached")), "{said}");
+    // A broker is reached in the same way.
+    let said = cli.share_by(&["--mqtt", &nobody], "table", &schema, &soon, 3);
+    assert!(said.contains(&format!("broker {nobody} cannot be reached")), "{said}");
     let said = cli.share("table", &schema, &soon, 0);
-    assert!(said.contains("boot 2: both servers hold 1 records"), "no boot was spent on files that are wrong: {said}");
+    assert!(said.contains("boot 3: both servers hold 1 records"), "no boot was spent on files that are wrong: {said}");
     revoke(&fleet, "table");
     let said = cli.share("table", &schema, &soon, 4);
     assert!(said.contains("the operator revoked this device"), "{said}");
     assert_eq!(fleet.stores().both.len(), 1);
     fleet.assert_well();
+}
+
+/// A counter that went back is refused at the start, and so named, at once; one that is lost is named before anything is sent.
+#[test]
+fn a_boot_counter_that_went_back_is_named() {
+    let _alone = alone();
+    let (dir, mut fleet) = (TempDir::new(), Fleet::start(&[], SCHEMA, CALM, ANYTHING));
+    let schema = dir.file("pixels.toml", SCHEMA);
+    let cli = Cli::new(&fleet, &dir);
+    cli.provision("table", &schema, &[]);
+    let rows = dir.file("rows.csv", "pixel.0,pixel.1,pixel.2,pixel.3,digit\n1,2,3,4,2\n4,3,2,1,0\n");
+    let rows = ["--csv", rows.to_str().unwrap(), "--patience", "50"];
+    for _ in 0..4 {
+        cli.share("table", &schema, &rows, 0);
+    }
+    let _ = dir.file("table.boot", "1\n");
+    let started = Instant::now();
+    let said = cli.share("table", &schema, &rows, 4);
+    assert!(started.elapsed() < Duration::from_secs(20), "patience does not help: {:?}", started.elapsed());
+    assert!(said.contains("replayed-boot") && said.contains("the boot counter went back"), "{said}");
+    assert!(said.contains("provision the device again") && !said.contains("forged"), "{said}");
+    fs::remove_file(dir.join("table.boot")).unwrap();
+    let said = cli.share("table", &schema, &rows, 2);
+    assert!(said.contains("provision the device again") && !said.contains("No such file"), "{said}");
+    assert_eq!(fleet.stores().both.len(), 8);
+    fleet.assert_well();
+}
+
+/// A key that every user can read is refused, as those of TLS are.
+#[cfg(unix)]
+#[test]
+fn a_key_that_others_can_read_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let _alone = alone();
+    let (dir, mut fleet) = (TempDir::new(), Fleet::start(&[], SCHEMA, CALM, ANYTHING));
+    let schema = dir.file("pixels.toml", SCHEMA);
+    let cli = Cli::new(&fleet, &dir);
+    cli.provision("table", &schema, &[]);
+    let expose = |file: &Path| fs::set_permissions(file, fs::Permissions::from_mode(0o644)).unwrap();
+    expose(&dir.join("table.key"));
+    let rows = dir.file("rows.csv", "pixel.0,pixel.1,pixel.2,pixel.3,digit\n1,2,3,4,2\n");
+    let said = cli.share("table", &schema, &["--csv", rows.to_str().unwrap()], 2);
+    assert!(said.contains("table.key: every user can read this secret; `chmod 600` it"), "{said}");
+    let intake = fleet.intake(Role::Server0);
+    let mode = fs::metadata(&intake.store).unwrap().permissions().mode();
+    assert_eq!(mode & 0o077, 0, "others can read a server's shares");
+    fleet.kill(Role::Server0);
+    expose(&intake.keys.join("1.key"));
+    let mut server = symbolon(["server", "--until-stdin-closes", "--config"]);
+    let output = run(server.arg(fleet.config(Role::Server0)));
+    assert_fails(&output, 2, &["1.key: every user can read this secret"]);
 }

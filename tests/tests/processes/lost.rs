@@ -105,7 +105,7 @@ fn a_server_hangs() {
     let (error, after) = fails_in_the_middle(&mut roles, |roles| roles.server1.signal("STOP"));
     says(&error, &["server1 (127.0.0.1:", "not a byte moved for 2.5 s", "timeouts.idle_ms"]);
     assert!(after < 2 * SOON, "{after:?}");
-    roles.server0.says(&["after step ", "server1 (127.0.0.1:", "not a byte moved for 2.5 s"]);
+    roles.server0.says(&["after step ", "server1 (127.0.0.1:", "not a byte moved for 3.1 s"]);
     roles.server1.signal("CONT");
     roles.server1.says(&["after step "]);
     assert_useful(&mut roles);

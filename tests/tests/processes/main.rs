@@ -1,6 +1,7 @@
 //! The program as it is run: two servers, a dealer and a client as processes, in good days and bad ones.
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss)]
 
+mod alive;
 mod certificates;
 mod command;
 mod frames;

@@ -71,17 +71,17 @@ fn different_plans() {
 fn other_versions() {
     let _alone = alone();
     let mut roles = Roles::start(HASTY, ANYTHING);
-    for greeting in [b"SYMB\x02\0\0\0", b"HTTP/1.1"] {
+    for greeting in [b"SYMB\x01\0\0\0", b"HTTP/1.1"] {
         let mut server = speak(&roles.deployment, Role::Client, Role::Server0, roles.server0.port);
         server.write_all(greeting).unwrap();
         let mut theirs = [0; GREETING];
         server.read_exact(&mut theirs).unwrap();
-        assert_eq!(&theirs, b"SYMB\x01\0\0\0");
+        assert_eq!(&theirs, b"SYMB\x02\0\0\0");
         let _ = server.read_to_end(&mut Vec::new()); // until it has ended, in whatever way
     }
     roles.server0.says(&[
         "client (127.0.0.1:",
-        "it speaks version 2 of the protocol, this program 1",
+        "it speaks version 1 of the protocol, this program 2",
         "the same release",
     ]);
     roles.server0.says(&["it does not speak the Symbolon protocol"]);

@@ -4,6 +4,7 @@ use super::alone;
 use std::{
     collections::HashSet,
     fs::{self, File},
+    io::{Read, Seek, SeekFrom},
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -198,7 +199,7 @@ fn holds(bytes: &[u8], secret: &[u8]) -> bool {
 fn a_recording_of_all_that_each_received() {
     let _alone = alone();
     let mut relays = Vec::new();
-    let roles = Roles::start_over(CALM, ANYTHING, &mut |deployment, from, to, port| {
+    let mut roles = Roles::start_over(CALM, ANYTHING, &mut |deployment, from, to, port| {
         relays.push(Relay::start(deployment, from, to, port));
         relays[relays.len() - 1].port
     });
@@ -231,6 +232,36 @@ fn a_recording_of_all_that_each_received() {
         );
     }
     nothing_is_used_twice(&sessions);
+    #[cfg(target_os = "linux")]
+    for (role, process) in roles.all() {
+        for seen in &sessions {
+            keeps_no_seed(role, process.id(), seen);
+        }
+    }
+}
+
+/// After a session its seeds are nowhere in a role's memory: not in a dead part of the stack either.
+#[cfg(target_os = "linux")]
+fn keeps_no_seed(role: Role, process: u32, seen: &Seen) {
+    let seeds = [
+        ("the data's seed", &seen.data_seed),
+        ("the veil's seed", &seen.veil),
+        ("server 0's seed", &seen.seeds[0]),
+        ("server 1's seed", &seen.seeds[1]),
+    ];
+    let mut memory = File::open(format!("/proc/{process}/mem")).unwrap();
+    for region in fs::read_to_string(format!("/proc/{process}/maps")).unwrap().lines().filter(|l| l.contains(" rw")) {
+        let (from, to) = region.split_once(' ').unwrap().0.split_once('-').unwrap();
+        let [from, to] = [from, to].map(|at| u64::from_str_radix(at, 16).unwrap());
+        let mut bytes = Vec::new();
+        memory.seek(SeekFrom::Start(from)).unwrap();
+        // A region that has gone is read as far as it was there.
+        let _ = memory.by_ref().take(to - from).read_to_end(&mut bytes);
+        for (name, seed) in seeds {
+            let at = bytes.windows(8).position(|window| window == &seed[8..16]);
+            assert_eq!(at, None, "{role} keeps {name} in {region}");
+        }
+    }
 }
 
 /// No role receives what belongs to another.
@@ -260,7 +291,7 @@ fn holds_only_its_own(seen: &Seen) {
 /// The two shares make the data, and no less than both.
 fn shares_are_the_data(seen: &Seen, shape: &Shape<'_>) {
     let Inputs { train, train_labels, test, test_labels } = shape.inputs::<u64>();
-    let stream = Aes128Prg::new(&Seed::from_bytes(seen.data_seed), &seen.session);
+    let stream = Aes128Prg::new(&Seed::from_bytes(&seen.data_seed), &seen.session);
     let mut rest = &seen.share[..];
     for (i, table) in (0u32..).zip([train, train_labels, test, test_labels]) {
         let (theirs, tail) = rest.split_at(table.len());

@@ -86,7 +86,7 @@ fn play_in<W: HostWord + Word>(job: &Job, records: &Records, facts: &Facts) -> R
         if audit.wrapped().is_some() || hopeless(&loss) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     // Seeds decide roundings alone, of whole values. Fixed ones let a recommendation be run again.
-    let seeds = [Seed::from_bytes([0; 32]), Seed::from_bytes([1; 32])];
+    let seeds = [Seed::from_bytes(&[0; 32]), Seed::from_bytes(&[1; 32])];
     let threads = usize::from(job.lanes.lanes);
     let inputs = records.inputs::<W>(job)?;
     match clear::run(job, inputs, [&seeds[0], &seeds[1]], &Default::default(), threads, &audit, &mut observer) {

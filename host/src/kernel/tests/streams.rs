@@ -9,7 +9,7 @@ proptest! {
     fn agree_from_any_byte_on(
         seed: [u8; 32], session: [u8; 16], lane: u16, request: u32, part: u16, at in 0u64..5000, len in 0usize..2100,
     ) {
-        let seed = Seed::from_bytes(seed);
+        let seed = Seed::from_bytes(&seed);
         let id = MaskId { lane, request, part };
         let mut streams = [vec![0; len], vec![0; len]];
         Aes128Prg::new(&seed, &session).fill_bytes(id, at, &mut streams[0]);
@@ -20,7 +20,7 @@ proptest! {
 
 #[test]
 fn agree_beyond_32_bits_of_blocks() {
-    let (seed, session) = (Seed::from_bytes([9; 32]), [3; 16]);
+    let (seed, session) = (Seed::from_bytes(&[9; 32]), [3; 16]);
     for at in [(1 << 36) - 40, (1 << 60) - 5] {
         let mut streams = [[0; 200]; 2];
         Aes128Prg::new(&seed, &session).fill_bytes(MaskId::default(), at, &mut streams[0]);

@@ -91,7 +91,7 @@ impl<W: Word> Trace<W> for Seen {
 
 /// Lifts in the clear, in an arena of the plan's size.
 fn lifted<W: HostWord + Word>(job: &Job, inputs: Inputs<W>, salt: u8) -> Inputs<W> {
-    let prgs = [salt, !salt].map(|seed| ChaCha20Prg::new(&Seed::from_bytes([seed; 32]), &[3; 16]));
+    let prgs = [salt, !salt].map(|seed| ChaCha20Prg::new(&Seed::from_bytes(&[seed; 32]), &[3; 16]));
     let prgs: [&dyn Prg; 2] = [&prgs[0], &prgs[1]];
     let arena = plan(job).unwrap().arena_bytes as usize / word_bytes::<W>();
     let seen = Arc::new(Mutex::new(0));

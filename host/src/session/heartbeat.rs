@@ -1,0 +1,205 @@
+//! Heartbeats: while a job runs, a server tells its client by time alone that it lives, what it does, and for whom it waits.
+//!
+//! The job's thread blocks in rounds. A second thread therefore sends the heartbeats; both share the client's connection. A frozen server
+//! sends nothing, and the client's idle time-out finds it; a server that waits says so until its own time-out names the peer.
+
+use super::message::Update;
+use crate::{
+    engine::secure::Activity,
+    net::{Connection, NetError, Role},
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    fmt,
+    sync::{Mutex, MutexGuard, PoisonError, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+use symbolon_core::link::Peer;
+
+/// The longest time between two messages to the client, unless its idle time-out is short.
+const LONGEST_BEAT: Duration = Duration::from_secs(1);
+
+/// What a server does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub enum Phase {
+    /// Reads its records off the disk.
+    Reading,
+    /// Joins the session of dealer and other server.
+    Joining,
+    /// Masks and opens data and initial weights.
+    Opening,
+    /// Trains.
+    Training,
+    /// Evaluates an epoch.
+    Evaluating,
+    /// Has trained; collects the dealer's figures.
+    Ending,
+}
+
+/// A heartbeat: the phase of a server's job, how far it is, and for whom it waits.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Alive {
+    /// The phase.
+    pub phase: Phase,
+    /// Payload bytes that the servers have exchanged in this phase, each way.
+    pub bytes_done: u64,
+    /// Payload bytes of the whole phase by the plan; 0 in phases without payload.
+    pub bytes_planned: u64,
+    /// The role that this server waits for; none while bytes move.
+    pub waits_for: Option<Role>,
+}
+
+impl fmt::Display for Alive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.phase {
+            Phase::Reading => "reading records",
+            Phase::Joining => "joining the session",
+            Phase::Opening => "opening data",
+            Phase::Training => "training",
+            Phase::Evaluating => "evaluating",
+            Phase::Ending => "ending",
+        })?;
+        // While training, the steps say how far.
+        if matches!(self.phase, Phase::Opening | Phase::Evaluating) && self.bytes_planned > 0 {
+            let percent = u128::from(self.bytes_done.min(self.bytes_planned)) * 100 / u128::from(self.bytes_planned);
+            write!(f, " {percent} %")?;
+        }
+        match self.waits_for {
+            Some(role) => write!(f, ", waiting for {role}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A client's connection during a job, and what its heartbeats say.
+pub(super) struct Heart<'a> {
+    state: Mutex<State<'a>>,
+    activity: Activity,
+    /// The other server.
+    other: Role,
+    beat: Duration,
+}
+
+struct State<'a> {
+    client: &'a mut Connection,
+    failed: Option<NetError>,
+    last_sent: Instant,
+    phase: Phase,
+    waits_for: Option<Role>,
+    bytes_planned: u64,
+    /// Bytes that were exchanged when the phase began.
+    bytes_before: u64,
+    /// Bytes that were exchanged at the last heartbeat.
+    bytes_seen: u64,
+}
+
+impl<'a> Heart<'a> {
+    /// A heart of server `own`, whose client finds a silent server after about `idle`.
+    pub(super) fn new(client: &'a mut Connection, own: Role, idle: Duration) -> Self {
+        let state = State {
+            client,
+            failed: None,
+            last_sent: Instant::now(),
+            phase: Phase::Reading,
+            waits_for: None,
+            bytes_planned: 0,
+            bytes_before: 0,
+            bytes_seen: 0,
+        };
+        let other = if own == Role::Server0 { Role::Server1 } else { Role::Server0 };
+        Self { state: Mutex::new(state), activity: Activity::default(), other, beat: LONGEST_BEAT.min(idle / 4) }
+    }
+
+    /// The other server.
+    pub(super) fn other(&self) -> Role {
+        self.other
+    }
+
+    /// The activity of the job's lanes, by which the heart knows how far the job is.
+    pub(super) fn activity(&self) -> &Activity {
+        &self.activity
+    }
+
+    /// Runs `job` and sends heartbeats until it returns.
+    pub(super) fn beat_during<T>(&self, job: impl FnOnce() -> T) -> T {
+        let (running, ended) = mpsc::channel::<()>();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                while ended.recv_timeout(self.beat) == Err(mpsc::RecvTimeoutError::Timeout) {
+                    self.beat();
+                }
+            });
+            let result = job();
+            drop(running);
+            result
+        })
+    }
+
+    /// A phase begins in which the servers exchange `bytes_planned`, or in which this server waits for a role.
+    pub(super) fn begin(&self, phase: Phase, bytes_planned: u64, waits_for: Option<Role>) {
+        let mut state = self.lock();
+        (state.phase, state.waits_for, state.bytes_planned) = (phase, waits_for, bytes_planned);
+        state.bytes_before = self.activity.bytes_exchanged();
+    }
+
+    /// Sends an update.
+    ///
+    /// # Errors
+    ///
+    /// If the client is lost, perhaps since an earlier heartbeat.
+    pub(super) fn send(&self, update: &Update) -> Result<(), NetError> {
+        self.lock().send(update)
+    }
+
+    fn beat(&self) {
+        let mut state = self.lock();
+        let bytes = self.activity.bytes_exchanged();
+        let stands_still = std::mem::replace(&mut state.bytes_seen, bytes) == bytes;
+        if state.last_sent.elapsed() < self.beat || state.failed.is_some() {
+            return;
+        }
+        let waits_for = self.activity.waits_for().filter(|_| stands_still).map(|peer| match peer {
+            Peer::Server => self.other,
+            Peer::Dealer => Role::Dealer,
+        });
+        let alive = Alive {
+            phase: state.phase,
+            bytes_done: bytes - state.bytes_before,
+            bytes_planned: state.bytes_planned,
+            waits_for: state.waits_for.or(waits_for),
+        };
+        if let Err(error) = state.send(&Update::Alive(alive)) {
+            state.failed = Some(error); // the job's thread finds it when it sends next
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<'a>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State<'_> {
+    fn send(&mut self, update: &Update) -> Result<(), NetError> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        self.last_sent = Instant::now();
+        self.client.send(update)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heartbeats_read_as_a_line() {
+        let alive = |phase, done, planned, waits_for| {
+            Alive { phase, bytes_done: done, bytes_planned: planned, waits_for }.to_string()
+        };
+        assert_eq!(alive(Phase::Opening, 50, 200, None), "opening data 25 %");
+        assert_eq!(alive(Phase::Evaluating, u64::MAX, 3, Some(Role::Dealer)), "evaluating 100 %, waiting for dealer");
+        assert_eq!(alive(Phase::Joining, 0, 0, Some(Role::Server1)), "joining the session, waiting for server1");
+    }
+}

@@ -1,0 +1,79 @@
+//! Servers that work for long are heard, and the role that is frozen is the one that is blamed.
+
+use super::{alone, assert_useful};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+use symbolon::{
+    net::{Role, Timeouts},
+    session::client::{self, News, Phase},
+};
+use symbolon_tests::{
+    jobs::Shape,
+    program::{LONG, eventually},
+    roles::{ANYTHING, HASTY, Roles},
+    slow::slow_line,
+};
+
+/// Each of opening, training and evaluation takes several idle time-outs at servers that are joined by a slow line.
+#[test]
+fn phases_may_outlast_the_idle_time() {
+    let _alone = alone();
+    let times = Timeouts { idle: Duration::from_millis(1200), ..HASTY };
+    let slow =
+        |from, to, port| if (from, to) == (Role::Server1, Role::Server0) { slow_line(port, 40_000) } else { port };
+    let mut roles = Roles::start_over(times, ANYTHING, &mut |_, from, to, port| slow(from, to, port));
+    let (config, tls) = roles.client_config();
+    let shape = Shape { records: 3600, batch: 1024, ..Shape::default() };
+    let started = Instant::now();
+    let mut heard = Vec::new();
+    let outcome = client::run::<u64>(&config, &tls, &shape.job(), shape.inputs(), &mut |news| {
+        if let News::Alive(server, alive) = news {
+            assert!(alive.bytes_done <= alive.bytes_planned, "{alive:?}");
+            heard.push((server, alive.phase, alive.bytes_done));
+        }
+    });
+    let outcome = outcome.unwrap();
+    assert_eq!(outcome.epochs.len(), 1);
+    for server in [Role::Server0, Role::Server1] {
+        for phase in [Phase::Opening, Phase::Evaluating] {
+            let own: Vec<u64> = heard.iter().filter(|h| (h.0, h.1) == (server, phase)).map(|h| h.2).collect();
+            assert!(own.len() > 5, "{server} was heard {} times while {phase:?}, {:?}", own.len(), started.elapsed());
+            assert!(own.is_sorted() && own.last() > own.first(), "{own:?}");
+        }
+    }
+    roles.assert_well();
+}
+
+/// A frozen dealer stops both servers; the first cause comes first, and server 1 had said for whom it waits.
+#[test]
+fn a_frozen_dealer_is_blamed() {
+    let _alone = alone();
+    let mut roles = Roles::start(HASTY, ANYTHING);
+    let shape = Shape { epochs: 100, batch: 4, ..Shape::default() };
+    let (config, tls) = roles.client_config();
+    let (begun, waited) = (AtomicBool::new(false), AtomicBool::new(false));
+    let error = thread::scope(|scope| {
+        let training = scope.spawn(|| {
+            client::run::<u64>(&config, &tls, &shape.job(), shape.inputs(), &mut |news| match news {
+                News::Step { done, .. } if done > 0 => begun.store(true, Ordering::Release),
+                News::Alive(Role::Server1, alive) if alive.waits_for == Some(Role::Dealer) => {
+                    waited.store(true, Ordering::Release);
+                }
+                _ => {}
+            })
+        });
+        assert!(eventually(LONG, || begun.load(Ordering::Acquire) || training.is_finished()));
+        roles.dealer.signal("STOP");
+        training.join().unwrap().map(|_| ()).unwrap_err().to_string()
+    });
+    roles.dealer.signal("CONT");
+    assert!(error.starts_with("server1 failed: after step "), "{error}");
+    let (first, then) = error.split_once("server0 failed").unwrap();
+    assert!(first.contains("dealer (127.0.0.1:") && first.contains("not a byte moved for 2.5 s"), "{error}");
+    assert!(!then.contains("not a byte moved"), "server 0 blames a healthy server: {error}");
+    assert!(waited.load(Ordering::Acquire), "nobody said that server1 waits for the dealer");
+    assert_useful(&mut roles);
+}
