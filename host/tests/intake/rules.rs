@@ -1,7 +1,7 @@
 //! Files of an operator: read again when they change, kept when they cannot be used, refused with file and line.
 
 use crate::harness::{Heard, LABELS, NOW, OCCUPANCY, World, write_private};
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt};
 use symbolon::{
     intake::{
         Intake,
@@ -185,9 +185,15 @@ fn errors_name_file_line_and_remedy() {
         ("07.key", String::new(), "named by its number"),
     ] {
         let path = files.keys.join(name);
-        fs::write(&path, text).unwrap();
+        write_private(&path, &text);
         let error = open();
         assert!(error.contains(name) && error.contains(wanted) && !error.contains(&secret), "{error}");
+        // A file that others may read is not even looked into.
+        if wanted != "named by its number" {
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+            let error = open();
+            assert!(error.contains(name) && error.contains("every user can read"), "{error}");
+        }
         fs::remove_file(path).unwrap();
     }
     fs::write(files.schemas.join("bad.toml"), "task = \"t\"\n[[field]]\nname = \"f\"\nwidth = 12\n").unwrap();
