@@ -357,7 +357,11 @@ class Play:
         for table, of_table in zip(tables, shifts):
             here = [slice((at + i) * lanes, (at + i + 1) * lanes) for i in range(len(of_table))]
             whole = [[a ^ b for a, b in zip(masks[0][s], masks[1][s])] for s in here]
-            rho = self.deal([self.element(plane, n, e) for plane in whole for e in range(n)])
+            # The words of at most eight planes are dealt together.
+            rho = [[], []]
+            for start in range(0, len(whole), 8):
+                dealt = self.deal([self.element(plane, n, e) for plane in whole[start : start + 8] for e in range(n)])
+                rho = [rho[j] + dealt[j] for j in (0, 1)]
             for j in (0, 1):
                 for e in range(n):
                     total = min(table) if j == 0 else 0

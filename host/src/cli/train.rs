@@ -306,7 +306,7 @@ pub(super) fn secure_run<W: HostWord + Word>(
 /// Says that words left the range of an opening. What looks a word up in a table warns and goes on.
 fn left_range(range: &Range) -> Option<Failure> {
     let said = format!(
-        "layer {}, {}: words from {} to {} left the range of {}; results are wrong from there on. \
+        "layer {}, {}: words from {} to {} left their range, that of {}; results are wrong from there on. \
          Take fewer fraction bits or the larger ring (`symbolon audit` says which)",
         range.layer,
         range.name,

@@ -129,10 +129,12 @@ fn what_cannot_be_is_not_printed() {
     let dir = TempDir::new();
     let _ = dir.file("job.toml", &shape.toml().replace("learning_rate = 0.5", "learning_rate = 64"));
     let _ = dir.file("records.csv", &shape.csv());
-    for (engine, said) in [("--local", "words left their range"), ("--engine=clear", "left the range of an opening")] {
+    for (engine, said) in
+        [("--local", "words left their range"), ("--engine=clear", "left their range, that of an opening")]
+    {
         let results = dir.join("run.json");
         let output = run(&mut train(&dir, &[engine, "--json", results.to_str().unwrap()]));
-        assert_fails(&output, 1, &[said, "ymbolon audit"]);
+        assert_fails(&output, 2, &[said, "ymbolon audit"]);
         assert!(!results.exists() && output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout));
     }
 }

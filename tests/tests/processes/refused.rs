@@ -147,7 +147,7 @@ fn jobs_and_data_that_do_not_fit() {
     let line = csv.lines().nth(3).unwrap();
     let cell = line.split(',').next().unwrap();
     let data = [
-        (csv.replacen(line, &line.replacen(cell, "NaN", 1), 1), "records.csv:4, column f0: not a finite number"),
+        (csv.replacen(line, &line.replacen(cell, "NaN", 1), 1), "records.csv:4, column \"f0\": not a finite number"),
         (csv.replacen(line, &line.replacen(cell, "", 1), 1), "records.csv:4, column f0: no value; set on_missing"),
         (csv.replacen(line, &line.replacen(cell, "many", 1), 1), "records.csv:4, column f0: \"many\" is not a number"),
         (csv.replacen(line, &format!("{line},1"), 1), "records.csv:4: 8 cells, expected 7"),
