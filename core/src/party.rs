@@ -43,6 +43,10 @@ pub trait Trace<W: Word> {
     fn indexed(&mut self, words: &[W], offset: W, width: u32) {
         let _ = (words, offset, width);
     }
+    /// Whole words about to be squared: their squares wrap unless `|word| < 2^(k/2 - 1)`; called by the clear engine alone.
+    fn squared(&mut self, words: &[W]) {
+        let _ = words;
+    }
     /// The second moments of parameters as a job ends; called by the clear engine alone.
     fn moments(&mut self, second: &[W]) {
         let _ = second;

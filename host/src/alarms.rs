@@ -21,6 +21,7 @@ use symbolon_core::{
     protocol::alarm::SUBSETS,
     word::Word,
 };
+use zeroize::Zeroizing;
 
 /// Offered words of which one is kept.
 pub const STRATUM: usize = 1024;
@@ -54,13 +55,24 @@ pub(crate) struct Collector<'a, W: Word> {
     left: usize,
     place: usize,
     strata: u64,
-    places: [u8; PLACES],
+    places: Zeroizing<[u8; PLACES]>,
 }
 
 impl<'a, W: Word> Collector<'a, W> {
     pub(crate) fn new(choices: Option<&'a dyn Prg>, lane: u16) -> Self {
         let (sums, kept) = (Secret::zeros(SUBSETS), Secret::zeros(CAPACITY));
-        Self { choices, lane, sums, folded: 0, kept, len: 0, left: 0, place: 0, strata: 0, places: [0; PLACES] }
+        Self {
+            choices,
+            lane,
+            sums,
+            folded: 0,
+            kept,
+            len: 0,
+            left: 0,
+            place: 0,
+            strata: 0,
+            places: Zeroizing::new([0; PLACES]),
+        }
     }
 
     /// This party's shares of the sums.
@@ -77,7 +89,7 @@ impl<'a, W: Word> Collector<'a, W> {
             let at = 2 * (self.strata as usize % (PLACES / 2));
             if at == 0 {
                 let id = MaskId { lane: self.lane, request: 0, part: PLACES_PART };
-                choices.fill_bytes(id, 2 * self.strata, &mut self.places);
+                choices.fill_bytes(id, 2 * self.strata, &mut *self.places);
             }
             let place = u16::from_le_bytes([self.places[at], self.places[at + 1]]);
             self.place = usize::from(place) % STRATUM; // a power of two: no place is likelier
@@ -94,9 +106,9 @@ impl<W: Word> Alarms<W> for Collector<'_, W> {
     fn raise(&mut self, kernels: &dyn Kernels<W>, planes: &mut [W], rows: usize) {
         let Some(choices) = self.choices else { return };
         clear_padding(planes, rows);
+        let mut stream = Zeroizing::new([W::default(); CHUNK + SUBSETS - 1]);
         for planes in planes.chunks(CHUNK) {
-            let mut random = [W::default(); CHUNK + SUBSETS - 1];
-            let random = &mut random[..planes.len() + SUBSETS - 1];
+            let random = &mut stream[..planes.len() + SUBSETS - 1];
             if self.folded % STREAM + random.len() > STREAM {
                 self.folded = self.folded.next_multiple_of(STREAM);
             }

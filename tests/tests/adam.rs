@@ -1,19 +1,21 @@
 //! Adam learns as it does in floating point, whatever the size of the gradients.
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss)]
 
-use std::{fmt::Write, path::Path};
+use std::{fmt::Write, ops::ControlFlow, path::Path};
 use symbolon::{
     data::{digits, load},
+    engine::clear::{self, Audit},
     job::{Job, Layer},
-    train::{Inputs, epoch_result, initial_weights, real},
+    train::{Event, Inputs, epoch_result, initial_weights, real},
 };
+use symbolon_core::{link::Count, prg::Seed};
 use symbolon_tests::{
     dir::TempDir,
     play::{Game, Keys},
 };
 
-/// 32 equal rows (x = 1), one weight and a bias: how far ten steps move the weight towards `target`.
-fn moved(target: f64) -> f64 {
+/// 32 equal rows (x = 1), one weight and a bias, ten steps towards `target`.
+fn task(target: f64) -> (Job, Inputs<u64>) {
     let toml = "name = \"step\"\nloss = \"mean-squared-error\"\n\
          [data]\nfeatures = 1\ntrain_records = 32\ntest_records = 0\ntarget = { divide = 1 }\nscale = { divide = 1 }\n\
          [data.csv]\ntrain = \"rows.csv\"\nlabel = \"y\"\n\
@@ -28,7 +30,14 @@ fn moved(target: f64) -> f64 {
     });
     let _ = dir.file("rows.csv", &rows);
     let (train, test) = load(&job, &dir).unwrap();
-    let trained = Game::new(job.clone()).clear::<u64>(Inputs::encode(&job, &train, &test).unwrap(), &Keys::new(3), 1);
+    let inputs = Inputs::encode(&job, &train, &test).unwrap();
+    (job, inputs)
+}
+
+/// How far the weight moves.
+fn moved(target: f64) -> f64 {
+    let (job, inputs) = task(target);
+    let trained = Game::new(job.clone()).clear::<u64>(inputs, &Keys::new(3), 1);
     real(&job, trained.parameters[0]) - initial_weights(&job)[0]
 }
 
@@ -36,10 +45,25 @@ fn moved(target: f64) -> f64 {
 /// point. With a fixed window of cells it was 5 here, and 64 for the larger target.
 #[test]
 fn steps_do_not_grow_with_the_gradient() {
-    for target in [10.0, 100.0, 10_000.0] {
+    for target in [10.0, 100.0, 1000.0] {
         let moved = moved(target);
         assert!((0.055 / 2.0..0.055 * 2.0).contains(&moved), "target {target}: {moved}");
     }
+}
+
+/// A gradient of 2^32 units has the square 0 in a word of 64 bits: the clear engine's audit sees it.
+#[test]
+fn gradients_whose_squares_wrap_are_seen() {
+    let wrapped = |target| {
+        let (job, inputs) = task(target);
+        let (audit, keys) = (Audit::default(), Keys::new(4));
+        let seeds = keys.seeds.each_ref().map(Seed::from_bytes);
+        let mut watch = |_: Event<u64>, _: Count| ControlFlow::Continue(());
+        clear::run(&job, inputs, [&seeds[0], &seeds[1]], &keys.session, 1, &audit, &mut watch).unwrap();
+        audit.ranges().iter().any(|range| !range.table && range.headroom_bits < 0.0)
+    };
+    assert!(!wrapped(1000.0));
+    assert!(wrapped(8192.0));
 }
 
 /// Floating-point Adam reaches 92 to 95 % on these digits in batches of one record; a fixed window of

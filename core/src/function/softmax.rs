@@ -6,7 +6,7 @@
 //! Logits are not truncated: the words opened for the maximum serve as they are, and a cell of the exponential is only wider in their units.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
-//! - **Cost:** [`gradient`] of ten classes: 12 rounds for `k = 32`, 13 for `k = 64`, a round fewer with two classes. A row of ten, `k = 32`, 11 fraction bits, logits of 22:
+//! - **Cost:** [`gradient`] of ten classes: 12 rounds for `k = 32`, 13 for `k = 64`; one fewer with three to five classes, two with two. A row of ten, `k = 32`, 11 fraction bits, logits of 22:
 //!   2409 bits each way, 750 of them the maximum's; `k = 64`: 4783, 1560 of them.
 //! - **Result:** `e_j` by [`exponential`], `1 / S` by [`reciprocal`] on cells of a quarter. Each entry of the gradient is within 0.3 of the exact one, in the mean over the
 //!   dithers within 0.04, and the entries of a row sum to zero within as many units of the last place as there are classes (up to 63 classes). The loss of a row is within 0.72, in the mean within 0.03.

@@ -101,6 +101,26 @@ pub(crate) fn offer<W: Word>(party: &mut Party<'_, W>, z: &[W], offset: W) {
     }
 }
 
+/// Offers words that are about to be squared to the party's [`Alarms`](crate::party::Alarms), times
+/// `2^(k/2 - 1)`: the alarm of such a word is set where `2^(k/2 - 1) <= |y| < 2^(k/2)`, from where
+/// on its square wraps. No round.
+///
+/// # Errors
+///
+/// [`Error::Scratch`] for a word an element.
+pub fn squared<W: Word>(party: &mut Party<'_, W>, y: &[W]) -> Result<(), Error> {
+    if party.is_clear() {
+        party.trace.squared(y);
+    }
+    if party.alarms.is_some() {
+        let ([scaled], mut party) = party.scratch([y.len()])?;
+        scaled.copy_from_slice(y);
+        party.kernels.scale(scaled, W::from_u64(1 << (W::BITS / 2 - 1)));
+        offer(&mut party, scaled, half());
+    }
+    Ok(())
+}
+
 /// Opens the kept words under fresh masks and raises their alarms, if there are at least `least`:
 /// three rounds, else none.
 ///

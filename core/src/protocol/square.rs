@@ -5,10 +5,12 @@
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
 //! - **Cost:** no round, no byte beyond the word's opening; two words and `2 f + 1` bits dealt.
 //! - **Result:** the square of the very value that the truncation gives.
-//! - **Needs:** `1 <= f`, `2 f <= k - 2` (then `Q^2 = 0`); the truncated value below `2^((k-1)/2)`, or its square wraps.
-//! - **Memory:** four words of scratch an element.
+//! - **Needs:** `1 <= f`, `2 f <= k - 2` (then `Q^2 = 0`); `|y| < 2^(k/2 - 1)`, or its square leaves
+//!   its range: such values are offered to the range alarms.
+//! - **Memory:** five words of scratch an element.
 
 use super::{
+    alarm,
     scaled::truncated_in_place,
     truncate::{Opened, take_parts},
 };
@@ -43,7 +45,7 @@ pub fn square<W: Word>(
         truncated_in_place(party, draw, word, frac_bits, y)?;
         squared.copy_from_slice(y);
         party.kernels.multiply(squared, y);
-        return Ok(());
+        return alarm::squared(party, y);
     }
     let ([h, m, hh, hm], mut party) = party.scratch([n; 4])?;
     take_parts(&mut party, draw, word, frac_bits, h, m)?;
@@ -51,5 +53,5 @@ pub fn square<W: Word>(
     let (by, first) = (word.by(frac_bits), party.role.first_mask());
     party.kernels.truncated(y, by, h, m, first);
     party.kernels.squared(squared, by, h, m, hh, hm, first);
-    Ok(())
+    alarm::squared(&mut party, y)
 }

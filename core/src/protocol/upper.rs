@@ -2,7 +2,9 @@
 //!
 //! `c = u + r` is public, `r` the mask. Above bit `b`, `u` is zero exactly where
 //!
-//!     [u >> b = 0] = E ¬β ⊕ F β,   E = [r >> b = c >> b],  F = [r >> b = (c >> b) - 1],  β = [c mod 2^b < r mod 2^b],
+//! ```text
+//! [u >> b = 0] = E ¬β ⊕ F β,  E = [r >> b = c >> b],  F = [r >> b = (c >> b) - 1],  β = [c mod 2^b < r mod 2^b],
+//! ```
 //!
 //! on all bits of the word, so that no index and no threshold wraps. `E` and `F` are products over digits: `E = ∏ e_i`, and `F = z_b ∏ w_i`,
 //! where `w_i` is `z_i` if all digits of `c` between are zero and `e_i` otherwise; which of both is public, since `c` is. The leaves

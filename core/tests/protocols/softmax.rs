@@ -220,6 +220,13 @@ fn bytes<W: Word>(rows: usize) -> u64 {
 fn costs<W: Word>() {
     let row = if W::BITS == 32 { 2409 } else { 4783 }; // as documented
     assert_eq!(bytes::<W>(128), 128 * row / 8);
+    for (classes, fewer) in [(2, 2), (3, 1), (5, 1), (6, 0)] {
+        let shape = Shape { classes, ..SHAPES[0] };
+        let data = Data::random(&shape, 3, 3, 64);
+        let inputs = data.inputs::<W>(classes as usize);
+        let cost = play(&Gradient { shape, weights: false, loss: false }, &inputs[..2], 66).cost;
+        assert_eq!(cost.rounds, if W::BITS == 32 { 12 } else { 13 } + 1 - fewer, "{classes} classes");
+    }
     for rows in [128, 100] {
         let shape = SHAPES[0];
         let data = Data::random(&shape, rows, 3, 65);

@@ -135,6 +135,8 @@ pub enum Rule {
     SquareTooFar { far: f64, limit: f64 },
     /// Accuracy is counted over test records.
     AccuracyNeedsTest,
+    /// The range alarm and nothing else would be revealed.
+    AlarmAlone,
     /// Records to test and no file for them, or the other way round.
     TestRecords { got: usize },
     /// More records a batch than there are.
@@ -229,6 +231,7 @@ impl fmt::Display for Rule {
                 "allows errors of {far} after scaling, and words with these fraction bits hold squares of less than {limit}; \
                  divide by more (data.target.divide), take fewer fraction bits or ring_bits = 64, or reveal neither loss nor accuracy"
             ),
+            Self::AlarmAlone => write!(f, "is true in a job that reveals nothing else; set it to false"),
             Self::AccuracyNeedsTest => write!(f, "is true without test records; set it to false or give test records"),
             Self::TestRecords { got } => {
                 write!(f, "is {got}; give 0 without a test set, and its size with one")

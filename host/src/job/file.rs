@@ -165,7 +165,7 @@ struct OptimizerFile {
     bias_correction: Option<bool>,
 }
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RevealFile {
     /// The count of correct test predictions, or a regression's squared test error; true for
@@ -176,9 +176,9 @@ struct RevealFile {
     /// The trained weights.
     #[serde(default)]
     model: bool,
-    /// One bit: whether a word left the range of its opening; true, if left out.
-    #[serde(default = "yes")]
-    alarm: bool,
+    /// One bit: whether a word left the range of its opening; true, if left out, where the job
+    /// reveals anything else.
+    alarm: Option<bool>,
 }
 
 fn comma() -> char {
@@ -428,20 +428,11 @@ fn decay(key: &str, value: Option<f64>, by: &'static str, ring_bits: u32) -> Res
     Dyadic::decay(got, ring_bits).ok_or_else(|| broken(key, Rule::below_one(got, ring_bits)))
 }
 
-impl Default for RevealFile {
-    fn default() -> Self {
-        Self { accuracy: None, loss: None, model: false, alarm: true }
-    }
-}
-
 impl RevealFile {
     fn resolve(self, data: &Data) -> Reveal {
         let counts = matches!(data.task, Task::Classes(_)) && data.test_records > 0;
-        Reveal {
-            accuracy: self.accuracy.unwrap_or(counts),
-            loss: self.loss.unwrap_or(RevealLoss::Epoch),
-            model: self.model,
-            alarm: self.alarm,
-        }
+        let (accuracy, loss) = (self.accuracy.unwrap_or(counts), self.loss.unwrap_or(RevealLoss::Epoch));
+        let reveal = Reveal { accuracy, loss, model: self.model, alarm: false };
+        Reveal { alarm: self.alarm.unwrap_or(reveal.any_result()), ..reveal }
     }
 }

@@ -306,6 +306,13 @@ pub struct Reveal {
     pub alarm: bool,
 }
 
+impl Reveal {
+    /// Whether anything but the range alarm is opened, beside which that may stand.
+    pub fn any_result(&self) -> bool {
+        self.accuracy || self.model || self.loss != RevealLoss::Never
+    }
+}
+
 /// How often the loss is opened.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

@@ -281,6 +281,7 @@ fn cells(adam: &Adam, ring_bits: u32) -> Checked {
 
 fn reveal(job: &Job) -> Checked {
     hold(!job.reveal.accuracy || job.data.test_records > 0, "reveal.accuracy", Rule::AccuracyNeedsTest)?;
+    hold(!job.reveal.alarm || job.reveal.any_result(), "reveal.alarm", Rule::AlarmAlone)?;
     // Stored targets are what the schema declares, at most; those of files are checked with the
     // data.
     let Some(line) = job.data.target_line() else { return Ok(()) };

@@ -195,20 +195,19 @@ fn listen<W: Word>(
     let (epochs, results, alarm) = (Vec::new(), Vec::new(), [None; 2]);
     let mut heard = Heard { job, started, epochs, results, alarm, seconds_setup: 0.0 };
     let (mut failed, mut impossible): (Option<(Role, Instant)>, _) = (None, None);
-    let abort = || aborts.iter().for_each(AbortHandle::abort);
     loop {
         let patience = failed.map_or(Duration::MAX, |(_, at)| grace.saturating_sub(at.elapsed()));
         match told.recv_timeout(patience) {
             Ok(Told::Update(role, update)) => {
+                // Nothing right can follow; but ending here would tell the servers of an output.
                 if let Err(error) = heard.hear(role, update, news) {
                     impossible.get_or_insert(error);
-                    abort(); // nothing right can follow
                 }
             }
             // Its peers will soon find out; who does not is not waited for, however alive.
             Ok(Told::Failed(role)) => failed = failed.or(Some((role, Instant::now()))),
             Err(RecvTimeoutError::Timeout) => {
-                abort();
+                aborts.iter().for_each(AbortHandle::abort);
                 failed = failed.map(|(role, _)| (role, Instant::now()));
             }
             Err(RecvTimeoutError::Disconnected) => break,

@@ -7,7 +7,7 @@
 //! - **Adversary:** semi-honest; the dealer together with any clients.
 //! - **Cost:** 32 bytes a session.
 
-use crate::net::Role;
+use crate::{net::Role, secret::Secret};
 use serde::{Deserialize, Serialize};
 use symbolon_core::{
     prg::{ChaCha20Prg, MaskId, Seed, fill},
@@ -49,17 +49,17 @@ impl Veil {
 
     /// Refreshes this server's share of `output`.
     pub(super) fn draw<W: Word>(&self, output: Output, words: &mut [W]) {
-        let mut zero = vec![W::default(); words.len()];
+        let mut zero = Secret::<W>::zeros(words.len());
         fill(&*self.stream, output.name(), 0, &mut zero);
-        for (word, zero) in words.iter_mut().zip(zero) {
-            *word = if self.role == Role::Server0 { word.add(zero) } else { word.sub(zero) };
+        for (word, zero) in words.iter_mut().zip(zero.iter()) {
+            *word = if self.role == Role::Server0 { word.add(*zero) } else { word.sub(*zero) };
         }
     }
 
     /// Refreshes this server's share of `output`, an XOR-shared bit.
     pub(super) fn draw_bit(&self, output: Output, share: bool) -> bool {
-        let mut zero = [0u32];
-        fill(&*self.stream, output.name(), 0, &mut zero);
+        let mut zero = Zeroizing::new([0u32]);
+        fill(&*self.stream, output.name(), 0, &mut *zero);
         share ^ (zero[0] & 1 == 1)
     }
 }

@@ -9,6 +9,7 @@ use symbolon_core::{
     link::Error,
     party::Party,
     protocol::{
+        alarm,
         masked::{Masked, mask_and_open},
         product::{Factor, matmul, multiply},
         relu::{relu, relu_backward},
@@ -283,6 +284,7 @@ fn truncate_weighed<W: Word>(
 /// Shares of all `e² / 2^shift`, from the error `e`: opens it masked, one product, one truncation.
 /// Needs `|e| < 2^(k/2 - 1)` units.
 pub(super) fn squares<W: Word>(party: &mut Party<'_, W>, e: &[W], shift: u32, squares: &mut [W]) -> Result<(), Error> {
+    alarm::squared(party, e)?;
     let ([open], mut party) = party.scratch([e.len()])?;
     open.copy_from_slice(e);
     let mask = party.draw()?.mask(e.len());
