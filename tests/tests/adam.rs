@@ -12,7 +12,8 @@ use symbolon_tests::{
     play::{Game, Keys},
 };
 
-/// 32 equal rows (x = 1), one weight and a bias: how far ten steps move the weight towards `target`.
+/// 32 equal rows (x = 1), one weight and a bias: how far ten steps move the weight towards
+/// `target`.
 fn moved(target: f64) -> f64 {
     let toml = "name = \"step\"\nloss = \"mean-squared-error\"\n\
          [data]\nfeatures = 1\ntrain_records = 32\ntest_records = 0\ntarget = { divide = 1 }\nscale = { divide = 1 }\n\
@@ -32,8 +33,8 @@ fn moved(target: f64) -> f64 {
     real(&job, trained.parameters[0]) - initial_weights(&job)[0]
 }
 
-/// Adam's steps do not depend on the scale of the loss: 0.055 in ten steps of the rate 0.001, in floating
-/// point. With a fixed window of cells it was 5 here, and 64 for the larger target.
+/// Adam's steps do not depend on the scale of the loss: 0.055 in ten steps of the rate 0.001, in
+/// floating point. With a fixed window of cells it was 5 here, and 64 for the larger target.
 #[test]
 fn steps_do_not_grow_with_the_gradient() {
     for target in [10.0, 100.0, 10_000.0] {
@@ -42,8 +43,8 @@ fn steps_do_not_grow_with_the_gradient() {
     }
 }
 
-/// Floating-point Adam reaches 92 to 95 % on these digits in batches of one record; a fixed window of
-/// cells 16 to 40 %.
+/// Floating-point Adam reaches 92 to 95 % on these digits in batches of one record; a fixed window
+/// of cells 16 to 40 %.
 #[test]
 fn batches_of_one_record_learn() {
     let accuracy: Vec<f64> = (1..=3)

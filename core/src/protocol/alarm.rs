@@ -6,8 +6,8 @@
 //! `q = r_{k-1} ^ r_{k-2} ρ` and `r_{k-2}` the alarm is
 //! `c_{k-1} ^ ¬c_{k-2} (β ^ ρ) ^ ¬(β ^ c_{k-2}) r_{k-2} ^ q`, which is linear in what is shared
 //! (derived from the borrow `¬c_{k-2} (r_{k-2} ^ b) ^ r_{k-2} b`, where `b` is the borrow into bit
-//! `k - 2`). All other words are offered to the lane's [`Alarms`](crate::party::Alarms), which keep a sample;
-//! [`check_kept`] opens that sample under fresh masks and compares it.
+//! `k - 2`). All other words are offered to the lane's [`Alarms`](crate::party::Alarms), which keep
+//! a sample; [`check_kept`] opens that sample under fresh masks and compares it.
 //!
 //! Alarms are folded over [`SUBSETS`] random subsets into as many parities
 //! ([`crate::kernel::portable::fold_alarms`]). If there is any alarm, each parity is odd with
