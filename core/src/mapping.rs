@@ -7,16 +7,22 @@
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
 //! - **Cost:** one opening of `shift + bits` bits for all tables (none for an opened word), then
-//!   [`OneHot::Boolean`]: one round more, with `w` bits each way; `2^bits - 1` bits and `w` words dealt; or
-//!   [`OneHot::Arithmetic`]: nothing more; `2^bits` words dealt. `w` sums, over the tables, the bits in which entries differ once the smallest entry is taken off.
-//!   A mapping that [saturates](Mapping::beyond) is boolean, opens the whole word, and takes one round more, two if more than 16 bits lie above the index.
-//!   Per element for an index of 4 bits and `w = 12` on 32-bit words, 7 bits above it: 61 bits each way beside the rounding to whole words, 213 bits and
-//!   12 words dealt.
-//! - **Result:** `table[i]` exactly, for `i = floor((z + 2^shift - 1 - u) / 2^shift)` (plus `2^(bits-1)` in a signed domain), `u = c mod 2^shift` public and uniform: a value between two
-//!   indices takes either, in the mean their linear interpolation. For `shift = 0`, the index is exact. Where a mapping saturates, the index is that of the whole word, unsigned, and the
+//!   [`OneHot::Boolean`]: one round more, with `w` bits each way; `2^bits - 1` bits and `w` words
+//!   dealt; or [`OneHot::Arithmetic`]: nothing more; `2^bits` words dealt. `w` sums, over the
+//!   tables, the bits in which entries differ once the smallest entry is taken off. A mapping that
+//!   [saturates](Mapping::beyond) is boolean, opens the whole word, and takes one round more, two
+//!   if more than 16 bits lie above the index. Per element for an index of 4 bits and `w = 12` on
+//!   32-bit words, 7 bits above it: 61 bits each way beside the rounding to whole words, 213 bits
+//!   and 12 words dealt.
+//! - **Result:** `table[i]` exactly, for `i = floor((z + 2^shift - 1 - u) / 2^shift)` (plus
+//!   `2^(bits-1)` in a signed domain), `u = c mod 2^shift` public and uniform: a value between two
+//!   indices takes either, in the mean their linear interpolation. For `shift = 0`, the index is
+//!   exact. Where a mapping saturates, the index is that of the whole word, unsigned, and the
 //!   result for any index from `2^bits` on is the table's `beyond`.
-//! - **Needs:** `z` in the [`Domain`], unless the mapping saturates: beyond it the index wraps. Leave saturation out only where the domain holds every value by construction, as
-//!   that of a code or of a sum of bounded terms does. The clear engine reports each such value to [`Trace::indexed`](crate::party::Trace::indexed).
+//! - **Needs:** `z` in the [`Domain`], unless the mapping saturates: beyond it the index wraps.
+//!   Leave saturation out only where the domain holds every value by construction, as that of a
+//!   code or of a sum of bounded terms does. The clear engine reports each such value to
+//!   [`Trace::indexed`](crate::party::Trace::indexed).
 //! - **Memory:** `2^bits` planes of scratch, or as many words an element; no heap.
 
 use crate::{
@@ -89,7 +95,8 @@ pub struct Mapping<'a> {
     pub tables: &'a [&'a [i64]],
     /// How; the cheaper one to deal where it is `None`. A mapping that saturates is boolean.
     pub one_hot: Option<OneHot>,
-    /// For each table, the result of a value past the domain's upper end, or below its lower one. `None` where the domain holds every value by construction.
+    /// For each table, the result of a value past the domain's upper end, or below its lower one.
+    /// `None` where the domain holds every value by construction.
     pub beyond: Option<&'a [i64]>,
 }
 
@@ -122,8 +129,9 @@ impl<'a> Entries<'a> {
         let bits = self.bits;
         (0..64).filter(move |b| bits >> b & 1 == 1)
     }
-    /// Indices `-t` of the entries whose bit `shift` is another than that of `beyond`, 0 without it:
-    /// [`sum_planes`](crate::kernel::portable::sum_planes) looks them up in a vector turned by `C`.
+    /// Indices `-t` of the entries whose bit `shift` is another than that of `beyond`, 0 without
+    /// it: [`sum_planes`](crate::kernel::portable::sum_planes) looks them up in a vector turned by
+    /// `C`.
     fn column(&self, shift: u32) -> Column {
         let mut column = [0; 4];
         let flip = u64::from(self.is_set_beyond(shift));
@@ -332,8 +340,9 @@ fn boolean<W: Word>(
     Ok(())
 }
 
-/// XOR shares of the entries' bits: table after table, for each the planes of those bits in which its entries differ once the smallest is taken off, lowest first
-/// ([`Mapping::planes`] in all). Where every entry is 0 or 1, that is one plane a table. No round, unless the mapping saturates.
+/// XOR shares of the entries' bits: table after table, for each the planes of those bits in which
+/// its entries differ once the smallest is taken off, lowest first ([`Mapping::planes`] in all).
+/// Where every entry is 0 or 1, that is one plane a table. No round, unless the mapping saturates.
 ///
 /// # Errors
 ///
@@ -403,7 +412,8 @@ struct Above<'a, W> {
     borrow: &'a [W],
 }
 
-/// Keeps each of `planes` where the digits above are zero: `p ∏ x ⊕ p β ∏ x ⊕ p β ∏ v`. One round, two if the digits are joined in groups.
+/// Keeps each of `planes` where the digits above are zero: `p ∏ x ⊕ p β ∏ x ⊕ p β ∏ v`. One round,
+/// two if the digits are joined in groups.
 fn saturate<W: Word>(
     party: &mut Party<'_, W>,
     draw: &mut Draw,

@@ -43,7 +43,8 @@ pub trait Trace<W: Word> {
     fn indexed(&mut self, words: &[W], offset: W, width: u32) {
         let _ = (words, offset, width);
     }
-    /// Whole words about to be squared: their squares wrap unless `|word| < 2^(k/2 - 1)`; called by the clear engine alone.
+    /// Whole words about to be squared: squares wrap unless `|word| < 2^(k/2 - 1)`; called by the
+    /// clear engine alone.
     fn squared(&mut self, words: &[W]) {
         let _ = words;
     }

@@ -1,12 +1,14 @@
 //! Overwrites the copies of secrets that moves leave on the stack.
 //!
-//! A type that wipes itself when dropped does so where it lies then; a move copies its bytes and leaves the old ones. So a function that
-//! handles seeds or keys returns, and its caller then overwrites the stack that it used.
+//! A type that wipes itself when dropped does so where it lies then; a move copies its bytes and
+//! leaves the old ones. So a function that handles seeds or keys returns, and its caller then
+//! overwrites the stack that it used.
 
 use core::hint::black_box;
 use zeroize::Zeroize;
 
-/// Overwrites `N` bytes of the stack below the caller's frame: the frames of the functions that have returned to the caller.
+/// Overwrites `N` bytes of the stack below the caller's frame: the frames of the functions that
+/// have returned to the caller.
 #[inline(never)]
 pub fn wipe_stack<const N: usize>() {
     let mut below = [0u8; N];

@@ -10,7 +10,7 @@
 //!   with probability 1/1024; of `n` such words, one is found with probability
 //!   `1 - (1023/1024)^n` or more: 62 % for 1,000, 99 % for 5,000. What is found is missed by all
 //!   subsets with probability `2^-40`.
-//! - **Memory:** [`CAPACITY`] words a lane, and 40. While they are full, which takes 4 million
+//! - **Memory:** [`CAPACITY`] words a lane, and 40. While they are full, which takes 8 million
 //!   words offered between two checks, no word is kept.
 
 use crate::secret::Secret;

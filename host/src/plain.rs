@@ -4,8 +4,8 @@ use std::fmt::{self, Write};
 
 /// Prints `T` with its control characters escaped (`\u{1b}`), but for line feeds and tabs.
 ///
-/// Escaped are also the characters that reorder the text around them (Unicode's bidirectional controls), with which
-/// a line can read otherwise than it is.
+/// Escaped are also the characters that reorder the text around them (Unicode's bidirectional
+/// controls), with which a line can read otherwise than it is.
 #[derive(Clone, Copy, Debug)]
 pub struct Plain<T>(pub T);
 

@@ -81,7 +81,8 @@ impl std::error::Error for PrivateFileError {
     }
 }
 
-/// Reads a file with a secret. Refuses one that every user of the machine can read or change (on Unix).
+/// Reads a file with a secret. Refuses one that every user of the machine can read or change (on
+/// Unix).
 pub(crate) fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, PrivateFileError> {
     let mut file = File::open(path).map_err(PrivateFileError::Read)?;
     let metadata = file.metadata().map_err(PrivateFileError::Read)?;

@@ -2,15 +2,16 @@
 
 use toml::value::{Datetime, Offset};
 
-/// Seconds from 1970 to a date and time, which are in UTC if they have no offset. A date alone is its midnight.
-/// `None` for a time without a date.
+/// Seconds from 1970 to a date and time, which are in UTC if they have no offset. A date alone is
+/// its midnight. `None` for a time without a date.
 pub(crate) fn unix_seconds(time: &Datetime) -> Option<i64> {
     let date = time.date?;
     let minutes = match time.offset {
         None | Some(Offset::Z) => 0,
         Some(Offset::Custom { minutes }) => i64::from(minutes),
     };
-    // Days before the year, from a March on, so that leap days come last (the proleptic Gregorian calendar).
+    // Days before the year, from a March on, so that leap days come last (the proleptic Gregorian
+    // calendar).
     let (y, m) = (i64::from(date.year), i64::from(date.month));
     let (y, m) = if m > 2 { (y, m - 3) } else { (y - 1, m + 9) };
     let days = 365 * y + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (153 * m + 2) / 5;
@@ -20,8 +21,9 @@ pub(crate) fn unix_seconds(time: &Datetime) -> Option<i64> {
     Some(60 * (60 * (24 * days + hour) + minute - minutes) + second)
 }
 
-/// Milliseconds since 1970 of a time in a file of readings: whole seconds since 1970, or a date and time as
-/// RFC 3339 has it, in UTC if it has no offset (`2026-11-28 14:05`, `2026-11-28T14:05:30.25+01:00`).
+/// Milliseconds since 1970 of a time in a file of readings: whole seconds since 1970, or a date and
+/// time as RFC 3339 has it, in UTC if it has no offset (`2026-11-28 14:05`,
+/// `2026-11-28T14:05:30.25+01:00`).
 pub(crate) fn unix_ms(text: &str) -> Option<u64> {
     if let Ok(seconds) = text.parse::<u64>() {
         return seconds.checked_mul(1000);

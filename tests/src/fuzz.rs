@@ -1,4 +1,5 @@
-//! Parsers of strangers' bytes and of data files, as plain functions of bytes, and a driver that mutates good input.
+//! Parsers of strangers' bytes and of data files, as plain functions of bytes, and a driver that
+//! mutates good input.
 //!
 //! A target panics when its parser does, or when it takes what it should not: what parses must encode to something that parses to the same. CI drives them here, on
 //! stable Rust, from a seed; `cargo fuzz` can drive the same functions for longer.

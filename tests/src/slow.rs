@@ -10,7 +10,8 @@ use std::{
 /// Pieces that a second is cut into.
 const PIECES: usize = 20;
 
-/// Passes connections on to `port`, each way with at most `bytes_per_second` a connection; returns where it listens.
+/// Passes connections on to `port`, each way with at most `bytes_per_second` a connection; returns
+/// where it listens.
 ///
 /// # Panics
 ///

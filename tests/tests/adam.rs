@@ -41,8 +41,8 @@ fn moved(target: f64) -> f64 {
     real(&job, trained.parameters[0]) - initial_weights(&job)[0]
 }
 
-/// Adam's steps do not depend on the scale of the loss: 0.055 in ten steps of the rate 0.001, in floating
-/// point. With a fixed window of cells it was 5 here, and 64 for the larger target.
+/// Adam's steps do not depend on the scale of the loss: 0.055 in ten steps of the rate 0.001, in
+/// floating point. With a fixed window of cells it was 5 here, and 64 for the larger target.
 #[test]
 fn steps_do_not_grow_with_the_gradient() {
     for target in [10.0, 100.0, 1000.0] {
@@ -66,8 +66,8 @@ fn gradients_whose_squares_wrap_are_seen() {
     assert!(wrapped(8192.0));
 }
 
-/// Floating-point Adam reaches 92 to 95 % on these digits in batches of one record; a fixed window of
-/// cells 16 to 40 %.
+/// Floating-point Adam reaches 92 to 95 % on these digits in batches of one record; a fixed window
+/// of cells 16 to 40 %.
 #[test]
 fn batches_of_one_record_learn() {
     let accuracy: Vec<f64> = (1..=3)

@@ -62,8 +62,8 @@ fn figures<W: HostWord + Word>(job: &Job, inputs: &dyn Fn() -> Inputs<W>) -> Epo
     epoch_result(job, 1, loss, score).unwrap()
 }
 
-/// 9,000 squared errors of about 190, and 16,384 halves of them, are more units of `2^-11` than 32 bits
-/// hold.
+/// 9,000 squared errors of about 190, and 16,384 halves of them, are more units of `2^-11` than 32
+/// bits hold.
 #[test]
 fn sums_are_made_in_64_bits_whatever_the_ring() {
     let records = [16_384, 9000];

@@ -1,11 +1,13 @@
 //! `1 / x` for `x >= 1`, by constants on `2^bits` cells.
 //!
-//! - **Range:** `1 <= x <= largest`; below 1 the result is 1, from `2^m` on (and for negative words) the last cell's. The cells are `2^m / 2^bits` wide, `2^m > largest`: 16 of width 1 for `largest` from
-//!   8 to 15 and 4 bits, 64 of a quarter for 6 bits.
+//! - **Range:** `1 <= x <= largest`; below 1 the result is 1, from `2^m` on (and for negative
+//!   words) the last cell's. The cells are `2^m / 2^bits` wide, `2^m > largest`: 16 of width 1 for
+//!   `largest` from 8 to 15 and 4 bits, 64 of a quarter for 6 bits.
 //! - **Error:** with cells of width `w <= 1`, one result is off by less than `w / (x (x - w))` where `x > w + 1`, `w / (1 + w)` below; the mean over the dither by less than `w^2 / 4`, always up.
 //!   Half a unit of the last place comes on top. Exact at multiples of `w`.
-//! - **Cost:** that of a [mapping](crate::mapping) that saturates. Where `x <= largest` by construction, as a softmax's sum is, a mapping that does not costs less, and with few bits
-//!   of index the arithmetic one-hot vector saves a round.
+//! - **Cost:** that of a [mapping](crate::mapping) that saturates. Where `x <= largest` by
+//!   construction, as a softmax's sum is, a mapping that does not costs less, and with few bits of
+//!   index the arithmetic one-hot vector saves a round.
 
 use super::{Table, tabulate};
 use crate::{

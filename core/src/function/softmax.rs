@@ -6,11 +6,13 @@
 //! Logits are not truncated: the words opened for the maximum serve as they are, and a cell of the exponential is only wider in their units.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
-//! - **Cost:** [`gradient`] of ten classes: 12 rounds for `k = 32`, 13 for `k = 64`; one fewer with three to five classes, two with two. A row of ten, `k = 32`, 11 fraction bits, logits of 22:
-//!   2409 bits each way, 750 of them the maximum's; `k = 64`: 4783, 1560 of them.
+//! - **Cost:** [`gradient`] of ten classes: 12 rounds for `k = 32`, 13 for `k = 64`; one fewer with
+//!   three to five classes, two fewer with two. A row of ten, `k = 32`, 11 fraction bits, logits of
+//!   22: 2409 bits each way, 750 of them the maximum's; `k = 64`: 4783, 1560 of them.
 //! - **Result:** `e_j` by [`exponential`], `1 / S` by [`reciprocal`] on cells of a quarter. Each entry of the gradient is within 0.3 of the exact one, in the mean over the
 //!   dithers within 0.04, and the entries of a row sum to zero within as many units of the last place as there are classes (up to 63 classes). The loss of a row is within 0.72, in the mean within 0.03.
-//! - **Needs:** logits with `|z_i - z_j| < 2^(k-2)` units. The sums of a row fit their table by construction: no term is above 1.
+//! - **Needs:** logits with `|z_i - z_j| < 2^(k-2)` units. The sums of a row fit their table by
+//!   construction: no term is above 1.
 //! - **Memory:** scratch as a dry run says, and a [`Softmax`], 6 kB; no heap.
 
 use super::{Table, exponential, logarithm, reciprocal};
@@ -88,8 +90,9 @@ pub struct Labels<'a, W> {
 /// Shares of `δ_j = r (w e_j - y_j S)` with `frac_bits` fraction bits, and, if asked, of each row's
 /// cross-entropy `w (max z - z_y + ln S)`, with as many.
 ///
-/// Rounds: the logits' opening, the maximum's ([`argmax`]) and one to choose it; the exponential's mapping, 3 or 4; the opening of `S`, of `e_j - y_j S`
-/// and `r`, and of the products for their truncation.
+/// Rounds: the logits' opening, the maximum's ([`argmax`]) and one to choose it; the exponential's
+/// mapping, 3 or 4; the opening of `S`, of `e_j - y_j S` and `r`, and of the products for their
+/// truncation.
 ///
 /// # Errors
 ///

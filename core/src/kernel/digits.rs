@@ -1,7 +1,9 @@
-//! Digits of a public word against those of a mask, bit-sliced: what [`crate::protocol::upper`] joins.
+//! Digits of a public word against those of a mask, bit-sliced: what [`crate::protocol::upper`]
+//! joins.
 //!
-//! `c = u + r` is public. The dealer gives the one-hot vector of each digit `r_i` of one to four bits, XOR-shared. Every
-//! predicate of one digit, with `c` public, is then a sum of entries that `c` selects:
+//! `c = u + r` is public. The dealer gives the one-hot vector of each digit `r_i` of one to four
+//! bits, XOR-shared. Every predicate of one digit, with `c` public, is then a sum of entries that
+//! `c` selects:
 //!
 //! | leaf | is 1 where |
 //! | --- | --- |
@@ -30,7 +32,8 @@ fn pick4<W: Word>(low: W, high: W, x: [W; 4]) -> W {
     select(high, select(low, x[3], x[2]), select(low, x[1], x[0]))
 }
 
-/// Lanes `at..` of the first `N` planes; zeros beyond the last lane, and for planes that are not there.
+/// Lanes `at..` of the first `N` planes; zeros beyond the last lane, and for planes that are not
+/// there.
 #[inline(always)]
 fn load<W: Word, const N: usize>(planes: &[W], lanes: usize, at: usize) -> [Block<W>; N] {
     let mut blocks = [[W::default(); BLOCK]; N];
@@ -50,14 +53,16 @@ fn store<W: Word, const N: usize>(planes: &mut [W], lanes: usize, at: usize, blo
     }
 }
 
-/// Room for the planes of a digit where they cannot be read in place: those that end before the block does, those that are not there.
+/// Room for the planes of a digit where they cannot be read in place: those that end before the
+/// block does, those that are not there.
 struct Spare<W> {
     c: [Block<W>; DIGIT],
     hot: [Block<W>; 15],
     zero: Block<W>,
 }
 
-/// Lanes `at..` of the first `N` planes, in place where a whole block follows. Lanes beyond the last are noise.
+/// Lanes `at..` of the first `N` planes, in place where a whole block follows. Lanes beyond the
+/// last are noise.
 #[inline(always)]
 fn view<'a, W: Word, const N: usize>(
     planes: &'a [W],
@@ -77,7 +82,8 @@ fn view<'a, W: Word, const N: usize>(
     views
 }
 
-/// A digit in one block: the bits of `c_i`, and the whole one-hot vector of `r_i`, repeated where it is shorter than 16.
+/// A digit in one block: the bits of `c_i`, and the whole one-hot vector of `r_i`, repeated where
+/// it is shorter than 16.
 struct Digit<'a, W> {
     c: [&'a Block<W>; DIGIT],
     hot: [&'a Block<W>; 16],
@@ -115,7 +121,8 @@ impl<'a, W: Word> Digit<'a, W> {
         out
     }
 
-    /// Entries `4 q..4 q + 4` for the upper half `q` of `c_i + shift`, in lane `i`; `shift` is 0 or -4.
+    /// Entries `4 q..4 q + 4` for the upper half `q` of `c_i + shift`, in lane `i`; `shift` is 0 or
+    /// -4.
     #[inline(always)]
     fn row<const PREVIOUS: bool>(&self, i: usize) -> [W; 4] {
         [
@@ -161,7 +168,8 @@ impl<'a, W: Word> Digit<'a, W> {
         for (i, ((l, a), b)) in l.iter_mut().zip(a).zip(b).enumerate() {
             let ([f0, f1, f2, f3], [_, g1, g2, g3]) = (self.row::<false>(i), self.row::<true>(i));
             let (low, high, upper_low, upper_high) = (self.c[0][i], self.c[1][i], self.c[2][i], self.c[3][i]);
-            // The four entries from c_i downwards: some of them in its own row, the others at the end of the row before.
+            // The four entries from c_i downwards: some of them in its own row, the others at the
+            // end of the row before.
             let (f01, g23) = (f0.xor(f1), g2.xor(g3));
             let own = pick4(low, high, [f0, f01, f01.xor(f2), f01.xor(f2.xor(f3))]);
             let before = pick4(low, high, [g1.xor(g23), g23, g3, W::default()]);
@@ -176,8 +184,9 @@ impl<'a, W: Word> Digit<'a, W> {
     }
 }
 
-/// The leaves of one digit, plane after plane, from the `width` planes `c` of the public digit and the dealt planes `hot` of the
-/// mask's: `e z n`, and where there is room `l a b`, for digits of four bits.
+/// The leaves of one digit, plane after plane, from the `width` planes `c` of the public digit and
+/// the dealt planes `hot` of the mask's: `e z n`, and where there is room `l a b`, for digits of
+/// four bits.
 #[inline(always)]
 pub fn digit_leaves<W: Word>(leaves: &mut [W], c: &[W], hot: &[W], width: u32, first: W) {
     let lanes = c.len() / width as usize;
@@ -196,13 +205,15 @@ pub fn digit_leaves<W: Word>(leaves: &mut [W], c: &[W], hot: &[W], width: u32, f
     }
 }
 
-/// Shares of `[c < d]`, a plane, from those of the one-hot vector of `d` (planes `1..2^width`, overwritten) and the planes `c` of a public
-/// number of `width` bits. [`digit_less_equal`](super::portable::digit_less_equal) for any width.
+/// Shares of `[c < d]`, a plane, from those of the one-hot vector of `d` (planes `1..2^width`,
+/// overwritten) and the planes `c` of a public number of `width` bits.
+/// [`digit_less_equal`](super::portable::digit_less_equal) for any width.
 #[inline(always)]
 pub fn digit_less<W: Word>(lt: &mut [W], hot: &mut [W], c: &[W], width: u32) {
     let lanes = lt.len();
     lt.fill(W::default());
-    // From the top bit down, one half of the vector stays: the upper where the bit is set; where it is not, `d > c` if `d` is in the upper.
+    // From the top bit down, one half of the vector stays: the upper where the bit is set; where it
+    // is not, `d > c` if `d` is in the upper.
     for bit in (0..width as usize).rev() {
         let half = 1 << bit;
         let c = &c[bit * lanes..][..lanes];
@@ -247,7 +258,8 @@ pub fn move_planes<W: Word>(a: &mut [W], b: &mut [W], kept: &[W]) {
     }
 }
 
-/// The nested bits of whole words, plane after plane: `t_j = [U + d - 1 - (c mod d) < 4 d]` with `d = 4^j 2^low`, `j` from 0.
+/// The nested bits of whole words, plane after plane: `t_j = [U + d - 1 - (c mod d) < 4 d]` with
+/// `d = 4^j 2^low`, `j` from 0.
 #[inline(always)]
 pub fn cells_clear<W: Word>(t: &mut [W], c: &[W], u: &[W], low: u32) {
     let lanes = plane_words::<W>(u.len());

@@ -137,7 +137,8 @@ pub fn unit_rows<W: Word>(out: &mut [W], hot: &[W], c: &[W], cols: usize) {
     }
 }
 
-/// `c = (c >> shift) - (r >> shift) mod 2^(k - shift)`: the whole index that `c` and `r` make, for the clear engine.
+/// `c = (c >> shift) - (r >> shift) mod 2^(k - shift)`: the whole index that `c` and `r` make, for
+/// the clear engine.
 #[inline(always)]
 pub fn index_clear<W: Word>(c: &mut [W], r: &[W], shift: u32) {
     for (c, r) in c.iter_mut().zip(r) {

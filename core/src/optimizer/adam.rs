@@ -22,25 +22,32 @@ use crate::{
 
 /// `m += 410/4096 (g - m)`, `v += (g^2 - v) / 2^second_shift`, `w -= m >> s(v)`.
 ///
-/// Only the cell of `v` matters, of `T + 1` cells between `T` thresholds: `s = shift` where `v < 2^low`, one more for each factor of four above,
-/// `shift + T` from `2^(low + 2 T - 2)` on. The lowest cell stands in for epsilon. So the division is a product with
+/// Only the cell of `v` matters, of `T + 1` cells between `T` thresholds: `s = shift` where
+/// `v < 2^low`, one more for each factor of four above, `shift + T` from `2^(low + 2 T - 2)` on.
+/// The lowest cell stands in for epsilon. So the division is a product with
 /// `P = 2^(T - thresholds passed)` and a truncation:
 ///
 /// 1. Open the gradient `G`: `g`, and `g^2` for nothing.
 /// 2. In one round open `M = 3686 m + 410 g` and `U = (2^second_shift - 1) v + g^2`; `m' = M >> 12`, `v' = U >> second_shift`.
-/// 3. `T` bits from `U`'s own word ([`super::cells`]); open them masked, sum them up to `P`, open `P - p` under a mask `p`.
-/// 4. `m' P` from `M`'s word, nothing opened. Open it; `w -= m' P >> (T + shift)`, the public rate folded in.
+/// 3. `T` bits from `U`'s own word ([`super::cells`]); open them masked, sum them up to `P`, open
+///    `P - p` under a mask `p`.
+/// 4. `m' P` from `M`'s word, nothing opened. Open it; `w -= m' P >> (T + shift)`, the public rate
+///    folded in.
 ///
-/// With `low = 2` and [`Adam::thresholds`] the cells cover every `v` that the word holds: with `rate = 2^(low/2 - shift - 1 - f)`, the step
-/// lies between 0.86 and 2 times `rate m / sqrt(v)` wherever `v` is 4 units or more. A narrower window, for less cost, treats
-/// `v` outside of it as if it were at its ends: there the step grows with the gradient (above) or vanishes with it (below).
+/// With `low = 2` and [`Adam::thresholds`] the cells cover every `v` that the word holds: with
+/// `rate = 2^(low/2 - shift - 1 - f)`, the step lies between 0.86 and 2 times
+/// `rate m / sqrt(v)` wherever `v` is 4 units or more. A narrower window, for less cost, treats `v`
+/// outside of it as if it were at its ends: there the step grows with the gradient (above) or
+/// vanishes with it (below).
 ///
-/// - **Cost:** 7 rounds, and bytes each way / dealt a parameter: `k = 64` 59.8 / 347 with all 26 thresholds, 46.1 / 138 with six; `k = 32` 26.3 / 90 with
-///   all ten, 24.4 / 71 with six. With kept cells 3 rounds and 32 / 57, 16 / 33; lazily 24 / 38, 12 / 22.
+/// - **Cost:** 7 rounds, and bytes each way / dealt a parameter: `k = 64` 59.8 / 347 with all 26
+///   thresholds, 46.1 / 138 with six; `k = 32` 26.3 / 90 with all ten, 24.4 / 71 with six. With
+///   kept cells 3 rounds and 32 / 57, 16 / 33; lazily 24 / 38, 12 / 22.
 /// - **Result:** all roundings unbiased within one unit; thresholds with a public dither of less than a quarter of them.
-/// - **Needs:** for `g` of `fg` bits, `v` of `2 fg`: `|G| < 2^(k-2)`, `|g| < 2^(k/2 - 1)`, `fg + 12 <= k - 2`, `U < 2^(k-1)`. `|m' P|` then stays below
-///   `2^(k-2)`, whatever `v` is.
-/// - **Memory:** about ten words of scratch a parameter with a window of six thresholds, 20 with 26; six and a half with kept cells.
+/// - **Needs:** for `g` of `fg` bits, `v` of `2 fg`: `|G| < 2^(k-2)`, `|g| < 2^(k/2 - 1)`,
+///   `fg + 12 <= k - 2`, `U < 2^(k-1)`. `|m' P|` then stays below `2^(k-2)`, whatever `v` is.
+/// - **Memory:** about ten words of scratch a parameter with a window of six thresholds, 20 with
+///   26; six and a half with kept cells.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Adam {
     /// Fraction bits of the gradient beyond those of `m`, and the batch's logarithm: `2 f + log2(batch) - fg`.
@@ -90,7 +97,8 @@ impl Adam {
     /// See [`Self::BETA1_COMPLEMENT`].
     pub const BETA1_SHIFT: u32 = 12;
 
-    /// Thresholds from `2^low` on that cover every `v` of a word of `bits` bits: at most a factor of four lies above the last.
+    /// Thresholds from `2^low` on that cover every `v` of a word of `bits` bits: at most a factor
+    /// of four lies above the last.
     pub const fn thresholds(bits: u32, second_shift: u32, low: u32) -> u32 {
         bits.saturating_sub(1 + second_shift + low).div_ceil(2)
     }
@@ -184,7 +192,8 @@ impl Adam {
         let thresholds = self.thresholds as usize;
         assert!((1..=MOST).contains(&thresholds), "adam: no such number of thresholds");
         let ([t], mut party) = party.scratch([thresholds * plane_words::<W>(u.len())])?;
-        // The first threshold on v is the second base-4 digit's on U, which is v times 2^second_shift: t_1 = [U < 4 2^low].
+        // The first threshold on v is the second base-4 digit's on U, which is v times
+        // 2^second_shift: t_1 = [U < 4 2^low].
         cells(&mut party, word, u, (self.low + self.second_shift - 2, thresholds), t)?;
         if let Some(passed) = passed {
             amsgrad::maximum(&mut party, t, passed, plane_words::<W>(u.len()))?;

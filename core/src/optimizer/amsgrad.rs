@@ -17,7 +17,8 @@ use crate::{
 /// That maximum enters only through its cell, and cells are nested bits, so it is a conjunction: `t_j` of the maximum is `t_j` now and `t_j` before. Kept as state
 /// are the complements, a bit a threshold and parameter: which were passed.
 ///
-/// - **Cost:** as Adam, and where cells are chosen 1 round, 2 bits each way and 1 bit dealt a threshold more.
+/// - **Cost:** as Adam, and where cells are chosen 1 round, 2 bits each way and 1 bit dealt a
+///   threshold more.
 /// - **Result:** each cell once passed stays so, its dither included: the maximum of the dithered cells.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct AmsGrad(pub Adam);

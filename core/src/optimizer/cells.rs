@@ -1,16 +1,21 @@
 //! Which cell a word lies in, as nested bits.
 //!
-//! For thresholds a factor of four apart, `t_j = [U < 4^j 2^low]`, `j` from 1, from the word `c = U + r` that the truncation of `U` opens anyway.
-//! `t_j = E ¬β ⊕ F β`, where `E`, `F` say that all digits of `r` above equal those of `c`, of `c - 1` ([`crate::protocol::upper`]), and `β` is the
-//! borrow of the one base-4 digit below. A threshold is compared with the whole word: the topmost cell has no upper end.
+//! For thresholds a factor of four apart, `t_j = [U < 4^j 2^low]`, `j` from 1, from the word
+//! `c = U + r` that the truncation of `U` opens anyway. `t_j = E ¬β ⊕ F β`, where `E`, `F` say that
+//! all digits of `r` above equal those of `c`, of `c - 1` ([`crate::protocol::upper`]), and `β` is
+//! the borrow of the one base-4 digit below. A threshold is compared with the whole word: the
+//! topmost cell has no upper end.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
-//! - **Cost:** 2 rounds. Bits each way / dealt, for `low` and the number of thresholds: `k = 32`: 12, 6: 29 / 107; 10, 6: 31 / 116; 10, 10 (all
-//!   that a word has room for): 40 / 133. `k = 64`: 20, 6: 43 / 265; 10, 26 (all): 132 / 641.
+//! - **Cost:** 2 rounds. Bits each way / dealt, for `low` and the number of thresholds: `k = 32`:
+//!   12, 6: 29 / 107; 10, 6: 31 / 116; 10, 10 (all that a word has room for): 40 / 133. `k = 64`:
+//!   20, 6: 43 / 265; 10, 26 (all): 132 / 641.
 //! - **Result:** each threshold with a public dither of less than a quarter of it: `t_j = [U + d - 1 - (c mod d) < 4 d]`, `d = 4^(j-1) 2^low`. So `t_j` is 1 where
-//!   `U <= 3 d`, 0 where `U >= 4 d`, and nested always. `U` is read as an unsigned word.
-//! - **Needs:** `c` opened with offset 0; the digits of four bits from `low` on that hold thresholds, two each, inside the word.
-//! - **Memory:** about 400 planes of scratch for all thresholds of `k = 64`, 200 for a window of six; no heap.
+//!   `U <= 3 d`, 0 where `4 d <= U <= 2^k - d`, and nested always. `U` is read as an unsigned word.
+//! - **Needs:** `c` opened with offset 0; the digits of four bits from `low` on that hold
+//!   thresholds, two each, inside the word.
+//! - **Memory:** about 400 planes of scratch for all thresholds of `k = 64`, 200 for a window of
+//!   six; no heap.
 
 use crate::{
     correlation::{Draw, Request, Words},
@@ -28,7 +33,8 @@ use crate::{
 /// Thresholds at most: every even position of a 64-bit word.
 pub const MOST: usize = 32;
 
-/// XOR shares of the bits of `thresholds` thresholds, plane after plane, into `t`. `u` comes as it was opened in `word`.
+/// XOR shares of the bits of `thresholds` thresholds, plane after plane, into `t`. `u` comes as it
+/// was opened in `word`.
 ///
 /// # Errors
 ///
@@ -62,7 +68,8 @@ pub fn cells<W: Word>(
     finish(&mut party, &mut draw, &upper, joined, lanes, t) // the second
 }
 
-/// Variables of a group's last conjunctions: `x…` of the groups above, `A…`, `B…`, then the chain `y v…` of those groups.
+/// Variables of a group's last conjunctions: `x…` of the groups above, `A…`, `B…`, then the chain
+/// `y v…` of those groups.
 fn variables(group: Group, above: usize) -> usize {
     if above == 0 || group.marked == 0 { 0 } else { 2 * above + THRESHOLDS * group.marked }
 }

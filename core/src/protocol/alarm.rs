@@ -6,8 +6,8 @@
 //! `q = r_{k-1} ^ r_{k-2} ρ` and `r_{k-2}` the alarm is
 //! `c_{k-1} ^ ¬c_{k-2} (β ^ ρ) ^ ¬(β ^ c_{k-2}) r_{k-2} ^ q`, which is linear in what is shared
 //! (derived from the borrow `¬c_{k-2} (r_{k-2} ^ b) ^ r_{k-2} b`, where `b` is the borrow into bit
-//! `k - 2`). All other words are offered to the lane's [`Alarms`](crate::party::Alarms), which keep a sample;
-//! [`check_kept`] opens that sample under fresh masks and compares it.
+//! `k - 2`). All other words are offered to the lane's [`Alarms`](crate::party::Alarms), which keep
+//! a sample; [`check_kept`] opens that sample under fresh masks and compares it.
 //!
 //! Alarms are folded over [`SUBSETS`] random subsets into as many parities
 //! ([`crate::kernel::portable::fold_alarms`]). If there is any alarm, each parity is odd with
@@ -15,7 +15,8 @@
 //! probability `2^-40`.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}. Both servers know the subsets
-//!   and the sample's places; clients and the dealer must not.
+//!   and the sample's places; clients and the dealer must not. With a client, a server learns from
+//!   the bit about the words at those places.
 //! - **Cost:** [`compared`]: no round, no byte; 2 bits dealt a word. [`check_kept`]: 3 rounds, one
 //!   word and 33 (`k = 64`) or 15 (`k = 32`) bits each way a word kept. [`any`]: 3 rounds, 56 words
 //!   each way.

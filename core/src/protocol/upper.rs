@@ -3,17 +3,21 @@
 //! `c = u + r` is public, `r` the mask. Above bit `b`, `u` is zero exactly where
 //!
 //! ```text
-//! [u >> b = 0] = E ¬β ⊕ F β,  E = [r >> b = c >> b],  F = [r >> b = (c >> b) - 1],  β = [c mod 2^b < r mod 2^b],
+//! [u >> b = 0] = E ¬β ⊕ F β
+//! E = [r >> b = c >> b],  F = [r >> b = (c >> b) - 1],  β = [c mod 2^b < r mod 2^b]
 //! ```
 //!
-//! on all bits of the word, so that no index and no threshold wraps. `E` and `F` are products over digits: `E = ∏ e_i`, and `F = z_b ∏ w_i`,
-//! where `w_i` is `z_i` if all digits of `c` between are zero and `e_i` otherwise; which of both is public, since `c` is. The leaves
-//! `e`, `z` of a digit are local ([`digit_leaves`](crate::kernel::portable::digit_leaves)). Digits are joined in groups, each by
-//! conjunctions of one and the same round; the caller joins the groups ([`crate::optimizer::cells`], [`crate::mapping`]).
+//! These use all bits of the word, so that no index and no threshold wraps. `E` and `F` are products over
+//! digits: `E = ∏ e_i`, and `F = z_b ∏ w_i`, where `w_i` is `z_i` if all digits of `c` between are
+//! zero and `e_i` otherwise; which of both is public, since `c` is. The leaves `e`, `z` of a digit
+//! are local ([`digit_leaves`](crate::kernel::portable::digit_leaves)). Digits are joined in
+//! groups, each by conjunctions of one and the same round; the caller joins the groups
+//! ([`crate::optimizer::cells`], [`crate::mapping`]).
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
-//! - **Cost:** one round, none if every group has one digit. A group of `n` digits without thresholds opens `2 n` bits and is dealt
-//!   `2 (2^n - 1 - n)`; thresholds take three more for each digit below the group's topmost, and chains of their own.
+//! - **Cost:** one round, none if every group has one digit. A group of `n` digits without
+//!   thresholds opens `2 n` bits and is dealt `2 (2^n - 1 - n)`; thresholds take three more for
+//!   each digit below the group's topmost, and chains of their own.
 //! - **Result:** exact.
 //! - **Memory:** 7 planes a digit, and a plane a variable and product; no heap.
 //! - **Source:** derived here from the comparison of [`super::compare`].
@@ -54,15 +58,18 @@ impl Group {
     fn lowest(self) -> usize {
         usize::from(!self.total)
     }
-    /// Variables of the conjunctions: `e` of each digit, `a`, `l` and `b` of each inner one, then chains.
+    /// Variables of the conjunctions: `e` of each digit, `a`, `l` and `b` of each inner one, then
+    /// chains.
     fn variables(self) -> usize {
         if self.digits == 1 { 0 } else { self.digits - self.lowest() + 3 * self.inner() + self.chains().sum::<usize>() }
     }
-    /// Lengths of the chains `z w w …`: from digit 0 for the total, from the digit above each inner one.
+    /// Lengths of the chains `z w w …`: from digit 0 for the total, from the digit above each inner
+    /// one.
     fn chains(self) -> impl Iterator<Item = usize> {
         (usize::from(!self.total)..=self.inner()).map(move |from| self.digits - from)
     }
-    /// Products of the `e`: of all, and for each inner digit of those above, alone and with `a`, `l`.
+    /// Products of the `e`: of all, and for each inner digit of those above, alone and with `a`,
+    /// `l`.
     fn equal_terms(self) -> usize {
         usize::from(self.total) + 3 * self.inner()
     }
@@ -78,7 +85,8 @@ impl Group {
 
 /// Planes `x`, `y`, `n` of a group's result.
 pub(crate) const TOTAL: usize = 3;
-/// Planes of a marked digit's result: `A`, `B` of the threshold in its middle, `A`, `B` of the one on its top.
+/// Planes of a marked digit's result: `A`, `B` of the threshold in its middle, `A`, `B` of the one
+/// on its top.
 pub(crate) const THRESHOLDS: usize = 4;
 
 /// The digits from some bit to the top of a word, in groups.
@@ -151,9 +159,11 @@ impl Upper {
         self.groups().iter().map(|g| g.planes()).sum()
     }
 
-    /// From the planes `c` of the public word and the dealt planes `hot` of its mask's digits, group after group into `out`: `x`, `y`, `n`, then for
-    /// each marked digit `A`, `B` in its middle and on its top. With `E`, `F` of the groups above, those of a group and all above are `x E` and
-    /// `y (n ? F : E)`, and a threshold is `A E ⊕ B F`; for the topmost group `E = F = 1`. One round, or none.
+    /// From the planes `c` of the public word and the dealt planes `hot` of its mask's digits,
+    /// group after group into `out`: `x`, `y`, `n`, then for each marked digit `A`, `B` in its
+    /// middle and on its top. With `E`, `F` of the groups above, those of a group and all above are
+    /// `x E` and `y (n ? F : E)`, and a threshold is `A E ⊕ B F`; for the topmost group
+    /// `E = F = 1`. One round, or none.
     ///
     /// # Errors
     ///
@@ -232,7 +242,8 @@ impl<'a, W: Word> Joints<'a, W> {
         &self.leaves[(THRESHOLD_LEAVES * digit + leaf as usize) * self.lanes..][..self.lanes]
     }
 
-    /// `e… a… l… b…`, then the chains, of a group whose lowest digit is `at`. Into `zeros` goes for each start whether all digits of `c` of its chain are zero.
+    /// `e… a… l… b…`, then the chains, of a group whose lowest digit is `at`. Into `zeros` goes for
+    /// each start whether all digits of `c` of its chain are zero.
     fn variables(
         &self,
         party: &mut Party<'_, W>,
@@ -357,7 +368,8 @@ fn group_products<W: Word>(
     conjunctions(party, draw, open, lanes, &terms[..count], &mut products[..count * lanes])
 }
 
-/// `x` of each group, and the chain of which `F` of all of them is the product: `y` of the lowest, then of each above `y` or `x`, as the digits of `c` below say.
+/// `x` of each group, and the chain of which `F` of all of them is the product: `y` of the lowest,
+/// then of each above `y` or `x`, as the digits of `c` below say.
 pub(crate) fn chain<W: Word>(
     party: &Party<'_, W>,
     (groups, joined): (&[Group], &[W]),

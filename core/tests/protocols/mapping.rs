@@ -176,7 +176,8 @@ fn costs<W: Word>() {
     assert_eq!(cost(Some(OneHot::Arithmetic)), arithmetic);
     assert_eq!(cost(None), boolean, "16 + 8 k < 16 k");
     assert_eq!(packed_words::<W>(n as usize, 11) as u64 * k / 8, arithmetic.bytes);
-    // Saturating at 32 bits as a softmax's exponential does: 7 bits above an index of 4, 12 bits in entries.
+    // Saturating at 32 bits as a softmax's exponential does: 7 bits above an index of 4, 12 bits in
+    // entries.
     if k == 32 {
         let entries: Vec<i64> = (0..16).map(|i| 4095 - 200 * i).collect();
         let domain = Domain { shift: 21, bits: 4, signed: false };

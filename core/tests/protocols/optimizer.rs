@@ -117,7 +117,8 @@ fn cells_are_thresholds_with_a_public_dither() {
     cells_are_exact::<u64>(3, 15, 105, 644);
 }
 
-/// A word above all digits of a window was taken modulo them once: its step was up to 64 times too large.
+/// A word above all digits of a window was taken modulo them once: its step was up to 64 times too
+/// large.
 #[test]
 fn words_above_the_window_are_in_the_topmost_cell() {
     let u: Vec<u64> = (0..4096u64).map(|i| (1 << 40) + (i << 20)).collect();
@@ -517,7 +518,8 @@ fn a_quadratic_is_minimised() {
     run::<u64>();
 }
 
-/// Weights under gradients of constant sign, `scale` large: how far they went, over how far Adam in floating point goes with a rate of 2^-10.
+/// Weights under gradients of constant sign, `scale` large: how far they went, over how far Adam in
+/// floating point goes with a rate of 2^-10.
 fn path_against_float<W: Word>(adam: Adam, frac_bits: u32, scale: f64) -> Vec<f64> {
     const STEPS: usize = 40;
     let (n, mut values) = (48, Values(51));
@@ -544,7 +546,8 @@ fn path_against_float<W: Word>(adam: Adam, frac_bits: u32, scale: f64) -> Vec<f6
         .collect()
 }
 
-/// Adam does not mind the scale of a loss; a window of cells did: its steps followed the gradients above, and vanished below.
+/// Adam does not mind the scale of a loss; a window of cells did: its steps followed the gradients
+/// above, and vanished below.
 #[test]
 fn the_path_is_that_of_float_at_every_scale() {
     let within_two = |ratios: Vec<f64>, of: &str| {

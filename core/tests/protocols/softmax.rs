@@ -247,7 +247,8 @@ fn costs<W: Word>() {
     }
 }
 
-/// Logits further apart than any table reaches: the index of the exponential wrapped at 128 once, and gave the smallest logit a large share.
+/// Logits further apart than any table reaches: the index of the exponential wrapped at 128 once,
+/// and gave the smallest logit a large share.
 #[test]
 fn logits_far_apart_have_no_share() {
     fn check<W: Word>() {

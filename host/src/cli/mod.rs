@@ -67,7 +67,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
     },
-    /// Train in the clear, say how much room each tensor leaves in its words, and recommend numbers that hold
+    /// Train in the clear, say how much room each tensor leaves in its words, and recommend numbers
+    /// that hold
     Audit(audit::Args),
     /// Run one of the two servers until interrupted
     Server(roles::ServerArgs),

@@ -30,7 +30,8 @@ pub(super) struct Args {
     /// Where the gateway hears devices: HOST:PORT
     #[arg(long, value_name = "ADDRESS")]
     gateway: Option<String>,
-    /// The MQTT 5 broker that the gateway listens to, in place of the gateway: HOST[:PORT], port 1883 if not given
+    /// The MQTT 5 broker that the gateway listens to, in place of the gateway: HOST[:PORT], port
+    /// 1883 if not given
     #[arg(long, value_name = "ADDRESS")]
     mqtt: Option<String>,
     /// Reports go to the topic PREFIX/DEVICE/up, answers come from PREFIX/DEVICE/down
@@ -51,14 +52,15 @@ pub(super) struct Args {
     /// Character between cells, for example ";"; a tab is written "tab"
     #[arg(long, value_name = "CHARACTER", value_parser = delimiter, default_value = ",", requires = "csv")]
     delimiter: char,
-    /// A cell that stands for a missing value, several times for several; the empty cell if not given
+    /// A cell that stands for a missing value, several times for several; the empty cell if not
+    /// given
     #[arg(long, value_name = "TEXT", requires = "csv")]
     missing: Vec<String>,
     /// What to do with a row in which a used cell is missing: refuse or skip
     #[arg(long, value_name = "POLICY", value_parser = on_missing, default_value = "refuse", requires = "csv")]
     on_missing: OnMissing,
-    /// Column with the time: seconds since 1970, or a date and time (2026-11-28 14:05, UTC without an offset);
-    /// the time of sharing if not given
+    /// Column with the time: seconds since 1970, or a date and time (2026-11-28 14:05, UTC without
+    /// an offset); the time of sharing if not given
     #[arg(long, value_name = "COLUMN", requires = "csv")]
     time: Option<String>,
     /// Rows label other devices' reports, which the columns `device`, `boot` and `sequence` name

@@ -156,7 +156,8 @@ impl Idx {
         }
     }
 
-    /// Reads one record into `values`, which are as many as its [`Self::width`]; false behind the last.
+    /// Reads one record into `values`, which are as many as its [`Self::width`]; false behind the
+    /// last.
     pub(crate) fn next(&mut self, values: &mut [f64]) -> Result<bool, DataError> {
         if self.read == self.records {
             return Ok(false);

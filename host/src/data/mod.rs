@@ -59,8 +59,8 @@ pub struct Dataset {
     pub cols: usize,
     /// Records that the file holds for this set: `rows`, or more if the job takes the first ones.
     pub held: u64,
-    /// Rows of the set's file that were left out because a cell is missing; of a file that is split, the training
-    /// set has them all.
+    /// Rows of the set's file that were left out because a cell is missing; of a file that is
+    /// split, the training set has them all.
     pub skipped: u64,
 }
 
@@ -104,9 +104,10 @@ impl Dataset {
 
 /// Reads training and test records of `job` from `dir`.
 ///
-/// A file name of the job is looked up in `dir` as it stands and then by its last part, so `dir` may be the folder of
-/// all data sets or the folder of this one. Without a test set, the second data set has no rows. Of a file with more
-/// records than the job says, the first ones are taken ([`Dataset::held`]).
+/// A file name of the job is looked up in `dir` as it stands and then by its last part, so `dir`
+/// may be the folder of all data sets or the folder of this one. Without a test set, the second
+/// data set has no rows. Of a file with more records than the job says, the first ones are taken
+/// ([`Dataset::held`]).
 ///
 /// # Errors
 ///

@@ -57,7 +57,8 @@ pub(crate) fn unpacked(path: PathBuf, mut raw: Box<dyn BufRead>) -> Result<Sourc
     }
 }
 
-/// The members of a gzip file one after the other. Zeros behind the last are padding, as for gzip itself.
+/// The members of a gzip file one after the other. Zeros behind the last are padding, as for gzip
+/// itself.
 struct Members {
     /// `None` at the end.
     member: Option<GzDecoder<Box<dyn BufRead>>>,

@@ -1,4 +1,5 @@
-//! Delimited text: the one reader of CSV files. A row is a line; cells may be quoted; columns have names.
+//! Delimited text: the one reader of CSV files. A row is a line; cells may be quoted; columns have
+//! names.
 
 use std::path::{Path, PathBuf};
 

@@ -42,8 +42,9 @@ impl BootCounter {
     ///
     /// # Errors
     ///
-    /// [`DeviceError::File`]; [`DeviceError::InUse`] while another process reports with this key; [`DeviceError::Boot`] if the file is missing or
-    /// holds no number. A lost counter does not start again: servers refuse boots that they know.
+    /// [`DeviceError::File`]; [`DeviceError::InUse`] while another process reports with this key;
+    /// [`DeviceError::Boot`] if the file is missing or holds no number. A lost counter does not
+    /// start again: servers refuse boots that they know.
     pub fn raise(&self) -> Result<Boot, DeviceError> {
         // The counter itself is replaced when it is raised; the lock needs a file that stays.
         let lock = File::create(self.path.with_extension("lock")).map_err(|error| self.failed(error))?;

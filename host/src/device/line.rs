@@ -43,7 +43,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 pub enum Way {
     /// TCP to the gateway: `host:port`.
     Tcp(String),
-    /// MQTT 5 through a broker: reports go to the topic `PREFIX/DEVICE/up`, answers come from `PREFIX/DEVICE/down`.
+    /// MQTT 5 through a broker: reports go to the topic `PREFIX/DEVICE/up`, answers come from
+    /// `PREFIX/DEVICE/down`.
     Mqtt(Broker),
 }
 
@@ -151,7 +152,8 @@ impl Line {
     /// Sends a frame, perhaps together with those that follow; returns its bytes.
     pub(super) fn send(&mut self, frame: &Frame<'_>) -> io::Result<usize> {
         let [plain, framed] = &mut *self.buffers;
-        // Frames of records that the node took fit: its records are no longer than the buffers allow for.
+        // Frames of records that the node took fit: its records are no longer than the buffers
+        // allow for.
         match &mut self.out {
             Out::Stream { gathered, .. } => {
                 let bytes = frame.encode_stream(plain, framed).unwrap_or_default();
@@ -161,7 +163,8 @@ impl Line {
             }
             Out::Topic { client, topic } => {
                 let Ok(bytes) = frame.encode(plain) else { return Ok(0) };
-                // A message without room is lost, and its report sent again; a lost broker ends the answers too.
+                // A message without room is lost, and its report sent again; a lost broker ends the
+                // answers too.
                 let _ = client.try_publish(topic.as_str(), QoS::AtLeastOnce, false, bytes.to_vec());
                 Ok(bytes.len())
             }

@@ -60,13 +60,13 @@ pub struct Device {
 }
 
 impl Device {
-    /// A device that reports on this way (`host:port` of a gateway, or a broker), in boot `boot` of a durable counter. It
-    /// connects when it has something to send.
+    /// A device that reports on this way (`host:port` of a gateway, or a broker), in boot `boot` of
+    /// a durable counter. It connects when it has something to send.
     ///
     /// # Errors
     ///
-    /// [`DeviceError::Submit`] for a key file with invalid keys, [`DeviceError::Randomness`], [`DeviceError::Address`],
-    /// [`DeviceError::Private`] for the broker's password.
+    /// [`DeviceError::Submit`] for a key file with invalid keys, [`DeviceError::Randomness`],
+    /// [`DeviceError::Address`], [`DeviceError::Private`] for the broker's password.
     pub fn new(identity: &Identity, boot: u32, way: impl Into<Way>, options: Options) -> Result<Self, DeviceError> {
         let way = way.into();
         way.resolve().map_err(|error| DeviceError::Address { way: way.clone(), error })?;

@@ -1,4 +1,5 @@
-//! A data owner's host as a device: the same [`Node`](symbolon_core::report::node::Node) that runs on microcontrollers, over TCP or MQTT to a gateway.
+//! A data owner's host as a device: the same [`Node`](symbolon_core::report::node::Node) that runs
+//! on microcontrollers, over TCP or MQTT to a gateway.
 //!
 //! - [`KeyFile`]: what `symbolon provision` wrote.
 //! - [`BootCounter`]: a durable counter in a file beside it.

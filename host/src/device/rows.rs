@@ -145,7 +145,8 @@ impl Iterator for CsvRows {
 
 /// Rows of a pair of IDX files, as MNIST's: features, then a label.
 ///
-/// After an error there are no more. The last row is not the end: `None` says that both files are whole.
+/// After an error there are no more. The last row is not the end: `None` says that both files are
+/// whole.
 pub struct IdxRows {
     files: Vec<Idx>,
     number: u64,

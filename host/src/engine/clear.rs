@@ -38,7 +38,8 @@ pub struct Range {
     pub least: i64,
     /// Greatest word that it did.
     pub greatest: i64,
-    /// Doublings that still fit; negative if a word left the bounds, and then it does not say by how much.
+    /// Doublings that still fit; negative if a word left the bounds, and then it does not say by
+    /// how much.
     pub headroom_bits: f64,
     /// Whether the words index a table, whose bounds do not follow from the ring.
     pub table: bool,
@@ -47,7 +48,8 @@ pub struct Range {
 /// An operation and what it may open.
 type Place = (Label, bool, (i64, i64));
 
-/// Counts of second moments by their bits: entry `b` counts those below `2^b` and not below `2^(b-1)`.
+/// Counts of second moments by their bits: entry `b` counts those below `2^b` and not below
+/// `2^(b-1)`.
 pub type Moments = [u64; 65];
 
 /// Seen by all lanes.

@@ -10,8 +10,8 @@ use symbolon_core::{
     word::Word,
 };
 
-/// Evaluates the requests of one lane and streams their corrections to server 1. Holds one request's
-/// values at a time. The connection's buffers are the stream's back-pressure.
+/// Evaluates the requests of one lane and streams their corrections to server 1. Holds one
+/// request's values at a time. The connection's buffers are the stream's back-pressure.
 pub struct Dealing<'a, W: Word> {
     prgs: [&'a dyn Prg; 2],
     kernels: &'a dyn Kernels<W>,

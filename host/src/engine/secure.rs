@@ -29,7 +29,8 @@ impl Fault {
     }
 }
 
-/// What a party's lanes do, for a thread that reports it: payload exchanged, and lanes that wait for a peer.
+/// What a party's lanes do, for a thread that reports it: payload exchanged, and lanes that wait
+/// for a peer.
 #[derive(Clone, Debug, Default)]
 pub struct Activity(Arc<Gauges>);
 
@@ -46,7 +47,8 @@ impl Activity {
         self.0.bytes_exchanged.load(Ordering::Relaxed)
     }
 
-    /// The peer that a lane waits for now. The dealer comes first: a lane that waits for the other server may wait because of it.
+    /// The peer that a lane waits for now. The dealer comes first: a lane that waits for the other
+    /// server may wait because of it.
     pub fn waits_for(&self) -> Option<Peer> {
         let waits = |gauge: &AtomicU32| gauge.load(Ordering::Relaxed) > 0;
         let server = waits(&self.0.waits_for_server).then_some(Peer::Server);

@@ -150,8 +150,8 @@ struct OptimizerFile {
     /// Base-two logarithm of the first threshold on Adam's second moment `v`, which has `2
     /// grad_frac_bits` fraction bits.
     low: Option<u32>,
-    /// Adam's cells, a factor of four in `v` each: as many as cover every `v` that the ring holds, if left
-    /// out; fewer cost less, and take a `v` outside of them for the nearest one inside.
+    /// Adam's cells, a factor of four in `v` each: as many as cover every `v` that the ring holds,
+    /// if left out; fewer cost less, and take a `v` outside of them for the nearest one inside.
     cells: Option<u32>,
     /// Shift of Adam's step in the lowest cell; one less doubles the learning rate.
     shift: Option<i32>,

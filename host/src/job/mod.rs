@@ -125,7 +125,8 @@ pub struct Csv {
 }
 
 impl Csv {
-    /// Whether a character can stand between cells: ASCII, and no part of a number or a quoted cell.
+    /// Whether a character can stand between cells: ASCII, and no part of a number or a quoted
+    /// cell.
     pub fn is_delimiter(c: char) -> bool {
         c.is_ascii() && !c.is_ascii_alphanumeric() && !"\"\r\n\0.-+".contains(c)
     }
@@ -264,11 +265,12 @@ pub enum Loss {
 pub struct Training {
     /// Passes over the training records.
     pub epochs: u32,
-    /// Records a step: a power of two up to 65,536, since the division by it is part of a truncation. The last batch of
-    /// an epoch may be shorter and is divided by the same number.
+    /// Records a step: a power of two up to 65,536, since the division by it is part of a
+    /// truncation. The last batch of an epoch may be shorter and is divided by the same number.
     pub batch: usize,
-    /// Leaves out of each epoch the records that do not fill a batch; the order of the epoch decides which. Servers
-    /// could else refuse a last batch of too few records (`policy.smallest_batch`).
+    /// Leaves out of each epoch the records that do not fill a batch; the order of the epoch
+    /// decides which. Servers could else refuse a last batch of too few records
+    /// (`policy.smallest_batch`).
     #[serde(default)]
     pub drop_last: bool,
     /// Seed of the initial weights and the batch order, both public. Never of anything secret.

@@ -6,9 +6,10 @@ use super::{Numbers, rounding::close};
 
 /// A public constant `factor / 2^shift`, as shares are multiplied by: an integer product, then a truncation.
 ///
-/// A decimal number in a job is rounded to eight significant bits (relative error at most 2^-8) and reduced. So 0.05
-/// becomes `205 / 2^12`, 0.9 becomes `115 / 2^7`. Small factors leave headroom in a 32-bit ring. Where the ring or
-/// these bits change a number by more than 2^-6 of it, the job is refused.
+/// A decimal number in a job is rounded to eight significant bits (relative error at most 2^-8) and
+/// reduced. So 0.05 becomes `205 / 2^12`, 0.9 becomes `115 / 2^7`. Small factors leave headroom in
+/// a 32-bit ring. Where the ring or these bits change a number by more than 2^-6 of it, the job is
+/// refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Dyadic {
     /// Odd, or the shift is 0; at most [`Dyadic::MAX_FACTOR`], of a decay [`Dyadic::MAX_DECAY`].
@@ -36,8 +37,8 @@ impl Dyadic {
         (best.factor > 0).then(|| best.reduced())
     }
 
-    /// The constant for a decay: as [`Dyadic::nearest`], but in a 64-bit ring with up to 16 bits where 1 - decay needs
-    /// them. `None` outside of `(0, 1)` or where it would round to 1.
+    /// The constant for a decay: as [`Dyadic::nearest`], but in a 64-bit ring with up to 16 bits
+    /// where 1 - decay needs them. `None` outside of `(0, 1)` or where it would round to 1.
     pub fn decay(value: f64, ring_bits: u32) -> Option<Self> {
         let nearest = Self::nearest(value).filter(|_| value < 1.0)?;
         let holds = |decay: &Self| close(1.0 - value, 1.0 - decay.value());
@@ -93,14 +94,17 @@ pub enum Optimizer {
 
 /// Adam in powers of two: `m += 410/4096 (g - m)`, `v += (g^2 - v) / 2^10`, `w -= m >> s(v)`.
 ///
-/// `s` is `shift` for `v < 2^low`, one more for each factor of four above, and `shift + cells - 1` in the topmost cell.
-/// `v` has `2 fg` fraction bits, `m` has `fg`, `w` has `f`. The lowest cell stands in for epsilon.
+/// `s` is `shift` for `v < 2^low`, one more for each factor of four above, and `shift + cells - 1`
+/// in the topmost cell. `v` has `2 fg` fraction bits, `m` has `fg`, `w` has `f`. The lowest cell
+/// stands in for epsilon.
 ///
-/// Left out, `low = 2`, `cells` are as many as cover every `v` that the ring holds, and `shift = 9 - f + low / 2`: the
-/// step of a learning rate of 0.001, which is that of Adam in floating point within a factor of two wherever `v` is 4
-/// units or more. One less in `shift` doubles the learning rate. A job that declares fewer cells costs less (`low = 2 fg - 26`
-/// and 7 cells fit a classifier in batches of 128); there, second moments outside of the window are taken for its ends, so
-/// that steps above it grow with the gradient and below it vanish: audit such a job.
+/// Left out, `low = 2`, `cells` are as many as cover every `v` that the ring holds, and
+/// `shift = 9 - f + low / 2`: the step of a learning rate of 0.001, which is that of Adam in
+/// floating point within a factor of two wherever `v` is 4 units or more. One less in `shift`
+/// doubles the learning rate. A job that declares fewer cells costs less (`low = 2 fg - 26` and 7
+/// cells fit a classifier in batches of 128); there, second moments outside of the window are taken
+/// for its ends, so that steps above it grow with the gradient and below it vanish: audit such a
+/// job.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Adam {
     /// Base-two logarithm of the first threshold on `v`.
@@ -160,13 +164,14 @@ impl Adam {
         Self::all_cells(ring_bits, self.second_shift(), self.low)
     }
 
-    /// Base-two logarithms of the first and the last threshold on `v`: below the first it is in the lowest cell, from the
-    /// last on in the top one.
+    /// Base-two logarithms of the first and the last threshold on `v`: below the first it is in the
+    /// lowest cell, from the last on in the top one.
     pub fn window(&self) -> (u32, u32) {
         (self.low, self.low + 2 * self.cells.saturating_sub(2))
     }
 
-    /// The learning rate that the cells stand for, where `v` is just above a threshold; at most twice this in the cell.
+    /// The learning rate that the cells stand for, where `v` is just above a threshold; at most
+    /// twice this in the cell.
     pub fn learning_rate(&self, numbers: &Numbers) -> f64 {
         (f64::from(self.low) / 2.0 - f64::from(numbers.frac_bits.cast_signed() + self.shift + 1)).exp2()
     }

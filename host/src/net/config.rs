@@ -152,8 +152,8 @@ struct Raw {
     role: Role,
     /// Where servers and dealer listen: `host:port`.
     listen: Option<String>,
-    /// Where the other roles listen: `host:port`, by role. Servers name each other and the dealer, a client all three, a
-    /// gateway both servers.
+    /// Where the other roles listen: `host:port`, by role. Servers name each other and the dealer,
+    /// a client all three, a gateway both servers.
     #[serde(default)]
     peers: BTreeMap<Role, String>,
     /// Certificate, key and authority, as `symbolon init` writes them.
@@ -196,7 +196,8 @@ struct RawTimeouts {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawPolicy {
-    /// Which jobs: `"any"`, or a list of hashes in hexadecimal as `symbolon plan` prints them; any, if left out.
+    /// Which jobs: `"any"`, or a list of hashes in hexadecimal as `symbolon plan` prints them; any,
+    /// if left out.
     jobs: Option<RawJobs>,
     /// What they may open; `["accuracy", "loss"]`, if left out.
     reveals: Option<Vec<Reveal>>,

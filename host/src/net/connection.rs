@@ -29,7 +29,8 @@ pub struct Timeouts {
     pub connect: Duration,
     /// To authenticate each other, from the first byte to the last.
     pub handshake: Duration,
-    /// Without a byte moved, while a call waits. Servers that work for a client send it heartbeats more often.
+    /// Without a byte moved, while a call waits. Servers that work for a client send it heartbeats
+    /// more often.
     pub idle: Duration,
     /// To wait, on closing, for the peer to close, too.
     pub close: Duration,

@@ -1,10 +1,17 @@
 //! Where a gateway hears devices, and what it keeps for servers that are away.
 //!
 //! ```toml
-//! [gateway] # at least one of tcp, serial and mqtt tcp = "0.0.0.0:7103" connections = 1024 serial
-//! = [{ path = "/dev/ttyUSB0", baud = 115200 }] mqtt = { url = "mqtt://broker.example:1883", prefix
-//! = "symbolon", user = "gateway", password_file = "password" } buffer = "buffer" # a directory,
-//! relative to this file buffer_mib = 256
+//! [gateway] # at least one of tcp, serial and mqtt
+//! tcp = "0.0.0.0:7103"
+//! connections = 1024
+//! serial = [{ path = "/dev/ttyUSB0", baud = 115200 }]
+//! buffer = "buffer" # a directory, relative to this file
+//! buffer_mib = 256
+//! [gateway.mqtt]
+//! url = "mqtt://broker.example:1883"
+//! prefix = "symbolon"
+//! user = "gateway"
+//! password_file = "password"
 //! ```
 
 use std::io;
@@ -134,7 +141,8 @@ impl RawBroker {
 }
 
 impl Broker {
-    /// The broker at `url`, `mqtt://host[:port]`; the prefix of its topics is `symbolon` if not given.
+    /// The broker at `url`, `mqtt://host[:port]`; the prefix of its topics is `symbolon` if not
+    /// given.
     ///
     /// # Errors
     ///

@@ -94,7 +94,8 @@ pub struct Facts<'a> {
     pub records: u64,
     /// The records that it opens a score of; none if it opens none.
     pub scored: Option<u64>,
-    /// Whether it opens the range alarm, which every policy permits beside another output: one bit a job.
+    /// Whether it opens the range alarm, one bit a job, which every policy permits beside another
+    /// output.
     pub alarm: bool,
     /// What it needs on this server, by its plan.
     pub memory_bytes: u64,

@@ -1,7 +1,9 @@
-//! Heartbeats: while a job runs, a server tells its client by time alone that it lives, what it does, and for whom it waits.
+//! Heartbeats: while a job runs, a server tells its client by time alone that it lives, what it
+//! does, and for whom it waits.
 //!
-//! The job's thread blocks in rounds. A second thread therefore sends the heartbeats; both share the client's connection. A frozen server
-//! sends nothing, and the client's idle time-out finds it; a server that waits says so until its own time-out names the peer.
+//! The job's thread blocks in rounds. A second thread therefore sends the heartbeats; both share
+//! the client's connection. A frozen server sends nothing, and the client's idle time-out finds it;
+//! a server that waits says so until its own time-out names the peer.
 
 use super::message::Update;
 use crate::{
@@ -136,7 +138,8 @@ impl<'a> Heart<'a> {
         })
     }
 
-    /// A phase begins in which the servers exchange `bytes_planned`, or in which this server waits for a role.
+    /// A phase begins in which the servers exchange `bytes_planned`, or in which this server waits
+    /// for a role.
     pub(super) fn begin(&self, phase: Phase, bytes_planned: u64, waits_for: Option<Role>) {
         let mut state = self.lock();
         (state.phase, state.waits_for, state.bytes_planned) = (phase, waits_for, bytes_planned);

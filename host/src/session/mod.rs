@@ -1,9 +1,12 @@
 //! A job between processes: who connects to whom, what they tell each other, and what each sends.
 //!
-//! The client orders the job at both servers, which accept or refuse it by their policies; then it sends each server its share of the data, unless the job
-//! learns from reports, which the servers hold. Server 1 reaches server 0, a connection a lane; both reach the dealer, server 1 with a connection a lane
-//! more. Before any mask is used, both servers and the dealer must have made the same plan. Results go from each server to the client, as shares that it alone joins.
-//! Until then each server tells the client every second or so that it lives, what it does, and for whom it waits.
+//! The client orders the job at both servers, which accept or refuse it by their policies; then it
+//! sends each server its share of the data, unless the job learns from reports, which the servers
+//! hold. Server 1 reaches server 0, a connection a lane; both reach the dealer, server 1 with a
+//! connection a lane more. Before any mask is used, both servers and the dealer must have made the
+//! same plan. Results go from each server to the client, as shares that it alone joins. Until then
+//! each server tells the client every second or so that it lives, what it does, and for whom it
+//! waits.
 
 pub mod client;
 pub mod dealer;
@@ -55,7 +58,8 @@ pub enum SessionError {
     Shelf(ShelfError),
     /// The intake stopped, or cannot do what was asked.
     Intake(Box<IntakeError>),
-    /// This role's configuration file lacks something that the session needs, such as a peer's address.
+    /// This role's configuration file lacks something that the session needs, such as a peer's
+    /// address.
     Config(Box<ConfigError>),
     /// A peer sent an invalid job.
     Job {

@@ -251,7 +251,8 @@ impl Server {
         Ok(())
     }
 
-    /// The job on this server's shares: those that the client sent, or stored ones. Returns its share of the model, refreshed.
+    /// The job on this server's shares: those that the client sent, or stored ones. Returns its
+    /// share of the model, refreshed.
     fn train<W: HostWord + Word>(
         &self,
         session: &Session<'_>,
@@ -355,7 +356,8 @@ impl Server {
                     let (mut connection, theirs) = self.lanes.fetch(session.id, lane, Role::Server1)?;
                     let answer = if theirs == ours { Ok(()) } else { Err(other(theirs)) };
                     connection.send(&answer.as_ref().map_err(No::new))?;
-                    // Server 1 may wait for the dealer, and is the one to say so: its time-out comes first.
+                    // Server 1 may wait for the dealer, and is the one to say so: its time-out
+                    // comes first.
                     connection.set_idle_timeout(idle + idle / 4);
                     return answer.map(|()| connection);
                 }

@@ -170,7 +170,8 @@ fn what_cannot_be_shared_is_said() {
     fleet.assert_well();
 }
 
-/// A counter that went back is refused at the start, and so named, at once; one that is lost is named before anything is sent.
+/// A counter that went back is refused at the start, and so named, at once; one that is lost is
+/// named before anything is sent.
 #[test]
 fn a_boot_counter_that_went_back_is_named() {
     let _alone = alone();

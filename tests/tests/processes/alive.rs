@@ -17,7 +17,8 @@ use symbolon_tests::{
     slow::slow_line,
 };
 
-/// Each of opening, training and evaluation takes several idle time-outs at servers that are joined by a slow line.
+/// Each of opening, training and evaluation takes several idle time-outs at servers that are joined
+/// by a slow line.
 #[test]
 fn phases_may_outlast_the_idle_time() {
     let _alone = alone();
@@ -47,7 +48,8 @@ fn phases_may_outlast_the_idle_time() {
     roles.assert_well();
 }
 
-/// A frozen dealer stops both servers; the first cause comes first, and server 1 had said for whom it waits.
+/// A frozen dealer stops both servers; the first cause comes first, and server 1 had said for whom
+/// it waits.
 #[test]
 fn a_frozen_dealer_is_blamed() {
     let _alone = alone();

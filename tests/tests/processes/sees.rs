@@ -240,7 +240,8 @@ fn a_recording_of_all_that_each_received() {
     }
 }
 
-/// After a session its seeds are nowhere in a role's memory: not in a dead part of the stack either.
+/// After a session its seeds are nowhere in a role's memory: not in a dead part of the stack
+/// either.
 #[cfg(target_os = "linux")]
 fn keeps_no_seed(role: Role, process: u32, seen: &Seen) {
     let seeds = [
