@@ -298,7 +298,7 @@ fn without_padding(runs: &[Vec<u8>]) -> Vec<Vec<u8>> {
 #[test]
 fn what_servers_receive_is_uniform() {
     for optimizer in [OPTIMIZERS[1], OPTIMIZERS[2]] {
-        let shape = Shape { batch: 16, records: 32, hidden: 3, lanes: 1, ..two_steps(optimizer) };
+        let shape = Shape { batch: 32, records: 64, hidden: 4, lanes: 1, ..two_steps(optimizer) };
         let mut game = Game::new(shape.job());
         let mut received: [Vec<Vec<u8>>; 5] = Default::default();
         for salt in 0..RUNS {

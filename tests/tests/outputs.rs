@@ -18,14 +18,15 @@ use symbolon_tests::{
     stored::Task,
 };
 
-/// One step, whose errors are nearly the targets: these in turn.
+/// Steps whose errors are nearly the targets: these in turn.
 fn line(ring_bits: u32, [train, test]: [usize; 2], targets: [f64; 2]) -> (Job, Dataset, Dataset) {
+    let batch = train.min(128);
     let toml = format!(
         "name = \"line\"\nloss = \"mean-squared-error\"\n\
          [data]\nfeatures = 1\ntrain_records = {train}\ntest_records = {test}\ntarget = {{ divide = 1 }}\nscale = {{ divide = 1 }}\n\
          [data.csv]\ntrain = \"train.csv\"\ntest = \"test.csv\"\nlabel = \"y\"\n\
          [numbers]\nring_bits = {ring_bits}\n[network]\nlayers = [{{ dense = 1 }}]\n\
-         [training]\nepochs = 1\nbatch = {train}\nseed = 1\n\
+         [training]\nepochs = 1\nbatch = {batch}\nseed = 1\n\
          [optimizer]\nkind = \"sgd\"\nlearning_rate = 0.03125\n\
          [reveal]\naccuracy = true\nloss = \"epoch\"\nmodel = true\n"
     );
@@ -62,13 +63,13 @@ fn figures<W: HostWord + Word>(job: &Job, inputs: &dyn Fn() -> Inputs<W>) -> Epo
     epoch_result(job, 1, loss, score).unwrap()
 }
 
-/// 9,000 squared errors of about 190, and 16,384 halves of them, are more units of `2^-11` than 32
+/// 20,000 squared errors of about 56, and 65,536 halves of them, are more units of `2^-11` than 32
 /// bits hold.
 #[test]
 fn sums_are_made_in_64_bits_whatever_the_ring() {
-    let records = [16_384, 9000];
+    let records = [65_536, 20_000];
     let [narrow, wide] = [32, 64].map(|ring_bits| {
-        let (job, train, test) = line(ring_bits, records, [15.0, 15.0]);
+        let (job, train, test) = line(ring_bits, records, [7.5, -7.5]);
         let near = match ring_bits {
             32 => figures::<u32>(&job, &|| Inputs::encode(&job, &train, &test).unwrap()),
             _ => figures::<u64>(&job, &|| Inputs::encode(&job, &train, &test).unwrap()),
@@ -77,12 +78,11 @@ fn sums_are_made_in_64_bits_whatever_the_ring() {
     });
     println!("loss and squared error: 32 bits {narrow:?}, 64 bits {wide:?}");
     // More than a word holds, and what the larger ring says.
-    assert!(narrow.0 * 16_384.0 > 2f64.powi(20) && narrow.1 * 9000.0 > 2f64.powi(20));
+    assert!(narrow.0 * 65_536.0 > 2f64.powi(20) && narrow.1 * 20_000.0 > 2f64.powi(20));
     assert!((narrow.0 - wide.0).abs() < 0.1);
-    // The one step between moves the bias by a 32nd of the error.
-    let moved = (1.0 - 1.0 / 32.0f64).powi(2);
+    // The bias soon is between the targets.
     for (loss, error) in [narrow, wide] {
-        assert!((error / (2.0 * loss) - moved).abs() < 0.02, "loss {loss}, squared error {error}");
+        assert!((error / (2.0 * loss) - 1.0).abs() < 0.02, "loss {loss}, squared error {error}");
     }
 }
 

@@ -307,7 +307,7 @@ pub(super) fn secure_run<W: HostWord + Word>(
 fn left_range(range: &Range) -> Option<Failure> {
     let said = format!(
         "layer {}, {}: words from {} to {} left their range, that of {}; results are wrong from there on. \
-         Take fewer fraction bits or the larger ring (`symbolon audit` says which)",
+         Take fewer fraction bits or ring_bits = 64 (`symbolon audit` says which)",
         range.layer,
         range.name,
         range.least,

@@ -63,8 +63,8 @@ impl fmt::Display for Impossible {
         let Self { output, epoch, got, least, greatest } = self;
         write!(
             f,
-            "epoch {epoch}: {output} is {got}, and can be {least} to {greatest}: words left their range, so no figure and no model \
-             of this run is right. Scale features and target to about -1 to 1, lower the learning rate, or set numbers.ring_bits = 64 \
+            "epoch {epoch}: {output} is {got}, and can be {least} to {greatest}: words left their range, so results are wrong and \
+             none is given. Scale features and target to about -1 to 1, lower the learning rate, or set numbers.ring_bits = 64 \
              or a smaller numbers.frac_bits; `symbolon audit` shows the tensor that leaves its range"
         )
     }

@@ -148,12 +148,15 @@ fn jobs_and_data_that_do_not_fit() {
     let cell = line.split(',').next().unwrap();
     let data = [
         (csv.replacen(line, &line.replacen(cell, "NaN", 1), 1), "records.csv:4, column \"f0\": not a finite number"),
-        (csv.replacen(line, &line.replacen(cell, "", 1), 1), "records.csv:4, column f0: no value; set on_missing"),
-        (csv.replacen(line, &line.replacen(cell, "many", 1), 1), "records.csv:4, column f0: \"many\" is not a number"),
+        (csv.replacen(line, &line.replacen(cell, "", 1), 1), "records.csv:4, column \"f0\": no value; on_missing"),
+        (
+            csv.replacen(line, &line.replacen(cell, "many", 1), 1),
+            "records.csv:4, column \"f0\": \"many\" is not a number",
+        ),
         (csv.replacen(line, &format!("{line},1"), 1), "records.csv:4: 8 cells, expected 7"),
         (
             csv.replacen(line, &format!("{}7", &line[..line.len() - 1]), 1),
-            "records.csv:4, column label: 7 is not a class",
+            "records.csv:4, column \"label\": 7 is not a class",
         ),
         (csv.replacen(line, &line.replacen(cell, "1e25", 1), 1), "training record 2, feature 0"),
         (String::new(), "records.csv holds no records"),
