@@ -86,7 +86,8 @@ impl<'a, W: Word> Collector<'a, W> {
             return false;
         }
         if let Some(choices) = self.choices {
-            let at = 2 * (self.strata as usize % (PLACES / 2));
+            #[allow(clippy::cast_possible_truncation)] // the remainder is below PLACES
+            let at = 2 * (self.strata % (PLACES as u64 / 2)) as usize;
             if at == 0 {
                 let id = MaskId { lane: self.lane, request: 0, part: PLACES_PART };
                 choices.fill_bytes(id, 2 * self.strata, &mut *self.places);
@@ -187,7 +188,7 @@ mod tests {
             assert_eq!(kept.len(), 101, "how many are kept is public");
             collector.take(&mut kept);
             for (stratum, word) in kept[..100].iter().enumerate() {
-                let at = (word - (1 << 40) - 1) as usize;
+                let at = usize::try_from(word - (1 << 40) - 1).unwrap();
                 assert_eq!(at / STRATUM, stratum);
                 found[at % STRATUM] += 1;
             }

@@ -98,7 +98,7 @@ fn overflows_before_the_maximum_are_found() {
                 for (features, labels) in
                     [(&mut inputs.train, &mut inputs.train_labels), (&mut inputs.test, &mut inputs.test_labels)]
                 {
-                    features.iter_mut().for_each(|x| *x = (values.next() % (scale << 11)) as u32);
+                    features.iter_mut().for_each(|x| *x = u32::try_from(values.next() % (scale << 11)).unwrap());
                     labels.chunks_mut(classes).for_each(|row| row[values.below(classes)] = 1);
                 }
                 inputs

@@ -267,10 +267,8 @@ impl<'a, W: Word> Joints<'a, W> {
         }
         for from in group.lowest()..=group.inner() {
             run.copy_from_slice(self.leaf(at + from, Leaf::N));
-            if group.digits > 1 {
-                if let Some(next) = planes.next() {
-                    next.copy_from_slice(self.leaf(at + from, Leaf::Z));
-                }
+            if let Some(next) = planes.next().filter(|_| group.digits > 1) {
+                next.copy_from_slice(self.leaf(at + from, Leaf::Z));
             }
             for i in at + from + 1..at + group.digits {
                 if let Some(next) = planes.next() {

@@ -82,13 +82,14 @@ struct Raised {
 impl Job for Raised {
     fn run<W: Word>(&self, party: &mut Party<'_, W>, mut inputs: Vec<Vec<W>>) -> Result<Vec<Shared<W>>, Error> {
         let mut keep = Keep::default();
-        let ([], mut party) = party.scratch([])?;
-        party.alarms = self.alarms.then_some(&mut keep);
-        self.raise.on(&mut party, &mut inputs[0])?;
-        if self.kept {
-            check_kept(&mut party, 1)?;
+        {
+            let ([], mut party) = party.scratch([])?;
+            party.alarms = self.alarms.then_some(&mut keep);
+            self.raise.on(&mut party, &mut inputs[0])?;
+            if self.kept {
+                check_kept(&mut party, 1)?;
+            }
         }
-        drop(party);
         Ok(keep.planes.into_iter().map(|(plane, rows)| Shared::Planes(plane, rows)).collect())
     }
 }

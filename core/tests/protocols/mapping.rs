@@ -135,7 +135,7 @@ fn saturates<W: Word>() {
                     // The whole index, and the one above: the dither takes either.
                     let ring = 1i128 << W::BITS;
                     let from = (i128::from(as_u64(*z)) + half_width).rem_euclid(ring);
-                    let indices = [from >> shift, (from + (1 << shift) - 1) % ring >> shift];
+                    let indices = [from >> shift, ((from + (1 << shift) - 1) % ring) >> shift];
                     let entry = |i: i128| usize::try_from(i).ok().and_then(|i| table.get(i)).copied().unwrap_or(beyond);
                     assert!(indices.iter().any(|i| entry(*i) == as_i64(*got)), "{domain:?} {z:?} gave {got:?}");
                 }

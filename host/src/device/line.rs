@@ -122,14 +122,11 @@ fn meet(broker: &Broker, device: DeviceId, password: Option<&str>) -> io::Result
     let end = Instant::now() + MEETING;
     loop {
         let event = connection.recv_timeout(end.saturating_duration_since(Instant::now()));
-        match event.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?.map_err(io::Error::other)? {
-            Event::Incoming(Packet::SubAck(ack)) => {
-                let granted = ack.return_codes.iter().all(|code| matches!(code, SubscribeReasonCode::Success(_)));
-                let refused =
-                    || io::Error::new(io::ErrorKind::PermissionDenied, "the broker refuses the device's topic");
-                return granted.then_some((client, connection)).ok_or_else(refused);
-            }
-            _ => {}
+        let event = event.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?.map_err(io::Error::other)?;
+        if let Event::Incoming(Packet::SubAck(ack)) = event {
+            let granted = ack.return_codes.iter().all(|code| matches!(code, SubscribeReasonCode::Success(_)));
+            let refused = || io::Error::new(io::ErrorKind::PermissionDenied, "the broker refuses the device's topic");
+            return granted.then_some((client, connection)).ok_or_else(refused);
         }
     }
 }

@@ -69,7 +69,7 @@ impl Device {
     /// [`DeviceError::Address`], [`DeviceError::Private`] for the broker's password.
     pub fn new(identity: &Identity, boot: u32, way: impl Into<Way>, options: Options) -> Result<Self, DeviceError> {
         let way = way.into();
-        way.resolve().map_err(|error| DeviceError::Address { way: way.clone(), error })?;
+        way.resolve().map_err(|error| DeviceError::Address { way: Box::new(way.clone()), error })?;
         let password = way.password().map_err(|(path, error)| DeviceError::Private { path, error })?;
         let node = start(identity, boot, options.pace)?;
         wipe_stack::<STACK_BYTES>();
@@ -171,7 +171,7 @@ impl Device {
             waiting: status.waiting,
             // Reports without a session are refused for other reasons: the start's comes first.
             last: status.start_refused.or(status.last_reason),
-            way: self.way.clone(),
+            way: Box::new(self.way.clone()),
             connection: self.refused.take(),
         })
     }

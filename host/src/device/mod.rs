@@ -61,7 +61,7 @@ pub enum DeviceError {
     /// The address of gateway or broker is invalid.
     Address {
         /// As given.
-        way: Way,
+        way: Box<Way>,
         /// Why.
         error: io::Error,
     },
@@ -85,7 +85,7 @@ pub enum DeviceError {
         /// Why a server refused the start, or else what it said last.
         last: Option<Reason>,
         /// Gateway or broker.
-        way: Way,
+        way: Box<Way>,
         /// Why it could not be reached last, if it could not.
         connection: Option<io::Error>,
     },
@@ -111,7 +111,7 @@ impl fmt::Display for DeviceError {
                 )
             }
             Self::Address { way, error } => {
-                let port = if matches!(way, Way::Tcp(_)) { 7103 } else { 1883 };
+                let port = if matches!(**way, Way::Tcp(_)) { 7103 } else { 1883 };
                 write!(f, "{way}: {error}; give HOST:PORT, the port is {port} by default")
             }
             Self::Submit(error) => error.fmt(f),

@@ -95,7 +95,7 @@ impl World {
     pub fn register(&self) {
         let mut text = String::new();
         for Entry { id, secret, more, key_more } in &self.entries {
-            let public = SecretKey::from_bytes(&secret).public().0;
+            let public = SecretKey::from_bytes(secret).public().0;
             let public = public.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
             let tasks = if more.contains("tasks") { "" } else { "tasks = [\"occupancy\", \"gait\"]" };
             writeln!(text, "[[device]]\nid = \"{id:016x}\"\nname = \"d{id}\"\n{tasks}\n{more}").unwrap();

@@ -48,7 +48,7 @@ fn an_accuracy_counts_records_that_have_a_class() {
 #[test]
 fn a_squared_error_has_the_units_of_the_target() {
     let job = job(32, true);
-    let result = epoch_result(&job, 1, None, sum(20 * 9 << 11, None)).unwrap();
+    let result = epoch_result(&job, 1, None, sum((20 * 9) << 11, None)).unwrap();
     assert_eq!((result.mean_squared_error, result.accuracy, result.scored), (Some(900.0), None, None));
     let error = |mean: f64| EpochResult { mean_squared_error: Some(mean), ..EpochResult::default() };
     assert_eq!(error(900.0).with_variance(Some(1800.0)).r2, Some(0.5));
