@@ -93,7 +93,8 @@ pub struct Mapping<'a> {
     pub domain: Domain,
     /// Each of [`Domain::cells`] entries. Several are had for one opening: a function and its derivative, or the coefficients of a line for each cell.
     pub tables: &'a [&'a [i64]],
-    /// How; the cheaper one to deal where it is `None`. A mapping that saturates is boolean.
+    /// The kind of one-hot vector; `None` takes the cheaper one to deal. A mapping that saturates
+    /// is boolean.
     pub one_hot: Option<OneHot>,
     /// For each table, the result of a value past the domain's upper end, or below its lower one.
     /// `None` where the domain holds every value by construction.
@@ -129,9 +130,9 @@ impl<'a> Entries<'a> {
         let bits = self.bits;
         (0..64).filter(move |b| bits >> b & 1 == 1)
     }
-    /// Indices `-t` of the entries whose bit `shift` is another than that of `beyond`, 0 without
-    /// it: [`sum_planes`](crate::kernel::portable::sum_planes) looks them up in a vector turned by
-    /// `C`.
+    /// Indices `-t` of the entries whose bit `shift` differs from that of `beyond` (from 0 where
+    /// `beyond` is `None`): [`sum_planes`](crate::kernel::portable::sum_planes) looks them up in a
+    /// vector turned by `C`.
     fn column(&self, shift: u32) -> Column {
         let mut column = [0; 4];
         let flip = u64::from(self.is_set_beyond(shift));
@@ -404,7 +405,7 @@ pub fn mapped_planes<W: Word>(
     Ok(())
 }
 
-/// The digits above an index, and the borrow out of the index itself.
+/// The digits above an index, and the borrow out of the index.
 struct Above<'a, W> {
     upper: &'a Upper,
     c: &'a [W],

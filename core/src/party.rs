@@ -48,7 +48,8 @@ pub trait Trace<W: Word> {
     fn squared(&mut self, words: &[W]) {
         let _ = words;
     }
-    /// The second moments of parameters as a job ends; called by the clear engine alone.
+    /// Reports the second moments of the parameters at the end of a job. The clear engine alone
+    /// calls it.
     fn moments(&mut self, second: &[W]) {
         let _ = second;
     }
@@ -72,7 +73,7 @@ pub trait Alarms<W: Word> {
     fn offer(&mut self, words: &[W], shift: W);
     /// Number of words kept since the last [`Self::take`]; public.
     fn kept(&self) -> usize;
-    /// Moves the words that are kept to `out`, which has as many.
+    /// Moves the kept words to `out`, whose length is their number.
     fn take(&mut self, out: &mut [W]);
 }
 
@@ -88,7 +89,7 @@ pub struct Party<'a, W: Word> {
     pub kernels: &'a dyn Kernels<W>,
     /// Follows the job.
     pub trace: &'a mut dyn Trace<W>,
-    /// Where range alarms go, if the job has any.
+    /// The collector of range alarms, if the job has them.
     pub alarms: Option<&'a mut dyn Alarms<W>>,
     /// What is left of the caller's static buffer.
     pub arena: &'a mut [W],

@@ -1,8 +1,8 @@
 //! Overwrites the copies of secrets that moves leave on the stack.
 //!
-//! A type that wipes itself when dropped does so where it lies then; a move copies its bytes and
-//! leaves the old ones. So a function that handles seeds or keys returns, and its caller then
-//! overwrites the stack that it used.
+//! A type that wipes itself when dropped wipes its last place alone: a move copies its bytes and
+//! leaves the old ones. So the caller of a function that handles seeds or keys overwrites, once it
+//! has returned, the stack that it used.
 
 use core::hint::black_box;
 use zeroize::Zeroize;

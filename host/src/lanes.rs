@@ -80,7 +80,7 @@ impl<'a, W: Word> Lanes<'a, W> {
     }
 
     /// The same, with the secret stream that range alarms take their choices from: known to both
-    /// servers, and to nobody else. Dry lanes need none.
+    /// servers alone. Dry lanes need none.
     #[must_use]
     pub fn choosing(self, choices: &'a dyn Prg) -> Self {
         Self { choices: Some(choices), ..self }

@@ -157,9 +157,9 @@ pub enum Request<'a> {
         /// Which.
         bit: u32,
     },
-    /// For a bit mask `ρ`: `r_{k-1} ^ r_{k-2} ρ`, then `r_{k-2}`, a plane each.
+    /// Deals, for a bit mask `ρ`, one plane of `r_{k-1} ^ r_{k-2} ρ`, then one of `r_{k-2}`.
     Alarm {
-        /// Whose bits.
+        /// The mask words with bits `k - 1` and `k - 2`.
         words: Words<'a>,
         /// Names `ρ`, a plane.
         bit: View<'a>,

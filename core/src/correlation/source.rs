@@ -151,9 +151,9 @@ impl Request<'_> {
         [a, b, wire, self.scratch::<W>().max(a).max(b)]
     }
 
-    /// The dealer's part: evaluates the request on whole masks and passes the correction of each
-    /// dealt value, in order, to `send`. The first value has the name `first`. `buffer` holds
-    /// secrets afterwards.
+    /// Evaluates, at the dealer, the request on whole masks and passes the correction of each dealt
+    /// value, in order, to `send`. The first value has the name `first`. `buffer` holds secrets
+    /// afterwards.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! `e^-x` for `x >= 0`: constants on cells of a half below [`LIMIT`], zero from there on.
 //!
-//! - **Range:** every `x >= 0`, however large. Negative words count as unsigned, so that they give
-//!   0 too, but within a cell below 0, where the dither may give 1.
+//! - **Range:** every `x >= 0`. Negative words are read as unsigned and therefore give 0, but within
+//!   a cell below 0 the dither may give 1.
 //! - **Error:** below 7.5, one result is off by less than `0.394 e^-x` down and `0.649 e^-x` up, at most by `1 - e^(-1/2)`; the mean over the dither by less than `e^-x / 31`, always up.
 //!   From 7.5 on all errors are below `e^-7.5 = 0.00056`. Half a unit of the last place comes on top. Exact at multiples of a half, `e^0 = 1` among them:
 //!   where the maximum of the logits is subtracted first, the largest term of a softmax is exact.
@@ -54,7 +54,7 @@ pub fn exponential<W: Word>(
     mapped(party, &domain, &table, x, out)
 }
 
-/// [`exponential`] by a table that was made before.
+/// Computes [`exponential`] by a given table.
 ///
 /// # Errors
 ///

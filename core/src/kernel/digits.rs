@@ -1,5 +1,5 @@
-//! Digits of a public word against those of a mask, bit-sliced: what [`crate::protocol::upper`]
-//! joins.
+//! Compares digits of a public word with those of a mask, bit-sliced, for
+//! [`crate::protocol::upper`] to join.
 //!
 //! `c = u + r` is public. The dealer gives the one-hot vector of each digit `r_i` of one to four
 //! bits, XOR-shared. Every predicate of one digit, with `c` public, is then a sum of entries that
@@ -15,7 +15,7 @@
 use super::{plane_words, planes::select};
 use crate::word::Word;
 
-/// Lanes of a pass: what a digit's 16 planes of them take fits the first-level cache.
+/// Lanes of a pass: 16 planes of them, a digit's, fit the first-level cache.
 const BLOCK: usize = 32;
 type Block<W> = [W; BLOCK];
 
@@ -32,8 +32,7 @@ fn pick4<W: Word>(low: W, high: W, x: [W; 4]) -> W {
     select(high, select(low, x[3], x[2]), select(low, x[1], x[0]))
 }
 
-/// Lanes `at..` of the first `N` planes; zeros beyond the last lane, and for planes that are not
-/// there.
+/// Lanes `at..` of the first `N` planes; zeros beyond the last lane, and for missing planes.
 #[inline(always)]
 fn load<W: Word, const N: usize>(planes: &[W], lanes: usize, at: usize) -> [Block<W>; N] {
     let mut blocks = [[W::default(); BLOCK]; N];
@@ -53,8 +52,8 @@ fn store<W: Word, const N: usize>(planes: &mut [W], lanes: usize, at: usize, blo
     }
 }
 
-/// Room for the planes of a digit where they cannot be read in place: those that end before the
-/// block does, those that are not there.
+/// Room for the planes of a digit where they cannot be read in place: planes that end before the
+/// block does, and missing planes.
 struct Spare<W> {
     c: [Block<W>; DIGIT],
     hot: [Block<W>; 15],
@@ -62,7 +61,7 @@ struct Spare<W> {
 }
 
 /// Lanes `at..` of the first `N` planes, in place where a whole block follows. Lanes beyond the
-/// last are noise.
+/// last are unspecified.
 #[inline(always)]
 fn view<'a, W: Word, const N: usize>(
     planes: &'a [W],
@@ -212,8 +211,8 @@ pub fn digit_leaves<W: Word>(leaves: &mut [W], c: &[W], hot: &[W], width: u32, f
 pub fn digit_less<W: Word>(lt: &mut [W], hot: &mut [W], c: &[W], width: u32) {
     let lanes = lt.len();
     lt.fill(W::default());
-    // From the top bit down, one half of the vector stays: the upper where the bit is set; where it
-    // is not, `d > c` if `d` is in the upper.
+    // From the top bit down, one half of the vector stays: the upper where the bit is set; where
+    // the bit is clear, `d > c` if `d` is in the upper half.
     for bit in (0..width as usize).rev() {
         let half = 1 << bit;
         let c = &c[bit * lanes..][..lanes];
@@ -249,7 +248,7 @@ pub fn keep_planes<W: Word>(z: &mut [W], x: &[W]) {
     }
 }
 
-/// Moves what of `b` is not in the public `kept` to `a`: `a ^= b & !kept`, `b &= kept`.
+/// Moves the part of `b` outside the public `kept` to `a`: `a ^= b & !kept`, `b &= kept`.
 #[inline(always)]
 pub fn move_planes<W: Word>(a: &mut [W], b: &mut [W], kept: &[W]) {
     for ((a, b), kept) in a.iter_mut().zip(b).zip(kept) {
@@ -271,7 +270,8 @@ pub fn cells_clear<W: Word>(t: &mut [W], c: &[W], u: &[W], low: u32) {
         for (plane, bits) in t.chunks_exact_mut(lanes).enumerate() {
             let shift = (0..plane).fold(low, |s, _| s + 2);
             for (t, (c, u)) in bits.iter_mut().zip(c.iter().zip(u)) {
-                // The digits from bit `shift` on, rounded: those of c less those of the mask c - U.
+                // The digits from bit `shift` on, rounded: the digits of c minus those of the mask
+                // c - U.
                 let above = c.shr(shift).sub(c.sub(*u).shr(shift)).and(W::low_mask(W::BITS - shift)).shr(2);
                 let bit = above.or(W::default().sub(above)).not().shr(W::BITS - 1);
                 *t = t.or(bit.shl(row));

@@ -35,10 +35,9 @@ use crate::{
 ///    folded in.
 ///
 /// With `low = 2` and [`Adam::thresholds`] the cells cover every `v` that the word holds: with
-/// `rate = 2^(low/2 - shift - 1 - f)`, the step lies between 0.86 and 2 times
-/// `rate m / sqrt(v)` wherever `v` is 4 units or more. A narrower window, for less cost, treats `v`
-/// outside of it as if it were at its ends: there the step grows with the gradient (above) or
-/// vanishes with it (below).
+/// `rate = 2^(low/2 - shift - 1 - f)`, the step lies between 0.86 and 2 times `rate m / sqrt(v)`
+/// wherever `v` is 4 units or more. A narrower window, for less cost, replaces a `v` outside of it
+/// by its nearer end. There the step grows with the gradient (above) or vanishes with it (below).
 ///
 /// - **Cost:** 7 rounds, and bytes each way / dealt a parameter: `k = 64` 59.8 / 347 with all 26
 ///   thresholds, 46.1 / 138 with six; `k = 32` 26.3 / 90 with all ten, 24.4 / 71 with six. With

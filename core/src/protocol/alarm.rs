@@ -1,13 +1,13 @@
-//! Range alarms: whether a word has left the range of its opening.
+//! Computes range alarms: bits that are 1 where a word has left the range of its opening.
 //!
 //! A word opened as `c = z + r + offset` needs `0 <= z + offset < 2^(k-1)`; its alarm is bit
 //! `k - 1` of `c - r`. Where a protocol compares the word, it has opened bit `k - 2` of `c - r` as
 //! `β` under a mask `ρ`, and the borrow into bit `k - 1` follows from that bit. With dealt
 //! `q = r_{k-1} ^ r_{k-2} ρ` and `r_{k-2}` the alarm is
-//! `c_{k-1} ^ ¬c_{k-2} (β ^ ρ) ^ ¬(β ^ c_{k-2}) r_{k-2} ^ q`, which is linear in what is shared
-//! (derived from the borrow `¬c_{k-2} (r_{k-2} ^ b) ^ r_{k-2} b`, where `b` is the borrow into bit
-//! `k - 2`). All other words are offered to the lane's [`Alarms`](crate::party::Alarms), which keep
-//! a sample; [`check_kept`] opens that sample under fresh masks and compares it.
+//! `c_{k-1} ^ ¬c_{k-2} (β ^ ρ) ^ ¬(β ^ c_{k-2}) r_{k-2} ^ q`, which is linear in the shared values
+//! (derived here from the borrow `¬c_{k-2} (r_{k-2} ^ b) ^ r_{k-2} b`, where `b` is the borrow into
+//! bit `k - 2`). All other words are offered to the lane's [`Alarms`](crate::party::Alarms), which
+//! keep a sample; [`check_kept`] opens that sample under fresh masks and compares it.
 //!
 //! Alarms are folded over [`SUBSETS`] random subsets into as many parities
 //! ([`crate::kernel::portable::fold_alarms`]). If there is any alarm, each parity is odd with
@@ -22,8 +22,8 @@
 //!   each way.
 //! - **Result:** exact alarms, as XOR shares; nothing is opened. A job opens one bit, of all its
 //!   words together.
-//! - **Memory:** [`compared`]: a word and six bits of scratch a word; [`check_kept`]: what
-//!   [`super::compare`] takes and a word.
+//! - **Memory:** [`compared`]: a word and six bits of scratch a word; [`check_kept`]: a word more
+//!   than [`super::compare`].
 //! - **Clear engine:** alarms from whole values, folded and sampled alike.
 
 use super::{
@@ -45,8 +45,8 @@ pub const SUBSETS: usize = 40;
 const GROUP: usize = 4;
 
 /// Raises the alarms of compared words: `rows` a plane, of `c` opened under the masks that `words`
-/// names. Their bits `k - 2` of `c - r` are open under the bit mask that `bit` names. No round;
-/// nothing at all for a party without alarms.
+/// names. Their bits `k - 2` of `c - r` are open under the bit mask that `bit` names. Takes no
+/// round. Does nothing for a party without alarms.
 ///
 /// # Errors
 ///
@@ -122,8 +122,8 @@ pub fn squared<W: Word>(party: &mut Party<'_, W>, y: &[W]) -> Result<(), Error> 
     Ok(())
 }
 
-/// Opens the kept words under fresh masks and raises their alarms, if there are at least `least`:
-/// three rounds, else none.
+/// Opens the kept words under fresh masks and raises their alarms, in three rounds. Does nothing if
+/// fewer than `least` words are kept.
 ///
 /// # Errors
 ///
@@ -153,8 +153,8 @@ pub fn check_kept<W: Word>(party: &mut Party<'_, W>, least: usize) -> Result<(),
     Ok(())
 }
 
-/// An XOR share, in bit 0, of whether any of the [`SUBSETS`] shared words `sums` has odd parity:
-/// three rounds. `sums` are overwritten.
+/// Returns, in bit 0, an XOR share of whether any of the [`SUBSETS`] shared words `sums` has odd
+/// parity. Takes three rounds and overwrites `sums`.
 ///
 /// # Errors
 ///

@@ -68,7 +68,7 @@ pub fn opened_bits_to_words<W: Word>(
     Ok(())
 }
 
-/// Planes whose words are dealt together at most, which bounds the scratch.
+/// Planes whose words are dealt together; their number bounds the scratch.
 const PLANES: usize = 8;
 
 fn clear<W: Word>(party: &mut Party<'_, W>, planes: &[W], shifts: &[u32], z: &mut [W]) -> Result<(), Error> {

@@ -87,8 +87,8 @@ pub fn truncated_other<W: Word>(
     Ok(())
 }
 
-/// Shares, in the ring of 64 bits, of the same signed values: how sums that the ring cannot hold
-/// are added up.
+/// Returns shares, in the ring of 64 bits, of the same signed values. Callers use it for sums that
+/// their own ring cannot hold.
 ///
 /// - **Cost:** for 32 bits one round, one word each way and four words dealt a value; for 64 bits
 ///   nothing.

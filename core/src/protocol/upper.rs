@@ -1,4 +1,5 @@
-//! Joins the digits of a mask above a public position: whether the upper part of a word is zero.
+//! Joins the digits of a mask above a public position, to find whether the upper part of a word is
+//! zero.
 //!
 //! `c = u + r` is public, `r` the mask. Above bit `b`, `u` is zero exactly where
 //!
@@ -7,12 +8,12 @@
 //! E = [r >> b = c >> b],  F = [r >> b = (c >> b) - 1],  β = [c mod 2^b < r mod 2^b]
 //! ```
 //!
-//! These use all bits of the word, so that no index and no threshold wraps. `E` and `F` are products over
-//! digits: `E = ∏ e_i`, and `F = z_b ∏ w_i`, where `w_i` is `z_i` if all digits of `c` between are
-//! zero and `e_i` otherwise; which of both is public, since `c` is. The leaves `e`, `z` of a digit
-//! are local ([`digit_leaves`](crate::kernel::portable::digit_leaves)). Digits are joined in
-//! groups, each by conjunctions of one and the same round; the caller joins the groups
-//! ([`crate::optimizer::cells`], [`crate::mapping`]).
+//! These use all bits of the word, so that no index and no threshold wraps. `E` and `F` are
+//! products over digits: `E = ∏ e_i`, and `F = z_b ∏ w_i`, where `w_i` is `z_i` if all digits of
+//! `c` between are zero and `e_i` otherwise. The choice between both is public, since `c` is. The
+//! leaves `e`, `z` of a digit are local ([`digit_leaves`](crate::kernel::portable::digit_leaves)).
+//! Digits are joined in groups, each by conjunctions of one and the same round; the caller joins
+//! the groups ([`crate::optimizer::cells`], [`crate::mapping`]).
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
 //! - **Cost:** one round, none if every group has one digit. A group of `n` digits without
@@ -43,9 +44,9 @@ const PLAIN_GROUP: usize = 4;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Group {
     digits: usize,
-    /// How many of them, from the lowest on, have thresholds.
+    /// Number of digits, from the lowest on, that have thresholds.
     pub(crate) marked: usize,
-    /// Whether its `x` and `y` are wanted.
+    /// Whether the caller wants `x` and `y` of the group.
     total: bool,
 }
 
@@ -231,7 +232,7 @@ enum Leaf {
     B,
 }
 
-/// What a group's variables and results are made of.
+/// Inputs of a group's variables and results.
 struct Joints<'a, W> {
     leaves: &'a [W],
     lanes: usize,
@@ -242,8 +243,8 @@ impl<'a, W: Word> Joints<'a, W> {
         &self.leaves[(THRESHOLD_LEAVES * digit + leaf as usize) * self.lanes..][..self.lanes]
     }
 
-    /// `e… a… l… b…`, then the chains, of a group whose lowest digit is `at`. Into `zeros` goes for
-    /// each start whether all digits of `c` of its chain are zero.
+    /// `e… a… l… b…`, then the chains, of a group whose lowest digit is `at`. For each start,
+    /// `zeros` receives whether all digits of `c` of its chain are zero.
     fn variables(
         &self,
         party: &mut Party<'_, W>,
@@ -367,7 +368,7 @@ fn group_products<W: Word>(
 }
 
 /// `x` of each group, and the chain of which `F` of all of them is the product: `y` of the lowest,
-/// then of each above `y` or `x`, as the digits of `c` below say.
+/// then of each group above `y` or `x`, chosen by the digits of `c` below.
 pub(crate) fn chain<W: Word>(
     party: &Party<'_, W>,
     (groups, joined): (&[Group], &[W]),

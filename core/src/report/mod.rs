@@ -105,8 +105,8 @@ impl Reason {
         matches!(self, Self::Malformed | Self::Version | Self::ReplayedSequence | Self::Length | Self::About)
     }
 
-    /// Whether a server that refuses a start for this reason refuses it for ever: waiting does not
-    /// help, whatever its operator does.
+    /// Whether a server that refuses a start for this reason refuses it for ever: neither waiting
+    /// nor the operator can change that.
     pub const fn ends_boot(self) -> bool {
         matches!(self, Self::Malformed | Self::Version | Self::ReplayedBoot)
     }

@@ -49,8 +49,8 @@ pub struct Status {
     pub forged: u32,
     /// The last reason that a server gave, authentic or not.
     pub last_reason: Option<Reason>,
-    /// Why a server that has not confirmed this boot refuses its start; not authentic. Refusals of
-    /// reports follow from it.
+    /// Reason of a server that has not confirmed this boot to refuse its start; not authentic.
+    /// Refusals of reports follow from it.
     pub start_refused: Option<Reason>,
 }
 

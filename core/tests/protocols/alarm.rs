@@ -38,12 +38,12 @@ impl<W: Word> Alarms<W> for Keep<W> {
     }
 }
 
-/// What raises the alarms.
+/// The protocol that raises the alarms.
 #[derive(Clone, Copy)]
 enum Raise {
     Relu,
     Clamp(i64, i64),
-    /// Of so many classes.
+    /// The number of classes.
     Argmax(usize),
     Truncate,
     TruncateUnsigned,
@@ -72,7 +72,7 @@ impl Raise {
     }
 }
 
-/// The alarms, those of kept words last if they are wanted; without `alarms` nothing.
+/// Returns the alarms, with `kept` those of kept words last; without `alarms` nothing.
 struct Raised {
     raise: Raise,
     alarms: bool,

@@ -111,7 +111,7 @@ fn reciprocals<W: Word>(frac_bits: [u32; 2]) {
             let up = if x > w + 1.0 { w / (x * (x - w)) } else { w / (1.0 + w) };
             [1.0 / (x + w), 1.0 / x + up]
         });
-        // Past the table: its last entry, and no entry of a wrapped index.
+        // Past the table, the result is its last entry, and never the entry of a wrapped index.
         let past = ((f64::from(largest + 1).log2().ceil().exp2() + 1.0) * one as f64) as i64;
         let last = as_last(largest, bits);
         within::<W>(&job, [past, 2 * past, i64::MAX >> (64 - W::BITS), -past].into_iter(), |_| [last, last]);

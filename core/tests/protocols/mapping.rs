@@ -106,7 +106,8 @@ fn an_index_is_a_neighbour() {
     rounds::<u64>();
 }
 
-/// Words of every size find their entry, or what is past the table, whatever lies above the index.
+/// Words of every size find their entry or, past the table, `beyond`, whatever lies above the
+/// index.
 fn saturates<W: Word>() {
     let mut values = Values(33);
     for (salt, (shift, bits, signed)) in (0u64..).zip([

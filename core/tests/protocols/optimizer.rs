@@ -60,7 +60,7 @@ impl Job for Cells {
     }
 }
 
-/// Thresholds on words of every size, the largest among them: no digit is left out.
+/// Checks thresholds on words of every size, the largest included, so that every digit counts.
 fn cells_are_exact<W: Word>(low: u32, thresholds: usize, opened: u64, dealt: u64) {
     let mut values = Values(u64::from(low));
     let mut seen = vec![0; thresholds + 1];
@@ -518,8 +518,8 @@ fn a_quadratic_is_minimised() {
     run::<u64>();
 }
 
-/// Weights under gradients of constant sign, `scale` large: how far they went, over how far Adam in
-/// floating point goes with a rate of 2^-10.
+/// Weights under gradients of constant sign, `scale` large: the ratio of their distance to that of
+/// Adam in floating point with a rate of 2^-10.
 fn path_against_float<W: Word>(adam: Adam, frac_bits: u32, scale: f64) -> Vec<f64> {
     const STEPS: usize = 40;
     let (n, mut values) = (48, Values(51));
@@ -546,8 +546,8 @@ fn path_against_float<W: Word>(adam: Adam, frac_bits: u32, scale: f64) -> Vec<f6
         .collect()
 }
 
-/// Adam does not mind the scale of a loss; a window of cells did: its steps followed the gradients
-/// above, and vanished below.
+/// Adam's path does not depend on the scale of a loss. With a window of cells it did: steps grew
+/// with the gradients above, and vanished below.
 #[test]
 fn the_path_is_that_of_float_at_every_scale() {
     let within_two = |ratios: Vec<f64>, of: &str| {

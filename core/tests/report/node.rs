@@ -325,7 +325,7 @@ fn the_start_says_why_and_what_follows_does_not() {
     node.receive(0, Ok(hint(1, 1, Reason::Forged)));
     let status = node.status();
     assert_eq!((status.start_refused, status.last_reason), (Some(Reason::ReplayedBoot), Some(Reason::Forged)));
-    // A server that has confirmed the boot did not refuse it, whoever says so.
+    // A server that has confirmed the boot did not refuse it, whatever an unsigned message says.
     for server in &servers {
         let _ = node.receive(1, Ok(Frame::Ack(server.ack(1, 0))));
     }

@@ -24,10 +24,10 @@ use symbolon_core::{
 
 /// A function of a party, which every engine can run.
 pub trait Program: Sync {
-    /// The result of one party: its shares, as a rule.
+    /// The result of one party, usually its shares.
     type Output<W: Word>: Send;
 
-    /// Runs it on one party's `inputs`: its shares, whole values or dry words.
+    /// Runs the program on one party's `inputs`: shares, whole values or dry words.
     ///
     /// # Errors
     ///
@@ -114,7 +114,7 @@ pub struct Parties<'a, W: Word, P> {
     pub arena: usize,
 }
 
-/// What a server has at its end.
+/// The state of a server after its run.
 #[derive(Debug)]
 pub struct Ended<T, L> {
     /// The program's result.
@@ -129,11 +129,11 @@ pub struct Ended<T, L> {
 pub type Both<T, L> = [Ended<T, L>; 2];
 
 impl<W: Word, P: Program> Parties<'_, W, P> {
-    /// Runs all three parties, a thread each. `inputs` and the result have server 0 first.
+    /// Runs all three parties, each on its own thread. `inputs` and the result have server 0 first.
     ///
     /// # Errors
     ///
-    /// Those of the program. Of two errors, the one that is not [`Error::Lost`].
+    /// Those of the program. If two parties fail, the error that is not [`Error::Lost`].
     ///
     /// # Panics
     ///
@@ -210,7 +210,7 @@ fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// Messages that wait in a channel at most.
+/// Greatest number of messages that wait in a channel.
 const WAITING: usize = 64;
 
 /// The dealer's end of a stream of corrections.

@@ -1,8 +1,8 @@
 //! Lines of text files, whatever ends them and in whatever encoding.
 //!
-//! A line ends in LF, CR LF or CR, mixed as they come. UTF-16 is told by its byte order mark, or by
-//! a NUL beside the first character, and becomes UTF-8; all else passes as it is, so that a byte of
-//! another encoding spoils no more than its own cell.
+//! A line ends in LF, CR LF or CR, mixed as they come. UTF-16 is recognised by its byte order mark,
+//! or by a NUL beside the first character, and becomes UTF-8; all else passes as it is, so that a
+//! byte of another encoding spoils no more than its own cell.
 
 use std::{
     io::{self, BufRead, Cursor, Read},

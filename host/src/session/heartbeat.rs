@@ -1,5 +1,5 @@
-//! Heartbeats: while a job runs, a server tells its client by time alone that it lives, what it
-//! does, and for whom it waits.
+//! Heartbeats: while a job runs, a server reports to its client, at fixed intervals, that it lives,
+//! its phase, and the role for which it waits.
 //!
 //! The job's thread blocks in rounds. A second thread therefore sends the heartbeats; both share
 //! the client's connection. A frozen server sends nothing, and the client's idle time-out finds it;
@@ -22,7 +22,7 @@ use symbolon_core::link::Peer;
 /// The longest time between two messages to the client, unless its idle time-out is short.
 const LONGEST_BEAT: Duration = Duration::from_secs(1);
 
-/// What a server does.
+/// The phase of a server's job.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub enum Phase {
     /// Reads its records off the disk.

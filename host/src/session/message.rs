@@ -79,7 +79,7 @@ pub(super) enum Update {
     Done(Report),
     /// The job ended here without a result.
     No(No),
-    /// The server lives; sent by time alone.
+    /// Reports that the server lives; sent at fixed intervals.
     Alive(Alive),
 }
 

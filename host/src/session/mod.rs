@@ -5,8 +5,8 @@
 //! hold. Server 1 reaches server 0, a connection a lane; both reach the dealer, server 1 with a
 //! connection a lane more. Before any mask is used, both servers and the dealer must have made the
 //! same plan. Results go from each server to the client, as shares that it alone joins. Until then
-//! each server tells the client every second or so that it lives, what it does, and for whom it
-//! waits.
+//! each server reports to the client every second or so that it lives, its phase, and the role for
+//! which it waits.
 
 pub mod client;
 pub mod dealer;

@@ -31,7 +31,7 @@ pub struct Impossible {
     pub greatest: f64,
 }
 
-/// What a job reveals.
+/// An output that a job reveals.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Output {
     /// Mean training loss of a record.
@@ -121,7 +121,7 @@ pub fn epoch_result<V: Word>(
 ///
 /// # Errors
 ///
-/// The first that is none.
+/// The first parameter that is invalid.
 pub fn sound_parameters<W: Word>(job: &Job, parameters: &[W]) -> Result<(), Impossible> {
     let limit = 1i64 << (W::BITS - 2);
     match parameters.iter().find(|word| !(-limit..limit).contains(&signed(**word))) {

@@ -17,7 +17,7 @@ const DIVERGED: f64 = 2.0;
 /// A run whose loss is above this many times that of predicting nothing is ended.
 const HOPELESS: f64 = 100.0;
 
-/// What a run showed.
+/// The results of a run.
 pub(super) struct Outcome {
     /// The least headroom first.
     pub(super) ranges: Vec<Range>,
