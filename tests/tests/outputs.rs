@@ -1,4 +1,4 @@
-//! What a job reveals: sums that its ring does not hold, records whose label names no class, data
+//! The outputs of a job: sums that its ring does not hold, records whose label names no class, data
 //! that its numbers do not hold.
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss)]
 

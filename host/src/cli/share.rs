@@ -56,7 +56,7 @@ pub(super) struct Args {
     /// given
     #[arg(long, value_name = "TEXT", requires = "csv")]
     missing: Vec<String>,
-    /// What to do with a row in which a used cell is missing: refuse or skip
+    /// Whether a row in which a used cell is missing is refused or skipped
     #[arg(long, value_name = "POLICY", value_parser = on_missing, default_value = "refuse", requires = "csv")]
     on_missing: OnMissing,
     /// Column with the time: seconds since 1970, or a date and time (2026-11-28 14:05, UTC without

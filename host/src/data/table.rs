@@ -22,7 +22,7 @@ pub struct Dialect {
     pub header: bool,
     /// Cells, after trimming, that stand for a missing value.
     pub missing: Vec<String>,
-    /// What happens to a row with a missing value in a column that is used.
+    /// The treatment of a row with a missing value in a column that is used.
     pub on_missing: OnMissing,
 }
 
@@ -154,7 +154,7 @@ impl Table {
         }
     }
 
-    /// What `parse` finds in a cell; if it is nothing, `problem` of the cell's text.
+    /// Returns the value that `parse` finds in a cell, or `problem` of the cell's text.
     pub(crate) fn parsed<T>(
         &self,
         column: usize,

@@ -29,14 +29,14 @@ use symbolon_core::report::{Reason, identity::IdentityError, node::SubmitError};
 pub enum DeviceError {
     /// A file cannot be read or written.
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// Why.
         error: io::Error,
     },
     /// A secret file cannot be read, or every user can read it.
     Private {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// Why.
         error: PrivateFileError,

@@ -29,8 +29,8 @@ impl Fault {
     }
 }
 
-/// What a party's lanes do, for a thread that reports it: payload exchanged, and lanes that wait
-/// for a peer.
+/// The state of a party's lanes, for a thread that reports it: payload exchanged, and lanes that
+/// wait for a peer.
 #[derive(Clone, Debug, Default)]
 pub struct Activity(Arc<Gauges>);
 

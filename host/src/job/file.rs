@@ -25,7 +25,7 @@ struct JobFile {
     numbers: NumbersFile,
     /// The model.
     network: NetworkFile,
-    /// What training minimises.
+    /// The loss that training minimises.
     loss: Loss,
     /// Epochs, batches and their order.
     training: Training,
@@ -34,7 +34,7 @@ struct JobFile {
     /// How work is cut.
     #[serde(default)]
     lanes: Lanes,
-    /// What is opened, to the analyst alone.
+    /// The outputs, opened to the analyst alone.
     #[serde(default)]
     reveal: RevealFile,
 }
@@ -88,7 +88,7 @@ struct CsvFile {
     /// Cells, after trimming, that stand for a missing value.
     #[serde(default = "empty_cell")]
     missing: Vec<String>,
-    /// What happens to a row with a missing value in a column that is used.
+    /// The treatment of a row with a missing value in a column that is used.
     #[serde(default = "refuse")]
     on_missing: OnMissing,
 }

@@ -457,9 +457,9 @@ impl Job {
         (first.div_ceil(steps), if keeps { adam.keep / gcd(adam.keep, steps) } else { 1 })
     }
 
-    /// What errors of a scaled target stay below, so that their squares (`2 f` fraction bits) are
-    /// below `2^(k-2)`. Infinite if no square is computed: nothing that a regression reveals needs
-    /// one.
+    /// The bound below which errors of a scaled target stay, so that their squares (`2 f` fraction
+    /// bits) are below `2^(k-2)`. Infinite if no square is computed: nothing that a regression
+    /// reveals needs one.
     pub fn error_limit(&self) -> f64 {
         if self.reveal.loss == RevealLoss::Never && !self.reveal.accuracy {
             return f64::INFINITY;

@@ -161,7 +161,7 @@ struct Raw {
     /// How long things may take, each 1 ms to a week.
     #[serde(default)]
     timeouts: RawTimeouts,
-    /// What a server permits to jobs.
+    /// The rules for jobs.
     policy: Option<RawPolicy>,
     /// Where a gateway hears devices.
     gateway: Option<RawLines>,
@@ -199,7 +199,7 @@ struct RawPolicy {
     /// Which jobs: `"any"`, or a list of hashes in hexadecimal as `symbolon plan` prints them; any,
     /// if left out.
     jobs: Option<RawJobs>,
-    /// What they may open; `["accuracy", "loss"]`, if left out.
+    /// The outputs that they may open; `["accuracy", "loss"]`, if left out.
     reveals: Option<Vec<Reveal>>,
     /// Fewest records a step, the last of an epoch included; 16, if left out.
     smallest_batch: Option<u64>,

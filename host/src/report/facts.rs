@@ -1,5 +1,5 @@
-//! What a reader of a model needs beside its tensors: in the model's metadata and in the run's
-//! JSON.
+//! Facts that a reader of a model needs beside its tensors: in the model's metadata and in the
+//! run's JSON.
 
 use crate::job::{Affine, Columns, Format, Job, Layer, Loss, Scale, Task};
 use serde::{Deserialize, Serialize};
@@ -37,9 +37,9 @@ pub struct LayerFacts {
     pub weight: String,
     /// Its bias's name.
     pub bias: String,
-    /// Inputs.
+    /// Number of inputs.
     pub inputs: usize,
-    /// Outputs.
+    /// Number of outputs.
     pub units: usize,
     /// `relu` or `identity`.
     pub activation: String,

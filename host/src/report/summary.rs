@@ -29,7 +29,7 @@ impl<T> Roles<T> {
     }
 }
 
-/// What an epoch revealed; null is not revealed.
+/// The outputs of an epoch; null is not revealed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpochResult {
     /// Number, from 1.
@@ -108,7 +108,7 @@ pub struct Summary {
     pub test_samples: u64,
     /// Epochs.
     pub epochs: u32,
-    /// What each epoch revealed.
+    /// The outputs of each epoch.
     pub history: Vec<EpochResult>,
     /// Seed of the initial weights and the batch order.
     pub seed: u64,

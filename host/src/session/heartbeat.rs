@@ -31,7 +31,7 @@ pub enum Phase {
     Joining,
     /// Masks and opens data and initial weights.
     Opening,
-    /// Trains.
+    /// The server trains.
     Training,
     /// Evaluates an epoch.
     Evaluating,

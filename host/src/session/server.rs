@@ -416,8 +416,8 @@ impl Drop for Place<'_> {
     }
 }
 
-/// What a job takes at a server: its data, parameters and optimizer state, the lanes' arenas, and
-/// the words that they keep for range alarms.
+/// Memory that a job takes at a server: its data, parameters and optimizer state, the lanes'
+/// arenas, and the words that they keep for range alarms.
 fn memory_bytes(job: &Job, arena_bytes: u64) -> u64 {
     let word = u64::from(job.numbers.ring_bits / 8);
     let data = Inputs::<u64>::words(job);

@@ -19,8 +19,8 @@ use zeroize::Zeroizing;
 #[derive(Serialize, Deserialize)]
 pub(super) struct VeilSeed(pub(super) Zeroizing<[u8; 32]>);
 
-/// What an output is; each is sent once a session. Sums have two words: the sum, and its records or
-/// nothing.
+/// The kind of an output; each is sent once a session. Sums have two words: the sum, and its
+/// records or nothing.
 #[derive(Clone, Copy)]
 pub(super) enum Output {
     Loss { epoch: u32 },

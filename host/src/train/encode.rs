@@ -24,7 +24,7 @@ pub enum EncodeError {
         record: usize,
         /// Feature, from 0; none for a target.
         feature: Option<usize>,
-        /// What is wrong with it.
+        /// The problem with it.
         error: RangeError,
     },
     /// Targets whose errors' squares leave their words.
@@ -33,7 +33,7 @@ pub enum EncodeError {
         least: f64,
         /// Greatest scaled target of both sets.
         greatest: f64,
-        /// What errors have to stay below.
+        /// The bound of errors.
         limit: f64,
     },
 }

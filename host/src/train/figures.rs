@@ -19,7 +19,7 @@ const SOFTMAX_ERROR: f64 = 0.72;
 /// An output that is not possible while words stay in their range.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Impossible {
-    /// What it is.
+    /// The output.
     pub output: Output,
     /// Number of the epoch, from 1; the last one's for the model.
     pub epoch: u32,

@@ -69,7 +69,7 @@ fn train(fleet: &Fleet, job: &Path) -> f64 {
     run_job(fleet, job).1["accuracy"].as_f64().unwrap()
 }
 
-/// What `symbolon train` of a job file at the fleet's servers says, and its results.
+/// The output of `symbolon train` of a job file at the fleet's servers, and its results.
 fn run_job(fleet: &Fleet, job: &Path) -> (String, serde_json::Value) {
     let dir = TempDir::new();
     let results = dir.join("run.json");

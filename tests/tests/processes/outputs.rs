@@ -1,4 +1,5 @@
-//! What a run writes: results that can be, under their names, and a model that others can evaluate.
+//! The files that a run writes: results that can be, under their names, and a model that others can
+//! evaluate.
 
 use super::alone;
 use std::{fmt::Write, fs, path::Path, process::Command};

@@ -37,7 +37,7 @@ pub(super) struct Trial {
     pub(super) loss: Option<f64>,
 }
 
-/// What to do.
+/// The advice that an audit prints.
 pub(super) struct Advice {
     /// Whether the job's own settings do not hold.
     pub(super) needed: bool,
@@ -95,7 +95,7 @@ fn has_ring(job: &Job, trial: &Trial) -> bool {
     given.map_or(job.numbers.ring_bits == 32, |change| change.value == "32")
 }
 
-/// What in data and settings is beyond what numbers are made for.
+/// Data and settings beyond what numbers are made for.
 fn causes(job: &Job, facts: &Facts, outcome: &Outcome) -> Vec<String> {
     let mut causes = Vec::new();
     if let Some(largest) = facts.target.filter(|largest| *largest > LARGE_TARGET) {

@@ -33,7 +33,7 @@ pub(super) struct Outcome {
 pub(super) enum Verdict {
     /// With [`MARGIN_BITS`] to spare.
     Holds,
-    /// Without.
+    /// With less than [`MARGIN_BITS`] to spare.
     Tight { layer: u16, name: &'static str, bits: f64 },
     /// Words left their range, here first.
     Wrapped { layer: u16, name: &'static str },

@@ -18,7 +18,7 @@ pub(super) enum Records {
     Codes,
 }
 
-/// What is known of the records, scaled as the job says.
+/// Facts about the records, scaled as the job says.
 pub(super) struct Facts {
     /// Largest magnitude of a regression's targets.
     pub(super) target: Option<f64>,
