@@ -3,7 +3,7 @@
 //! For thresholds a factor of four apart, `t_j = [U < 4^j 2^low]`, `j` from 1, from the word
 //! `c = U + r` that the truncation of `U` opens anyway. `t_j = E ¬β ⊕ F β`, where `E` is 1 if all
 //! digits of `r` above equal those of `c`, and `F` if they equal those of `c - 1`
-//! ([`crate::protocol::upper`]). `β` is the borrow of the one base-4 digit below. A threshold is
+//! (`protocol/upper.rs`). `β` is the borrow of the one base-4 digit below. A threshold is
 //! compared with the whole word: the topmost cell has no upper end.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.

@@ -93,6 +93,7 @@ pub fn run<W: Word>(
 }
 
 /// Splits the data and sends each server its share: server 0 a seed, server 1 the words.
+#[inline(never)] // the caller wipes the stack below its own frame
 fn share<W: Word>(
     job: &Job,
     session: &SessionId,

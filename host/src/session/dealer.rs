@@ -127,6 +127,25 @@ impl Dealer {
         Ok(Admitted(&self.running))
     }
 
+    /// Sends each server its seed; returns the streams of both.
+    #[inline(never)] // the caller wipes the stack below its own frame
+    fn send_seeds(
+        &self,
+        session: &SessionId,
+        [server0, server1]: [&mut Connection; 2],
+        joined: &[Joined; 2],
+        plan_hash: &[u8; 32],
+        kind: crate::job::Prg,
+    ) -> Result<[Box<dyn Prg>; 2], SessionError> {
+        let nonces = [&joined[0].nonce, &joined[1].nonce];
+        let stream = |j, server: &mut Connection| {
+            let seed = session_seed(&self.secret, nonces, session, plan_hash, j);
+            server.send(&Seeded::Ok(Zeroizing::new(*seed.expose())))?;
+            Ok::<_, SessionError>(prg(kind, &seed, session))
+        };
+        Ok([stream(0, server0)?, stream(1, server1)?])
+    }
+
     fn deal(&self, session: SessionId, servers: [&mut Connection; 2], joined: [Joined; 2]) -> Result<(), SessionError> {
         let job = Job::decode(&joined[0].job).map_err(SessionError::job(Role::Server0))?;
         let plan = plan(&job).map_err(|error| SessionError::Protocol { error, step: 0, cause: None })?;
@@ -135,14 +154,8 @@ impl Dealer {
                 return Err(SessionError::Plan { peer, ours: hex(&plan.hash), theirs: hex(&joined.plan_hash) });
             }
         }
-        let nonces = [&joined[0].nonce, &joined[1].nonce];
         let [server0, server1] = servers;
-        let stream = |j, server: &mut Connection| {
-            let seed = session_seed(&self.secret, nonces, &session, &plan.hash, j);
-            server.send(&Seeded::Ok(Zeroizing::new(*seed.expose())))?;
-            Ok::<_, SessionError>(prg(job.numbers.prg, &seed, &session))
-        };
-        let prgs = [stream(0, server0)?, stream(1, server1)?];
+        let prgs = self.send_seeds(&session, [&mut *server0, &mut *server1], &joined, &plan.hash, job.numbers.prg)?;
         wipe_stack::<STACK_BYTES>();
         let mut connections = (0..job.lanes.lanes)
             .map(|lane| Ok(self.lanes.fetch(session, lane, Role::Server1)?.0))

@@ -329,6 +329,7 @@ impl Server {
     }
 
     /// Joins the session at the dealer; it answers when both servers have and all plans agree.
+    #[inline(never)] // the caller wipes the stack below its own frame
     fn join_dealer(&self, session: &Session<'_>) -> Result<(Box<dyn Prg>, Connection), SessionError> {
         let (mut dealer, Timeouts { connect, idle, .. }) = (self.reach(Role::Dealer)?, self.config.timeouts);
         // It waits for the other server as long as that may take to come.
@@ -373,6 +374,7 @@ impl Server {
     }
 
     /// The seed of the output shares' refreshment, which the dealer must not know.
+    #[inline(never)] // the caller wipes the stack below its own frame
     fn share_veil(&self, session: &Session<'_>, peers: &mut [Connection]) -> Result<Veil, SessionError> {
         let wanted = SessionError::Unexpected { from: self.config.role, wanted: "a job with lanes" };
         let first = peers.first_mut().ok_or(wanted)?;
@@ -427,6 +429,7 @@ fn memory_bytes(job: &Job, arena_bytes: u64) -> u64 {
 }
 
 /// This server's shares of the data: expanded from a seed at server 0, received at server 1.
+#[inline(never)] // the caller wipes the stack below its own frame
 fn receive_inputs<W: Word>(
     session: &Session<'_>,
     client: &mut Connection,
