@@ -48,8 +48,8 @@ fn phases_may_outlast_the_idle_time() {
     roles.assert_well();
 }
 
-/// A frozen dealer stops both servers: server 1 names it and had said for whom it waits, and server 0
-/// blames nobody else. Their words arrive in either order.
+/// A frozen dealer stops both servers: server 1 names it and had said for whom it waits, and server
+/// 0 blames nobody else. Their words arrive in either order.
 #[test]
 fn a_frozen_dealer_is_blamed() {
     let _alone = alone();
