@@ -70,7 +70,7 @@ pub struct Outcome<W> {
 ///
 /// # Errors
 ///
-/// What any role said went wrong, or what went wrong here; an output that cannot be
+/// The error of any role, or of this client; an output that cannot be
 /// ([`SessionError::Impossible`]).
 ///
 /// # Panics
