@@ -1,11 +1,20 @@
 //! A server's part of a session.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | `admission` | the policy, the plan and a place, before a job begins |
+//! | `inputs` | the client's data |
+//! | `outputs` | the shares of outputs, and progress |
+
+mod admission;
+mod inputs;
+mod outputs;
 
 use super::{
     STACK_BYTES, SessionError, SessionId,
     heartbeat::{Heart, Phase},
     message::{
-        Answer, Ask, Data, DealerHello, Dealt, LaneHello, MAX_MESSAGE_BYTES, No, Order, PeerHello, Report, Seeded,
-        Update,
+        Answer, Ask, DealerHello, Dealt, LaneHello, MAX_MESSAGE_BYTES, No, Order, PeerHello, Report, Seeded, Update,
     },
     prg, random_bytes, random_seed,
     rendezvous::Rendezvous,
@@ -13,41 +22,37 @@ use super::{
     veil::{Output, Veil, VeilSeed},
 };
 use crate::{
-    alarms::CAPACITY,
     data::{Shelf, ShelfError},
     engine::{
-        plan::{Plan, hex, plan},
+        plan::{Plan, hex},
         secure::{Fault, NetCorrections, NetLink},
     },
     intake::Intake,
-    job::{Job, RevealLoss},
+    job::Job,
     kernel::{HostWord, best},
     lanes::{Lane, Lanes},
-    net::{ClientTls, Config, Connection, Facts, Reveal, Role, Timeouts, connect},
+    net::{ClientTls, Config, Connection, Role, Timeouts, connect},
     report::peak_rss,
     secret::Secret,
-    train::{self, Event, Inputs, Sum, signed},
+    train::{self, Event, Inputs},
 };
+use admission::Admitted;
+use inputs::receive_inputs;
+pub(super) use inputs::table_stream;
+use outputs::News;
 use std::{
-    ops::ControlFlow,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 use symbolon_core::{
     correlation::{Corrections, Server as Source},
     link::Count,
     party::{NoTrace, Role as Party},
-    prg::{MaskId, Prg, Seed, fill},
-    protocol::alarm::SUBSETS,
+    prg::{Prg, Seed},
     wipe::wipe_stack,
     word::{Word, word_bytes},
 };
 use zeroize::Zeroizing;
-
-/// Sessions that a server runs at a time.
-const MAX_SESSIONS: usize = 2;
-/// The client hears of steps this often.
-const NEWS: Duration = Duration::from_millis(200);
 
 /// A server for any number of sessions.
 pub struct Server {
@@ -84,15 +89,6 @@ pub enum Notice<'a> {
         well: bool,
     },
 }
-
-/// A job that the policy permits.
-struct Admitted<'a> {
-    job: Job,
-    hash: [u8; 32],
-    plan: Plan,
-    place: Place<'a>,
-}
-
 /// What a session needs beside its connections.
 struct Session<'a> {
     id: SessionId,
@@ -196,44 +192,6 @@ impl Server {
         };
         let closed = client.close();
         result.and(closed.map_err(SessionError::from))
-    }
-
-    /// Holds an order to the policy and makes its plan, which takes a place too: nobody plans without bounds.
-    fn admit(&self, order: &Order) -> Result<Admitted<'_>, SessionError> {
-        let job = Job::decode(&order.job).map_err(SessionError::job(Role::Client))?;
-        let hash = job.hash().map_err(SessionError::job(Role::Client))?;
-        if job.data.is_stored() && self.shelf.is_none() {
-            return Err(SessionError::Shelf(ShelfError::None));
-        }
-        let mut reveals = Vec::new();
-        reveals.extend(job.reveal.accuracy.then_some(Reveal::Accuracy));
-        reveals.extend((job.reveal.loss == RevealLoss::Epoch).then_some(Reveal::Loss));
-        reveals.extend(job.reveal.model.then_some(Reveal::Model));
-        let facts = Facts {
-            job: &hash,
-            reveals: &reveals,
-            batch: job.smallest_batch() as u64,
-            records: job.records_per_epoch() as u64,
-            scored: (job.reveal.accuracy && job.data.test_records > 0).then_some(job.data.test_records as u64),
-            alarm: job.reveal.alarm,
-            memory_bytes: memory_bytes(&job, 0),
-        };
-        self.config.policy.check(&facts).map_err(SessionError::Policy)?;
-        let place = self.place()?;
-        let plan = plan(&job).map_err(|error| SessionError::Protocol { error, step: 0, cause: None })?;
-        let memory_bytes = memory_bytes(&job, plan.arena_bytes);
-        self.config.policy.check(&Facts { memory_bytes, ..facts }).map_err(SessionError::Policy)?;
-        Ok(Admitted { job, hash, plan, place })
-    }
-
-    /// A place for one session more.
-    fn place(&self) -> Result<Place<'_>, SessionError> {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if *running >= MAX_SESSIONS {
-            return Err(SessionError::Busy);
-        }
-        *running += 1;
-        Ok(Place(&self.running))
     }
 
     fn run<W: HostWord + Word>(&self, session: &Session<'_>, client: &mut Connection) -> Result<(), SessionError> {
@@ -406,114 +364,5 @@ impl Server {
     fn reach(&self, peer: Role) -> Result<Connection, SessionError> {
         let address = self.config.peer(peer)?;
         Ok(connect(address, &self.tls, peer, &self.config.timeouts)?)
-    }
-}
-
-/// A running session's place; freed when dropped.
-struct Place<'a>(&'a Mutex<usize>);
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-    }
-}
-
-/// Memory that a job takes at a server: its data, parameters and optimizer state, the lanes'
-/// arenas, and the words that they keep for range alarms.
-fn memory_bytes(job: &Job, arena_bytes: u64) -> u64 {
-    let word = u64::from(job.numbers.ring_bits / 8);
-    let data = Inputs::<u64>::words(job);
-    let state = 8 * job.parameters() + 4 * job.training.batch * job.dense_shapes().iter().map(|s| s.1).sum::<usize>();
-    let kept = if job.reveal.alarm { (CAPACITY + SUBSETS) as u64 * word } else { 0 };
-    (data + state) as u64 * word + u64::from(job.lanes.lanes) * (arena_bytes + kept)
-}
-
-/// This server's shares of the data: expanded from a seed at server 0, received at server 1.
-#[inline(never)] // the caller wipes the stack below its own frame
-fn receive_inputs<W: Word>(
-    session: &Session<'_>,
-    client: &mut Connection,
-    role: Role,
-) -> Result<Inputs<W>, SessionError> {
-    let unexpected = || SessionError::Unexpected { from: Role::Client, wanted: "this server's share of the data" };
-    let mut inputs = Inputs::<W>::dry(session.job);
-    let tables = [&mut inputs.train, &mut inputs.train_labels, &mut inputs.test, &mut inputs.test_labels];
-    loop {
-        match (client.recv::<Data>(MAX_MESSAGE_BYTES)?, role) {
-            (Data::Wait, Role::Server0) => {}
-            (Data::Seed(seed), Role::Server0) => {
-                let stream = prg(session.job.numbers.prg, &Seed::from_bytes(&seed), &session.id);
-                for (i, table) in (0u32..).zip(tables) {
-                    fill(&*stream, table_stream(i), 0, table);
-                }
-                break;
-            }
-            (Data::Words, Role::Server1) => {
-                for table in tables {
-                    client.recv_exact(W::bytes_mut(table))?;
-                }
-                break;
-            }
-            _ => return Err(unexpected()),
-        }
-    }
-    Ok(inputs)
-}
-
-/// Name of the stream that splits table `i`.
-pub(super) fn table_stream(i: u32) -> MaskId {
-    MaskId { lane: 0, request: i, part: 0 }
-}
-
-/// Bit 0 of a word.
-fn bit<W: Word>(word: W) -> bool {
-    W::bytes(&[word]).first().is_some_and(|byte| byte & 1 == 1)
-}
-
-/// Tells the client how the job goes.
-struct News<'a, 'c> {
-    heart: &'a Heart<'c>,
-    veil: &'a Veil,
-    plan: &'a Plan,
-    told: Instant,
-    error: Option<crate::net::NetError>,
-}
-
-impl News<'_, '_> {
-    fn tell<W: Word>(&mut self, event: Event<W>, count: Count) -> ControlFlow<()> {
-        let share = |output, sum: Sum<W::Wide>| {
-            let mut words = [sum.total, sum.records.unwrap_or_default()];
-            self.veil.draw(output, &mut words);
-            let [total, records] = words.map(|word| signed(word).cast_unsigned());
-            Sum { total, records: sum.records.map(|_| records) }
-        };
-        match event {
-            Event::Trained { .. } => self.heart.begin(Phase::Evaluating, self.plan.evaluation.bytes_each_way, None),
-            Event::Opened | Event::Epoch { .. } => {
-                self.heart.begin(Phase::Training, self.plan.epoch.bytes_each_way, None);
-            }
-            Event::Step { .. } | Event::Alarm { .. } => {}
-        }
-        let update = match event {
-            Event::Opened => Update::Ready { plan_hash: self.plan.hash },
-            Event::Step { done } if self.told.elapsed() >= NEWS => {
-                self.told = Instant::now();
-                Update::Step { done, bytes_sent: count.bytes }
-            }
-            Event::Alarm { share } => Update::Alarm { share: self.veil.draw_bit(Output::Alarm, bit(share)) },
-            Event::Step { .. } | Event::Trained { .. } => return ControlFlow::Continue(()),
-            Event::Epoch { epoch, loss, score } => Update::Epoch {
-                epoch,
-                loss: loss.map(|sum| share(Output::Loss { epoch }, sum)),
-                score: score.map(|sum| share(Output::Score { epoch }, sum)),
-            },
-        };
-        match self.heart.send(&update) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                self.error = Some(error);
-                ControlFlow::Break(())
-            }
-        }
     }
 }

@@ -1,0 +1,84 @@
+//! Admission of a job: the policy, the plan, and a place.
+
+use super::Server;
+use crate::{
+    alarms::CAPACITY,
+    data::ShelfError,
+    engine::plan::{Plan, plan},
+    job::{Job, RevealLoss},
+    net::{Facts, Reveal, Role},
+    session::{SessionError, message::Order},
+    train::Inputs,
+};
+use std::sync::{Mutex, PoisonError};
+use symbolon_core::protocol::alarm::SUBSETS;
+
+/// Sessions that a server runs at a time.
+const MAX_SESSIONS: usize = 2;
+
+/// A job that the policy permits.
+pub(super) struct Admitted<'a> {
+    pub(super) job: Job,
+    pub(super) hash: [u8; 32],
+    pub(super) plan: Plan,
+    pub(super) place: Place<'a>,
+}
+
+impl Server {
+    /// Holds an order to the policy and makes its plan, which takes a place too: nobody plans without bounds.
+    pub(super) fn admit(&self, order: &Order) -> Result<Admitted<'_>, SessionError> {
+        let job = Job::decode(&order.job).map_err(SessionError::job(Role::Client))?;
+        let hash = job.hash().map_err(SessionError::job(Role::Client))?;
+        if job.data.is_stored() && self.shelf.is_none() {
+            return Err(SessionError::Shelf(ShelfError::None));
+        }
+        let mut reveals = Vec::new();
+        reveals.extend(job.reveal.accuracy.then_some(Reveal::Accuracy));
+        reveals.extend((job.reveal.loss == RevealLoss::Epoch).then_some(Reveal::Loss));
+        reveals.extend(job.reveal.model.then_some(Reveal::Model));
+        let facts = Facts {
+            job: &hash,
+            reveals: &reveals,
+            batch: job.smallest_batch() as u64,
+            records: job.records_per_epoch() as u64,
+            scored: (job.reveal.accuracy && job.data.test_records > 0).then_some(job.data.test_records as u64),
+            alarm: job.reveal.alarm,
+            memory_bytes: memory_bytes(&job, 0),
+        };
+        self.config.policy.check(&facts).map_err(SessionError::Policy)?;
+        let place = self.place()?;
+        let plan = plan(&job).map_err(|error| SessionError::Protocol { error, step: 0, cause: None })?;
+        let memory_bytes = memory_bytes(&job, plan.arena_bytes);
+        self.config.policy.check(&Facts { memory_bytes, ..facts }).map_err(SessionError::Policy)?;
+        Ok(Admitted { job, hash, plan, place })
+    }
+
+    /// A place for one session more.
+    fn place(&self) -> Result<Place<'_>, SessionError> {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if *running >= MAX_SESSIONS {
+            return Err(SessionError::Busy);
+        }
+        *running += 1;
+        Ok(Place(&self.running))
+    }
+}
+
+/// A running session's place; freed when dropped.
+pub(super) struct Place<'a>(&'a Mutex<usize>);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+    }
+}
+
+/// Memory that a job takes at a server: its data, parameters and optimizer state, the lanes'
+/// arenas, and the words that they keep for range alarms.
+fn memory_bytes(job: &Job, arena_bytes: u64) -> u64 {
+    let word = u64::from(job.numbers.ring_bits / 8);
+    let data = Inputs::<u64>::words(job);
+    let state = 8 * job.parameters() + 4 * job.training.batch * job.dense_shapes().iter().map(|s| s.1).sum::<usize>();
+    let kept = if job.reveal.alarm { (CAPACITY + SUBSETS) as u64 * word } else { 0 };
+    (data + state) as u64 * word + u64::from(job.lanes.lanes) * (arena_bytes + kept)
+}
