@@ -71,7 +71,7 @@ pub(super) fn server(ServerArgs { role: args, threads }: &ServerArgs) -> Result<
     let tls = ServerTls::new(&identity, accepted);
     let name = config.role;
     let tls_out = ClientTls::new(&identity).telling(waiting);
-    let mut server = Server::new(config.clone(), tls_out, *threads).telling(move |notice| tell(name, &notice));
+    let mut server = Server::new(config.clone(), tls_out, *threads)?.telling(move |notice| tell(name, &notice));
     if let Some(files) = &config.intake {
         server = server.with_intake(Arc::new(Intake::open(files, config.role)?));
     }
@@ -90,6 +90,9 @@ fn tell(server: Role, notice: &Notice<'_>) {
             let how = if *well { "is done" } else { "failed" };
             say!("{server}: job {} {how} after {:.1} s", job.name, took.as_secs_f64());
         }
+        Notice::LedgerBehind { missing } => note!(
+            "{server}: the other server has {missing} released jobs that the ledger here lacks; it may be an older copy, and they are charged again"
+        ),
     }
 }
 

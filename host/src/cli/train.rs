@@ -16,7 +16,7 @@ use crate::{
     intake::{manifest, validity::UnixSeconds},
     job::{Draft, Job, Task},
     kernel::HostWord,
-    net::{ClientTls, Config, Policy, Reveal, Role},
+    net::{ClientTls, Config, Jobs, Policy, Reveal, Role},
     report::{Curve, EpochResult, Model, ModelFacts, Progress, Roles, Summary, peak_rss, write_model},
     session::{
         client::{self, News},
@@ -69,7 +69,7 @@ pub(super) struct Args {
     curve: Option<PathBuf>,
 }
 
-fn digest(text: &str) -> Result<[u8; 32], String> {
+pub(super) fn digest(text: &str) -> Result<[u8; 32], String> {
     manifest::parse_digest(text).ok_or_else(|| "a digest has 64 hexadecimal digits".to_owned())
 }
 
@@ -172,6 +172,7 @@ fn run_in<W: HostWord + Word>(args: &Args, job: &Job, train: &Dataset, test: &Da
 /// What a user who plays all parties permits.
 pub(super) fn everything() -> Policy {
     Policy {
+        jobs: Some(Jobs::Any),
         reveals: vec![Reveal::Accuracy, Reveal::Loss, Reveal::Model],
         smallest_batch: 1,
         smallest_records: 1,
@@ -243,6 +244,7 @@ fn summary(job: &Job, engine: &str, history: Vec<EpochResult>, plan_hash: &[u8; 
         seed: job.training.seed,
         date: UnixSeconds::now().utc(),
         job_hash: hex(&job.hash()?),
+        epsilon: job.reveal.noise.filter(|_| engine == "secure").map(|noise| f64::from(noise.epsilon_milli) / 1e3),
         model: ModelFacts::of(job),
     })
 }

@@ -79,7 +79,7 @@ pub fn connect(address: &str, tls: &ClientTls, peer: Role, timeouts: &Timeouts) 
 /// peer is told why.
 pub fn accept(stream: TcpStream, tls: &ServerTls, timeouts: &Timeouts) -> Result<(Connection, Role), NetError> {
     let address = stream.peer_addr().map_or_else(|_| "address unknown".to_owned(), |address| address.to_string());
-    let mut role = None;
+    let (mut role, mut serial) = (None, String::new());
     let session = || {
         let inner = UnbufferedServerConnection::new(Arc::clone(&tls.config));
         Ok(Box::new(Session::new(inner.map_err(Cause::Tls)?)) as Box<dyn Records>)
@@ -87,14 +87,15 @@ pub fn accept(stream: TcpStream, tls: &ServerTls, timeouts: &Timeouts) -> Result
     let result = Meeting::open(stream, session, None, timeouts).and_then(|mut meeting| {
         let certified = meeting.run(async |wire| {
             wire.handshake().await?;
-            let certified = certified_peer(wire)?;
+            let certified;
+            (certified, serial) = certified_peer(wire)?;
             role = Some(certified);
             let accepted = tls.accepted.contains(&certified);
             greet(wire, if accepted { WELCOME } else { ROLE_REFUSED }).await?;
             welcome(wire).await?;
             if accepted { Ok(certified) } else { Err(Cause::Unwelcome { role: certified }) }
         })?;
-        Ok((meeting.into_connection(address.clone(), certified, timeouts), certified))
+        Ok((meeting.into_connection(address.clone(), certified, timeouts).certified(serial), certified))
     });
     result.map_err(|cause| NetError { peer: Peer { role, address }, operation: Operation::Handshake, cause })
 }
@@ -144,11 +145,13 @@ impl Meeting {
     }
 }
 
-/// The role that the peer's certificate certifies. rustls has verified its chain.
-fn certified_peer(wire: &Wire) -> Result<Role, Cause> {
+/// The role that the peer's certificate certifies, and its serial number. rustls has verified its
+/// chain.
+fn certified_peer(wire: &Wire) -> Result<(Role, String), Cause> {
     let chain = wire.records.common().peer_certificates().unwrap_or_default();
     let leaf = chain.first().ok_or(Cause::Certificate(CertificateFault::NoRole))?;
-    tls::certified_role(leaf).map_err(Cause::Certificate)
+    let certified = tls::certified_role(leaf).and_then(|role| Ok((role, tls::serial(leaf)?)));
+    certified.map_err(Cause::Certificate)
 }
 
 async fn greet(wire: &mut Wire, status: u8) -> Result<(), Cause> {

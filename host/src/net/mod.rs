@@ -27,7 +27,7 @@ mod role;
 mod tls;
 mod wire;
 
-pub use config::{Config, ConfigError, ConfigFault, config_schema};
+pub use config::{Config, ConfigError, ConfigFault, PolicyFiles, config_schema};
 pub use connection::{AbortHandle, Connection, GRANULE, Timeouts};
 pub use deployment::{Credentials, DeployError, Deployment, Endpoint, Hosts, init, write_all};
 pub use error::{Cause, CertificateFault, NetError, Operation, Peer};
@@ -36,7 +36,7 @@ pub use identity::{Identity, IdentityError, IdentityFiles, IdentityProblem, Part
 pub use intake::IntakeFiles;
 pub use lines::{Broker, Lines, SerialLine};
 pub use listener::{Listener, StopHandle};
-pub use policy::{Facts, JobHash, Jobs, Policy, Refusal, Reveal};
+pub use policy::{Facts, JobHash, Jobs, Policy, Refusal, Reveal, StoredFacts};
 pub use role::{Role, UnknownRole};
 pub use tls::{ClientTls, ServerTls};
 pub use wire::Traffic;

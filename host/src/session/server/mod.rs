@@ -2,7 +2,7 @@
 //!
 //! | module | what |
 //! | --- | --- |
-//! | `admission` | the policy, the plan and a place, before a job begins |
+//! | `admission` | policy, schema, plan, place and ledger, before a job begins |
 //! | `inputs` | the client's data |
 //! | `outputs` | the shares of outputs, and progress |
 
@@ -16,10 +16,10 @@ use super::{
     message::{
         Answer, Ask, DealerHello, Dealt, LaneHello, MAX_MESSAGE_BYTES, No, Order, PeerHello, Report, Seeded, Update,
     },
-    prg, random_bytes, random_seed,
+    prg, random_bytes, random_seed, releases,
     rendezvous::Rendezvous,
     reports,
-    veil::{Output, Veil, VeilSeed},
+    veil::{Veil, VeilSeed},
 };
 use crate::{
     data::{Shelf, ShelfError},
@@ -32,6 +32,7 @@ use crate::{
     kernel::{HostWord, best},
     lanes::{Lane, Lanes},
     net::{ClientTls, Config, Connection, Role, Timeouts, connect},
+    release::ledger::{Account, Entry, Ledger, LedgerError, MAX_STANDING_BYTES},
     report::peak_rss,
     secret::Secret,
     train::{self, Event, Inputs},
@@ -39,7 +40,7 @@ use crate::{
 use admission::Admitted;
 use inputs::receive_inputs;
 pub(super) use inputs::table_stream;
-use outputs::News;
+use outputs::{News, Outputs};
 use std::{
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -66,6 +67,7 @@ pub struct Server {
     shelf: Option<Arc<dyn Shelf>>,
     /// What takes reports, if this server does.
     intake: Option<Arc<Intake>>,
+    ledger: Ledger,
     tell: Box<dyn Fn(Notice<'_>) + Send + Sync>,
 }
 
@@ -88,6 +90,11 @@ pub enum Notice<'a> {
         /// Whether it was done; else the reason is the error of [`Server::serve`].
         well: bool,
     },
+    /// The other server's ledger had jobs that this one's lacked; they are charged again.
+    LedgerBehind {
+        /// How many.
+        missing: u64,
+    },
 }
 /// What a session needs beside its connections.
 struct Session<'a> {
@@ -95,13 +102,19 @@ struct Session<'a> {
     job: &'a Job,
     encoded: Vec<u8>,
     plan: Plan,
+    account: &'a Account,
 }
 
 impl Server {
     /// The server that `config` describes; it reaches others as `tls` and runs at most `threads` lanes of a job at once.
-    pub fn new(config: Config, tls: ClientTls, threads: Option<usize>) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// If its ledger cannot be used.
+    pub fn new(config: Config, tls: ClientTls, threads: Option<usize>) -> Result<Self, SessionError> {
         let (lanes, running) = (Rendezvous::new(config.timeouts.connect), Mutex::new(0));
-        Self { lanes, config, tls, running, threads, shelf: None, intake: None, tell: Box::new(|_| {}) }
+        let ledger = Ledger::open(&config.policy_files.ledger).map_err(LedgerError::Store)?;
+        Ok(Self { lanes, config, tls, running, threads, shelf: None, intake: None, ledger, tell: Box::new(|_| {}) })
     }
 
     /// The same, for jobs that learn from the reports on `shelf` too.
@@ -152,10 +165,15 @@ impl Server {
         }
     }
 
-    /// Serves a client: a job, or a question about reports.
+    /// Serves a client: a job, or a question about reports or releases.
     fn client(&self, mut client: Connection) -> Result<(), SessionError> {
         match client.recv(MAX_MESSAGE_BYTES)? {
             Ask::Train(order) => self.session(order, client),
+            Ask::Releases { manifest } => {
+                let result = releases::answer(&self.ledger, &self.config.policy, manifest, &mut client);
+                let closed = client.close();
+                result.and(closed.map_err(SessionError::from))
+            }
             Ask::Reports(request) => {
                 let (intake, role) = (self.intake.as_deref(), self.config.role);
                 let result = reports::answer(intake, role, request, &mut client, || self.reach(Role::Server0));
@@ -167,17 +185,19 @@ impl Server {
 
     /// Runs a client's session to its end, of which the client is told.
     fn session(&self, order: Order, mut client: Connection) -> Result<(), SessionError> {
-        let result = match self.admit(&order) {
-            Ok(Admitted { job, hash, plan, place: _place }) => {
+        let admitted = self.admit(&order, client.serial());
+        let result = match admitted {
+            Ok(Admitted { job, hash, plan, place: _place, account }) => {
                 let started = Instant::now();
                 (self.tell)(Notice::Begun { job: &job, hash });
-                let session = Session { id: order.session, job: &job, encoded: order.job, plan };
+                let session = Session { id: order.session, job: &job, encoded: order.job, plan, account: &account };
                 let result = client.send(&Answer::Ok(())).map_err(SessionError::from).and_then(|()| {
                     match job.numbers.ring_bits {
                         32 => self.run::<u32>(&session, &mut client),
                         _ => self.run::<u64>(&session, &mut client),
                     }
                 });
+                let result = account.end().map_err(SessionError::from).and(result);
                 (self.tell)(Notice::Ended { job: &job, took: started.elapsed(), well: result.is_ok() });
                 if let Err(error) = &result {
                     // The client may be what was lost.
@@ -228,6 +248,7 @@ impl Server {
         heart.begin(Phase::Joining, 0, Some(heart.other()));
         let mut peers = self.meet_peer(session)?;
         let veil = self.share_veil(session, &mut peers)?;
+        self.compare_ledgers(session, &mut peers)?;
         wipe_stack::<STACK_BYTES>(); // the dealer's seed and the veil's
         let mut streams = self.open_streams(session)?;
         let (job, lanes) = (session.job, session.job.lanes.lanes);
@@ -251,7 +272,7 @@ impl Server {
         let mut party = Lanes::new(role, best::<W>(), own.collect(), self.threads.unwrap_or(usize::from(lanes)))
             .choosing(veil.stream());
         heart.begin(Phase::Opening, plan.setup.bytes_each_way, None);
-        let mut news = News { heart, veil: &veil, plan, told: Instant::now(), error: None };
+        let mut news = News::new(heart, plan, Outputs::new(job, session.account, &veil, self.config.role));
         let mut seconds_train = 0.0;
         let mut started = Instant::now();
         let ended = train::run(&mut party, job, inputs, &mut |event: Event<W>, count: Count| {
@@ -268,7 +289,7 @@ impl Server {
             train::Halt::Protocol { error, step } => {
                 SessionError::Protocol { error, step, cause: fault.take().map(Box::new) }
             }
-            train::Halt::Stopped => error.map_or(SessionError::Stopped, SessionError::from),
+            train::Halt::Stopped => error.unwrap_or(SessionError::Stopped),
         })?;
         drop(party);
         heart.begin(Phase::Ending, 0, Some(Role::Dealer));
@@ -281,7 +302,7 @@ impl Server {
             dealer: dealt,
         };
         if job.reveal.model {
-            veil.draw(Output::Model, &mut parameters);
+            Outputs::new(job, session.account, &veil, self.config.role).model(&mut parameters)?;
         }
         Ok((report, parameters))
     }
@@ -345,6 +366,29 @@ impl Server {
             _ => first.recv(MAX_MESSAGE_BYTES)?,
         };
         Ok(Veil::new(&seed, &session.id, self.config.role))
+    }
+
+    /// Exchanges with the other server what each knows of the client's releases, before this job
+    /// makes any.
+    fn compare_ledgers(&self, session: &Session<'_>, peers: &mut [Connection]) -> Result<(), SessionError> {
+        let Some(first) = peers.first_mut().filter(|_| session.job.data.is_stored()) else { return Ok(()) };
+        let ours = session.account.standing()?;
+        let theirs: Vec<Entry> = match self.config.role {
+            Role::Server0 => {
+                first.send(&ours)?;
+                first.recv(MAX_STANDING_BYTES)?
+            }
+            _ => {
+                let theirs = first.recv(MAX_STANDING_BYTES)?;
+                first.send(&ours)?;
+                theirs
+            }
+        };
+        let missing = session.account.reconcile(&theirs)?;
+        if missing > 0 {
+            (self.tell)(Notice::LedgerBehind { missing });
+        }
+        Ok(())
     }
 
     /// One connection a lane to the dealer, at server 1.
