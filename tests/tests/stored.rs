@@ -102,10 +102,11 @@ fn listen(listener: &Listener, config: &Config, shelf: Option<Pile>, told: Arc<M
         let said = match notice {
             Notice::Begun { job, .. } => format!("{} begins", job.name),
             Notice::Ended { job, well, .. } => format!("{} ends: {well}", job.name),
+            Notice::LedgerBehind { missing } => format!("{missing} releases were forgotten"),
         };
         told.lock().unwrap().push(said);
     };
-    let mut server = Server::new(config.clone(), ClientTls::new(&identity), None).telling(tell);
+    let mut server = Server::new(config.clone(), ClientTls::new(&identity), None).unwrap().telling(tell);
     if let Some(shelf) = shelf {
         server = server.with_shelf(Arc::new(shelf) as Arc<dyn Shelf>);
     }

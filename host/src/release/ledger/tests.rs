@@ -101,7 +101,10 @@ fn epsilon_adds_up() {
         run(&ledger, &Charge { epsilon_milli, ..charge(session, NOON, "a") }).unwrap();
     }
     let refusal = run(&ledger, &Charge { epsilon_milli: 1, ..charge(2, NOON, "a") }).unwrap_err().to_string();
-    assert!(refusal.starts_with("policy.epsilon is 1, of which 0 are left today, and the job spends 0.001"), "{refusal}");
+    assert!(
+        refusal.starts_with("policy.epsilon is 1, of which 0 are left today, and the job spends 0.001"),
+        "{refusal}"
+    );
 }
 
 #[test]
