@@ -234,6 +234,33 @@ mod tests {
         assert_ne!(got.cast_unsigned(), labels);
     }
 
+    /// A hundred labels, each the difference of two counts: with the noise of one server known, the
+    /// best guess is right about as often as chance.
+    #[test]
+    fn labels_are_not_read_from_noisy_counts() {
+        use chacha20::{ChaCha20Rng, rand_core::SeedableRng};
+        let mut job = noisy(1000);
+        job.training.epochs = 101;
+        let form = Kind::Score.form(&job).unwrap();
+        let (scale, mut rng) = (form.scale().unwrap(), ChaCha20Rng::from_seed([3; 32]));
+        let (mut right, runs) = (0, 40);
+        for run in 0..runs {
+            let labels: Vec<i64> = (0..100).map(|i| (i * 37 + run) % 2).collect();
+            let (mut count, mut before, mut guesses) = (200i64, None, Vec::new());
+            for label in std::iter::once(&0).chain(&labels) {
+                count += label;
+                let (share, own) = (0x9e37_79b9_7f4a_7c15u64, scale.sample(&mut rng));
+                let other = count.wrapping_add(own).cast_unsigned().wrapping_sub(share);
+                let seen = form.join([form.cut(share, true), form.cut(other, false)]);
+                guesses.extend(before.map(|before: i64| i64::from(2 * (seen - before) > 1)));
+                before = Some(seen);
+            }
+            right += guesses.iter().zip(&labels).filter(|(guess, label)| guess == label).count();
+        }
+        let rate = right as f64 / (100 * runs) as f64;
+        assert!((0.45..0.55).contains(&rate), "{rate}");
+    }
+
     #[test]
     fn epsilon_is_split_over_a_records_outputs() {
         let mut job = noisy(1000);
