@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use symbolon::net::{
     CertificateFault, Config, ConfigFault, DeployError, Deployment, Endpoint, Hosts, Identity, IdentityFiles,
-    IdentityProblem, Jobs, Part, Policy, Reveal, Role, init, write_all,
+    IdentityProblem, Jobs, Limits, Part, Policy, Reveal, Role, init, write_all,
 };
 
 const SERVERS: [Role; 2] = [Role::Server0, Role::Server1];
@@ -50,6 +50,7 @@ idle_ms = 5000
 jobs = ["00112233445566778899aabbccddeeff00112233445566778899aabbccddeeFF"]
 reveals = ["accuracy", "model"]
 require_alarm = true
+places = 3
 largest_memory_mib = 100
 "#;
 
@@ -72,7 +73,7 @@ fn a_configuration_is_read() {
     let Jobs::Listed(jobs) = &config.policy.jobs else { panic!() };
     assert_eq!((jobs.len(), jobs[0][0], jobs[0][31]), (1, 0, 0xff));
     assert_eq!(config.policy.reveals, [Reveal::Accuracy, Reveal::Model]);
-    assert_eq!(config.policy.largest_memory_bytes, 100 << 20);
+    assert_eq!(config.policy.limits, Limits { places: 3, largest_memory_bytes: 100 << 20 });
     assert!(config.policy.require_alarm && !Policy::default().require_alarm);
     assert_eq!(config.policy.smallest_batch, Policy::default().smallest_batch);
 }
@@ -100,6 +101,7 @@ fn what_is_wrong_is_named() {
         ("jobs = [", "jobs = \"all\" # [", "policy.jobs: `all` is neither \"any\""),
         ("jobs = [", "jobs = 3 # [", "\"any\" or a list of job hashes"),
         ("\"accuracy\"", "\"data\"", "data"),
+        ("places = 3", "places = 0", "policy.places: 0"),
     ];
     for (good, bad, named) in cases {
         let text = GOOD.replace(good, bad);
@@ -112,6 +114,10 @@ fn what_is_wrong_is_named() {
     let dealer = GOOD.replace("role = \"server0\"", "role = \"dealer\"").replace("dealer = \"[", "client = \"[");
     let error = Config::parse(&dealer, Path::new("d.toml")).unwrap_err();
     assert!(matches!(error.fault, ConfigFault::Policy(Role::Dealer)), "{error}");
+    let (head, rules) = dealer.split_once("[policy]\n").unwrap();
+    let limits: Vec<_> = rules.lines().filter(|line| line.starts_with("places") || line.contains("memory")).collect();
+    let config = Config::parse(&format!("{head}[policy]\n{}", limits.join("\n")), Path::new("d.toml")).unwrap();
+    assert_eq!(config.policy.limits, Limits { places: 3, largest_memory_bytes: 100 << 20 });
 }
 
 #[test]

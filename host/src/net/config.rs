@@ -25,7 +25,8 @@
 //! smallest_batch = 16
 //! smallest_records = 100
 //! require_alarm = false # whether jobs must say when words left their range
-//! largest_memory_mib = 8192
+//! largest_memory_mib = 8192 # a job; the dealer's file may give this
+//! places = 2 # jobs at a time; and this, and no other rule
 //!
 //! [intake] # servers that take reports; paths are relative to this file and may be left out
 //! store = "store.redb"
@@ -50,7 +51,7 @@ use super::connection::Timeouts;
 use super::identity::{Identity, IdentityError, IdentityFiles};
 use super::intake::{IntakeFiles, RawIntake};
 use super::lines::{Lines, RawLines};
-use super::policy::{JobHash, Jobs, Policy, Reveal};
+use super::policy::{JobHash, Jobs, Limits, Policy, Reveal};
 use super::role::Role;
 
 /// The longest time-out, a week. Longer ones are mistakes, and need not fit the clock.
@@ -71,7 +72,8 @@ pub struct Config {
     pub tls: IdentityFiles,
     /// How long things may take.
     pub timeouts: Timeouts,
-    /// What a server permits. Other roles have the default, which they never ask.
+    /// What a server permits, and the limits of a dealer. Other roles have the default, which they
+    /// never ask.
     pub policy: Policy,
     /// Where a gateway hears devices. Other roles have none.
     pub lines: Option<Lines>,
@@ -207,8 +209,10 @@ struct RawPolicy {
     smallest_records: Option<u64>,
     /// Whether jobs must reveal the range alarm; false, if left out.
     require_alarm: Option<bool>,
-    /// Most MiB that this server uses for a job; 8192, if left out.
+    /// Most MiB that this role uses for a job; 8192, if left out. Dealers take it too.
     largest_memory_mib: Option<u64>,
+    /// Jobs that run at a time, at least 1; 2, if left out. Dealers take it too.
+    places: Option<usize>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -242,7 +246,9 @@ impl Raw {
             return Err(ConfigFault::NoPeer(*missing));
         }
         let policy = match self.policy {
-            Some(_) if !role.is_server() => return Err(ConfigFault::Policy(role)),
+            Some(policy) if !role.is_server() && !(role == Role::Dealer && policy.has_limits_alone()) => {
+                return Err(ConfigFault::Policy(role));
+            }
             policy => policy.unwrap_or_default().check()?,
         };
         let directory = file.parent().unwrap_or(Path::new(""));
@@ -295,6 +301,15 @@ impl RawTimeouts {
 }
 
 impl RawPolicy {
+    /// Whether there is no rule but [`Limits`].
+    fn has_limits_alone(&self) -> bool {
+        self.jobs.is_none()
+            && self.reveals.is_none()
+            && self.smallest_batch.is_none()
+            && self.smallest_records.is_none()
+            && self.require_alarm.is_none()
+    }
+
     fn check(self) -> Result<Policy, ConfigFault> {
         let default = Policy::default();
         let jobs = match self.jobs {
@@ -312,11 +327,20 @@ impl RawPolicy {
             smallest_batch: self.smallest_batch.unwrap_or(default.smallest_batch),
             smallest_records: self.smallest_records.unwrap_or(default.smallest_records),
             require_alarm: self.require_alarm.unwrap_or(default.require_alarm),
-            largest_memory_bytes: self
-                .largest_memory_mib
-                .map_or(default.largest_memory_bytes, |mib| mib.saturating_mul(1 << 20)),
+            limits: limits(self.places, self.largest_memory_mib)?,
         })
     }
+}
+
+/// A role's limits; the default's where a value is missing.
+fn limits(places: Option<usize>, memory_mib: Option<u64>) -> Result<Limits, ConfigFault> {
+    let default = Limits::default();
+    let places = match places {
+        Some(0) => return Err(ConfigFault::Zero("policy.places")),
+        places => places.unwrap_or(default.places),
+    };
+    let largest_memory_bytes = memory_mib.map_or(default.largest_memory_bytes, |mib| mib.saturating_mul(1 << 20));
+    Ok(Limits { places, largest_memory_bytes })
 }
 
 /// Checks the form `host:port`; whether the name resolves is found out on connecting.
@@ -369,7 +393,7 @@ pub enum ConfigFault {
     NoPeer(Role),
     /// The role is among its own peers.
     OwnPeer(Role),
-    /// A policy, in the file of a role that is no server.
+    /// A policy, in the file of a role that has none; or a dealer's with more than limits.
     Policy(Role),
     /// An intake, in the file of a role that is no server.
     Intake(Role),
@@ -431,6 +455,9 @@ impl fmt::Display for ConfigFault {
             Self::NoListen => f.write_str("listen: is missing; give `host:port`, as \"0.0.0.0:7100\""),
             Self::NoPeer(role) => write!(f, "peers.{role}: is missing; give `host:port`"),
             Self::OwnPeer(role) => write!(f, "peers.{role}: is this role itself; `listen` says where it is"),
+            Self::Policy(Role::Dealer) => {
+                f.write_str("policy: belongs to servers; a dealer's has `places` and `largest_memory_mib` alone")
+            }
             Self::Policy(role) => write!(f, "policy: belongs to servers; {role} has none"),
             Self::Intake(role) => write!(f, "intake: belongs to servers; {role} has none"),
             Self::Lines(role) => write!(f, "gateway: belongs to the gateway; {role} hears no devices"),

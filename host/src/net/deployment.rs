@@ -341,7 +341,7 @@ fn config_text(role: Role, hosts: &Hosts) -> String {
              jobs = \"any\" # or a list of job hashes, as `symbolon plan` prints them\n\
              reveals = [\"accuracy\", \"loss\", \"model\"]\n\
              smallest_batch = 16\nsmallest_records = 100\n\
-             require_alarm = false # whether jobs must say when words left their range\nlargest_memory_mib = 8192"
+             require_alarm = false # whether jobs must say when words left their range\nlargest_memory_mib = 8192 # a job\nplaces = 2 # jobs at a time"
         ));
     }
     text

@@ -48,6 +48,22 @@ pub enum Jobs {
     Listed(Vec<JobHash>),
 }
 
+/// The resources that a role gives to jobs: the part of the policy that dealers have too.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// Jobs that run at a time; at least 1.
+    pub places: usize,
+    /// Most bytes of memory for one job.
+    pub largest_memory_bytes: u64,
+}
+
+impl Default for Limits {
+    /// Two places of 8 GiB each.
+    fn default() -> Self {
+        Self { places: 2, largest_memory_bytes: 8 << 30 }
+    }
+}
+
 /// A server's rules.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Policy {
@@ -62,12 +78,12 @@ pub struct Policy {
     pub smallest_records: u64,
     /// Whether a job must open the range alarm.
     pub require_alarm: bool,
-    /// Most bytes that this server will use for a job.
-    pub largest_memory_bytes: u64,
+    /// The resources that jobs get.
+    pub limits: Limits,
 }
 
 impl Default for Policy {
-    /// Any job of at least 100 records in batches of at least 16, in 8 GiB, that opens the accuracy and the loss. The model
+    /// Any job of at least 100 records in batches of at least 16, within the default limits, that opens the accuracy and the loss. The model
     /// must be permitted in so many words.
     fn default() -> Self {
         Self {
@@ -76,7 +92,7 @@ impl Default for Policy {
             smallest_batch: 16,
             smallest_records: 100,
             require_alarm: false,
-            largest_memory_bytes: 8 << 30,
+            limits: Limits::default(),
         }
     }
 }
@@ -127,10 +143,21 @@ impl Policy {
         if self.require_alarm && !facts.alarm {
             return Err(Refusal::Alarm);
         }
-        if facts.memory_bytes > self.largest_memory_bytes {
-            return Err(Refusal::Memory { largest: self.largest_memory_bytes, job: facts.memory_bytes });
+        self.limits.check_memory(facts.memory_bytes)
+    }
+}
+
+impl Limits {
+    /// Permits a job that needs `memory_bytes`.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Memory`].
+    pub fn check_memory(&self, memory_bytes: u64) -> Result<(), Refusal> {
+        match self.largest_memory_bytes {
+            largest if memory_bytes > largest => Err(Refusal::Memory { largest, job: memory_bytes }),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -164,6 +191,11 @@ pub enum Refusal {
     },
     /// The job does not open the range alarm.
     Alarm,
+    /// All places are taken.
+    Places {
+        /// The role's places.
+        most: usize,
+    },
     /// The job needs too much memory.
     Memory {
         /// The server's limit in bytes.
@@ -194,6 +226,9 @@ impl fmt::Display for Refusal {
                 write!(f, "policy.smallest_records is {smallest}, the job opens a score of {job} test records")
             }
             Self::Alarm => f.write_str("policy.require_alarm is true; leave reveal.alarm = false out of the job"),
+            Self::Places { most } => {
+                write!(f, "policy.places is {most}, and as many jobs run here; try again when one has ended")
+            }
             Self::Memory { largest, job } => {
                 write!(f, "policy.largest_memory_mib is {}, the job needs {}", largest >> 20, job.div_ceil(1 << 20))
             }

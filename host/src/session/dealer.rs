@@ -15,7 +15,7 @@ use crate::{
     job::Job,
     kernel::{HostWord, best},
     lanes::{Lane, Lanes},
-    net::{AbortHandle, Connection, Role, Timeouts},
+    net::{AbortHandle, Connection, Refusal, Role, Timeouts},
     report::peak_rss,
     secret::Secret,
     train,
@@ -121,7 +121,7 @@ impl Dealer {
             return Err(SessionError::Repeated);
         }
         if *running >= MAX_SESSIONS {
-            return Err(SessionError::Busy);
+            return Err(SessionError::Policy(Refusal::Places { most: MAX_SESSIONS }));
         }
         *running += 1;
         Ok(Admitted(&self.running))

@@ -117,7 +117,7 @@ pub enum SessionError {
     Impossible(Impossible),
     /// Both servers failed; the first failure comes first.
     Both(Box<[SessionError; 2]>),
-    /// Too many sessions at a time.
+    /// Too many connections wait for their sessions.
     Busy,
     /// The operating system has no randomness.
     Randomness,
@@ -155,6 +155,7 @@ impl fmt::Display for SessionError {
             Self::Net(error) => error.fmt(f),
             Self::Refused { by, reason } => write!(f, "{by} refused: {}", one_line(reason)),
             Self::Failed { at, reason } => write!(f, "{at} failed: {}", one_line(reason)),
+            Self::Policy(refusal @ Refusal::Places { .. }) => write!(f, "no place: {refusal}"),
             Self::Policy(refusal) => {
                 write!(
                     f,
@@ -193,7 +194,7 @@ impl fmt::Display for SessionError {
             ),
             Self::Impossible(error) => error.fmt(f),
             Self::Both(errors) => write!(f, "{}; {}", errors[0], errors[1]),
-            Self::Busy => f.write_str("too many sessions at a time; try again later"),
+            Self::Busy => f.write_str("too many connections wait here, or this one twice; try again later"),
             Self::Randomness => {
                 f.write_str("the operating system gives no random bytes; nothing can be hidden without")
             }

@@ -6,15 +6,12 @@ use crate::{
     data::ShelfError,
     engine::plan::{Plan, plan},
     job::{Job, RevealLoss},
-    net::{Facts, Reveal, Role},
+    net::{Facts, Refusal, Reveal, Role},
     session::{SessionError, message::Order},
     train::Inputs,
 };
 use std::sync::{Mutex, PoisonError};
 use symbolon_core::protocol::alarm::SUBSETS;
-
-/// Sessions that a server runs at a time.
-const MAX_SESSIONS: usize = 2;
 
 /// A job that the policy permits.
 pub(super) struct Admitted<'a> {
@@ -56,8 +53,9 @@ impl Server {
     /// A place for one session more.
     fn place(&self) -> Result<Place<'_>, SessionError> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if *running >= MAX_SESSIONS {
-            return Err(SessionError::Busy);
+        let most = self.config.policy.limits.places;
+        if *running >= most {
+            return Err(SessionError::Policy(Refusal::Places { most }));
         }
         *running += 1;
         Ok(Place(&self.running))
