@@ -55,7 +55,7 @@ impl Servers {
     fn start(shelves: [Option<Pile>; 2]) -> Self {
         let (dir, deployment, mut stops) = (TempDir::new(), deployment(), Vec::new());
         let told = Arc::default();
-        let mut hosts = Hosts { server0: at(0), server1: at(0), dealer: at(0) };
+        let mut hosts = Hosts { server0: at(0), server1: at(0), dealer: at(0), auditor: None };
         let [shelf0, shelf1] = shelves;
         for (role, shelf) in [(Role::Dealer, None), (Role::Server0, shelf0), (Role::Server1, shelf1)] {
             let config = Config::load(&write(&dir, &deployment, &hosts, role, &CALM, ANYTHING), &[role]).unwrap();
@@ -89,7 +89,7 @@ impl Drop for Servers {
 fn listen(listener: &Listener, config: &Config, shelf: Option<Pile>, told: Arc<Mutex<Vec<String>>>) {
     let identity = config.identity().unwrap();
     if config.role == Role::Dealer {
-        let dealer = Dealer::new(&config.timeouts).unwrap();
+        let dealer = Dealer::new(config);
         let tls = ServerTls::new(&identity, &[Role::Server0, Role::Server1]);
         listener.serve(&tls, &config.timeouts, 8, |accepted| {
             let (connection, role) = accepted.unwrap();

@@ -7,6 +7,7 @@
 //! [peers]
 //! server1 = "b.example:7101"
 //! dealer = "c.example:7102"
+//! auditor = "d.example:7104" # servers only; no output leaves before this role agrees to it
 //!
 //! [tls] # relative to this file
 //! certificate = "cert.pem"
@@ -25,7 +26,7 @@
 //! smallest_batch = 16
 //! smallest_records = 100
 //! require_alarm = false # whether jobs must say when words left their range
-//! largest_memory_mib = 8192 # a job; the dealer's file may give this
+//! largest_memory_mib = 8192 # a job; the files of dealer and auditor may give this
 //! places = 2 # jobs at a time; and this, and no other rule
 //!
 //! [intake] # servers that take reports; paths are relative to this file and may be left out
@@ -72,7 +73,7 @@ pub struct Config {
     pub tls: IdentityFiles,
     /// How long things may take.
     pub timeouts: Timeouts,
-    /// What a server permits, and the limits of a dealer. Other roles have the default, which they
+    /// What a server permits, and the limits of dealer and auditor. Other roles have the default, which they
     /// never ask.
     pub policy: Policy,
     /// Where a gateway hears devices. Other roles have none.
@@ -152,10 +153,10 @@ impl Config {
 struct Raw {
     /// The role that the program plays.
     role: Role,
-    /// Where servers and dealer listen: `host:port`.
+    /// Where servers, dealer and auditor listen: `host:port`.
     listen: Option<String>,
-    /// Where the other roles listen: `host:port`, by role. Servers name each other and the dealer,
-    /// a client all three, a gateway both servers.
+    /// Where the other roles listen: `host:port`, by role. Servers name each other, the dealer and
+    /// the auditor if there is one; a client both servers and the dealer, a gateway both servers.
     #[serde(default)]
     peers: BTreeMap<Role, String>,
     /// Certificate, key and authority, as `symbolon init` writes them.
@@ -209,9 +210,9 @@ struct RawPolicy {
     smallest_records: Option<u64>,
     /// Whether jobs must reveal the range alarm; false, if left out.
     require_alarm: Option<bool>,
-    /// Most MiB that this role uses for a job; 8192, if left out. Dealers take it too.
+    /// Most MiB that this role uses for a job; 8192, if left out. Dealer and auditor take it too.
     largest_memory_mib: Option<u64>,
-    /// Jobs that run at a time, at least 1; 2, if left out. Dealers take it too.
+    /// Jobs that run at a time, at least 1; 2, if left out. Dealer and auditor take it too.
     places: Option<usize>,
 }
 
@@ -246,7 +247,7 @@ impl Raw {
             return Err(ConfigFault::NoPeer(*missing));
         }
         let policy = match self.policy {
-            Some(policy) if !role.is_server() && !(role == Role::Dealer && policy.has_limits_alone()) => {
+            Some(policy) if !role.is_server() && !(deals(role) && policy.has_limits_alone()) => {
                 return Err(ConfigFault::Policy(role));
             }
             policy => policy.unwrap_or_default().check()?,
@@ -272,12 +273,17 @@ impl Raw {
     }
 }
 
+/// Whether the role runs the dealer's program, and has limits of its own.
+fn deals(role: Role) -> bool {
+    matches!(role, Role::Dealer | Role::Auditor)
+}
+
 /// The roles whose address `role` must know.
 fn needed(role: Role) -> &'static [Role] {
     match role {
         Role::Server0 => &[Role::Server1, Role::Dealer],
         Role::Server1 => &[Role::Server0, Role::Dealer],
-        Role::Dealer => &[],
+        Role::Dealer | Role::Auditor => &[],
         Role::Client => &[Role::Server0, Role::Server1, Role::Dealer],
         Role::Gateway => &[Role::Server0, Role::Server1],
     }
@@ -393,7 +399,7 @@ pub enum ConfigFault {
     NoPeer(Role),
     /// The role is among its own peers.
     OwnPeer(Role),
-    /// A policy, in the file of a role that has none; or a dealer's with more than limits.
+    /// A policy, in the file of a role that has none; or a dealer's or auditor's with more than limits.
     Policy(Role),
     /// An intake, in the file of a role that is no server.
     Intake(Role),
@@ -455,8 +461,8 @@ impl fmt::Display for ConfigFault {
             Self::NoListen => f.write_str("listen: is missing; give `host:port`, as \"0.0.0.0:7100\""),
             Self::NoPeer(role) => write!(f, "peers.{role}: is missing; give `host:port`"),
             Self::OwnPeer(role) => write!(f, "peers.{role}: is this role itself; `listen` says where it is"),
-            Self::Policy(Role::Dealer) => {
-                f.write_str("policy: belongs to servers; a dealer's has `places` and `largest_memory_mib` alone")
+            Self::Policy(role) if deals(*role) => {
+                write!(f, "policy: belongs to servers; {role}'s has `places` and `largest_memory_mib` alone")
             }
             Self::Policy(role) => write!(f, "policy: belongs to servers; {role} has none"),
             Self::Intake(role) => write!(f, "intake: belongs to servers; {role} has none"),
