@@ -4,11 +4,12 @@
 use std::{
     sync::{Arc, Mutex},
     thread,
+    time::Duration,
 };
 use symbolon::{
     data::{Pile, Shelf},
     job::Job,
-    net::{ClientTls, Config, Hosts, Listener, Role, ServerTls, StopHandle},
+    net::{ClientTls, Config, Hosts, Limits, Listener, Role, ServerTls, StopHandle},
     session::{
         SessionError,
         client::{Outcome, run_stored},
@@ -25,6 +26,7 @@ use symbolon_tests::{
     dir::TempDir,
     jobs::OPTIMIZERS,
     play::{Game, Keys},
+    program::eventually,
     roles::{ANYTHING, CALM, at, deployment, write},
     stored::Task,
 };
@@ -53,12 +55,20 @@ struct Servers {
 
 impl Servers {
     fn start(shelves: [Option<Pile>; 2]) -> Self {
+        Self::start_with(shelves, Limits::default())
+    }
+
+    /// With a dealer of these limits.
+    fn start_with(shelves: [Option<Pile>; 2], limits: Limits) -> Self {
         let (dir, deployment, mut stops) = (TempDir::new(), deployment(), Vec::new());
         let told = Arc::default();
         let mut hosts = Hosts { server0: at(0), server1: at(0), dealer: at(0), auditor: None };
         let [shelf0, shelf1] = shelves;
         for (role, shelf) in [(Role::Dealer, None), (Role::Server0, shelf0), (Role::Server1, shelf1)] {
-            let config = Config::load(&write(&dir, &deployment, &hosts, role, &CALM, ANYTHING), &[role]).unwrap();
+            let mut config = Config::load(&write(&dir, &deployment, &hosts, role, &CALM, ANYTHING), &[role]).unwrap();
+            if role == Role::Dealer {
+                config.policy.limits = limits;
+            }
             let listener = Listener::bind(config.listen().unwrap()).unwrap();
             let port = at(listener.local_addr().port());
             match role {
@@ -86,10 +96,18 @@ impl Drop for Servers {
     }
 }
 
+/// Notes what a role tells of a job.
+fn note(told: &Mutex<Vec<String>>, role: &str, notice: &Notice<'_>) {
+    told.lock().unwrap().push(match notice {
+        Notice::Begun { job, .. } => format!("{role}{} begins", job.name),
+        Notice::Ended { job, well, .. } => format!("{role}{} ends: {well}", job.name),
+    });
+}
+
 fn listen(listener: &Listener, config: &Config, shelf: Option<Pile>, told: Arc<Mutex<Vec<String>>>) {
     let identity = config.identity().unwrap();
     if config.role == Role::Dealer {
-        let dealer = Dealer::new(config);
+        let dealer = Dealer::new(config).telling(move |notice| note(&told, "dealer: ", &notice));
         let tls = ServerTls::new(&identity, &[Role::Server0, Role::Server1]);
         listener.serve(&tls, &config.timeouts, 8, |accepted| {
             let (connection, role) = accepted.unwrap();
@@ -98,13 +116,7 @@ fn listen(listener: &Listener, config: &Config, shelf: Option<Pile>, told: Arc<M
         return;
     }
     let accepted = if config.role == Role::Server0 { &[Role::Client, Role::Server1][..] } else { &[Role::Client] };
-    let tell = move |notice: Notice<'_>| {
-        let said = match notice {
-            Notice::Begun { job, .. } => format!("{} begins", job.name),
-            Notice::Ended { job, well, .. } => format!("{} ends: {well}", job.name),
-        };
-        told.lock().unwrap().push(said);
-    };
+    let tell = move |notice: Notice<'_>| note(&told, "", &notice);
     let mut server = Server::new(config.clone(), ClientTls::new(&identity), None).telling(tell);
     if let Some(shelf) = shelf {
         server = server.with_shelf(Arc::new(shelf) as Arc<dyn Shelf>);
@@ -142,6 +154,33 @@ fn servers_train_on_what_they_hold() {
     assert!(apart[0] < apart[1] / 2.0, "{apart:?}");
     assert!(outcome.epochs[0].loss.is_some() && outcome.epochs[0].accuracy.is_some());
     assert!(outcome.bytes_sent < 4096, "a client sends the job alone, not {} bytes", outcome.bytes_sent);
+}
+
+/// A dealer runs no job beyond its own limits, and names the rule.
+#[test]
+fn a_dealer_has_limits() {
+    let (job, shares) = (TASK.job(), shares(&TASK.pile()));
+    let run = |limits| {
+        let servers = Servers::start_with(shares.clone().map(Some), limits);
+        let ended = servers.run(&job).map(|_| ()).map_err(|error| error.to_string());
+        // The dealer ends a moment after the client.
+        let told = || servers.told.lock().unwrap().iter().any(|said| said.starts_with("dealer: stored ends"));
+        let dealt = eventually(Duration::from_secs(if ended.is_ok() { 10 } else { 0 }), told);
+        (ended, dealt)
+    };
+    let (ended, dealt) = run(Limits::default());
+    assert!(ended.is_ok() && dealt);
+    for (limits, rule) in [
+        (
+            Limits { largest_memory_bytes: 10_000, ..Limits::default() },
+            "policy.largest_memory_mib is 0, the job needs 1",
+        ),
+        (Limits { places: 0, ..Limits::default() }, "policy.places is 0"),
+    ] {
+        let (ended, dealt) = run(limits);
+        let error = ended.unwrap_err();
+        assert!(error.contains("dealer refused: ") && error.contains(rule) && !dealt, "{error}");
+    }
 }
 
 #[test]

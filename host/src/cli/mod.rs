@@ -52,7 +52,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Share recordings on devices, store them and train on them, with gateway, servers and dealer on this machine
+    /// Share recordings on devices, store them and train on them, with gateway, servers, dealer and auditor on this machine
     Demo(demo::Args),
     /// Train a job on shares of data in a directory
     Train(train::Args),

@@ -9,6 +9,9 @@
 //!   SHA-256).
 //! - **Cost:** one hash of all corrections at the server that receives them, and at the auditor.
 
+#[cfg(test)]
+mod tests;
+
 use super::SessionId;
 use crate::net::Role;
 use sha2::{Digest, Sha256};

@@ -194,7 +194,7 @@ impl fmt::Display for SessionError {
             Self::Policy(refusal) => {
                 write!(
                     f,
-                    "this server's policy forbids the job: {refusal}; change the job, or have the operator change the rule"
+                    "the policy forbids the job: {refusal}; change the job, or have the operator change the rule"
                 )
             }
             Self::Shelf(error) => error.fmt(f),

@@ -181,9 +181,11 @@ impl Drop for Place<'_> {
     }
 }
 
-/// Memory that a job takes here: each lane's buffer of `deal_bytes`, and its batch order with the
-/// random numbers that it is made of.
+/// Memory that a job takes here: each lane's buffer of `deal_bytes`, its batch order and initial
+/// weights, and the random numbers that these are made of, as bytes and as words.
 fn memory_bytes(job: &Job, deal_bytes: u64) -> u64 {
-    let order = (size_of::<u32>() + size_of::<u64>()) as u64 * job.data.train_records as u64;
-    u64::from(job.lanes.lanes).saturating_mul(order.saturating_add(deal_bytes))
+    let random = 2 * size_of::<u64>();
+    let order = (random + size_of::<u32>()) * job.data.train_records;
+    let weights = (random + size_of::<f64>()) * job.parameters();
+    u64::from(job.lanes.lanes).saturating_mul(deal_bytes.saturating_add((order + weights) as u64))
 }
