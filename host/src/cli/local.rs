@@ -193,12 +193,14 @@ impl Local {
         Ok(Self::run(&std::env::temp_dir(), policy, threads, audited, None, |_, _| Ok(()))?.0)
     }
 
-    /// As [`Self::start`], with an auditor, a gateway, and servers that know these devices. Returns the devices' identities, in the order of their names.
+    /// As [`Self::start`], with an auditor, a gateway, and servers that know these devices. Returns
+    /// the devices' identities, in the order of their names.
     pub(super) fn start_with(policy: &Policy, fleet: &Fleet<'_>) -> Result<(Self, Vec<Identity>), Failure> {
         Self::run(&std::env::temp_dir(), policy, None, true, Some(fleet), |_, _| Ok(()))
     }
 
-    /// As [`Self::start_with`], without an auditor and with its files in a new folder in `parent`. `prepare` may fill the servers' intakes before they run.
+    /// As [`Self::start_with`], without an auditor and with its files in a new folder in `parent`.
+    /// `prepare` may fill the servers' intakes before they run.
     pub(super) fn start_in(
         parent: &Path,
         policy: &Policy,

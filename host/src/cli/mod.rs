@@ -52,7 +52,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Share recordings on devices, store them and train on them, with gateway, servers, dealer and auditor on this machine
+    /// Share recordings on devices, store them and train on them, with gateway, servers, dealer and
+    /// auditor on this machine
     Demo(demo::Args),
     /// Train a job on shares of data in a directory
     Train(train::Args),
@@ -91,8 +92,8 @@ enum Command {
         /// Where the dealer runs: HOST or HOST:PORT; port 7102 if not given
         #[arg(long, default_value = "localhost")]
         dealer: String,
-        /// Where an auditor runs, which checks the dealer: HOST or HOST:PORT; port 7104 if not given.
-        /// Without this option there is none
+        /// Where an auditor runs, which checks the dealer: HOST or HOST:PORT; port 7104 if not
+        /// given. Without this option there is none
         #[arg(long, value_name = "HOST")]
         auditor: Option<String>,
         /// Days that the certificates are valid

@@ -36,7 +36,7 @@ impl LaneHash {
     }
 }
 
-/// Combines the hashes of a server's lanes, in their order, before release number `release`, from 0.
+/// Combines the hashes of a server's lanes, in their order, before release `release`, from 0.
 pub fn release_hash(
     session: &SessionId,
     server: Role,

@@ -73,8 +73,8 @@ pub struct Config {
     pub tls: IdentityFiles,
     /// How long things may take.
     pub timeouts: Timeouts,
-    /// What a server permits, and the limits of dealer and auditor. Other roles have the default, which they
-    /// never ask.
+    /// What a server permits, and the limits of dealer and auditor. Other roles have the default,
+    /// which they never ask.
     pub policy: Policy,
     /// Where a gateway hears devices. Other roles have none.
     pub lines: Option<Lines>,
@@ -399,7 +399,8 @@ pub enum ConfigFault {
     NoPeer(Role),
     /// The role is among its own peers.
     OwnPeer(Role),
-    /// A policy, in the file of a role that has none; or a dealer's or auditor's with more than limits.
+    /// A policy, in the file of a role that has none; or more than limits, in that of a dealer or
+    /// an auditor.
     Policy(Role),
     /// An intake, in the file of a role that is no server.
     Intake(Role),

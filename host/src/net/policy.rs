@@ -48,7 +48,7 @@ pub enum Jobs {
     Listed(Vec<JobHash>),
 }
 
-/// The resources that a role gives to jobs: the part of the policy that dealer and auditor have too.
+/// The resources that a role gives to jobs: the part of a policy that dealer and auditor have too.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
     /// Jobs that run at a time; at least 1.

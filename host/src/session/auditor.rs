@@ -5,7 +5,7 @@
 //! certainty before anything that depends on its corrections leaves.
 //!
 //! - **Adversary:** the dealer may deviate in any way. The auditor follows the protocol: it knows
-//!   both servers' masks, as the dealer does, so that together with one server it can read the data.
+//!   both servers' masks, as the dealer does, so that with one server it can read the data.
 //! - **Cost:** 32 bytes to each server and one round with the auditor a release, and the dealer's
 //!   arithmetic once more, at the auditor.
 //! - **Memory:** that of the dealer. Lanes run ahead of the servers by a few releases.

@@ -7,9 +7,9 @@
 //! same plan. Each server draws a seed for the session and sends it to the dealer, which deals by
 //! both. Where the deployment has an auditor, it gets the seeds too and evaluates the dealer's
 //! corrections again: a server sends no output before the auditor's hash of the corrections is that
-//! of the corrections which the server has received. Results go from each server to the client, as shares that it alone joins. Until then
-//! each server reports to the client every second or so that it lives, its phase, and the role for
-//! which it waits.
+//! of the corrections which the server has received. Results go from each server to the client, as
+//! shares that it alone joins. Until then each server reports to the client every second or so that
+//! it lives, its phase, and the role for which it waits.
 
 mod attend;
 pub mod auditor;

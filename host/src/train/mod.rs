@@ -114,7 +114,7 @@ impl<W: Word> Event<W> {
     }
 }
 
-/// Points of `job` at which outputs may leave: each epoch's end, the range alarm, and the job's end.
+/// Points of `job` at which outputs may leave: each epoch's end, the range alarm, the job's end.
 pub fn releases(job: &Job) -> u64 {
     u64::from(job.training.epochs) + u64::from(job.reveal.alarm) + 1
 }

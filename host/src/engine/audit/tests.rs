@@ -16,8 +16,8 @@ use symbolon_core::{
 /// Kinds of requests.
 const KINDS: usize = 16;
 
-/// The number of a request's kind. A new kind does not compile here: number it, raise [`KINDS`], and
-/// add one to [`requests`].
+/// The number of a request's kind. A new kind does not compile here: number it, raise [`KINDS`],
+/// and add one to [`requests`].
 fn kind(request: &Request<'_>) -> usize {
     match request {
         Request::Truncation { .. } => 0,
