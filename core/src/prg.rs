@@ -71,17 +71,20 @@ impl Seed {
     }
 }
 
-/// Seed of server `server` for one session, made by the dealer: `HKDF-SHA256(secret, "symbolon seed v1" ‖ nonces ‖ session ‖ plan hash ‖ server)`. Neither a restarted dealer nor a replayed session can make a
-/// mask serve two values, since each server's nonce is fresh.
+/// Derives the seed of server `server`'s streams from the seed that it drew for this session:
+/// `HKDF-SHA256(drawn, "symbolon seed v1" ‖ nonces ‖ session ‖ plan hash ‖ server)`.
+///
+/// The server, the dealer and an auditor derive it alike. Both servers' nonces are fresh, so that
+/// neither a replayed session nor a seed that was drawn twice makes a mask hide two values.
 pub fn session_seed(
-    dealer_secret: &Seed,
+    drawn: &Seed,
     nonces: [&[u8; 32]; 2],
     session: &[u8; 16],
     plan_hash: &[u8; 32],
     server: u8,
 ) -> Seed {
     let mut seed = Seed([0; 32]);
-    let hkdf = Hkdf::<Sha256>::new(None, &dealer_secret.0);
+    let hkdf = Hkdf::<Sha256>::new(None, &drawn.0);
     let info: [&[u8]; 6] = [b"symbolon seed v1", nonces[0], nonces[1], session, plan_hash, &[server]];
     let done = hkdf.expand_multi_info(&info, &mut seed.0);
     assert!(done.is_ok(), "a seed is shorter than HKDF's limit");

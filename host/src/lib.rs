@@ -18,12 +18,12 @@
 //! | [`alarms`] | words that left their range: sums over subsets, a sample |
 //! | [`lanes`] | a tensor's tiles side by side |
 //! | [`train`] | training and evaluation: one code for all engines |
-//! | [`engine`] | secure, clear, dry; the dealer's end; the plan |
+//! | [`engine`] | secure, clear, dry; the dealer's end and the auditor's hashes; the plan |
 //! | [`intake`] | sealed reports in, stored shares, manifests |
 //! | [`release`] | the jobs that an operator allows; the ledger of outputs |
 //! | [`device`], [`provision`] | a host as a device; keys of devices and servers |
 //! | [`gateway`] | devices' lines in, the two servers out; parts wait on disk |
-//! | [`session`] | a job between processes: client, server, dealer |
+//! | [`session`] | a job between processes: client, server, dealer, auditor |
 //! | [`cli`] | the command line |
 //!
 //! **Adversary:** semi-honest and static, at most one of {server 0, server 1, dealer}. Shapes and parameters are public.

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use symbolon::net::{
     CertificateFault, Config, ConfigFault, DeployError, Deployment, Endpoint, Hosts, Identity, IdentityFiles,
-    IdentityProblem, Jobs, Part, Policy, PolicyFiles, Reveal, Role, init, write_all,
+    IdentityProblem, Jobs, Limits, Part, Policy, PolicyFiles, Reveal, Role, init, write_all,
 };
 
 const SERVERS: [Role; 2] = [Role::Server0, Role::Server1];
@@ -53,6 +53,7 @@ outputs_per_job = 7
 ledger = "../ledger.redb"
 reveals = ["accuracy", "model"]
 require_alarm = true
+places = 3
 largest_memory_mib = 100
 "#;
 
@@ -77,7 +78,7 @@ fn a_configuration_is_read() {
     let files = PolicyFiles { allowed: "there/jobs.toml".into(), ledger: "there/../ledger.redb".into() };
     assert_eq!(config.policy_files, files);
     assert_eq!(config.policy.reveals, [Reveal::Accuracy, Reveal::Model]);
-    assert_eq!(config.policy.largest_memory_bytes, 100 << 20);
+    assert_eq!(config.policy.limits, Limits { places: 3, largest_memory_bytes: 100 << 20 });
     assert!(config.policy.require_alarm && !Policy::default().require_alarm);
     assert_eq!(config.policy.smallest_batch, Policy::default().smallest_batch);
 }
@@ -106,6 +107,7 @@ fn what_is_wrong_is_named() {
         ("epsilon = 0.25", "epsilon = nan", "policy.epsilon: is no epsilon"),
         ("epsilon = 0.25", "epsilon = [1]", "a number or \"off\""),
         ("\"accuracy\"", "\"data\"", "data"),
+        ("places = 3", "places = 0", "policy.places: 0"),
     ];
     for (good, bad, named) in cases {
         let text = GOOD.replace(good, bad);
@@ -118,6 +120,10 @@ fn what_is_wrong_is_named() {
     let dealer = GOOD.replace("role = \"server0\"", "role = \"dealer\"").replace("dealer = \"[", "client = \"[");
     let error = Config::parse(&dealer, Path::new("d.toml")).unwrap_err();
     assert!(matches!(error.fault, ConfigFault::Policy(Role::Dealer)), "{error}");
+    let (head, rules) = dealer.split_once("[policy]\n").unwrap();
+    let limits: Vec<_> = rules.lines().filter(|line| line.starts_with("places") || line.contains("memory")).collect();
+    let config = Config::parse(&format!("{head}[policy]\n{}", limits.join("\n")), Path::new("d.toml")).unwrap();
+    assert_eq!(config.policy.limits, Limits { places: 3, largest_memory_bytes: 100 << 20 });
 }
 
 #[test]
@@ -134,7 +140,7 @@ fn init_writes_configurations_that_load() {
     let commands = init(&scratch.0, &hosts, 30).unwrap();
     assert!(commands.iter().any(|line| line.contains("symbolon dealer --config")), "{commands:?}");
     assert!(commands.last().unwrap().starts_with("symbolon train "), "{commands:?}");
-    for role in Role::ALL {
+    for role in hosts.roles() {
         let file = scratch.0.join(role.name()).join(format!("{role}.toml"));
         let config = Config::load(&file, &[role]).unwrap();
         assert_eq!(config.role, role);
@@ -154,8 +160,8 @@ fn init_writes_configurations_that_load() {
         }
     }
     // No key of the authority, nor a second deployment over the first.
-    assert_eq!(fs::read_dir(&scratch.0).unwrap().count(), Role::ALL.len());
-    for role in Role::ALL {
+    assert_eq!(fs::read_dir(&scratch.0).unwrap().count(), Role::ALL.len() - 1, "all but an auditor");
+    for role in hosts.roles() {
         assert_eq!(fs::read_dir(scratch.0.join(role.name())).unwrap().count(), 4);
     }
     let error = init(&scratch.0, &hosts, 30).unwrap_err();
@@ -164,6 +170,34 @@ fn init_writes_configurations_that_load() {
     let file = scratch.0.join("dealer/dealer.toml");
     let error = Config::load(&file, &SERVERS).unwrap_err();
     assert!(error.to_string().ends_with("role: is `dealer`, but this command is for server0 or server1"), "{error}");
+}
+
+#[test]
+fn an_auditor_is_written_where_there_is_one() {
+    let scratch = Scratch::new("audited");
+    let hosts = Hosts::named("a.example", "b.example", "c.example").with_auditor("d.example").unwrap();
+    let commands = init(&scratch.0, &hosts, 30).unwrap();
+    for command in ["scp -r ", "ssh d.example symbolon auditor --config auditor/auditor.toml"] {
+        assert!(commands.iter().any(|line| line.contains(command) && line.contains("auditor")), "{commands:?}");
+    }
+    assert_eq!(fs::read_dir(&scratch.0).unwrap().count(), Role::ALL.len());
+    for role in Role::ALL {
+        let config = Config::load(&scratch.0.join(role.name()).join(format!("{role}.toml")), &[role]).unwrap();
+        assert_eq!(config.identity().unwrap().role(), role);
+        match config.peer(Role::Auditor) {
+            Ok(address) => assert!(role.is_server() && address == "d.example:7104", "{role}: {address}"),
+            Err(_) => assert!(!role.is_server(), "{role} does not know the auditor"),
+        }
+        if role == Role::Auditor {
+            assert_eq!((config.listen().unwrap(), config.policy.limits.places), ("0.0.0.0:7104", 2));
+        }
+    }
+    let error = Hosts::default().with_auditor("d e").unwrap_err();
+    assert!(matches!(error, DeployError::Host(Role::Auditor)), "{error}");
+    let text = fs::read_to_string(scratch.0.join("auditor/auditor.toml")).unwrap();
+    let text = text.replace("places = 2", "places = 2\nsmallest_batch = 1");
+    let error = Config::parse(&text, Path::new("a.toml")).unwrap_err();
+    assert!(matches!(error.fault, ConfigFault::Policy(Role::Auditor)), "{error}");
 }
 
 #[test]

@@ -66,6 +66,7 @@ impl Fleet {
             server0: at(ports[&Role::Server0]),
             server1: at(ports[&Role::Server1]),
             dealer: at(ports[&Role::Dealer]),
+            auditor: None,
         };
         write_all(&deployment(), &dir, &hosts).unwrap();
         for role in RUNNING.into_iter().chain([Role::Client]) {

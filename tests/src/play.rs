@@ -12,7 +12,7 @@ use std::{
 use symbolon::{
     engine::{
         clear::{self, Audit},
-        dealer::Dealing,
+        dealer::deal_lane,
         plan::{Plan, plan},
         secure::{Fault, NetCorrections, NetLink},
     },
@@ -24,8 +24,7 @@ use symbolon::{
     train::{self, Event, Inputs, Sum, signed},
 };
 use symbolon_core::{
-    correlation::{Corrections, Dry, Server as Source},
-    kernel::Nothing,
+    correlation::{Corrections, Server as Source},
     link::{Count, Error, Fold, Link, Part},
     party::{NoTrace, Role as Party},
     prg::{Aes128Prg, ChaCha20Prg, MaskId, Prg, Seed},
@@ -40,9 +39,6 @@ const PATIENCE: Timeouts = Timeouts {
     idle: Duration::from_secs(30),
     close: Duration::from_millis(500),
 };
-
-/// Words of a dry arena, which takes no memory.
-const ENDLESS: usize = 1 << 40;
 
 /// The seeds of a session. In tests alone does one place know both.
 #[derive(Clone, Copy, Debug)]
@@ -417,17 +413,10 @@ fn serve<W: HostWord + Word>(
 
 /// One lane of the dealer.
 fn deal<W: HostWord + Word>(job: &Job, prgs: [&dyn Prg; 2], lane: u16, connection: &mut Connection) {
-    let mut sink = Dealing::<W>::new(prgs, best::<W>(), connection, Fault::default());
-    let own = Lane {
-        link: Box::new(Count::default()),
-        correlations: Box::new(Dry::new(lane, &mut sink)),
-        trace: Box::new(NoTrace),
-        arena: Secret::zeros(ENDLESS),
+    let outlet = |bytes: &[u8]| {
+        connection.buffer_bytes(bytes).unwrap();
+        Ok(())
     };
-    let mut lanes: Vec<Option<Lane<'_, W::Dry>>> = (0..job.lanes.lanes).map(|_| None).collect();
-    lanes[usize::from(lane)] = Some(own);
-    let mut lanes = Lanes::new(Party::Server0, &Nothing, lanes, 1);
-    train::run(&mut lanes, job, Inputs::dry(job), &mut |_, _| ControlFlow::Continue(())).unwrap();
-    drop(lanes);
-    sink.finish().unwrap();
+    deal_lane::<W>(job, prgs, lane, outlet, &mut |_, _| ControlFlow::Continue(())).unwrap();
+    connection.flush().unwrap();
 }

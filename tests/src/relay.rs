@@ -46,6 +46,13 @@ impl Relay {
     /// Listens in the place of `to`, which is at `port`.
     #[must_use]
     pub fn start(deployment: &Deployment, from: Role, to: Role, port: u16) -> Self {
+        Self::start_flipping(deployment, from, to, port, None)
+    }
+
+    /// The same, which flips a bit of byte `flip` of each connection's answers, as a peer that
+    /// deviates would.
+    #[must_use]
+    pub fn start_flipping(deployment: &Deployment, from: Role, to: Role, port: u16, flip: Option<usize>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let own = listener.local_addr().unwrap().port();
         listener.set_nonblocking(true).unwrap();
@@ -65,7 +72,7 @@ impl Relay {
                 let name = ServerName::try_from(to.name()).unwrap();
                 let far = Side { socket: far, tls: ClientConnection::new(Arc::clone(&client), name).unwrap().into() };
                 let stop = Arc::clone(&stop);
-                thread::spawn(move || pass(near, far, &talk, &stop));
+                thread::spawn(move || pass(near, far, &talk, flip, &stop));
             }
         });
         relay
@@ -182,7 +189,7 @@ impl Side {
 }
 
 /// Passes bytes both ways until one side ends.
-fn pass(mut near: Side, mut far: Side, talk: &Mutex<Talk>, stop: &AtomicBool) {
+fn pass(mut near: Side, mut far: Side, talk: &Mutex<Talk>, flip: Option<usize>, stop: &AtomicBool) {
     near.ready();
     far.ready();
     let mut over = false;
@@ -198,6 +205,10 @@ fn pass(mut near: Side, mut far: Side, talk: &Mutex<Talk>, stop: &AtomicBool) {
             }
             let mut talk = talk.lock().unwrap();
             let tape = if asking { &mut talk.asked } else { &mut talk.answered };
+            let flipped = flip.filter(|_| !asking).and_then(|at| plain.get_mut(at.checked_sub(tape.len())?));
+            if let Some(byte) = flipped {
+                *byte ^= 1;
+            }
             tape.extend_from_slice(&plain);
             over |= to.tls.writer().write_all(&plain).is_err();
         }

@@ -75,6 +75,8 @@ pub struct Roles {
     pub server0: Process,
     /// Server 1.
     pub server1: Process,
+    /// The auditor, if the deployment has one.
+    pub auditor: Option<Process>,
     /// Their certificates; a test may play any of them.
     pub deployment: Deployment,
     /// Where they listen.
@@ -96,19 +98,37 @@ impl Roles {
     /// Starts all three, which reach each other where `route` says.
     #[must_use]
     pub fn start_over(times: Timeouts, policy: &str, route: Route<'_>) -> Self {
+        Self::begin(times, policy, false, route)
+    }
+
+    /// Starts all three and an auditor, which reach each other where `route` says.
+    #[must_use]
+    pub fn start_audited(times: Timeouts, policy: &str, route: Route<'_>) -> Self {
+        Self::begin(times, policy, true, route)
+    }
+
+    fn begin(times: Timeouts, policy: &str, audited: bool, route: Route<'_>) -> Self {
         let dir = TempDir::new();
         let deployment = deployment();
-        let nobody = Hosts { server0: at(0), server1: at(0), dealer: at(0) };
-        let start = |role, hosts: &Hosts| {
+        let nobody = Hosts { server0: at(0), server1: at(0), dealer: at(0), auditor: audited.then(|| at(0)) };
+        let start = |role: Role, hosts: &Hosts| {
             let config = write(&dir, &deployment, hosts, role, &times, policy);
-            Process::start(if role == Role::Dealer { "dealer" } else { "server" }, &config)
+            Process::start(if role.is_server() { "server" } else { role.name() }, &config)
         };
         let dealer = start(Role::Dealer, &nobody);
-        let hosts =
-            Hosts { dealer: at(route(&deployment, Role::Server0, Role::Dealer, dealer.port)), ..nobody.clone() };
+        let auditor = audited.then(|| start(Role::Auditor, &nobody));
+        let audits = |route: Route<'_>, from| {
+            auditor.as_ref().map(|auditor| at(route(&deployment, from, Role::Auditor, auditor.port)))
+        };
+        let hosts = Hosts {
+            dealer: at(route(&deployment, Role::Server0, Role::Dealer, dealer.port)),
+            auditor: audits(route, Role::Server0),
+            ..nobody.clone()
+        };
         let server0 = start(Role::Server0, &hosts);
         let hosts = Hosts {
             dealer: at(route(&deployment, Role::Server1, Role::Dealer, dealer.port)),
+            auditor: audits(route, Role::Server1),
             server0: at(route(&deployment, Role::Server1, Role::Server0, server0.port)),
             ..nobody
         };
@@ -117,8 +137,9 @@ impl Roles {
             server0: at(route(&deployment, Role::Client, Role::Server0, server0.port)),
             server1: at(route(&deployment, Role::Client, Role::Server1, server1.port)),
             dealer: at(dealer.port),
+            auditor: auditor.as_ref().map(|auditor| at(auditor.port)),
         };
-        Self { dealer, server0, server1, deployment, hosts, times, dir }
+        Self { dealer, server0, server1, auditor, deployment, hosts, times, dir }
     }
 
     /// The client's configuration file.
@@ -152,13 +173,15 @@ impl Roles {
         [(Role::Server0, &mut self.server0), (Role::Server1, &mut self.server1), (Role::Dealer, &mut self.dealer)]
     }
 
-    /// Asserts that all three still run and that none panicked.
+    /// Asserts that all still run and that none panicked.
     ///
     /// # Panics
     ///
     /// If one does not, or did.
     pub fn assert_well(&mut self) {
-        for (role, process) in self.all() {
+        let Self { server0, server1, dealer, auditor, .. } = self;
+        let three = [(Role::Server0, server0), (Role::Server1, server1), (Role::Dealer, dealer)];
+        for (role, process) in three.into_iter().chain(auditor.as_mut().map(|auditor| (Role::Auditor, auditor))) {
             assert!(process.runs(), "{role} ended: {}", process.said());
             assert!(!process.said().contains("panicked"), "{role}: {}", process.said());
         }

@@ -106,7 +106,7 @@ pub struct LaneHello {
     pub plan_hash: [u8; 32],
 }
 
-/// Server to dealer.
+/// Server to dealer or auditor.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum DealerHello {
     /// A server joins.
@@ -119,6 +119,8 @@ pub enum DealerHello {
         plan_hash: [u8; 32],
         /// Of this server.
         nonce: [u8; 32],
+        /// This server's, from which its streams' seed is derived.
+        seed: [u8; 32],
     },
     /// Server 1's stream.
     Lane {
@@ -129,8 +131,28 @@ pub enum DealerHello {
     },
 }
 
-/// Dealer to server.
-pub type Seeded = Result<[u8; 32], No>;
+/// Dealer or auditor to server: both nonces.
+pub type Paired = Result<[[u8; 32]; 2], No>;
+
+/// Server to dealer or auditor.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub enum Call {
+    /// A sign of life.
+    Alive,
+    /// For the next result.
+    Next,
+}
+
+/// Dealer or auditor to server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Reply<T> {
+    /// A sign of life.
+    Alive,
+    /// A result.
+    Next(T),
+    /// The end.
+    No(No),
+}
 
 /// A greeting's length, at the head of each direction of a connection.
 pub const GREETING: usize = 8;
@@ -141,7 +163,7 @@ pub const GREETING: usize = 8;
 ///
 /// If there is none.
 pub fn take_greeting(bytes: &mut &[u8]) {
-    assert!(bytes.starts_with(b"SYMB\x02\0\0\0"), "no greeting: {:?}", &bytes[..bytes.len().min(GREETING)]);
+    assert!(bytes.starts_with(b"SYMB\x03\0\0\0"), "no greeting: {:?}", &bytes[..bytes.len().min(GREETING)]);
     *bytes = &bytes[GREETING..];
 }
 

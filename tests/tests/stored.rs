@@ -4,11 +4,12 @@
 use std::{
     sync::{Arc, Mutex},
     thread,
+    time::Duration,
 };
 use symbolon::{
     data::{Pile, Shelf},
     job::{Column, Format, Job, Layer, Noise, Place, Reports, Target},
-    net::{ClientTls, Config, Hosts, Listener, Role, ServerTls, StopHandle},
+    net::{ClientTls, Config, Hosts, Limits, Listener, Role, ServerTls, StopHandle},
     release::allowed::{Allowed, Entry},
     session::{
         SessionError,
@@ -26,6 +27,7 @@ use symbolon_tests::{
     dir::TempDir,
     jobs::OPTIMIZERS,
     play::{Game, Keys},
+    program::eventually,
     roles::{ANYTHING, CALM, at, deployment, write},
     stored::Task,
 };
@@ -54,16 +56,20 @@ struct Servers {
 
 impl Servers {
     fn start(shelves: [Option<Pile>; 2]) -> Self {
-        Self::start_with(ANYTHING, shelves)
+        Self::start_with(ANYTHING, shelves, Limits::default())
     }
 
-    fn start_with(policy: &str, shelves: [Option<Pile>; 2]) -> Self {
+    /// With this policy at the servers and these limits at the dealer.
+    fn start_with(policy: &str, shelves: [Option<Pile>; 2], limits: Limits) -> Self {
         let (dir, deployment, mut stops) = (TempDir::new(), deployment(), Vec::new());
         let told = Arc::default();
-        let mut hosts = Hosts { server0: at(0), server1: at(0), dealer: at(0) };
+        let mut hosts = Hosts { server0: at(0), server1: at(0), dealer: at(0), auditor: None };
         let [shelf0, shelf1] = shelves;
         for (role, shelf) in [(Role::Dealer, None), (Role::Server0, shelf0), (Role::Server1, shelf1)] {
-            let config = Config::load(&write(&dir, &deployment, &hosts, role, &CALM, policy), &[role]).unwrap();
+            let mut config = Config::load(&write(&dir, &deployment, &hosts, role, &CALM, policy), &[role]).unwrap();
+            if role == Role::Dealer {
+                config.policy.limits = limits;
+            }
             let listener = Listener::bind(config.listen().unwrap()).unwrap();
             let port = at(listener.local_addr().port());
             match role {
@@ -91,10 +97,19 @@ impl Drop for Servers {
     }
 }
 
+/// Notes what a role tells of a job.
+fn note(told: &Mutex<Vec<String>>, role: &str, notice: &Notice<'_>) {
+    told.lock().unwrap().push(match notice {
+        Notice::Begun { job, .. } => format!("{role}{} begins", job.name),
+        Notice::Ended { job, well, .. } => format!("{role}{} ends: {well}", job.name),
+        Notice::LedgerBehind { missing } => format!("{role}{missing} releases were forgotten"),
+    });
+}
+
 fn listen(listener: &Listener, config: &Config, shelf: Option<Pile>, told: Arc<Mutex<Vec<String>>>) {
     let identity = config.identity().unwrap();
     if config.role == Role::Dealer {
-        let dealer = Dealer::new(&config.timeouts).unwrap();
+        let dealer = Dealer::new(config).telling(move |notice| note(&told, "dealer: ", &notice));
         let tls = ServerTls::new(&identity, &[Role::Server0, Role::Server1]);
         listener.serve(&tls, &config.timeouts, 8, |accepted| {
             let (connection, role) = accepted.unwrap();
@@ -103,14 +118,7 @@ fn listen(listener: &Listener, config: &Config, shelf: Option<Pile>, told: Arc<M
         return;
     }
     let accepted = if config.role == Role::Server0 { &[Role::Client, Role::Server1][..] } else { &[Role::Client] };
-    let tell = move |notice: Notice<'_>| {
-        let said = match notice {
-            Notice::Begun { job, .. } => format!("{} begins", job.name),
-            Notice::Ended { job, well, .. } => format!("{} ends: {well}", job.name),
-            Notice::LedgerBehind { missing } => format!("{missing} releases were forgotten"),
-        };
-        told.lock().unwrap().push(said);
-    };
+    let tell = move |notice: Notice<'_>| note(&told, "", &notice);
     let mut server = Server::new(config.clone(), ClientTls::new(&identity), None).unwrap().telling(tell);
     if let Some(shelf) = shelf {
         server = server.with_shelf(Arc::new(shelf) as Arc<dyn Shelf>);
@@ -150,6 +158,33 @@ fn servers_train_on_what_they_hold() {
     assert!(outcome.bytes_sent < 4096, "a client sends the job alone, not {} bytes", outcome.bytes_sent);
 }
 
+/// A dealer runs no job beyond its own limits, and names the rule.
+#[test]
+fn a_dealer_has_limits() {
+    let (job, shares) = (TASK.job(), shares(&TASK.pile()));
+    let run = |limits| {
+        let servers = Servers::start_with(ANYTHING, shares.clone().map(Some), limits);
+        let ended = servers.run(&job).map(|_| ()).map_err(|error| error.to_string());
+        // The dealer ends a moment after the client.
+        let told = || servers.told.lock().unwrap().iter().any(|said| said.starts_with("dealer: stored ends"));
+        let dealt = eventually(Duration::from_secs(if ended.is_ok() { 10 } else { 0 }), told);
+        (ended, dealt)
+    };
+    let (ended, dealt) = run(Limits::default());
+    assert!(ended.is_ok() && dealt);
+    for (limits, rule) in [
+        (
+            Limits { largest_memory_bytes: 10_000, ..Limits::default() },
+            "policy.largest_memory_mib is 0, the job needs 1",
+        ),
+        (Limits { places: 0, ..Limits::default() }, "policy.places is 0"),
+    ] {
+        let (ended, dealt) = run(limits);
+        let error = ended.unwrap_err();
+        assert!(error.contains("dealer refused: ") && error.contains(rule) && !dealt, "{error}");
+    }
+}
+
 #[test]
 fn who_lacks_records_says_so() {
     let job = TASK.job();
@@ -177,7 +212,7 @@ fn refusal(servers: &Servers, job: &Job) -> String {
 /// An accuracy in each of 6,000 epochs would tell a hundred strangers' labels.
 #[test]
 fn a_label_is_not_read_by_thousands_of_outputs() {
-    let servers = Servers::start_with(DEFAULTS, shares(&TASK.pile()).map(Some));
+    let servers = Servers::start_with(DEFAULTS, shares(&TASK.pile()).map(Some), Limits::default());
     let mut job = TASK.job();
     job.training.epochs = 6000;
     let told = refusal(&servers, &job);
@@ -200,7 +235,7 @@ fn a_label_is_not_read_by_thousands_of_outputs() {
 /// Any bits of a reading could be called the label, and counted.
 #[test]
 fn a_label_is_a_declared_one() {
-    let servers = Servers::start_with(DEFAULTS, shares(&TASK.pile()).map(Some));
+    let servers = Servers::start_with(DEFAULTS, shares(&TASK.pile()).map(Some), Limits::default());
     let with = |change: &dyn Fn(&mut Reports)| {
         let mut job = TASK.job();
         let Format::Reports(reports) = &mut job.data.format else { panic!() };
@@ -227,7 +262,7 @@ fn a_label_is_a_declared_one() {
 /// A model after one step contains the step's records.
 #[test]
 fn a_model_is_not_opened_after_a_step() {
-    let servers = Servers::start_with(DEFAULTS, shares(&TASK.pile()).map(Some));
+    let servers = Servers::start_with(DEFAULTS, shares(&TASK.pile()).map(Some), Limits::default());
     let mut job = TASK.job();
     assert!(job.reveal.model);
     job.training.batch = 64;
@@ -239,7 +274,11 @@ fn a_model_is_not_opened_after_a_step() {
 /// Without being listed, no job runs on other people's records.
 #[test]
 fn a_job_on_stored_records_is_listed() {
-    let servers = Servers::start_with(&DEFAULTS.replace("jobs = \"any\"\n", ""), shares(&TASK.pile()).map(Some));
+    let servers = Servers::start_with(
+        &DEFAULTS.replace("jobs = \"any\"\n", ""),
+        shares(&TASK.pile()).map(Some),
+        Limits::default(),
+    );
     let mut job = TASK.job();
     job.reveal.model = false;
     let told = refusal(&servers, &job);

@@ -49,7 +49,7 @@ def streams():
     file = File(
         "chacha20|aes128-ctr SEED SESSION LANE REQUEST PART AT BYTES: the stream's bytes from AT on",
         "split BITS SEED SESSION LANE REQUEST PART: words, and both servers' shares of them",
-        "session-seed: a server's seed, from the dealer's secret",
+        "session-seed: a server's seed, from the seed that it drew",
     )
     for i, (lane, request, part, at, length) in enumerate(
         [

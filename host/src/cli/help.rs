@@ -10,13 +10,16 @@ use serde_json::Value;
 const WIDTH: usize = 100;
 /// Sections of every configuration.
 const COMMON: [&str; 5] = ["role", "listen", "peers", "tls", "timeouts"];
+/// Keys of a policy that dealer and auditor have.
+const LIMITS: [&str; 2] = ["policy.places", "policy.largest_memory_mib"];
 /// Topics beside the commands, and what they are about.
-const TOPICS: [(&str, &str); 5] = [
+const TOPICS: [(&str, &str); 6] = [
     ("job", "keys of a job file"),
     ("server", "keys of a server's configuration"),
     ("policy", "keys of a server's policy"),
     ("gateway", "keys of a gateway's configuration, and MQTT topics"),
     ("dealer", "keys of a dealer's configuration"),
+    ("auditor", "keys of an auditor's configuration"),
 ];
 
 /// A key of a file, or a value that it may have.
@@ -55,7 +58,8 @@ pub(super) fn run(topic: Option<&str>) -> Result<(), Failure> {
 fn keys_of(topic: &str) -> Vec<Entry> {
     let config = |sections: &[&str]| {
         let mut entries = entries(config_schema().as_value());
-        entries.retain(|entry| sections.contains(&entry.path.split(['.', '[', ' ']).next().unwrap_or("")));
+        let section = |entry: &Entry| entry.path.split(['.', '[', ' ']).next().unwrap_or("").to_owned();
+        entries.retain(|entry| sections.contains(&&*section(entry)) || sections.contains(&&*entry.path));
         entries
     };
     match topic {
@@ -63,7 +67,7 @@ fn keys_of(topic: &str) -> Vec<Entry> {
         "server" => config(&[&COMMON[..], &["policy", "intake"]].concat()),
         "policy" => config(&["policy"]),
         "gateway" => config(&[&COMMON[..], &["gateway"]].concat()),
-        "dealer" => config(&COMMON),
+        "dealer" | "auditor" => config(&[&COMMON[..], &LIMITS].concat()),
         _ => Vec::new(),
     }
 }
@@ -206,6 +210,7 @@ mod tests {
         }
         assert!(has("policy", "policy.smallest_batch") && !has("policy", "listen"));
         assert!(has("server", "intake.store") && has("server", "policy.jobs"));
+        assert!(has("auditor", "policy.places") && !has("dealer", "policy.jobs"));
         assert!(has("gateway", "gateway.serial[].baud") && !has("gateway", "policy.jobs"));
         let topics = keys_of("gateway").into_iter().find(|entry| entry.path == "gateway.mqtt.prefix").unwrap();
         assert!(topics.text.contains("PREFIX/DEVICE/up") && topics.text.contains("PREFIX/DEVICE/down"));

@@ -1,4 +1,4 @@
-//! The three roles as processes on this machine, with certificates of their own.
+//! The roles as processes on this machine, with certificates of their own.
 
 use super::exit::{self, Failure, INTERRUPTED};
 use crate::{
@@ -59,7 +59,7 @@ async fn interrupted(ready: mpsc::Sender<()>) {
     drop(tokio::signal::ctrl_c().await);
 }
 
-/// Three running roles. Dropped, they end and their files go.
+/// The running roles. Dropped, they end and their files go.
 pub(super) struct Local {
     owned: Keeper,
     /// The client's configuration.
@@ -186,31 +186,35 @@ fn interrupted_start() -> Failure {
 }
 
 impl Local {
-    /// Starts the roles, each on a port of its own choosing, with fresh certificates. The servers permit what `policy` does and run at most
-    /// `threads` lanes at once.
-    pub(super) fn start(policy: &Policy, threads: Option<usize>) -> Result<Self, Failure> {
-        Ok(Self::run(&std::env::temp_dir(), policy, threads, None, |_, _| Ok(()))?.0)
+    /// Starts the roles, each on a port of its own choosing, with fresh certificates, an auditor
+    /// among them if `audited`. The servers permit what `policy` does and run at most `threads`
+    /// lanes at once.
+    pub(super) fn start(policy: &Policy, threads: Option<usize>, audited: bool) -> Result<Self, Failure> {
+        Ok(Self::run(&std::env::temp_dir(), policy, threads, audited, None, |_, _| Ok(()))?.0)
     }
 
-    /// As [`Self::start`], with a gateway, and servers that know these devices. Returns what the devices are told, in the order of their names.
+    /// As [`Self::start`], with an auditor, a gateway, and servers that know these devices. Returns
+    /// the devices' identities, in the order of their names.
     pub(super) fn start_with(policy: &Policy, fleet: &Fleet<'_>) -> Result<(Self, Vec<Identity>), Failure> {
-        Self::run(&std::env::temp_dir(), policy, None, Some(fleet), |_, _| Ok(()))
+        Self::run(&std::env::temp_dir(), policy, None, true, Some(fleet), |_, _| Ok(()))
     }
 
-    /// As [`Self::start_with`], with its files in a new folder in `parent`. `prepare` may fill the servers' intakes before they run.
+    /// As [`Self::start_with`], without an auditor and with its files in a new folder in `parent`.
+    /// `prepare` may fill the servers' intakes before they run.
     pub(super) fn start_in(
         parent: &Path,
         policy: &Policy,
         fleet: &Fleet<'_>,
         prepare: impl FnOnce(&[IntakeFiles; 2], &[Identity]) -> Result<(), Failure>,
     ) -> Result<(Self, Vec<Identity>), Failure> {
-        Self::run(parent, policy, None, Some(fleet), prepare)
+        Self::run(parent, policy, None, false, Some(fleet), prepare)
     }
 
     fn run(
         parent: &Path,
         policy: &Policy,
         threads: Option<usize>,
+        audited: bool,
         fleet: Option<&Fleet<'_>>,
         prepare: impl FnOnce(&[IntakeFiles; 2], &[Identity]) -> Result<(), Failure>,
     ) -> Result<(Self, Vec<Identity>), Failure> {
@@ -228,8 +232,8 @@ impl Local {
         prepare(&owned.0.intakes(), &devices)?;
         let (mut processes, mut gateway) = (Vec::new(), None);
         // Each is started when the addresses of those that it calls are known.
-        for role in [Role::Dealer, Role::Server0, Role::Server1, Role::Gateway] {
-            if role == Role::Gateway && fleet.is_none() {
+        for role in [Role::Dealer, Role::Auditor, Role::Server0, Role::Server1, Role::Gateway] {
+            if role == Role::Gateway && fleet.is_none() || role == Role::Auditor && !audited {
                 continue;
             }
             set_port(&mut hosts, role, 0);
@@ -294,6 +298,7 @@ fn set_port(hosts: &mut Hosts, role: Role, port: u16) {
         Role::Server0 => hosts.server0 = endpoint,
         Role::Server1 => hosts.server1 = endpoint,
         Role::Dealer => hosts.dealer = endpoint,
+        Role::Auditor => hosts.auditor = Some(endpoint),
         Role::Client | Role::Gateway => {}
     }
 }

@@ -54,7 +54,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Share recordings on devices, store them and train on them, with gateway, servers and dealer on this machine
+    /// Share recordings on devices, store them and train on them, with gateway, servers, dealer and
+    /// auditor on this machine
     Demo(demo::Args),
     /// Train a job on shares of data in a directory
     Train(train::Args),
@@ -76,6 +77,8 @@ enum Command {
     Server(roles::ServerArgs),
     /// Run the dealer until interrupted
     Dealer(roles::Args),
+    /// Run the auditor, which checks the dealer's corrections, until interrupted
+    Auditor(roles::Args),
     /// Pass devices' sealed reports on to the two servers until interrupted
     Gateway(roles::Args),
     /// Write certificates and configurations for three machines and a client
@@ -91,6 +94,10 @@ enum Command {
         /// Where the dealer runs: HOST or HOST:PORT; port 7102 if not given
         #[arg(long, default_value = "localhost")]
         dealer: String,
+        /// Where an auditor runs, which checks the dealer: HOST or HOST:PORT; port 7104 if not
+        /// given. Without this option there is none
+        #[arg(long, value_name = "HOST")]
+        auditor: Option<String>,
         /// Days that the certificates are valid
         #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36_500))]
         days: u32,
@@ -112,7 +119,7 @@ enum Command {
     Bench(bench::Args),
     /// Print the help of a command, or the keys of a job, server, policy or gateway file
     Help {
-        /// A command, or job, server, policy, gateway or dealer
+        /// A command, or job, server, policy, gateway, dealer or auditor
         topic: Option<String>,
     },
     /// Print completions for a shell
@@ -141,8 +148,11 @@ pub fn main() -> Exit {
         Command::Audit(args) => audit::run(&args),
         Command::Server(args) => roles::server(&args),
         Command::Dealer(args) => roles::dealer(&args),
+        Command::Auditor(args) => roles::auditor(&args),
         Command::Gateway(args) => gateway::run(&args),
-        Command::Init { dir, server0, server1, dealer, days } => roles::init(&dir, [&server0, &server1, &dealer], days),
+        Command::Init { dir, server0, server1, dealer, auditor, days } => {
+            roles::init(&dir, [&server0, &server1, &dealer], auditor.as_deref(), days)
+        }
         Command::Provision(args) => provision::run(&args),
         Command::Key(args) => provision::key(&args),
         Command::Share(args) => share::run(&args),

@@ -1,4 +1,4 @@
-//! `symbolon server`, `symbolon dealer`, `symbolon init`.
+//! `symbolon server`, `symbolon dealer`, `symbolon auditor`, `symbolon init`.
 
 use super::exit::Failure;
 use crate::{
@@ -7,6 +7,7 @@ use crate::{
     net::{ClientTls, Config, Connection, Hosts, Listener, NetError, Role, ServerTls, init as write_deployment},
     session::{
         SessionError,
+        auditor::Auditor,
         dealer::Dealer,
         server::{Notice, Server},
     },
@@ -53,8 +54,17 @@ pub(super) struct ServerArgs {
 }
 
 /// `symbolon init`.
-pub(super) fn init(dir: &Path, [server0, server1, dealer]: [&str; 3], days: u32) -> Result<(), Failure> {
-    let commands = write_deployment(dir, &Hosts::parse(server0, server1, dealer)?, days)?;
+pub(super) fn init(
+    dir: &Path,
+    [server0, server1, dealer]: [&str; 3],
+    auditor: Option<&str>,
+    days: u32,
+) -> Result<(), Failure> {
+    let mut hosts = Hosts::parse(server0, server1, dealer)?;
+    if let Some(auditor) = auditor {
+        hosts = hosts.with_auditor(auditor)?;
+    }
+    let commands = write_deployment(dir, &hosts, days)?;
     crate::provision::equip(dir)?;
     for line in commands {
         say!("{line}");
@@ -79,19 +89,19 @@ pub(super) fn server(ServerArgs { role: args, threads }: &ServerArgs) -> Result<
 }
 
 /// Tells an operator of jobs.
-fn tell(server: Role, notice: &Notice<'_>) {
+fn tell(role: Role, notice: &Notice<'_>) {
     match notice {
         Notice::Begun { job, hash } => {
             let records = job.data.train_records + job.data.test_records;
             let source = if job.data.is_stored() { "stored" } else { "the client's" };
-            say!("{server}: job {} ({}) begins on {records} records, {source}", job.name, hex(hash));
+            say!("{role}: job {} ({}) begins on {records} records, {source}", job.name, hex(hash));
         }
         Notice::Ended { job, took, well } => {
             let how = if *well { "is done" } else { "failed" };
-            say!("{server}: job {} {how} after {:.1} s", job.name, took.as_secs_f64());
+            say!("{role}: job {} {how} after {:.1} s", job.name, took.as_secs_f64());
         }
         Notice::LedgerBehind { missing } => note!(
-            "{server}: the other server has {missing} released jobs that the ledger here lacks; it may be an older copy, and they are charged again"
+            "{role}: the other server has {missing} released jobs that the ledger here lacks; it may be an older copy, and they are charged again"
         ),
     }
 }
@@ -106,8 +116,19 @@ pub(super) fn dealer(args: &Args) -> Result<(), Failure> {
     let config = Config::load(&args.config, &[Role::Dealer])?;
     let identity = config.identity()?;
     let tls = ServerTls::new(&identity, &[Role::Server0, Role::Server1]);
-    let dealer = Dealer::new(&config.timeouts)?;
+    let name = config.role;
+    let dealer = Dealer::new(&config).telling(move |notice| tell(name, &notice));
     serve(args, &config, &tls, |connection, role| dealer.serve(connection, role))
+}
+
+/// `symbolon auditor`.
+pub(super) fn auditor(args: &Args) -> Result<(), Failure> {
+    let config = Config::load(&args.config, &[Role::Auditor])?;
+    let identity = config.identity()?;
+    let tls = ServerTls::new(&identity, &[Role::Server0, Role::Server1]);
+    let name = config.role;
+    let auditor = Auditor::new(&config).telling(move |notice| tell(name, &notice));
+    serve(args, &config, &tls, |connection, role| auditor.serve(connection, role))
 }
 
 /// Listens until interrupted; each connection is served on a thread of its own, and what ends one is told and stays there.

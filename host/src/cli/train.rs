@@ -43,6 +43,9 @@ pub(super) struct Args {
     /// Start two servers and a dealer on this machine, with fresh certificates
     #[arg(long)]
     local: bool,
+    /// Start an auditor too, which checks the dealer's corrections before any output leaves
+    #[arg(long, requires = "local")]
+    auditor: bool,
     /// Use the servers that this client configuration names
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -159,7 +162,7 @@ fn run_in<W: HostWord + Word>(args: &Args, job: &Job, train: &Dataset, test: &Da
                 secure_run::<W>(job, variance, Some(inputs), &Config::load(file, &[Role::Client])?)?
             }
             None => {
-                let local = Local::start(&everything(), args.threads)?;
+                let local = Local::start(&everything(), args.threads, args.auditor)?;
                 let trained = secure_run::<W>(job, variance, Some(inputs), &local.client)?;
                 local.stop();
                 trained

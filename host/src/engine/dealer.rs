@@ -1,62 +1,72 @@
-//! The dealer's end: every request of a dry run is evaluated on whole masks, and the corrections go to server 1.
+//! The dealer's program: every request of a dry run is evaluated on whole masks. The dealer sends
+//! the corrections to server 1, the auditor hashes them.
 
-use super::secure::Fault;
-use crate::{net::Connection, secret::Secret};
+use crate::{
+    job::Job,
+    kernel::{HostWord, best},
+    lanes::{Lane, Lanes},
+    secret::Secret,
+    train::{self, Halt, Observer},
+};
 use symbolon_core::{
-    correlation::{Request, Sink},
-    kernel::Kernels,
-    link::{Error, Peer},
+    correlation::{Dry, Request, Sink},
+    kernel::{Kernels, Nothing},
+    link::{Count, Error},
+    party::{NoTrace, Role},
     prg::{MaskId, Prg},
     word::Word,
 };
 
-/// Evaluates the requests of one lane and streams their corrections to server 1. Holds one
-/// request's values at a time. The connection's buffers are the stream's back-pressure.
-pub struct Dealing<'a, W: Word> {
+/// Evaluates the requests of one lane and passes their corrections, in order, to `outlet`. Holds
+/// one request's values at a time; an outlet that blocks is the stream's back-pressure.
+pub struct Dealing<'a, W: Word, F> {
     prgs: [&'a dyn Prg; 2],
     kernels: &'a dyn Kernels<W>,
     /// Whole masks and values pass through here.
     buffer: Secret<W>,
-    connection: &'a mut Connection,
-    fault: Fault,
+    outlet: F,
 }
 
-impl<'a, W: Word> Dealing<'a, W> {
-    /// Deals to server 1 over `connection`.
-    pub fn new(
-        prgs: [&'a dyn Prg; 2],
-        kernels: &'a dyn Kernels<W>,
-        connection: &'a mut Connection,
-        fault: Fault,
-    ) -> Self {
-        Self { prgs, kernels, buffer: Secret::zeros(0), connection, fault }
-    }
-
-    /// Sends what is still gathered.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Lost`] of server 1.
-    pub fn finish(self) -> Result<(), Error> {
-        self.connection.flush().map_err(|error| {
-            self.fault.keep(error);
-            Error::Lost(Peer::Server)
-        })
+impl<'a, W: Word, F: FnMut(&[u8]) -> Result<(), Error>> Dealing<'a, W, F> {
+    /// Deals under both servers' streams. All corrections are server 1's.
+    pub fn new(prgs: [&'a dyn Prg; 2], kernels: &'a dyn Kernels<W>, outlet: F) -> Self {
+        Self { prgs, kernels, buffer: Secret::zeros(0), outlet }
     }
 }
 
-impl<W: Word> Sink for Dealing<'_, W> {
+impl<W: Word, F: FnMut(&[u8]) -> Result<(), Error>> Sink for Dealing<'_, W, F> {
     fn request(&mut self, first: MaskId, request: &Request<'_>) -> Result<(), Error> {
-        let Self { prgs, kernels, buffer, connection, fault } = self;
+        let Self { prgs, kernels, buffer, outlet } = self;
         let need = request.deal_words::<W>();
         if buffer.len() < need {
             *buffer = Secret::zeros(need);
         }
-        request.deal(first, *prgs, *kernels, buffer, |_, wire| {
-            connection.buffer_bytes(W::bytes(wire)).map_err(|error| {
-                fault.keep(error);
-                Error::Lost(Peer::Server)
-            })
-        })
+        request.deal(first, *prgs, *kernels, buffer, |_, wire| outlet(W::bytes(wire)))
     }
+}
+
+/// Runs `job` dry and passes the corrections of lane `lane` to `outlet`; `observer` sees the job's
+/// events.
+///
+/// # Errors
+///
+/// Those of `outlet`, and [`Halt::Stopped`] by `observer`.
+pub fn deal_lane<W: HostWord + Word>(
+    job: &Job,
+    prgs: [&dyn Prg; 2],
+    lane: u16,
+    outlet: impl FnMut(&[u8]) -> Result<(), Error> + Send,
+    observer: &mut dyn Observer<W::Dry>,
+) -> Result<(), Halt> {
+    let mut sink = Dealing::<W, _>::new(prgs, best::<W>(), outlet);
+    let own = Lane {
+        link: Box::new(Count::default()),
+        correlations: Box::new(Dry::new(lane, &mut sink)),
+        trace: Box::new(NoTrace),
+        arena: Secret::zeros(super::plan::ENDLESS),
+    };
+    let mut lanes: Vec<Option<Lane<'_, W::Dry>>> = (0..job.lanes.lanes).map(|_| None).collect();
+    lanes[usize::from(lane)] = Some(own);
+    let mut lanes = Lanes::new(Role::Server0, &Nothing, lanes, 1);
+    train::run(&mut lanes, job, train::Inputs::dry(job), observer).map(drop)
 }

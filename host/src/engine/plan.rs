@@ -116,6 +116,8 @@ pub struct Plan {
     pub requests: u64,
     /// Bytes of the largest arena that a lane needs.
     pub arena_bytes: u64,
+    /// Bytes of the largest buffer that the dealer needs for a lane.
+    pub deal_bytes: u64,
     /// By layer and operation.
     pub operations: Vec<Operation>,
 }
@@ -327,6 +329,7 @@ impl<W: Word> Marks<W> {
             evaluation: self.after(1).total - self.trained.total,
             requests: all.lanes.iter().fold(0, |sum, lane| sum.saturating_add(lane.requests)),
             arena_bytes,
+            deal_bytes: self.recorders.iter().map(|r| r.deal_words() * word_bytes::<W>()).max().unwrap_or(0) as u64,
             operations: by_label.into_iter().map(|((layer, name), cost)| Operation { layer, name, cost }).collect(),
         }
     }

@@ -1,5 +1,6 @@
 //! The secure engine's ends: a protocol's link and its corrections over connections.
 
+use super::audit::LaneHash;
 use crate::net::{Connection, NetError};
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -22,6 +23,10 @@ impl Fault {
     /// Keeps `error` if it is the first.
     pub fn keep(&self, error: NetError) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+    /// Whether something has failed.
+    pub fn is_kept(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
     /// The first failure.
     pub fn take(&self) -> Option<NetError> {
@@ -145,17 +150,24 @@ fn fold<W: Word>(kind: Fold, mine: &mut [u8], theirs: &[u8]) {
     }
 }
 
-/// One lane's corrections at server 1.
+/// One lane's corrections at the server that receives them.
 pub struct NetCorrections<'a> {
     connection: &'a mut Connection,
     fault: Fault,
     activity: Activity,
+    hash: Option<LaneHash>,
 }
 
 impl<'a> NetCorrections<'a> {
     /// Corrections that arrive over `connection`.
     pub fn new(connection: &'a mut Connection, fault: Fault) -> Self {
-        Self { connection, fault, activity: Activity::default() }
+        Self { connection, fault, activity: Activity::default(), hash: None }
+    }
+
+    /// The same corrections; all of them enter `hash`, if there is one.
+    #[must_use]
+    pub fn hashing(self, hash: Option<LaneHash>) -> Self {
+        Self { hash, ..self }
     }
 
     /// The same corrections, which report to `activity`.
@@ -171,6 +183,10 @@ impl<W: Word> Corrections<W> for NetCorrections<'_> {
         Activity::wait(gauge, || self.connection.recv_exact(W::bytes_mut(out))).map_err(|error| {
             self.fault.keep(error);
             Error::Lost(Peer::Dealer)
-        })
+        })?;
+        if let Some(hash) = &self.hash {
+            hash.update(W::bytes(out));
+        }
+        Ok(())
     }
 }

@@ -7,6 +7,7 @@
 //! [peers]
 //! server1 = "b.example:7101"
 //! dealer = "c.example:7102"
+//! auditor = "d.example:7104" # servers only; no output leaves before this role agrees to it
 //!
 //! [tls] # relative to this file
 //! certificate = "cert.pem"
@@ -25,7 +26,8 @@
 //! smallest_batch = 16
 //! smallest_records = 100
 //! require_alarm = false # whether jobs must say when words left their range
-//! largest_memory_mib = 8192
+//! largest_memory_mib = 8192 # a job; the files of dealer and auditor may give this
+//! places = 2 # jobs at a time; and this, and no other rule
 //! epsilon = 1.0 # this and the rules below are for jobs that learn from reports
 //! outputs_per_job = 128
 //! outputs_per_manifest = 1024
@@ -58,7 +60,7 @@ use super::connection::Timeouts;
 use super::identity::{Identity, IdentityError, IdentityFiles};
 use super::intake::{IntakeFiles, RawIntake};
 use super::lines::{Lines, RawLines};
-use super::policy::{Jobs, Policy, Reveal};
+use super::policy::{Jobs, Limits, Policy, Reveal};
 use super::role::Role;
 use crate::job::EpsilonFile;
 
@@ -80,7 +82,8 @@ pub struct Config {
     pub tls: IdentityFiles,
     /// How long things may take.
     pub timeouts: Timeouts,
-    /// What a server permits. Other roles have the default, which they never ask.
+    /// What a server permits, and the limits of dealer and auditor. Other roles have the default,
+    /// which they never ask.
     pub policy: Policy,
     /// The policy's files; other roles do not have them.
     pub policy_files: PolicyFiles,
@@ -161,10 +164,10 @@ impl Config {
 struct Raw {
     /// The role that the program plays.
     role: Role,
-    /// Where servers and dealer listen: `host:port`.
+    /// Where servers, dealer and auditor listen: `host:port`.
     listen: Option<String>,
-    /// Where the other roles listen: `host:port`, by role. Servers name each other and the dealer,
-    /// a client all three, a gateway both servers.
+    /// Where the other roles listen: `host:port`, by role. Servers name each other, the dealer and
+    /// the auditor if there is one; a client both servers and the dealer, a gateway both servers.
     #[serde(default)]
     peers: BTreeMap<Role, String>,
     /// Certificate, key and authority, as `symbolon init` writes them.
@@ -218,8 +221,10 @@ struct RawPolicy {
     smallest_records: Option<u64>,
     /// Whether jobs must reveal the range alarm; false, if left out.
     require_alarm: Option<bool>,
-    /// Most MiB that this server uses for a job; 8192, if left out.
+    /// Most MiB that this role uses for a job; 8192, if left out. Dealer and auditor take it too.
     largest_memory_mib: Option<u64>,
+    /// Jobs that run at a time, at least 1; 2, if left out. Dealer and auditor take it too.
+    places: Option<usize>,
     /// For jobs that learn from reports, as all rules below but the files: the `ε` that a client may
     /// spend on a manifest in a day, or `"off"`; 1, if left out. Outputs of jobs then need noise.
     epsilon: Option<EpsilonFile>,
@@ -274,7 +279,9 @@ impl Raw {
         }
         let directory = file.parent().unwrap_or(Path::new(""));
         let (policy, policy_files) = match self.policy {
-            Some(_) if !role.is_server() => return Err(ConfigFault::Policy(role)),
+            Some(policy) if !role.is_server() && !(deals(role) && policy.has_limits_alone()) => {
+                return Err(ConfigFault::Policy(role));
+            }
             policy => {
                 let policy = policy.unwrap_or_default();
                 let files = policy.files(directory);
@@ -301,12 +308,17 @@ impl Raw {
     }
 }
 
+/// Whether the role runs the dealer's program, and has limits of its own.
+fn deals(role: Role) -> bool {
+    matches!(role, Role::Dealer | Role::Auditor)
+}
+
 /// The roles whose address `role` must know.
 fn needed(role: Role) -> &'static [Role] {
     match role {
         Role::Server0 => &[Role::Server1, Role::Dealer],
         Role::Server1 => &[Role::Server0, Role::Dealer],
-        Role::Dealer => &[],
+        Role::Dealer | Role::Auditor => &[],
         Role::Client => &[Role::Server0, Role::Server1, Role::Dealer],
         Role::Gateway => &[Role::Server0, Role::Server1],
     }
@@ -335,6 +347,19 @@ impl RawPolicy {
         PolicyFiles { allowed: file(&self.allowed, "jobs.toml"), ledger: file(&self.ledger, "releases.redb") }
     }
 
+    /// Whether there is no rule but [`Limits`].
+    fn has_limits_alone(&self) -> bool {
+        self.jobs.is_none()
+            && self.reveals.is_none()
+            && self.smallest_batch.is_none()
+            && self.smallest_records.is_none()
+            && self.require_alarm.is_none()
+            && self.epsilon.is_none()
+            && [self.outputs_per_job, self.outputs_per_manifest, self.jobs_per_day].iter().all(Option::is_none)
+            && [self.fewest_steps, self.smallest_difference].iter().all(Option::is_none)
+            && [&self.allowed, &self.ledger].iter().all(|file| file.is_none())
+    }
+
     fn check(self) -> Result<Policy, ConfigFault> {
         let default = Policy::default();
         let epsilon_milli = match &self.epsilon {
@@ -347,9 +372,7 @@ impl RawPolicy {
             smallest_batch: self.smallest_batch.unwrap_or(default.smallest_batch),
             smallest_records: self.smallest_records.unwrap_or(default.smallest_records),
             require_alarm: self.require_alarm.unwrap_or(default.require_alarm),
-            largest_memory_bytes: self
-                .largest_memory_mib
-                .map_or(default.largest_memory_bytes, |mib| mib.saturating_mul(1 << 20)),
+            limits: limits(self.places, self.largest_memory_mib)?,
             epsilon_milli,
             outputs_per_job: self.outputs_per_job.unwrap_or(default.outputs_per_job),
             outputs_per_manifest: self.outputs_per_manifest.unwrap_or(default.outputs_per_manifest),
@@ -358,6 +381,17 @@ impl RawPolicy {
             smallest_difference: self.smallest_difference.unwrap_or(default.smallest_difference),
         })
     }
+}
+
+/// A role's limits; the default's where a value is missing.
+fn limits(places: Option<usize>, memory_mib: Option<u64>) -> Result<Limits, ConfigFault> {
+    let default = Limits::default();
+    let places = match places {
+        Some(0) => return Err(ConfigFault::Zero("policy.places")),
+        places => places.unwrap_or(default.places),
+    };
+    let largest_memory_bytes = memory_mib.map_or(default.largest_memory_bytes, |mib| mib.saturating_mul(1 << 20));
+    Ok(Limits { places, largest_memory_bytes })
 }
 
 /// Checks the form `host:port`; whether the name resolves is found out on connecting.
@@ -398,7 +432,8 @@ pub enum ConfigFault {
     NoPeer(Role),
     /// The role is among its own peers.
     OwnPeer(Role),
-    /// A policy, in the file of a role that is no server.
+    /// A policy, in the file of a role that has none; or more than limits, in that of a dealer or
+    /// an auditor.
     Policy(Role),
     /// An intake, in the file of a role that is no server.
     Intake(Role),
@@ -460,6 +495,9 @@ impl fmt::Display for ConfigFault {
             Self::NoListen => f.write_str("listen: is missing; give `host:port`, as \"0.0.0.0:7100\""),
             Self::NoPeer(role) => write!(f, "peers.{role}: is missing; give `host:port`"),
             Self::OwnPeer(role) => write!(f, "peers.{role}: is this role itself; `listen` says where it is"),
+            Self::Policy(role) if deals(*role) => {
+                write!(f, "policy: belongs to servers; {role}'s has `places` and `largest_memory_mib` alone")
+            }
             Self::Policy(role) => write!(f, "policy: belongs to servers; {role} has none"),
             Self::Intake(role) => write!(f, "intake: belongs to servers; {role} has none"),
             Self::Lines(role) => write!(f, "gateway: belongs to the gateway; {role} hears no devices"),

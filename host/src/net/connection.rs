@@ -216,8 +216,10 @@ impl Connection {
     ///
     /// As [`send_bytes`](Self::send_bytes), or if the message cannot be encoded or has 4 GiB.
     pub fn send<T: Serialize + ?Sized>(&mut self, message: &T) -> Result<(), NetError> {
-        // Messages may carry seeds; those that do are short, and leave no copy in a buffer that grew.
-        let mut frame = Vec::with_capacity(1024);
+        // Messages may carry seeds: a buffer that grew would leave a copy behind.
+        let len = postcard::experimental::serialized_size(message);
+        let len = len.map_err(|error| self.error(Operation::Send, Cause::Frame(error)))?;
+        let mut frame = Vec::with_capacity(4 + len);
         frame.extend([0; 4]);
         let frame =
             postcard::to_extend(message, frame).map_err(|error| self.error(Operation::Send, Cause::Frame(error)))?;

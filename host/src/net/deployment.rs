@@ -101,6 +101,8 @@ pub struct Hosts {
     pub server1: Endpoint,
     /// The dealer's.
     pub dealer: Endpoint,
+    /// The auditor's, in a deployment that has one.
+    pub auditor: Option<Endpoint>,
 }
 
 impl Default for Hosts {
@@ -111,13 +113,14 @@ impl Default for Hosts {
 }
 
 impl Hosts {
-    /// On these hosts, at ports 7100 to 7102.
+    /// On these hosts, at ports 7100 to 7102, without an auditor.
     #[must_use]
     pub fn named(server0: &str, server1: &str, dealer: &str) -> Self {
         Self {
             server0: Endpoint::new(server0, 7100),
             server1: Endpoint::new(server1, 7101),
             dealer: Endpoint::new(dealer, 7102),
+            auditor: None,
         }
     }
 
@@ -132,7 +135,24 @@ impl Hosts {
             server0: parse(Role::Server0, server0, 7100)?,
             server1: parse(Role::Server1, server1, 7101)?,
             dealer: parse(Role::Dealer, dealer, 7102)?,
+            auditor: None,
         })
+    }
+
+    /// The same with an auditor at `host` or `host:port`; without a port, at 7104.
+    ///
+    /// # Errors
+    ///
+    /// [`DeployError::Host`] for what is neither a name nor an address.
+    pub fn with_auditor(self, host: &str) -> Result<Self, DeployError> {
+        let auditor = Endpoint::parse(host, 7104).ok_or(DeployError::Host(Role::Auditor))?;
+        Ok(Self { auditor: Some(auditor), ..self })
+    }
+
+    /// The roles of the deployment: all, or all but the auditor.
+    pub fn roles(&self) -> impl Iterator<Item = Role> {
+        let audited = self.auditor.is_some();
+        Role::ALL.into_iter().filter(move |role| audited || *role != Role::Auditor)
     }
 
     /// Where `role` runs; unknown for those that only call others.
@@ -142,6 +162,7 @@ impl Hosts {
             Role::Server0 => Some(&self.server0),
             Role::Server1 => Some(&self.server1),
             Role::Dealer => Some(&self.dealer),
+            Role::Auditor => self.auditor.as_ref(),
             Role::Client | Role::Gateway => None,
         }
     }
@@ -158,7 +179,7 @@ pub struct Credentials {
 /// The certificates of a deployment. The authority's key no longer exists.
 pub struct Deployment {
     ca: String,
-    credentials: [Credentials; 5],
+    credentials: [Credentials; 6],
 }
 
 impl Deployment {
@@ -210,8 +231,8 @@ impl Deployment {
         };
         let credentials = Role::ALL.map(issue);
         ca_key.zeroize();
-        let [server0, server1, dealer, client, gateway] = credentials;
-        Ok(Self { ca: ca_pem, credentials: [server0?, server1?, dealer?, client?, gateway?] })
+        let [server0, server1, dealer, auditor, client, gateway] = credentials;
+        Ok(Self { ca: ca_pem, credentials: [server0?, server1?, dealer?, auditor?, client?, gateway?] })
     }
 
     /// The authority's certificate, in PEM.
@@ -223,11 +244,12 @@ impl Deployment {
     /// The certificate and key of a role.
     #[must_use]
     pub fn credentials(&self, role: Role) -> &Credentials {
-        let [server0, server1, dealer, client, gateway] = &self.credentials;
+        let [server0, server1, dealer, auditor, client, gateway] = &self.credentials;
         match role {
             Role::Server0 => server0,
             Role::Server1 => server1,
             Role::Dealer => dealer,
+            Role::Auditor => auditor,
             Role::Client => client,
             Role::Gateway => gateway,
         }
@@ -249,14 +271,14 @@ fn new_key() -> Result<KeyPair, rcgen::Error> {
 }
 
 /// Makes a deployment and writes it: `dir/<role>/` gets `<role>.toml`, `cert.pem`, `key.pem` and `ca.pem`, for each
-/// role. Returns the commands to type next.
+/// role of the deployment. Returns the commands to type next.
 ///
 /// # Errors
 ///
 /// As [`Deployment::generate`], or if a file exists already or cannot be written.
 pub fn init(dir: &Path, hosts: &Hosts, days: u32) -> Result<Vec<String>, DeployError> {
     let deployment = Deployment::generate(hosts, SystemTime::now() - CLOCK_SKEW, days)?;
-    for role in Role::ALL {
+    for role in hosts.roles() {
         let directory = dir.join(role.name());
         if directory.exists() {
             return Err(DeployError::Exists(directory));
@@ -272,7 +294,7 @@ pub fn init(dir: &Path, hosts: &Hosts, days: u32) -> Result<Vec<String>, DeployE
 ///
 /// If a file exists already or cannot be written.
 pub fn write_all(deployment: &Deployment, dir: &Path, hosts: &Hosts) -> Result<(), DeployError> {
-    for role in Role::ALL {
+    for role in hosts.roles() {
         let directory = dir.join(role.name());
         fs::create_dir_all(&directory).map_err(|error| DeployError::Write(directory.clone(), error))?;
         let Credentials { certificate, key } = deployment.credentials(role);
@@ -312,9 +334,12 @@ fn config_text(role: Role, hosts: &Hosts) -> String {
     if let Some(endpoint) = hosts.of(role) {
         line(format_args!("listen = \"{}\"", endpoint.listen()));
     }
-    if role != Role::Dealer {
+    if !matches!(role, Role::Dealer | Role::Auditor) {
         line(format_args!("\n# Where the others listen.\n[peers]"));
-        let called = |peer: &Role| *peer != role && (role != Role::Gateway || peer.is_server());
+        let called = |peer: &Role| match peer {
+            Role::Auditor => role.is_server(),
+            _ => *peer != role && (role != Role::Gateway || peer.is_server()),
+        };
         for (peer, endpoint) in Role::ALL.into_iter().filter(called).filter_map(|peer| Some((peer, hosts.of(peer)?))) {
             line(format_args!("{peer} = \"{endpoint}\""));
         }
@@ -341,12 +366,18 @@ fn config_text(role: Role, hosts: &Hosts) -> String {
              # jobs = \"listed\" # or \"any\"; left out, jobs on reports must be listed (`symbolon policy allow`)\n\
              reveals = [\"accuracy\", \"loss\", \"model\"]\n\
              smallest_batch = 16\nsmallest_records = 100\n\
-             require_alarm = false # whether jobs must say when words left their range\nlargest_memory_mib = 8192\n\
+             require_alarm = false # whether jobs must say when words left their range\nlargest_memory_mib = 8192 # a job\nplaces = 2 # jobs at a time\n\
              # For jobs on reports: the noise of outputs, and how many there may be.\n\
              epsilon = 1.0 # of a client on a manifest in a day, or \"off\"\n\
              outputs_per_job = 128\noutputs_per_manifest = 1024\njobs_per_day = 32 # of a client\n\
              fewest_steps = 100 # before a model is opened\n\
              smallest_difference = 100 # between the records of two jobs of a client"
+        ));
+    }
+    if matches!(role, Role::Dealer | Role::Auditor) {
+        line(format_args!(
+            "\n# What jobs may take here. A job beyond it is refused, with the rule.\n[policy]\n\
+             largest_memory_mib = 8192 # a job\nplaces = 2 # jobs at a time"
         ));
     }
     text
@@ -355,25 +386,21 @@ fn config_text(role: Role, hosts: &Hosts) -> String {
 /// What to type after `init`.
 fn next_commands(dir: &Path, hosts: &Hosts) -> Vec<String> {
     let dir = dir.display();
-    let local =
-        [Role::Server0, Role::Server1, Role::Dealer].iter().all(|role| hosts.of(*role).is_some_and(Endpoint::is_local));
+    let listening = || hosts.roles().filter_map(|role| Some((role, hosts.of(role)?)));
+    let local = listening().all(|(_, endpoint)| endpoint.is_local());
     let mut commands = Vec::new();
     if !local {
-        for role in [Role::Server0, Role::Server1, Role::Dealer] {
-            if let Some(endpoint) = hosts.of(role) {
-                let v6 = endpoint.host.contains(':');
-                let host = if v6 { format!("[{}]", endpoint.host) } else { endpoint.host.clone() };
-                commands.push(format!("scp -r {dir}/{role} {host}:"));
-            }
+        for (role, endpoint) in listening() {
+            let v6 = endpoint.host.contains(':');
+            let host = if v6 { format!("[{}]", endpoint.host) } else { endpoint.host.clone() };
+            commands.push(format!("scp -r {dir}/{role} {host}:"));
         }
     }
-    for role in [Role::Dealer, Role::Server0, Role::Server1] {
-        let command = if role.is_server() { "server" } else { "dealer" };
-        commands.push(match hosts.of(role) {
-            Some(endpoint) if !local => {
-                format!("ssh {} symbolon {command} --config {role}/{role}.toml", endpoint.host)
-            }
-            _ => format!("symbolon {command} --config {dir}/{role}/{role}.toml"),
+    for (role, endpoint) in listening() {
+        let command = if role.is_server() { "server" } else { role.name() };
+        commands.push(match local {
+            false => format!("ssh {} symbolon {command} --config {role}/{role}.toml", endpoint.host),
+            true => format!("symbolon {command} --config {dir}/{role}/{role}.toml"),
         });
     }
     commands.push(format!("symbolon gateway --config {dir}/gateway/gateway.toml"));

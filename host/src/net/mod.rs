@@ -36,7 +36,7 @@ pub use identity::{Identity, IdentityError, IdentityFiles, IdentityProblem, Part
 pub use intake::IntakeFiles;
 pub use lines::{Broker, Lines, SerialLine};
 pub use listener::{Listener, StopHandle};
-pub use policy::{Facts, JobHash, Jobs, Policy, Refusal, Reveal, StoredFacts};
+pub use policy::{Facts, JobHash, Jobs, Limits, Policy, Refusal, Reveal, StoredFacts};
 pub use role::{Role, UnknownRole};
 pub use tls::{ClientTls, ServerTls};
 pub use wire::Traffic;

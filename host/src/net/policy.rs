@@ -49,6 +49,22 @@ pub enum Jobs {
     Listed,
 }
 
+/// The resources that a role gives to jobs: the part of a policy that dealer and auditor have too.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// Jobs that run at a time; at least 1.
+    pub places: usize,
+    /// Most bytes of memory for one job.
+    pub largest_memory_bytes: u64,
+}
+
+impl Default for Limits {
+    /// Two places of 8 GiB each.
+    fn default() -> Self {
+        Self { places: 2, largest_memory_bytes: 8 << 30 }
+    }
+}
+
 /// A server's rules.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Policy {
@@ -64,8 +80,8 @@ pub struct Policy {
     pub smallest_records: u64,
     /// Whether a job must open the range alarm.
     pub require_alarm: bool,
-    /// Most bytes that this server will use for a job.
-    pub largest_memory_bytes: u64,
+    /// The resources that jobs get.
+    pub limits: Limits,
     /// `ε` that a client may spend on a manifest in a day, in thousandths; outputs then need noise.
     /// `None`: no noise is asked for. This rule and those below bind jobs that learn from reports.
     pub epsilon_milli: Option<u32>,
@@ -83,8 +99,8 @@ pub struct Policy {
 }
 
 impl Default for Policy {
-    /// Jobs of at least 100 records in batches of at least 16, in 8 GiB, that open the accuracy and
-    /// the loss. The model must be permitted by name. Jobs on reports must be listed and have noise.
+    /// Jobs of at least 100 records in batches of at least 16 that open the accuracy and the
+    /// loss, within the default limits. The model must be permitted by name. Jobs on reports must be listed and have noise.
     fn default() -> Self {
         Self {
             jobs: None,
@@ -92,7 +108,7 @@ impl Default for Policy {
             smallest_batch: 16,
             smallest_records: 100,
             require_alarm: false,
-            largest_memory_bytes: 8 << 30,
+            limits: Limits::default(),
             epsilon_milli: Some(1000),
             outputs_per_job: 128,
             outputs_per_manifest: 1024,
@@ -166,9 +182,7 @@ impl Policy {
         if self.require_alarm && !facts.alarm {
             return Err(Refusal::Alarm);
         }
-        if facts.memory_bytes > self.largest_memory_bytes {
-            return Err(Refusal::Memory { largest: self.largest_memory_bytes, job: facts.memory_bytes });
-        }
+        self.limits.check_memory(facts.memory_bytes)?;
         facts.stored.map_or(Ok(()), |stored| self.check_stored(&stored, facts.reveals.contains(&Reveal::Model)))
     }
 
@@ -185,6 +199,20 @@ impl Policy {
             (Some(limit), Some(job)) if job > limit => {
                 Err(Refusal::Epsilon { limit: u64::from(limit), spent: 0, job: u64::from(job) })
             }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Limits {
+    /// Permits a job that needs `memory_bytes`.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Memory`].
+    pub fn check_memory(&self, memory_bytes: u64) -> Result<(), Refusal> {
+        match self.largest_memory_bytes {
+            largest if memory_bytes > largest => Err(Refusal::Memory { largest, job: memory_bytes }),
             _ => Ok(()),
         }
     }
@@ -220,6 +248,11 @@ pub enum Refusal {
     },
     /// The job does not open the range alarm.
     Alarm,
+    /// All places are taken.
+    Places {
+        /// The role's places.
+        most: usize,
+    },
     /// The job needs too much memory.
     Memory {
         /// The server's limit in bytes.
@@ -311,6 +344,7 @@ impl Refusal {
             Self::Records { .. } | Self::Scored { .. } => "policy.smallest_records",
             Self::Alarm => "policy.require_alarm",
             Self::Memory { .. } => "policy.largest_memory_mib",
+            Self::Places { .. } => "policy.places",
             Self::JobOutputs { .. } => "policy.outputs_per_job",
             Self::ManifestOutputs { .. } => "policy.outputs_per_manifest",
             Self::JobsPerDay { .. } => "policy.jobs_per_day",
@@ -355,6 +389,9 @@ impl fmt::Display for Refusal {
             Self::Alarm => write!(f, "{rule} is true; leave reveal.alarm = false out of the job"),
             Self::Memory { largest, job } => {
                 write!(f, "{rule} is {}, the job needs {}", largest >> 20, job.div_ceil(1 << 20))
+            }
+            Self::Places { most } => {
+                write!(f, "{rule} is {most}, and as many jobs run here; try again when one has ended")
             }
             Self::JobOutputs { limit, job } => {
                 write!(f, "{rule} is {limit}, the job opens {job}; train fewer epochs, or reveal less in each")

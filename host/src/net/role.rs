@@ -16,6 +16,8 @@ pub enum Role {
     Server1,
     /// Deals correlated randomness.
     Dealer,
+    /// Evaluates the dealer's corrections too, and gives the servers their hash.
+    Auditor,
     /// Owns the data, orders jobs, receives what they reveal.
     Client,
     /// Passes sealed reports from devices to the servers, and their answers back.
@@ -24,7 +26,7 @@ pub enum Role {
 
 impl Role {
     /// All roles.
-    pub const ALL: [Self; 5] = [Self::Server0, Self::Server1, Self::Dealer, Self::Client, Self::Gateway];
+    pub const ALL: [Self; 6] = [Self::Server0, Self::Server1, Self::Dealer, Self::Auditor, Self::Client, Self::Gateway];
 
     /// The name in certificates, configuration files and messages.
     #[must_use]
@@ -33,6 +35,7 @@ impl Role {
             Self::Server0 => "server0",
             Self::Server1 => "server1",
             Self::Dealer => "dealer",
+            Self::Auditor => "auditor",
             Self::Client => "client",
             Self::Gateway => "gateway",
         }
@@ -57,7 +60,7 @@ pub struct UnknownRole;
 
 impl fmt::Display for UnknownRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("roles are server0, server1, dealer, client and gateway")
+        f.write_str("roles are server0, server1, dealer, auditor, client and gateway")
     }
 }
 

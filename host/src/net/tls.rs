@@ -1,9 +1,9 @@
 //! TLS 1.3 with certificates on both ends, and nothing else.
 //!
-//! A certificate certifies a role: its alternative name is `server0`, `server1`, `dealer`, `client`
-//! or `gateway`. The connecting end asks for the role that it wants to reach; the accepting end
-//! learns from the certificate which role it talks to. Neither looks at host names, so addresses
-//! may change without new certificates.
+//! A certificate certifies a role: its alternative name is `server0`, `server1`, `dealer`,
+//! `auditor`, `client` or `gateway`. The connecting end asks for the role that it wants to reach;
+//! the accepting end learns from the certificate which role it talks to. Neither looks at host
+//! names, so addresses may change without new certificates.
 //!
 //! AES-128-GCM comes first: the fastest where the processor has AES, and the plan counts its overhead. There is no early
 //! data and no resumption: a session's keys are used once.

@@ -1,75 +1,48 @@
 //! The dealer of a session: it sees a job and nothing of its data.
 
 use super::{
-    STACK_BYTES, SessionError, SessionId,
-    message::{DealerHello, Dealt, MAX_MESSAGE_BYTES, No, Seeded},
-    prg, random_seed,
+    SessionError, SessionId,
+    attend::{Attended, Replies},
+    message::{DealerHello, Dealt},
+    pairing::{Pairing, Session},
     rendezvous::Rendezvous,
+    server::Notice,
 };
 use crate::{
-    engine::{
-        dealer::Dealing,
-        plan::{ENDLESS, hex, plan},
-        secure::Fault,
-    },
-    job::Job,
-    kernel::{HostWord, best},
-    lanes::{Lane, Lanes},
-    net::{AbortHandle, Connection, Role, Timeouts},
+    engine::dealer::deal_lane,
+    kernel::HostWord,
+    net::{Config, Connection, NetError, Role},
     report::peak_rss,
-    secret::Secret,
-    train,
+    train::Halt,
 };
-use std::{
-    collections::HashSet,
-    ops::ControlFlow,
-    sync::{Mutex, PoisonError},
-};
+use std::{ops::ControlFlow, time::Duration};
 use symbolon_core::{
-    correlation::Dry,
-    kernel::Nothing,
-    link::Count,
-    party::NoTrace,
-    prg::{Prg, Seed, session_seed},
-    wipe::wipe_stack,
+    link::{Error, Peer},
     word::Word,
 };
-use zeroize::Zeroizing;
 
-/// Sessions that deal at a time.
-const MAX_SESSIONS: usize = 4;
+/// Without a byte moved on a lane's connection: for as long as server 1 lives, which it reports on
+/// another, since it takes no corrections while data are opened, for instance.
+const LANE_IDLE: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// What a server said when it joined.
-struct Joined {
-    job: Vec<u8>,
-    plan_hash: [u8; 32],
-    nonce: [u8; 32],
-}
-
-/// A dealer for any number of sessions, one after the other or side by side.
+/// A dealer for any number of sessions, one after the other or side by side. It keeps no secret
+/// from one to the next.
 pub struct Dealer {
-    secret: Seed,
-    servers: Rendezvous<Role, Joined>,
+    pairing: Pairing,
     lanes: Rendezvous<u16, ()>,
-    /// Sessions that ran or run: none runs twice.
-    seen: Mutex<HashSet<SessionId>>,
-    running: Mutex<usize>,
 }
 
 impl Dealer {
-    /// A dealer with a fresh secret.
-    ///
-    /// # Errors
-    ///
-    /// [`SessionError::Randomness`].
-    pub fn new(timeouts: &Timeouts) -> Result<Self, SessionError> {
-        Ok(Self {
-            secret: random_seed()?,
-            servers: Rendezvous::new(timeouts.connect),
-            lanes: Rendezvous::new(timeouts.connect),
-            seen: Mutex::default(),
-            running: Mutex::new(0),
-        })
+    /// The dealer that `config` describes.
+    pub fn new(config: &Config) -> Self {
+        Self { pairing: Pairing::new(config), lanes: Rendezvous::new(config.timeouts.connect) }
+    }
+
+    /// The same; `tell` is told of jobs.
+    #[must_use]
+    pub fn telling(mut self, tell: impl Fn(Notice<'_>) + Send + Sync + 'static) -> Self {
+        self.pairing.tell = Box::new(tell);
+        self
     }
 
     /// Serves one connection of a server: joins it to its session. Server 0's own connection runs the session, on this thread.
@@ -78,175 +51,63 @@ impl Dealer {
     ///
     /// What ended the session, after both servers were told.
     pub fn serve(&self, mut connection: Connection, role: Role) -> Result<(), SessionError> {
-        let hello: DealerHello = connection.recv(MAX_MESSAGE_BYTES)?;
-        match (hello, role) {
-            (DealerHello::Join { session, job, plan_hash, nonce }, Role::Server1) => {
-                let joined = Joined { job, plan_hash, nonce };
-                let offered = self.servers.offer(session, role, (connection, joined), Role::Server0);
-                offered.map_err(|(error, connection)| tell(error, connection))
-            }
-            (DealerHello::Lane { session, lane }, Role::Server1) => {
+        match Pairing::receive(&mut connection)? {
+            DealerHello::Join(join) => self.pairing.join(
+                role,
+                connection,
+                join,
+                |_| 1,
+                |session, attended, replies: &Replies<Dealt>| match session.job.numbers.ring_bits {
+                    32 => self.deal::<u32>(session, attended, replies),
+                    _ => self.deal::<u64>(session, attended, replies),
+                },
+            ),
+            DealerHello::Lane { session, lane } if role == Role::Server1 => {
                 let offered = self.lanes.offer(session, lane, (connection, ()), Role::Server0);
                 offered.map_err(|(error, _)| error)
             }
-            (DealerHello::Join { session, job, plan_hash, nonce }, Role::Server0) => {
-                let result = self.start(session, &mut connection, Joined { job, plan_hash, nonce });
-                result.map_err(|error| tell(error, connection))
+            DealerHello::Lane { .. } => {
+                Err(SessionError::Unexpected { from: role, wanted: "a server's request to join a session" })
             }
-            _ => Err(SessionError::Unexpected { from: role, wanted: "a server's request to join a session" }),
         }
     }
 
-    /// Pairs server 0 with server 1 and deals.
-    fn start(&self, session: SessionId, server0: &mut Connection, joined0: Joined) -> Result<(), SessionError> {
-        let (mut server1, joined1) = self.servers.fetch(session, Role::Server1, Role::Server1)?;
-        let result = self.admit(session).and_then(|admitted| {
-            let dealt = self.deal(session, [server0, &mut server1], [joined0, joined1]);
-            drop(admitted);
-            dealt
-        });
-        if let Err(error) = &result {
-            // A lost server cannot be told.
-            let _ = server1.send(&Seeded::Err(No::new(error)));
-            let _ = server1.close();
-        }
-        result
-    }
-
-    /// A place for a session that never ran before.
-    fn admit(&self, session: SessionId) -> Result<Admitted<'_>, SessionError> {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(session);
-        if !fresh {
-            return Err(SessionError::Repeated);
-        }
-        if *running >= MAX_SESSIONS {
-            return Err(SessionError::Busy);
-        }
-        *running += 1;
-        Ok(Admitted(&self.running))
-    }
-
-    /// Sends each server its seed; returns the streams of both.
-    #[inline(never)] // the caller wipes the stack below its own frame
-    fn send_seeds(
+    /// Sends server 1 all corrections, lane by lane.
+    fn deal<W: HostWord + Word>(
         &self,
-        session: &SessionId,
-        [server0, server1]: [&mut Connection; 2],
-        joined: &[Joined; 2],
-        plan_hash: &[u8; 32],
-        kind: crate::job::Prg,
-    ) -> Result<[Box<dyn Prg>; 2], SessionError> {
-        let nonces = [&joined[0].nonce, &joined[1].nonce];
-        let stream = |j, server: &mut Connection| {
-            let seed = session_seed(&self.secret, nonces, session, plan_hash, j);
-            server.send(&Seeded::Ok(Zeroizing::new(*seed.expose())))?;
-            Ok::<_, SessionError>(prg(kind, &seed, session))
+        session: Session<'_>,
+        attended: &Attended,
+        replies: &Replies<Dealt>,
+    ) -> Result<(), SessionError> {
+        let mut connections = self.fetch_lanes(session.id, session.job.lanes.lanes)?;
+        connections.iter().for_each(|connection| attended.end_with(connection));
+        let prgs = [&*session.prgs[0], &*session.prgs[1]];
+        let lost = |error: NetError| {
+            attended.fault.keep(error);
+            Error::Lost(Peer::Server)
         };
-        Ok([stream(0, server0)?, stream(1, server1)?])
-    }
-
-    fn deal(&self, session: SessionId, servers: [&mut Connection; 2], joined: [Joined; 2]) -> Result<(), SessionError> {
-        let job = Job::decode(&joined[0].job).map_err(SessionError::job(Role::Server0))?;
-        let plan = plan(&job).map_err(|error| SessionError::Protocol { error, step: 0, cause: None })?;
-        for (peer, joined) in [(Role::Server0, &joined[0]), (Role::Server1, &joined[1])] {
-            if joined.plan_hash != plan.hash {
-                return Err(SessionError::Plan { peer, ours: hex(&plan.hash), theirs: hex(&joined.plan_hash) });
-            }
-        }
-        let [server0, server1] = servers;
-        let prgs = self.send_seeds(&session, [&mut *server0, &mut *server1], &joined, &plan.hash, job.numbers.prg)?;
-        wipe_stack::<STACK_BYTES>();
-        let mut connections = (0..job.lanes.lanes)
-            .map(|lane| Ok(self.lanes.fetch(session, lane, Role::Server1)?.0))
-            .collect::<Result<Vec<_>, SessionError>>()?;
-        let prgs = [&*prgs[0], &*prgs[1]];
-        let bytes_sent = match job.numbers.ring_bits {
-            32 => deal_lanes::<u32>(&job, prgs, &mut connections),
-            _ => deal_lanes::<u64>(&job, prgs, &mut connections),
-        }?;
-        let dealt = Dealt { bytes_sent, peak_rss_bytes: peak_rss() };
-        for connection in [server0, server1] {
-            connection.send(&dealt)?;
-        }
+        let lane = |lane, connection: &mut Connection| {
+            let outlet = |bytes: &[u8]| connection.buffer_bytes(bytes).map_err(lost);
+            deal_lane::<W>(&session.job, prgs, lane, outlet, &mut |_, _| ControlFlow::Continue(()))?;
+            let step = session.job.steps_per_epoch() as u64 * u64::from(session.job.training.epochs);
+            connection.flush().map_err(|error| Halt::Protocol { error: lost(error), step })
+        };
+        attended.each_lane(connections.iter_mut(), lane, || ())?;
+        let bytes_sent = connections.iter().map(|c| c.traffic().payload_sent).sum();
+        drop(session); // the place is free before a server may start another job
+        replies.send([Dealt { bytes_sent, peak_rss_bytes: peak_rss() }; 2]);
         connections.into_iter().try_for_each(Connection::close)?;
         Ok(())
     }
-}
 
-/// Tells a server why there is nothing for it; gives the error back.
-fn tell(error: SessionError, mut server: Connection) -> SessionError {
-    // A lost server cannot be told.
-    let _ = server.send(&Seeded::Err(No::new(&error)));
-    let _ = server.close();
-    error
-}
-
-/// A running session's place; freed when dropped.
-struct Admitted<'a>(&'a Mutex<usize>);
-
-impl Drop for Admitted<'_> {
-    fn drop(&mut self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-    }
-}
-
-/// The job, dry, once a lane, each on a thread; returns the bytes sent.
-fn deal_lanes<W: HostWord + Word>(
-    job: &Job,
-    prgs: [&dyn Prg; 2],
-    connections: &mut [Connection],
-) -> Result<u64, SessionError> {
-    let fault = Fault::default();
-    let aborts: Vec<AbortHandle> = connections.iter().map(Connection::abort_handle).collect();
-    let results = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0u16..)
-            .zip(connections.iter_mut())
-            .map(|(lane, connection)| {
-                let (fault, aborts) = (fault.clone(), &aborts);
-                scope.spawn(move || {
-                    let done = deal_lane::<W>(job, prgs, lane, connection, fault);
-                    if done.is_err() {
-                        aborts.iter().for_each(AbortHandle::abort); // the other lanes need not wait
-                    }
-                    done
-                })
+    /// Server 1's connections for the lanes' corrections.
+    fn fetch_lanes(&self, session: SessionId, lanes: u16) -> Result<Vec<Connection>, SessionError> {
+        (0..lanes)
+            .map(|lane| {
+                let (mut connection, ()) = self.lanes.fetch(session, lane, Role::Server1)?;
+                connection.set_idle_timeout(LANE_IDLE);
+                Ok(connection)
             })
-            .collect();
-        threads
-            .into_iter()
-            .map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect::<Vec<_>>()
-    });
-    for result in results {
-        result.map_err(|halt| match halt {
-            train::Halt::Protocol { error, step } => {
-                SessionError::Protocol { error, step, cause: fault.take().map(Box::new) }
-            }
-            train::Halt::Stopped => SessionError::Stopped,
-        })?;
+            .collect()
     }
-    Ok(connections.iter().map(|c| c.traffic().payload_sent).sum())
-}
-
-fn deal_lane<W: HostWord + Word>(
-    job: &Job,
-    prgs: [&dyn Prg; 2],
-    lane: u16,
-    connection: &mut Connection,
-    fault: Fault,
-) -> Result<(), train::Halt> {
-    let mut sink = Dealing::<W>::new(prgs, best::<W>(), connection, fault);
-    let own = Lane {
-        link: Box::new(Count::default()),
-        correlations: Box::new(Dry::new(lane, &mut sink)),
-        trace: Box::new(NoTrace),
-        arena: Secret::zeros(ENDLESS),
-    };
-    let mut lanes: Vec<Option<Lane<'_, W::Dry>>> = (0..job.lanes.lanes).map(|_| None).collect();
-    lanes[usize::from(lane)] = Some(own);
-    let mut lanes = Lanes::new(symbolon_core::party::Role::Server0, &Nothing, lanes, 1);
-    train::run(&mut lanes, job, train::Inputs::dry(job), &mut |_, _| ControlFlow::Continue(()))?;
-    drop(lanes);
-    sink.finish().map_err(|error| train::Halt::Protocol { error, step: job.steps_per_epoch() as u64 })
 }

@@ -22,6 +22,11 @@ use symbolon_core::link::Peer;
 /// The longest time between two messages to the client, unless its idle time-out is short.
 const LONGEST_BEAT: Duration = Duration::from_secs(1);
 
+/// The time between two signs of life to a peer whose idle time-out is `idle`.
+pub(super) fn beat_interval(idle: Duration) -> Duration {
+    LONGEST_BEAT.min(idle / 4)
+}
+
 /// The phase of a server's job.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub enum Phase {
@@ -110,7 +115,7 @@ impl<'a> Heart<'a> {
             bytes_seen: 0,
         };
         let other = if own == Role::Server0 { Role::Server1 } else { Role::Server0 };
-        Self { state: Mutex::new(state), activity: Activity::default(), other, beat: LONGEST_BEAT.min(idle / 4) }
+        Self { state: Mutex::new(state), activity: Activity::default(), other, beat: beat_interval(idle) }
     }
 
     /// The other server.
@@ -144,6 +149,14 @@ impl<'a> Heart<'a> {
         let mut state = self.lock();
         (state.phase, state.waits_for, state.bytes_planned) = (phase, waits_for, bytes_planned);
         state.bytes_before = self.activity.bytes_exchanged();
+    }
+
+    /// Runs `wait`, in which this server waits for `role`.
+    pub(super) fn wait_for<T>(&self, role: Role, wait: impl FnOnce() -> T) -> T {
+        let before = self.lock().waits_for.replace(role);
+        let done = wait();
+        self.lock().waits_for = before;
+        done
     }
 
     /// Sends an update.

@@ -120,17 +120,53 @@ pub(super) struct LaneHello {
     pub(super) plan_hash: [u8; 32],
 }
 
-/// Server to dealer, first on each connection.
-#[derive(Debug, Serialize, Deserialize)]
+/// Server to dealer or auditor, first on each connection.
+#[derive(Serialize, Deserialize)]
 pub(super) enum DealerHello {
     /// A server joins a session.
-    Join { session: SessionId, job: Vec<u8>, plan_hash: [u8; 32], nonce: [u8; 32] },
+    Join(Join),
     /// Server 1's connection for one lane's corrections.
     Lane { session: SessionId, lane: u16 },
 }
 
-/// Dealer to server: the seed of its masks, or why not.
-pub(super) type Seeded = Result<Zeroizing<[u8; 32]>, No>;
+/// How a server joins a session. It has no `Debug`: the seed is secret.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Join {
+    pub(super) session: SessionId,
+    /// [`crate::job::Job::encode`].
+    pub(super) job: Vec<u8>,
+    pub(super) plan_hash: [u8; 32],
+    /// Public, fresh a session.
+    pub(super) nonce: [u8; 32],
+    /// Drawn for this session by the server; its streams' seed is derived from it.
+    /// Boxed: a move would copy it.
+    pub(super) seed: Box<Zeroizing<[u8; 32]>>,
+}
+
+/// Dealer or auditor to server, once both servers have joined with equal plans: both nonces, or why
+/// not.
+pub(super) type Paired = Result<[[u8; 32]; 2], No>;
+
+/// Server to dealer or auditor, while a session runs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub(super) enum Call {
+    /// Reports that the server lives; sent at fixed intervals.
+    Alive,
+    /// Asks for the next result: the auditor's release hashes in their order, the dealer's figures
+    /// at the end.
+    Next,
+}
+
+/// Dealer or auditor to server, after [`Call::Next`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Reply<T> {
+    /// Reports that the role lives and still computes; sent at fixed intervals.
+    Alive,
+    /// The result.
+    Next(T),
+    /// The role's part of the job failed.
+    No(No),
+}
 
 /// Dealer to both servers, at the end.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]

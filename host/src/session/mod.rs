@@ -4,14 +4,20 @@
 //! sends each server its share of the data, unless the job learns from reports, which the servers
 //! hold. Server 1 reaches server 0, a connection a lane; both reach the dealer, server 1 with a
 //! connection a lane more. Before any mask is used, both servers and the dealer must have made the
-//! same plan. Results go from each server to the client, as shares that it alone joins. Until then
-//! each server reports to the client every second or so that it lives, its phase, and the role for
-//! which it waits.
+//! same plan. Each server draws a seed for the session and sends it to the dealer, which deals by
+//! both. Where the deployment has an auditor, it gets the seeds too and evaluates the dealer's
+//! corrections again: a server sends no output before the auditor's hash of the corrections is that
+//! of the corrections which the server has received. Results go from each server to the client, as
+//! shares that it alone joins. Until then each server reports to the client every second or so that
+//! it lives, its phase, and the role for which it waits.
 
+mod attend;
+pub mod auditor;
 pub mod client;
 pub mod dealer;
 mod heartbeat;
 mod message;
+mod pairing;
 pub mod releases;
 mod rendezvous;
 pub mod reports;
@@ -83,7 +89,7 @@ pub enum SessionError {
     },
     /// The two servers hold different manifests under one digest.
     Manifests,
-    /// A session's number was used before.
+    /// A session with this number runs already.
     Repeated,
     /// The peer made another plan: another job, version or build.
     Plan {
@@ -108,6 +114,8 @@ pub enum SessionError {
         /// What was due.
         wanted: &'static str,
     },
+    /// The auditor does not confirm the dealer's part: no output leaves this server any more.
+    Audit(Disagreement),
     /// A protocol stopped.
     Protocol {
         /// How.
@@ -123,12 +131,39 @@ pub enum SessionError {
     Impossible(Impossible),
     /// Both servers failed; the first failure comes first.
     Both(Box<[SessionError; 2]>),
-    /// Too many sessions at a time.
+    /// Too many connections wait for their sessions.
     Busy,
     /// The operating system has no randomness.
     Randomness,
     /// The user or the client ended it.
     Stopped,
+}
+
+/// What dealer and auditor disagree about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Disagreement {
+    /// They reported different nonces of the servers, before anything was computed.
+    Nonces,
+    /// The corrections that this server has received are others than the auditor's.
+    Corrections {
+        /// Number of the release before which they differ, from 1; an epoch's end is one.
+        release: u64,
+    },
+}
+
+impl fmt::Display for Disagreement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nonces => f.write_str("dealer and auditor report different nonces")?,
+            Self::Corrections { release } => {
+                write!(f, "the dealer's corrections are not the auditor's, found before release {release}")?;
+            }
+        }
+        f.write_str(
+            ": one of the two deviates, or runs another build; this server's outputs are withheld; \
+             have dealer and auditor compare their builds before any job runs again",
+        )
+    }
 }
 
 impl SessionError {
@@ -161,10 +196,11 @@ impl fmt::Display for SessionError {
             Self::Net(error) => error.fmt(f),
             Self::Refused { by, reason } => write!(f, "{by} refused: {}", one_line(reason)),
             Self::Failed { at, reason } => write!(f, "{at} failed: {}", one_line(reason)),
+            Self::Policy(refusal @ Refusal::Places { .. }) => write!(f, "no place: {refusal}"),
             Self::Policy(refusal) => {
                 write!(
                     f,
-                    "this server's policy forbids the job: {refusal}; change the job, or have the operator change the rule"
+                    "the policy forbids the job: {refusal}; change the job, or have the operator change the rule"
                 )
             }
             Self::Ledger(error) => {
@@ -180,7 +216,7 @@ impl fmt::Display for SessionError {
             Self::Manifests => f.write_str(
                 "server0 and server1 hold different manifests under one digest; check under `peers` that both belong to one deployment",
             ),
-            Self::Repeated => f.write_str("a session with this number has run before; start the job again"),
+            Self::Repeated => f.write_str("a session with this number runs already; start the job again"),
             Self::Plan { peer, ours, theirs } => write!(
                 f,
                 "{peer} made another plan ({theirs}, here {ours}): use the same job and the same version everywhere"
@@ -194,6 +230,7 @@ impl fmt::Display for SessionError {
             Self::Unexpected { from, wanted } => {
                 write!(f, "{from} sent something else where {wanted} was due; use the same version everywhere")
             }
+            Self::Audit(disagreement) => disagreement.fmt(f),
             Self::Protocol { error, step, cause: Some(cause) } => write!(f, "after step {step}: {cause} ({error})"),
             Self::Protocol { error, step, cause: None } => write!(f, "after step {step}: {error}"),
             Self::OutOfRange => f.write_str(
@@ -203,7 +240,7 @@ impl fmt::Display for SessionError {
             ),
             Self::Impossible(error) => error.fmt(f),
             Self::Both(errors) => write!(f, "{}; {}", errors[0], errors[1]),
-            Self::Busy => f.write_str("too many sessions at a time; try again later"),
+            Self::Busy => f.write_str("too many connections wait here, or this one twice; try again later"),
             Self::Randomness => {
                 f.write_str("the operating system gives no random bytes; nothing can be hidden without")
             }

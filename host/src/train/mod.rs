@@ -107,6 +107,18 @@ pub enum Event<W: Word> {
     },
 }
 
+impl<W: Word> Event<W> {
+    /// Whether an output may leave after it.
+    pub fn is_release(&self) -> bool {
+        matches!(self, Self::Epoch { .. } | Self::Alarm { .. })
+    }
+}
+
+/// Points of `job` at which outputs may leave: each epoch's end, the range alarm, the job's end.
+pub fn releases(job: &Job) -> u64 {
+    u64::from(job.training.epochs) + u64::from(job.reveal.alarm) + 1
+}
+
 /// Watches a job and may end it.
 pub trait Observer<W: Word> {
     /// Called after each event, with what was sent so far. [`ControlFlow::Break`] ends the job.

@@ -49,7 +49,7 @@ fn of_a_stranger_who_trusts_us() {
 fn expired_ones() {
     let _alone = alone();
     let (dir, job) = (TempDir::new(), folder(&Shape::default()));
-    let hosts = Hosts { server0: at(1), server1: at(1), dealer: at(1) };
+    let hosts = Hosts { server0: at(1), server1: at(1), dealer: at(1), auditor: None };
     let old = expired();
     let output = train(&job, &client_of(&dir, &old, None, &hosts), &[]);
     assert_fails(&output, 2, &["client.toml", "expired 9 days", "issue new ones"]);

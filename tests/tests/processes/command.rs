@@ -200,7 +200,14 @@ fn the_demonstration() {
     let output = run(symbolon(["demo"]).env("TMPDIR", &*temp));
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-    for words in ["Occupancy Detection", "What each role saw", "server1 is process", "accuracy on shares 8"] {
+    for words in [
+        "Occupancy Detection",
+        "What each role saw",
+        "server1 is process",
+        "auditor is process",
+        "found every one right",
+        "accuracy on shares 8",
+    ] {
         assert!(said.contains(words), "{words:?} is not in: {said}");
     }
     assert!(is_empty(&temp), "files stay behind");

@@ -75,7 +75,8 @@ fn mutated_and_random_ones() {
     let shape = Shape::default();
     let (order, seed) = (Order::of([6; 16], &shape.job()), Data::Seed([1; 32]));
     let lane = LaneHello { hello: 0, session: [6; 16], lane: 0, plan_hash: [2; 32] };
-    let join = DealerHello::Join { session: [6; 16], job: order.job.clone(), plan_hash: [2; 32], nonce: [3; 32] };
+    let (job, plan_hash) = (order.job.clone(), [2; 32]);
+    let join = DealerHello::Join { session: [6; 16], job, plan_hash, nonce: [3; 32], seed: [4; 32] };
     let stream = DealerHello::Lane { session: [6; 16], lane: 1 };
     let first = [
         (Role::Client, Role::Server0, frame(&order)),
@@ -146,7 +147,7 @@ fn to_a_client() {
     let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     let [server0, server1] = listeners.each_ref().map(|l| at(l.local_addr().unwrap().port()));
     let dir = TempDir::new();
-    let hosts = Hosts { server0, server1, dealer: at(1) };
+    let hosts = Hosts { server0, server1, dealer: at(1), auditor: None };
     let config = write(&dir, &deployment, &hosts, Role::Client, &TIMES, "");
     let config = Config::load(&config, &[Role::Client]).unwrap();
     let tls = ClientTls::new(&config.identity().unwrap());

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss)]
 
 mod alive;
+mod audit;
 mod certificates;
 mod command;
 mod frames;

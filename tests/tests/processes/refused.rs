@@ -76,12 +76,12 @@ fn other_versions() {
         server.write_all(greeting).unwrap();
         let mut theirs = [0; GREETING];
         server.read_exact(&mut theirs).unwrap();
-        assert_eq!(&theirs, b"SYMB\x02\0\0\0");
+        assert_eq!(&theirs, b"SYMB\x03\0\0\0");
         let _ = server.read_to_end(&mut Vec::new()); // until it has ended, in whatever way
     }
     roles.server0.says(&[
         "client (127.0.0.1:",
-        "it speaks version 1 of the protocol, this program 2",
+        "it speaks version 1 of the protocol, this program 3",
         "the same release",
     ]);
     roles.server0.says(&["it does not speak the Symbolon protocol"]);
@@ -126,7 +126,7 @@ fn jobs_and_data_that_do_not_fit() {
     let _alone = alone();
     let shape = Shape::default();
     let dir = TempDir::new();
-    let hosts = symbolon::net::Hosts { server0: at(1), server1: at(1), dealer: at(1) };
+    let hosts = symbolon::net::Hosts { server0: at(1), server1: at(1), dealer: at(1), auditor: None };
     let client = write(&dir, &deployment(), &hosts, Role::Client, &HASTY, "");
     // Each is refused before anybody is asked: nobody listens.
     let jobs = [

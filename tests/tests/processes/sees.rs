@@ -11,10 +11,10 @@ use std::{
 use symbolon::{
     net::Role,
     session::client::{self, News, Outcome},
-    train::Inputs,
+    train::{Inputs, releases},
 };
 use symbolon_core::{
-    prg::{Aes128Prg, MaskId, Seed},
+    prg::{Aes128Prg, MaskId, Seed, session_seed},
     share::expand,
 };
 use symbolon_tests::{
@@ -24,7 +24,7 @@ use symbolon_tests::{
     relay::{Relay, Talk},
     roles::{ANYTHING, CALM, Roles},
     statistics::{bytes_are_uniform, chi_square, padded_words_are_uniform},
-    wire::{Answer, Data, DealerHello, Ended, LaneHello, Order, Seeded, VeilSeed, take, take_greeting},
+    wire::{Answer, Call, Data, DealerHello, Ended, LaneHello, Order, Paired, Reply, VeilSeed, take, take_greeting},
 };
 
 /// What a process has open or mapped, by name, and where it works.
@@ -102,6 +102,9 @@ struct Seen {
     data_seed: [u8; 32],
     /// Of the shares of zero on outputs.
     veil: [u8; 32],
+    /// That each server drew, for dealer and auditor.
+    drawn: [[u8; 32]; 2],
+    /// Of each server's streams, derived from it.
     seeds: [[u8; 32]; 2],
     nonces: [[u8; 32]; 2],
     /// Server 1's share of the data.
@@ -110,8 +113,8 @@ struct Seen {
     masked: [Vec<u8>; 2],
     /// Server 1's corrections.
     dealt: Vec<u8>,
-    /// Everything that server 0, server 1 and the dealer received.
-    received: [Vec<u8>; 3],
+    /// Everything that server 0, server 1, the dealer and the auditor received.
+    received: [Vec<u8>; 4],
 }
 
 fn words(bytes: &[u8]) -> Vec<u64> {
@@ -122,7 +125,7 @@ fn words(bytes: &[u8]) -> Vec<u64> {
 #[allow(clippy::too_many_lines)]
 fn read(recording: &Recording, shape: &Shape<'_>, n: usize) -> Seen {
     let lanes = usize::from(shape.lanes);
-    let mut received: [Vec<u8>; 3] = Default::default();
+    let mut received: [Vec<u8>; 4] = Default::default();
     let job = shape.job().encode().unwrap();
     // From the client.
     let [mut to0, mut to1] =
@@ -162,30 +165,79 @@ fn read(recording: &Recording, shape: &Shape<'_>, n: usize) -> Seen {
         masked[1].extend(answered);
     }
     // With the dealer: each server once, server 1 once a lane more.
-    let (mut seeds, mut nonces, mut dealt) = ([[0; 32]; 2], [[0; 32]; 2], Vec::new());
+    let (mut joins, mut dealt) = (<[Option<JoinTalk>; 2]>::default(), Vec::new());
     let per_session = [1, 1 + lanes];
     for (j, role) in [Role::Server0, Role::Server1].into_iter().enumerate() {
         for talk in &recording.between(role, Role::Dealer)[n * per_session[j]..][..per_session[j]] {
             received[2].extend(&talk.asked);
             received[j].extend(&talk.answered);
-            let (mut asked, mut answered) = (&talk.asked[..], &talk.answered[..]);
+            let mut asked = &talk.asked[..];
             match take(&mut asked) {
-                DealerHello::Join { session, job: theirs, nonce, .. } => {
-                    assert_eq!((session, &theirs), (order0.session, &job));
-                    nonces[j] = nonce;
-                    seeds[j] = take::<Seeded>(&mut answered).unwrap();
-                    let ended: Ended = take(&mut answered);
-                    assert!(ended.bytes_sent > 0 && answered.is_empty());
+                DealerHello::Join { .. } => {
+                    let (join, ended) = JoinTalk::read::<Ended>(talk);
+                    assert!(ended.len() == 1 && ended[0].bytes_sent > 0);
+                    joins[j] = Some(join);
                 }
                 DealerHello::Lane { session, .. } => {
                     assert_eq!((session, role), (order0.session, Role::Server1));
-                    dealt.extend(answered);
+                    assert!(asked.is_empty(), "the dealer hears of a lane and no more");
+                    dealt.extend(&talk.answered);
                 }
             }
-            assert!(asked.is_empty(), "the dealer hears a request to join and no more");
         }
+        let talk = &recording.between(role, Role::Auditor)[n];
+        received[3].extend(&talk.asked);
+        received[j].extend(&talk.answered);
+        let (join, hashes) = JoinTalk::read::<[u8; 32]>(talk);
+        assert_eq!(Some(&join), joins[j].as_ref(), "dealer and auditor hear and say the same");
+        assert_eq!(hashes.len() as u64, releases(&shape.job()));
     }
-    Seen { session: order0.session, data_seed, veil: veil.unwrap(), seeds, nonces, share, masked, dealt, received }
+    let joins = joins.map(Option::unwrap);
+    let (drawn, nonces) = (joins.each_ref().map(|join| join.seed), joins.each_ref().map(|join| join.nonce));
+    for join in &joins {
+        assert_eq!((join.session, &join.job, join.both), (order0.session, &job, nonces));
+    }
+    let seeds = [0, 1].map(|j| {
+        let (drawn, plan) = (Seed::from_bytes(&drawn[usize::from(j)]), &joins[0].plan_hash);
+        *session_seed(&drawn, [&nonces[0], &nonces[1]], &order0.session, plan, j).expose()
+    });
+    let (session, veil) = (order0.session, veil.unwrap());
+    Seen { session, data_seed, veil, drawn, seeds, nonces, share, masked, dealt, received }
+}
+
+/// What a server said when it joined a session at dealer or auditor, and both nonces that it heard.
+#[derive(Debug, Eq, PartialEq)]
+struct JoinTalk {
+    session: [u8; 16],
+    job: Vec<u8>,
+    plan_hash: [u8; 32],
+    nonce: [u8; 32],
+    seed: [u8; 32],
+    both: [[u8; 32]; 2],
+}
+
+impl JoinTalk {
+    /// Reads a conversation to its end; returns the results too.
+    fn read<T: serde::de::DeserializeOwned>(talk: &Talk) -> (Self, Vec<T>) {
+        let (mut asked, mut answered) = (&talk.asked[..], &talk.answered[..]);
+        let DealerHello::Join { session, job, plan_hash, nonce, seed } = take(&mut asked) else {
+            panic!("a server joins first")
+        };
+        let both = take::<Paired>(&mut answered).unwrap();
+        let (mut calls, mut results) = (0, Vec::new());
+        while !asked.is_empty() {
+            calls += usize::from(take::<Call>(&mut asked) == Call::Next);
+        }
+        while !answered.is_empty() {
+            match take(&mut answered) {
+                Reply::Alive => {}
+                Reply::Next(result) => results.push(result),
+                Reply::No(no) => panic!("{no:?}"),
+            }
+        }
+        assert_eq!(calls, results.len(), "a result for each call");
+        (Self { session, job, plan_hash, nonce, seed, both }, results)
+    }
 }
 
 /// Whether any eight bytes of `secret` lie anywhere in `bytes`. Padding does not count.
@@ -199,7 +251,7 @@ fn holds(bytes: &[u8], secret: &[u8]) -> bool {
 fn a_recording_of_all_that_each_received() {
     let _alone = alone();
     let mut relays = Vec::new();
-    let mut roles = Roles::start_over(CALM, ANYTHING, &mut |deployment, from, to, port| {
+    let mut roles = Roles::start_audited(CALM, ANYTHING, &mut |deployment, from, to, port| {
         relays.push(Relay::start(deployment, from, to, port));
         relays[relays.len() - 1].port
     });
@@ -233,10 +285,11 @@ fn a_recording_of_all_that_each_received() {
     }
     nothing_is_used_twice(&sessions);
     #[cfg(target_os = "linux")]
-    for (role, process) in roles.all() {
-        for seen in &sessions {
+    for seen in &sessions {
+        for (role, process) in roles.all() {
             keeps_no_seed(role, process.id(), seen);
         }
+        keeps_no_seed(Role::Auditor, roles.auditor.as_ref().unwrap().id(), seen);
     }
 }
 
@@ -247,6 +300,8 @@ fn keeps_no_seed(role: Role, process: u32, seen: &Seen) {
     let seeds = [
         ("the data's seed", &seen.data_seed),
         ("the veil's seed", &seen.veil),
+        ("the seed that server 0 drew", &seen.drawn[0]),
+        ("the seed that server 1 drew", &seen.drawn[1]),
         ("server 0's seed", &seen.seeds[0]),
         ("server 1's seed", &seen.seeds[1]),
     ];
@@ -267,25 +322,27 @@ fn keeps_no_seed(role: Role, process: u32, seen: &Seen) {
 
 /// No role receives what belongs to another.
 fn holds_only_its_own(seen: &Seen) {
-    let [server0, server1, dealer] = &seen.received;
+    let [server0, server1, dealer, auditor] = &seen.received;
     let share = symbolon_core::word::Word::bytes(&seen.share);
-    let secrets: [(&str, &[u8], [bool; 3]); 6] = [
-        ("the data's seed", &seen.data_seed, [true, false, false]),
-        ("the veil's seed", &seen.veil, [false, true, false]),
-        ("server 0's seed", &seen.seeds[0], [true, false, false]),
-        ("server 1's seed", &seen.seeds[1], [false, true, false]),
-        ("server 1's share", share, [false, true, false]),
-        ("the corrections", &seen.dealt, [false, true, false]),
+    let secrets: [(&str, &[u8], [bool; 4]); 8] = [
+        ("the data's seed", &seen.data_seed, [true, false, false, false]),
+        ("the veil's seed", &seen.veil, [false, true, false, false]),
+        ("the seed that server 0 drew", &seen.drawn[0], [false, false, true, true]),
+        ("the seed that server 1 drew", &seen.drawn[1], [false, false, true, true]),
+        ("server 0's seed", &seen.seeds[0], [false; 4]),
+        ("server 1's seed", &seen.seeds[1], [false; 4]),
+        ("server 1's share", share, [false, true, false, false]),
+        ("the corrections", &seen.dealt, [false, true, false, false]),
     ];
     for (name, secret, knows) in secrets {
         for (received, (role, knows)) in
-            [server0, server1, dealer].into_iter().zip(["0", "1", "dealer"].iter().zip(knows))
+            [server0, server1, dealer, auditor].into_iter().zip(["0", "1", "dealer", "auditor"].iter().zip(knows))
         {
             assert_eq!(holds(received, secret), knows, "{role} and {name}");
         }
     }
     for masked in &seen.masked {
-        assert!(!holds(dealer, masked), "the dealer hears no masked word");
+        assert!(!holds(dealer, masked) && !holds(auditor, masked), "neither dealer nor auditor hears a masked word");
     }
 }
 
@@ -310,7 +367,13 @@ fn nothing_is_used_twice(sessions: &[Seen; 2]) {
         assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len());
     };
     fresh(&|seen| {
-        seen.seeds.iter().chain(&seen.nonces).chain([&seen.data_seed, &seen.veil]).map(|bytes| bytes.to_vec()).collect()
+        seen.seeds
+            .iter()
+            .chain(&seen.drawn)
+            .chain(&seen.nonces)
+            .chain([&seen.data_seed, &seen.veil])
+            .map(|bytes| bytes.to_vec())
+            .collect()
     });
     fresh(&|seen| vec![seen.session.to_vec()]);
     let [one, two] = sessions;

@@ -38,6 +38,8 @@ struct Record {
     current: Cost,
     hash: Sha256,
     tally: Tally,
+    /// Most words that the dealer's buffer needs for a request.
+    deal_words: usize,
     /// An encoded request: its memory serves the next one.
     encoded: Vec<u8>,
     /// Units of work that are left: an exchange or a request is one, and so is each block that it hashes.
@@ -79,6 +81,11 @@ impl<W> Recorder<W> {
         let label = record.label;
         record.enter(label);
         record.tally.clone()
+    }
+
+    /// Most words that the dealer's buffer needs for a request so far.
+    pub(super) fn deal_words(&self) -> usize {
+        self.record().deal_words
     }
 
     /// The hash of the transcript so far.
@@ -125,6 +132,7 @@ impl<W: Word> Sink for Recorder<W> {
         let blocks = (encoded.len() / BLOCK) as u64;
         record.encoded = encoded;
         record.current.dealer_bytes += (request.wire_words::<W>() * word_bytes::<W>()) as u64;
+        record.deal_words = record.deal_words.max(request.deal_words::<W>());
         record.tally.requests += 1;
         record.tally.numbers = u64::from(first.request) + 1;
         record.spend(1 + blocks)

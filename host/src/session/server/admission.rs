@@ -8,7 +8,7 @@ use crate::{
     intake::validity::UnixSeconds,
     job::form::{Kind, outputs},
     job::{Format, Job, RevealLoss},
-    net::{Facts, Policy, Reveal, Role, StoredFacts},
+    net::{Facts, Policy, Refusal, Reveal, Role, StoredFacts},
     release::{
         allowed::Allowed,
         ledger::{Account, Budgets, Charge},
@@ -20,9 +20,6 @@ use crate::{
 };
 use std::sync::{Mutex, PoisonError};
 use symbolon_core::protocol::alarm::SUBSETS;
-
-/// Sessions that a server runs at a time.
-const MAX_SESSIONS: usize = 2;
 
 /// A job that the policy permits.
 pub(super) struct Admitted<'a> {
@@ -98,8 +95,9 @@ impl Server {
     /// A place for one session more.
     fn place(&self) -> Result<Place<'_>, SessionError> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if *running >= MAX_SESSIONS {
-            return Err(SessionError::Busy);
+        let most = self.config.policy.limits.places;
+        if *running >= most {
+            return Err(SessionError::Policy(Refusal::Places { most }));
         }
         *running += 1;
         Ok(Place(&self.running))

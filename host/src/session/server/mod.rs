@@ -3,20 +3,22 @@
 //! | module | what |
 //! | --- | --- |
 //! | `admission` | policy, schema, plan, place and ledger, before a job begins |
+//! | `audit` | the auditor's agreement, before outputs leave |
+//! | `dealing` | joining the session at dealer and auditor |
 //! | `inputs` | the client's data |
 //! | `outputs` | the shares of outputs, and progress |
 
 mod admission;
+mod audit;
+mod dealing;
 mod inputs;
 mod outputs;
 
 use super::{
     STACK_BYTES, SessionError, SessionId,
     heartbeat::{Heart, Phase},
-    message::{
-        Answer, Ask, DealerHello, Dealt, LaneHello, MAX_MESSAGE_BYTES, No, Order, PeerHello, Report, Seeded, Update,
-    },
-    prg, random_bytes, random_seed, releases,
+    message::{Answer, Ask, DealerHello, Dealt, LaneHello, MAX_MESSAGE_BYTES, No, Order, PeerHello, Report, Update},
+    random_seed, releases,
     rendezvous::Rendezvous,
     reports,
     veil::{Veil, VeilSeed},
@@ -38,10 +40,12 @@ use crate::{
     train::{self, Event, Inputs},
 };
 use admission::Admitted;
+use dealing::Joined;
 use inputs::receive_inputs;
 pub(super) use inputs::table_stream;
 use outputs::{News, Outputs};
 use std::{
+    ops::ControlFlow,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -49,7 +53,6 @@ use symbolon_core::{
     correlation::{Corrections, Server as Source},
     link::Count,
     party::{NoTrace, Role as Party},
-    prg::{Prg, Seed},
     wipe::wipe_stack,
     word::{Word, word_bytes},
 };
@@ -244,18 +247,20 @@ impl Server {
         };
         let plan = &session.plan;
         heart.begin(Phase::Joining, 0, Some(Role::Dealer));
-        let (prg, mut dealer) = self.join_dealer(session)?;
+        let Joined { prg, dealer, mut audit } = self.join(session, heart)?;
         heart.begin(Phase::Joining, 0, Some(heart.other()));
         let mut peers = self.meet_peer(session)?;
         let veil = self.share_veil(session, &mut peers)?;
+        wipe_stack::<STACK_BYTES>(); // the veil's seed
         self.compare_ledgers(session, &mut peers)?;
-        wipe_stack::<STACK_BYTES>(); // the dealer's seed and the veil's
         let mut streams = self.open_streams(session)?;
         let (job, lanes) = (session.job, session.job.lanes.lanes);
         let fault = Fault::default();
         let mut corrections: Vec<_> = {
-            let corrections = |c| NetCorrections::new(c, fault.clone()).reporting(heart.activity().clone());
-            streams.iter_mut().map(corrections).collect()
+            let corrections = |(lane, c)| {
+                NetCorrections::new(c, fault.clone()).hashing(audit.lane(lane)).reporting(heart.activity().clone())
+            };
+            streams.iter_mut().enumerate().map(corrections).collect()
         };
         let mut corrections = corrections.iter_mut();
         let arena = usize::try_from(session.plan.arena_bytes).unwrap_or(usize::MAX) / word_bytes::<W>();
@@ -275,7 +280,14 @@ impl Server {
         let mut news = News::new(heart, plan, Outputs::new(job, session.account, &veil, self.config.role));
         let mut seconds_train = 0.0;
         let mut started = Instant::now();
+        let mut unconfirmed = None;
         let ended = train::run(&mut party, job, inputs, &mut |event: Event<W>, count: Count| {
+            if event.is_release()
+                && let Err(error) = audit.confirm(heart)
+            {
+                unconfirmed = Some(error);
+                return ControlFlow::Break(());
+            }
             match event {
                 Event::Opened | Event::Epoch { .. } => started = Instant::now(),
                 Event::Trained { .. } => seconds_train += started.elapsed().as_secs_f64(),
@@ -284,7 +296,7 @@ impl Server {
             news.tell(event, count)
         });
         let count = party.count();
-        let error = news.error.take();
+        let error = unconfirmed.or(news.error.take());
         let mut parameters = ended.map(Secret::from).map_err(|halt| match halt {
             train::Halt::Protocol { error, step } => {
                 SessionError::Protocol { error, step, cause: fault.take().map(Box::new) }
@@ -292,8 +304,9 @@ impl Server {
             train::Halt::Stopped => error.unwrap_or(SessionError::Stopped),
         })?;
         drop(party);
+        audit.confirm(heart)?;
         heart.begin(Phase::Ending, 0, Some(Role::Dealer));
-        let dealt: Dealt = dealer.recv(MAX_MESSAGE_BYTES)?;
+        let dealt: Dealt = dealer.next()?;
         let report = Report {
             bytes_sent: count.bytes,
             rounds: count.rounds,
@@ -305,24 +318,6 @@ impl Server {
             Outputs::new(job, session.account, &veil, self.config.role).model(&mut parameters)?;
         }
         Ok((report, parameters))
-    }
-
-    /// Joins the session at the dealer; it answers when both servers have and all plans agree.
-    #[inline(never)] // the caller wipes the stack below its own frame
-    fn join_dealer(&self, session: &Session<'_>) -> Result<(Box<dyn Prg>, Connection), SessionError> {
-        let (mut dealer, Timeouts { connect, idle, .. }) = (self.reach(Role::Dealer)?, self.config.timeouts);
-        // It waits for the other server as long as that may take to come.
-        dealer.set_idle_timeout(connect + idle);
-        dealer.send(&DealerHello::Join {
-            session: session.id,
-            job: session.encoded.clone(),
-            plan_hash: session.plan.hash,
-            nonce: random_bytes()?,
-        })?;
-        let seed: Seeded = dealer.recv(MAX_MESSAGE_BYTES)?;
-        let seed = seed.map_err(|no| no.from(Role::Dealer))?;
-        dealer.set_idle_timeout(idle);
-        Ok((prg(session.job.numbers.prg, &Seed::from_bytes(&seed), &session.id), dealer))
     }
 
     /// One connection a lane to the other server.

@@ -1,0 +1,140 @@
+//! One bit of one correction, of each kind of request, changes the hash.
+
+use super::LaneHash;
+use crate::{
+    engine::dealer::Dealing,
+    kernel::{HostWord, best},
+};
+use symbolon_core::{
+    correlation::{Corrections, Correlations, Request, Requests, Rows, Server, Sink, View, Words},
+    kernel::plane_words,
+    link::{Error, Peer},
+    prg::{ChaCha20Prg, MaskId, Prg, Seed},
+    word::{Word, word_bytes},
+};
+
+/// Kinds of requests.
+const KINDS: usize = 16;
+
+/// The number of a request's kind. A new kind does not compile here: number it, raise [`KINDS`],
+/// and add one to [`requests`].
+fn kind(request: &Request<'_>) -> usize {
+    match request {
+        Request::Truncation { .. } => 0,
+        Request::Scaled { .. } => 1,
+        Request::TruncationWide { .. } => 2,
+        Request::Square { .. } => 3,
+        Request::TruncatedProduct { .. } => 4,
+        Request::Select { .. } => 5,
+        Request::BitToWord { .. } => 6,
+        Request::Product { .. } => 7,
+        Request::RowProduct { .. } => 8,
+        Request::MatMul { .. } => 9,
+        Request::Digits { .. } => 10,
+        Request::Bit { .. } => 11,
+        Request::Alarm { .. } => 12,
+        Request::Subsets { .. } => 13,
+        Request::OneHotWords { .. } => 14,
+        Request::Residue { .. } => 15,
+    }
+}
+
+/// A matrix of another mask than those with other numbers.
+fn mask(request: u32, rows: usize, cols: usize) -> View<'static> {
+    let id = MaskId { lane: 0, request, part: 0 };
+    View { id, at: 0, rows: Rows::All(rows), cols, stride: cols }
+}
+
+/// Requests of all kinds, on 70 elements.
+fn requests<W: Word>() -> Vec<Request<'static>> {
+    let (r, p, plane) = (mask(1, 1, 70), mask(2, 1, 70), mask(3, 1, plane_words::<W>(70)));
+    let lanes = plane_words::<W>(70);
+    let (words, pairs) = (Words::Mask(r), Words::Pairs(mask(1, 10, 7)));
+    vec![
+        Request::Truncation { mask: r, frac_bits: 9, bits: W::BITS },
+        Request::Truncation { mask: r, frac_bits: 9, bits: 11 },
+        Request::Scaled { mask: r, factor: 777, frac_bits: 9 },
+        Request::TruncationWide { mask: r, frac_bits: 9 },
+        Request::Square { mask: r, frac_bits: 9 },
+        Request::TruncatedProduct { mask: r, frac_bits: 9, factor: p },
+        Request::Select { mask: r, frac_bits: 9, bit: plane },
+        Request::BitToWord { bits: mask(4, 1, 2 * lanes), len: 70 },
+        Request::Product { a: r, b: p },
+        Request::RowProduct { a: mask(1, 7, 10), b: mask(2, 1, 7) },
+        Request::MatMul { a: mask(1, 7, 10), b: mask(2, 10, 3), transposed: [false; 2] },
+        Request::Digits { words, low: 2, widths: &[3, 2] },
+        Request::Digits { words: pairs, low: 0, widths: &[4] },
+        Request::Bit { words, bit: 5 },
+        Request::Alarm { words, bit: plane },
+        Request::Subsets { bits: mask(4, 1, 4 * lanes), lanes, terms: &[0b11, 0b101, 0b1111] },
+        Request::OneHotWords { mask: r, low: 3, bits: 2 },
+        Request::Residue { mask: r, bits: 8 },
+    ]
+}
+
+/// Corrections as they arrive at a server, which hashes them.
+struct Arriving<'a> {
+    bytes: &'a [u8],
+    hash: LaneHash,
+}
+
+impl<W: Word> Corrections<W> for Arriving<'_> {
+    fn next(&mut self, out: &mut [W]) -> Result<(), Error> {
+        let out = W::bytes_mut(out);
+        let (own, rest) = self.bytes.split_at_checked(out.len()).ok_or(Error::Lost(Peer::Dealer))?;
+        out.copy_from_slice(own);
+        self.bytes = rest;
+        self.hash.update(out);
+        Ok(())
+    }
+}
+
+/// The hash at a server that takes `request` and receives `bytes`, all of them.
+fn received<W: HostWord + Word>(request: &Request<'_>, prg: &dyn Prg, bytes: &[u8]) -> [u8; 32] {
+    let mut arriving = Arriving { bytes, hash: LaneHash::default() };
+    let mut server = Server::<W>::new(prg, best::<W>(), 0, Some(&mut arriving));
+    let mut values: Vec<Vec<W>> =
+        request.dealt::<W>().into_iter().flatten().map(|d| vec![W::default(); d.len()]).collect();
+    let mut out: Vec<&mut [W]> = values.iter_mut().map(|value| &mut value[..]).collect();
+    let mut draw = Requests::new(0).draw().unwrap();
+    server.take(&mut draw, request, &mut out, &mut vec![W::default(); request.scratch::<W>()]).unwrap();
+    assert!(arriving.bytes.is_empty(), "{request:?} leaves corrections");
+    arriving.hash.so_far()
+}
+
+fn finds_every_flipped_bit<W: HostWord + Word>() {
+    let prgs = [1, 2].map(|seed| ChaCha20Prg::new(&Seed::from_bytes(&[seed; 32]), &[3; 16]));
+    let prgs: [&dyn Prg; 2] = [&prgs[0], &prgs[1]];
+    let first = Requests::new(0).draw().unwrap().mask(1).view().id;
+    let mut seen = [false; KINDS];
+    for request in requests::<W>() {
+        let (mut dealt, auditor) = (Vec::new(), LaneHash::default());
+        let mut dealer = Dealing::<W, _>::new(prgs, best::<W>(), |bytes| {
+            dealt.extend_from_slice(bytes);
+            Ok(())
+        });
+        dealer.request(first, &request).unwrap();
+        let mut again = Dealing::<W, _>::new(prgs, best::<W>(), |bytes| {
+            auditor.update(bytes);
+            Ok(())
+        });
+        again.request(first, &request).unwrap();
+        assert_eq!(dealt.len(), request.wire_words::<W>() * word_bytes::<W>(), "{request:?}");
+        let right = auditor.so_far();
+        assert_eq!(received::<W>(&request, prgs[1], &dealt), right, "{request:?}");
+        let last = dealt.len() - 1;
+        for at in (0..last).step_by(29).chain([last]) {
+            dealt[at] ^= 1 << (at % 8);
+            assert_ne!(received::<W>(&request, prgs[1], &dealt), right, "byte {at} of {request:?}");
+            dealt[at] ^= 1 << (at % 8);
+        }
+        seen[kind(&request)] = true;
+    }
+    assert_eq!(seen, [true; KINDS], "a kind of request is missing");
+}
+
+#[test]
+fn a_flipped_bit_of_any_request_changes_the_hash() {
+    finds_every_flipped_bit::<u32>();
+    finds_every_flipped_bit::<u64>();
+}

@@ -1,0 +1,165 @@
+//! Both servers of a session, as dealer and auditor hear them while its lanes run.
+//!
+//! A server reports at fixed intervals that it lives, and asks for results in their order. A thread
+//! for each server answers, so that a server which is lost or silent ends the session, however long
+//! a phase takes in which nothing else moves. While a server waits for a result that is not there
+//! yet, it hears at the same intervals that the role lives.
+
+use super::{
+    SessionError,
+    heartbeat::beat_interval,
+    message::{Call, No, Reply},
+};
+use crate::{
+    engine::secure::Fault,
+    net::{AbortHandle, Connection, NetError, Role},
+    train::Halt,
+};
+use serde::Serialize;
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
+    thread,
+    time::Duration,
+};
+
+/// Results that may wait for a server: lanes run ahead of it by as many.
+pub(super) const LEAD: usize = 2;
+/// No [`Call`] is longer, encoded.
+const MAX_CALL_BYTES: usize = 16;
+
+/// Results for a server, or the reason why there are none.
+type Results<T> = SyncSender<Result<T, No>>;
+
+/// Where a session's results go: to each server.
+pub(super) struct Replies<T>([Results<T>; 2]);
+
+impl<T> Replies<T> {
+    /// Leaves each server its next result; waits while it has not asked for the one before the
+    /// last. Returns whether both servers are there.
+    pub(super) fn send(&self, results: [T; 2]) -> bool {
+        self.0.iter().zip(results).all(|(server, result)| server.send(Ok(result)).is_ok())
+    }
+}
+
+/// The state of a session's servers and lanes: the first failure ends all of them.
+#[derive(Default)]
+pub(super) struct Attended {
+    /// The first failure.
+    pub(super) fault: Fault,
+    aborts: Mutex<Vec<AbortHandle>>,
+}
+
+impl Attended {
+    /// Has `connection`, one of server 1's, end with the first failure of a lane or of server 1.
+    pub(super) fn end_with(&self, connection: &Connection) {
+        self.aborts.lock().unwrap_or_else(PoisonError::into_inner).push(connection.abort_handle());
+    }
+
+    fn end(&self) {
+        self.aborts.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(AbortHandle::abort);
+    }
+
+    /// Runs `lane` on each of `lanes`, on threads, and `meanwhile` on this one.
+    ///
+    /// # Errors
+    ///
+    /// The first lane's that failed by itself; a lost server's.
+    pub(super) fn each_lane<L: Send>(
+        &self,
+        lanes: impl IntoIterator<Item = L>,
+        lane: impl Fn(u16, L) -> Result<(), Halt> + Sync,
+        meanwhile: impl FnOnce(),
+    ) -> Result<(), SessionError> {
+        let run = &|i, own| {
+            let done = lane(i, own);
+            if done.is_err() {
+                self.end(); // the other lanes need not wait
+            }
+            done
+        };
+        let results: Vec<_> = thread::scope(|scope| {
+            let threads: Vec<_> = (0u16..).zip(lanes).map(|(i, own)| scope.spawn(move || run(i, own))).collect();
+            meanwhile();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .collect()
+        });
+        let mut halts = results.into_iter().filter_map(Result::err);
+        let cause = self.fault.take();
+        match halts.find(|halt| *halt != Halt::Stopped).or(halts.next()) {
+            Some(Halt::Protocol { error, step }) => {
+                Err(SessionError::Protocol { error, step, cause: cause.map(Box::new) })
+            }
+            Some(Halt::Stopped) => Err(cause.map_or(SessionError::Stopped, SessionError::from)),
+            None => cause.map_or(Ok(()), |cause| Err(cause.into())),
+        }
+    }
+}
+
+/// Runs `work` while a thread for each of `servers` answers it: `replies` results each.
+///
+/// # Errors
+///
+/// Those of `work`, which the servers receive with their next call; a lost server's.
+pub(super) fn attended<T: Serialize + Send>(
+    servers: [Connection; 2],
+    replies: u64,
+    idle: Duration,
+    work: impl FnOnce(&Attended, &Replies<T>) -> Result<(), SessionError>,
+) -> Result<(), SessionError> {
+    let attended = Attended::default();
+    let result = thread::scope(|scope| {
+        let attended = &attended;
+        let senders = servers.map(|server| {
+            let (to, results) = sync_channel(LEAD);
+            scope.spawn(move || {
+                let role = server.role();
+                if let Err(error) = attend(server, &results, replies, beat_interval(idle)) {
+                    attended.fault.keep(error);
+                    // Server 1 finds a lost server 0 by itself, and must not find a lost dealer.
+                    if role == Role::Server1 {
+                        attended.end();
+                    }
+                }
+            });
+            to
+        });
+        let replies = Replies(senders);
+        let result = work(attended, &replies);
+        if let Err(error) = &result {
+            for server in &replies.0 {
+                let _ = server.send(Err(No::new(error))); // a lost server cannot be told
+            }
+        }
+        result
+    });
+    result.and_then(|()| attended.fault.take().map_or(Ok(()), |error| Err(error.into())))
+}
+
+/// Answers one server until it has all its results.
+fn attend<T: Serialize>(
+    mut server: Connection,
+    results: &Receiver<Result<T, No>>,
+    replies: u64,
+    beat: Duration,
+) -> Result<(), NetError> {
+    for _ in 0..replies {
+        while server.recv::<Call>(MAX_CALL_BYTES)? == Call::Alive {}
+        loop {
+            match results.recv_timeout(beat) {
+                Ok(Ok(result)) => break server.send(&Reply::Next(result))?,
+                Ok(Err(no)) => {
+                    server.send(&Reply::<T>::No(no))?;
+                    return server.close();
+                }
+                Err(RecvTimeoutError::Timeout) => server.send(&Reply::<T>::Alive)?,
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+        }
+    }
+    server.close()
+}

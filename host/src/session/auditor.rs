@@ -1,0 +1,129 @@
+//! The auditor of a session: it evaluates the dealer's corrections again, from the same seeds, and
+//! gives each server the hash of those that the server should have received.
+//!
+//! A server sends no output before the hashes agree. So a dealer that deviates alone is found with
+//! certainty before anything that depends on its corrections leaves.
+//!
+//! - **Adversary:** the dealer may deviate in any way. The auditor follows the protocol: it knows
+//!   both servers' masks, as the dealer does, so that with one server it can read the data.
+//! - **Cost:** 32 bytes to each server and one round with the auditor a release, and the dealer's
+//!   arithmetic once more, at the auditor.
+//! - **Memory:** that of the dealer. Lanes run ahead of the servers by a few releases.
+
+use super::{
+    SessionError,
+    attend::{Attended, LEAD, Replies},
+    message::DealerHello,
+    pairing::{Pairing, Session},
+    server::Notice,
+};
+use crate::{
+    engine::{
+        audit::{LaneHash, ReleaseHash, release_hash},
+        dealer::deal_lane,
+    },
+    kernel::HostWord,
+    net::{Config, Connection, Role},
+    train::{Event, Halt, releases},
+};
+use std::{
+    ops::ControlFlow,
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
+};
+use symbolon_core::{
+    link::{Count, Error, Peer},
+    word::Word,
+};
+
+/// Both servers, in the order of their hashes.
+const SERVERS: [Role; 2] = [Role::Server0, Role::Server1];
+
+/// The hashes of one lane's corrections at a release, to each server.
+type LaneHashes = [[u8; 32]; 2];
+
+/// An auditor for any number of sessions. It keeps no secret from one to the next.
+pub struct Auditor(Pairing);
+
+impl Auditor {
+    /// The auditor that `config` describes.
+    pub fn new(config: &Config) -> Self {
+        Self(Pairing::new(config))
+    }
+
+    /// The same; `tell` is told of jobs.
+    #[must_use]
+    pub fn telling(mut self, tell: impl Fn(Notice<'_>) + Send + Sync + 'static) -> Self {
+        self.0.tell = Box::new(tell);
+        self
+    }
+
+    /// Serves one connection of a server: joins it to its session. Server 0's own connection runs
+    /// the session, on this thread.
+    ///
+    /// # Errors
+    ///
+    /// The error that ended the session; the servers have received it too.
+    pub fn serve(&self, mut connection: Connection, role: Role) -> Result<(), SessionError> {
+        let DealerHello::Join(join) = Pairing::receive(&mut connection)? else {
+            return Err(SessionError::Unexpected { from: role, wanted: "a server's request to join a session" });
+        };
+        self.0.join(role, connection, join, releases, |session, attended, replies| {
+            match session.job.numbers.ring_bits {
+                32 => audit::<u32>(&session, attended, replies),
+                _ => audit::<u64>(&session, attended, replies),
+            }
+        })
+    }
+}
+
+/// Evaluates all corrections of a session; leaves the servers each release's hash.
+fn audit<W: HostWord + Word>(
+    session: &Session<'_>,
+    attended: &Attended,
+    replies: &Replies<ReleaseHash>,
+) -> Result<(), SessionError> {
+    let (to, from): (Vec<_>, Vec<_>) = (0..session.job.lanes.lanes).map(|_| sync_channel(LEAD)).unzip();
+    let lane = |lane, to| audit_lane::<W>(session, attended, lane, &to);
+    attended.each_lane(to, lane, || {
+        for release in 0..releases(&session.job) {
+            let Some(hashes) = combined(session, release, &from) else { break };
+            if !replies.send(hashes) {
+                break;
+            }
+        }
+        drop(from); // lanes that still run find it out
+    })
+}
+
+/// Each server's hash before a release, once all lanes are there; none if a lane has failed.
+fn combined(session: &Session<'_>, release: u64, lanes: &[Receiver<LaneHashes>]) -> Option<[ReleaseHash; 2]> {
+    let lanes = lanes.iter().map(|lane| lane.recv().ok()).collect::<Option<Vec<_>>>()?;
+    let hash = |j: usize| release_hash(&session.id, SERVERS[j], release, lanes.iter().map(|hashes| hashes[j]));
+    Some([hash(0), hash(1)])
+}
+
+/// One lane: its corrections go into a hash, whose value at each release goes to `to`.
+fn audit_lane<W: HostWord + Word>(
+    session: &Session<'_>,
+    attended: &Attended,
+    lane: u16,
+    to: &SyncSender<LaneHashes>,
+) -> Result<(), Halt> {
+    let hashes = [LaneHash::default(), LaneHash::default()];
+    // The dealer corrects server 1's shares alone.
+    let outlet = |bytes: &[u8]| match attended.fault.is_kept() {
+        true => Err(Error::Lost(Peer::Server)),
+        false => {
+            hashes[1].update(bytes);
+            Ok(())
+        }
+    };
+    let release = || to.send(hashes.each_ref().map(LaneHash::so_far)).map_err(|_| Halt::Stopped);
+    let mut observer = |event: Event<W::Dry>, _: Count| match event.is_release() && release().is_err() {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    };
+    let prgs = [&*session.prgs[0], &*session.prgs[1]];
+    deal_lane::<W>(&session.job, prgs, lane, outlet, &mut observer)?;
+    release()
+}

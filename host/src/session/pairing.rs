@@ -1,0 +1,191 @@
+//! What dealer and auditor have in common: both servers join a session, and are heard and answered
+//! until it ends.
+//!
+//! Server 0's connection runs the session, on its own thread. A session has a place, within the
+//! role's limits, while its lanes run.
+
+use super::{
+    STACK_BYTES, SessionError, SessionId,
+    attend::{Attended, Replies, attended},
+    message::{DealerHello, Join, MAX_MESSAGE_BYTES, No, Paired},
+    prg,
+    rendezvous::Rendezvous,
+    server::Notice,
+};
+use crate::{
+    engine::plan::{hex, plan},
+    job::Job,
+    net::{Config, Connection, Limits, Refusal, Role},
+};
+use serde::Serialize;
+use std::{
+    collections::HashSet,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+use symbolon_core::{
+    prg::{Prg, Seed, session_seed},
+    wipe::wipe_stack,
+};
+
+/// Where the servers of sessions find each other.
+pub(super) struct Pairing {
+    limits: Limits,
+    idle: Duration,
+    servers: Rendezvous<Role, Join>,
+    /// Sessions whose lanes run: each has a place, and no two have the same number.
+    running: Mutex<HashSet<SessionId>>,
+    pub(super) tell: Box<dyn Fn(Notice<'_>) + Send + Sync>,
+}
+
+/// A session that both servers have joined with the same plan.
+pub(super) struct Session<'a> {
+    pub(super) id: SessionId,
+    pub(super) job: Job,
+    hash: [u8; 32],
+    /// Both servers' streams.
+    pub(super) prgs: [Box<dyn Prg>; 2],
+    _place: Place<'a>,
+}
+
+impl Pairing {
+    /// For the role that `config` describes.
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            limits: config.policy.limits,
+            idle: config.timeouts.idle,
+            servers: Rendezvous::new(config.timeouts.connect),
+            running: Mutex::default(),
+            tell: Box::new(|_| {}),
+        }
+    }
+
+    /// Receives a server's first message, which may carry a seed.
+    pub(super) fn receive(connection: &mut Connection) -> Result<DealerHello, SessionError> {
+        #[inline(never)]
+        fn receive(connection: &mut Connection) -> Result<DealerHello, SessionError> {
+            Ok(connection.recv(MAX_MESSAGE_BYTES)?)
+        }
+        let hello = receive(connection);
+        wipe_stack::<STACK_BYTES>();
+        hello
+    }
+
+    /// Joins a server to its session. On server 0's thread, `work` runs the session's lanes; its
+    /// `replies` go to the servers as they ask.
+    ///
+    /// # Errors
+    ///
+    /// The error that ended the session; the servers have received it too.
+    pub(super) fn join<T: Serialize + Send>(
+        &self,
+        role: Role,
+        connection: Connection,
+        join: Join,
+        replies: impl FnOnce(&Job) -> u64,
+        work: impl FnOnce(Session<'_>, &Attended, &Replies<T>) -> Result<(), SessionError>,
+    ) -> Result<(), SessionError> {
+        if role == Role::Server1 {
+            let offered = self.servers.offer(join.session, role, (connection, join), Role::Server0);
+            return offered.map_err(|(error, connection)| refuse(error, [connection]));
+        }
+        let (id, mut server0) = (join.session, connection);
+        let (mut server1, join1) = match self.servers.fetch(id, Role::Server1, Role::Server1) {
+            Ok(fetched) => fetched,
+            Err(error) => return Err(refuse(error, [server0])),
+        };
+        let session = match self.begin([join, join1], [&mut server0, &mut server1]) {
+            Ok(session) => session,
+            Err(error) => return Err(refuse(error, [server0, server1])),
+        };
+        let started = Instant::now();
+        let job = session.job.clone();
+        (self.tell)(Notice::Begun { job: &job, hash: session.hash });
+        let replies = replies(&job);
+        let work = |attended: &Attended, replies: &Replies<T>| work(session, attended, replies);
+        let result = attended([server0, server1], replies, self.idle, work);
+        (self.tell)(Notice::Ended { job: &job, took: started.elapsed(), well: result.is_ok() });
+        result
+    }
+
+    /// Checks that both servers have joined with the plan that the job has here; then sends both
+    /// their nonces and derives their streams.
+    fn begin(&self, joined: [Join; 2], servers: [&mut Connection; 2]) -> Result<Session<'_>, SessionError> {
+        let id = joined[0].session;
+        let job = Job::decode(&joined[0].job).map_err(SessionError::job(Role::Server0))?;
+        let hash = job.hash().map_err(SessionError::job(Role::Server0))?;
+        let place = self.place(id)?;
+        self.limits.check_memory(memory_bytes(&job, 0)).map_err(SessionError::Policy)?;
+        let plan = plan(&job).map_err(|error| SessionError::Protocol { error, step: 0, cause: None })?;
+        self.limits.check_memory(memory_bytes(&job, plan.deal_bytes)).map_err(SessionError::Policy)?;
+        for (peer, joined) in [Role::Server0, Role::Server1].into_iter().zip(&joined) {
+            if joined.plan_hash != plan.hash {
+                return Err(SessionError::Plan { peer, ours: hex(&plan.hash), theirs: hex(&joined.plan_hash) });
+            }
+        }
+        let nonces = joined.each_ref().map(|join| join.nonce);
+        for server in servers {
+            server.send(&Paired::Ok(nonces))?;
+        }
+        let prgs = streams(&joined, &job);
+        wipe_stack::<STACK_BYTES>(); // the servers' seeds
+        Ok(Session { id, job, hash, prgs, _place: place })
+    }
+
+    /// A place for session `id`.
+    fn place(&self, id: SessionId) -> Result<Place<'_>, SessionError> {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let most = self.limits.places;
+        if running.contains(&id) {
+            return Err(SessionError::Repeated);
+        }
+        if running.len() >= most {
+            return Err(SessionError::Policy(Refusal::Places { most }));
+        }
+        running.insert(id);
+        Ok(Place { running: &self.running, id })
+    }
+}
+
+/// The streams of both servers, of the seeds that they drew.
+#[inline(never)] // the caller wipes the stack below its own frame
+fn streams(joined: &[Join; 2], job: &Job) -> [Box<dyn Prg>; 2] {
+    let nonces = [&joined[0].nonce, &joined[1].nonce];
+    let stream = |number: u8| {
+        let Join { session, plan_hash, seed, .. } = &joined[usize::from(number)];
+        let seed = session_seed(&Seed::from_bytes(seed), nonces, session, plan_hash, number);
+        prg(job.numbers.prg, &seed, session)
+    };
+    [stream(0), stream(1)]
+}
+
+/// Sends servers the reason for which their session does not begin; returns it.
+fn refuse<const N: usize>(error: SessionError, servers: [Connection; N]) -> SessionError {
+    for mut server in servers {
+        // A lost server cannot be told.
+        let _ = server.send(&Paired::Err(No::new(&error)));
+        let _ = server.close();
+    }
+    error
+}
+
+/// A running session's place; free again when dropped.
+struct Place<'a> {
+    running: &'a Mutex<HashSet<SessionId>>,
+    id: SessionId,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}
+
+/// Memory that a job takes here: each lane's buffer of `deal_bytes`, its batch order and initial
+/// weights, and the random numbers that these are made of, as bytes and as words.
+fn memory_bytes(job: &Job, deal_bytes: u64) -> u64 {
+    let random = 2 * size_of::<u64>();
+    let order = (random + size_of::<u32>()) * job.data.train_records;
+    let weights = (random + size_of::<f64>()) * job.parameters();
+    u64::from(job.lanes.lanes).saturating_mul(deal_bytes.saturating_add((order + weights) as u64))
+}

@@ -1,0 +1,145 @@
+//! A server's session at the dealer and at the auditor, which both get its seed.
+
+use super::{Server, Session, audit::Audit};
+use crate::{
+    net::{Connection, NetError, Role, Timeouts},
+    session::{
+        Disagreement, STACK_BYTES, SessionError,
+        heartbeat::{Heart, beat_interval},
+        message::{Call, DealerHello, Join, MAX_MESSAGE_BYTES, Paired, Reply},
+        prg, random_bytes, random_seed,
+    },
+};
+use serde::de::DeserializeOwned;
+use std::{
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread,
+    time::Duration,
+};
+use symbolon_core::{
+    prg::{Prg, Seed, session_seed},
+    wipe::wipe_stack,
+};
+use zeroize::Zeroizing;
+
+/// A session that this server has joined.
+pub(super) struct Joined {
+    /// This server's streams.
+    pub(super) prg: Box<dyn Prg>,
+    pub(super) dealer: Helper,
+    pub(super) audit: Audit,
+}
+
+impl Server {
+    /// Draws this server's seed for the session and joins it at the dealer, and at the auditor if
+    /// there is one; both answer when both servers have joined with equal plans.
+    pub(super) fn join(&self, session: &Session<'_>, heart: &Heart<'_>) -> Result<Joined, SessionError> {
+        let (own, Timeouts { connect, idle, .. }) = (self.config.role, self.config.timeouts);
+        let mut dealer = self.reach(Role::Dealer)?;
+        let audited = self.config.peers.contains_key(&Role::Auditor);
+        let mut auditor = audited.then(|| heart.wait_for(Role::Auditor, || self.reach(Role::Auditor))).transpose()?;
+        let hello = hello(session);
+        // Moves below copy what the stack holds: it holds no seed.
+        wipe_stack::<STACK_BYTES>();
+        let hello = hello?;
+        for helper in [Some(&mut dealer), auditor.as_mut()].into_iter().flatten() {
+            // It waits for the other server as long as that may take to come.
+            helper.set_idle_timeout(connect + idle);
+            helper.send(&hello)?;
+        }
+        let DealerHello::Join(join) = hello else { unreachable!("a server joins") };
+        let nonces = paired(&mut dealer, idle)?;
+        if nonces[usize::from(own == Role::Server1)] != join.nonce {
+            return Err(SessionError::Unexpected { from: Role::Dealer, wanted: "this server's own nonce" });
+        }
+        if let Some(auditor) = &mut auditor
+            && heart.wait_for(Role::Auditor, || paired(auditor, idle))? != nonces
+        {
+            return Err(SessionError::Audit(Disagreement::Nonces));
+        }
+        let prg = streams(session, own, &join, &nonces);
+        wipe_stack::<STACK_BYTES>();
+        let (dealer, auditor) = (Helper::new(dealer, idle), auditor.map(|auditor| Helper::new(auditor, idle)));
+        Ok(Joined { prg, dealer, audit: Audit::new(auditor, session.id, own, session.job.lanes.lanes) })
+    }
+}
+
+/// A server's first message, with a fresh nonce and a fresh seed.
+#[inline(never)] // the caller wipes the stack below its own frame
+fn hello(session: &Session<'_>) -> Result<DealerHello, SessionError> {
+    Ok(DealerHello::Join(Join {
+        session: session.id,
+        job: session.encoded.clone(),
+        plan_hash: session.plan.hash,
+        nonce: random_bytes()?,
+        seed: Box::new(Zeroizing::new(*random_seed()?.expose())),
+    }))
+}
+
+/// The streams of server `own`, of the seed that it drew.
+#[inline(never)] // the caller wipes the stack below its own frame
+fn streams(session: &Session<'_>, own: Role, join: &Join, nonces: &[[u8; 32]; 2]) -> Box<dyn Prg> {
+    let (drawn, number) = (Seed::from_bytes(&join.seed), u8::from(own == Role::Server1));
+    let seed = session_seed(&drawn, [&nonces[0], &nonces[1]], &session.id, &session.plan.hash, number);
+    prg(session.job.numbers.prg, &seed, &session.id)
+}
+
+/// Both servers' nonces, when the other server has joined too.
+fn paired(helper: &mut Connection, idle: Duration) -> Result<[[u8; 32]; 2], SessionError> {
+    let paired: Paired = helper.recv(MAX_MESSAGE_BYTES)?;
+    helper.set_idle_timeout(idle);
+    paired.map_err(|no| no.from(helper.role()))
+}
+
+/// The dealer or the auditor, whom this server asks for results. Until it is dropped, a thread
+/// reports at fixed intervals that this server lives.
+pub(super) struct Helper {
+    state: Arc<Mutex<State>>,
+    /// Ends the thread when dropped.
+    _joined: mpsc::Sender<()>,
+}
+
+struct State {
+    connection: Connection,
+    failed: Option<NetError>,
+}
+
+impl Helper {
+    fn new(connection: Connection, idle: Duration) -> Self {
+        let state = Arc::new(Mutex::new(State { connection, failed: None }));
+        let (joined, ended) = mpsc::channel();
+        let shared = Arc::clone(&state);
+        thread::spawn(move || {
+            while ended.recv_timeout(beat_interval(idle)) == Err(mpsc::RecvTimeoutError::Timeout) {
+                // While the job's thread waits for a result, the role knows that this server lives.
+                let Ok(mut state) = shared.try_lock() else { continue };
+                if let Err(error) = state.connection.send(&Call::Alive) {
+                    state.failed = Some(error); // the job's thread finds it when it asks next
+                    return;
+                }
+            }
+        });
+        Self { state, _joined: joined }
+    }
+
+    /// The next result, once it is there.
+    ///
+    /// # Errors
+    ///
+    /// The reason for which there is none; a role that is lost, or silent for the idle time-out.
+    pub(super) fn next<T: DeserializeOwned>(&self) -> Result<T, SessionError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = state.failed.take() {
+            return Err(error.into());
+        }
+        let connection = &mut state.connection;
+        connection.send(&Call::Next)?;
+        loop {
+            match connection.recv(MAX_MESSAGE_BYTES)? {
+                Reply::Alive => {}
+                Reply::Next(result) => return Ok(result),
+                Reply::No(no) => return Err(no.from(connection.role())),
+            }
+        }
+    }
+}

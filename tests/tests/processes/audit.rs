@@ -1,0 +1,90 @@
+//! A dealer that deviates, and an auditor that is frozen or missing.
+
+use super::{alone, assert_useful, folder, train};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+use symbolon::{
+    net::Role,
+    session::client::{self, News},
+};
+use symbolon_tests::{
+    jobs::Shape,
+    program::{LONG, assert_fails, eventually},
+    relay::Relay,
+    roles::{ANYTHING, CALM, HASTY, Roles},
+};
+
+/// A byte of the first epoch's corrections.
+const BYTE: usize = 5000;
+
+/// A dealer that flips one bit of its corrections: the job ends at the first release, and no output
+/// leaves.
+#[test]
+fn a_flipped_bit_withholds_all_outputs() {
+    let _alone = alone();
+    let mut dealer = None;
+    let mut roles = Roles::start_audited(CALM, ANYTHING, &mut |deployment, from, to, port| {
+        if (from, to) != (Role::Server1, Role::Dealer) {
+            return port;
+        }
+        let relay = Relay::start_flipping(deployment, from, to, port, Some(BYTE));
+        dealer.insert(relay).port
+    });
+    let shape = Shape { epochs: 3, ..Shape::default() };
+    let (config, tls) = roles.client_config();
+    let mut outputs = 0;
+    let ended = client::run::<u64>(&config, &tls, &shape.job(), shape.inputs(), &mut |news| {
+        outputs += usize::from(matches!(news, News::Epoch(_)));
+    });
+    let error = ended.map(|_| ()).unwrap_err().to_string();
+    let found = "the dealer's corrections are not the auditor's, found before release 1";
+    assert!(error.contains(&format!("server1 failed: {found}")), "{error}");
+    assert!(error.contains("this server's outputs are withheld; have dealer and auditor compare"), "{error}");
+    assert_eq!(outputs, 0, "an output left");
+    roles.server1.says(&[found]);
+    assert!(!roles.server0.said().contains(found), "server 0 has received no corrections");
+    assert!(dealer.unwrap().talks().iter().any(|talk| talk.answered.len() > BYTE), "no byte was flipped");
+    roles.assert_well();
+}
+
+/// A frozen auditor is the role that both servers blame, and had waited for.
+#[test]
+fn a_frozen_auditor_is_blamed() {
+    let _alone = alone();
+    let mut roles = Roles::start_audited(HASTY, ANYTHING, &mut |_, _, _, port| port);
+    let shape = Shape { epochs: 100, batch: 4, ..Shape::default() };
+    let (config, tls) = roles.client_config();
+    let (begun, waited) = (AtomicBool::new(false), AtomicBool::new(false));
+    let error = thread::scope(|scope| {
+        let training = scope.spawn(|| {
+            client::run::<u64>(&config, &tls, &shape.job(), shape.inputs(), &mut |news| match news {
+                News::Epoch(_) => begun.store(true, Ordering::Release),
+                News::Alive(_, alive) if alive.waits_for == Some(Role::Auditor) => {
+                    waited.store(true, Ordering::Release);
+                }
+                _ => {}
+            })
+        });
+        assert!(eventually(LONG, || begun.load(Ordering::Acquire) || training.is_finished()));
+        roles.auditor.as_ref().unwrap().signal("STOP");
+        training.join().unwrap().map(|_| ()).unwrap_err().to_string()
+    });
+    roles.auditor.as_ref().unwrap().signal("CONT");
+    assert!(error.contains("failed: auditor (127.0.0.1:"), "{error}");
+    assert!(error.contains("not a byte moved for 2.5 s") && !error.contains("dealer ("), "{error}");
+    assert!(waited.load(Ordering::Acquire), "no server said that it waits for the auditor");
+    assert_useful(&mut roles);
+}
+
+/// Servers whose configuration names an auditor run no job without it.
+#[test]
+fn a_missing_auditor_is_named() {
+    let _alone = alone();
+    let mut roles = Roles::start_audited(HASTY, ANYTHING, &mut |_, _, _, port| port);
+    roles.auditor.as_mut().unwrap().kill();
+    let output = train(&folder(&Shape::default()), &roles.client(), &[]);
+    let unreachable = "nobody accepted a connection within 1.5 s";
+    assert_fails(&output, 3, &["failed: auditor (127.0.0.1:", unreachable, "start the role there"]);
+}
