@@ -260,6 +260,7 @@ fn tell(job: &Job, progress: &Progress, news: &News) {
         News::Alive(server, alive) if alive.waits_for.is_some() => progress.label(format!("{server}: {alive}")),
         News::Alive(_, alive) => progress.label(alive.to_string()),
         News::Step { done, bytes_sent } => progress.update(done * per_step, *bytes_sent),
+        News::Epoch(result) if result.is_empty() => {}
         News::Epoch(result) => progress.note(&result.to_string()),
     }
 }

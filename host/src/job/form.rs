@@ -11,7 +11,7 @@
 //! - **Privacy:** [`crate::noise`], for the replacement of one record *that the number is about*, with
 //!   the model as it is. What the model has from the records that it learnt from is not covered.
 
-use super::{Job, Loss, MILLI, RevealLoss, Task};
+use super::{Job, Loss, MILLI, RevealLoss, Task, When};
 use crate::noise::Scale;
 
 /// Unclamped, a row's cross-entropy is less than this below 0, and this much above the largest
@@ -95,21 +95,29 @@ impl Kind {
     /// Whether `job` opens this number in epoch `epoch`. The records with a class are counted once,
     /// unless each epoch learns from others.
     pub fn is_opened(self, job: &Job, epoch: u32) -> bool {
+        let first = if job.reveal.when == When::End { job.training.epochs } else { 1 };
+        if !job.opens_numbers(epoch) {
+            return false;
+        }
         let (loss, score) = (job.reveal.loss == RevealLoss::Epoch, job.reveal.accuracy && job.data.test_records > 0);
         let counted = job.data.may_lack_class();
         match self {
             Self::Loss => loss,
-            Self::LossRecords => loss && counted && (epoch == 1 || job.training.drop_last),
+            Self::LossRecords => loss && counted && (epoch == first || job.training.drop_last),
             Self::Score => score,
-            Self::ScoreRecords => score && counted && epoch == 1,
+            Self::ScoreRecords => score && counted && epoch == first,
         }
     }
 
     /// How often `job` opens it.
     pub fn times(self, job: &Job) -> u64 {
-        let often = self.is_opened(job, 2);
-        let epochs = u64::from(job.training.epochs);
-        if often { epochs } else { u64::from(self.is_opened(job, 1)) }
+        let last = job.training.epochs;
+        let opened = |epoch| u64::from(self.is_opened(job, epoch));
+        // All between the first and the last are alike.
+        match last {
+            1 => opened(1),
+            _ => opened(1) + opened(2) * u64::from(last - 2) + opened(last),
+        }
     }
 
     /// Its form in `job`; `None` where its noise would not fit.
@@ -270,7 +278,10 @@ mod tests {
         assert_eq!(form.scale(), Scale::new(5 * 9 * 4096 * 1000, 1000));
         assert_eq!(Kind::Score.form(&job).unwrap().scale(), Scale::new(5000, 1000));
         assert_eq!(outputs(&job), 5 + 5 + 1 + u64::from(job.reveal.model));
-        job.training.epochs = u32::MAX;
+        job.reveal.when = When::End;
+        assert_eq!(Kind::Score.form(&job).unwrap().scale(), Scale::new(1000, 1000));
+        assert_eq!(outputs(&job), 3 + u64::from(job.reveal.model));
+        (job.reveal.when, job.training.epochs) = (When::Epoch, u32::MAX);
         job.data.task = Task::Classes(10);
         assert!(Kind::Loss.form(&job).is_none_or(|form| form.bits() <= 64));
     }

@@ -31,7 +31,7 @@ pub use optimizer::{Adam, Dyadic, Optimizer};
 pub(crate) use reports::pow2;
 pub use reports::{Column, Held, Line, Place, Records, Reports, Senders, Set, Sorter, Target};
 pub(crate) use reveal::EpsilonFile;
-pub use reveal::{MILLI, Noise, Reveal, RevealLoss};
+pub use reveal::{MILLI, Noise, Reveal, RevealLoss, When};
 use rounding::Asked;
 pub use rounding::Constant;
 pub use source::Source;

@@ -25,8 +25,21 @@ pub struct Reveal {
     /// One bit, after the last epoch: whether any word left its range, so that results are wrong.
     /// On unless a job says otherwise.
     pub alarm: bool,
+    /// When accuracy and loss are opened.
+    pub when: When,
     /// The noise of counts and sums; the model and the alarm have none.
     pub noise: Option<Noise>,
+}
+
+/// When a job opens its counts and sums.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum When {
+    /// After each epoch.
+    #[default]
+    Epoch,
+    /// After the last epoch alone: one number spends what else all epochs' share.
+    End,
 }
 
 /// Noise on the counts and sums that a job opens.
@@ -71,6 +84,11 @@ impl Job {
         self.reveal.noise.map(|noise| [0, 2 * i64::from(noise.largest_loss)])
     }
 
+    /// Whether accuracy and loss are opened after epoch `epoch`.
+    pub fn opens_numbers(&self, epoch: u32) -> bool {
+        self.reveal.when == When::Epoch || epoch == self.training.epochs
+    }
+
     /// Steps until the model is opened.
     pub fn steps(&self) -> u64 {
         u64::from(self.training.epochs) * self.steps_per_epoch() as u64
@@ -92,6 +110,9 @@ pub(super) struct RevealFile {
     /// One bit: whether a word left the range of its opening; true, if left out, where the job
     /// reveals anything else.
     alarm: Option<bool>,
+    /// When accuracy and loss are opened; `epoch`, if left out.
+    #[serde(default)]
+    when: When,
     /// The `ε` of the whole job, 0.001 to 1000 in steps of 0.001: each server adds noise to
     /// accuracy and loss. Or `"off"`. If left out, 1 for a job that learns from reports, else off.
     epsilon: Option<EpsilonFile>,
@@ -142,7 +163,7 @@ impl RevealFile {
             ));
         }
         let noise = epsilon.map(|epsilon_milli| Noise { epsilon_milli, largest_loss: self.largest_loss.unwrap_or(8) });
-        let reveal = Reveal { accuracy, loss, model: self.model, alarm: false, noise };
+        let reveal = Reveal { accuracy, loss, model: self.model, alarm: false, when: self.when, noise };
         Ok(Reveal { alarm: self.alarm.unwrap_or(reveal.any_result()), ..reveal })
     }
 }

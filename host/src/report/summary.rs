@@ -56,6 +56,12 @@ pub struct EpochResult {
 }
 
 impl EpochResult {
+    /// Whether nothing of the epoch is revealed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.loss.is_none() && self.accuracy.is_none() && self.mean_squared_error.is_none()
+    }
+
     /// The same, with R² if the variance of the test records' targets is known: in units of the
     /// target squared, and not 0.
     #[must_use]

@@ -301,6 +301,11 @@ impl<'j, W: Word> Trainer<'j, W> {
         total(lanes, std::mem::replace(&mut self.loss, none), self.weights.is_some())
     }
 
+    /// Drops the loss since the last call.
+    pub(super) fn forget_loss(&mut self, lanes: &Lanes<'_, W>) {
+        self.loss = self.no_loss(lanes);
+    }
+
     /// Traces the optimizer's second moments, in the clear engine.
     pub(super) fn trace_moments(&mut self, lanes: &mut Lanes<'_, W>) -> Result<(), Error> {
         if lanes.role() != Role::Clear {

@@ -119,6 +119,9 @@ impl<'a> Outputs<'a> {
         [loss, score]: [Option<[u64; 2]>; 2],
     ) -> Result<[Option<Sum<u64>>; 2], SessionError> {
         let released = Kind::ALL.iter().filter(|kind| kind.is_opened(self.job, epoch)).count();
+        if released == 0 {
+            return Ok([None; 2]);
+        }
         self.account.release(released as u64)?;
         let sum = |output, words: Option<[u64; 2]>, [total, records]: [usize; 2]| {
             let mut words = Zeroizing::new(words?);
