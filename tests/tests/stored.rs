@@ -8,7 +8,7 @@ use std::{
 use symbolon::{
     data::{Pile, Shelf},
     job::Job,
-    net::{ClientTls, Config, Hosts, Listener, Role, ServerTls, StopHandle},
+    net::{Capacity, ClientTls, Config, Hosts, Listener, Role, ServerTls, StopHandle},
     session::{
         SessionError,
         client::{Outcome, run_stored},
@@ -91,7 +91,7 @@ fn listen(listener: &Listener, config: &Config, shelf: Option<Pile>, told: Arc<M
     if config.role == Role::Dealer {
         let dealer = Dealer::new(&config.timeouts).unwrap();
         let tls = ServerTls::new(&identity, &[Role::Server0, Role::Server1]);
-        listener.serve(&tls, &config.timeouts, 8, |accepted| {
+        listener.serve(&tls, &config.timeouts, Capacity::default(), |accepted| {
             let (connection, role) = accepted.unwrap();
             let _ = dealer.serve(connection, role); // the client is told
         });
@@ -102,6 +102,7 @@ fn listen(listener: &Listener, config: &Config, shelf: Option<Pile>, told: Arc<M
         let said = match notice {
             Notice::Begun { job, .. } => format!("{} begins", job.name),
             Notice::Ended { job, well, .. } => format!("{} ends: {well}", job.name),
+            Notice::Waits { .. } => return,
         };
         told.lock().unwrap().push(said);
     };
@@ -109,7 +110,7 @@ fn listen(listener: &Listener, config: &Config, shelf: Option<Pile>, told: Arc<M
     if let Some(shelf) = shelf {
         server = server.with_shelf(Arc::new(shelf) as Arc<dyn Shelf>);
     }
-    listener.serve(&ServerTls::new(&identity, accepted), &config.timeouts, 8, |accepted| {
+    listener.serve(&ServerTls::new(&identity, accepted), &config.timeouts, Capacity::default(), |accepted| {
         let (connection, role) = accepted.unwrap();
         let _ = server.serve(connection, role);
     });

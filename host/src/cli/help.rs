@@ -63,7 +63,12 @@ fn keys_of(topic: &str) -> Vec<Entry> {
         "server" => config(&[&COMMON[..], &["policy", "intake"]].concat()),
         "policy" => config(&["policy"]),
         "gateway" => config(&[&COMMON[..], &["gateway"]].concat()),
-        "dealer" => config(&COMMON),
+        "dealer" => {
+            let mut entries = config(&[&COMMON[..], &["policy"]].concat());
+            let limit = |path: &str| ["policy", "policy.places", "policy.largest_memory_mib"].contains(&path);
+            entries.retain(|entry| !entry.path.starts_with("policy") || limit(&entry.path));
+            entries
+        }
         _ => Vec::new(),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{
     STACK_BYTES, SessionError, SessionId,
+    heartbeat::LONG_WAIT,
     message::{DealerHello, Dealt, MAX_MESSAGE_BYTES, No, Seeded},
     prg, random_seed,
     rendezvous::Rendezvous,
@@ -24,6 +25,7 @@ use std::{
     collections::HashSet,
     ops::ControlFlow,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 use symbolon_core::{
     correlation::Dry,
@@ -54,6 +56,8 @@ pub struct Dealer {
     /// Sessions that ran or run: none runs twice.
     seen: Mutex<HashSet<SessionId>>,
     running: Mutex<usize>,
+    /// Is told of the role that a session waits for, once it has waited long.
+    waiting: fn(Role),
 }
 
 impl Dealer {
@@ -69,7 +73,14 @@ impl Dealer {
             lanes: Rendezvous::new(timeouts.connect),
             seen: Mutex::default(),
             running: Mutex::new(0),
+            waiting: |_| {},
         })
+    }
+
+    /// The same; `waiting` is called once for each long wait of a session, with the missing role.
+    #[must_use]
+    pub fn telling_waits(self, waiting: fn(Role)) -> Self {
+        Self { waiting, ..self }
     }
 
     /// Serves one connection of a server: joins it to its session. Server 0's own connection runs the session, on this thread.
@@ -82,11 +93,13 @@ impl Dealer {
         match (hello, role) {
             (DealerHello::Join { session, job, plan_hash, nonce }, Role::Server1) => {
                 let joined = Joined { job, plan_hash, nonce };
-                let offered = self.servers.offer(session, role, (connection, joined), Role::Server0);
+                let mut said = false;
+                let mut waits = |waited| self.say(waited, &mut said, Role::Server0);
+                let offered = self.servers.offer(session, role, (connection, joined), Role::Server0, &mut waits);
                 offered.map_err(|(error, connection)| tell(error, connection))
             }
             (DealerHello::Lane { session, lane }, Role::Server1) => {
-                let offered = self.lanes.offer(session, lane, (connection, ()), Role::Server0);
+                let offered = self.lanes.offer(session, lane, (connection, ()), Role::Server0, &mut |_| {});
                 offered.map_err(|(error, _)| error)
             }
             (DealerHello::Join { session, job, plan_hash, nonce }, Role::Server0) => {
@@ -99,7 +112,9 @@ impl Dealer {
 
     /// Pairs server 0 with server 1 and deals.
     fn start(&self, session: SessionId, server0: &mut Connection, joined0: Joined) -> Result<(), SessionError> {
-        let (mut server1, joined1) = self.servers.fetch(session, Role::Server1, Role::Server1)?;
+        let mut said = false;
+        let mut go_on = |waited| self.go_on(waited, &mut said, &[&*server0]);
+        let (mut server1, joined1) = self.servers.fetch(session, Role::Server1, Role::Server1, &mut go_on)?;
         let result = self.admit(session).and_then(|admitted| {
             let dealt = self.deal(session, [server0, &mut server1], [joined0, joined1]);
             drop(admitted);
@@ -146,9 +161,24 @@ impl Dealer {
         Ok([stream(0, server0)?, stream(1, server1)?])
     }
 
+    /// Reports a long wait for `peer`, once.
+    fn say(&self, waited: Duration, said: &mut bool, peer: Role) {
+        if waited >= LONG_WAIT && !std::mem::replace(said, true) {
+            (self.waiting)(peer);
+        }
+    }
+
+    /// Checks that a session may go on to wait for server 1: not without the connections that it
+    /// has, from which nothing is due.
+    fn go_on(&self, waited: Duration, said: &mut bool, connections: &[&Connection]) -> Result<(), SessionError> {
+        connections.iter().try_for_each(|connection| connection.check_peer())?;
+        self.say(waited, said, Role::Server1);
+        Ok(())
+    }
+
     fn deal(&self, session: SessionId, servers: [&mut Connection; 2], joined: [Joined; 2]) -> Result<(), SessionError> {
         let job = Job::decode(&joined[0].job).map_err(SessionError::job(Role::Server0))?;
-        let plan = plan(&job).map_err(|error| SessionError::Protocol { error, step: 0, cause: None })?;
+        let plan = plan(&job)?;
         for (peer, joined) in [(Role::Server0, &joined[0]), (Role::Server1, &joined[1])] {
             if joined.plan_hash != plan.hash {
                 return Err(SessionError::Plan { peer, ours: hex(&plan.hash), theirs: hex(&joined.plan_hash) });
@@ -157,9 +187,15 @@ impl Dealer {
         let [server0, server1] = servers;
         let prgs = self.send_seeds(&session, [&mut *server0, &mut *server1], &joined, &plan.hash, job.numbers.prg)?;
         wipe_stack::<STACK_BYTES>();
-        let mut connections = (0..job.lanes.lanes)
-            .map(|lane| Ok(self.lanes.fetch(session, lane, Role::Server1)?.0))
-            .collect::<Result<Vec<_>, SessionError>>()?;
+        let (mut connections, mut said): (Vec<Connection>, _) = (Vec::new(), false);
+        for lane in 0..job.lanes.lanes {
+            let mut go_on = |waited| {
+                let peers: Vec<_> = [&*server0, &*server1].into_iter().chain(&connections).collect();
+                self.go_on(waited, &mut said, &peers)
+            };
+            let (connection, ()) = self.lanes.fetch(session, lane, Role::Server1, &mut go_on)?;
+            connections.push(connection);
+        }
         let prgs = [&*prgs[0], &*prgs[1]];
         let bytes_sent = match job.numbers.ring_bits {
             32 => deal_lanes::<u32>(&job, prgs, &mut connections),
@@ -198,16 +234,19 @@ fn deal_lanes<W: HostWord + Word>(
     connections: &mut [Connection],
 ) -> Result<u64, SessionError> {
     let fault = Fault::default();
+    let orders = train::SharedOrders::new(connections.len());
     let aborts: Vec<AbortHandle> = connections.iter().map(Connection::abort_handle).collect();
     let results = std::thread::scope(|scope| {
         let threads: Vec<_> = (0u16..)
             .zip(connections.iter_mut())
             .map(|(lane, connection)| {
-                let (fault, aborts) = (fault.clone(), &aborts);
+                let (fault, aborts, orders) = (fault.clone(), &aborts, &orders);
                 scope.spawn(move || {
-                    let done = deal_lane::<W>(job, prgs, lane, connection, fault);
+                    let done = deal_lane::<W>(job, prgs, lane, connection, orders, fault);
                     if done.is_err() {
-                        aborts.iter().for_each(AbortHandle::abort); // the other lanes need not wait
+                        // The other lanes need not wait.
+                        aborts.iter().for_each(AbortHandle::abort);
+                        orders.fail();
                     }
                     done
                 })
@@ -234,6 +273,7 @@ fn deal_lane<W: HostWord + Word>(
     prgs: [&dyn Prg; 2],
     lane: u16,
     connection: &mut Connection,
+    orders: &train::SharedOrders,
     fault: Fault,
 ) -> Result<(), train::Halt> {
     let mut sink = Dealing::<W>::new(prgs, best::<W>(), connection, fault);
@@ -246,7 +286,8 @@ fn deal_lane<W: HostWord + Word>(
     let mut lanes: Vec<Option<Lane<'_, W::Dry>>> = (0..job.lanes.lanes).map(|_| None).collect();
     lanes[usize::from(lane)] = Some(own);
     let mut lanes = Lanes::new(symbolon_core::party::Role::Server0, &Nothing, lanes, 1);
-    train::run(&mut lanes, job, train::Inputs::dry(job), &mut |_, _| ControlFlow::Continue(()))?;
+    let (orders, inputs) = (train::Orders::Shared(orders), train::Inputs::dry(job));
+    train::run_in(orders, &mut lanes, job, inputs, &mut |_, _| ControlFlow::Continue(()))?;
     drop(lanes);
     sink.finish().map_err(|error| train::Halt::Protocol { error, step: job.steps_per_epoch() as u64 })
 }

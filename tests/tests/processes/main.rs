@@ -7,6 +7,7 @@ mod command;
 mod frames;
 mod lost;
 mod outputs;
+mod places;
 mod refused;
 mod sees;
 
