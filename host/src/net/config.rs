@@ -34,6 +34,7 @@
 //! devices = "devices.toml"
 //! keys = "keys"
 //! schemas = "schemas"
+//! reports_per_hour = 360000 # of a device whose entry says nothing
 //! ```
 //!
 //! A gateway's file has a section of its own, [`Lines`].
@@ -168,7 +169,7 @@ struct Raw {
     policy: Option<RawPolicy>,
     /// Where a gateway hears devices.
     gateway: Option<RawLines>,
-    /// Where a server that takes reports keeps its files.
+    /// Where a server that takes reports keeps its files, and the default quota of devices.
     intake: Option<RawIntake>,
 }
 
@@ -247,7 +248,7 @@ impl Raw {
             return Err(ConfigFault::NoPeer(*missing));
         }
         let policy = match self.policy {
-            Some(policy) if !role.is_server() && !(deals(role) && policy.has_limits_alone()) => {
+            Some(policy) if !(role.is_server() || deals(role) && policy.has_limits_alone()) => {
                 return Err(ConfigFault::Policy(role));
             }
             policy => policy.unwrap_or_default().check()?,

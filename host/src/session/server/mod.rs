@@ -16,7 +16,7 @@ mod outputs;
 
 use super::{
     STACK_BYTES, SessionError, SessionId,
-    heartbeat::{Heart, Phase},
+    heartbeat::{Alive, Heart, Phase},
     message::{Answer, Ask, DealerHello, Dealt, LaneHello, MAX_MESSAGE_BYTES, No, Order, PeerHello, Report, Update},
     random_seed,
     rendezvous::Rendezvous,
@@ -33,15 +33,16 @@ use crate::{
     job::Job,
     kernel::{HostWord, best},
     lanes::{Lane, Lanes},
-    net::{ClientTls, Config, Connection, Role, Timeouts, connect},
+    net::{Cancel, ClientTls, Config, Connection, Role, Timeouts, connect_until},
     report::peak_rss,
     secret::Secret,
     train::{self, Event, Inputs},
 };
 use admission::Admitted;
-use dealing::Joined;
+pub(super) use admission::CONNECTION_BYTES;
+use dealing::{Helper, Joined};
 use inputs::receive_inputs;
-pub(super) use inputs::table_stream;
+pub(super) use inputs::{PIECE, table_stream};
 use outputs::News;
 use std::{
     ops::ControlFlow,
@@ -91,13 +92,23 @@ pub enum Notice<'a> {
         /// Whether it was done; else the reason is the error of [`Server::serve`].
         well: bool,
     },
+    /// It waits for another role.
+    Waits {
+        /// The job.
+        job: &'a Job,
+        /// Its phase, and the role.
+        alive: &'a Alive,
+    },
 }
+
 /// What a session needs beside its connections.
 struct Session<'a> {
     id: SessionId,
     job: &'a Job,
     encoded: Vec<u8>,
     plan: Plan,
+    /// Ends what the session waits for.
+    cancel: Cancel,
 }
 
 impl Server {
@@ -143,7 +154,7 @@ impl Server {
                     PeerHello::Lane(hello) => hello,
                     PeerHello::Manifest => return reports::agree(self.intake.as_deref(), &mut connection),
                 };
-                let offered = self.lanes.offer(session, lane, (connection, plan_hash), Role::Client);
+                let offered = self.lanes.offer(session, lane, (connection, plan_hash), Role::Client, &mut |_| {});
                 offered.map_err(|(error, mut connection)| {
                     // A lost server cannot be told.
                     let _ = connection.send(&Answer::Err(No::new(&error)));
@@ -161,7 +172,9 @@ impl Server {
             Ask::Train(order) => self.session(order, client),
             Ask::Reports(request) => {
                 let (intake, role) = (self.intake.as_deref(), self.config.role);
-                let result = reports::answer(intake, role, request, &mut client, || self.reach(Role::Server0));
+                let result = reports::answer(intake, role, request, &mut client, || {
+                    self.reach(&Cancel::default(), Role::Server0)
+                });
                 let closed = client.close();
                 result.and(closed.map_err(SessionError::from))
             }
@@ -174,7 +187,8 @@ impl Server {
             Ok(Admitted { job, hash, plan, place: _place }) => {
                 let started = Instant::now();
                 (self.tell)(Notice::Begun { job: &job, hash });
-                let session = Session { id: order.session, job: &job, encoded: order.job, plan };
+                let session =
+                    Session { id: order.session, job: &job, encoded: order.job, plan, cancel: Cancel::default() };
                 let result = client.send(&Answer::Ok(())).map_err(SessionError::from).and_then(|()| {
                     match job.numbers.ring_bits {
                         32 => self.run::<u32>(&session, &mut client),
@@ -200,11 +214,15 @@ impl Server {
     fn run<W: HostWord + Word>(&self, session: &Session<'_>, client: &mut Connection) -> Result<(), SessionError> {
         let sent = match session.job.data.is_stored() {
             true => None,
-            false => Some(receive_inputs(session, client, self.config.role)?),
+            false => Some(receive_inputs(session, client, self.config.role, self.config.timeouts.idle)?),
         };
         wipe_stack::<STACK_BYTES>(); // the seed of the data's shares
-        let heart = Heart::new(client, self.config.role, self.config.timeouts.idle);
-        let (report, parameters) = heart.beat_during(|| self.train::<W>(session, sent, &heart))?;
+        let log = |alive: &Alive| (self.tell)(Notice::Waits { job: session.job, alive });
+        let heart = Heart::new(client, self.config.role, self.config.timeouts.idle, session.cancel.clone(), &log);
+        let trained = heart.beat_during(|| self.train::<W>(session, sent, &heart));
+        let lost = heart.into_failure();
+        // A lost client cancels the session, so that other connections fail, too.
+        let (report, parameters) = trained.map_err(|error| lost.map_or(error, SessionError::from))?;
         client.send(&Update::Done(report))?;
         if session.job.reveal.model {
             client.send_bytes(W::bytes(&parameters))?;
@@ -228,11 +246,12 @@ impl Server {
         let plan = &session.plan;
         heart.begin(Phase::Joining, 0, Some(Role::Dealer));
         let Joined { prg, dealer, mut audit } = self.join(session, heart)?;
+        // Before server 0 is met: it blames server 1 for time that the dealer takes.
+        let mut streams = self.open_streams(session)?;
         heart.begin(Phase::Joining, 0, Some(heart.other()));
-        let mut peers = self.meet_peer(session)?;
+        let mut peers = self.meet_peer(session, &dealer)?;
         let veil = self.share_veil(session, &mut peers)?;
         wipe_stack::<STACK_BYTES>(); // the veil's seed
-        let mut streams = self.open_streams(session)?;
         let (job, lanes) = (session.job, session.job.lanes.lanes);
         let fault = Fault::default();
         let mut corrections: Vec<_> = {
@@ -299,31 +318,42 @@ impl Server {
         Ok((report, parameters))
     }
 
-    /// One connection a lane to the other server.
-    fn meet_peer(&self, session: &Session<'_>) -> Result<Vec<Connection>, SessionError> {
+    /// One connection a lane to the other server. Server 0 waits for them as long as client, dealer
+    /// and the first lanes are there.
+    fn meet_peer(&self, session: &Session<'_>, dealer: &Helper) -> Result<Vec<Connection>, SessionError> {
         let (ours, Timeouts { connect, idle, .. }) = (session.plan.hash, self.config.timeouts);
         let other =
             |theirs: [u8; 32]| SessionError::Plan { peer: Role::Server1, ours: hex(&ours), theirs: hex(&theirs) };
-        (0..session.job.lanes.lanes)
-            .map(|lane| {
-                if self.config.role == Role::Server0 {
-                    let (mut connection, theirs) = self.lanes.fetch(session.id, lane, Role::Server1)?;
-                    let answer = if theirs == ours { Ok(()) } else { Err(other(theirs)) };
-                    connection.send(&answer.as_ref().map_err(No::new))?;
-                    // Server 1 may wait for the dealer, and is the one to say so: its time-out
-                    // comes first.
-                    connection.set_idle_timeout(idle + idle / 4);
-                    return answer.map(|()| connection);
-                }
-                let mut connection = self.reach(Role::Server0)?;
-                connection.set_idle_timeout(connect + idle);
-                connection.send(&PeerHello::Lane(LaneHello { session: session.id, lane, plan_hash: ours }))?;
-                let answer: Answer = connection.recv(MAX_MESSAGE_BYTES)?;
-                answer.map_err(|no| no.from(Role::Server0))?;
-                connection.set_idle_timeout(idle);
-                Ok(connection)
-            })
-            .collect()
+        let mut met: Vec<Connection> = Vec::new();
+        for lane in 0..session.job.lanes.lanes {
+            if self.config.role == Role::Server0 {
+                let mut go_on = |_| {
+                    if session.cancel.is_cancelled() {
+                        return Err(SessionError::Stopped);
+                    }
+                    dealer.check()?;
+                    Ok(met.iter().try_for_each(Connection::check_peer)?)
+                };
+                let (mut connection, theirs) = self.lanes.fetch(session.id, lane, Role::Server1, &mut go_on)?;
+                session.cancel.guard(connection.abort_handle());
+                let answer = if theirs == ours { Ok(()) } else { Err(other(theirs)) };
+                connection.send(&answer.as_ref().map_err(No::new))?;
+                // Server 1 may wait for the dealer, and is the one to say so: its time-out comes
+                // first.
+                connection.set_idle_timeout(idle + idle / 4);
+                answer?;
+                met.push(connection);
+                continue;
+            }
+            let mut connection = self.reach(&session.cancel, Role::Server0)?;
+            connection.set_idle_timeout(connect + idle);
+            connection.send(&PeerHello::Lane(LaneHello { session: session.id, lane, plan_hash: ours }))?;
+            let answer: Answer = connection.recv(MAX_MESSAGE_BYTES)?;
+            answer.map_err(|no| no.from(Role::Server0))?;
+            connection.set_idle_timeout(idle);
+            met.push(connection);
+        }
+        Ok(met)
     }
 
     /// The seed of the output shares' refreshment, which the dealer must not know.
@@ -349,15 +379,16 @@ impl Server {
         }
         (0..session.job.lanes.lanes)
             .map(|lane| {
-                let mut connection = self.reach(Role::Dealer)?;
+                let mut connection = self.reach(&session.cancel, Role::Dealer)?;
                 connection.send(&DealerHello::Lane { session: session.id, lane })?;
                 Ok(connection)
             })
             .collect()
     }
 
-    fn reach(&self, peer: Role) -> Result<Connection, SessionError> {
+    /// Connects to `peer`; `cancel` ends the attempt, and the connection.
+    fn reach(&self, cancel: &Cancel, peer: Role) -> Result<Connection, SessionError> {
         let address = self.config.peer(peer)?;
-        Ok(connect(address, &self.tls, peer, &self.config.timeouts)?)
+        Ok(connect_until(cancel, address, &self.tls, peer, &self.config.timeouts)?)
     }
 }
