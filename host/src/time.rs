@@ -1,5 +1,6 @@
 //! Moments as files write them.
 
+use std::time::{SystemTime, UNIX_EPOCH};
 use toml::value::{Datetime, Offset};
 
 /// Seconds from 1970 to a date and time, which are in UTC if they have no offset. A date alone is
@@ -34,9 +35,39 @@ pub(crate) fn unix_ms(text: &str) -> Option<u64> {
     Some(seconds.checked_mul(1000)? + u64::from(nanoseconds / 1_000_000))
 }
 
+/// Now, in UTC, as logs have it: `2026-11-28T14:05:30Z`.
+pub(crate) fn now() -> String {
+    rfc3339(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+}
+
+/// A moment in seconds since 1970, as RFC 3339 has it in UTC.
+fn rfc3339(seconds: u64) -> String {
+    let (days, clock) = (seconds / 86_400, seconds % 86_400);
+    // From March 1 of the year 0 on, in eras of 400 years (the proleptic Gregorian calendar).
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let march = (5 * day + 2) / 153;
+    let (month, day) = (if march < 10 { march + 3 } else { march - 9 }, day - (153 * march + 2) / 5 + 1);
+    let year = 400 * era + year + u64::from(month <= 2);
+    let (hour, minute, second) = (clock / 3600, clock / 60 % 60, clock % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_are_written_as_they_are_read() {
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
+        assert_eq!(rfc3339(951_825_600), "2000-02-29T12:00:00Z");
+        for day in 0..60_000_u64 {
+            let seconds = 86_400 * day + day % 86_400;
+            assert_eq!(unix_ms(&rfc3339(seconds)), Some(1000 * seconds));
+        }
+    }
 
     #[test]
     fn dates_are_seconds() {

@@ -21,7 +21,7 @@ use symbolon::{
     lanes::{Lane, Lanes},
     net::{ClientTls, Connection, Deployment, Hosts, Role, ServerTls, Timeouts, accept, connect},
     secret::Secret,
-    train::{self, Event, Inputs, Sum, signed},
+    train::{self, Event, Inputs, Orders, Sum, signed},
 };
 use symbolon_core::{
     correlation::{Corrections, Server as Source},
@@ -417,6 +417,6 @@ fn deal<W: HostWord + Word>(job: &Job, prgs: [&dyn Prg; 2], lane: u16, connectio
         connection.buffer_bytes(bytes).unwrap();
         Ok(())
     };
-    deal_lane::<W>(job, prgs, lane, outlet, &mut |_, _| ControlFlow::Continue(())).unwrap();
+    deal_lane::<W>(job, prgs, lane, Orders::Own, outlet, &mut |_, _| ControlFlow::Continue(())).unwrap();
     connection.flush().unwrap();
 }

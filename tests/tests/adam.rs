@@ -38,7 +38,7 @@ fn task(target: f64) -> (Job, Inputs<u64>) {
 fn moved(target: f64) -> f64 {
     let (job, inputs) = task(target);
     let trained = Game::new(job.clone()).clear::<u64>(inputs, &Keys::new(3), 1);
-    real(&job, trained.parameters[0]) - initial_weights(&job)[0]
+    real(&job, trained.parameters[0]) - initial_weights(&job).next().unwrap()
 }
 
 /// Adam's steps do not depend on the scale of the loss: 0.055 in ten steps of the rate 0.001, in

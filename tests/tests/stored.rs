@@ -9,7 +9,7 @@ use std::{
 use symbolon::{
     data::{Pile, Shelf},
     job::{Column, Format, Job, Layer, Noise, Place, Reports, Target},
-    net::{ClientTls, Config, Hosts, Limits, Listener, Role, ServerTls, StopHandle},
+    net::{Capacity, ClientTls, Config, Hosts, Limits, Listener, Role, ServerTls, StopHandle},
     release::allowed::{Allowed, Entry},
     session::{
         SessionError,
@@ -102,6 +102,7 @@ fn note(told: &Mutex<Vec<String>>, role: &str, notice: &Notice<'_>) {
     told.lock().unwrap().push(match notice {
         Notice::Begun { job, .. } => format!("{role}{} begins", job.name),
         Notice::Ended { job, well, .. } => format!("{role}{} ends: {well}", job.name),
+        Notice::Waits { .. } => return,
         Notice::LedgerBehind { missing } => format!("{role}{missing} releases were forgotten"),
     });
 }
@@ -111,7 +112,7 @@ fn listen(listener: &Listener, config: &Config, shelf: Option<Pile>, told: Arc<M
     if config.role == Role::Dealer {
         let dealer = Dealer::new(config).telling(move |notice| note(&told, "dealer: ", &notice));
         let tls = ServerTls::new(&identity, &[Role::Server0, Role::Server1]);
-        listener.serve(&tls, &config.timeouts, 8, |accepted| {
+        listener.serve(&tls, &config.timeouts, Capacity::default(), |accepted| {
             let (connection, role) = accepted.unwrap();
             let _ = dealer.serve(connection, role); // the client is told
         });
@@ -123,7 +124,7 @@ fn listen(listener: &Listener, config: &Config, shelf: Option<Pile>, told: Arc<M
     if let Some(shelf) = shelf {
         server = server.with_shelf(Arc::new(shelf) as Arc<dyn Shelf>);
     }
-    listener.serve(&ServerTls::new(&identity, accepted), &config.timeouts, 8, |accepted| {
+    listener.serve(&ServerTls::new(&identity, accepted), &config.timeouts, Capacity::default(), |accepted| {
         let (connection, role) = accepted.unwrap();
         let _ = server.serve(connection, role);
     });
@@ -173,10 +174,7 @@ fn a_dealer_has_limits() {
     let (ended, dealt) = run(Limits::default());
     assert!(ended.is_ok() && dealt);
     for (limits, rule) in [
-        (
-            Limits { largest_memory_bytes: 10_000, ..Limits::default() },
-            "policy.largest_memory_mib is 0, the job needs 1",
-        ),
+        (Limits { largest_memory_bytes: 10_000, ..Limits::default() }, "policy.largest_memory_mib is 0, the job needs"),
         (Limits { places: 0, ..Limits::default() }, "policy.places is 0"),
     ] {
         let (ended, dealt) = run(limits);

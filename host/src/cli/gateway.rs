@@ -34,10 +34,10 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 fn tell(news: News) {
     match news {
         News::Listening(_) | News::Status(_) => {
-            say!("{news}");
+            log!("{news}");
             // A parent reads this line through a pipe; one that has gone needs it no more.
             let _ = std::io::stdout().flush();
         }
-        news => note!("gateway: {news}"),
+        news => log_error!("gateway: {news}"),
     }
 }

@@ -314,7 +314,7 @@ fn permit(config: &Path, policy: &Policy, fleet: bool) -> Result<(), Failure> {
         reveals.join(", "),
         policy.smallest_batch,
         policy.smallest_records,
-        if fleet { "[intake]\n" } else { "" }
+        if fleet { "[intake]\nreports_per_hour = 4294967295\n" } else { "" }
     );
     fs::write(config, section).map_err(|error| Failure::write(config, &error))
 }

@@ -16,6 +16,16 @@ macro_rules! note {
     }};
 }
 
+/// A line of a role's log, on standard output: it begins with the time.
+macro_rules! log {
+    ($($line:tt)*) => { say!("{} {}", $crate::time::now(), format_args!($($line)*)) };
+}
+
+/// The same on standard error.
+macro_rules! log_error {
+    ($($line:tt)*) => { note!("{} {}", $crate::time::now(), format_args!($($line)*)) };
+}
+
 mod audit;
 mod bench;
 mod boards;

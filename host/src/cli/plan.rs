@@ -22,7 +22,7 @@ pub(super) fn run(file: &Path, config: Option<&Path>, json: Option<&Path>) -> Re
         (Some(_), Some(config)) => stored::resolve(draft, &Config::load(config, &[Role::Client])?, None)?,
         (None, _) => draft.resolve(None)?,
     };
-    let plan = plan(&job).map_err(|error| Failure::Other(error.to_string()))?;
+    let plan = plan(&job).map_err(|error| Failure::Input(error.to_string()))?;
     print(&job, &plan)?;
     let Some(path) = json else { return Ok(()) };
     let constant = |c: Constant| json!({ "key": c.key, "asked": c.asked, "effective": c.effective });

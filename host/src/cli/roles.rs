@@ -4,7 +4,9 @@ use super::exit::Failure;
 use crate::{
     engine::plan::hex,
     intake::{Intake, IntakeError},
-    net::{ClientTls, Config, Connection, Hosts, Listener, NetError, Role, ServerTls, init as write_deployment},
+    net::{
+        Capacity, ClientTls, Config, Connection, Hosts, Listener, NetError, Role, ServerTls, init as write_deployment,
+    },
     session::{
         SessionError,
         auditor::Auditor,
@@ -28,9 +30,6 @@ impl From<IntakeError> for Failure {
         }
     }
 }
-
-/// Peers that authenticate at a time.
-const HANDSHAKES: usize = 64;
 
 /// Arguments of a role.
 #[derive(Debug, clap::Args)]
@@ -80,7 +79,7 @@ pub(super) fn server(ServerArgs { role: args, threads }: &ServerArgs) -> Result<
     let accepted = if config.role == Role::Server0 { &all[..] } else { &all[..2] };
     let tls = ServerTls::new(&identity, accepted);
     let name = config.role;
-    let tls_out = ClientTls::new(&identity).telling(waiting);
+    let tls_out = ClientTls::new(&identity).telling(log_waiting);
     let mut server = Server::new(config.clone(), tls_out, *threads)?.telling(move |notice| tell(name, &notice));
     if let Some(files) = &config.intake {
         server = server.with_intake(Arc::new(Intake::open(files, config.role)?));
@@ -94,13 +93,14 @@ fn tell(role: Role, notice: &Notice<'_>) {
         Notice::Begun { job, hash } => {
             let records = job.data.train_records + job.data.test_records;
             let source = if job.data.is_stored() { "stored" } else { "the client's" };
-            say!("{role}: job {} ({}) begins on {records} records, {source}", job.name, hex(hash));
+            log!("{role}: job {} ({}) begins on {records} records, {source}", job.name, hex(hash));
         }
         Notice::Ended { job, took, well } => {
             let how = if *well { "is done" } else { "failed" };
-            say!("{role}: job {} {how} after {:.1} s", job.name, took.as_secs_f64());
+            log!("{role}: job {} {how} after {:.1} s", job.name, took.as_secs_f64());
         }
-        Notice::LedgerBehind { missing } => note!(
+        Notice::Waits { job, alive } => log!("{role}: job {}: {alive}", job.name),
+        Notice::LedgerBehind { missing } => log!(
             "{role}: the other server has {missing} released jobs that the ledger here lacks; it may be an older copy, and they are charged again"
         ),
     }
@@ -111,13 +111,20 @@ pub(super) fn waiting(peer: Role, address: &str) {
     note!("waiting for {peer} at {address}");
 }
 
+/// The same, for a role's log.
+fn log_waiting(peer: Role, address: &str) {
+    log_error!("waiting for {peer} at {address}");
+}
+
 /// `symbolon dealer`.
 pub(super) fn dealer(args: &Args) -> Result<(), Failure> {
     let config = Config::load(&args.config, &[Role::Dealer])?;
     let identity = config.identity()?;
     let tls = ServerTls::new(&identity, &[Role::Server0, Role::Server1]);
     let name = config.role;
-    let dealer = Dealer::new(&config).telling(move |notice| tell(name, &notice));
+    let dealer = Dealer::new(&config)
+        .telling(move |notice| tell(name, &notice))
+        .telling_waits(|peer| log!("{}: waiting for {peer}", Role::Dealer));
     serve(args, &config, &tls, |connection, role| dealer.serve(connection, role))
 }
 
@@ -127,7 +134,9 @@ pub(super) fn auditor(args: &Args) -> Result<(), Failure> {
     let identity = config.identity()?;
     let tls = ServerTls::new(&identity, &[Role::Server0, Role::Server1]);
     let name = config.role;
-    let auditor = Auditor::new(&config).telling(move |notice| tell(name, &notice));
+    let auditor = Auditor::new(&config)
+        .telling(move |notice| tell(name, &notice))
+        .telling_waits(|peer| log!("{}: waiting for {peer}", Role::Auditor));
     serve(args, &config, &tls, |connection, role| auditor.serve(connection, role))
 }
 
@@ -141,14 +150,14 @@ fn serve(
     let listener = Listener::bind(config.listen()?)?;
     let stop = listener.stop_handle();
     stop_on_interrupt(args, move || stop.stop());
-    say!("{} listens on {}", config.role, listener.local_addr());
+    log!("{} listens on {}", config.role, listener.local_addr());
     // A parent reads this line through a pipe; one that has gone needs it no more.
     let _ = std::io::stdout().flush();
     let name = config.role;
-    listener.serve(tls, &config.timeouts, HANDSHAKES, |accepted: Result<(Connection, Role), NetError>| {
+    listener.serve(tls, &config.timeouts, Capacity::default(), |accepted: Result<(Connection, Role), NetError>| {
         let ended = accepted.map_err(SessionError::from).and_then(|(connection, role)| handler(connection, role));
         if let Err(error) = ended {
-            note!("{name}: {error}");
+            log_error!("{name}: {error}");
         }
     });
     Ok(())

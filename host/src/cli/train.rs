@@ -375,7 +375,7 @@ pub(super) fn clear_stored<W: HostWord + Word>(
     if let Some(wrong) = audit.ranges().iter().find_map(left_range).or(impossible) {
         return Err(wrong);
     }
-    let hash = plan(job).map_err(|error| Failure::Other(error.to_string()))?.hash;
+    let hash = plan(job).map_err(|error| Failure::Input(error.to_string()))?.hash;
     let summary = Summary {
         seconds_train,
         seconds_setup: setup,

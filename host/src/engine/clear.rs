@@ -198,7 +198,7 @@ pub fn run<W: HostWord + Word>(
     let choices = ChaCha20Prg::new(seeds[0], session);
     let prgs = seeds.map(|seed| prg(job.numbers.prg, seed, session));
     let prgs: [&dyn Prg; 2] = [&*prgs[0], &*prgs[1]];
-    let plan = plan(job).map_err(|error| Halt::Protocol { error, step: 0 })?;
+    let plan = plan(job).map_err(|_| Halt::Protocol { error: symbolon_core::link::Error::RequestsSpent, step: 0 })?;
     let arena = usize::try_from(plan.arena_bytes).unwrap_or(ENDLESS) / word_bytes::<W>();
     let lanes = (0..job.lanes.lanes).map(|lane| {
         Some(Lane {

@@ -6,7 +6,7 @@ use crate::{
     kernel::{HostWord, best},
     lanes::{Lane, Lanes},
     secret::Secret,
-    train::{self, Halt, Observer},
+    train::{self, Halt, Observer, Orders},
 };
 use symbolon_core::{
     correlation::{Dry, Request, Sink},
@@ -45,8 +45,8 @@ impl<W: Word, F: FnMut(&[u8]) -> Result<(), Error>> Sink for Dealing<'_, W, F> {
     }
 }
 
-/// Runs `job` dry and passes the corrections of lane `lane` to `outlet`; `observer` sees the job's
-/// events.
+/// Runs `job` dry, on records in the order of `orders`, and passes the corrections of lane `lane` to
+/// `outlet`; `observer` sees the job's events.
 ///
 /// # Errors
 ///
@@ -55,6 +55,7 @@ pub fn deal_lane<W: HostWord + Word>(
     job: &Job,
     prgs: [&dyn Prg; 2],
     lane: u16,
+    orders: Orders<'_>,
     outlet: impl FnMut(&[u8]) -> Result<(), Error> + Send,
     observer: &mut dyn Observer<W::Dry>,
 ) -> Result<(), Halt> {
@@ -68,5 +69,5 @@ pub fn deal_lane<W: HostWord + Word>(
     let mut lanes: Vec<Option<Lane<'_, W::Dry>>> = (0..job.lanes.lanes).map(|_| None).collect();
     lanes[usize::from(lane)] = Some(own);
     let mut lanes = Lanes::new(Role::Server0, &Nothing, lanes, 1);
-    train::run(&mut lanes, job, train::Inputs::dry(job), observer).map(drop)
+    train::run_in(orders, &mut lanes, job, train::Inputs::dry(job), observer).map(drop)
 }

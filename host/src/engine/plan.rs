@@ -1,7 +1,11 @@
 //! The plan of a job: its requests, rounds and bytes, from the job's own code run on dry words.
 //!
 //! Epochs repeat: they differ in names, rows and public constants, not in what is asked for. So only as many are run as differ ([`Job::rhythm`]), and the others' costs follow from theirs. The hash is over
-//! what is run, and over the job, which says the rest.
+//! what is run, and over the job, which says the rest: also the order of records, which a plan only
+//! counts.
+//!
+//! A plan takes memory for its counts alone, whatever the size of the job, and time by its requests
+//! and exchanges, of which it makes a bounded number ([`PlanError::Work`]).
 
 mod recorder;
 #[cfg(test)]
@@ -11,12 +15,12 @@ use crate::{
     job::{Job, When},
     lanes::{Lane, Lanes},
     secret::Secret,
-    train::{self, Event, Observer},
+    train::{self, Event, Observer, Orders},
 };
 use recorder::{Recorder, Tally};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use std::{collections::BTreeMap, ops::ControlFlow};
+use std::{collections::BTreeMap, fmt, ops::ControlFlow};
 use symbolon_core::{
     correlation::Dry,
     kernel::Nothing,
@@ -132,8 +136,38 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Units of work in a dry run, of all lanes, so that nobody plans for hours because a peer asked for it: a minute or two.
-const MAX_WORK: u64 = 1 << 28;
+/// Units of work in a dry run, of all lanes: a peer's job costs no more than some seconds to plan.
+const MAX_WORK: u64 = 1 << 24;
+
+/// A job that has no plan.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PlanError {
+    /// Its dry run makes too many requests and exchanges.
+    Work {
+        /// The most of them, of all lanes.
+        most: u64,
+    },
+    /// It has more requests a lane than there are numbers.
+    Requests,
+}
+
+impl fmt::Display for PlanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Work { most } => write!(
+                f,
+                "an epoch takes too long to plan: its requests and exchanges, of all lanes, may be {most} (the rule \
+                 plan.work); take larger batches or tiles, or fewer lanes"
+            ),
+            Self::Requests => f.write_str(
+                "the job has more than 2^32 requests a lane (the rule plan.requests); take fewer epochs, or larger \
+                 batches or tiles",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for PlanError {}
 
 /// Words of an arena that is never too small; dry, it takes no memory.
 pub(crate) const ENDLESS: usize = 1 << 40;
@@ -262,13 +296,18 @@ impl Repetition {
 ///
 /// # Errors
 ///
-/// [`Error::RequestsSpent`] for a job of more requests a lane than there are numbers, or that would take minutes to plan.
-pub fn plan(job: &Job) -> Result<Plan, Error> {
+/// [`PlanError`].
+pub fn plan(job: &Job) -> Result<Plan, PlanError> {
     let repetition = Repetition::of(job);
+    // In each step, some lane makes a request and an exchange at least.
+    let steps = u64::from(repetition.first + repetition.period) * job.steps_per_epoch() as u64;
+    if 2 * steps > MAX_WORK / u64::from(job.lanes.lanes) {
+        return Err(PlanError::Work { most: MAX_WORK });
+    }
     if job.numbers.ring_bits == 32 { plan_for::<u32>(job, repetition) } else { plan_for::<u64>(job, repetition) }
 }
 
-fn plan_for<W: Word>(job: &Job, repetition: Repetition) -> Result<Plan, Error> {
+fn plan_for<W: Word>(job: &Job, repetition: Repetition) -> Result<Plan, PlanError> {
     let Repetition { first, period, rest, .. } = repetition;
     let wanted = [first, first + period, first + rest];
     let mut shorter = job.clone();
@@ -296,14 +335,15 @@ fn plan_for<W: Word>(job: &Job, repetition: Repetition) -> Result<Plan, Error> {
         when: job.reveal.when,
         wanted,
     };
-    train::run(&mut lanes, &shorter, train::Inputs::dry(&shorter), &mut marks).map_err(|halt| match halt {
-        train::Halt::Protocol { error, .. } => error,
-        train::Halt::Stopped => unreachable!("the observer never stops a plan"),
+    let inputs = train::Inputs::dry(&shorter);
+    train::run_in(Orders::Counted, &mut lanes, &shorter, inputs, &mut marks).map_err(|halt| match halt {
+        train::Halt::Protocol { error: Error::RequestsSpent, .. } => PlanError::Work { most: MAX_WORK },
+        halt => unreachable!("a dry run cannot fail otherwise: {halt:?}"),
     })?;
     let arena_bytes = (lanes.arena_peak() * word_bytes::<W>()) as u64;
     drop(lanes);
     let mut hash = Sha256::new();
-    hash.update(b"symbolon plan v2");
+    hash.update(b"symbolon plan v3");
     hash.update(job.hash().expect("a valid job encodes"));
     recorders.iter().for_each(|recorder| hash.update(recorder.hash()));
     let mut all = repetition.all(wanted.map(|epochs| marks.after(epochs)));
@@ -311,7 +351,7 @@ fn plan_for<W: Word>(job: &Job, repetition: Repetition) -> Result<Plan, Error> {
         all.add(end, marks.after(first + period));
     }
     if all.lanes.iter().any(|lane| lane.numbers > 1 << 32) {
-        return Err(Error::RequestsSpent);
+        return Err(PlanError::Requests);
     }
     Ok(marks.plan(job, hash.finalize().into(), arena_bytes, &all))
 }

@@ -5,7 +5,7 @@
 //! id = "00000000000000a1" # 16 hexadecimal digits
 //! name = "kitchen"
 //! tasks = ["occupancy"]
-//! reports_per_hour = 3600 # any number, if left out; a start counts as one
+//! reports_per_hour = 3600 # `intake.reports_per_hour`, if left out; a start counts as one
 //! revoked = false         # may be left out
 //! labels = false          # whether it may label other devices' reports: a data owner, no sensor
 //!
@@ -39,7 +39,7 @@ pub struct Device {
     pub name: String,
     /// Tasks whose schemas it may use.
     pub tasks: BTreeSet<String>,
-    /// How many reports an hour it may add; `None`: any number.
+    /// How many reports an hour it may add; `None`: as many as the configuration says.
     pub reports_per_hour: Option<NonZeroU32>,
     /// It may not report any more.
     pub revoked: bool,

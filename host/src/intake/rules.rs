@@ -53,7 +53,11 @@ impl Rules {
     fn load_part(&mut self, part: Part, files: &IntakeFiles) -> Result<(), FileError> {
         match part {
             Part::Devices if files.devices.exists() => {
-                self.devices = Arc::new(registry::parse(&read(&files.devices)?, &files.devices)?);
+                let mut devices = registry::parse(&read(&files.devices)?, &files.devices)?;
+                for device in devices.values_mut() {
+                    device.reports_per_hour.get_or_insert(files.reports_per_hour);
+                }
+                self.devices = Arc::new(devices);
             }
             Part::Devices => self.devices = Arc::default(),
             Part::Keys => {

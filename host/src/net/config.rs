@@ -42,6 +42,7 @@
 //! devices = "devices.toml"
 //! keys = "keys"
 //! schemas = "schemas"
+//! reports_per_hour = 360000 # of a device whose entry says nothing
 //! ```
 //!
 //! A gateway's file has a section of its own, [`Lines`].
@@ -179,7 +180,7 @@ struct Raw {
     policy: Option<RawPolicy>,
     /// Where a gateway hears devices.
     gateway: Option<RawLines>,
-    /// Where a server that takes reports keeps its files.
+    /// Where a server that takes reports keeps its files, and the default quota of devices.
     intake: Option<RawIntake>,
 }
 
@@ -279,7 +280,7 @@ impl Raw {
         }
         let directory = file.parent().unwrap_or(Path::new(""));
         let (policy, policy_files) = match self.policy {
-            Some(policy) if !role.is_server() && !(deals(role) && policy.has_limits_alone()) => {
+            Some(policy) if !(role.is_server() || deals(role) && policy.has_limits_alone()) => {
                 return Err(ConfigFault::Policy(role));
             }
             policy => {

@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -21,6 +21,9 @@ use super::wire::{Limit, Traffic, Transfer, Wire, chunk};
 
 /// Bytes that [`Connection::exchange_in_place`] folds at a time are a multiple of this, but for the end.
 pub const GRANULE: usize = 64;
+
+/// The slowest rate of an upload: a peer that sends less is taken for one that holds a place.
+pub const SLOWEST_BYTES_PER_SECOND: u64 = 256 << 10;
 
 /// How long the parts of a connection's life may take.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -125,10 +128,54 @@ impl Connection {
         self.wire.limit = Limit::Idle(idle);
     }
 
+    /// Bounds an upload of `bytes` that begins `since`: from here on, calls fail with
+    /// [`Cause::Late`] once `idle` is over and a second for each [`SLOWEST_BYTES_PER_SECOND`], and
+    /// with [`Cause::Idle`] without a byte for `idle`. Ends with the next
+    /// [`set_idle_timeout`](Self::set_idle_timeout).
+    pub fn set_upload_limit(&mut self, idle: Duration, since: Instant, bytes: u64) {
+        let seconds = bytes.div_ceil(SLOWEST_BYTES_PER_SECOND);
+        let allowed = idle.saturating_add(Duration::from_secs(seconds));
+        // A time past the clock's end is as good as the idle time-out alone.
+        self.wire.limit = match since.checked_add(allowed) {
+            Some(end) => Limit::Upload { idle, end, allowed },
+            None => Limit::Idle(idle),
+        };
+    }
+
+    /// Checks, without waiting, that a peer from which nothing is due is still there.
+    ///
+    /// # Errors
+    ///
+    /// [`Cause::Lost`] if it ended the connection, or sent something.
+    pub fn check_peer(&self) -> Result<(), NetError> {
+        self.check_socket(false)
+    }
+
+    /// [`check_peer`](Self::check_peer) of a peer that may have sent something already.
+    ///
+    /// # Errors
+    ///
+    /// [`Cause::Lost`] if it ended the connection and had sent nothing before.
+    pub fn check_open(&self) -> Result<(), NetError> {
+        self.check_socket(true)
+    }
+
+    fn check_socket(&self, may_send: bool) -> Result<(), NetError> {
+        use std::io::ErrorKind::{Interrupted, WouldBlock};
+        let there = match self.socket.peek(&mut [0]) {
+            Ok(bytes) => may_send && bytes > 0,
+            Err(error) => matches!(error.kind(), WouldBlock | Interrupted),
+        };
+        match there && !self.wire.records.peer_closed() {
+            true => Ok(()),
+            false => Err(self.error(Operation::Receive, self.wire.lost())),
+        }
+    }
+
     /// A handle that ends this connection from another thread.
     #[must_use]
     pub fn abort_handle(&self) -> AbortHandle {
-        AbortHandle { aborted: Arc::clone(&self.wire.aborted), socket: Arc::clone(&self.socket) }
+        AbortHandle::new(&self.wire, &self.socket)
     }
 
     /// Sends `bytes`. They are with the operating system on return, not yet with the peer.
@@ -332,6 +379,10 @@ pub struct AbortHandle {
 }
 
 impl AbortHandle {
+    pub(super) fn new(wire: &Wire, socket: &Arc<TcpStream>) -> Self {
+        Self { aborted: Arc::clone(&wire.aborted), socket: Arc::clone(socket) }
+    }
+
     /// Ends the connection. The peer finds it lost.
     pub fn abort(&self) {
         self.aborted.store(true, Ordering::Release);

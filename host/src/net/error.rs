@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustls::{AlertDescription, CertificateError};
 
+use super::connection::SLOWEST_BYTES_PER_SECOND;
 use super::role::Role;
 
 /// The other end of a connection, as far as it is known.
@@ -102,6 +103,8 @@ pub enum Cause {
     Io(io::Error),
     /// Not a byte moved for this long.
     Idle(Duration),
+    /// The peer sent slower than what it announced may take; the time that it had.
+    Late(Duration),
     /// The peer did not authenticate itself in this time.
     Slow(Duration),
     /// The connection ended without notice: the peer was killed, or the network is down.
@@ -128,6 +131,13 @@ pub enum Cause {
         /// The peer's role.
         role: Role,
     },
+    /// The listening end serves no connection more from this role.
+    Full {
+        /// The role of the connecting end.
+        role: Role,
+    },
+    /// No handshake more: connections that do not authenticate themselves hold all slots.
+    Crowded,
     /// The peer speaks another version of the protocol.
     Version {
         /// What this program speaks.
@@ -169,6 +179,13 @@ impl fmt::Display for Cause {
                 "not a byte moved for {:.1} s; see whether it still runs, or raise `timeouts.idle_ms`",
                 limit.as_secs_f64()
             ),
+            Self::Late(allowed) => write!(
+                f,
+                "not all that was due arrived within {:.1} s: `timeouts.idle_ms`, and a second for each {} KiB; \
+                 send faster, or raise `timeouts.idle_ms`",
+                allowed.as_secs_f64(),
+                SLOWEST_BYTES_PER_SECOND >> 10
+            ),
             Self::Slow(limit) => write!(f, "not authenticated within {:.1} s", limit.as_secs_f64()),
             Self::Lost => f.write_str("the connection was lost; see why it stopped there"),
             Self::Closed => f.write_str("it ended the session early; its own error says why"),
@@ -181,6 +198,14 @@ impl fmt::Display for Cause {
                 write!(f, "it takes no connections from the role {role}; correct the address or the certificate")
             }
             Self::Unwelcome { role } => write!(f, "the role {role} has no business here; correct its addresses"),
+            Self::Full { role } => write!(
+                f,
+                "the listening end serves as many connections from the role {role} as it may; try again when some have ended"
+            ),
+            Self::Crowded => f.write_str(
+                "closed before a handshake: connections that are not authenticated hold all slots for such addresses; \
+                 more of them are closed without a line",
+            ),
             Self::Version { ours, theirs } => write!(
                 f,
                 "it speaks version {theirs} of the protocol, this program {ours}; run the same release on every role"

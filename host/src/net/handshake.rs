@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | 0..4 | `SYMB` |
 //! | 4..6 | protocol version, little-endian |
-//! | 6 | 0: welcome; 1: no connections from your role |
+//! | 6 | 0: welcome; 1: no connections from your role; 2: no more of them now |
 //! | 7 | 0 |
 
 use std::fmt;
@@ -20,7 +20,8 @@ use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
 use tokio::runtime::{Builder, Runtime};
 
-use super::connection::{Connection, Copying, Timeouts};
+use super::cancel::Cancel;
+use super::connection::{AbortHandle, Connection, Copying, Timeouts};
 use super::error::{Cause, CertificateFault, NetError, Operation, Peer};
 use super::records::{Records, Session};
 use super::role::Role;
@@ -34,6 +35,7 @@ const MAGIC: [u8; 4] = *b"SYMB";
 const GREETING_LEN: usize = 8;
 const WELCOME: u8 = 0;
 const ROLE_REFUSED: u8 = 1;
+const FULL: u8 = 2;
 
 /// Longest single attempt to reach an address, so that one that swallows packets does not use up the whole time.
 const ATTEMPT: Duration = Duration::from_secs(5);
@@ -47,9 +49,25 @@ const PAUSE: Duration = Duration::from_millis(500);
 ///
 /// If nobody accepts in time; if whoever does is not certified as `peer`, is of another version, or refuses this end.
 pub fn connect(address: &str, tls: &ClientTls, peer: Role, timeouts: &Timeouts) -> Result<Connection, NetError> {
+    connect_until(&Cancel::default(), address, tls, peer, timeouts)
+}
+
+/// [`connect`], unless `cancel` ends it; from then on `cancel` guards the connection.
+///
+/// # Errors
+///
+/// As [`connect`]; [`Cause::Aborted`]. An attempt at an address that answers nothing goes on for at
+/// most 5 s after the cancellation.
+pub fn connect_until(
+    cancel: &Cancel,
+    address: &str,
+    tls: &ClientTls,
+    peer: Role,
+    timeouts: &Timeouts,
+) -> Result<Connection, NetError> {
     let fault =
         |operation, cause| NetError { peer: Peer { role: Some(peer), address: address.to_owned() }, operation, cause };
-    let stream = reach(address, timeouts.connect, || (tls.waiting)(peer, address))
+    let stream = reach(address, timeouts.connect, cancel, || (tls.waiting)(peer, address))
         .map_err(|cause| fault(Operation::Connect, cause))?;
     let session = || {
         let inner = UnbufferedClientConnection::new(Arc::clone(&tls.config), tls::role_name(peer));
@@ -57,12 +75,14 @@ pub fn connect(address: &str, tls: &ClientTls, peer: Role, timeouts: &Timeouts) 
     };
     Meeting::open(stream, session, Some(peer), timeouts)
         .and_then(|mut meeting| {
+            cancel.guard(AbortHandle::new(&meeting.wire, &meeting.socket));
             meeting.run(async |wire| {
                 wire.handshake().await?;
                 greet(wire, WELCOME).await?;
                 match welcome(wire).await? {
                     WELCOME => Ok(()),
                     ROLE_REFUSED => Err(Cause::RoleRefused { role: tls.role }),
+                    FULL => Err(Cause::Full { role: tls.role }),
                     _ => Err(Cause::NotSymbolon),
                 }
             })?;
@@ -78,6 +98,20 @@ pub fn connect(address: &str, tls: &ClientTls, peer: Role, timeouts: &Timeouts) 
 /// If the peer does not authenticate itself in time as one of the roles that `tls` accepts, or is of another version. The
 /// peer is told why.
 pub fn accept(stream: TcpStream, tls: &ServerTls, timeouts: &Timeouts) -> Result<(Connection, Role), NetError> {
+    accept_if(stream, tls, timeouts, |_| Some(())).map(|(connection, role, ())| (connection, role))
+}
+
+/// [`accept`], unless `place` has none for the authenticated role.
+///
+/// # Errors
+///
+/// As [`accept`]; [`Cause::Full`].
+pub(super) fn accept_if<P>(
+    stream: TcpStream,
+    tls: &ServerTls,
+    timeouts: &Timeouts,
+    place: impl FnOnce(Role) -> Option<P>,
+) -> Result<(Connection, Role, P), NetError> {
     let address = stream.peer_addr().map_or_else(|_| "address unknown".to_owned(), |address| address.to_string());
     let (mut role, mut serial) = (None, String::new());
     let session = || {
@@ -90,12 +124,17 @@ pub fn accept(stream: TcpStream, tls: &ServerTls, timeouts: &Timeouts) -> Result
             let certified;
             (certified, serial) = certified_peer(wire)?;
             role = Some(certified);
-            let accepted = tls.accepted.contains(&certified);
-            greet(wire, if accepted { WELCOME } else { ROLE_REFUSED }).await?;
+            let place = match tls.accepted.contains(&certified) {
+                true => place(certified).ok_or((FULL, Cause::Full { role: certified })),
+                false => Err((ROLE_REFUSED, Cause::Unwelcome { role: certified })),
+            };
+            greet(wire, place.as_ref().map_or_else(|(status, _)| *status, |_| WELCOME)).await?;
             welcome(wire).await?;
-            if accepted { Ok(certified) } else { Err(Cause::Unwelcome { role: certified }) }
+            place.map(|place| (certified, place)).map_err(|(_, cause)| cause)
         })?;
-        Ok((meeting.into_connection(address.clone(), certified, timeouts).certified(serial), certified))
+        let (certified, place) = certified;
+        let connection = meeting.into_connection(address.clone(), certified, timeouts).certified(serial);
+        Ok((connection, certified, place))
     });
     result.map_err(|cause| NetError { peer: Peer { role, address }, operation: Operation::Handshake, cause })
 }
@@ -131,7 +170,7 @@ impl Meeting {
         let Self { runtime, wire, .. } = self;
         runtime.block_on(async {
             let result = steps(wire).await;
-            if !matches!(result, Ok(_) | Err(Cause::Lost | Cause::Io(_) | Cause::Slow(_))) {
+            if !matches!(result, Ok(_) | Err(Cause::Lost | Cause::Aborted | Cause::Io(_) | Cause::Slow(_))) {
                 wire.reject().await;
             }
             result
@@ -174,8 +213,8 @@ async fn welcome(wire: &mut Wire) -> Result<u8, Cause> {
     }
 }
 
-/// Tries all addresses of `address` until one accepts or `limit` is over.
-fn reach(address: &str, limit: Duration, tell: impl FnOnce()) -> Result<TcpStream, Cause> {
+/// Tries all addresses of `address` until one accepts, `limit` is over, or the session is cancelled.
+fn reach(address: &str, limit: Duration, cancel: &Cancel, tell: impl FnOnce()) -> Result<TcpStream, Cause> {
     let started = Instant::now();
     let end = started + limit;
     let mut pause = Duration::from_millis(10);
@@ -187,6 +226,9 @@ fn reach(address: &str, limit: Duration, tell: impl FnOnce()) -> Result<TcpStrea
             Ok(stream) => return Ok(stream),
             Err(error) => error,
         };
+        if cancel.is_cancelled() {
+            return Err(Cause::Aborted);
+        }
         if Instant::now() + pause >= end {
             return Err(Cause::Unreachable { waited: limit, last });
         }

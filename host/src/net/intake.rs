@@ -1,10 +1,16 @@
-//! Where a server that takes reports keeps its files.
+//! Where a server that takes reports keeps its files, and what a device gets if its entry says nothing.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::path::{Path, PathBuf};
+use std::{
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+};
 
-/// Files of a server's intake; the paths are ready to open.
+/// Reports an hour of a device whose entry has no quota: 100 a second.
+const REPORTS_PER_HOUR: NonZeroU32 = NonZeroU32::new(360_000).unwrap();
+
+/// Files of a server's intake, whose paths are ready to open, and the quota of devices.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct IntakeFiles {
     /// The database of records.
@@ -15,6 +21,8 @@ pub struct IntakeFiles {
     pub keys: PathBuf,
     /// The folder of schemas.
     pub schemas: PathBuf,
+    /// The reports an hour of a device whose entry says nothing.
+    pub reports_per_hour: NonZeroU32,
 }
 
 impl IntakeFiles {
@@ -37,6 +45,9 @@ pub(super) struct RawIntake {
     keys: Option<PathBuf>,
     /// The folder of schemas; `schemas`, if left out.
     schemas: Option<PathBuf>,
+    /// The reports an hour that a device may add whose entry in the registry has no
+    /// `reports_per_hour`, at least 1; 360,000 (100 a second), if left out.
+    reports_per_hour: Option<NonZeroU32>,
 }
 
 impl RawIntake {
@@ -47,6 +58,7 @@ impl RawIntake {
             devices: path(self.devices, "devices.toml"),
             keys: path(self.keys, "keys"),
             schemas: path(self.schemas, "schemas"),
+            reports_per_hour: self.reports_per_hour.unwrap_or(REPORTS_PER_HOUR),
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::Builder;
 use std::time::Duration;
 
@@ -11,8 +11,9 @@ use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
 use super::connection::{Connection, Timeouts};
+use super::door::{Capacity, Door};
 use super::error::{Cause, NetError, Operation, Peer};
-use super::handshake::accept;
+use super::handshake::accept_if;
 use super::role::Role;
 use super::tls::ServerTls;
 
@@ -116,27 +117,37 @@ impl Listener {
     }
 
     /// Accepts connections until stopped, each on a thread of its own, and hands them to `handler` there: authenticated,
-    /// or with the error that tells why not. At most `handshakes` peers are authenticating at a time; more wait in the
-    /// operating system's queue. Returns when stopped and all handlers have returned.
+    /// or with the error that tells why not. Connections beyond `capacity` are closed at once.
+    /// Returns when stopped and all handlers have returned.
     ///
     /// # Panics
     ///
     /// If a handler panicked.
-    pub fn serve<H>(&self, tls: &ServerTls, timeouts: &Timeouts, handshakes: usize, handler: H)
+    pub fn serve<H>(&self, tls: &ServerTls, timeouts: &Timeouts, capacity: Capacity, handler: H)
     where
         H: Fn(Result<(Connection, Role), NetError>) + Sync,
     {
-        let slots = Slots::new(handshakes.max(1));
+        let door = Door::new(capacity);
         std::thread::scope(|scope| {
             loop {
-                let slot = slots.take();
                 match self.accept(None) {
                     Ok(Some(stream)) => {
                         let handler = &handler;
+                        // A peer that has gone already has no address.
+                        let Ok(address) = stream.peer_addr() else { continue };
+                        let Some(knock) = door.knock(address.ip()) else {
+                            if door.reports() {
+                                handler(Err(crowded(address)));
+                            }
+                            continue;
+                        };
                         let serve = move || {
-                            let result = accept(stream, tls, timeouts);
-                            drop(slot);
-                            handler(result);
+                            let result = accept_if(stream, tls, timeouts, |role| knock.enter(role));
+                            drop(knock);
+                            match result {
+                                Ok((connection, role, _place)) => handler(Ok((connection, role))),
+                                Err(error) => handler(Err(error)),
+                            }
                         };
                         if let Err(error) = Builder::new().spawn_scoped(scope, serve) {
                             handler(Err(listen_error(self.address.to_string(), error)));
@@ -157,32 +168,7 @@ fn listen_error(address: String, error: io::Error) -> NetError {
     NetError { peer: Peer { role: None, address }, operation: Operation::Listen, cause: Cause::Io(error) }
 }
 
-/// A bound on how many do something at once.
-struct Slots {
-    free: Mutex<usize>,
-    returned: Condvar,
-}
-
-struct Slot<'a>(&'a Slots);
-
-impl Slots {
-    fn new(free: usize) -> Self {
-        Self { free: Mutex::new(free), returned: Condvar::new() }
-    }
-
-    fn take(&self) -> Slot<'_> {
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        while *free == 0 {
-            free = self.returned.wait(free).unwrap_or_else(PoisonError::into_inner);
-        }
-        *free -= 1;
-        Slot(self)
-    }
-}
-
-impl Drop for Slot<'_> {
-    fn drop(&mut self) {
-        *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        self.0.returned.notify_one();
-    }
+fn crowded(address: SocketAddr) -> NetError {
+    let peer = Peer { role: None, address: address.to_string() };
+    NetError { peer, operation: Operation::Handshake, cause: Cause::Crowded }
 }

@@ -12,9 +12,11 @@
 //! Whoever is connected is certified by the deployment's authority as one role, and no other. What the role then does is
 //! not the concern of this module; see the adversary in the crate's documentation.
 
+mod cancel;
 mod config;
 mod connection;
 mod deployment;
+mod door;
 mod error;
 mod handshake;
 mod identity;
@@ -27,11 +29,13 @@ mod role;
 mod tls;
 mod wire;
 
+pub use cancel::Cancel;
 pub use config::{Config, ConfigError, ConfigFault, PolicyFiles, config_schema};
-pub use connection::{AbortHandle, Connection, GRANULE, Timeouts};
+pub use connection::{AbortHandle, Connection, GRANULE, SLOWEST_BYTES_PER_SECOND, Timeouts};
 pub use deployment::{Credentials, DeployError, Deployment, Endpoint, Hosts, init, write_all};
+pub use door::Capacity;
 pub use error::{Cause, CertificateFault, NetError, Operation, Peer};
-pub use handshake::{PROTOCOL_VERSION, accept, connect};
+pub use handshake::{PROTOCOL_VERSION, accept, connect, connect_until};
 pub use identity::{Identity, IdentityError, IdentityFiles, IdentityProblem, Part};
 pub use intake::IntakeFiles;
 pub use lines::{Broker, Lines, SerialLine};

@@ -56,6 +56,8 @@ pub(super) enum Limit {
     Idle(Duration),
     /// At this time, which is this long after the start.
     Until(Instant, Duration),
+    /// As `Idle`, and at `end`, which is `allowed` after the start.
+    Upload { idle: Duration, end: Instant, allowed: Duration },
 }
 
 /// A TLS session and its socket. Used within a tokio runtime.
@@ -313,6 +315,10 @@ impl Wire {
         let (wait, timed_out) = match self.limit {
             Limit::Idle(limit) => (limit, Cause::Idle(limit)),
             Limit::Until(end, limit) => (end.saturating_duration_since(Instant::now()), Cause::Slow(limit)),
+            Limit::Upload { idle, end, allowed } => match end.saturating_duration_since(Instant::now()) {
+                left if left < idle => (left, Cause::Late(allowed)),
+                _ => (idle, Cause::Idle(idle)),
+            },
         };
         match tokio::time::timeout(wait, self.socket.ready(interest)).await {
             Ok(Ok(_)) => Ok(()),
@@ -321,7 +327,8 @@ impl Wire {
         }
     }
 
-    fn lost(&self) -> Cause {
+    /// The cause of an end without notice.
+    pub(super) fn lost(&self) -> Cause {
         if self.aborted.load(Ordering::Acquire) { Cause::Aborted } else { Cause::Lost }
     }
 

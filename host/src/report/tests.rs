@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
 
 use indicatif::{ProgressDrawTarget, TermLike};
 
@@ -342,7 +344,27 @@ fn progress_shows_rate_bytes_and_time_left() {
 }
 
 #[test]
-fn progress_is_silent_without_a_terminal() {
+fn progress_is_lines_without_a_terminal() {
+    let (written, pace) = (Arc::<Mutex<Vec<String>>>::default(), Duration::from_millis(30));
+    let sink = Arc::clone(&written);
+    let hidden = Progress::on("joining".into(), 1000, ProgressDrawTarget::hidden());
+    let progress = hidden.in_lines(pace, move |line| sink.lock().unwrap().push(line.to_owned()));
+    progress.update(0, 0);
+    thread::sleep(2 * pace);
+    progress.label("training");
+    progress.update(50, 1); // too soon
+    thread::sleep(2 * pace);
+    progress.update(250, 1_500_000);
+    progress.note("epoch 1: loss 0.5");
+    let written = written.lock().unwrap();
+    let [waits, trains, epoch] = &written[..] else { panic!("{written:?}") };
+    assert!(waits.starts_with("training, after "), "{waits}");
+    assert!(trains.starts_with("training: 250/1000 samples, ") && trains.ends_with(" left"), "{trains}");
+    assert_eq!(epoch, "epoch 1: loss 0.5");
+}
+
+#[test]
+fn progress_is_silent_when_hidden() {
     let progress = Progress::hidden();
     progress.update(1, 1);
     progress.note("nothing");

@@ -7,13 +7,13 @@
 
 use super::{
     SessionError,
-    heartbeat::beat_interval,
+    heartbeat::beat,
     message::{Call, No, Reply},
 };
 use crate::{
     engine::secure::Fault,
     net::{AbortHandle, Connection, NetError, Role},
-    train::Halt,
+    train::{Halt, Orders, SharedOrders},
 };
 use serde::Serialize;
 use std::{
@@ -62,21 +62,25 @@ impl Attended {
         self.aborts.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(AbortHandle::abort);
     }
 
-    /// Runs `lane` on each of `lanes`, on threads, and `meanwhile` on this one.
+    /// Runs `lane` on each of `lanes`, on threads that share the order of records, and `meanwhile`
+    /// on this one.
     ///
     /// # Errors
     ///
     /// The first lane's that failed by itself; a lost server's.
     pub(super) fn each_lane<L: Send>(
         &self,
-        lanes: impl IntoIterator<Item = L>,
-        lane: impl Fn(u16, L) -> Result<(), Halt> + Sync,
+        lanes: impl ExactSizeIterator<Item = L>,
+        lane: impl Fn(u16, L, Orders<'_>) -> Result<(), Halt> + Sync,
         meanwhile: impl FnOnce(),
     ) -> Result<(), SessionError> {
+        let orders = SharedOrders::new(lanes.len());
         let run = &|i, own| {
-            let done = lane(i, own);
+            let done = lane(i, own, Orders::Shared(&orders));
             if done.is_err() {
-                self.end(); // the other lanes need not wait
+                // The other lanes need not wait.
+                self.end();
+                orders.fail();
             }
             done
         };
@@ -118,7 +122,7 @@ pub(super) fn attended<T: Serialize + Send>(
             let (to, results) = sync_channel(LEAD);
             scope.spawn(move || {
                 let role = server.role();
-                if let Err(error) = attend(server, &results, replies, beat_interval(idle)) {
+                if let Err(error) = attend(server, &results, replies, beat(idle)) {
                     attended.fault.keep(error);
                     // Server 1 finds a lost server 0 by itself, and must not find a lost dealer.
                     if role == Role::Server1 {

@@ -24,7 +24,7 @@ use crate::{
     },
     kernel::HostWord,
     net::{Config, Connection, Role},
-    train::{Event, Halt, releases},
+    train::{Event, Halt, Orders, releases},
 };
 use std::{
     ops::ControlFlow,
@@ -57,6 +57,13 @@ impl Auditor {
         self
     }
 
+    /// The same; `waiting` is called once for each long wait of a session, with the missing role.
+    #[must_use]
+    pub fn telling_waits(mut self, waiting: fn(Role)) -> Self {
+        self.0.waiting = waiting;
+        self
+    }
+
     /// Serves one connection of a server: joins it to its session. Server 0's own connection runs
     /// the session, on this thread.
     ///
@@ -83,8 +90,8 @@ fn audit<W: HostWord + Word>(
     replies: &Replies<ReleaseHash>,
 ) -> Result<(), SessionError> {
     let (to, from): (Vec<_>, Vec<_>) = (0..session.job.lanes.lanes).map(|_| sync_channel(LEAD)).unzip();
-    let lane = |lane, to| audit_lane::<W>(session, attended, lane, &to);
-    attended.each_lane(to, lane, || {
+    let lane = |lane, to, orders: Orders<'_>| audit_lane::<W>(session, attended, lane, orders, &to);
+    attended.each_lane(to.into_iter(), lane, || {
         for release in 0..releases(&session.job) {
             let Some(hashes) = combined(session, release, &from) else { break };
             if !replies.send(hashes) {
@@ -107,6 +114,7 @@ fn audit_lane<W: HostWord + Word>(
     session: &Session<'_>,
     attended: &Attended,
     lane: u16,
+    orders: Orders<'_>,
     to: &SyncSender<LaneHashes>,
 ) -> Result<(), Halt> {
     let hashes = [LaneHash::default(), LaneHash::default()];
@@ -124,6 +132,6 @@ fn audit_lane<W: HostWord + Word>(
         false => ControlFlow::Continue(()),
     };
     let prgs = [&*session.prgs[0], &*session.prgs[1]];
-    deal_lane::<W>(&session.job, prgs, lane, outlet, &mut observer)?;
+    deal_lane::<W>(&session.job, prgs, lane, orders, outlet, &mut observer)?;
     release()
 }

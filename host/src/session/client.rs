@@ -4,7 +4,7 @@ use super::{
     STACK_BYTES, SessionError, SessionId,
     message::{Answer, Ask, Data, MAX_MESSAGE_BYTES, Order, Update},
     prg, random_bytes, random_seed,
-    server::table_stream,
+    server::{PIECE, table_stream},
 };
 pub use super::{
     heartbeat::{Alive, Phase},
@@ -27,9 +27,6 @@ use symbolon_core::{
     word::{Word, word_bytes},
 };
 use zeroize::Zeroizing;
-
-/// Bytes that server 1 gets between two signs of life to server 0.
-const UPLOAD: usize = 16 << 20;
 
 /// How a job goes, for a progress bar.
 #[derive(Clone, Copy, Debug)]
@@ -103,10 +100,9 @@ fn share<W: Word>(
     let seed = random_seed()?;
     server1.send(&Data::Words)?;
     let stream = prg(job.numbers.prg, &seed, session);
-    let tables = [&mut inputs.train, &mut inputs.train_labels, &mut inputs.test, &mut inputs.test_labels];
-    for (i, table) in (0u32..).zip(tables) {
+    for (i, table) in (0u32..).zip(inputs.tables()) {
         split(&*stream, table_stream(i), table);
-        for piece in W::bytes(table).chunks(UPLOAD) {
+        for piece in W::bytes(table).chunks(PIECE) {
             server1.send_bytes(piece)?;
             server0.send(&Data::Wait)?;
         }

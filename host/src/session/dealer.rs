@@ -13,7 +13,7 @@ use crate::{
     kernel::HostWord,
     net::{Config, Connection, NetError, Role},
     report::peak_rss,
-    train::Halt,
+    train::{Halt, Orders},
 };
 use std::{ops::ControlFlow, time::Duration};
 use symbolon_core::{
@@ -45,6 +45,13 @@ impl Dealer {
         self
     }
 
+    /// The same; `waiting` is called once for each long wait of a session, with the missing role.
+    #[must_use]
+    pub fn telling_waits(mut self, waiting: fn(Role)) -> Self {
+        self.pairing.waiting = waiting;
+        self
+    }
+
     /// Serves one connection of a server: joins it to its session. Server 0's own connection runs the session, on this thread.
     ///
     /// # Errors
@@ -63,7 +70,7 @@ impl Dealer {
                 },
             ),
             DealerHello::Lane { session, lane } if role == Role::Server1 => {
-                let offered = self.lanes.offer(session, lane, (connection, ()), Role::Server0);
+                let offered = self.lanes.offer(session, lane, (connection, ()), Role::Server0, &mut |_| {});
                 offered.map_err(|(error, _)| error)
             }
             DealerHello::Lane { .. } => {
@@ -79,16 +86,16 @@ impl Dealer {
         attended: &Attended,
         replies: &Replies<Dealt>,
     ) -> Result<(), SessionError> {
-        let mut connections = self.fetch_lanes(session.id, session.job.lanes.lanes)?;
+        let mut connections = self.fetch_lanes(session.id, session.job.lanes.lanes, attended)?;
         connections.iter().for_each(|connection| attended.end_with(connection));
         let prgs = [&*session.prgs[0], &*session.prgs[1]];
         let lost = |error: NetError| {
             attended.fault.keep(error);
             Error::Lost(Peer::Server)
         };
-        let lane = |lane, connection: &mut Connection| {
+        let lane = |lane, connection: &mut Connection, orders: Orders<'_>| {
             let outlet = |bytes: &[u8]| connection.buffer_bytes(bytes).map_err(lost);
-            deal_lane::<W>(&session.job, prgs, lane, outlet, &mut |_, _| ControlFlow::Continue(()))?;
+            deal_lane::<W>(&session.job, prgs, lane, orders, outlet, &mut |_, _| ControlFlow::Continue(()))?;
             let step = session.job.steps_per_epoch() as u64 * u64::from(session.job.training.epochs);
             connection.flush().map_err(|error| Halt::Protocol { error: lost(error), step })
         };
@@ -100,14 +107,25 @@ impl Dealer {
         Ok(())
     }
 
-    /// Server 1's connections for the lanes' corrections.
-    fn fetch_lanes(&self, session: SessionId, lanes: u16) -> Result<Vec<Connection>, SessionError> {
-        (0..lanes)
-            .map(|lane| {
-                let (mut connection, ()) = self.lanes.fetch(session, lane, Role::Server1)?;
-                connection.set_idle_timeout(LANE_IDLE);
-                Ok(connection)
-            })
-            .collect()
+    /// Server 1's connections for the lanes' corrections, for which a session waits as long as both
+    /// servers and the first lanes are there.
+    fn fetch_lanes(
+        &self,
+        session: SessionId,
+        lanes: u16,
+        attended: &Attended,
+    ) -> Result<Vec<Connection>, SessionError> {
+        let (mut connections, mut said): (Vec<Connection>, _) = (Vec::new(), false);
+        for lane in 0..lanes {
+            let mut go_on = |waited| {
+                self.pairing.say(waited, &mut said, Role::Server1);
+                attended.fault.take().map_or(Ok(()), Err)?;
+                Ok(connections.iter().try_for_each(Connection::check_peer)?)
+            };
+            let (mut connection, ()) = self.lanes.fetch(session, lane, Role::Server1, &mut go_on)?;
+            connection.set_idle_timeout(LANE_IDLE);
+            connections.push(connection);
+        }
+        Ok(connections)
     }
 }

@@ -3,12 +3,13 @@
 //!
 //! The job's thread blocks in rounds. A second thread therefore sends the heartbeats; both share
 //! the client's connection. A frozen server sends nothing, and the client's idle time-out finds it;
-//! a server that waits says so until its own time-out names the peer.
+//! a server that waits says so until its own time-out names the peer. A client that has left is
+//! found at the next heartbeat, which cancels the session: its place is free for others.
 
 use super::message::Update;
 use crate::{
     engine::secure::Activity,
-    net::{Connection, NetError, Role},
+    net::{Cancel, Connection, NetError, Role},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -22,14 +23,19 @@ use symbolon_core::link::Peer;
 /// The longest time between two messages to the client, unless its idle time-out is short.
 const LONGEST_BEAT: Duration = Duration::from_secs(1);
 
-/// The time between two signs of life to a peer whose idle time-out is `idle`.
-pub(super) fn beat_interval(idle: Duration) -> Duration {
+/// The time between two signs of life to a peer whose idle time-out is about `idle`.
+pub(super) fn beat(idle: Duration) -> Duration {
     LONGEST_BEAT.min(idle / 4)
 }
+
+/// A wait of this length is worth a line in the log.
+pub(super) const LONG_WAIT: Duration = Duration::from_secs(5);
 
 /// The phase of a server's job.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub enum Phase {
+    /// Receives its share of the client's data.
+    Receiving,
     /// Reads its records off the disk.
     Reading,
     /// Joins the session of dealer and other server.
@@ -49,7 +55,8 @@ pub enum Phase {
 pub struct Alive {
     /// The phase.
     pub phase: Phase,
-    /// Payload bytes that the servers have exchanged in this phase, each way.
+    /// Payload bytes that the servers have exchanged in this phase, each way; or bytes of the data
+    /// that server 1 has received.
     pub bytes_done: u64,
     /// Payload bytes of the whole phase by the plan; 0 in phases without payload.
     pub bytes_planned: u64,
@@ -60,6 +67,7 @@ pub struct Alive {
 impl fmt::Display for Alive {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.phase {
+            Phase::Receiving => "receiving data",
             Phase::Reading => "reading records",
             Phase::Joining => "joining the session",
             Phase::Opening => "opening data",
@@ -68,7 +76,7 @@ impl fmt::Display for Alive {
             Phase::Ending => "ending",
         })?;
         // While training, the steps say how far.
-        if matches!(self.phase, Phase::Opening | Phase::Evaluating) && self.bytes_planned > 0 {
+        if matches!(self.phase, Phase::Receiving | Phase::Opening | Phase::Evaluating) && self.bytes_planned > 0 {
             let percent = u128::from(self.bytes_done.min(self.bytes_planned)) * 100 / u128::from(self.bytes_planned);
             write!(f, " {percent} %")?;
         }
@@ -86,11 +94,15 @@ pub(super) struct Heart<'a> {
     /// The other server.
     other: Role,
     beat: Duration,
+    cancel: Cancel,
+    log: &'a (dyn Fn(&Alive) + Sync),
 }
 
 struct State<'a> {
     client: &'a mut Connection,
     failed: Option<NetError>,
+    /// The role that this server waits for at each heartbeat since then; whether it was logged.
+    waiting: Option<(Role, Instant, bool)>,
     last_sent: Instant,
     phase: Phase,
     waits_for: Option<Role>,
@@ -102,11 +114,19 @@ struct State<'a> {
 }
 
 impl<'a> Heart<'a> {
-    /// A heart of server `own`, whose client finds a silent server after about `idle`.
-    pub(super) fn new(client: &'a mut Connection, own: Role, idle: Duration) -> Self {
+    /// A heart of server `own`, whose client finds a silent server after about `idle`. It cancels
+    /// `cancel` when the client is lost, and calls `log` once for each long wait.
+    pub(super) fn new(
+        client: &'a mut Connection,
+        own: Role,
+        idle: Duration,
+        cancel: Cancel,
+        log: &'a (dyn Fn(&Alive) + Sync),
+    ) -> Self {
         let state = State {
             client,
             failed: None,
+            waiting: None,
             last_sent: Instant::now(),
             phase: Phase::Reading,
             waits_for: None,
@@ -115,7 +135,7 @@ impl<'a> Heart<'a> {
             bytes_seen: 0,
         };
         let other = if own == Role::Server0 { Role::Server1 } else { Role::Server0 };
-        Self { state: Mutex::new(state), activity: Activity::default(), other, beat: beat_interval(idle) }
+        Self { state: Mutex::new(state), activity: Activity::default(), other, beat: beat(idle), cancel, log }
     }
 
     /// The other server.
@@ -168,11 +188,20 @@ impl<'a> Heart<'a> {
         self.lock().send(update)
     }
 
+    /// The loss of the client, if it is lost: the reason of what then fails elsewhere.
+    pub(super) fn into_failure(self) -> Option<NetError> {
+        self.state.into_inner().unwrap_or_else(PoisonError::into_inner).failed
+    }
+
     fn beat(&self) {
         let mut state = self.lock();
         let bytes = self.activity.bytes_exchanged();
         let stands_still = std::mem::replace(&mut state.bytes_seen, bytes) == bytes;
-        if state.last_sent.elapsed() < self.beat || state.failed.is_some() {
+        if let (None, Err(error)) = (&state.failed, state.client.check_peer()) {
+            state.failed = Some(error);
+            self.cancel.cancel();
+        }
+        if state.failed.is_some() {
             return;
         }
         let waits_for = self.activity.waits_for().filter(|_| stands_still).map(|peer| match peer {
@@ -185,8 +214,15 @@ impl<'a> Heart<'a> {
             bytes_planned: state.bytes_planned,
             waits_for: state.waits_for.or(waits_for),
         };
+        if state.waits(alive.waits_for) {
+            (self.log)(&alive);
+        }
+        if state.last_sent.elapsed() < self.beat {
+            return;
+        }
         if let Err(error) = state.send(&Update::Alive(alive)) {
-            state.failed = Some(error); // the job's thread finds it when it sends next
+            state.failed = Some(error);
+            self.cancel.cancel();
         }
     }
 
@@ -196,6 +232,18 @@ impl<'a> Heart<'a> {
 }
 
 impl State<'_> {
+    /// Notes the role that this server waits for; returns whether that wait is long and new to the
+    /// log.
+    fn waits(&mut self, waits_for: Option<Role>) -> bool {
+        self.waiting = waits_for.map(|role| match self.waiting {
+            Some((same, since, logged)) if same == role => (role, since, logged),
+            _ => (role, Instant::now(), false),
+        });
+        let Some((_, since, logged @ false)) = &mut self.waiting else { return false };
+        *logged = since.elapsed() >= LONG_WAIT;
+        *logged
+    }
+
     fn send(&mut self, update: &Update) -> Result<(), NetError> {
         if let Some(error) = self.failed.take() {
             return Err(error);

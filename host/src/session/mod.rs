@@ -26,6 +26,7 @@ mod veil;
 
 use crate::data::ShelfError;
 pub use crate::engine::SessionId;
+use crate::engine::plan::PlanError;
 use crate::engine::prg;
 use crate::intake::{IntakeError, store::StoreError};
 use crate::job::JobError;
@@ -80,6 +81,8 @@ pub enum SessionError {
         /// The invalid part.
         error: Box<JobError>,
     },
+    /// The job has no plan within bounds.
+    NoPlan(PlanError),
     /// This client's own job has no encoding.
     Encoding,
     /// Only server 1 makes manifests; this one is another.
@@ -106,6 +109,11 @@ pub enum SessionError {
         peer: Role,
         /// Seconds that it had.
         waited_s: u64,
+    },
+    /// The client sent more messages that its data are on their way than the data have pieces.
+    Waits {
+        /// The number of pieces.
+        most: u64,
     },
     /// A message that does not belong here.
     Unexpected {
@@ -171,7 +179,7 @@ impl SessionError {
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::Refused { .. } | Self::Policy(_) | Self::Job { .. } | Self::Plan { .. } | Self::Busy => true,
-            Self::NotServer1 { .. } | Self::Repeated => true,
+            Self::NotServer1 { .. } | Self::Repeated | Self::NoPlan(_) => true,
             Self::Both(errors) => errors.iter().any(Self::is_refusal),
             Self::Shelf(error) => error.is_refusal(),
             Self::Intake(error) => matches!(**error, IntakeError::NoRecords { .. } | IntakeError::NoManifest { .. }),
@@ -211,6 +219,7 @@ impl fmt::Display for SessionError {
             Self::Intake(error) => error.fmt(f),
             Self::Config(error) => error.fmt(f),
             Self::Job { from, error } => write!(f, "the job from {from}: {error}"),
+            Self::NoPlan(error) => error.fmt(f),
             Self::Encoding => f.write_str("this job cannot be encoded for the servers; check it with `symbolon plan`"),
             Self::NotServer1 { asked } => write!(f, "{asked} makes no manifests; ask server1"),
             Self::Manifests => f.write_str(
@@ -227,6 +236,11 @@ impl fmt::Display for SessionError {
                     "{peer} did not join the session within {waited_s} s; check that it runs and reaches this host"
                 )
             }
+            Self::Waits { most } => write!(
+                f,
+                "client sent more than {most} messages that its data are on their way, one for each piece; use the same \
+                 version everywhere"
+            ),
             Self::Unexpected { from, wanted } => {
                 write!(f, "{from} sent something else where {wanted} was due; use the same version everywhere")
             }
@@ -258,6 +272,7 @@ impl std::error::Error for SessionError {
             Self::Config(error) => Some(&**error),
             Self::Job { error, .. } => Some(&**error),
             Self::Impossible(error) => Some(error),
+            Self::NoPlan(error) => Some(error),
             _ => None,
         }
     }
@@ -267,6 +282,12 @@ impl SessionError {
     /// Blames `from` for an invalid job.
     pub(crate) fn job(from: Role) -> impl Fn(JobError) -> Self {
         move |error| Self::Job { from, error: Box::new(error) }
+    }
+}
+
+impl From<PlanError> for SessionError {
+    fn from(error: PlanError) -> Self {
+        Self::NoPlan(error)
     }
 }
 

@@ -7,10 +7,11 @@
 use super::{
     STACK_BYTES, SessionError, SessionId,
     attend::{Attended, Replies, attended},
+    heartbeat::LONG_WAIT,
     message::{DealerHello, Join, MAX_MESSAGE_BYTES, No, Paired},
     prg,
     rendezvous::Rendezvous,
-    server::Notice,
+    server::{CONNECTION_BYTES, Notice},
 };
 use crate::{
     engine::plan::{hex, plan},
@@ -35,6 +36,9 @@ pub(super) struct Pairing {
     servers: Rendezvous<Role, Join>,
     /// Sessions whose lanes run: each has a place, and no two have the same number.
     running: Mutex<HashSet<SessionId>>,
+    /// Is called with the role that a session waits for, once it has waited long.
+    pub(super) waiting: fn(Role),
+    /// Is called when a job begins and ends.
     pub(super) tell: Box<dyn Fn(Notice<'_>) + Send + Sync>,
 }
 
@@ -56,7 +60,15 @@ impl Pairing {
             idle: config.timeouts.idle,
             servers: Rendezvous::new(config.timeouts.connect),
             running: Mutex::default(),
+            waiting: |_| {},
             tell: Box::new(|_| {}),
+        }
+    }
+
+    /// Reports a long wait for `peer`; once, which `said` notes.
+    pub(super) fn say(&self, waited: Duration, said: &mut bool, peer: Role) {
+        if waited >= LONG_WAIT && !std::mem::replace(said, true) {
+            (self.waiting)(peer);
         }
     }
 
@@ -86,11 +98,18 @@ impl Pairing {
         work: impl FnOnce(Session<'_>, &Attended, &Replies<T>) -> Result<(), SessionError>,
     ) -> Result<(), SessionError> {
         if role == Role::Server1 {
-            let offered = self.servers.offer(join.session, role, (connection, join), Role::Server0);
+            let mut said = false;
+            let mut waits = |waited| self.say(waited, &mut said, Role::Server0);
+            let offered = self.servers.offer(join.session, role, (connection, join), Role::Server0, &mut waits);
             return offered.map_err(|(error, connection)| refuse(error, [connection]));
         }
         let (id, mut server0) = (join.session, connection);
-        let (mut server1, join1) = match self.servers.fetch(id, Role::Server1, Role::Server1) {
+        let mut said = false;
+        let mut go_on = |waited| {
+            self.say(waited, &mut said, Role::Server1);
+            Ok(server0.check_peer()?)
+        };
+        let (mut server1, join1) = match self.servers.fetch(id, Role::Server1, Role::Server1, &mut go_on) {
             Ok(fetched) => fetched,
             Err(error) => return Err(refuse(error, [server0])),
         };
@@ -116,7 +135,7 @@ impl Pairing {
         let hash = job.hash().map_err(SessionError::job(Role::Server0))?;
         let place = self.place(id)?;
         self.limits.check_memory(memory_bytes(&job, 0)).map_err(SessionError::Policy)?;
-        let plan = plan(&job).map_err(|error| SessionError::Protocol { error, step: 0, cause: None })?;
+        let plan = plan(&job)?;
         self.limits.check_memory(memory_bytes(&job, plan.deal_bytes)).map_err(SessionError::Policy)?;
         for (peer, joined) in [Role::Server0, Role::Server1].into_iter().zip(&joined) {
             if joined.plan_hash != plan.hash {
@@ -181,11 +200,11 @@ impl Drop for Place<'_> {
     }
 }
 
-/// Memory that a job takes here: each lane's buffer of `deal_bytes`, its batch order and initial
-/// weights, and the random numbers that these are made of, as bytes and as words.
+/// Memory that a job takes here: two epochs' orders of records, which the lanes share; each lane's
+/// buffer of `deal_bytes`; connections' buffers, to both servers and one a lane.
 fn memory_bytes(job: &Job, deal_bytes: u64) -> u64 {
-    let random = 2 * size_of::<u64>();
-    let order = (random + size_of::<u32>()) * job.data.train_records;
-    let weights = (random + size_of::<f64>()) * job.parameters();
-    u64::from(job.lanes.lanes).saturating_mul(deal_bytes.saturating_add((order + weights) as u64))
+    let (orders, lanes) = (2 * size_of::<u32>() * job.data.train_records, u64::from(job.lanes.lanes));
+    lanes
+        .saturating_mul(deal_bytes.saturating_add(CONNECTION_BYTES))
+        .saturating_add(orders as u64 + 2 * CONNECTION_BYTES)
 }

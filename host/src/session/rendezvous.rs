@@ -5,38 +5,45 @@ use crate::net::{Connection, Role};
 use std::{
     collections::HashMap,
     sync::{Condvar, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-/// Connections that may wait at a time; more are refused, so that nobody fills the memory.
+/// Connections that may wait at a time; more are refused, so that no peer fills the memory.
 const MAX_WAITING: usize = 1024;
+/// How often a wait looks at what may end it early.
+const LOOK: Duration = Duration::from_millis(100);
 
-/// A connection that waits, what its peer said, and a ticket that no other has.
+/// A connection that waits, its peer's message, and a ticket that no other has.
 type Waiting<P, T> = HashMap<(SessionId, P), (Connection, T, u64)>;
 
 /// Waiting connections, by session and place.
 pub(super) struct Rendezvous<P, T> {
     waiting: Mutex<(Waiting<P, T>, u64)>,
-    /// Somebody came, or went.
+    /// A connection came or went.
     moved: Condvar,
     patience: Duration,
 }
 
 impl<P: Eq + std::hash::Hash + Copy, T> Rendezvous<P, T> {
+    /// A place where connections wait for at most `patience`.
     pub(super) fn new(patience: Duration) -> Self {
         Self { waiting: Mutex::default(), moved: Condvar::new(), patience }
     }
 
-    /// Leaves a connection for whoever is to fetch it: `for_whom`. Returns when it is fetched, or gives it back with the reason
-    /// why it is not.
-    #[allow(clippy::result_large_err)] // a connection that nobody wants comes back
+    /// Leaves a connection for the thread that is to fetch it: that of `for_whom`. Returns when it
+    /// is fetched, or gives it back with the reason why it is not. Its peer sends nothing
+    /// meanwhile; one that leaves ends the wait. `waits` gets the time that was waited, about ten
+    /// times a second.
+    #[allow(clippy::result_large_err)] // an unfetched connection comes back
     pub(super) fn offer(
         &self,
         session: SessionId,
         place: P,
         (connection, what): (Connection, T),
         for_whom: Role,
+        waits: &mut dyn FnMut(Duration),
     ) -> Result<(), (SessionError, Connection)> {
+        let started = Instant::now();
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (session, place);
         if waiting.0.len() >= MAX_WAITING || waiting.0.contains_key(&key) {
@@ -46,28 +53,54 @@ impl<P: Eq + std::hash::Hash + Copy, T> Rendezvous<P, T> {
         let ticket = waiting.1;
         waiting.0.insert(key, (connection, what, ticket));
         self.moved.notify_all();
-        let unfetched = |w: &mut (Waiting<P, T>, u64)| w.0.get(&key).is_some_and(|(.., t)| *t == ticket);
-        let (mut waiting, timed_out) =
-            self.moved.wait_timeout_while(waiting, self.patience, unfetched).unwrap_or_else(PoisonError::into_inner);
-        match timed_out.timed_out().then(|| waiting.0.remove(&key)).flatten() {
-            Some((connection, ..)) => Err((self.absent(for_whom), connection)),
-            None => Ok(()),
+        loop {
+            let Some((connection, ..)) = waiting.0.get(&key).filter(|(.., t)| *t == ticket) else { return Ok(()) };
+            let ended = match connection.check_peer() {
+                Err(error) => Some(error.into()),
+                Ok(()) if started.elapsed() >= self.patience => Some(self.absent(for_whom)),
+                Ok(()) => None,
+            };
+            if let Some((error, (connection, ..))) = ended.and_then(|error| Some((error, waiting.0.remove(&key)?))) {
+                return Err((error, connection));
+            }
+            waits(started.elapsed());
+            waiting = self.look(waiting, started);
         }
     }
 
-    /// Fetches the connection of `peer`, or waits for it.
-    pub(super) fn fetch(&self, session: SessionId, place: P, peer: Role) -> Result<(Connection, T), SessionError> {
-        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (session, place);
-        let absent = |w: &mut (Waiting<P, T>, u64)| !w.0.contains_key(&key);
-        let (mut waiting, _) =
-            self.moved.wait_timeout_while(waiting, self.patience, absent).unwrap_or_else(PoisonError::into_inner);
-        let (connection, what, _) = waiting.0.remove(&key).ok_or_else(|| self.absent(peer))?;
-        self.moved.notify_all();
-        Ok((connection, what))
+    /// Fetches the connection of `peer`, or waits for it as long as `go_on` has no error; it is
+    /// asked about ten times a second, and gets the time that was waited.
+    pub(super) fn fetch(
+        &self,
+        session: SessionId,
+        place: P,
+        peer: Role,
+        go_on: &mut dyn FnMut(Duration) -> Result<(), SessionError>,
+    ) -> Result<(Connection, T), SessionError> {
+        let started = Instant::now();
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some((connection, what, _)) = waiting.0.remove(&(session, place)) {
+                self.moved.notify_all();
+                return Ok((connection, what));
+            }
+            go_on(started.elapsed())?;
+            if started.elapsed() >= self.patience {
+                return Err(self.absent(peer));
+            }
+            waiting = self.look(waiting, started);
+        }
+    }
+
+    /// Waits until a connection moves or it is time to look again.
+    fn look<'a>(&self, waiting: Guard<'a, P, T>, started: Instant) -> Guard<'a, P, T> {
+        let left = self.patience.saturating_sub(started.elapsed()).min(LOOK);
+        self.moved.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0
     }
 
     fn absent(&self, peer: Role) -> SessionError {
         SessionError::Absent { peer, waited_s: self.patience.as_secs() }
     }
 }
+
+type Guard<'a, P, T> = std::sync::MutexGuard<'a, (Waiting<P, T>, u64)>;

@@ -3,6 +3,7 @@
 
 use super::{
     network::{enter, squares},
+    order::Batch,
     step::Trainer,
     tally::{Sum, Tally, total},
 };
@@ -38,8 +39,8 @@ impl<W: Word> Trainer<'_, W> {
                 let n = rows.len() * outputs;
                 let ([x, y, z], mut party) = party.scratch([rows.len() * test.cols(), n, n])?;
                 enter(&mut party, 0, "evaluation");
-                network.predict(&mut party, 0, test.rows_of(&rows, x), z)?;
-                let labels = labels.rows_of(&rows, y);
+                network.predict(&mut party, 0, test.rows_of(Batch::Listed(&rows), x), z)?;
+                let labels = labels.rows_of(Batch::Listed(&rows), y);
                 match self.job.data.task {
                     Task::Classes(classes) => {
                         let ([hot], mut party) = party.scratch([classes * plane_words::<W>(rows.len())])?;

@@ -1,8 +1,13 @@
 //! Public randomness of a job: initial weights and batch order, both from the job's seed.
 
 use super::shape::layers;
-use crate::job::Job;
-use symbolon_core::prg::{ChaCha20Prg, MaskId, Prg, Seed};
+use crate::{job::Job, secret::Secret};
+use symbolon_core::{
+    fixed::encode,
+    party::Role,
+    prg::{ChaCha20Prg, MaskId, Prg, Seed},
+    word::Word,
+};
 
 /// Streams of public randomness, keyed by the job's seed. Nothing secret may come from here.
 fn public_stream(job: &Job) -> ChaCha20Prg {
@@ -12,26 +17,41 @@ fn public_stream(job: &Job) -> ChaCha20Prg {
     ChaCha20Prg::new(&Seed::from_bytes(&bytes), b"public, no mask.")
 }
 
-/// `n` uniform 64-bit numbers of stream (`request`, `part`).
-fn numbers(job: &Job, request: u32, part: u16, n: usize) -> Vec<u64> {
-    let mut bytes = vec![0; 8 * n];
-    public_stream(job).fill_bytes(MaskId { lane: 0, request, part }, 0, &mut bytes);
-    bytes.as_chunks::<8>().0.iter().map(|b| u64::from_le_bytes(*b)).collect()
+/// Numbers that are expanded at a time.
+const PIECE: usize = 1024;
+
+/// `n` uniform 64-bit numbers of stream (`request`, `part`), a piece in memory at a time.
+fn numbers(job: &Job, request: u32, part: u16, n: usize) -> impl Iterator<Item = u64> {
+    let (stream, id) = (public_stream(job), MaskId { lane: 0, request, part });
+    (0..n).step_by(PIECE).flat_map(move |at| {
+        let mut bytes = vec![0; 8 * PIECE.min(n - at)];
+        stream.fill_bytes(id, 8 * at as u64, &mut bytes);
+        bytes.as_chunks::<8>().0.iter().map(|b| u64::from_le_bytes(*b)).collect::<Vec<_>>()
+    })
 }
 
 /// Parameters before the first step, in the flat order of [`layers`]: uniform in `±sqrt(6 / (inputs + units))` (Glorot and Bengio, 2010).
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
-pub fn initial_weights(job: &Job) -> Vec<f64> {
-    let mut all = Vec::with_capacity(job.parameters());
-    for (part, layer) in (0u16..).zip(layers(job)) {
+pub fn initial_weights(job: &Job) -> impl Iterator<Item = f64> {
+    (0u16..).zip(layers(job)).flat_map(move |(part, layer)| {
         let bound = (6.0 / (layer.inputs + layer.units) as f64).sqrt();
         let unit = |n: u64| (n >> 11) as f64 / (1u64 << 52) as f64 - 1.0; // in [-1, 1)
-        all.extend(numbers(job, 0, part, (layer.inputs + 1) * layer.units).into_iter().map(|n| unit(n) * bound));
-    }
-    all
+        numbers(job, 0, part, (layer.inputs + 1) * layer.units).map(move |n| unit(n) * bound)
+    })
 }
 
-/// The order of the training records in `epoch`: a shuffle (Fisher and Yates) of their numbers.
+/// This party's shares of the initial weights; dry words need none.
+pub(super) fn initial_shares<W: Word>(job: &Job, role: Role) -> Secret<W> {
+    let mut shares = Secret::<W>::zeros(job.parameters());
+    if size_of::<W>() > 0 {
+        let encoded = |w| encode(w, job.numbers.frac_bits).expect("initial weights are small");
+        shares.iter_mut().zip(initial_weights(job)).for_each(|(share, w)| *share = role.first(encoded(w)));
+    }
+    shares
+}
+
+/// The order of the training records in `epoch`: a shuffle (Fisher and Yates) of their numbers. Four
+/// bytes a record.
 #[allow(clippy::cast_possible_truncation)] // records are counted in 32 bits
 pub fn batch_order(job: &Job, epoch: u32) -> Vec<u32> {
     let n = job.data.train_records;

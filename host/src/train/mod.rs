@@ -12,6 +12,7 @@ mod lift;
 mod narrow;
 mod network;
 mod optimize;
+mod order;
 mod shape;
 mod step;
 mod table;
@@ -20,6 +21,7 @@ mod tally;
 pub use encode::{EncodeError, real, signed, tensors};
 pub use figures::{Impossible, Output, epoch_result, sound_parameters};
 pub use initial::{batch_order, initial_weights};
+pub use order::{Orders, SharedOrders};
 pub use shape::{Dense, layers};
 pub use tally::Sum;
 
@@ -32,7 +34,7 @@ use std::ops::ControlFlow;
 use step::Trainer;
 use symbolon_core::{
     link::{Count, Error},
-    word::Word,
+    word::{Word, word_bytes},
 };
 
 /// One party's shares of a job's data (whole values in the clear engine, nothing in a dry run).
@@ -69,11 +71,28 @@ impl<W: Word> Inputs<W> {
         Self::lens(job).iter().sum::<usize>() + hot * (job.data.train_records + job.data.test_records) + weights
     }
 
+    /// The tables, in the order of the fields.
+    pub(crate) fn tables(&mut self) -> [&mut Secret<W>; 4] {
+        [&mut self.train, &mut self.train_labels, &mut self.test, &mut self.test_labels]
+    }
+
     /// Tables of the right lengths, zero: what a dry run takes.
     pub fn dry(job: &Job) -> Self {
         let [train, train_labels, test, test_labels] = Self::lens(job).map(Secret::zeros);
         Self { train, train_labels, test, test_labels }
     }
+}
+
+/// Bytes that a server allocates for `job`, beside its lanes' arenas and connections: data with
+/// one-hot labels and weights, parameters with their openings and gradients, optimizer state,
+/// activations of a batch, an epoch's order, and the copy of the model that leaves.
+pub fn memory_bytes<W: Word>(job: &Job) -> u64 {
+    let (n, batch, lanes) = (job.parameters(), job.training.batch, usize::from(job.lanes.lanes));
+    let units: usize = layers(job).iter().map(|layer| layer.units).sum();
+    let model = if job.reveal.model { n } else { 0 };
+    let words = Inputs::<W>::words(job) + 3 * n + model + (2 * batch + lanes) * units;
+    let order = 4 * job.data.train_records;
+    (words * word_bytes::<W>() + order) as u64 + optimize::state_bytes::<W>(job)
 }
 
 /// What happens in a job. Words are this party's shares, so it has no `Debug`.
@@ -156,8 +175,23 @@ pub fn run<W: Word>(
     inputs: Inputs<W>,
     observer: &mut dyn Observer<W>,
 ) -> Result<Vec<W>, Halt> {
+    run_in(Orders::Own, lanes, job, inputs, observer)
+}
+
+/// [`run`] on batches from `orders`. Counted ones are for dry words alone.
+///
+/// # Errors
+///
+/// As [`run`]; [`Error::Lost`] if a lane that shares the orders has failed.
+pub fn run_in<W: Word>(
+    orders: Orders<'_>,
+    lanes: &mut Lanes<'_, W>,
+    job: &Job,
+    inputs: Inputs<W>,
+    observer: &mut dyn Observer<W>,
+) -> Result<Vec<W>, Halt> {
     let mut step = 0;
-    run_counted(lanes, job, inputs, observer, &mut step).map_err(|stop| match stop {
+    run_counted(orders, lanes, job, inputs, observer, &mut step).map_err(|stop| match stop {
         Stop::Error(error) => Halt::Protocol { error, step },
         Stop::Observer => Halt::Stopped,
     })
@@ -175,6 +209,7 @@ impl From<Error> for Stop {
 }
 
 fn run_counted<W: Word>(
+    orders: Orders<'_>,
     lanes: &mut Lanes<'_, W>,
     job: &Job,
     inputs: Inputs<W>,
@@ -185,12 +220,13 @@ fn run_counted<W: Word>(
         lanes.watch();
     }
     let mut trainer = Trainer::open(lanes, job, inputs)?;
-    let ended = epochs(&mut trainer, lanes, observer, step);
+    let ended = epochs(orders, &mut trainer, lanes, observer, step);
     trainer.trace_moments(lanes)?;
     ended.map(|()| trainer.into_parameters())
 }
 
 fn epochs<W: Word>(
+    orders: Orders<'_>,
     trainer: &mut Trainer<'_, W>,
     lanes: &mut Lanes<'_, W>,
     observer: &mut dyn Observer<W>,
@@ -204,9 +240,9 @@ fn epochs<W: Word>(
     };
     tell(lanes, observer, Event::Opened)?;
     for epoch in 1..=job.training.epochs {
-        let order = batch_order(job, epoch);
-        for rows in job.batches(&order) {
-            trainer.step(lanes, rows, *step)?;
+        let order = orders.of(job, epoch)?;
+        for i in 0..job.steps_per_epoch() {
+            trainer.step(lanes, order.batch(job, i), *step)?;
             *step += 1;
             tell(lanes, observer, Event::Step { done: *step })?;
         }

@@ -265,14 +265,20 @@ fn truncate_weighed<W: Word>(
     weights: Option<Masked<'_, W>>,
 ) -> Result<(), Error> {
     let Some(weights) = weights else { return truncate(party, z, frac_bits) };
-    let Rows::Which(rows) = weights.mask.rows else { panic!("weights are those of a batch's rows") };
-    let cols = z.len().checked_div(rows.len()).unwrap_or(0);
+    let cols = z.len().checked_div(weights.mask.rows.len()).unwrap_or(0);
     let ([c, repeated], mut party) = party.scratch([z.len(); 2])?;
     for (words, weight) in repeated.chunks_exact_mut(cols.max(1)).zip(weights.words) {
         words.fill(*weight);
     }
-    let rows: Vec<u32> = rows.iter().flat_map(|row| std::iter::repeat_n(*row, cols)).collect();
-    let factor = Masked { words: repeated, mask: View { rows: Rows::Which(&rows), ..weights.mask } };
+    let listed: Vec<u32>;
+    let rows = match weights.mask.rows {
+        Rows::Which(rows) => {
+            listed = rows.iter().flat_map(|row| std::iter::repeat_n(*row, cols)).collect();
+            Rows::Which(&listed)
+        }
+        Rows::All(rows) => Rows::All(rows * cols), // a plan's: counted
+    };
+    let factor = Masked { words: repeated, mask: View { rows, ..weights.mask } };
     let mut draw = party.draw()?;
     let mask = blind(&mut party, &mut draw, z, half(), c);
     party.open(c)?;

@@ -10,13 +10,21 @@ use symbolon_core::{
     link::Error,
     optimizer::{Adam, AmsGrad, Dyadic, Kept, Moments, Momentum, Sgd, Turn},
     party::Party,
-    word::Word,
+    word::{Word, word_bytes},
 };
 
 /// State of all parameters.
 pub(super) struct Optimizer<W: Word> {
     lanes: Vec<Vec<Tile<W>>>,
     config: Config,
+}
+
+/// Bytes of the state of all parameters of `job`, tiles' own included.
+pub(super) fn state_bytes<W: Word>(job: &Job) -> u64 {
+    let (n, tile) = (job.parameters(), job.lanes.tile);
+    let words: usize = Config::of(job).lens::<W>(n).into_iter().sum();
+    let tiles = n.div_ceil(tile) + usize::from(job.lanes.lanes);
+    (words * word_bytes::<W>() + tiles * size_of::<Tile<W>>()) as u64
 }
 
 impl<W: Word> Tile<W> {
@@ -85,13 +93,17 @@ impl Config {
     }
 
     fn tile<W: Word>(&self, n: usize) -> Tile<W> {
-        let [first, second, passed, kept] = match self.0 {
+        let [first, second, passed, kept] = self.lens::<W>(n).map(Secret::zeros);
+        Tile { first, second, passed, kept, kept_mask: None }
+    }
+
+    /// Words of a tile's buffers, in the order of its fields.
+    fn lens<W: Word>(&self, n: usize) -> [usize; 4] {
+        match self.0 {
             Kind::Sgd(_) => [0; 4],
             Kind::Momentum(_) => [n, 0, 0, 0],
             Kind::Adam { maximum, adam, .. } => [n, n, if maximum { AmsGrad(adam).passed_words::<W>(n) } else { 0 }, n],
         }
-        .map(Secret::zeros);
-        Tile { first, second, passed, kept, kept_mask: None }
     }
 
     /// Updates the weights of one tile in step `step`, counted from 0. `gradient` is overwritten.

@@ -1,9 +1,12 @@
 //! A training step in its three stages.
 
 use super::{
-    Inputs, Stop, lift,
+    Inputs, Stop,
+    initial::initial_shares,
+    lift,
     network::{Criterion, Network, Slot, Slots, Target, enter},
     optimize::{Optimizer, Tile},
+    order::Batch,
     shape::{Dense, layers},
     table::Table,
     tally::{Sum, Tally, total},
@@ -17,7 +20,6 @@ use crate::{
 use std::ops::Range;
 use symbolon_core::{
     correlation::{Mask, Rows, View},
-    fixed::encode,
     link::Error,
     party::Role,
     protocol::{
@@ -104,8 +106,7 @@ impl<'j, W: Word> Trainer<'j, W> {
             )),
         };
         let layers = layers(job);
-        let weight = |w: f64| encode(w, job.numbers.frac_bits).expect("initial weights are small");
-        let shares: Vec<W> = super::initial_weights(job).into_iter().map(|w| lanes.role().first(weight(w))).collect();
+        let shares = initial_shares(job, lanes.role());
         let n = shares.len();
         let zeros = |n: usize| vec![W::default(); n];
         let batch = job.training.batch;
@@ -130,7 +131,7 @@ impl<'j, W: Word> Trainer<'j, W> {
                 open: zeros(n),
                 mask: Mask::empty().view(),
                 layers,
-                shares: shares.into(),
+                shares,
                 criterion: Criterion::new(job),
             },
         };
@@ -140,14 +141,14 @@ impl<'j, W: Word> Trainer<'j, W> {
     }
 
     /// One step on the training records `rows`: number `step` of the job.
-    pub(super) fn step(&mut self, lanes: &mut Lanes<'_, W>, rows: &[u32], step: u64) -> Result<(), Error> {
+    pub(super) fn step(&mut self, lanes: &mut Lanes<'_, W>, rows: Batch<'_>, step: u64) -> Result<(), Error> {
         let views = self.pass(lanes, rows)?;
         self.gradients(lanes, rows, &views)?;
         self.update(lanes, Some(step))
     }
 
     /// Forward and backward pass, each lane over its rows. Names the masks of `hidden` and `delta`.
-    fn pass(&mut self, lanes: &mut Lanes<'_, W>, rows: &[u32]) -> Result<[Vec<View<'static>>; 2], Error> {
+    fn pass(&mut self, lanes: &mut Lanes<'_, W>, rows: Batch<'_>) -> Result<[Vec<View<'static>>; 2], Error> {
         let n = rows.len();
         let parts: Vec<_> = (0..lanes.len()).map(|i| lanes.part(i, n, 1)).collect();
         let mut work: Vec<Vec<Slots<'_, W>>> = parts.iter().map(|_| Vec::new()).collect();
@@ -181,7 +182,7 @@ impl<'j, W: Word> Trainer<'j, W> {
         let terms = |rows| if wants_loss { network.criterion.terms(rows, labels.cols()) } else { 0 };
         let work = work.into_iter().zip(&parts).zip(self.loss.iter_mut()).collect();
         lanes.each(work, |party, ((mut slots, part), tally)| {
-            let rows = &rows[part.clone()];
+            let rows = rows.part(part.clone());
             check_kept(party, ENOUGH)?;
             let n = rows.len();
             let weighed = if weights.is_some() { n } else { 0 };
@@ -207,7 +208,7 @@ impl<'j, W: Word> Trainer<'j, W> {
     fn gradients(
         &mut self,
         lanes: &mut Lanes<'_, W>,
-        rows: &[u32],
+        rows: Batch<'_>,
         [hidden_views, delta_views]: &[Vec<View<'static>>; 2],
     ) -> Result<(), Error> {
         let (batch, lanes_len) = (rows.len(), lanes.len());
@@ -238,18 +239,15 @@ impl<'j, W: Word> Trainer<'j, W> {
                 enter(party, l, "weight gradient");
                 let (cols, units) = (inputs.len(), layers[l].units);
                 let ([x], mut party) = party.scratch([batch * cols])?;
-                let mask = match l.checked_sub(1) {
-                    None => {
-                        gather(train.words(), train.cols(), Rows::Which(rows), inputs.start, cols, x);
-                        train.mask().gather(rows).columns(inputs.start, cols)
-                    }
+                let value = match l.checked_sub(1) {
+                    None => train.part_of(rows, inputs, x),
                     Some(below) => {
                         let all = layers[below].units;
                         gather(&hidden[below], all, Rows::All(batch), inputs.start, cols, x);
-                        hidden_views[below].matrix(all).columns(inputs.start, cols)
+                        Masked { words: x, mask: hidden_views[below].matrix(all).columns(inputs.start, cols) }
                     }
                 };
-                let x = Factor { value: Masked { words: x, mask }, transposed: true };
+                let x = Factor { value, transposed: true };
                 let delta = Masked { words: &delta[l][..batch * units], mask: delta_views[l].matrix(units) };
                 matmul(&mut party, x, Factor { value: delta, transposed: false }, gradient)?;
             }

@@ -1,6 +1,8 @@
 //! Data that is masked and opened once a job: what mini-batches take their rows from.
 
+use super::order::Batch;
 use crate::{lanes::Lanes, secret::Secret};
+use std::ops::Range;
 use symbolon_core::{
     correlation::{Rows, View},
     link::Error,
@@ -54,18 +56,24 @@ impl<W: Word> Table<W> {
     pub fn cols(&self) -> usize {
         self.cols
     }
-    /// Rows `which`, gathered into `words`.
-    pub fn rows_of<'a>(&self, which: &'a [u32], words: &'a mut [W]) -> Masked<'a, W> {
-        gather(&self.words, self.cols, Rows::Which(which), 0, self.cols, words);
-        Masked { words, mask: self.mask().gather(which) }
+    /// The rows of `batch`, gathered into `words`.
+    pub(super) fn rows_of<'a>(&self, batch: Batch<'a>, words: &'a mut [W]) -> Masked<'a, W> {
+        self.part_of(batch, 0..self.cols, words)
+    }
+    /// The columns `cols` of the rows of `batch`, gathered into `words`.
+    pub(super) fn part_of<'a>(&self, batch: Batch<'a>, cols: Range<usize>, words: &'a mut [W]) -> Masked<'a, W> {
+        let mask = match batch {
+            Batch::Listed(which) => {
+                gather(&self.words, self.cols, Rows::Which(which), cols.start, cols.len(), words);
+                self.mask().gather(which)
+            }
+            Batch::Counted(rows) => View { rows: Rows::All(rows), ..self.mask() },
+        };
+        Masked { words, mask: mask.columns(cols.start, cols.len()) }
     }
     /// Rows.
     pub fn rows(&self) -> usize {
         self.words.len().checked_div(self.cols).unwrap_or(0)
-    }
-    /// The public words.
-    pub fn words(&self) -> &[W] {
-        &self.words
     }
     /// The mask as a matrix.
     pub fn mask(&self) -> View<'static> {

@@ -19,7 +19,10 @@ use symbolon::{
         news::{News, Status},
     },
     intake::wire::{Answers, Batch, MAX_BATCH_BYTES},
-    net::{AbortHandle, Config, Deployment, Hosts, Listener, Role, ServerTls, StopHandle as ListenerStop, Timeouts},
+    net::{
+        AbortHandle, Capacity, Config, Deployment, Hosts, Listener, Role, ServerTls, StopHandle as ListenerStop,
+        Timeouts,
+    },
 };
 use symbolon_core::report::{
     Reason,
@@ -80,7 +83,7 @@ impl Server {
         let is_full = Arc::<AtomicBool>::default();
         let full = Arc::clone(&is_full);
         let serve = move || {
-            listener.serve(&tls, &Timeouts::default(), 4, |accepted| {
+            listener.serve(&tls, &Timeouts::default(), Capacity::default(), |accepted| {
                 let Ok((mut connection, _)) = accepted else { return };
                 handles.lock().unwrap().push(connection.abort_handle());
                 while let Ok(Batch { parts }) = connection.recv(MAX_BATCH_BYTES) {

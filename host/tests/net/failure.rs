@@ -132,6 +132,9 @@ fn a_connection_is_aborted_from_another_thread() {
     assert!(matches!(other.recv_exact(&mut [0]).unwrap_err().cause, Cause::Lost));
 }
 
+/// Two handshakes of a strange address, four of a known one; six connections of a role.
+const CAPACITY: Capacity = Capacity { strangers: 8, known: 8, connections: 8 };
+
 #[test]
 fn a_listener_serves_until_stopped() {
     let deployment = deployment();
@@ -141,19 +144,29 @@ fn a_listener_serves_until_stopped() {
     let tls = ServerTls::new(&identity(&deployment, Role::Dealer), &[Role::Server0, Role::Server1]);
     let (give, take) = mpsc::channel();
     let server = thread::spawn(move || {
-        listener.serve(&tls, &SHORT, 2, |met| match met {
+        listener.serve(&tls, &SHORT, CAPACITY, |met| match met {
             Ok((mut connection, role)) => {
-                let number: u32 = connection.recv(16).unwrap();
+                let Ok(number) = connection.recv::<u32>(16) else { return };
                 connection.send(&(role, number + 1)).unwrap();
                 connection.close().unwrap();
             }
             Err(error) => give.send(error).unwrap(),
         });
     });
-    // Three peers that never say a word hold the two slots for a while.
+    // Peers that never say a word hold the slots for strangers of their address; one more is closed.
     let hold: Vec<_> = (0..3).map(|_| TcpStream::connect(&address).unwrap()).collect();
-    thread::sleep(Duration::from_millis(50));
+    let error = take.recv().unwrap();
+    assert!(matches!(error.cause, Cause::Crowded) && error.to_string().contains("hold all slots"), "{error}");
     drop(hold);
+    for _ in 0..2 {
+        assert!(matches!(take.recv().unwrap().cause, Cause::Lost));
+    }
+    let known = connect(&address, &ClientTls::new(&identity(&deployment, Role::Server0)), Role::Dealer, &SHORT);
+    let mut known = known.unwrap();
+    known.send(&7_u32).unwrap();
+    known.recv::<(Role, u32)>(16).unwrap();
+    known.close().unwrap();
+    // Now the address is known: four handshakes at once.
     let clients: Vec<_> = [Role::Server0, Role::Server1, Role::Server0, Role::Server1]
         .into_iter()
         .zip(1_u32..)
@@ -168,9 +181,18 @@ fn a_listener_serves_until_stopped() {
         })
         .collect();
     clients.into_iter().for_each(|client| client.join().unwrap());
-    for _ in 0..3 {
-        assert!(matches!(take.recv().unwrap().cause, Cause::Lost));
+    thread::sleep(Duration::from_millis(200)); // the last handlers return
+    // The connections that server 0 may have are taken, and one of server 1 is served.
+    let reach = |role| connect(&address, &ClientTls::new(&identity(&deployment, role)), Role::Dealer, &SHORT);
+    let held: Vec<_> = (0..6).map(|_| reach(Role::Server0).unwrap()).collect();
+    for error in [reach(Role::Server0).unwrap_err(), take.recv().unwrap()] {
+        assert!(matches!(error.cause, Cause::Full { role: Role::Server0 }), "{error}");
     }
+    let mut other = reach(Role::Server1).unwrap();
+    drop(held);
+    other.send(&1_u32).unwrap();
+    assert_eq!(other.recv::<(Role, u32)>(16).unwrap(), (Role::Server1, 2));
+    drop(other);
     stop.stop();
     server.join().unwrap();
     assert!(stop.is_stopped());

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use symbolon::net::{
-    Cause, CertificateFault, ClientTls, Connection, Deployment, GRANULE, Hosts, Identity, Listener, NetError,
+    Capacity, Cause, CertificateFault, ClientTls, Connection, Deployment, GRANULE, Hosts, Identity, Listener, NetError,
     Operation, Role, ServerTls, Timeouts, accept, connect,
 };
 

@@ -48,6 +48,29 @@ fn phases_may_outlast_the_idle_time() {
     roles.assert_well();
 }
 
+/// A dealer that is frozen before a job begins: both servers name it, and no healthy role.
+#[test]
+fn a_frozen_dealer_is_blamed_while_servers_join() {
+    let _alone = alone();
+    let times = Timeouts { handshake: Duration::from_secs(2), ..HASTY };
+    let mut roles = Roles::start(times, ANYTHING);
+    let (config, tls) = roles.client_config();
+    roles.dealer.signal("STOP");
+    let shape = Shape::default();
+    let mut waited = [false; 2];
+    let error = client::run::<u64>(&config, &tls, &shape.job(), shape.inputs(), &mut |news| match news {
+        News::Alive(server, alive) if alive.phase == Phase::Joining && alive.waits_for == Some(Role::Dealer) => {
+            waited[usize::from(server == Role::Server1)] = true;
+        }
+        _ => {}
+    });
+    roles.dealer.signal("CONT");
+    let error = error.map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("failed: dealer (127.0.0.1:") && !error.contains("failed: server"), "{error}");
+    assert_eq!(waited, [true; 2], "both say that they wait for the dealer");
+    assert_useful(&mut roles);
+}
+
 /// A frozen dealer stops both servers: server 1 names it and had said for whom it waits, and server
 /// 0 blames nobody else. Their words arrive in either order.
 #[test]

@@ -105,9 +105,9 @@ fn a_server_hangs() {
     let (error, after) = fails_in_the_middle(&mut roles, |roles| roles.server1.signal("STOP"));
     says(&error, &["server1 (127.0.0.1:", "not a byte moved for 2.5 s", "timeouts.idle_ms"]);
     assert!(after < 2 * SOON, "{after:?}");
-    roles.server0.says(&["after step ", "server1 (127.0.0.1:", "not a byte moved for 3.1 s"]);
+    roles.server0.says(&["server0: client (127.0.0.1:"]); // which left when it had no word of server 1
     roles.server1.signal("CONT");
-    roles.server1.says(&["after step "]);
+    roles.server1.says(&["server1: "]);
     assert_useful(&mut roles);
 }
 

@@ -8,6 +8,7 @@ mod command;
 mod frames;
 mod lost;
 mod outputs;
+mod places;
 mod refused;
 mod sees;
 

@@ -2,7 +2,10 @@
 
 use super::{alone, assert_useful, folder, train};
 use std::io::{Read, Write};
-use symbolon::{job::Job, net::Role};
+use symbolon::{
+    job::{Job, Layer},
+    net::Role,
+};
 use symbolon_tests::{
     dir::TempDir,
     jobs::{CLASSES, FEATURES, Shape},
@@ -27,7 +30,7 @@ fn by_policy() {
         ),
         (ANYTHING.replace("records = 1", "records = 113"), "policy.smallest_records is 113, the job has 112"),
         (format!("{ANYTHING}\njobs = [\"{other}\"]"), &*format!("policy.jobs does not list job {hash}")),
-        (format!("{ANYTHING}\nlargest_memory_mib = 0"), "policy.largest_memory_mib is 0, the job needs 1"),
+        (format!("{ANYTHING}\nlargest_memory_mib = 0"), "policy.largest_memory_mib is 0, the job needs "),
     ];
     for (rule, named) in rules {
         let mut roles = Roles::start(HASTY, &rule);
@@ -118,6 +121,30 @@ fn jobs_without_sense_or_bounds() {
     });
     let reason = order(&roles, endless);
     assert!(reason.contains("training.epochs") || reason.contains("largest_memory_mib"), "{reason}");
+    // Large jobs of few bytes: refused before they are planned, or planned at once.
+    let large = |batch, lanes| {
+        edited(&|job| {
+            (job.data.train_records, job.training.batch, job.lanes.lanes) = (1 << 25, batch, lanes);
+        })
+    };
+    let started = std::time::Instant::now();
+    let reason = order(&roles, large(16, 64));
+    assert!(reason.contains("(the rule plan.work)"), "{reason}");
+    for (records, units) in [(1 << 28, 8), (1 << 20, 1 << 16)] {
+        let reason = order(
+            &roles,
+            edited(&|job| {
+                (job.data.train_records, job.training.batch, job.lanes.lanes) = (records, 1 << 16, 64);
+                job.network.layers[0] = Layer::Dense { units };
+            }),
+        );
+        assert!(reason.contains("policy.largest_memory_mib is 8192, the job needs "), "{reason}");
+    }
+    let mut server = roles.reach(Role::Client, Role::Server0);
+    server.send(&Order { ask: 0, session: [5; 16], job: large(1 << 16, 64) }).unwrap();
+    server.recv::<Answer>(1000).unwrap().unwrap();
+    drop(server);
+    assert!(started.elapsed() < std::time::Duration::from_secs(5), "{:?}", started.elapsed());
     assert_useful(&mut roles);
 }
 

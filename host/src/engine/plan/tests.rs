@@ -70,7 +70,7 @@ fn a_job_that_would_run_out_of_request_numbers_is_refused() {
     assert!(plan(&job).is_ok());
     job.network.layers[0] = crate::job::Layer::Dense { units: 4000 }; // 438 tiles
     job.validate().unwrap();
-    assert!(matches!(plan(&job), Err(Error::RequestsSpent)));
+    assert_eq!(plan(&job).err(), Some(PlanError::Requests));
     job.training.epochs = 1000;
     assert!(plan(&job).is_ok());
 }
@@ -83,6 +83,24 @@ fn a_job_that_would_take_hours_to_plan_is_refused() {
     };
     assert!(lanes(2).is_ok());
     assert!(matches!(lanes(1), Err(Error::RequestsSpent)));
+    // Refused before any work.
+    let mut job = job("kind = \"adam\"", 1);
+    (job.data.train_records, job.lanes.lanes) = (1 << 25, 64);
+    let started = std::time::Instant::now();
+    assert_eq!(plan(&job).err(), Some(PlanError::Work { most: MAX_WORK }));
+    assert!(started.elapsed() < std::time::Duration::from_millis(100));
+}
+
+/// Its memory and time follow from its steps, not from its records.
+#[test]
+fn a_job_of_many_records_is_planned_at_once() {
+    let mut job = job("kind = \"adam\"", 1);
+    (job.data.train_records, job.training.batch) = (1 << 25, 1 << 16);
+    let many = plan(&job).unwrap();
+    assert_eq!(many.step.rounds, many.epoch.rounds / 512);
+    job.data.train_records = 1 << 16;
+    let few = plan(&job).unwrap();
+    assert_eq!((many.epoch.rounds, many.epoch.dealer_bytes), (512 * few.epoch.rounds, 512 * few.epoch.dealer_bytes));
 }
 
 #[test]

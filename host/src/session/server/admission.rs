@@ -16,7 +16,7 @@ use crate::{
         selection::Selection,
     },
     session::{SessionError, message::Order},
-    train::Inputs,
+    train,
 };
 use std::sync::{Mutex, PoisonError};
 use symbolon_core::protocol::alarm::SUBSETS;
@@ -57,14 +57,14 @@ impl Server {
             records: job.records_per_epoch() as u64,
             scored: (job.reveal.accuracy && job.data.test_records > 0).then_some(job.data.test_records as u64),
             alarm: job.reveal.alarm,
-            memory_bytes: memory_bytes(&job, 0),
+            memory_bytes: memory_bytes(&job, order.job.len(), 0),
         };
         self.config.policy.check(&facts).map_err(SessionError::Policy)?;
         let known = |hash: &_| self.shelf.as_ref()?.schema(hash);
         schema::hold(&job, &known).map_err(SessionError::Policy)?;
         let place = self.place()?;
-        let plan = plan(&job).map_err(|error| SessionError::Protocol { error, step: 0, cause: None })?;
-        let memory_bytes = memory_bytes(&job, plan.arena_bytes);
+        let plan = plan(&job)?;
+        let memory_bytes = memory_bytes(&job, order.job.len(), plan.arena_bytes);
         self.config.policy.check(&Facts { memory_bytes, ..facts }).map_err(SessionError::Policy)?;
         let account = self.charge(&job, order, client)?;
         Ok(Admitted { job, hash, plan, place, account })
@@ -123,12 +123,19 @@ impl Drop for Place<'_> {
     }
 }
 
-/// Memory that a job takes at a server: its data, parameters and optimizer state, the lanes'
-/// arenas, and the words that they keep for range alarms.
-fn memory_bytes(job: &Job, arena_bytes: u64) -> u64 {
-    let word = u64::from(job.numbers.ring_bits / 8);
-    let data = Inputs::<u64>::words(job);
-    let state = 8 * job.parameters() + 4 * job.training.batch * job.dense_shapes().iter().map(|s| s.1).sum::<usize>();
+/// Buffers of a connection, and the piece of a round that is gathered for it.
+pub(in crate::session) const CONNECTION_BYTES: u64 = 512 << 10;
+
+/// Memory that a job takes at a server: what a run allocates, the lanes' arenas and the words that
+/// they keep for range alarms, the job itself, and connections' buffers (to client and dealer, and
+/// two a lane). The plan takes less than the job that it is of.
+fn memory_bytes(job: &Job, encoded: usize, arena_bytes: u64) -> u64 {
+    let (word, run) = match job.numbers.ring_bits {
+        32 => (4, train::memory_bytes::<u32>(job)),
+        _ => (8, train::memory_bytes::<u64>(job)),
+    };
+    let lanes = u64::from(job.lanes.lanes);
     let kept = if job.reveal.alarm { (CAPACITY + SUBSETS) as u64 * word } else { 0 };
-    (data + state) as u64 * word + u64::from(job.lanes.lanes) * (arena_bytes + kept)
+    let connections = (2 * lanes + 2) * CONNECTION_BYTES;
+    run + lanes * (arena_bytes.saturating_add(kept)) + 4 * encoded as u64 + connections
 }

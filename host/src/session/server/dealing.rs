@@ -5,14 +5,14 @@ use crate::{
     net::{Connection, NetError, Role, Timeouts},
     session::{
         Disagreement, STACK_BYTES, SessionError,
-        heartbeat::{Heart, beat_interval},
+        heartbeat::{Heart, beat},
         message::{Call, DealerHello, Join, MAX_MESSAGE_BYTES, Paired, Reply},
         prg, random_bytes, random_seed,
     },
 };
 use serde::de::DeserializeOwned;
 use std::{
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
     time::Duration,
 };
@@ -35,9 +35,10 @@ impl Server {
     /// there is one; both answer when both servers have joined with equal plans.
     pub(super) fn join(&self, session: &Session<'_>, heart: &Heart<'_>) -> Result<Joined, SessionError> {
         let (own, Timeouts { connect, idle, .. }) = (self.config.role, self.config.timeouts);
-        let mut dealer = self.reach(Role::Dealer)?;
+        let reach = |role| self.reach(&session.cancel, role);
+        let mut dealer = reach(Role::Dealer)?;
         let audited = self.config.peers.contains_key(&Role::Auditor);
-        let mut auditor = audited.then(|| heart.wait_for(Role::Auditor, || self.reach(Role::Auditor))).transpose()?;
+        let mut auditor = audited.then(|| heart.wait_for(Role::Auditor, || reach(Role::Auditor))).transpose()?;
         let hello = hello(session);
         // Moves below copy what the stack holds: it holds no seed.
         wipe_stack::<STACK_BYTES>();
@@ -110,7 +111,7 @@ impl Helper {
         let (joined, ended) = mpsc::channel();
         let shared = Arc::clone(&state);
         thread::spawn(move || {
-            while ended.recv_timeout(beat_interval(idle)) == Err(mpsc::RecvTimeoutError::Timeout) {
+            while ended.recv_timeout(beat(idle)) == Err(mpsc::RecvTimeoutError::Timeout) {
                 // While the job's thread waits for a result, the role knows that this server lives.
                 let Ok(mut state) = shared.try_lock() else { continue };
                 if let Err(error) = state.connection.send(&Call::Alive) {
@@ -122,13 +123,26 @@ impl Helper {
         Self { state, _joined: joined }
     }
 
+    /// Checks, without waiting, that the role is still there.
+    ///
+    /// # Errors
+    ///
+    /// Its loss.
+    pub(super) fn check(&self) -> Result<(), SessionError> {
+        let mut state = self.lock();
+        match state.failed.take() {
+            Some(error) => Err(error.into()),
+            None => Ok(state.connection.check_peer()?),
+        }
+    }
+
     /// The next result, once it is there.
     ///
     /// # Errors
     ///
     /// The reason for which there is none; a role that is lost, or silent for the idle time-out.
     pub(super) fn next<T: DeserializeOwned>(&self) -> Result<T, SessionError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         if let Some(error) = state.failed.take() {
             return Err(error.into());
         }
@@ -141,5 +155,9 @@ impl Helper {
                 Reply::No(no) => return Err(no.from(connection.role())),
             }
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

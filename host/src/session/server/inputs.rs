@@ -1,50 +1,124 @@
 //! A client's data, as it reaches this server: a seed at server 0, words at server 1.
+//!
+//! An upload has a deadline that follows what has arrived: the idle time-out, and a second for each
+//! [`SLOWEST_BYTES_PER_SECOND`] so far. Server 0 hears of the bytes that server 1 gets by
+//! [`Data::Wait`], once a [`PIECE`], and takes no more of them than the data has pieces. So a client
+//! holds its place no longer than an upload at the slowest rate takes. Meanwhile the servers report
+//! that they live: bytes that wait in sockets may take longer than the client's patience.
 
 use super::Session;
 use crate::{
-    net::{Connection, Role},
+    net::{Connection, Role, SLOWEST_BYTES_PER_SECOND},
     session::{
         SessionError,
-        message::{Data, MAX_MESSAGE_BYTES},
+        heartbeat::{Alive, Phase, beat},
+        message::{Data, MAX_MESSAGE_BYTES, Update},
         prg,
     },
     train::Inputs,
 };
+use std::time::{Duration, Instant};
 use symbolon_core::{
     prg::{MaskId, Seed, fill},
-    word::Word,
+    word::{Word, word_bytes},
 };
 
+/// Bytes that server 1 gets between two messages to server 0: a second's at the slowest rate.
+#[allow(clippy::cast_possible_truncation)] // far below 32 bits
+pub(in crate::session) const PIECE: usize = SLOWEST_BYTES_PER_SECOND as usize;
+
+/// A client's upload: the time that it has, and what the client hears of it.
+struct Upload<'a> {
+    client: &'a mut Connection,
+    idle: Duration,
+    since: Instant,
+    bytes_done: u64,
+    bytes_planned: u64,
+    last_sent: Instant,
+}
+
+impl<'a> Upload<'a> {
+    fn begin(client: &'a mut Connection, idle: Duration, bytes_planned: u64) -> Self {
+        let now = Instant::now();
+        client.set_upload_limit(idle, now, PIECE as u64);
+        Self { client, idle, since: now, bytes_done: 0, bytes_planned, last_sent: now }
+    }
+
+    /// A piece has arrived: the next one has its time, and the client hears that this server lives.
+    fn advance(&mut self) -> Result<(), SessionError> {
+        self.bytes_done += PIECE as u64;
+        self.client.set_upload_limit(self.idle, self.since, self.bytes_done + PIECE as u64);
+        if self.last_sent.elapsed() < beat(self.idle) {
+            return Ok(());
+        }
+        self.last_sent = Instant::now();
+        let (bytes_planned, bytes_done) = (self.bytes_planned, self.bytes_done.min(self.bytes_planned));
+        let alive = Alive { phase: Phase::Receiving, bytes_done, bytes_planned, waits_for: Some(Role::Client) };
+        Ok(self.client.send(&Update::Alive(alive))?)
+    }
+}
+
 /// This server's shares of the data: expanded from a seed at server 0, received at server 1.
+///
+/// # Errors
+///
+/// A client that is lost, silent, slower than the slowest rate, or sends something else.
 #[inline(never)] // the caller wipes the stack below its own frame
 pub(super) fn receive_inputs<W: Word>(
     session: &Session<'_>,
     client: &mut Connection,
     role: Role,
+    idle: Duration,
 ) -> Result<Inputs<W>, SessionError> {
-    let unexpected = || SessionError::Unexpected { from: Role::Client, wanted: "this server's share of the data" };
+    let lens = Inputs::<W>::lens(session.job).map(|len| len * word_bytes::<W>());
+    let mut upload = Upload::begin(client, idle, lens.iter().sum::<usize>() as u64);
+    let inputs = match role {
+        Role::Server0 => {
+            let pieces = lens.iter().map(|len| len.div_ceil(PIECE) as u64).sum();
+            expand(session, &mut upload, pieces)?
+        }
+        _ => receive(session, &mut upload)?,
+    };
+    client.set_idle_timeout(idle);
+    Ok(inputs)
+}
+
+/// Waits for the seed and expands it.
+#[inline(never)]
+fn expand<W: Word>(session: &Session<'_>, upload: &mut Upload<'_>, pieces: u64) -> Result<Inputs<W>, SessionError> {
+    let mut waits = 0;
+    let seed = loop {
+        match upload.client.recv::<Data>(MAX_MESSAGE_BYTES)? {
+            Data::Wait if waits == pieces => return Err(SessionError::Waits { most: pieces }),
+            Data::Wait => waits += 1,
+            Data::Seed(seed) => break seed,
+            Data::Words => return Err(unexpected()),
+        }
+        upload.advance()?;
+    };
     let mut inputs = Inputs::<W>::dry(session.job);
-    let tables = [&mut inputs.train, &mut inputs.train_labels, &mut inputs.test, &mut inputs.test_labels];
-    loop {
-        match (client.recv::<Data>(MAX_MESSAGE_BYTES)?, role) {
-            (Data::Wait, Role::Server0) => {}
-            (Data::Seed(seed), Role::Server0) => {
-                let stream = prg(session.job.numbers.prg, &Seed::from_bytes(&seed), &session.id);
-                for (i, table) in (0u32..).zip(tables) {
-                    fill(&*stream, table_stream(i), 0, table);
-                }
-                break;
-            }
-            (Data::Words, Role::Server1) => {
-                for table in tables {
-                    client.recv_exact(W::bytes_mut(table))?;
-                }
-                break;
-            }
-            _ => return Err(unexpected()),
+    let stream = prg(session.job.numbers.prg, &Seed::from_bytes(&seed), &session.id);
+    for (i, table) in (0u32..).zip(inputs.tables()) {
+        fill(&*stream, table_stream(i), 0, table);
+    }
+    Ok(inputs)
+}
+
+/// Receives the words.
+fn receive<W: Word>(session: &Session<'_>, upload: &mut Upload<'_>) -> Result<Inputs<W>, SessionError> {
+    let Data::Words = upload.client.recv::<Data>(MAX_MESSAGE_BYTES)? else { return Err(unexpected()) };
+    let mut inputs = Inputs::<W>::dry(session.job);
+    for table in inputs.tables() {
+        for piece in W::bytes_mut(table).chunks_mut(PIECE) {
+            upload.client.recv_exact(piece)?;
+            upload.advance()?;
         }
     }
     Ok(inputs)
+}
+
+fn unexpected() -> SessionError {
+    SessionError::Unexpected { from: Role::Client, wanted: "this server's share of the data" }
 }
 
 /// Name of the stream that splits table `i`.

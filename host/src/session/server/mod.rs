@@ -16,8 +16,8 @@ mod outputs;
 
 use super::{
     STACK_BYTES, SessionError, SessionId,
-    heartbeat::{Heart, Phase},
-    message::{Answer, Ask, DealerHello, Dealt, LaneHello, MAX_MESSAGE_BYTES, No, Order, PeerHello, Report, Update},
+    heartbeat::{Alive, Heart, Phase},
+    message::{Answer, Ask, DealerHello, LaneHello, MAX_MESSAGE_BYTES, No, Order, PeerHello, Report, Update},
     random_seed, releases,
     rendezvous::Rendezvous,
     reports,
@@ -33,19 +33,20 @@ use crate::{
     job::Job,
     kernel::{HostWord, best},
     lanes::{Lane, Lanes},
-    net::{ClientTls, Config, Connection, Role, Timeouts, connect},
+    net::{Cancel, ClientTls, Config, Connection, Role, Timeouts, connect_until},
     release::ledger::{Account, Entry, Ledger, LedgerError, MAX_STANDING_BYTES},
     report::peak_rss,
     secret::Secret,
     train::{self, Event, Inputs},
 };
 use admission::Admitted;
-use dealing::Joined;
+pub(super) use admission::CONNECTION_BYTES;
+use audit::Audit;
+use dealing::{Helper, Joined};
 use inputs::receive_inputs;
-pub(super) use inputs::table_stream;
+pub(super) use inputs::{PIECE, table_stream};
 use outputs::{News, Outputs};
 use std::{
-    ops::ControlFlow,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -53,6 +54,7 @@ use symbolon_core::{
     correlation::{Corrections, Server as Source},
     link::Count,
     party::{NoTrace, Role as Party},
+    prg::Prg,
     wipe::wipe_stack,
     word::{Word, word_bytes},
 };
@@ -98,7 +100,15 @@ pub enum Notice<'a> {
         /// How many.
         missing: u64,
     },
+    /// It waits for another role.
+    Waits {
+        /// The job.
+        job: &'a Job,
+        /// Its phase, and the role.
+        alive: &'a Alive,
+    },
 }
+
 /// What a session needs beside its connections.
 struct Session<'a> {
     id: SessionId,
@@ -106,6 +116,21 @@ struct Session<'a> {
     encoded: Vec<u8>,
     plan: Plan,
     account: &'a Account,
+    /// Ends what the session waits for.
+    cancel: Cancel,
+}
+
+/// What a session has once all roles have met.
+struct Met {
+    /// This server's masks.
+    prg: Box<dyn Prg>,
+    dealer: Helper,
+    audit: Audit,
+    /// The dealer's corrections, a connection a lane.
+    streams: Vec<Connection>,
+    /// The other server, a connection a lane.
+    peers: Vec<Connection>,
+    veil: Veil,
 }
 
 impl Server {
@@ -156,7 +181,7 @@ impl Server {
                     PeerHello::Lane(hello) => hello,
                     PeerHello::Manifest => return reports::agree(self.intake.as_deref(), &mut connection),
                 };
-                let offered = self.lanes.offer(session, lane, (connection, plan_hash), Role::Client);
+                let offered = self.lanes.offer(session, lane, (connection, plan_hash), Role::Client, &mut |_| {});
                 offered.map_err(|(error, mut connection)| {
                     // A lost server cannot be told.
                     let _ = connection.send(&Answer::Err(No::new(&error)));
@@ -179,7 +204,9 @@ impl Server {
             }
             Ask::Reports(request) => {
                 let (intake, role) = (self.intake.as_deref(), self.config.role);
-                let result = reports::answer(intake, role, request, &mut client, || self.reach(Role::Server0));
+                let result = reports::answer(intake, role, request, &mut client, || {
+                    self.reach(&Cancel::default(), Role::Server0)
+                });
                 let closed = client.close();
                 result.and(closed.map_err(SessionError::from))
             }
@@ -193,7 +220,9 @@ impl Server {
             Ok(Admitted { job, hash, plan, place: _place, account }) => {
                 let started = Instant::now();
                 (self.tell)(Notice::Begun { job: &job, hash });
-                let session = Session { id: order.session, job: &job, encoded: order.job, plan, account: &account };
+                let cancel = Cancel::default();
+                let session =
+                    Session { id: order.session, job: &job, encoded: order.job, plan, account: &account, cancel };
                 let result = client.send(&Answer::Ok(())).map_err(SessionError::from).and_then(|()| {
                     match job.numbers.ring_bits {
                         32 => self.run::<u32>(&session, &mut client),
@@ -220,11 +249,15 @@ impl Server {
     fn run<W: HostWord + Word>(&self, session: &Session<'_>, client: &mut Connection) -> Result<(), SessionError> {
         let sent = match session.job.data.is_stored() {
             true => None,
-            false => Some(receive_inputs(session, client, self.config.role)?),
+            false => Some(receive_inputs(session, client, self.config.role, self.config.timeouts.idle)?),
         };
         wipe_stack::<STACK_BYTES>(); // the seed of the data's shares
-        let heart = Heart::new(client, self.config.role, self.config.timeouts.idle);
-        let (report, parameters) = heart.beat_during(|| self.train::<W>(session, sent, &heart))?;
+        let log = |alive: &Alive| (self.tell)(Notice::Waits { job: session.job, alive });
+        let heart = Heart::new(client, self.config.role, self.config.timeouts.idle, session.cancel.clone(), &log);
+        let trained = heart.beat_during(|| self.train::<W>(session, sent, &heart));
+        let lost = heart.into_failure();
+        // A lost client cancels the session, so that other connections fail, too.
+        let (report, parameters) = trained.map_err(|error| lost.map_or(error, SessionError::from))?;
         client.send(&Update::Done(report))?;
         if session.job.reveal.model {
             client.send_bytes(W::bytes(&parameters))?;
@@ -245,16 +278,8 @@ impl Server {
             (None, Some(shelf)) => Inputs::stored(session.job, &**shelf)?,
             (None, None) => return Err(SessionError::Shelf(ShelfError::None)),
         };
-        let plan = &session.plan;
-        heart.begin(Phase::Joining, 0, Some(Role::Dealer));
-        let Joined { prg, dealer, mut audit } = self.join(session, heart)?;
-        heart.begin(Phase::Joining, 0, Some(heart.other()));
-        let mut peers = self.meet_peer(session)?;
-        let veil = self.share_veil(session, &mut peers)?;
-        wipe_stack::<STACK_BYTES>(); // the veil's seed
-        self.compare_ledgers(session, &mut peers)?;
-        let mut streams = self.open_streams(session)?;
-        let (job, lanes) = (session.job, session.job.lanes.lanes);
+        let Met { prg, dealer, audit, mut streams, mut peers, veil } = self.meet(session, heart)?;
+        let (job, lanes, plan) = (session.job, session.job.lanes.lanes, &session.plan);
         let fault = Fault::default();
         let mut corrections: Vec<_> = {
             let corrections = |(lane, c)| {
@@ -263,7 +288,7 @@ impl Server {
             streams.iter_mut().enumerate().map(corrections).collect()
         };
         let mut corrections = corrections.iter_mut();
-        let arena = usize::try_from(session.plan.arena_bytes).unwrap_or(usize::MAX) / word_bytes::<W>();
+        let arena = usize::try_from(plan.arena_bytes).unwrap_or(usize::MAX) / word_bytes::<W>();
         let own = (0u16..).zip(peers.iter_mut()).map(|(lane, peer)| {
             let corrections = corrections.next().map(|c| c as &mut (dyn Corrections<W> + Send));
             Some(Lane {
@@ -277,74 +302,80 @@ impl Server {
         let mut party = Lanes::new(role, best::<W>(), own.collect(), self.threads.unwrap_or(usize::from(lanes)))
             .choosing(veil.stream());
         heart.begin(Phase::Opening, plan.setup.bytes_each_way, None);
-        let mut news = News::new(heart, plan, Outputs::new(job, session.account, &veil, self.config.role));
-        let mut seconds_train = 0.0;
-        let mut started = Instant::now();
-        let mut unconfirmed = None;
-        let ended = train::run(&mut party, job, inputs, &mut |event: Event<W>, count: Count| {
-            if event.is_release()
-                && let Err(error) = audit.confirm(heart)
-            {
-                unconfirmed = Some(error);
-                return ControlFlow::Break(());
-            }
-            match event {
-                Event::Opened | Event::Epoch { .. } => started = Instant::now(),
-                Event::Trained { .. } => seconds_train += started.elapsed().as_secs_f64(),
-                Event::Step { .. } | Event::Alarm { .. } => {}
-            }
-            news.tell(event, count)
-        });
+        let outputs = Outputs::new(job, session.account, &veil, self.config.role);
+        let mut news = News::new(heart, plan, outputs, audit);
+        let ended = train::run(&mut party, job, inputs, &mut |event: Event<W>, count: Count| news.tell(event, count));
         let count = party.count();
-        let error = unconfirmed.or(news.error.take());
+        drop(party);
         let mut parameters = ended.map(Secret::from).map_err(|halt| match halt {
             train::Halt::Protocol { error, step } => {
                 SessionError::Protocol { error, step, cause: fault.take().map(Box::new) }
             }
-            train::Halt::Stopped => error.unwrap_or(SessionError::Stopped),
+            train::Halt::Stopped => news.error.take().unwrap_or(SessionError::Stopped),
         })?;
-        drop(party);
-        audit.confirm(heart)?;
+        news.end(&mut parameters)?;
         heart.begin(Phase::Ending, 0, Some(Role::Dealer));
-        let dealt: Dealt = dealer.next()?;
         let report = Report {
             bytes_sent: count.bytes,
             rounds: count.rounds,
-            seconds_train,
+            seconds_train: news.seconds_train,
             peak_rss_bytes: peak_rss(),
-            dealer: dealt,
+            dealer: dealer.next()?,
         };
-        if job.reveal.model {
-            Outputs::new(job, session.account, &veil, self.config.role).model(&mut parameters)?;
-        }
         Ok((report, parameters))
     }
 
-    /// One connection a lane to the other server.
-    fn meet_peer(&self, session: &Session<'_>) -> Result<Vec<Connection>, SessionError> {
+    /// Meets dealer, auditor and the other server, and compares ledgers with it.
+    #[inline(never)] // the stack below its frame is wiped here
+    fn meet(&self, session: &Session<'_>, heart: &Heart<'_>) -> Result<Met, SessionError> {
+        heart.begin(Phase::Joining, 0, Some(Role::Dealer));
+        let Joined { prg, dealer, audit } = self.join(session, heart)?;
+        // Before server 0 is met: it blames server 1 for time that the dealer takes.
+        let streams = self.open_streams(session)?;
+        heart.begin(Phase::Joining, 0, Some(heart.other()));
+        let mut peers = self.meet_peer(session, &dealer)?;
+        let veil = self.share_veil(session, &mut peers)?;
+        wipe_stack::<STACK_BYTES>(); // the veil's seed
+        self.compare_ledgers(session, &mut peers)?;
+        Ok(Met { prg, dealer, audit, streams, peers, veil })
+    }
+
+    /// One connection a lane to the other server. Server 0 waits for them as long as client, dealer
+    /// and the first lanes are there.
+    fn meet_peer(&self, session: &Session<'_>, dealer: &Helper) -> Result<Vec<Connection>, SessionError> {
         let (ours, Timeouts { connect, idle, .. }) = (session.plan.hash, self.config.timeouts);
         let other =
             |theirs: [u8; 32]| SessionError::Plan { peer: Role::Server1, ours: hex(&ours), theirs: hex(&theirs) };
-        (0..session.job.lanes.lanes)
-            .map(|lane| {
-                if self.config.role == Role::Server0 {
-                    let (mut connection, theirs) = self.lanes.fetch(session.id, lane, Role::Server1)?;
-                    let answer = if theirs == ours { Ok(()) } else { Err(other(theirs)) };
-                    connection.send(&answer.as_ref().map_err(No::new))?;
-                    // Server 1 may wait for the dealer, and is the one to say so: its time-out
-                    // comes first.
-                    connection.set_idle_timeout(idle + idle / 4);
-                    return answer.map(|()| connection);
-                }
-                let mut connection = self.reach(Role::Server0)?;
-                connection.set_idle_timeout(connect + idle);
-                connection.send(&PeerHello::Lane(LaneHello { session: session.id, lane, plan_hash: ours }))?;
-                let answer: Answer = connection.recv(MAX_MESSAGE_BYTES)?;
-                answer.map_err(|no| no.from(Role::Server0))?;
-                connection.set_idle_timeout(idle);
-                Ok(connection)
-            })
-            .collect()
+        let mut met: Vec<Connection> = Vec::new();
+        for lane in 0..session.job.lanes.lanes {
+            if self.config.role == Role::Server0 {
+                let mut go_on = |_| {
+                    if session.cancel.is_cancelled() {
+                        return Err(SessionError::Stopped);
+                    }
+                    dealer.check()?;
+                    Ok(met.iter().try_for_each(Connection::check_peer)?)
+                };
+                let (mut connection, theirs) = self.lanes.fetch(session.id, lane, Role::Server1, &mut go_on)?;
+                session.cancel.guard(connection.abort_handle());
+                let answer = if theirs == ours { Ok(()) } else { Err(other(theirs)) };
+                connection.send(&answer.as_ref().map_err(No::new))?;
+                // Server 1 may wait for the dealer, and is the one to say so: its time-out comes
+                // first.
+                connection.set_idle_timeout(idle + idle / 4);
+                answer?;
+                met.push(connection);
+                continue;
+            }
+            let mut connection = self.reach(&session.cancel, Role::Server0)?;
+            connection.set_idle_timeout(connect + idle);
+            connection.send(&PeerHello::Lane(LaneHello { session: session.id, lane, plan_hash: ours }))?;
+            let answer: Answer = connection.recv(MAX_MESSAGE_BYTES)?;
+            answer.map_err(|no| no.from(Role::Server0))?;
+            connection.set_idle_timeout(idle);
+            met.push(connection);
+        }
+        Ok(met)
     }
 
     /// The seed of the output shares' refreshment, which the dealer must not know.
@@ -393,15 +424,16 @@ impl Server {
         }
         (0..session.job.lanes.lanes)
             .map(|lane| {
-                let mut connection = self.reach(Role::Dealer)?;
+                let mut connection = self.reach(&session.cancel, Role::Dealer)?;
                 connection.send(&DealerHello::Lane { session: session.id, lane })?;
                 Ok(connection)
             })
             .collect()
     }
 
-    fn reach(&self, peer: Role) -> Result<Connection, SessionError> {
+    /// Connects to `peer`; `cancel` ends the attempt, and the connection.
+    fn reach(&self, cancel: &Cancel, peer: Role) -> Result<Connection, SessionError> {
         let address = self.config.peer(peer)?;
-        Ok(connect(address, &self.tls, peer, &self.config.timeouts)?)
+        Ok(connect_until(cancel, address, &self.tls, peer, &self.config.timeouts)?)
     }
 }

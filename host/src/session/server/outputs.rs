@@ -1,8 +1,9 @@
 //! What leaves a server while a job runs: the shares of its outputs, and its progress.
 //!
-//! An output's way: the ledger, this server's noise, the refreshment of the share, the cut to the
-//! output's range, the wire.
+//! An output's way: the auditor's agreement, the ledger, this server's noise, the refreshment of the
+//! share, the cut to the output's range, the wire.
 
+use super::audit::Audit;
 use crate::{
     device::system_rng,
     engine::plan::Plan,
@@ -32,14 +33,27 @@ pub(super) struct News<'a, 'c> {
     heart: &'a Heart<'c>,
     plan: &'a Plan,
     outputs: Outputs<'a>,
+    audit: Audit,
     told: Instant,
+    /// When the steps that are timed began.
+    started: Instant,
+    /// The training steps alone.
+    pub(super) seconds_train: f64,
     /// Why the job ends here.
     pub(super) error: Option<SessionError>,
 }
 
 impl<'a, 'c> News<'a, 'c> {
-    pub(super) fn new(heart: &'a Heart<'c>, plan: &'a Plan, outputs: Outputs<'a>) -> Self {
-        Self { heart, plan, outputs, told: Instant::now(), error: None }
+    pub(super) fn new(heart: &'a Heart<'c>, plan: &'a Plan, outputs: Outputs<'a>, audit: Audit) -> Self {
+        let now = Instant::now();
+        Self { heart, plan, outputs, audit, told: now, started: now, seconds_train: 0.0, error: None }
+    }
+
+    /// The job is done: `parameters` become this server's share of the model as it leaves, if the job
+    /// opens it.
+    pub(super) fn end<W: Word>(&mut self, parameters: &mut [W]) -> Result<(), SessionError> {
+        self.audit.confirm(self.heart)?;
+        self.outputs.model(parameters)
     }
 
     pub(super) fn tell<W: Word>(&mut self, event: Event<W>, count: Count) -> ControlFlow<()> {
@@ -53,8 +67,12 @@ impl<'a, 'c> News<'a, 'c> {
     }
 
     fn try_tell<W: Word>(&mut self, event: Event<W>, count: Count) -> Result<(), SessionError> {
+        if event.is_release() {
+            self.audit.confirm(self.heart)?;
+        }
         let update = match event {
             Event::Opened => {
+                self.started = Instant::now();
                 self.heart.begin(Phase::Training, self.plan.epoch.bytes_each_way, None);
                 self.outputs.draw_noise(1)?;
                 Update::Ready { plan_hash: self.plan.hash }
@@ -65,6 +83,7 @@ impl<'a, 'c> News<'a, 'c> {
             }
             Event::Step { .. } => return Ok(()),
             Event::Trained { .. } => {
+                self.seconds_train += self.started.elapsed().as_secs_f64();
                 self.heart.begin(Phase::Evaluating, self.plan.evaluation.bytes_each_way, None);
                 return Ok(());
             }
@@ -76,6 +95,7 @@ impl<'a, 'c> News<'a, 'c> {
                 };
                 let [loss, score] = self.outputs.numbers(epoch, [words(loss), words(score)])?;
                 self.outputs.draw_noise(epoch + 1)?;
+                self.started = Instant::now();
                 Update::Epoch { epoch, loss, score }
             }
             Event::Alarm { share } => Update::Alarm { share: self.outputs.alarm(bit(share))? },
@@ -146,8 +166,11 @@ impl<'a> Outputs<'a> {
         Ok(self.veil.draw_bit(Output::Alarm, share))
     }
 
-    /// This server's share of the model, in place.
-    pub(super) fn model<W: Word>(&self, parameters: &mut [W]) -> Result<(), SessionError> {
+    /// This server's share of the model, in place, if the job opens it.
+    fn model<W: Word>(&self, parameters: &mut [W]) -> Result<(), SessionError> {
+        if !self.job.reveal.model {
+            return Ok(());
+        }
         self.account.release(1)?;
         self.veil.draw(Output::Model, parameters);
         Ok(())
