@@ -127,6 +127,14 @@ fn what_is_wrong_is_named() {
 }
 
 #[test]
+fn an_intake_has_a_default_quota() {
+    let parse = |text: &str| Config::parse(&format!("{GOOD}\n[intake]\n{text}"), Path::new("s.toml"));
+    let quota = |text| parse(text).unwrap().intake.unwrap().reports_per_hour.get();
+    assert_eq!((quota(""), quota("reports_per_hour = 7")), (360_000, 7));
+    assert!(parse("reports_per_hour = 0").is_err());
+}
+
+#[test]
 fn a_missing_file_is_named() {
     let error = Config::load(Path::new("nowhere/server0.toml"), &SERVERS).unwrap_err();
     assert!(matches!(error.fault, ConfigFault::Read(_)));
