@@ -142,6 +142,12 @@ impl Roles {
         Self { dealer, server0, server1, auditor, deployment, hosts, times, dir }
     }
 
+    /// The configuration file of a role that runs.
+    #[must_use]
+    pub fn config(&self, role: Role) -> PathBuf {
+        self.dir.join(format!("for-{role}")).join(role.name()).join(format!("{role}.toml"))
+    }
+
     /// The client's configuration file.
     #[must_use]
     pub fn client(&self) -> PathBuf {
