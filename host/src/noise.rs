@@ -4,8 +4,8 @@
 //! sample. Each server adds noise of its own to its share, so that the noise of either alone gives
 //! the stated privacy, and the released number has twice the variance of one.
 //!
-//! - **Source:** Ghosh, Roughgarden and Sundararajan (STOC 2009) for the distribution; Canonne, Kamath
-//!   and Steinke (NeurIPS 2020), algorithms 1 and 2, for the sampler.
+//! - **Source:** Ghosh, Roughgarden and Sundararajan (STOC 2009) for the distribution; Canonne,
+//!   Kamath and Steinke (NeurIPS 2020), algorithms 1 and 2, for the sampler.
 //! - **Privacy:** `ε = Δ s / t` for an output that changes by `Δ` when one record is replaced, and
 //!   `δ = 2^-40`, the part of the distribution beyond `T`, which is never drawn.
 //! - **Adversary:** a client that receives the output, with the other server.
@@ -52,7 +52,8 @@ impl Scale {
         }
     }
 
-    /// One attempt of the sampler: `|z| = floor((u + t v) / s)` with `u` and `v` geometric together.
+    /// One attempt of the sampler: `|z| = floor((u + t v) / s)` with `u` and `v` geometric
+    /// together.
     fn attempt(self, rng: &mut impl CryptoRng) -> Option<i64> {
         let Self { t, s } = self;
         let u = below(rng, t);

@@ -45,8 +45,8 @@ impl<W: Word, F: FnMut(&[u8]) -> Result<(), Error>> Sink for Dealing<'_, W, F> {
     }
 }
 
-/// Runs `job` dry, on records in the order of `orders`, and passes the corrections of lane `lane` to
-/// `outlet`; `observer` sees the job's events.
+/// Runs `job` dry, on records in the order of `orders`, and passes the corrections of lane `lane`
+/// to `outlet`; `observer` sees the job's events.
 ///
 /// # Errors
 ///

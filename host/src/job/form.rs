@@ -4,12 +4,13 @@
 //! `ceil(log2(n))` bits, `n` the values that the number with its noise can have. The client adds
 //! both shares modulo that and gets the number, as long as it is in range.
 //!
-//! - **Adversary:** a client, with a server that deviates: through one output it learns as many bits
-//!   as the form has, not a word.
-//! - **Cost:** no byte and no round; sums of clamped terms cost [`clamp`](symbolon_core::protocol::clamp)
-//!   for each term.
-//! - **Privacy:** [`crate::noise`], for the replacement of one record *that the number is about*, with
-//!   the model as it is. What the model has from the records that it learnt from is not covered.
+//! - **Adversary:** a client, with a server that deviates: through one output it learns as many
+//!   bits as the form has, not a word.
+//! - **Cost:** no byte and no round; sums of clamped terms cost
+//!   [`clamp`](symbolon_core::protocol::clamp) for each term.
+//! - **Privacy:** [`crate::noise`], for the replacement of one record *that the number is about*,
+//!   with the model as it is. What the model has from the records that it learnt from is not
+//!   covered.
 
 use super::{Job, Loss, MILLI, RevealLoss, Task, When};
 use crate::noise::Scale;

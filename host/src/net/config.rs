@@ -211,8 +211,8 @@ struct RawTimeouts {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawPolicy {
-    /// Which jobs. If left out, jobs that learn from reports must be listed, and those on a client's
-    /// own upload need not.
+    /// Which jobs. If left out, jobs that learn from reports must be listed, and those on a
+    /// client's own upload need not.
     jobs: Option<Jobs>,
     /// The outputs that they may open; `["accuracy", "loss"]`, if left out.
     reveals: Option<Vec<Reveal>>,
@@ -226,8 +226,9 @@ struct RawPolicy {
     largest_memory_mib: Option<u64>,
     /// Jobs that run at a time, at least 1; 2, if left out. Dealer and auditor take it too.
     places: Option<usize>,
-    /// For jobs that learn from reports, as all rules below but the files: the `ε` that a client may
-    /// spend on a manifest in a day, or `"off"`; 1, if left out. Outputs of jobs then need noise.
+    /// For jobs that learn from reports, as all rules below but the files: the `ε` that a client
+    /// may spend on a manifest in a day, or `"off"`; 1, if left out. Outputs of jobs then need
+    /// noise.
     epsilon: Option<EpsilonFile>,
     /// Most outputs of a job; 128, if left out.
     outputs_per_job: Option<u64>,

@@ -213,7 +213,8 @@ async fn welcome(wire: &mut Wire) -> Result<u8, Cause> {
     }
 }
 
-/// Tries all addresses of `address` until one accepts, `limit` is over, or the session is cancelled.
+/// Tries all addresses of `address` until one accepts, `limit` is over, or the session is
+/// cancelled.
 fn reach(address: &str, limit: Duration, cancel: &Cancel, tell: impl FnOnce()) -> Result<TcpStream, Cause> {
     let started = Instant::now();
     let end = started + limit;

@@ -1,4 +1,5 @@
-//! Where a server that takes reports keeps its files, and what a device gets if its entry says nothing.
+//! Where a server that takes reports keeps its files, and what a device gets if its entry says
+//! nothing.
 
 use schemars::JsonSchema;
 use serde::Deserialize;

@@ -100,7 +100,8 @@ pub struct Policy {
 
 impl Default for Policy {
     /// Jobs of at least 100 records in batches of at least 16 that open the accuracy and the
-    /// loss, within the default limits. The model must be permitted by name. Jobs on reports must be listed and have noise.
+    /// loss, within the default limits. The model must be permitted by name. Jobs on reports must
+    /// be listed and have noise.
     fn default() -> Self {
         Self {
             jobs: None,

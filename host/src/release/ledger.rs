@@ -1,16 +1,17 @@
-//! A server's ledger: every job that it admitted, the outputs that it released, and the budgets that
-//! these spend.
+//! A server's ledger: every job that it admitted, the outputs that it released, and the budgets
+//! that these spend.
 //!
-//! - **Durability:** a job's whole charge is on the disk before the job begins, each output's record
-//!   before the output leaves. A server that dies in between has spent what it did not release; a
-//!   job that ends early gets back the outputs that it did not release, and everything if it
-//!   released none.
+//! - **Durability:** a job's whole charge is on the disk before the job begins, each output's
+//!   record before the output leaves. A server that dies in between has spent what it did not
+//!   release; a job that ends early gets back the outputs that it did not release, and everything
+//!   if it released none.
 //! - **Budgets** bind jobs that learn from reports; what a client uploads is its own. They are
 //!   counted by client (the serial number of its certificate), by manifest, and by day in UTC, and
 //!   `ε` composes simply: it adds up.
 //! - **An older copy** of the ledger, restored from a backup, would forget what was spent. Before a
 //!   job begins, both servers tell each other what they know of its client's releases, and each
-//!   charges what it lacks ([`Account::reconcile`]). Two ledgers that are restored together go unnoticed.
+//!   charges what it lacks ([`Account::reconcile`]). Two ledgers that are restored together go
+//!   unnoticed.
 //! - **Sharing:** the file is open only while jobs run, so that `symbolon releases` can read it.
 
 use super::selection::{Selection, difference};

@@ -8,7 +8,8 @@
 //! | [`selection`] | the records that a job covers, and by how many two jobs' differ |
 //! | [`ledger`] | durable: jobs, outputs and `ε` by client, manifest and day |
 //!
-//! The numbers themselves are in [`form`](crate::job::form), their noise in [`noise`](crate::noise).
+//! The numbers themselves are in [`form`](crate::job::form), their noise in
+//! [`noise`](crate::noise).
 
 pub mod allowed;
 pub mod ledger;

@@ -50,8 +50,8 @@ pub(super) fn initial_shares<W: Word>(job: &Job, role: Role) -> Secret<W> {
     shares
 }
 
-/// The order of the training records in `epoch`: a shuffle (Fisher and Yates) of their numbers. Four
-/// bytes a record.
+/// The order of the training records in `epoch`: a shuffle (Fisher and Yates) of their numbers.
+/// Four bytes a record.
 #[allow(clippy::cast_possible_truncation)] // records are counted in 32 bits
 pub fn batch_order(job: &Job, epoch: u32) -> Vec<u32> {
     let n = job.data.train_records;

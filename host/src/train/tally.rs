@@ -9,9 +9,9 @@
 //!   for `2^(f-1)` terms. For 64 bits nothing.
 //! - **Result:** exact.
 //! - **Needs:** terms of magnitude `2^(k-2-f)` at most, as truncations by `f` give.
-//! - **Clamped terms**, for sums that carry noise: each is held within public limits when the sum is
-//!   revealed, [`CHUNK`] terms of a lane at a time, at the cost of a [`clamp`]: 4 rounds a chunk. Until
-//!   then the lane keeps them all, a word a term.
+//! - **Clamped terms**, for sums that carry noise: each is held within public limits when the sum
+//!   is revealed, [`CHUNK`] terms of a lane at a time, at the cost of a [`clamp`]: 4 rounds a
+//!   chunk. Until then the lane keeps them all, a word a term.
 
 use crate::lanes::Lanes;
 use serde::{Deserialize, Serialize};
@@ -49,8 +49,8 @@ pub(super) struct Tally<W: Word> {
 }
 
 impl<W: Word> Tally<W> {
-    /// Of fixed-point terms with `frac_bits` fraction bits, each clamped to `limits` in whole units,
-    /// if given.
+    /// Of fixed-point terms with `frac_bits` fraction bits, each clamped to `limits` in whole
+    /// units, if given.
     pub(super) fn of_terms(frac_bits: u32, limits: Option<[i64; 2]>) -> Self {
         let clamped = limits.map(|limits| (limits.map(|limit| W::from_i64(limit << frac_bits)), Zeroizing::default()));
         Self { clamped, ..Self::new(1 << (frac_bits - 1)) }

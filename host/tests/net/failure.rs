@@ -153,7 +153,8 @@ fn a_listener_serves_until_stopped() {
             Err(error) => give.send(error).unwrap(),
         });
     });
-    // Peers that never say a word hold the slots for strangers of their address; one more is closed.
+    // Peers that never say a word hold the slots for strangers of their address; one more is
+    // closed.
     let hold: Vec<_> = (0..3).map(|_| TcpStream::connect(&address).unwrap()).collect();
     let error = take.recv().unwrap();
     assert!(matches!(error.cause, Cause::Crowded) && error.to_string().contains("hold all slots"), "{error}");

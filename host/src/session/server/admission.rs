@@ -31,7 +31,8 @@ pub(super) struct Admitted<'a> {
 }
 
 impl Server {
-    /// Holds an order to the policy and makes its plan, which takes a place too: nobody plans without bounds.
+    /// Holds an order to the policy and makes its plan, which takes a place too: nobody plans
+    /// without bounds.
     pub(super) fn admit(&self, order: &Order, client: &str) -> Result<Admitted<'_>, SessionError> {
         let job = Job::decode(&order.job).map_err(SessionError::job(Role::Client))?;
         let hash = job.hash().map_err(SessionError::job(Role::Client))?;

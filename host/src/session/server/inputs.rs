@@ -2,9 +2,9 @@
 //!
 //! An upload has a deadline that follows what has arrived: the idle time-out, and a second for each
 //! [`SLOWEST_BYTES_PER_SECOND`] so far. Server 0 hears of the bytes that server 1 gets by
-//! [`Data::Wait`], once a [`PIECE`], and takes no more of them than the data has pieces. So a client
-//! holds its place no longer than an upload at the slowest rate takes. Meanwhile the servers report
-//! that they live: bytes that wait in sockets may take longer than the client's patience.
+//! [`Data::Wait`], once a [`PIECE`], and takes no more of them than the data has pieces. So a
+//! client holds its place no longer than an upload at the slowest rate takes. Meanwhile the servers
+//! report that they live: bytes that wait in sockets may take longer than the client's patience.
 
 use super::Session;
 use crate::{

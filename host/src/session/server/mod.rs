@@ -134,7 +134,8 @@ struct Met {
 }
 
 impl Server {
-    /// The server that `config` describes; it reaches others as `tls` and runs at most `threads` lanes of a job at once.
+    /// The server that `config` describes; it reaches others as `tls` and runs at most `threads`
+    /// lanes of a job at once.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! What leaves a server while a job runs: the shares of its outputs, and its progress.
 //!
-//! An output's way: the auditor's agreement, the ledger, this server's noise, the refreshment of the
-//! share, the cut to the output's range, the wire.
+//! An output's way: the auditor's agreement, the ledger, this server's noise, the refreshment of
+//! the share, the cut to the output's range, the wire.
 
 use super::audit::Audit;
 use crate::{
@@ -49,8 +49,8 @@ impl<'a, 'c> News<'a, 'c> {
         Self { heart, plan, outputs, audit, told: now, started: now, seconds_train: 0.0, error: None }
     }
 
-    /// The job is done: `parameters` become this server's share of the model as it leaves, if the job
-    /// opens it.
+    /// The job is done: `parameters` become this server's share of the model as it leaves, if the
+    /// job opens it.
     pub(super) fn end<W: Word>(&mut self, parameters: &mut [W]) -> Result<(), SessionError> {
         self.audit.confirm(self.heart)?;
         self.outputs.model(parameters)
@@ -110,7 +110,8 @@ pub(super) struct Outputs<'a> {
     account: &'a Account,
     veil: &'a Veil,
     role: Role,
-    /// Of the next epoch's numbers, in the order of [`Kind::ALL`]: drawn while nothing depends on the time.
+    /// Of the next epoch's numbers, in the order of [`Kind::ALL`]: drawn while nothing depends on
+    /// the time.
     noise: Zeroizing<[i64; 4]>,
 }
 
@@ -152,8 +153,8 @@ impl<'a> Outputs<'a> {
         Ok([sum(Output::Loss { epoch }, loss, [0, 1]), sum(Output::Score { epoch }, score, [2, 3])])
     }
 
-    /// Adds this server's noise to a share and cuts it to the number's range; `None` if the job does
-    /// not open it in this epoch.
+    /// Adds this server's noise to a share and cuts it to the number's range; `None` if the job
+    /// does not open it in this epoch.
     fn number(&self, kind: usize, epoch: u32, share: u64) -> Option<u64> {
         let form = Kind::ALL[kind].form(self.job).filter(|_| Kind::ALL[kind].is_opened(self.job, epoch))?;
         let noisy = share.wrapping_add(self.noise[kind].cast_unsigned());
