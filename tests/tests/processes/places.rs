@@ -48,7 +48,7 @@ fn one_place() -> String {
 fn idle_clients_lose_their_places() {
     let _alone = alone();
     let mut roles = Roles::start(HASTY, &format!("{ANYTHING}\nplaces = 3"));
-    let large = Shape { records: 20_000, ..Shape::default() }.job();
+    let large = Shape { records: 20_000, batch: 1024, ..Shape::default() }.job();
     let (silent, answer) = order(&roles, 1, &large);
     answer.unwrap();
     let (mut slow, answer) = order(&roles, 2, &large);
