@@ -9,7 +9,8 @@ use std::sync::{
 /// Cancels a session. Clones cancel the same one.
 ///
 /// Connections that it guards fail with [`Cause::Aborted`](super::Cause::Aborted), also those that
-/// come later; attempts to connect end, and waits that look at [`is_cancelled`](Self::is_cancelled).
+/// come later. Attempts to connect end, and so do waits that look at
+/// [`is_cancelled`](Self::is_cancelled).
 #[derive(Clone, Debug, Default)]
 pub struct Cancel(Arc<State>);
 

@@ -1,4 +1,4 @@
-//! Where a server that takes reports keeps its files, and what a device gets if its entry says nothing.
+//! The files of a server that takes reports, and the quota of devices whose entry has none.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
