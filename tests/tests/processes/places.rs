@@ -109,6 +109,7 @@ fn an_upload_of_mnist_ends_well() {
     let text =
         shape.toml().replace("features = 6", "features = 784").replace("test_records = 15000", "test_records = 0");
     let text = text.replace("test_every = 5\n", "").replace("accuracy = true", "accuracy = false");
+    let text = text + "alarm = false\n"; // records without labels teach biases to leave their range
     let job = Job::parse(&text, "mnist.toml".as_ref()).unwrap();
     assert!(upload(3_000_000, Timeouts::default(), &job) > Duration::from_secs(50));
 }
