@@ -1,6 +1,7 @@
 //! The messages between roles, written down once more: a test can speak them by hand, and notices when they change.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::sync::atomic::{AtomicU64, Ordering};
 use symbolon::{
     job::Job,
     net::Connection,
@@ -27,6 +28,15 @@ impl Order {
     pub fn of(session: [u8; 16], job: &Job) -> Self {
         Self { ask: 0, session, job: job.encode().unwrap() }
     }
+}
+
+/// A session's number that no other test has, nor this one before: servers run none twice.
+#[must_use]
+pub fn fresh_session() -> [u8; 16] {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let mut session = [0xa5; 16];
+    session[..8].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_le_bytes());
+    session
 }
 
 /// Why a peer says no.

@@ -415,9 +415,10 @@ impl Job {
         self.records_per_epoch().div_ceil(self.training.batch)
     }
 
-    /// The batches of an epoch, of `order`: all training records.
-    pub fn batches<'o>(&self, order: &'o [u32]) -> impl Iterator<Item = &'o [u32]> {
-        order[..self.records_per_epoch()].chunks(self.training.batch)
+    /// The places of step `step`'s records in an epoch's order; steps are counted from 0.
+    pub fn batch(&self, step: usize) -> std::ops::Range<usize> {
+        let start = step * self.training.batch;
+        start..self.records_per_epoch().min(start + self.training.batch)
     }
 
     /// Records of the smallest step.

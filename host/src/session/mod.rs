@@ -10,6 +10,9 @@
 //! of the corrections which the server has received. Results go from each server to the client, as
 //! shares that it alone joins. Until then each server reports to the client every second or so that
 //! it lives, its phase, and the role for which it waits.
+//!
+//! A session ends with its peers: a server that finds its client lost cancels all that it waits for,
+//! and dealer and auditor look after both servers.
 
 mod attend;
 pub mod auditor;

@@ -17,6 +17,7 @@ use crate::{
     engine::plan::{hex, plan},
     job::Job,
     net::{Config, Connection, Limits, Refusal, Role},
+    train,
 };
 use serde::Serialize;
 use std::{
@@ -201,10 +202,10 @@ impl Drop for Place<'_> {
 }
 
 /// Memory that a job takes here: two epochs' orders of records, which the lanes share; each lane's
-/// buffer of `deal_bytes`; connections' buffers, to both servers and one a lane.
+/// buffer of `deal_bytes` and its tiles; connections' buffers, to both servers and one a lane.
 fn memory_bytes(job: &Job, deal_bytes: u64) -> u64 {
     let (orders, lanes) = (2 * size_of::<u32>() * job.data.train_records, u64::from(job.lanes.lanes));
     lanes
-        .saturating_mul(deal_bytes.saturating_add(CONNECTION_BYTES))
+        .saturating_mul(deal_bytes.saturating_add(train::dry_bytes(job) + CONNECTION_BYTES))
         .saturating_add(orders as u64 + 2 * CONNECTION_BYTES)
 }

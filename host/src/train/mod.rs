@@ -95,6 +95,11 @@ pub fn memory_bytes<W: Word>(job: &Job) -> u64 {
     (words * word_bytes::<W>() + order) as u64 + optimize::state_bytes::<W>(job)
 }
 
+/// Bytes that a dry lane of `job` keeps of its tiles, beside the values that it evaluates.
+pub(crate) fn dry_bytes(job: &Job) -> u64 {
+    optimize::state_bytes::<<u64 as Word>::Dry>(job)
+}
+
 /// What happens in a job. Words are this party's shares, so it has no `Debug`.
 #[derive(Clone)]
 pub enum Event<W: Word> {

@@ -10,7 +10,7 @@ use symbolon_core::{
     link::Error,
     optimizer::{Adam, AmsGrad, Dyadic, Kept, Moments, Momentum, Sgd, Turn},
     party::Party,
-    word::{Word, word_bytes},
+    word::Word,
 };
 
 /// State of all parameters.
@@ -24,7 +24,7 @@ pub(super) fn state_bytes<W: Word>(job: &Job) -> u64 {
     let (n, tile) = (job.parameters(), job.lanes.tile);
     let words: usize = Config::of(job).lens::<W>(n).into_iter().sum();
     let tiles = n.div_ceil(tile) + usize::from(job.lanes.lanes);
-    (words * word_bytes::<W>() + tiles * size_of::<Tile<W>>()) as u64
+    (words * size_of::<W>() + tiles * size_of::<Tile<W>>()) as u64
 }
 
 impl<W: Word> Tile<W> {

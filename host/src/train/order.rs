@@ -45,11 +45,9 @@ pub(super) struct Order(Option<Arc<Vec<u32>>>);
 impl Order {
     /// The records of step `step` of the epoch.
     pub(super) fn batch(&self, job: &Job, step: usize) -> Batch<'_> {
-        let start = step * job.training.batch;
-        let end = job.records_per_epoch().min(start + job.training.batch);
         match &self.0 {
-            Some(order) => Batch::Listed(&order[start..end]),
-            None => Batch::Counted(end - start),
+            Some(order) => Batch::Listed(&order[job.batch(step)]),
+            None => Batch::Counted(job.batch(step).len()),
         }
     }
 }

@@ -85,9 +85,11 @@ fn results_of_words_that_left_their_range_are_none() {
         assert!(output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout));
         assert!(outputs.iter().all(|path| !path.exists()), "a result was written");
     }
-    // A job that asks for none gets what comes.
+    // A job that asks for none gets what comes, unless that cannot be.
     let _ = dir.file("job.toml", &large.replace("[reveal]\n", "[reveal]\nalarm = false\n"));
-    assert!(run(&mut local(&dir, &temp, &[])).status.success());
+    let output = run(&mut local(&dir, &temp, &[]));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() || said.contains(", and can be "), "{said}");
 }
 
 /// Process ids whose command line names `dir`.

@@ -15,7 +15,7 @@ use symbolon_tests::{
     jobs::{Shape, Values},
     program::eventually,
     roles::{ANYTHING, CALM, Roles, at, deployment, write},
-    wire::{Answer, Data, DealerHello, LaneHello, MAX_BYTES, No, Order, Update, frame},
+    wire::{Answer, Data, DealerHello, LaneHello, MAX_BYTES, No, Order, Update, frame, fresh_session},
 };
 
 /// Nobody waits for long here.
@@ -103,7 +103,7 @@ fn mutated_and_random_ones() {
         scope.spawn(move || {
             for _ in 0..16 {
                 let mut server = roles.reach(Role::Client, Role::Server1);
-                server.send(&order).unwrap();
+                server.send(&Order { session: fresh_session(), ..order.clone() }).unwrap();
                 if matches!(server.recv::<Answer>(1000), Ok(Ok(()))) {
                     send(server, &mutate(&mut values, frame(&seed)));
                 }
@@ -114,7 +114,7 @@ fn mutated_and_random_ones() {
     roles.assert_well();
     let free = eventually(Duration::from_secs(10), || {
         let mut server = roles.reach(Role::Client, Role::Server0);
-        server.send(&Order::of([7; 16], &shape.job())).unwrap();
+        server.send(&Order::of(fresh_session(), &shape.job())).unwrap();
         matches!(server.recv::<Answer>(1000), Ok(Ok(())))
     });
     assert!(free, "a session kept its place");
@@ -126,7 +126,8 @@ fn assert_tells_every_time(roles: &Roles) {
         let said = process.said();
         assert!(said.lines().count() > 20, "{role} said {said}");
         for line in said.lines() {
-            assert!(line.starts_with(&format!("{role}: ")) && line.len() > 40, "{line}");
+            let (time, line) = line.split_once(' ').unwrap();
+            assert!(time.ends_with('Z') && line.starts_with(&format!("{role}: ")) && line.len() > 40, "{line}");
         }
     }
 }

@@ -18,7 +18,7 @@ use symbolon_tests::{
     jobs::Shape,
     program::{LONG, assert_fails, eventually},
     roles::{ANYTHING, HASTY, Roles},
-    wire::{Answer, Data, Order, Update},
+    wire::{Answer, Data, Order, Update, fresh_session},
 };
 
 /// Long enough to be interrupted: thousands of steps.
@@ -134,7 +134,7 @@ fn the_client_is_lost() {
 type Servers = [symbolon::net::Connection; 2];
 
 fn order(roles: &Roles, shape: &Shape<'_>) -> Servers {
-    let order = Order::of([5; 16], &shape.job());
+    let order = Order::of(fresh_session(), &shape.job());
     [Role::Server0, Role::Server1].map(|role| {
         let mut server = roles.reach(Role::Client, role);
         server.send(&order).unwrap();

