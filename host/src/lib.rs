@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | [`secret`], [`kernel`] | buffers that are wiped; the heavy loops for this processor |
 //! | [`plain`], `time` | text made safe for a terminal; moments as files write them |
+//! | [`noise`] | two-sided geometric noise, exact |
 //! | [`job`] | what is trained, on what, in which numbers, what is revealed |
 //! | [`schema`] | schemas as files; reals as codes |
 //! | [`data`] | IDX and CSV files, checked against the job, scaled |
@@ -19,6 +20,7 @@
 //! | [`train`] | training and evaluation: one code for all engines |
 //! | [`engine`] | secure, clear, dry; the dealer's end and the auditor's hashes; the plan |
 //! | [`intake`] | sealed reports in, stored shares, manifests |
+//! | [`release`] | the jobs that an operator allows; the ledger of outputs |
 //! | [`device`], [`provision`] | a host as a device; keys of devices and servers |
 //! | [`gateway`] | devices' lines in, the two servers out; parts wait on disk |
 //! | [`session`] | a job between processes: client, server, dealer, auditor |
@@ -37,8 +39,10 @@ pub mod job;
 pub mod kernel;
 pub mod lanes;
 pub mod net;
+pub mod noise;
 pub mod plain;
 pub mod provision;
+pub mod release;
 pub mod report;
 pub mod schema;
 pub mod secret;

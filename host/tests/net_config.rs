@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use symbolon::net::{
     CertificateFault, Config, ConfigFault, DeployError, Deployment, Endpoint, Hosts, Identity, IdentityFiles,
-    IdentityProblem, Jobs, Limits, Part, Policy, Reveal, Role, init, write_all,
+    IdentityProblem, Jobs, Limits, Part, Policy, PolicyFiles, Reveal, Role, init, write_all,
 };
 
 const SERVERS: [Role; 2] = [Role::Server0, Role::Server1];
@@ -47,7 +47,10 @@ ca = "../ca.pem"
 idle_ms = 5000
 
 [policy]
-jobs = ["00112233445566778899aabbccddeeff00112233445566778899aabbccddeeFF"]
+jobs = "listed"
+epsilon = 0.25
+outputs_per_job = 7
+ledger = "../ledger.redb"
 reveals = ["accuracy", "model"]
 require_alarm = true
 places = 3
@@ -70,8 +73,10 @@ fn a_configuration_is_read() {
     };
     assert_eq!(config.tls, files);
     assert_eq!((config.timeouts.idle, config.timeouts.handshake), (Duration::from_secs(5), Duration::from_secs(10)));
-    let Jobs::Listed(jobs) = &config.policy.jobs else { panic!() };
-    assert_eq!((jobs.len(), jobs[0][0], jobs[0][31]), (1, 0, 0xff));
+    assert_eq!(config.policy.jobs, Some(Jobs::Listed));
+    assert_eq!((config.policy.epsilon_milli, config.policy.outputs_per_job), (Some(250), 7));
+    let files = PolicyFiles { allowed: "there/jobs.toml".into(), ledger: "there/../ledger.redb".into() };
+    assert_eq!(config.policy_files, files);
     assert_eq!(config.policy.reveals, [Reveal::Accuracy, Reveal::Model]);
     assert_eq!(config.policy.limits, Limits { places: 3, largest_memory_bytes: 100 << 20 });
     assert!(config.policy.require_alarm && !Policy::default().require_alarm);
@@ -95,11 +100,12 @@ fn what_is_wrong_is_named() {
         ("idle_ms = 5000", "idle_ms = 99999999999", "timeouts.idle_ms"),
         ("idle_ms = 5000", "idle_ms = -1", "idle_ms"),
         ("idle_ms = 5000", "idle = 1", "unknown field `idle`"),
-        ("[\"0011", "[\"+011", "policy.jobs: `+011"),
-        ("[\"0011", "[\"é11", "policy.jobs: `é11"),
-        ("[\"0011", "[\"11", "64 hexadecimal digits"),
-        ("jobs = [", "jobs = \"all\" # [", "policy.jobs: `all` is neither \"any\""),
-        ("jobs = [", "jobs = 3 # [", "\"any\" or a list of job hashes"),
+        ("jobs = \"listed\"", "jobs = \"all\"", "unknown variant `all`"),
+        ("epsilon = 0.25", "epsilon = 0", "policy.epsilon: is no epsilon"),
+        ("epsilon = 0.25", "epsilon = 0.0005", "policy.epsilon: is no epsilon"),
+        ("epsilon = 0.25", "epsilon = \"none\"", "policy.epsilon: is no epsilon"),
+        ("epsilon = 0.25", "epsilon = nan", "policy.epsilon: is no epsilon"),
+        ("epsilon = 0.25", "epsilon = [1]", "a number or \"off\""),
         ("\"accuracy\"", "\"data\"", "data"),
         ("places = 3", "places = 0", "policy.places: 0"),
     ];
@@ -118,6 +124,14 @@ fn what_is_wrong_is_named() {
     let limits: Vec<_> = rules.lines().filter(|line| line.starts_with("places") || line.contains("memory")).collect();
     let config = Config::parse(&format!("{head}[policy]\n{}", limits.join("\n")), Path::new("d.toml")).unwrap();
     assert_eq!(config.policy.limits, Limits { places: 3, largest_memory_bytes: 100 << 20 });
+}
+
+#[test]
+fn an_intake_has_a_default_quota() {
+    let parse = |text: &str| Config::parse(&format!("{GOOD}\n[intake]\n{text}"), Path::new("s.toml"));
+    let quota = |text| parse(text).unwrap().intake.unwrap().reports_per_hour.get();
+    assert_eq!((quota(""), quota("reports_per_hour = 7")), (360_000, 7));
+    assert!(parse("reports_per_hour = 0").is_err());
 }
 
 #[test]

@@ -76,7 +76,7 @@ fn climate(
 fn occupancy(train: impl Read, test: impl Read) -> (Job, Pile) {
     let task = Task::load("occupancy.toml");
     let records = climate(&task.schema, TRAIN, train).chain(climate(&task.schema, TEST, test)).collect();
-    let pile = Pile { records };
+    let pile = Pile { records, ..Pile::default() };
     let job = task.job(&pile, &|name| (name == "test").then_some(TEST));
     (job, pile)
 }
@@ -139,7 +139,7 @@ fn hapt_learns_from_features_that_devices_compute() {
         assert!((reals[12] - 1e-9..=reals[18] + 1e-9).contains(&first), "least and greatest enclose a sample");
         records.push((DeviceId(user as u64), packed, Vec::new()));
     }
-    let pile = Pile { records };
+    let pile = Pile { records, ..Pile::default() };
     let job = task.job(&pile, &|name| Some(DeviceId(name.strip_prefix("person-")?.parse().ok()?)));
     assert_eq!((job.data.train_records, job.data.test_records, pile.records[0].1.len()), (7415, 2996, 61));
     let accuracy = accuracy(&job, &pile);

@@ -1,6 +1,7 @@
 //! A job on all three engines in one process: two servers and a dealer on threads, over real connections, under seeds that the test
 //! knows; the clear engine under the same seeds; and the plan. Everything that passes is on tape.
 
+use crate::noise::Dice;
 use std::{
     net::TcpListener,
     ops::ControlFlow,
@@ -109,6 +110,8 @@ pub struct Tape {
 #[derive(Default)]
 struct Studio {
     recording: bool,
+    /// Of a server that deviates: it sends noise at every opening.
+    noise: Option<Mutex<Dice>>,
     tapes: Vec<Mutex<Tape>>,
     happened: Mutex<Vec<Happening>>,
 }
@@ -143,6 +146,11 @@ impl<W: Word> Link<W> for Recorder<'_, NetLink<'_>> {
     fn exchange(&mut self, parts: &mut [Part<'_, W>]) -> Result<(), Error> {
         if !self.studio.recording {
             return self.inner.exchange(parts);
+        }
+        if let Some(noise) = &self.studio.noise {
+            let mut dice = noise.lock().unwrap();
+            let bytes = parts.iter_mut().flat_map(|(_, words)| W::bytes_mut(words));
+            bytes.for_each(|byte| *byte = dice.below(256).to_le_bytes()[0]);
         }
         let before: Vec<Vec<W>> = parts.iter().map(|(_, words)| words.to_vec()).collect();
         self.inner.exchange(parts)?;
@@ -247,6 +255,8 @@ pub struct Game {
     pub plan: Plan,
     /// Whether to keep all that servers receive; a large job has gigabytes of it.
     pub recording: bool,
+    /// A server, 0 or 1, that sends noise at every opening.
+    pub deviating: Option<usize>,
     wires: Wires,
 }
 
@@ -255,20 +265,21 @@ impl Game {
     #[must_use]
     pub fn new(job: Job) -> Self {
         let wires = Wires::new(job.lanes.lanes);
-        Self { plan: plan(&job).unwrap(), recording: true, wires, job }
+        Self { plan: plan(&job).unwrap(), recording: true, deviating: None, wires, job }
     }
 
     /// Plays the job on shares of `inputs`.
     pub fn secure<W: HostWord + Word>(&mut self, inputs: Inputs<W>, keys: &Keys, threads: usize) -> Played<W> {
-        let Self { job, plan, recording, wires } = self;
-        let recording = *recording;
+        let Self { job, plan, recording, deviating, wires } = self;
+        let (recording, deviating) = (*recording, *deviating);
         let (job, plan) = (&*job, &*plan);
         let prgs = [keys.prg(job, 0), keys.prg(job, 1)];
         // As the clear engine chooses.
         let choices = ChaCha20Prg::new(&Seed::from_bytes(&keys.seeds[0]), &keys.session);
         let shares = shares(job, inputs, keys);
-        let studios: [Studio; 2] = std::array::from_fn(|_| Studio {
+        let studios: [Studio; 2] = std::array::from_fn(|server| Studio {
             recording,
+            noise: (deviating == Some(server)).then(|| Mutex::new(Dice::new(17))),
             tapes: (0..job.lanes.lanes).map(|_| Mutex::default()).collect(),
             happened: Mutex::default(),
         });

@@ -27,7 +27,8 @@ pub const HASTY: Timeouts = Timeouts {
 };
 
 /// A policy's lines that permit everything.
-pub const ANYTHING: &str = "reveals = [\"accuracy\", \"loss\", \"model\"]\nsmallest_batch = 1\nsmallest_records = 1";
+pub const ANYTHING: &str = "jobs = \"any\"\nreveals = [\"accuracy\", \"loss\", \"model\"]\nsmallest_batch = 1\n\
+     smallest_records = 1\nepsilon = \"off\"\nfewest_steps = 1\nsmallest_difference = 0";
 
 /// Certificates that are good now.
 #[must_use]
@@ -139,6 +140,12 @@ impl Roles {
             auditor: auditor.as_ref().map(|auditor| at(auditor.port)),
         };
         Self { dealer, server0, server1, auditor, deployment, hosts, times, dir }
+    }
+
+    /// The configuration file of a role that runs.
+    #[must_use]
+    pub fn config(&self, role: Role) -> PathBuf {
+        self.dir.join(format!("for-{role}")).join(role.name()).join(format!("{role}.toml"))
     }
 
     /// The client's configuration file.

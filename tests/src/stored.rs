@@ -5,6 +5,7 @@ use std::path::Path;
 use symbolon::{
     data::Pile,
     job::{Draft, Job, Source},
+    schema::{OwnedField, OwnedKind, SchemaFile},
     train::Inputs,
 };
 use symbolon_core::{
@@ -31,6 +32,21 @@ pub const FIELDS: [Field<'static>; 6] = [
 
 /// Devices that report in turn.
 pub const DEVICES: [DeviceId; 3] = [DeviceId(3), DeviceId(1), DeviceId(0x1234_5678_9abc_def0)];
+
+/// The schema, as servers read it from a file.
+fn schema_file() -> SchemaFile {
+    let fields = FIELDS.iter().map(|field| OwnedField {
+        name: field.name.to_owned(),
+        count: field.count,
+        kind: match field.kind {
+            Kind::Reading { width, offset, step, unit } => {
+                OwnedKind::Reading { width, offset, step, unit: unit.to_owned() }
+            }
+            Kind::Label { bits, classes } => OwnedKind::Label { bits, classes },
+        },
+    });
+    SchemaFile::new(Task::schema().task, fields.collect()).unwrap()
+}
 
 /// What is to be said about a job on such records that is not always the same.
 #[derive(Clone, Debug)]
@@ -100,7 +116,7 @@ impl Task<'_> {
         let (mut values, bytes) = (Values(31), Self::schema().layout().unwrap().record_bytes());
         let mut record = || (0..bytes).map(|_| values.next().to_le_bytes()[0]).collect::<Vec<u8>>();
         let senders = DEVICES.into_iter().cycle().take(self.records);
-        Pile { records: senders.map(|device| (device, record(), Vec::new())).collect() }
+        Pile { schemas: vec![schema_file()], records: senders.map(|device| (device, record(), Vec::new())).collect() }
     }
 
     /// The records' codes, with noise above them as shares have it.

@@ -323,3 +323,24 @@ fn what_servers_receive_is_uniform() {
         }
     }
 }
+
+/// A server that deviates, with noise at every opening, still receives uniform words alone, and the
+/// other goes on to the end.
+#[test]
+fn what_a_deviating_server_receives_is_uniform() {
+    for deviating in [0, 1] {
+        let shape = Shape { batch: 32, records: 64, hidden: 4, lanes: 1, ..two_steps(OPTIMIZERS[2]) };
+        let mut game = Game::new(shape.job());
+        game.deviating = Some(deviating);
+        let [mut received, mut packed] = [Vec::new(), Vec::new()];
+        for salt in 0..RUNS {
+            let Played { tapes, .. } = game.secure::<u64>(shape.inputs(), &Keys::new(salt), 1);
+            received.push(tapes[deviating].iter().flat_map(|tape| tape.received.clone()).collect());
+            packed.push(tapes[deviating].iter().flat_map(|tape| tape.packed.clone()).collect::<Vec<u8>>());
+        }
+        let name = format!("deviating server {deviating}");
+        bits_are_fair(&received, &name);
+        bytes_are_uniform(&received.concat(), &name);
+        bits_are_fair(&without_padding(&packed), &name);
+    }
+}

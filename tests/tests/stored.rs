@@ -8,8 +8,9 @@ use std::{
 };
 use symbolon::{
     data::{Pile, Shelf},
-    job::Job,
+    job::{Column, Format, Job, Layer, Noise, Place, Reports, Target},
     net::{Capacity, ClientTls, Config, Hosts, Limits, Listener, Role, ServerTls, StopHandle},
+    release::allowed::{Allowed, Entry},
     session::{
         SessionError,
         client::{Outcome, run_stored},
@@ -50,22 +51,22 @@ struct Servers {
     stops: Vec<StopHandle>,
     /// What the servers told of jobs.
     told: Arc<Mutex<Vec<String>>>,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Servers {
     fn start(shelves: [Option<Pile>; 2]) -> Self {
-        Self::start_with(shelves, Limits::default())
+        Self::start_with(ANYTHING, shelves, Limits::default())
     }
 
-    /// With a dealer of these limits.
-    fn start_with(shelves: [Option<Pile>; 2], limits: Limits) -> Self {
+    /// With this policy at the servers and these limits at the dealer.
+    fn start_with(policy: &str, shelves: [Option<Pile>; 2], limits: Limits) -> Self {
         let (dir, deployment, mut stops) = (TempDir::new(), deployment(), Vec::new());
         let told = Arc::default();
         let mut hosts = Hosts { server0: at(0), server1: at(0), dealer: at(0), auditor: None };
         let [shelf0, shelf1] = shelves;
         for (role, shelf) in [(Role::Dealer, None), (Role::Server0, shelf0), (Role::Server1, shelf1)] {
-            let mut config = Config::load(&write(&dir, &deployment, &hosts, role, &CALM, ANYTHING), &[role]).unwrap();
+            let mut config = Config::load(&write(&dir, &deployment, &hosts, role, &CALM, policy), &[role]).unwrap();
             if role == Role::Dealer {
                 config.policy.limits = limits;
             }
@@ -81,7 +82,7 @@ impl Servers {
             thread::spawn(move || listen(&listener, &config, shelf, told));
         }
         let client = write(&dir, &deployment, &hosts, Role::Client, &CALM, "");
-        Self { client: Config::load(&client, &[Role::Client]).unwrap(), stops, told, _dir: dir }
+        Self { client: Config::load(&client, &[Role::Client]).unwrap(), stops, told, dir }
     }
 
     fn run(&self, job: &Job) -> Result<Outcome<u64>, SessionError> {
@@ -102,6 +103,7 @@ fn note(told: &Mutex<Vec<String>>, role: &str, notice: &Notice<'_>) {
         Notice::Begun { job, .. } => format!("{role}{} begins", job.name),
         Notice::Ended { job, well, .. } => format!("{role}{} ends: {well}", job.name),
         Notice::Waits { .. } => return,
+        Notice::LedgerBehind { missing } => format!("{role}{missing} releases were forgotten"),
     });
 }
 
@@ -118,7 +120,7 @@ fn listen(listener: &Listener, config: &Config, shelf: Option<Pile>, told: Arc<M
     }
     let accepted = if config.role == Role::Server0 { &[Role::Client, Role::Server1][..] } else { &[Role::Client] };
     let tell = move |notice: Notice<'_>| note(&told, "", &notice);
-    let mut server = Server::new(config.clone(), ClientTls::new(&identity), None).telling(tell);
+    let mut server = Server::new(config.clone(), ClientTls::new(&identity), None).unwrap().telling(tell);
     if let Some(shelf) = shelf {
         server = server.with_shelf(Arc::new(shelf) as Arc<dyn Shelf>);
     }
@@ -162,7 +164,7 @@ fn servers_train_on_what_they_hold() {
 fn a_dealer_has_limits() {
     let (job, shares) = (TASK.job(), shares(&TASK.pile()));
     let run = |limits| {
-        let servers = Servers::start_with(shares.clone().map(Some), limits);
+        let servers = Servers::start_with(ANYTHING, shares.clone().map(Some), limits);
         let ended = servers.run(&job).map(|_| ()).map_err(|error| error.to_string());
         // The dealer ends a moment after the client.
         let told = || servers.told.lock().unwrap().iter().any(|said| said.starts_with("dealer: stored ends"));
@@ -192,4 +194,99 @@ fn who_lacks_records_says_so() {
     fewer.records.truncate(112);
     let fewer = told([Some(pile0), Some(fewer)]);
     assert!(fewer.contains("90 training records") && fewer.contains("the job 91"), "{fewer}");
+}
+
+/// A policy that leaves everything about outputs as it is by default.
+const DEFAULTS: &str =
+    "jobs = \"any\"\nreveals = [\"accuracy\", \"loss\", \"model\"]\nsmallest_batch = 1\nsmallest_records = 1";
+
+/// What the servers say of a job.
+fn refusal(servers: &Servers, job: &Job) -> String {
+    let error = servers.run(job).unwrap_err();
+    assert!(error.is_refusal(), "{error}");
+    error.to_string()
+}
+
+/// An accuracy in each of 6,000 epochs would tell a hundred strangers' labels.
+#[test]
+fn a_label_is_not_read_by_thousands_of_outputs() {
+    let servers = Servers::start_with(DEFAULTS, shares(&TASK.pile()).map(Some), Limits::default());
+    let mut job = TASK.job();
+    job.training.epochs = 6000;
+    let told = refusal(&servers, &job);
+    assert!(told.contains("policy.outputs_per_job is 128, the job opens 1200"), "{told}");
+    // Nor by many jobs of few outputs, each without noise or within the day's epsilon.
+    job.training.epochs = 1;
+    job.reveal.model = false;
+    job.reveal.noise = None;
+    let told = refusal(&servers, &job);
+    assert!(told.contains("policy.epsilon is 1, and the job's outputs have no noise"), "{told}");
+    let mut job = TASK.job();
+    job.reveal.model = false;
+    job.reveal.noise = Some(Noise { epsilon_milli: 1000, largest_loss: 8 });
+    let outcome = servers.run(&job).unwrap();
+    assert!(outcome.epochs[0].accuracy_standard_error.unwrap() > 0.0);
+    let told = refusal(&servers, &job);
+    assert!(told.contains("policy.epsilon is 1, of which 0 are left today, and the job spends 1"), "{told}");
+}
+
+/// Any bits of a reading could be called the label, and counted.
+#[test]
+fn a_label_is_a_declared_one() {
+    let servers = Servers::start_with(DEFAULTS, shares(&TASK.pile()).map(Some), Limits::default());
+    let with = |change: &dyn Fn(&mut Reports)| {
+        let mut job = TASK.job();
+        let Format::Reports(reports) = &mut job.data.format else { panic!() };
+        change(reports);
+        job.data.features = reports.columns.len();
+        refusal(&servers, &job)
+    };
+    let told = with(&|reports| {
+        let reading = reports.columns.iter().position(|column| column.place.bits == 16).unwrap();
+        let Column { place, .. } = reports.columns.remove(reading);
+        reports.target = Target::Label(Place { bits: 2, at: place.at });
+    });
+    assert!(told.contains("intake.schemas: no field of the schema is the job's label of 2 bits"), "{told}");
+    let told = with(&|reports| reports.columns[0].step *= 2.0);
+    assert!(told.contains("no field of the schema is the job's feature"), "{told}");
+    let mut job = TASK.job();
+    job.data.task = symbolon::job::Task::Classes(2);
+    job.network.layers.pop();
+    job.network.layers.push(Layer::Dense { units: 2 });
+    let told = refusal(&servers, &job);
+    assert!(told.contains("the label has 3 classes, and the job 2"), "{told}");
+}
+
+/// A model after one step contains the step's records.
+#[test]
+fn a_model_is_not_opened_after_a_step() {
+    let servers = Servers::start_with(DEFAULTS, shares(&TASK.pile()).map(Some), Limits::default());
+    let mut job = TASK.job();
+    assert!(job.reveal.model);
+    job.training.batch = 64;
+    job.training.drop_last = true;
+    let told = refusal(&servers, &job);
+    assert!(told.contains("policy.fewest_steps is 100, and the job opens a model after 1 steps"), "{told}");
+}
+
+/// Without being listed, no job runs on other people's records.
+#[test]
+fn a_job_on_stored_records_is_listed() {
+    let servers = Servers::start_with(
+        &DEFAULTS.replace("jobs = \"any\"\n", ""),
+        shares(&TASK.pile()).map(Some),
+        Limits::default(),
+    );
+    let mut job = TASK.job();
+    job.reveal.model = false;
+    let told = refusal(&servers, &job);
+    assert!(told.contains("policy.jobs does not list job") && told.contains("symbolon policy allow"), "{told}");
+    for role in [Role::Server0, Role::Server1] {
+        let mut list = Allowed::default();
+        list.add(Entry { name: job.name.clone(), hash: job.listed_hash().unwrap() });
+        list.write(&servers.dir.join(format!("for-{role}/{role}/jobs.toml"))).unwrap();
+    }
+    servers.run(&job).unwrap();
+    job.training.seed += 1;
+    assert!(refusal(&servers, &job).contains("policy.jobs does not list job"));
 }

@@ -158,7 +158,7 @@ fn pile(identities: &[Identity], records: [Vec<Vec<u8>>; DEVICES.len()]) -> Pile
     devices.sort_by_key(|(device, _)| *device);
     let own =
         devices.into_iter().flat_map(|(device, records)| records.into_iter().map(move |r| (device, r, Vec::new())));
-    Pile { records: own.collect() }
+    Pile { records: own.collect(), ..Pile::default() }
 }
 
 fn train<W: crate::kernel::HostWord + symbolon_core::word::Word>(

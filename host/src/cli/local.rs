@@ -3,7 +3,7 @@
 use super::exit::{self, Failure, INTERRUPTED};
 use crate::{
     intake::validity::{UnixSeconds, Validity},
-    net::{Config, Deployment, Endpoint, Hosts, IntakeFiles, Policy, Role, write_all},
+    net::{Config, Deployment, Endpoint, Hosts, IntakeFiles, Jobs, Policy, Role, write_all},
     provision::{NewDevice, ServersFile, append, new_key, write_new},
     schema::SchemaFile,
 };
@@ -309,7 +309,8 @@ fn permit(config: &Path, policy: &Policy, fleet: bool) -> Result<(), Failure> {
     let head = text.split("[policy]").next().unwrap_or_default();
     let reveals: Vec<String> = policy.reveals.iter().map(|r| format!("\"{r}\"")).collect();
     let section = format!(
-        "{head}[policy]\nreveals = [{}]\nsmallest_batch = {}\nsmallest_records = {}\n{}",
+        "{head}[policy]\n{}reveals = [{}]\nsmallest_batch = {}\nsmallest_records = {}\n{}",
+        if policy.jobs == Some(Jobs::Any) { "jobs = \"any\"\n" } else { "" },
         reveals.join(", "),
         policy.smallest_batch,
         policy.smallest_records,

@@ -36,7 +36,9 @@ mod gateway;
 mod help;
 mod local;
 mod plan;
+mod policy;
 mod provision;
+mod releases;
 mod roles;
 mod share;
 mod stored;
@@ -118,6 +120,11 @@ enum Command {
     Share(share::Args),
     /// Say what became of each device's reports
     Devices(devices::Args),
+    /// Allow jobs on a server, or print which it allows
+    #[command(subcommand)]
+    Policy(policy::Args),
+    /// Say what the servers released, and what is left of their budgets
+    Releases(releases::Args),
     /// Measure every protocol and function on this machine, or how many reports it takes in
     Bench(bench::Args),
     /// Print the help of a command, or the keys of a job, server, policy or gateway file
@@ -160,6 +167,8 @@ pub fn main() -> Exit {
         Command::Key(args) => provision::key(&args),
         Command::Share(args) => share::run(&args),
         Command::Devices(args) => devices::run(&args),
+        Command::Policy(args) => policy::run(&args),
+        Command::Releases(args) => releases::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Help { topic } => help::run(topic.as_deref()),
         Command::Completions { shell } => {

@@ -80,7 +80,7 @@ pub(super) fn server(ServerArgs { role: args, threads }: &ServerArgs) -> Result<
     let tls = ServerTls::new(&identity, accepted);
     let name = config.role;
     let tls_out = ClientTls::new(&identity).telling(log_waiting);
-    let mut server = Server::new(config.clone(), tls_out, *threads).telling(move |notice| tell(name, &notice));
+    let mut server = Server::new(config.clone(), tls_out, *threads)?.telling(move |notice| tell(name, &notice));
     if let Some(files) = &config.intake {
         server = server.with_intake(Arc::new(Intake::open(files, config.role)?));
     }
@@ -100,6 +100,9 @@ fn tell(role: Role, notice: &Notice<'_>) {
             log!("{role}: job {} {how} after {:.1} s", job.name, took.as_secs_f64());
         }
         Notice::Waits { job, alive } => log!("{role}: job {}: {alive}", job.name),
+        Notice::LedgerBehind { missing } => log!(
+            "{role}: the other server has {missing} released jobs that the ledger here lacks; it may be an older copy, and they are charged again"
+        ),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
     intake::{manifest, validity::UnixSeconds},
     job::{Draft, Job, Task},
     kernel::HostWord,
-    net::{ClientTls, Config, Policy, Reveal, Role},
+    net::{ClientTls, Config, Jobs, Policy, Reveal, Role},
     report::{Curve, EpochResult, Model, ModelFacts, Progress, Roles, Summary, peak_rss, write_model},
     session::{
         client::{self, News},
@@ -72,7 +72,7 @@ pub(super) struct Args {
     curve: Option<PathBuf>,
 }
 
-fn digest(text: &str) -> Result<[u8; 32], String> {
+pub(super) fn digest(text: &str) -> Result<[u8; 32], String> {
     manifest::parse_digest(text).ok_or_else(|| "a digest has 64 hexadecimal digits".to_owned())
 }
 
@@ -175,6 +175,7 @@ fn run_in<W: HostWord + Word>(args: &Args, job: &Job, train: &Dataset, test: &Da
 /// What a user who plays all parties permits.
 pub(super) fn everything() -> Policy {
     Policy {
+        jobs: Some(Jobs::Any),
         reveals: vec![Reveal::Accuracy, Reveal::Loss, Reveal::Model],
         smallest_batch: 1,
         smallest_records: 1,
@@ -246,6 +247,7 @@ fn summary(job: &Job, engine: &str, history: Vec<EpochResult>, plan_hash: &[u8; 
         seed: job.training.seed,
         date: UnixSeconds::now().utc(),
         job_hash: hex(&job.hash()?),
+        epsilon: job.reveal.noise.filter(|_| engine == "secure").map(|noise| f64::from(noise.epsilon_milli) / 1e3),
         model: ModelFacts::of(job),
     })
 }
@@ -258,6 +260,7 @@ fn tell(job: &Job, progress: &Progress, news: &News) {
         News::Alive(server, alive) if alive.waits_for.is_some() => progress.label(format!("{server}: {alive}")),
         News::Alive(_, alive) => progress.label(alive.to_string()),
         News::Step { done, bytes_sent } => progress.update(done * per_step, *bytes_sent),
+        News::Epoch(result) if result.is_empty() => {}
         News::Epoch(result) => progress.note(&result.to_string()),
     }
 }

@@ -2,9 +2,13 @@
 
 use std::{error::Error, fmt};
 
-use symbolon_core::report::header::{DeviceId, ReportId};
+use symbolon_core::report::{
+    header::{DeviceId, ReportId},
+    schema::SchemaHash,
+};
 
 use crate::job::{Records, Reports, Set};
+use crate::schema::SchemaFile;
 
 /// A record of a manifest.
 #[derive(Clone, Copy)]
@@ -28,6 +32,9 @@ pub trait Shelf: Send + Sync {
     ///
     /// [`ShelfError::Manifest`], [`ShelfError::Schema`], [`ShelfError::Missing`], [`ShelfError::Store`], and those of `take`.
     fn read(&self, reports: &Reports, take: &mut Take<'_>) -> Result<(), ShelfError>;
+
+    /// The schema of this hash, if it is known here.
+    fn schema(&self, hash: &SchemaHash) -> Option<SchemaFile>;
 }
 
 /// Why the records of a job cannot be read. Never holds a record.
@@ -138,6 +145,8 @@ impl fmt::Display for Hex<'_> {
 /// Packed records in memory, in the order of a manifest that is not looked at: for the clear engine and for tests. Wiping them is their owner's.
 #[derive(Clone, Default)]
 pub struct Pile {
+    /// Schemas that are known.
+    pub schemas: Vec<SchemaFile>,
     /// Who sent each record, the record, and the record about it, empty where there is none.
     pub records: Vec<(DeviceId, Vec<u8>, Vec<u8>)>,
 }
@@ -145,6 +154,10 @@ pub struct Pile {
 impl Shelf for Pile {
     fn read(&self, _: &Reports, take: &mut Take<'_>) -> Result<(), ShelfError> {
         self.records.iter().try_for_each(|(device, record, about)| take(Stored { device: *device, record, about }))
+    }
+
+    fn schema(&self, hash: &SchemaHash) -> Option<SchemaFile> {
+        self.schemas.iter().find(|schema| schema.hash() == *hash).cloned()
     }
 }
 

@@ -12,7 +12,7 @@ mod recorder;
 mod tests;
 
 use crate::{
-    job::Job,
+    job::{Job, When},
     lanes::{Lane, Lanes},
     secret::Secret,
     train::{self, Event, Observer, Orders},
@@ -114,7 +114,8 @@ pub struct Plan {
     pub epoch: Cost,
     /// One step, on the average of the first epoch.
     pub step: Cost,
-    /// Evaluation after the first epoch, and the check of words that were kept for range alarms.
+    /// Evaluation after the first epoch, or after the last alone, and the check of words that were
+    /// kept for range alarms.
     pub evaluation: Cost,
     /// Requests to the dealer.
     pub requests: u64,
@@ -198,10 +199,12 @@ struct Marks<W> {
     recorders: Vec<Recorder<W>>,
     /// After the first epoch's steps.
     trained: Mark,
-    /// After the first epochs, with their evaluation, and after those that are wanted; after 0, data and weights are open.
+    /// After the first epochs and those that are wanted, with their evaluation if each has one;
+    /// after 0, data and weights are open.
     epochs: BTreeMap<u32, Mark>,
-    /// After the alarm, if the job has one.
+    /// After the evaluation that comes once, if it does, and after the alarm, if the job has one.
     end: Option<Mark>,
+    when: When,
     wanted: [u32; 3],
 }
 
@@ -221,14 +224,16 @@ impl<W: Word> Marks<W> {
 
 impl<W: Word, D: Word> Observer<D> for Marks<W> {
     fn event(&mut self, event: Event<D>, count: Count) -> ControlFlow<()> {
-        let epochs = match event {
-            Event::Opened => 0,
-            Event::Epoch { epoch, .. } if epoch == 1 || self.wanted.contains(&epoch) => epoch,
-            Event::Trained { epoch: 1 } => {
-                self.trained = self.mark(count);
-                return ControlFlow::Continue(());
+        let is_wanted = |epoch| epoch == 1 || self.wanted.contains(&epoch);
+        if matches!(event, Event::Trained { epoch: 1 }) {
+            self.trained = self.mark(count);
+        }
+        let epochs = match (event, self.when) {
+            (Event::Opened, _) => 0,
+            (Event::Epoch { epoch, .. }, When::Epoch) | (Event::Trained { epoch }, When::End) if is_wanted(epoch) => {
+                epoch
             }
-            Event::Alarm { .. } => {
+            (Event::Epoch { .. }, When::End) | (Event::Alarm { .. }, _) => {
                 self.end = Some(self.mark(count));
                 return ControlFlow::Continue(());
             }
@@ -322,8 +327,14 @@ fn plan_for<W: Word>(job: &Job, repetition: Repetition) -> Result<Plan, PlanErro
         })
         .collect();
     let mut lanes = Lanes::<W::Dry>::new(Role::Server0, &Nothing, lanes, 1);
-    let mut marks =
-        Marks { recorders: recorders.clone(), trained: Mark::default(), epochs: BTreeMap::new(), end: None, wanted };
+    let mut marks = Marks {
+        recorders: recorders.clone(),
+        trained: Mark::default(),
+        epochs: BTreeMap::new(),
+        end: None,
+        when: job.reveal.when,
+        wanted,
+    };
     let inputs = train::Inputs::dry(&shorter);
     train::run_in(Orders::Counted, &mut lanes, &shorter, inputs, &mut marks).map_err(|halt| match halt {
         train::Halt::Protocol { error: Error::RequestsSpent, .. } => PlanError::Work { most: MAX_WORK },
@@ -366,7 +377,10 @@ impl<W: Word> Marks<W> {
                 bytes_each_way: epoch.bytes_each_way / steps,
                 dealer_bytes: epoch.dealer_bytes / steps,
             },
-            evaluation: self.after(1).total - self.trained.total,
+            evaluation: match (&self.end, self.when) {
+                (Some(end), When::End) => end.total - self.after(*self.wanted.iter().max().unwrap_or(&1)).total,
+                _ => self.after(1).total - self.trained.total,
+            },
             requests: all.lanes.iter().fold(0, |sum, lane| sum.saturating_add(lane.requests)),
             arena_bytes,
             deal_bytes: self.recorders.iter().map(|r| r.deal_words() * word_bytes::<W>()).max().unwrap_or(0) as u64,

@@ -70,6 +70,12 @@ struct Label {
 }
 
 impl Span {
+    /// A span without labels, of a session without a name.
+    #[cfg(test)]
+    pub(crate) fn unlabelled(device: u64, boot: u32, first: u32, count: u32) -> Self {
+        Self { device, boot, first, count, session: SessionName::default(), label: None }
+    }
+
     pub(super) fn start(&self) -> ReportId {
         ReportId { device: DeviceId(self.device), boot: self.boot, sequence: self.first }
     }

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     data::{Shelf, ShelfError, Stored, Take},
     job::Reports,
+    schema::SchemaFile,
 };
 use redb::ReadTransaction;
 use symbolon_core::report::{header::ReportId, schema::SchemaHash};
@@ -26,6 +27,10 @@ impl Shelf for Intake {
         });
         read.map_err(|error| ShelfError::Store(Box::new(error)))?;
         ended.map_or(Ok(()), Err)
+    }
+
+    fn schema(&self, hash: &SchemaHash) -> Option<SchemaFile> {
+        self.rules().known_schema(hash).cloned()
     }
 }
 

@@ -155,6 +155,10 @@ pub enum Rule {
     AdamShift { got: i32, min: i32, max: i32 },
     /// A lazy Adam keeps its cells for another number of steps than an update of `v` stands for.
     LazyKeep { got: u32, want: u32 },
+    /// No `ε` that a job can have.
+    Epsilon,
+    /// Noise that no word holds.
+    NoiseTooLarge,
     /// A job that learns from reports, and no manifest.
     NeedsManifest,
     /// The schema is none.
@@ -269,6 +273,10 @@ impl fmt::Display for Rule {
             Self::AdamShift { got, min, max } => write!(f, "is {got}; give {min} to {max} for so many cells"),
             Self::LazyKeep { got, want } => {
                 write!(f, "is {got}; a lazy optimizer keeps its cells for {want} steps, so set {want} or lazy = false")
+            }
+            Self::Epsilon => write!(f, "is no epsilon; give 0.001 to 1000 in steps of 0.001, or \"off\""),
+            Self::NoiseTooLarge => {
+                write!(f, "is too small for so many outputs; give a larger one, or train fewer epochs")
             }
             Self::NeedsManifest => write!(f, "learns from reports; name a manifest that the servers agreed on"),
             Self::Schema { error } => write!(f, "cannot be used: {error}; correct the schema"),

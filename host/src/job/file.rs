@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 
+use super::reveal::RevealFile;
 use super::source::{ReportsFile, Rest, Source};
 use super::{
     Adam, Affine, Asked, Columns, Csv, Data, Dyadic, Format, Idx, Invalid, Job, JobError, Lanes, Layer, Loss, Network,
-    Numbers, OnMissing, Optimizer, Prg, Reveal, RevealLoss, Rule, Scale, Task, TestSet, Training, validate,
+    Numbers, OnMissing, Optimizer, Prg, Rule, Scale, Task, TestSet, Training, validate,
 };
 
 /// A job file: what is trained, on what, in which numbers, and what is revealed.
@@ -165,22 +166,6 @@ struct OptimizerFile {
     bias_correction: Option<bool>,
 }
 
-#[derive(Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct RevealFile {
-    /// The count of correct test predictions, or a regression's squared test error; true for
-    /// classes with test records, if left out.
-    accuracy: Option<bool>,
-    /// The mean training loss; `epoch`, if left out.
-    loss: Option<RevealLoss>,
-    /// The trained weights.
-    #[serde(default)]
-    model: bool,
-    /// One bit: whether a word left the range of its opening; true, if left out, where the job
-    /// reveals anything else.
-    alarm: Option<bool>,
-}
-
 fn comma() -> char {
     ','
 }
@@ -276,7 +261,7 @@ impl JobFile {
         let numbers = self.numbers.resolve()?;
         validate::numbers(&numbers)?;
         let optimizer = self.optimizer.resolve(&numbers)?;
-        let reveal = self.reveal.resolve(&data);
+        let reveal = self.reveal.resolve(&data)?;
         let layers = self.network.layers.into_iter().map(|layer| match layer {
             LayerFile::Dense(units) => Layer::Dense { units },
             LayerFile::Relu => Layer::Relu,
@@ -426,13 +411,4 @@ fn dyadic(key: &str, value: Option<f64>, by: &'static str) -> Result<Dyadic, Inv
 fn decay(key: &str, value: Option<f64>, by: &'static str, ring_bits: u32) -> Result<Dyadic, Invalid> {
     let got = value.ok_or_else(|| broken(key, Rule::NeededBy { by }))?;
     Dyadic::decay(got, ring_bits).ok_or_else(|| broken(key, Rule::below_one(got, ring_bits)))
-}
-
-impl RevealFile {
-    fn resolve(self, data: &Data) -> Reveal {
-        let counts = matches!(data.task, Task::Classes(_)) && data.test_records > 0;
-        let (accuracy, loss) = (self.accuracy.unwrap_or(counts), self.loss.unwrap_or(RevealLoss::Epoch));
-        let reveal = Reveal { accuracy, loss, model: self.model, alarm: false };
-        Reveal { alarm: self.alarm.unwrap_or(reveal.any_result()), ..reveal }
-    }
 }

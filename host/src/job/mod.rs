@@ -9,8 +9,10 @@
 
 mod error;
 mod file;
+pub mod form;
 mod optimizer;
 mod reports;
+mod reveal;
 mod rounding;
 mod source;
 #[cfg(test)]
@@ -28,6 +30,8 @@ pub use file::{Draft, job_schema};
 pub use optimizer::{Adam, Dyadic, Optimizer};
 pub(crate) use reports::pow2;
 pub use reports::{Column, Held, Line, Place, Records, Reports, Senders, Set, Sorter, Target};
+pub(crate) use reveal::EpsilonFile;
+pub use reveal::{MILLI, Noise, Reveal, RevealLoss, When};
 use rounding::Asked;
 pub use rounding::Constant;
 pub use source::Source;
@@ -293,38 +297,6 @@ impl Default for Lanes {
     }
 }
 
-/// Everything that a job opens.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
-pub struct Reveal {
-    /// The count of correct test predictions, with that of the records that have a class where
-    /// labels may name none; for a regression the sum of squared test errors.
-    pub accuracy: bool,
-    /// The mean training loss.
-    pub loss: RevealLoss,
-    /// The trained weights, to the analyst alone.
-    pub model: bool,
-    /// One bit, after the last epoch: whether any word left its range, so that results are wrong.
-    /// On unless a job says otherwise.
-    pub alarm: bool,
-}
-
-impl Reveal {
-    /// Whether anything but the range alarm is opened, beside which that may stand.
-    pub fn any_result(&self) -> bool {
-        self.accuracy || self.model || self.loss != RevealLoss::Never
-    }
-}
-
-/// How often the loss is opened.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum RevealLoss {
-    /// Not at all.
-    Never,
-    /// Once an epoch.
-    Epoch,
-}
-
 impl Job {
     /// Reads and checks a job file, unless it learns from reports: for that see [`Draft`].
     ///
@@ -398,6 +370,22 @@ impl Job {
         hasher.update(HASH_DOMAIN);
         hasher.update(self.encode()?);
         Ok(hasher.finalize().into())
+    }
+
+    /// The hash under which policies list the job: for a job that learns from reports, of the job
+    /// without its manifest and its counts of records, so that it may run again when more have
+    /// arrived; for others [`Job::hash`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Job::encode`].
+    pub fn listed_hash(&self) -> Result<[u8; 32], JobError> {
+        let mut job = self.clone();
+        if let Format::Reports(reports) = &mut job.data.format {
+            reports.manifest = [0; 32];
+            (job.data.train_records, job.data.test_records) = (0, 0);
+        }
+        job.hash()
     }
 
     /// Outputs of the network: the classes, or 1.

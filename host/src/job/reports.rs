@@ -115,14 +115,20 @@ pub enum Set {
 
 /// Sorts records into sets, in the manifest's order.
 pub struct Sorter<'a> {
-    reports: &'a Reports,
+    train: &'a Senders,
+    test: &'a Held,
     seen: u64,
 }
 
-impl Sorter<'_> {
+impl<'a> Sorter<'a> {
+    /// At the manifest's first record.
+    pub fn new(train: &'a Senders, test: &'a Held) -> Self {
+        Self { train, test, seen: 0 }
+    }
+
     /// The set of the next record, which `device` sent; `None` if it is not used.
     pub fn next(&mut self, device: DeviceId) -> Option<Set> {
-        let Reports { train, test, .. } = self.reports;
+        let Self { train, test, .. } = *self;
         if matches!(test, Held::Of(devices) if devices.binary_search(&device.0).is_ok()) {
             return Some(Set::Test);
         }
@@ -140,7 +146,7 @@ impl Sorter<'_> {
 impl Reports {
     /// At the manifest's first record.
     pub fn sorter(&self) -> Sorter<'_> {
-        Sorter { reports: self, seen: 0 }
+        Sorter::new(&self.train, &self.test)
     }
 }
 

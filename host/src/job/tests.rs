@@ -133,7 +133,9 @@ fn defaults_are_what_they_say() {
     let numbers = Numbers { ring_bits: 64, frac_bits: 12, grad_frac_bits: 19, prg: Prg::Aes128Ctr };
     assert_eq!(job.numbers, numbers);
     assert_eq!(job.lanes, Lanes { lanes: 2, tile: 16_384 });
-    assert_eq!(job.reveal, Reveal { accuracy: true, loss: RevealLoss::Epoch, model: false, alarm: true });
+    let want =
+        Reveal { accuracy: true, loss: RevealLoss::Epoch, model: false, alarm: true, when: When::Epoch, noise: None };
+    assert_eq!(job.reveal, want);
     let Format::Csv(csv) = &job.data.format else { panic!("not CSV") };
     assert_eq!((csv.delimiter, csv.header, &csv.columns), (',', true, &Columns::All));
     assert_eq!((&csv.missing[..], csv.on_missing), (&[String::new()][..], OnMissing::Refuse));

@@ -21,13 +21,21 @@
 //! close_ms = 2000
 //!
 //! [policy] # servers only; may be left out, whole or in part
-//! jobs = "any" # or a list of hashes, in hexadecimal
+//! jobs = "listed" # or "any"; left out, jobs on reports must be listed
 //! reveals = ["accuracy", "loss"]
 //! smallest_batch = 16
 //! smallest_records = 100
 //! require_alarm = false # whether jobs must say when words left their range
 //! largest_memory_mib = 8192 # a job; the files of dealer and auditor may give this
 //! places = 2 # jobs at a time; and this, and no other rule
+//! epsilon = 1.0 # this and the rules below are for jobs that learn from reports
+//! outputs_per_job = 128
+//! outputs_per_manifest = 1024
+//! jobs_per_day = 32
+//! fewest_steps = 100
+//! smallest_difference = 100
+//! allowed = "jobs.toml" # relative to this file, as is the ledger
+//! ledger = "releases.redb"
 //!
 //! [intake] # servers that take reports; paths are relative to this file and may be left out
 //! store = "store.redb"
@@ -53,8 +61,9 @@ use super::connection::Timeouts;
 use super::identity::{Identity, IdentityError, IdentityFiles};
 use super::intake::{IntakeFiles, RawIntake};
 use super::lines::{Lines, RawLines};
-use super::policy::{JobHash, Jobs, Limits, Policy, Reveal};
+use super::policy::{Jobs, Limits, Policy, Reveal};
 use super::role::Role;
+use crate::job::EpsilonFile;
 
 /// The longest time-out, a week. Longer ones are mistakes, and need not fit the clock.
 const LONGEST_MS: u64 = 7 * 24 * 3600 * 1000;
@@ -77,6 +86,8 @@ pub struct Config {
     /// What a server permits, and the limits of dealer and auditor. Other roles have the default,
     /// which they never ask.
     pub policy: Policy,
+    /// The policy's files; other roles do not have them.
+    pub policy_files: PolicyFiles,
     /// Where a gateway hears devices. Other roles have none.
     pub lines: Option<Lines>,
     /// Where a server that takes reports keeps them. Other roles have none.
@@ -200,9 +211,9 @@ struct RawTimeouts {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawPolicy {
-    /// Which jobs: `"any"`, or a list of hashes in hexadecimal as `symbolon plan` prints them; any,
-    /// if left out.
-    jobs: Option<RawJobs>,
+    /// Which jobs. If left out, jobs that learn from reports must be listed, and those on a client's
+    /// own upload need not.
+    jobs: Option<Jobs>,
     /// The outputs that they may open; `["accuracy", "loss"]`, if left out.
     reveals: Option<Vec<Reveal>>,
     /// Fewest records a step, the last of an epoch included; 16, if left out.
@@ -215,13 +226,33 @@ struct RawPolicy {
     largest_memory_mib: Option<u64>,
     /// Jobs that run at a time, at least 1; 2, if left out. Dealer and auditor take it too.
     places: Option<usize>,
+    /// For jobs that learn from reports, as all rules below but the files: the `ε` that a client may
+    /// spend on a manifest in a day, or `"off"`; 1, if left out. Outputs of jobs then need noise.
+    epsilon: Option<EpsilonFile>,
+    /// Most outputs of a job; 128, if left out.
+    outputs_per_job: Option<u64>,
+    /// Most outputs about the records of a manifest, of all clients; 1024, if left out.
+    outputs_per_manifest: Option<u64>,
+    /// Most jobs of a client in a day; 32, if left out.
+    jobs_per_day: Option<u64>,
+    /// Fewest steps before a model is opened; 100, if left out.
+    fewest_steps: Option<u64>,
+    /// Fewest records by which two training sets of a client differ, or two test sets, unless they
+    /// are the same; 100, if left out.
+    smallest_difference: Option<u64>,
+    /// The list of jobs that `symbolon policy allow` writes; `jobs.toml`, if left out.
+    allowed: Option<PathBuf>,
+    /// The ledger of released outputs; `releases.redb`, if left out.
+    ledger: Option<PathBuf>,
 }
 
-#[derive(Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "\"any\" or a list of job hashes")]
-enum RawJobs {
-    Word(String),
-    List(Vec<String>),
+/// The files of a server's policy.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PolicyFiles {
+    /// The list of jobs that the operator allows.
+    pub allowed: PathBuf,
+    /// The ledger of released outputs.
+    pub ledger: PathBuf,
 }
 
 /// The keys of a configuration file, as a JSON schema made from the types that read it.
@@ -247,13 +278,17 @@ impl Raw {
         if let Some(missing) = needed(role).iter().find(|peer| !self.peers.contains_key(peer)) {
             return Err(ConfigFault::NoPeer(*missing));
         }
-        let policy = match self.policy {
+        let directory = file.parent().unwrap_or(Path::new(""));
+        let (policy, policy_files) = match self.policy {
             Some(policy) if !(role.is_server() || deals(role) && policy.has_limits_alone()) => {
                 return Err(ConfigFault::Policy(role));
             }
-            policy => policy.unwrap_or_default().check()?,
+            policy => {
+                let policy = policy.unwrap_or_default();
+                let files = policy.files(directory);
+                (policy.check()?, files)
+            }
         };
-        let directory = file.parent().unwrap_or(Path::new(""));
         let lines = match self.gateway {
             Some(_) if role != Role::Gateway => return Err(ConfigFault::Lines(role)),
             None if role == Role::Gateway => return Err(ConfigFault::NoLine),
@@ -270,7 +305,7 @@ impl Raw {
         };
         let timeouts = self.timeouts.check()?;
         let (file, listen, peers) = (file.to_owned(), self.listen, self.peers);
-        Ok(Config { file, role, listen, peers, tls, timeouts, policy, lines, intake })
+        Ok(Config { file, role, listen, peers, tls, timeouts, policy, policy_files, lines, intake })
     }
 }
 
@@ -308,6 +343,11 @@ impl RawTimeouts {
 }
 
 impl RawPolicy {
+    fn files(&self, directory: &Path) -> PolicyFiles {
+        let file = |given: &Option<PathBuf>, name| directory.join(given.as_deref().unwrap_or(Path::new(name)));
+        PolicyFiles { allowed: file(&self.allowed, "jobs.toml"), ledger: file(&self.ledger, "releases.redb") }
+    }
+
     /// Whether there is no rule but [`Limits`].
     fn has_limits_alone(&self) -> bool {
         self.jobs.is_none()
@@ -315,26 +355,31 @@ impl RawPolicy {
             && self.smallest_batch.is_none()
             && self.smallest_records.is_none()
             && self.require_alarm.is_none()
+            && self.epsilon.is_none()
+            && [self.outputs_per_job, self.outputs_per_manifest, self.jobs_per_day].iter().all(Option::is_none)
+            && [self.fewest_steps, self.smallest_difference].iter().all(Option::is_none)
+            && [&self.allowed, &self.ledger].iter().all(|file| file.is_none())
     }
 
     fn check(self) -> Result<Policy, ConfigFault> {
         let default = Policy::default();
-        let jobs = match self.jobs {
-            None => default.jobs,
-            Some(RawJobs::Word(word)) if word == "any" => Jobs::Any,
-            Some(RawJobs::Word(word)) => return Err(ConfigFault::Job(word)),
-            Some(RawJobs::List(jobs)) => {
-                let parse = |job: String| parse_hash(&job).ok_or(ConfigFault::Job(job));
-                Jobs::Listed(jobs.into_iter().map(parse).collect::<Result<_, _>>()?)
-            }
+        let epsilon_milli = match &self.epsilon {
+            None => default.epsilon_milli,
+            Some(given) => given.milli().ok_or(ConfigFault::Epsilon)?,
         };
         Ok(Policy {
-            jobs,
+            jobs: self.jobs,
             reveals: self.reveals.unwrap_or(default.reveals),
             smallest_batch: self.smallest_batch.unwrap_or(default.smallest_batch),
             smallest_records: self.smallest_records.unwrap_or(default.smallest_records),
             require_alarm: self.require_alarm.unwrap_or(default.require_alarm),
             limits: limits(self.places, self.largest_memory_mib)?,
+            epsilon_milli,
+            outputs_per_job: self.outputs_per_job.unwrap_or(default.outputs_per_job),
+            outputs_per_manifest: self.outputs_per_manifest.unwrap_or(default.outputs_per_manifest),
+            jobs_per_day: self.jobs_per_day.unwrap_or(default.jobs_per_day),
+            fewest_steps: self.fewest_steps.unwrap_or(default.fewest_steps),
+            smallest_difference: self.smallest_difference.unwrap_or(default.smallest_difference),
         })
     }
 }
@@ -356,18 +401,6 @@ pub(super) fn address(key: &'static str, address: &str) -> Result<(), ConfigFaul
         Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(()),
         _ => Err(ConfigFault::Address { key, address: address.to_owned() }),
     }
-}
-
-fn parse_hash(hex: &str) -> Option<JobHash> {
-    if hex.len() != 64 || !hex.is_ascii() {
-        return None;
-    }
-    let mut hash = [0; 32];
-    for (i, byte) in hash.iter_mut().enumerate() {
-        let digits = &hex[2 * i..2 * i + 2];
-        *byte = if digits.starts_with('+') { None } else { u8::from_str_radix(digits, 16).ok() }?;
-    }
-    Some(hash)
 }
 
 /// A configuration that cannot be used.
@@ -432,8 +465,8 @@ pub enum ConfigFault {
         /// Its value.
         ms: u64,
     },
-    /// Neither "any" nor the hash of a job.
-    Job(String),
+    /// No `ε`.
+    Epsilon,
     /// The certificate, key or authority cannot be used.
     Identity(Box<IdentityError>),
     /// The certificate is another role's.
@@ -478,8 +511,8 @@ impl fmt::Display for ConfigFault {
             Self::Zero(key) => write!(f, "{key}: 0 is too few"),
             Self::Address { key, address } => write!(f, "{key}: `{address}` is not `host:port`"),
             Self::Timeout { key, ms } => write!(f, "{key}: {ms} is not between 1 and {LONGEST_MS}"),
-            Self::Job(job) => {
-                write!(f, "policy.jobs: `{job}` is neither \"any\" nor a job's hash of 64 hexadecimal digits")
+            Self::Epsilon => {
+                f.write_str("policy.epsilon: is no epsilon; give 0.001 to 1000 in steps of 0.001, or \"off\"")
             }
             Self::Identity(error) => write!(f, "tls: {error}"),
             Self::OtherRole { config, certificate } => {

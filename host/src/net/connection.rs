@@ -60,6 +60,8 @@ pub struct Connection {
     wire: Wire,
     peer: Peer,
     role: Role,
+    /// Serial number of the peer's certificate; empty if this end connected.
+    serial: String,
     /// Bytes that [`buffer_bytes`](Self::buffer_bytes) keeps back.
     pending: Vec<u8>,
     failed: bool,
@@ -82,6 +84,7 @@ impl Connection {
             wire,
             peer: Peer { role: Some(role), address },
             role,
+            serial: String::new(),
             pending: Vec::new(),
             failed: false,
             close_patience: timeouts.close,
@@ -93,6 +96,19 @@ impl Connection {
     #[must_use]
     pub fn role(&self) -> Role {
         self.role
+    }
+
+    /// The same connection of a peer whose certificate has this serial number.
+    pub(super) fn certified(mut self, serial: String) -> Self {
+        self.serial = serial;
+        self
+    }
+
+    /// The serial number of the peer's certificate, in hexadecimal, at the end that accepted the
+    /// connection; empty at the other.
+    #[must_use]
+    pub fn serial(&self) -> &str {
+        &self.serial
     }
 
     /// The peer, as errors name it.

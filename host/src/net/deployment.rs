@@ -363,10 +363,15 @@ fn config_text(role: Role, hosts: &Hosts) -> String {
     if role.is_server() {
         line(format_args!(
             "\n# What jobs may do here. A job outside these rules is refused, and told which.\n[policy]\n\
-             jobs = \"any\" # or a list of job hashes, as `symbolon plan` prints them\n\
+             # jobs = \"listed\" # or \"any\"; left out, jobs on reports must be listed (`symbolon policy allow`)\n\
              reveals = [\"accuracy\", \"loss\", \"model\"]\n\
              smallest_batch = 16\nsmallest_records = 100\n\
-             require_alarm = false # whether jobs must say when words left their range\nlargest_memory_mib = 8192 # a job\nplaces = 2 # jobs at a time"
+             require_alarm = false # whether jobs must say when words left their range\nlargest_memory_mib = 8192 # a job\nplaces = 2 # jobs at a time\n\
+             # For jobs on reports: the noise of outputs, and how many there may be.\n\
+             epsilon = 1.0 # of a client on a manifest in a day, or \"off\"\n\
+             outputs_per_job = 128\noutputs_per_manifest = 1024\njobs_per_day = 32 # of a client\n\
+             fewest_steps = 100 # before a model is opened\n\
+             smallest_difference = 100 # between the records of two jobs of a client"
         ));
     }
     if matches!(role, Role::Dealer | Role::Auditor) {

@@ -113,7 +113,7 @@ pub(super) fn accept_if<P>(
     place: impl FnOnce(Role) -> Option<P>,
 ) -> Result<(Connection, Role, P), NetError> {
     let address = stream.peer_addr().map_or_else(|_| "address unknown".to_owned(), |address| address.to_string());
-    let mut role = None;
+    let (mut role, mut serial) = (None, String::new());
     let session = || {
         let inner = UnbufferedServerConnection::new(Arc::clone(&tls.config));
         Ok(Box::new(Session::new(inner.map_err(Cause::Tls)?)) as Box<dyn Records>)
@@ -121,7 +121,8 @@ pub(super) fn accept_if<P>(
     let result = Meeting::open(stream, session, None, timeouts).and_then(|mut meeting| {
         let certified = meeting.run(async |wire| {
             wire.handshake().await?;
-            let certified = certified_peer(wire)?;
+            let certified;
+            (certified, serial) = certified_peer(wire)?;
             role = Some(certified);
             let place = match tls.accepted.contains(&certified) {
                 true => place(certified).ok_or((FULL, Cause::Full { role: certified })),
@@ -132,7 +133,8 @@ pub(super) fn accept_if<P>(
             place.map(|place| (certified, place)).map_err(|(_, cause)| cause)
         })?;
         let (certified, place) = certified;
-        Ok((meeting.into_connection(address.clone(), certified, timeouts), certified, place))
+        let connection = meeting.into_connection(address.clone(), certified, timeouts).certified(serial);
+        Ok((connection, certified, place))
     });
     result.map_err(|cause| NetError { peer: Peer { role, address }, operation: Operation::Handshake, cause })
 }
@@ -182,11 +184,13 @@ impl Meeting {
     }
 }
 
-/// The role that the peer's certificate certifies. rustls has verified its chain.
-fn certified_peer(wire: &Wire) -> Result<Role, Cause> {
+/// The role that the peer's certificate certifies, and its serial number. rustls has verified its
+/// chain.
+fn certified_peer(wire: &Wire) -> Result<(Role, String), Cause> {
     let chain = wire.records.common().peer_certificates().unwrap_or_default();
     let leaf = chain.first().ok_or(Cause::Certificate(CertificateFault::NoRole))?;
-    tls::certified_role(leaf).map_err(Cause::Certificate)
+    let certified = tls::certified_role(leaf).and_then(|role| Ok((role, tls::serial(leaf)?)));
+    certified.map_err(Cause::Certificate)
 }
 
 async fn greet(wire: &mut Wire, status: u8) -> Result<(), Cause> {

@@ -30,7 +30,7 @@ mod tls;
 mod wire;
 
 pub use cancel::Cancel;
-pub use config::{Config, ConfigError, ConfigFault, config_schema};
+pub use config::{Config, ConfigError, ConfigFault, PolicyFiles, config_schema};
 pub use connection::{AbortHandle, Connection, GRANULE, SLOWEST_BYTES_PER_SECOND, Timeouts};
 pub use deployment::{Credentials, DeployError, Deployment, Endpoint, Hosts, init, write_all};
 pub use door::Capacity;
@@ -40,7 +40,7 @@ pub use identity::{Identity, IdentityError, IdentityFiles, IdentityProblem, Part
 pub use intake::IntakeFiles;
 pub use lines::{Broker, Lines, SerialLine};
 pub use listener::{Listener, StopHandle};
-pub use policy::{Facts, JobHash, Jobs, Limits, Policy, Refusal, Reveal};
+pub use policy::{Facts, JobHash, Jobs, Limits, Policy, Refusal, Reveal, StoredFacts};
 pub use role::{Role, UnknownRole};
 pub use tls::{ClientTls, ServerTls};
 pub use wire::Traffic;

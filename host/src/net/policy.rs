@@ -5,6 +5,7 @@
 
 use core::fmt;
 
+use crate::intake::validity::UnixSeconds;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -39,13 +40,13 @@ impl fmt::Display for Reveal {
 }
 
 /// The jobs that a server takes.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Jobs {
     /// Any job within the other rules.
-    #[default]
     Any,
-    /// Jobs with these hashes.
-    Listed(Vec<JobHash>),
+    /// Jobs that the operator has listed with `symbolon policy allow`.
+    Listed,
 }
 
 /// The resources that a role gives to jobs: the part of a policy that dealer and auditor have too.
@@ -67,8 +68,9 @@ impl Default for Limits {
 /// A server's rules.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Policy {
-    /// Which jobs.
-    pub jobs: Jobs,
+    /// Which jobs. Without the rule, those that learn from reports must be listed, and those on a
+    /// client's own upload need not.
+    pub jobs: Option<Jobs>,
     /// What they may open.
     pub reveals: Vec<Reveal>,
     /// Fewest records a step: an update of few records says more about each. Records count whether
@@ -80,19 +82,39 @@ pub struct Policy {
     pub require_alarm: bool,
     /// The resources that jobs get.
     pub limits: Limits,
+    /// `ε` that a client may spend on a manifest in a day, in thousandths; outputs then need noise.
+    /// `None`: no noise is asked for. This rule and those below bind jobs that learn from reports.
+    pub epsilon_milli: Option<u32>,
+    /// Most outputs of a job.
+    pub outputs_per_job: u64,
+    /// Most outputs about the records of a manifest, of all clients together.
+    pub outputs_per_manifest: u64,
+    /// Most jobs of a client in a day.
+    pub jobs_per_day: u64,
+    /// Fewest steps before a model is opened: one of few contains records.
+    pub fewest_steps: u64,
+    /// Fewest records by which two training sets of a client, or two test sets, differ, unless they
+    /// are the same: the difference of their outputs is an output about these.
+    pub smallest_difference: u64,
 }
 
 impl Default for Policy {
-    /// Any job of at least 100 records in batches of at least 16, within the default limits, that opens the accuracy and the loss. The model
-    /// must be permitted in so many words.
+    /// Jobs of at least 100 records in batches of at least 16 that open the accuracy and the
+    /// loss, within the default limits. The model must be permitted by name. Jobs on reports must be listed and have noise.
     fn default() -> Self {
         Self {
-            jobs: Jobs::Any,
+            jobs: None,
             reveals: vec![Reveal::Accuracy, Reveal::Loss],
             smallest_batch: 16,
             smallest_records: 100,
             require_alarm: false,
             limits: Limits::default(),
+            epsilon_milli: Some(1000),
+            outputs_per_job: 128,
+            outputs_per_manifest: 1024,
+            jobs_per_day: 32,
+            fewest_steps: 100,
+            smallest_difference: 100,
         }
     }
 }
@@ -100,8 +122,12 @@ impl Default for Policy {
 /// What a policy looks at.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Facts<'a> {
-    /// The job's hash.
+    /// The hash under which the job is listed.
     pub job: &'a JobHash,
+    /// Whether it is listed.
+    pub listed: bool,
+    /// What the rules for jobs that learn from reports look at.
+    pub stored: Option<StoredFacts>,
     /// Everything that it opens.
     pub reveals: &'a [Reveal],
     /// Records of its smallest step: the last of an epoch may have fewer than the batch.
@@ -117,6 +143,19 @@ pub struct Facts<'a> {
     pub memory_bytes: u64,
 }
 
+/// What a policy looks at in a job that learns from reports.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct StoredFacts {
+    /// Outputs that it opens.
+    pub outputs: u64,
+    /// Its steps.
+    pub steps: u64,
+    /// `ε` of its outputs, in thousandths; none without noise.
+    pub epsilon_milli: Option<u32>,
+    /// Whether it opens a number that noise protects.
+    pub opens_numbers: bool,
+}
+
 impl Policy {
     /// Permits a job, or names the first rule against it.
     ///
@@ -124,9 +163,9 @@ impl Policy {
     ///
     /// The rule, its limit and what the job asks for.
     pub fn check(&self, facts: &Facts<'_>) -> Result<(), Refusal> {
-        match &self.jobs {
-            Jobs::Listed(jobs) if !jobs.contains(facts.job) => return Err(Refusal::Job(*facts.job)),
-            _ => {}
+        let jobs = self.jobs.unwrap_or(if facts.stored.is_some() { Jobs::Listed } else { Jobs::Any });
+        if jobs == Jobs::Listed && !facts.listed {
+            return Err(Refusal::Job(*facts.job));
         }
         if let Some(reveal) = facts.reveals.iter().find(|reveal| !self.reveals.contains(reveal)) {
             return Err(Refusal::Reveal(*reveal));
@@ -143,7 +182,25 @@ impl Policy {
         if self.require_alarm && !facts.alarm {
             return Err(Refusal::Alarm);
         }
-        self.limits.check_memory(facts.memory_bytes)
+        self.limits.check_memory(facts.memory_bytes)?;
+        facts.stored.map_or(Ok(()), |stored| self.check_stored(&stored, facts.reveals.contains(&Reveal::Model)))
+    }
+
+    fn check_stored(&self, facts: &StoredFacts, opens_model: bool) -> Result<(), Refusal> {
+        let StoredFacts { outputs, steps, epsilon_milli, opens_numbers } = *facts;
+        if outputs > self.outputs_per_job {
+            return Err(Refusal::JobOutputs { limit: self.outputs_per_job, job: outputs });
+        }
+        if opens_model && steps < self.fewest_steps {
+            return Err(Refusal::Steps { fewest: self.fewest_steps, job: steps });
+        }
+        match (self.epsilon_milli, epsilon_milli) {
+            (Some(limit), None) if opens_numbers => Err(Refusal::NoNoise { limit: u64::from(limit) }),
+            (Some(limit), Some(job)) if job > limit => {
+                Err(Refusal::Epsilon { limit: u64::from(limit), spent: 0, job: u64::from(job) })
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -203,34 +260,187 @@ pub enum Refusal {
         /// The job's need in bytes.
         job: u64,
     },
+    /// The job opens too much.
+    JobOutputs {
+        /// The server's limit.
+        limit: u64,
+        /// The job's outputs.
+        job: u64,
+    },
+    /// The outputs about a manifest's records are spent.
+    ManifestOutputs {
+        /// The server's limit.
+        limit: u64,
+        /// Outputs that are spent.
+        spent: u64,
+        /// The job's outputs.
+        job: u64,
+    },
+    /// A client's jobs of the day are spent.
+    JobsPerDay {
+        /// The server's limit.
+        limit: u64,
+        /// Jobs today.
+        spent: u64,
+    },
+    /// The job opens a model after too few steps.
+    Steps {
+        /// The server's limit.
+        fewest: u64,
+        /// The job's steps.
+        job: u64,
+    },
+    /// The job's outputs have no noise.
+    NoNoise {
+        /// The server's limit, in thousandths.
+        limit: u64,
+    },
+    /// `ε` is spent, or the job's is larger than the whole.
+    Epsilon {
+        /// The server's limit, in thousandths.
+        limit: u64,
+        /// Spent on the manifest today, in thousandths.
+        spent: u64,
+        /// The job's, in thousandths.
+        job: u64,
+    },
+    /// The job's records are too much like those of an earlier job.
+    Difference {
+        /// The server's limit.
+        smallest: u64,
+        /// Records by which the sets differ, at least.
+        got: u64,
+        /// When the earlier job ran, in seconds since 1970.
+        earlier: i64,
+    },
+    /// This server does not have the schema of the job's records, and cannot hold the job to it.
+    UnknownSchema([u8; 32]),
+    /// A code of the job is no field of the schema.
+    Field {
+        /// Its first bit in the record.
+        at: u32,
+        /// Its bits.
+        bits: u32,
+        /// Whether it is the job's label, and not a feature.
+        label: bool,
+    },
+    /// The job has another number of classes than the schema's label.
+    Classes {
+        /// The schema's.
+        schema: u64,
+        /// The job's.
+        job: u64,
+    },
+}
+
+impl Refusal {
+    /// The rule, as configurations name it: stable, for scripts.
+    #[must_use]
+    pub fn rule(&self) -> &'static str {
+        match self {
+            Self::Job(_) => "policy.jobs",
+            Self::Reveal(_) => "policy.reveals",
+            Self::Batch { .. } => "policy.smallest_batch",
+            Self::Records { .. } | Self::Scored { .. } => "policy.smallest_records",
+            Self::Alarm => "policy.require_alarm",
+            Self::Memory { .. } => "policy.largest_memory_mib",
+            Self::Places { .. } => "policy.places",
+            Self::JobOutputs { .. } => "policy.outputs_per_job",
+            Self::ManifestOutputs { .. } => "policy.outputs_per_manifest",
+            Self::JobsPerDay { .. } => "policy.jobs_per_day",
+            Self::Steps { .. } => "policy.fewest_steps",
+            Self::NoNoise { .. } | Self::Epsilon { .. } => "policy.epsilon",
+            Self::Difference { .. } => "policy.smallest_difference",
+            Self::UnknownSchema(_) | Self::Field { .. } | Self::Classes { .. } => "intake.schemas",
+        }
+    }
+}
+
+/// Thousandths as a decimal number.
+struct Milli(u64);
+
+impl fmt::Display for Milli {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(milli) = *self;
+        let text = format!("{}.{:03}", milli / 1000, milli % 1000);
+        f.write_str(text.trim_end_matches('0').trim_end_matches('.'))
+    }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rule = self.rule();
+        let hex = |f: &mut fmt::Formatter<'_>, hash: &[u8]| hash.iter().try_for_each(|byte| write!(f, "{byte:02x}"));
         match self {
             Self::Job(hash) => {
-                f.write_str("policy.jobs does not list job ")?;
-                hash.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+                write!(f, "{rule} does not list job ")?;
+                hex(f, hash)?;
+                f.write_str(" (its operator lists a job with `symbolon policy allow`)")
             }
-            Self::Reveal(reveal) => write!(f, "policy.reveals does not permit `{reveal}`"),
-            Self::Batch { smallest, job } => {
+            Self::Reveal(reveal) => write!(f, "{rule} does not permit `{reveal}`"),
+            Self::Batch { smallest, job } => write!(
+                f,
+                "{rule} is {smallest}, the job's smallest step has {job} records; give training.batch as many at least, and training.drop_last = true if the last of an epoch is what is short"
+            ),
+            Self::Records { smallest, job } => write!(f, "{rule} is {smallest}, the job has {job}"),
+            Self::Scored { smallest, job } => {
+                write!(f, "{rule} is {smallest}, the job opens a score of {job} test records")
+            }
+            Self::Alarm => write!(f, "{rule} is true; leave reveal.alarm = false out of the job"),
+            Self::Memory { largest, job } => {
+                write!(f, "{rule} is {}, the job needs {}", largest >> 20, job.div_ceil(1 << 20))
+            }
+            Self::Places { most } => {
+                write!(f, "{rule} is {most}, and as many jobs run here; try again when one has ended")
+            }
+            Self::JobOutputs { limit, job } => {
+                write!(f, "{rule} is {limit}, the job opens {job}; train fewer epochs, or reveal less in each")
+            }
+            Self::ManifestOutputs { limit, spent, job } => {
+                let left = limit.saturating_sub(*spent);
+                write!(f, "{rule} is {limit}, of which {left} are left, and the job opens {job}; wait for new records")
+            }
+            Self::JobsPerDay { limit, spent } => {
+                let left = limit.saturating_sub(*spent);
+                write!(f, "{rule} is {limit}, of which {left} are left; more from midnight on, in UTC")
+            }
+            Self::Steps { fewest, job } => {
+                write!(f, "{rule} is {fewest}, and the job opens a model after {job} steps; train longer")
+            }
+            Self::NoNoise { limit } => write!(
+                f,
+                "{rule} is {}, and the job's outputs have no noise; leave reveal.epsilon = \"off\" out of the job",
+                Milli(*limit)
+            ),
+            Self::Epsilon { limit, spent, job } => write!(
+                f,
+                "{rule} is {}, of which {} are left today, and the job spends {}; give a smaller reveal.epsilon, or wait for midnight, in UTC",
+                Milli(*limit),
+                Milli(limit.saturating_sub(*spent)),
+                Milli(*job)
+            ),
+            Self::Difference { smallest, got, earlier } => write!(
+                f,
+                "{rule} is {smallest}, and the job's records differ by {got} from those of a job of {}; use the same ones, or wait for more",
+                UnixSeconds(*earlier).utc()
+            ),
+            Self::UnknownSchema(hash) => {
+                write!(f, "{rule} has no schema ")?;
+                hex(f, hash)?;
+                f.write_str(", so that the job cannot be held to it; have the operator add it")
+            }
+            Self::Field { at, bits, label } => {
+                let what = if *label { "label" } else { "feature" };
                 write!(
                     f,
-                    "policy.smallest_batch is {smallest}, the job's smallest step has {job} records; give training.batch as many at least, and training.drop_last = true if the last of an epoch is what is short"
+                    "{rule}: no field of the schema is the job's {what} of {bits} bits at bit {at}; take whole fields, and a declared label"
                 )
             }
-            Self::Records { smallest, job } => {
-                write!(f, "policy.smallest_records is {smallest}, the job has {job}")
-            }
-            Self::Scored { smallest, job } => {
-                write!(f, "policy.smallest_records is {smallest}, the job opens a score of {job} test records")
-            }
-            Self::Alarm => f.write_str("policy.require_alarm is true; leave reveal.alarm = false out of the job"),
-            Self::Places { most } => {
-                write!(f, "policy.places is {most}, and as many jobs run here; try again when one has ended")
-            }
-            Self::Memory { largest, job } => {
-                write!(f, "policy.largest_memory_mib is {}, the job needs {}", largest >> 20, job.div_ceil(1 << 20))
+            Self::Classes { schema, job } => {
+                write!(
+                    f,
+                    "{rule}: the label has {schema} classes, and the job {job}; leave data.classes out of the job"
+                )
             }
         }
     }
@@ -246,23 +456,42 @@ mod tests {
 
     const HASH: JobHash = [7; 32];
 
+    const STORED: StoredFacts =
+        StoredFacts { outputs: 20, steps: 1000, epsilon_milli: Some(1000), opens_numbers: true };
+
     fn facts(reveals: &[Reveal]) -> Facts<'_> {
         let (job, scored, memory_bytes) = (&HASH, Some(10_000), 1 << 30);
-        Facts { job, reveals, batch: 128, records: 60_000, scored, alarm: true, memory_bytes }
+        Facts {
+            job,
+            listed: false,
+            stored: None,
+            reveals,
+            batch: 128,
+            records: 60_000,
+            scored,
+            alarm: true,
+            memory_bytes,
+        }
     }
 
     #[test]
     fn permits_what_no_rule_forbids() {
-        let policy = Policy { jobs: Jobs::Listed(vec![[1; 32], HASH]), ..Policy::default() };
-        policy.check(&facts(&[Reveal::Loss, Reveal::Accuracy])).unwrap();
+        let policy = Policy { jobs: Some(Jobs::Listed), ..Policy::default() };
+        let job = Facts { listed: true, ..facts(&[Reveal::Loss, Reveal::Accuracy]) };
+        policy.check(&job).unwrap();
+        policy.check(&Facts { stored: Some(STORED), ..job }).unwrap();
     }
 
     #[test]
     fn names_the_rule() {
         let policy = Policy::default();
         let good = facts(&[Reveal::Accuracy]);
-        let listed = Policy { jobs: Jobs::Listed(vec![[1; 32]]), ..Policy::default() };
+        let listed = Policy { jobs: Some(Jobs::Listed), ..Policy::default() };
         assert_eq!(listed.check(&good), Err(Refusal::Job(HASH)));
+        // Other people's records: listed jobs alone, unless the operator says otherwise.
+        let stored = Facts { stored: Some(STORED), ..good };
+        assert_eq!(policy.check(&stored), Err(Refusal::Job(HASH)));
+        assert_eq!(Policy { jobs: Some(Jobs::Any), ..policy.clone() }.check(&stored), Ok(()));
         assert_eq!(policy.check(&facts(&[Reveal::Loss, Reveal::Model])), Err(Refusal::Reveal(Reveal::Model)));
         let small = Facts { batch: 15, ..good };
         assert_eq!(policy.check(&small), Err(Refusal::Batch { smallest: 16, job: 15 }));
@@ -278,5 +507,24 @@ mod tests {
         let large = Facts { memory_bytes: (8 << 30) + 1, ..good };
         let refusal = policy.check(&large).unwrap_err();
         assert_eq!(refusal.to_string(), "policy.largest_memory_mib is 8192, the job needs 8193");
+    }
+
+    #[test]
+    fn other_peoples_records_have_rules_of_their_own() {
+        let policy = Policy { reveals: vec![Reveal::Accuracy, Reveal::Model], ..Policy::default() };
+        let check = |stored: StoredFacts, reveals: &[Reveal]| {
+            let told = policy.check(&Facts { listed: true, stored: Some(stored), ..facts(reveals) });
+            told.map_err(|refusal| refusal.rule())
+        };
+        let accuracy = &[Reveal::Accuracy][..];
+        assert_eq!(check(StoredFacts { outputs: 12_000, ..STORED }, accuracy), Err("policy.outputs_per_job"));
+        assert_eq!(check(StoredFacts { steps: 1, ..STORED }, accuracy), Ok(()));
+        assert_eq!(check(StoredFacts { steps: 1, ..STORED }, &[Reveal::Model]), Err("policy.fewest_steps"));
+        let silent = StoredFacts { epsilon_milli: None, ..STORED };
+        assert_eq!(check(silent, accuracy), Err("policy.epsilon"));
+        assert_eq!(check(StoredFacts { opens_numbers: false, ..silent }, &[Reveal::Model]), Ok(()));
+        assert_eq!(check(StoredFacts { epsilon_milli: Some(1001), ..STORED }, accuracy), Err("policy.epsilon"));
+        assert_eq!(Milli(1250).to_string(), "1.25");
+        assert_eq!(Milli(3000).to_string(), "3");
     }
 }

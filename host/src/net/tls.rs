@@ -113,6 +113,17 @@ pub(super) fn certified_role(certificate: &CertificateDer<'_>) -> Result<Role, C
     }
 }
 
+/// The serial number of a certificate, in hexadecimal: what names it within its authority.
+///
+/// # Errors
+///
+/// If it does not parse.
+pub(super) fn serial(certificate: &CertificateDer<'_>) -> Result<String, CertificateFault> {
+    let parsed = webpki::EndEntityCert::try_from(certificate)
+        .map_err(|_| CertificateFault::Invalid(CertificateError::BadEncoding))?;
+    Ok(crate::intake::hex::print(parsed.serial()))
+}
+
 /// Verifies, as a peer would, that `chain` is `role`'s, now.
 pub(super) fn verify(
     roots: &Arc<RootCertStore>,

@@ -44,9 +44,24 @@ pub struct EpochResult {
     pub mean_squared_error: Option<f64>,
     /// Coefficient of determination on the test records, where the client has them.
     pub r2: Option<f64>,
+    /// Standard error that noise gives to the loss; null without noise, as for the two below.
+    #[serde(default)]
+    pub loss_standard_error: Option<f64>,
+    /// Of the accuracy.
+    #[serde(default)]
+    pub accuracy_standard_error: Option<f64>,
+    /// Of the mean squared error.
+    #[serde(default)]
+    pub mean_squared_error_standard_error: Option<f64>,
 }
 
 impl EpochResult {
+    /// Whether nothing of the epoch is revealed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.loss.is_none() && self.accuracy.is_none() && self.mean_squared_error.is_none()
+    }
+
     /// The same, with R² if the variance of the test records' targets is known: in units of the
     /// target squared, and not 0.
     #[must_use]
@@ -60,11 +75,24 @@ impl fmt::Display for EpochResult {
     /// For a line of progress.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "epoch {}", self.epoch)?;
-        self.accuracy.map_or(Ok(()), |accuracy| write!(f, ", accuracy {:.2} %", 100.0 * accuracy))?;
+        let accuracy = |accuracy| percent(accuracy, self.accuracy_standard_error);
+        self.accuracy.map_or(Ok(()), |value| write!(f, ", accuracy {}", accuracy(value)))?;
         self.r2.map_or(Ok(()), |r2| write!(f, ", R² {r2:.3}"))?;
-        self.mean_squared_error.map_or(Ok(()), |error| write!(f, ", mean squared error {error:.4}"))?;
-        self.loss.map_or(Ok(()), |loss| write!(f, ", loss {loss:.4}"))
+        let error = |error| with_error(error, self.mean_squared_error_standard_error);
+        self.mean_squared_error.map_or(Ok(()), |value| write!(f, ", mean squared error {}", error(value)))?;
+        self.loss.map_or(Ok(()), |loss| write!(f, ", loss {}", with_error(loss, self.loss_standard_error)))
     }
+}
+
+/// A fraction in percent, with its standard error.
+fn percent(value: f64, error: Option<f64>) -> String {
+    let error = error.map_or(String::new(), |error| format!(" ± {:.2}", 100.0 * error));
+    format!("{:.2} %{error}", 100.0 * value)
+}
+
+/// A value with its standard error.
+fn with_error(value: f64, error: Option<f64>) -> String {
+    format!("{value:.4}{}", error.map_or(String::new(), |error| format!(" ± {error:.4}")))
 }
 
 /// Everything public about a run that has ended. Keys may be added; none changes its meaning.
@@ -116,6 +144,9 @@ pub struct Summary {
     pub date: String,
     /// Hash of the job, in hexadecimal.
     pub job_hash: String,
+    /// `ε` that the outputs spent together; null without noise.
+    #[serde(default)]
+    pub epsilon: Option<f64>,
     /// How to evaluate the model.
     pub model: ModelFacts,
 }
@@ -150,9 +181,14 @@ impl Summary {
         } else {
             String::new()
         };
-        lines.extend(self.accuracy.map(|accuracy| ("accuracy", format!("{:.2} %{note}", 100.0 * accuracy))));
+        let last = self.history.last().copied().unwrap_or_default();
+        let accuracy = |accuracy| percent(accuracy, last.accuracy_standard_error);
+        lines.extend(self.accuracy.map(|value| ("accuracy", accuracy(value) + &note)));
         lines.extend(self.r2.map(|r2| ("R²", format!("{r2:.3}"))));
-        let error = |error| ("test error", format!("{error:.4} (mean square, in units of the target squared)"));
+        let error = |error| {
+            let error = with_error(error, last.mean_squared_error_standard_error);
+            ("test error", format!("{error} (mean square, in units of the target squared)"))
+        };
         lines.extend(self.mean_squared_error.map(error));
         if lines.is_empty() {
             let name = if self.model.target.is_some() { "test error" } else { "accuracy" };
@@ -169,8 +205,12 @@ impl fmt::Display for Summary {
         let hidden = || "not revealed".to_owned();
         let mut lines = vec![("job", format!("{} ({} engine, {}-bit ring)", self.job, self.engine, self.ring_bits))];
         lines.extend(self.scores());
+        let of_loss = self.history.last().and_then(|last| last.loss_standard_error);
+        if let Some(epsilon) = self.epsilon {
+            lines.push(("noise", format!("epsilon {epsilon} for all outputs together; ± is the standard error of it")));
+        }
         lines.extend([
-            ("loss", self.loss.map_or_else(hidden, |loss| format!("{loss:.4}"))),
+            ("loss", self.loss.map_or_else(hidden, |loss| with_error(loss, of_loss))),
             (
                 "training",
                 format!("{} for {} x {} samples", human_seconds(self.seconds_train), self.epochs, self.samples),

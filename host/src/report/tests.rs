@@ -165,6 +165,7 @@ fn summary() -> Summary {
         seed: 7,
         date: "2026-11-28T22:00:00Z".into(),
         job_hash: "cd".repeat(32),
+        epsilon: None,
         model: ModelFacts::of(&crate::job::Job::digits().unwrap()),
     }
 }

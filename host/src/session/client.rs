@@ -11,7 +11,7 @@ pub use super::{
     message::{Dealt, Report},
 };
 use crate::{
-    job::Job,
+    job::{Job, form::Kind},
     net::{AbortHandle, ClientTls, Config, Connection, Role, connect},
     report::EpochResult,
     train::{Impossible, Inputs, Sum, epoch_result, sound_parameters},
@@ -190,7 +190,7 @@ fn listen<W: Word>(
     });
     drop(to);
     let (epochs, results, alarm) = (Vec::new(), Vec::new(), [None; 2]);
-    let mut heard = Heard { job, started, epochs, results, alarm, seconds_setup: 0.0 };
+    let mut heard = Heard { job, started, epochs, counted: [None; 2], results, alarm, seconds_setup: 0.0 };
     let (mut failed, mut impossible): (Option<(Role, Instant)>, _) = (None, None);
     loop {
         let patience = failed.map_or(Duration::MAX, |(_, at)| grace.saturating_sub(at.elapsed()));
@@ -248,6 +248,8 @@ struct Heard<'a> {
     started: Instant,
     /// Each epoch's shares, by server.
     epochs: Vec<[Option<Outputs>; 2]>,
+    /// Records with a class, in the loss and in the score, as they were counted last.
+    counted: [Option<i64>; 2],
     results: Vec<EpochResult>,
     /// Shares of the range alarm, by server.
     alarm: [Option<bool>; 2],
@@ -273,7 +275,7 @@ impl Heard<'_> {
                 let Some(pair) = at.checked_sub(1).and_then(|i| self.epochs.get_mut(i)) else { return Ok(()) };
                 pair[index] = Some([loss, score]);
                 if let [Some(a), Some(b)] = *pair {
-                    let result = joined(self.job, epoch, a, b)?;
+                    let result = self.joined(epoch, a, b)?;
                     news(News::Epoch(result));
                     self.results.push(result);
                 }
@@ -301,14 +303,26 @@ impl Heard<'_> {
 /// One server's shares of an epoch's loss and score.
 type Outputs = [Option<Sum<u64>>; 2];
 
-/// Shares of an epoch's outputs, joined. Here and nowhere else do both come together.
-fn joined(job: &Job, epoch: u32, a: Outputs, b: Outputs) -> Result<EpochResult, Impossible> {
-    let joined = |i: usize| {
-        let (a, b): (Sum<u64>, Sum<u64>) = (a[i]?, b[i]?);
-        let records = a.records.zip(b.records).map(|(a, b)| a.wrapping_add(b));
-        Some(Sum { total: a.total.wrapping_add(b.total), records })
-    };
-    epoch_result(job, epoch, joined(0), joined(1))
+impl Heard<'_> {
+    /// Shares of an epoch's outputs, joined. Here and nowhere else do both come together.
+    fn joined(&mut self, epoch: u32, a: Outputs, b: Outputs) -> Result<EpochResult, Impossible> {
+        let job = self.job;
+        let join = |kind: Kind, shares: [Option<u64>; 2]| {
+            let [Some(a), Some(b)] = shares else { return None };
+            Some(kind.form(job)?.join([a, b]))
+        };
+        let kinds = [[Kind::Loss, Kind::LossRecords], [Kind::Score, Kind::ScoreRecords]];
+        let mut sums = [None; 2];
+        for (i, [sum, records]) in kinds.into_iter().enumerate() {
+            let (Some(a), Some(b)) = (a[i], b[i]) else { continue };
+            let counted = join(records, [a.records, b.records]).or(self.counted[i]);
+            self.counted[i] = counted;
+            let word = |number: i64| number.cast_unsigned();
+            sums[i] = join(sum, [Some(a.total), Some(b.total)])
+                .map(|total| Sum { total: word(total), records: counted.map(word) });
+        }
+        epoch_result(job, epoch, sums[0], sums[1])
+    }
 }
 
 fn read<W: Word>(mut connection: Connection, words: usize, to: &mpsc::Sender<Told>) -> Result<Ended<W>, SessionError> {

@@ -23,6 +23,11 @@ pub(super) enum Ask {
     Train(Order),
     /// About stored reports.
     Reports(Request),
+    /// About the outputs released to this client, and the budgets of a manifest.
+    Releases {
+        /// Its digest.
+        manifest: Option<[u8; 32]>,
+    },
 }
 
 /// Why a peer says no, in its own words.

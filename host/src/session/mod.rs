@@ -18,6 +18,7 @@ pub mod dealer;
 mod heartbeat;
 mod message;
 mod pairing;
+pub mod releases;
 mod rendezvous;
 pub mod reports;
 pub mod server;
@@ -27,10 +28,11 @@ use crate::data::ShelfError;
 pub use crate::engine::SessionId;
 use crate::engine::plan::PlanError;
 use crate::engine::prg;
-use crate::intake::IntakeError;
+use crate::intake::{IntakeError, store::StoreError};
 use crate::job::JobError;
 use crate::net::{Cause, ConfigError, NetError, Refusal, Role};
 use crate::plain::Plain;
+use crate::release::{allowed::AllowedError, ledger::LedgerError};
 use crate::train::Impossible;
 use std::fmt;
 use symbolon_core::prg::Seed;
@@ -61,6 +63,10 @@ pub enum SessionError {
     },
     /// This server's policy does not permit the job.
     Policy(Refusal),
+    /// This server's ledger cannot be used.
+    Ledger(StoreError),
+    /// This server's list of allowed jobs cannot be used.
+    Allowed(Box<AllowedError>),
     /// The records of the job cannot be had here.
     Shelf(ShelfError),
     /// The intake stopped, or cannot do what was asked.
@@ -205,6 +211,10 @@ impl fmt::Display for SessionError {
                     "the policy forbids the job: {refusal}; change the job, or have the operator change the rule"
                 )
             }
+            Self::Ledger(error) => {
+                write!(f, "this server's ledger: {error}; it releases nothing without")
+            }
+            Self::Allowed(error) => write!(f, "this server's list of jobs: {error}"),
             Self::Shelf(error) => error.fmt(f),
             Self::Intake(error) => error.fmt(f),
             Self::Config(error) => error.fmt(f),
@@ -284,6 +294,22 @@ impl From<PlanError> for SessionError {
 impl From<ConfigError> for SessionError {
     fn from(error: ConfigError) -> Self {
         Self::Config(Box::new(error))
+    }
+}
+
+impl From<LedgerError> for SessionError {
+    fn from(error: LedgerError) -> Self {
+        match error {
+            LedgerError::Refused(refusal) => Self::Policy(refusal),
+            LedgerError::Repeated => Self::Repeated,
+            LedgerError::Store(error) => Self::Ledger(error),
+        }
+    }
+}
+
+impl From<AllowedError> for SessionError {
+    fn from(error: AllowedError) -> Self {
+        Self::Allowed(Box::new(error))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
 use std::time::Duration;
 
 /// The longest that a server walks through its records without a word.
-const PATIENCE: Duration = Duration::from_secs(3600);
+pub(super) const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// What became of each device's reports at `server`.
 ///

@@ -28,7 +28,7 @@ impl<W: Word> Trainer<'_, W> {
         let parts: Vec<_> = (0..lanes.len()).map(|i| lanes.part(i, test.rows(), 1)).collect();
         let tally = || match self.job.data.task {
             Task::Classes(_) => Tally::of_counts(),
-            Task::Regression(_) => Tally::of_terms(self.job.numbers.frac_bits),
+            Task::Regression(_) => Tally::of_terms(self.job.numbers.frac_bits, self.job.error_limits()),
         };
         let mut tallies: Vec<Tally<W>> = parts.iter().map(|_| tally()).collect();
         let (network, outputs) = (self.parameters.network(self.job), self.job.outputs());

@@ -7,7 +7,7 @@
 
 use super::{Sum, real, signed};
 use crate::{
-    job::{Job, Loss, Task, pow2},
+    job::{Job, Loss, Task, form::Kind, pow2},
     report::EpochResult,
 };
 use std::fmt;
@@ -87,34 +87,69 @@ pub fn epoch_result<V: Word>(
         true => Ok(got),
         false => Err(Impossible { output, epoch, got, least, greatest }),
     };
-    let records = |sum: &Sum<V>, all: usize| match sum.records {
-        Some(records) => hold(Output::Records, integer(records), [0.0, count(all)]),
+    let records = |sum: &Sum<V>, kind, all: usize| match sum.records {
+        Some(records) => hold(Output::Records, integer(records), limits(job, kind, [0.0, count(all)])),
         None => Ok(count(all)),
     };
     let mut result = EpochResult { epoch, ..EpochResult::default() };
     if let Some(sum) = loss {
-        let records = records(&sum, job.records_per_epoch())?;
+        let kinds = [Kind::Loss, Kind::LossRecords];
+        let records = records(&sum, kinds[1], job.records_per_epoch())?;
         result.loss = mean(real(job, sum.total), records);
-        result.loss.map_or(Ok(0.0), |loss| hold(Output::Loss, loss, losses(job)))?;
+        result
+            .loss
+            .map_or(Ok(0.0), |loss| hold(Output::Loss, loss, mean_limits(job, kinds[0], records, losses(job))))?;
+        result.loss_standard_error = result.loss.and_then(|loss| standard_error(job, kinds, loss, records));
     }
     if let Some(sum) = score {
-        let records = records(&sum, job.data.test_records)?;
+        let kinds = [Kind::Score, Kind::ScoreRecords];
+        let records = records(&sum, kinds[1], job.data.test_records)?;
         match job.data.task {
             Task::Classes(_) => {
-                let correct = hold(Output::Correct, integer(sum.total), [0.0, records])?;
+                let correct = hold(Output::Correct, integer(sum.total), limits(job, kinds[0], [0.0, records]))?;
                 result.accuracy = mean(correct, records);
-                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // at most 2^28
-                let scored = records as u64;
+                result.accuracy_standard_error =
+                    result.accuracy.and_then(|accuracy| standard_error(job, kinds, accuracy, records));
+                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // at most 2^62
+                let scored = records.max(0.0) as u64;
                 result.scored = Some(scored);
             }
             Task::Regression(scale) => {
-                let error = real(job, sum.total) / records;
-                hold(Output::SquaredError, error, [0.0, single(job)])?;
-                result.mean_squared_error = Some(error * scale.divide * scale.divide);
+                let (error, squared) = (real(job, sum.total) / records, scale.divide * scale.divide);
+                hold(Output::SquaredError, error, mean_limits(job, kinds[0], records, [0.0, single(job)]))?;
+                result.mean_squared_error = Some(error * squared);
+                result.mean_squared_error_standard_error =
+                    standard_error(job, kinds, error, records).map(|deviation| deviation * squared);
             }
         }
     }
     Ok(result)
+}
+
+/// What a number can be: with noise, what its form says; else what the caller says.
+#[allow(clippy::cast_precision_loss)] // limits are compared, no more
+fn limits(job: &Job, kind: Kind, plain: [f64; 2]) -> [f64; 2] {
+    let form = job.reveal.noise.and_then(|_| kind.form(job));
+    form.map_or(plain, |form| form.limits().map(|limit| limit as f64))
+}
+
+/// The same of a sum's mean.
+fn mean_limits(job: &Job, kind: Kind, records: f64, plain: [f64; 2]) -> [f64; 2] {
+    match job.reveal.noise {
+        None => plain,
+        Some(_) => limits(job, kind, plain).map(|limit| limit / pow2(job.numbers.frac_bits) / records),
+    }
+}
+
+/// The standard error that noise gives to `mean`, a sum over a count.
+fn standard_error(job: &Job, [sum, records]: [Kind; 2], mean: f64, count: f64) -> Option<f64> {
+    let deviation = |kind: Kind| Some(kind.form(job)?.scale()?.deviation());
+    let unit = match (sum, &job.data.task) {
+        (Kind::Score, Task::Classes(_)) => 1.0,
+        _ => pow2(job.numbers.frac_bits),
+    };
+    let of_records = if records.times(job) > 0 { deviation(records)? } else { 0.0 };
+    Some((deviation(sum)? / unit).hypot(mean * of_records) / count)
 }
 
 /// Asserts that a model's parameters are numbers of the job.

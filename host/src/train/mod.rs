@@ -26,7 +26,7 @@ pub use shape::{Dense, layers};
 pub use tally::Sum;
 
 use crate::{
-    job::{Format, Job, RevealLoss},
+    job::{Format, Job, RevealLoss, When},
     lanes::Lanes,
     secret::Secret,
 };
@@ -246,13 +246,18 @@ fn epochs<W: Word>(
             *step += 1;
             tell(lanes, observer, Event::Step { done: *step })?;
         }
+        if job.reveal.when == When::End {
+            lanes.check_kept()?;
+        }
         tell(lanes, observer, Event::Trained { epoch })?;
-        let loss = match job.reveal.loss {
-            RevealLoss::Epoch => Some(trainer.take_loss(lanes)?),
-            RevealLoss::Never => None,
-        };
-        let score = if job.reveal.accuracy { trainer.evaluate(lanes)? } else { None };
-        lanes.check_kept()?;
+        let (mut loss, mut score) = (None, None);
+        if job.opens_numbers(epoch) {
+            loss = (job.reveal.loss == RevealLoss::Epoch).then(|| trainer.take_loss(lanes)).transpose()?;
+            score = if job.reveal.accuracy { trainer.evaluate(lanes)? } else { None };
+            lanes.check_kept()?;
+        } else {
+            trainer.forget_loss(lanes);
+        }
         tell(lanes, observer, Event::Epoch { epoch, loss, score })?;
     }
     if job.reveal.alarm {

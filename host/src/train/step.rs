@@ -290,13 +290,18 @@ impl<'j, W: Word> Trainer<'j, W> {
     }
 
     fn no_loss(&self, lanes: &Lanes<'_, W>) -> Vec<Tally<W>> {
-        (0..lanes.len()).map(|_| Tally::of_terms(self.job.numbers.frac_bits)).collect()
+        (0..lanes.len()).map(|_| Tally::of_terms(self.job.numbers.frac_bits, self.job.loss_limits())).collect()
     }
 
     /// This party's share of the loss since the last call.
     pub(super) fn take_loss(&mut self, lanes: &mut Lanes<'_, W>) -> Result<Sum<W::Wide>, Error> {
         let none = self.no_loss(lanes);
         total(lanes, std::mem::replace(&mut self.loss, none), self.weights.is_some())
+    }
+
+    /// Drops the loss since the last call.
+    pub(super) fn forget_loss(&mut self, lanes: &Lanes<'_, W>) {
+        self.loss = self.no_loss(lanes);
     }
 
     /// Traces the optimizer's second moments, in the clear engine.

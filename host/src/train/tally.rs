@@ -9,11 +9,22 @@
 //!   for `2^(f-1)` terms. For 64 bits nothing.
 //! - **Result:** exact.
 //! - **Needs:** terms of magnitude `2^(k-2-f)` at most, as truncations by `f` give.
+//! - **Clamped terms**, for sums that carry noise: each is held within public limits when the sum is
+//!   revealed, [`CHUNK`] terms of a lane at a time, at the cost of a [`clamp`]: 4 rounds a chunk. Until
+//!   then the lane keeps them all, a word a term.
 
 use crate::lanes::Lanes;
 use serde::{Deserialize, Serialize};
-use symbolon_core::{link::Error, party::NoTrace, protocol::into_ring::widen, word::Word};
+use symbolon_core::{
+    link::Error,
+    party::{NoTrace, Party},
+    protocol::{clamp::clamp, into_ring::widen},
+    word::Word,
+};
 use zeroize::Zeroizing;
+
+/// Terms that are clamped at a time: a bound on scratch.
+const CHUNK: usize = 4096;
 
 /// A sum over records. Words are this party's shares of it, or whole.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -33,12 +44,16 @@ pub(super) struct Tally<W: Word> {
     /// Terms that a word holds.
     capacity: usize,
     records: W,
+    /// Terms that are still to be clamped, within these limits.
+    clamped: Option<([W; 2], Zeroizing<Vec<W>>)>,
 }
 
 impl<W: Word> Tally<W> {
-    /// Of fixed-point terms with `frac_bits` fraction bits.
-    pub(super) fn of_terms(frac_bits: u32) -> Self {
-        Self::new(1 << (frac_bits - 1))
+    /// Of fixed-point terms with `frac_bits` fraction bits, each clamped to `limits` in whole units,
+    /// if given.
+    pub(super) fn of_terms(frac_bits: u32, limits: Option<[i64; 2]>) -> Self {
+        let clamped = limits.map(|limits| (limits.map(|limit| W::from_i64(limit << frac_bits)), Zeroizing::default()));
+        Self { clamped, ..Self::new(1 << (frac_bits - 1)) }
     }
 
     /// Of counts, which are below `2^(k-2)` all together.
@@ -47,11 +62,34 @@ impl<W: Word> Tally<W> {
     }
 
     fn new(capacity: usize) -> Self {
-        Self { words: Zeroizing::new(vec![W::default()]), room: capacity, capacity, records: W::default() }
+        Self {
+            words: Zeroizing::new(vec![W::default()]),
+            room: capacity,
+            capacity,
+            records: W::default(),
+            clamped: None,
+        }
     }
 
     /// Adds `terms`.
-    pub(super) fn add(&mut self, mut terms: &[W]) {
+    pub(super) fn add(&mut self, terms: &[W]) {
+        match &mut self.clamped {
+            Some((_, kept)) => kept.extend_from_slice(terms),
+            None => self.add_up(terms),
+        }
+    }
+
+    /// Clamps what is to be clamped, and adds it.
+    fn clamp(&mut self, party: &mut Party<'_, W>) -> Result<(), Error> {
+        let Some(([low, high], mut terms)) = self.clamped.take() else { return Ok(()) };
+        for chunk in terms.chunks_mut(CHUNK) {
+            clamp(party, chunk, low, high)?;
+            self.add_up(chunk);
+        }
+        Ok(())
+    }
+
+    fn add_up(&mut self, mut terms: &[W]) {
         while !terms.is_empty() {
             if self.room == 0 {
                 self.words.push(W::default());
@@ -90,6 +128,8 @@ pub(super) fn total<W: Word>(
     let zero = <W::Wide>::default();
     let mut sums = vec![[zero; 2]; tallies.len()];
     lanes.each(tallies.into_iter().zip(&mut sums).collect(), |party, (mut tally, own)| {
+        party.trace.enter(0, "clamp terms");
+        tally.clamp(party)?;
         party.trace.enter(0, "sum outputs");
         if counted {
             tally.words.push(tally.records);

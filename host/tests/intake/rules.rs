@@ -1,15 +1,16 @@
 //! Files of an operator: read again when they change, kept when they cannot be used, refused with file and line.
 
 use crate::harness::{Heard, LABELS, NOW, OCCUPANCY, World, write_private};
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{fs, num::NonZeroU32, os::unix::fs::PermissionsExt};
 use symbolon::{
     intake::{
         Intake,
         keys::KeyFile,
         registry,
+        rules::Rules,
         validity::{UnixSeconds, Validity},
     },
-    net::Role,
+    net::{IntakeFiles, Role},
     schema::{EncodeError, SchemaFile},
 };
 use symbolon_core::report::Reason;
@@ -209,6 +210,18 @@ fn key_files_are_read_as_written() {
     assert_ne!(KeyFile::generate(validity).unwrap().public(), key.public());
     let text = "[[device]]\nid = \"00000000000000a1\"\nname = \"a\"\nreports_per_hour = 0\n";
     assert!(registry::parse(text, "devices.toml".as_ref()).is_err(), "a quota of nothing is a revocation");
+}
+
+#[test]
+fn devices_without_a_quota_get_the_configurations() {
+    let mut world = World::new(2);
+    world.entries[0].more = "reports_per_hour = 3";
+    world.register();
+    let files = world.files(0);
+    assert_eq!(files.reports_per_hour.get(), 360_000);
+    let rules = Rules::load(&IntakeFiles { reports_per_hour: NonZeroU32::new(5).unwrap(), ..files }).unwrap();
+    let quotas: Vec<_> = rules.devices.values().map(|device| device.reports_per_hour.unwrap().get()).collect();
+    assert_eq!(quotas, [3, 5]);
 }
 
 #[test]

@@ -85,7 +85,7 @@ fn run_job(fleet: &Fleet, job: &Path) -> (String, serde_json::Value) {
 /// Accuracy of the clear engine on what the servers' disks hold in the end.
 fn clear_accuracy(fleet: &Fleet, job: &Path, stores: &Stores, named: &dyn Fn(&str) -> Option<DeviceId>) -> f64 {
     let records = stores.both.iter().map(|(id, (_, record))| (id.device, record.clone(), Vec::new()));
-    let pile = Pile { records: records.collect() };
+    let pile = Pile { records: records.collect(), ..Pile::default() };
     let mut senders = pile.records.iter().map(|(device, ..)| *device);
     let draft = Draft::load(job).unwrap();
     let job = fleet.schema.borrow(|schema| {

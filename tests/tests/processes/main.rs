@@ -10,6 +10,7 @@ mod lost;
 mod outputs;
 mod places;
 mod refused;
+mod releases;
 mod sees;
 
 use std::{

@@ -20,7 +20,6 @@ fn by_policy() {
     let _alone = alone();
     let job = folder(&Shape::default());
     let hash: String = Shape::default().job().hash().unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
-    let other = "a1".repeat(32);
     let rules = [
         ("reveals = [\"accuracy\", \"loss\"]\nsmallest_batch = 1".to_owned(), "policy.reveals does not permit `model`"),
         ("reveals = [\"accuracy\", \"model\"]\nsmallest_batch = 1".to_owned(), "policy.reveals does not permit `loss`"),
@@ -29,7 +28,7 @@ fn by_policy() {
             "policy.smallest_batch is 17, the job's smallest step has",
         ),
         (ANYTHING.replace("records = 1", "records = 113"), "policy.smallest_records is 113, the job has 112"),
-        (format!("{ANYTHING}\njobs = [\"{other}\"]"), &*format!("policy.jobs does not list job {hash}")),
+        (ANYTHING.replace("\"any\"", "\"listed\""), &*format!("policy.jobs does not list job {hash}")),
         (format!("{ANYTHING}\nlargest_memory_mib = 0"), "policy.largest_memory_mib is 0, the job needs "),
     ];
     for (rule, named) in rules {
@@ -39,8 +38,6 @@ fn by_policy() {
         roles.server0.says(&[named]);
         roles.assert_well();
     }
-    let mut roles = Roles::start(HASTY, &format!("{ANYTHING}\njobs = [\"{other}\", \"{hash}\"]"));
-    assert_useful(&mut roles);
 }
 
 /// A client that orders different jobs at the two servers gets nothing from either.

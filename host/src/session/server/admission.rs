@@ -1,12 +1,20 @@
-//! Admission of a job: the policy, the plan, and a place.
+//! Admission of a job: the policy, the schema, the plan, a place, and the ledger.
 
 use super::Server;
 use crate::{
     alarms::CAPACITY,
     data::ShelfError,
     engine::plan::{Plan, plan},
-    job::{Job, RevealLoss},
-    net::{Facts, Refusal, Reveal, Role},
+    intake::validity::UnixSeconds,
+    job::form::{Kind, outputs},
+    job::{Format, Job, RevealLoss},
+    net::{Facts, Policy, Refusal, Reveal, Role, StoredFacts},
+    release::{
+        allowed::Allowed,
+        ledger::{Account, Budgets, Charge},
+        schema,
+        selection::Selection,
+    },
     session::{SessionError, message::Order},
     train,
 };
@@ -19,11 +27,12 @@ pub(super) struct Admitted<'a> {
     pub(super) hash: [u8; 32],
     pub(super) plan: Plan,
     pub(super) place: Place<'a>,
+    pub(super) account: Account,
 }
 
 impl Server {
     /// Holds an order to the policy and makes its plan, which takes a place too: nobody plans without bounds.
-    pub(super) fn admit(&self, order: &Order) -> Result<Admitted<'_>, SessionError> {
+    pub(super) fn admit(&self, order: &Order, client: &str) -> Result<Admitted<'_>, SessionError> {
         let job = Job::decode(&order.job).map_err(SessionError::job(Role::Client))?;
         let hash = job.hash().map_err(SessionError::job(Role::Client))?;
         if job.data.is_stored() && self.shelf.is_none() {
@@ -33,8 +42,16 @@ impl Server {
         reveals.extend(job.reveal.accuracy.then_some(Reveal::Accuracy));
         reveals.extend((job.reveal.loss == RevealLoss::Epoch).then_some(Reveal::Loss));
         reveals.extend(job.reveal.model.then_some(Reveal::Model));
+        let listed = job.listed_hash().map_err(SessionError::job(Role::Client))?;
         let facts = Facts {
-            job: &hash,
+            job: &listed,
+            listed: Allowed::load(&self.config.policy_files.allowed)?.has(&listed),
+            stored: job.data.is_stored().then(|| StoredFacts {
+                outputs: outputs(&job),
+                steps: job.steps(),
+                epsilon_milli: job.reveal.noise.map(|noise| noise.epsilon_milli),
+                opens_numbers: Kind::ALL.iter().any(|kind| kind.times(&job) > 0),
+            }),
             reveals: &reveals,
             batch: job.smallest_batch() as u64,
             records: job.records_per_epoch() as u64,
@@ -43,11 +60,36 @@ impl Server {
             memory_bytes: memory_bytes(&job, order.job.len(), 0),
         };
         self.config.policy.check(&facts).map_err(SessionError::Policy)?;
+        let known = |hash: &_| self.shelf.as_ref()?.schema(hash);
+        schema::hold(&job, &known).map_err(SessionError::Policy)?;
         let place = self.place()?;
         let plan = plan(&job)?;
         let memory_bytes = memory_bytes(&job, order.job.len(), plan.arena_bytes);
         self.config.policy.check(&Facts { memory_bytes, ..facts }).map_err(SessionError::Policy)?;
-        Ok(Admitted { job, hash, plan, place })
+        let account = self.charge(&job, order, client)?;
+        Ok(Admitted { job, hash, plan, place, account })
+    }
+
+    /// Charges the job in the ledger.
+    fn charge(&self, job: &Job, order: &Order, client: &str) -> Result<Account, SessionError> {
+        let selection = match &job.data.format {
+            Format::Reports(reports) => Some(Selection::of(reports)),
+            Format::Idx(_) | Format::Csv(_) => None,
+        };
+        let manifest = selection.as_ref().zip(self.intake.as_ref());
+        let manifest = manifest.and_then(|(selection, intake)| intake.manifest(&selection.manifest).ok());
+        let charge = Charge {
+            session: order.session,
+            at: UnixSeconds::now().0,
+            client: client.to_owned(),
+            job: job.name.clone(),
+            hash: job.hash().map_err(SessionError::job(Role::Client))?,
+            selection,
+            records: [job.records_per_epoch() as u64, job.data.test_records as u64],
+            outputs: outputs(job),
+            epsilon_milli: job.reveal.noise.map_or(0, |noise| noise.epsilon_milli),
+        };
+        Ok(self.ledger.admit(&charge, budgets(&self.config.policy), manifest.as_ref())?)
     }
 
     /// A place for one session more.
@@ -59,6 +101,16 @@ impl Server {
         }
         *running += 1;
         Ok(Place(&self.running))
+    }
+}
+
+/// What the ledger holds jobs to.
+pub(super) fn budgets(policy: &Policy) -> Budgets {
+    Budgets {
+        jobs_per_day: policy.jobs_per_day,
+        outputs_per_manifest: policy.outputs_per_manifest,
+        epsilon_milli: policy.epsilon_milli,
+        smallest_difference: policy.smallest_difference,
     }
 }
 

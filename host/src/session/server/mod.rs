@@ -2,7 +2,7 @@
 //!
 //! | module | what |
 //! | --- | --- |
-//! | `admission` | the policy, the plan and a place, before a job begins |
+//! | `admission` | policy, schema, plan, place and ledger, before a job begins |
 //! | `audit` | the auditor's agreement, before outputs leave |
 //! | `dealing` | joining the session at dealer and auditor |
 //! | `inputs` | the client's data |
@@ -17,11 +17,11 @@ mod outputs;
 use super::{
     STACK_BYTES, SessionError, SessionId,
     heartbeat::{Alive, Heart, Phase},
-    message::{Answer, Ask, DealerHello, Dealt, LaneHello, MAX_MESSAGE_BYTES, No, Order, PeerHello, Report, Update},
-    random_seed,
+    message::{Answer, Ask, DealerHello, LaneHello, MAX_MESSAGE_BYTES, No, Order, PeerHello, Report, Update},
+    random_seed, releases,
     rendezvous::Rendezvous,
     reports,
-    veil::{Output, Veil, VeilSeed},
+    veil::{Veil, VeilSeed},
 };
 use crate::{
     data::{Shelf, ShelfError},
@@ -34,18 +34,19 @@ use crate::{
     kernel::{HostWord, best},
     lanes::{Lane, Lanes},
     net::{Cancel, ClientTls, Config, Connection, Role, Timeouts, connect_until},
+    release::ledger::{Account, Entry, Ledger, LedgerError, MAX_STANDING_BYTES},
     report::peak_rss,
     secret::Secret,
     train::{self, Event, Inputs},
 };
 use admission::Admitted;
 pub(super) use admission::CONNECTION_BYTES;
+use audit::Audit;
 use dealing::{Helper, Joined};
 use inputs::receive_inputs;
 pub(super) use inputs::{PIECE, table_stream};
-use outputs::News;
+use outputs::{News, Outputs};
 use std::{
-    ops::ControlFlow,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -53,6 +54,7 @@ use symbolon_core::{
     correlation::{Corrections, Server as Source},
     link::Count,
     party::{NoTrace, Role as Party},
+    prg::Prg,
     wipe::wipe_stack,
     word::{Word, word_bytes},
 };
@@ -70,6 +72,7 @@ pub struct Server {
     shelf: Option<Arc<dyn Shelf>>,
     /// What takes reports, if this server does.
     intake: Option<Arc<Intake>>,
+    ledger: Ledger,
     tell: Box<dyn Fn(Notice<'_>) + Send + Sync>,
 }
 
@@ -92,6 +95,11 @@ pub enum Notice<'a> {
         /// Whether it was done; else the reason is the error of [`Server::serve`].
         well: bool,
     },
+    /// The other server's ledger had jobs that this one's lacked; they are charged again.
+    LedgerBehind {
+        /// How many.
+        missing: u64,
+    },
     /// It waits for another role.
     Waits {
         /// The job.
@@ -107,15 +115,34 @@ struct Session<'a> {
     job: &'a Job,
     encoded: Vec<u8>,
     plan: Plan,
+    account: &'a Account,
     /// Ends what the session waits for.
     cancel: Cancel,
 }
 
+/// What a session has once all roles have met.
+struct Met {
+    /// This server's masks.
+    prg: Box<dyn Prg>,
+    dealer: Helper,
+    audit: Audit,
+    /// The dealer's corrections, a connection a lane.
+    streams: Vec<Connection>,
+    /// The other server, a connection a lane.
+    peers: Vec<Connection>,
+    veil: Veil,
+}
+
 impl Server {
     /// The server that `config` describes; it reaches others as `tls` and runs at most `threads` lanes of a job at once.
-    pub fn new(config: Config, tls: ClientTls, threads: Option<usize>) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// If its ledger cannot be used.
+    pub fn new(config: Config, tls: ClientTls, threads: Option<usize>) -> Result<Self, SessionError> {
         let (lanes, running) = (Rendezvous::new(config.timeouts.connect), Mutex::new(0));
-        Self { lanes, config, tls, running, threads, shelf: None, intake: None, tell: Box::new(|_| {}) }
+        let ledger = Ledger::open(&config.policy_files.ledger).map_err(LedgerError::Store)?;
+        Ok(Self { lanes, config, tls, running, threads, shelf: None, intake: None, ledger, tell: Box::new(|_| {}) })
     }
 
     /// The same, for jobs that learn from the reports on `shelf` too.
@@ -166,10 +193,15 @@ impl Server {
         }
     }
 
-    /// Serves a client: a job, or a question about reports.
+    /// Serves a client: a job, or a question about reports or releases.
     fn client(&self, mut client: Connection) -> Result<(), SessionError> {
         match client.recv(MAX_MESSAGE_BYTES)? {
             Ask::Train(order) => self.session(order, client),
+            Ask::Releases { manifest } => {
+                let result = releases::answer(&self.ledger, &self.config.policy, manifest, &mut client);
+                let closed = client.close();
+                result.and(closed.map_err(SessionError::from))
+            }
             Ask::Reports(request) => {
                 let (intake, role) = (self.intake.as_deref(), self.config.role);
                 let result = reports::answer(intake, role, request, &mut client, || {
@@ -183,18 +215,21 @@ impl Server {
 
     /// Runs a client's session to its end, of which the client is told.
     fn session(&self, order: Order, mut client: Connection) -> Result<(), SessionError> {
-        let result = match self.admit(&order) {
-            Ok(Admitted { job, hash, plan, place: _place }) => {
+        let admitted = self.admit(&order, client.serial());
+        let result = match admitted {
+            Ok(Admitted { job, hash, plan, place: _place, account }) => {
                 let started = Instant::now();
                 (self.tell)(Notice::Begun { job: &job, hash });
+                let cancel = Cancel::default();
                 let session =
-                    Session { id: order.session, job: &job, encoded: order.job, plan, cancel: Cancel::default() };
+                    Session { id: order.session, job: &job, encoded: order.job, plan, account: &account, cancel };
                 let result = client.send(&Answer::Ok(())).map_err(SessionError::from).and_then(|()| {
                     match job.numbers.ring_bits {
                         32 => self.run::<u32>(&session, &mut client),
                         _ => self.run::<u64>(&session, &mut client),
                     }
                 });
+                let result = account.end().map_err(SessionError::from).and(result);
                 (self.tell)(Notice::Ended { job: &job, took: started.elapsed(), well: result.is_ok() });
                 if let Err(error) = &result {
                     // The client may be what was lost.
@@ -243,16 +278,8 @@ impl Server {
             (None, Some(shelf)) => Inputs::stored(session.job, &**shelf)?,
             (None, None) => return Err(SessionError::Shelf(ShelfError::None)),
         };
-        let plan = &session.plan;
-        heart.begin(Phase::Joining, 0, Some(Role::Dealer));
-        let Joined { prg, dealer, mut audit } = self.join(session, heart)?;
-        // Before server 0 is met: it blames server 1 for time that the dealer takes.
-        let mut streams = self.open_streams(session)?;
-        heart.begin(Phase::Joining, 0, Some(heart.other()));
-        let mut peers = self.meet_peer(session, &dealer)?;
-        let veil = self.share_veil(session, &mut peers)?;
-        wipe_stack::<STACK_BYTES>(); // the veil's seed
-        let (job, lanes) = (session.job, session.job.lanes.lanes);
+        let Met { prg, dealer, audit, mut streams, mut peers, veil } = self.meet(session, heart)?;
+        let (job, lanes, plan) = (session.job, session.job.lanes.lanes, &session.plan);
         let fault = Fault::default();
         let mut corrections: Vec<_> = {
             let corrections = |(lane, c)| {
@@ -261,7 +288,7 @@ impl Server {
             streams.iter_mut().enumerate().map(corrections).collect()
         };
         let mut corrections = corrections.iter_mut();
-        let arena = usize::try_from(session.plan.arena_bytes).unwrap_or(usize::MAX) / word_bytes::<W>();
+        let arena = usize::try_from(plan.arena_bytes).unwrap_or(usize::MAX) / word_bytes::<W>();
         let own = (0u16..).zip(peers.iter_mut()).map(|(lane, peer)| {
             let corrections = corrections.next().map(|c| c as &mut (dyn Corrections<W> + Send));
             Some(Lane {
@@ -275,47 +302,42 @@ impl Server {
         let mut party = Lanes::new(role, best::<W>(), own.collect(), self.threads.unwrap_or(usize::from(lanes)))
             .choosing(veil.stream());
         heart.begin(Phase::Opening, plan.setup.bytes_each_way, None);
-        let mut news = News { heart, veil: &veil, plan, told: Instant::now(), error: None };
-        let mut seconds_train = 0.0;
-        let mut started = Instant::now();
-        let mut unconfirmed = None;
-        let ended = train::run(&mut party, job, inputs, &mut |event: Event<W>, count: Count| {
-            if event.is_release()
-                && let Err(error) = audit.confirm(heart)
-            {
-                unconfirmed = Some(error);
-                return ControlFlow::Break(());
-            }
-            match event {
-                Event::Opened | Event::Epoch { .. } => started = Instant::now(),
-                Event::Trained { .. } => seconds_train += started.elapsed().as_secs_f64(),
-                Event::Step { .. } | Event::Alarm { .. } => {}
-            }
-            news.tell(event, count)
-        });
+        let outputs = Outputs::new(job, session.account, &veil, self.config.role);
+        let mut news = News::new(heart, plan, outputs, audit);
+        let ended = train::run(&mut party, job, inputs, &mut |event: Event<W>, count: Count| news.tell(event, count));
         let count = party.count();
-        let error = unconfirmed.or(news.error.take().map(SessionError::from));
+        drop(party);
         let mut parameters = ended.map(Secret::from).map_err(|halt| match halt {
             train::Halt::Protocol { error, step } => {
                 SessionError::Protocol { error, step, cause: fault.take().map(Box::new) }
             }
-            train::Halt::Stopped => error.unwrap_or(SessionError::Stopped),
+            train::Halt::Stopped => news.error.take().unwrap_or(SessionError::Stopped),
         })?;
-        drop(party);
-        audit.confirm(heart)?;
+        news.end(&mut parameters)?;
         heart.begin(Phase::Ending, 0, Some(Role::Dealer));
-        let dealt: Dealt = dealer.next()?;
         let report = Report {
             bytes_sent: count.bytes,
             rounds: count.rounds,
-            seconds_train,
+            seconds_train: news.seconds_train,
             peak_rss_bytes: peak_rss(),
-            dealer: dealt,
+            dealer: dealer.next()?,
         };
-        if job.reveal.model {
-            veil.draw(Output::Model, &mut parameters);
-        }
         Ok((report, parameters))
+    }
+
+    /// Meets dealer, auditor and the other server, and compares ledgers with it.
+    #[inline(never)] // the stack below its frame is wiped here
+    fn meet(&self, session: &Session<'_>, heart: &Heart<'_>) -> Result<Met, SessionError> {
+        heart.begin(Phase::Joining, 0, Some(Role::Dealer));
+        let Joined { prg, dealer, audit } = self.join(session, heart)?;
+        // Before server 0 is met: it blames server 1 for time that the dealer takes.
+        let streams = self.open_streams(session)?;
+        heart.begin(Phase::Joining, 0, Some(heart.other()));
+        let mut peers = self.meet_peer(session, &dealer)?;
+        let veil = self.share_veil(session, &mut peers)?;
+        wipe_stack::<STACK_BYTES>(); // the veil's seed
+        self.compare_ledgers(session, &mut peers)?;
+        Ok(Met { prg, dealer, audit, streams, peers, veil })
     }
 
     /// One connection a lane to the other server. Server 0 waits for them as long as client, dealer
@@ -370,6 +392,29 @@ impl Server {
             _ => first.recv(MAX_MESSAGE_BYTES)?,
         };
         Ok(Veil::new(&seed, &session.id, self.config.role))
+    }
+
+    /// Exchanges with the other server what each knows of the client's releases, before this job
+    /// makes any.
+    fn compare_ledgers(&self, session: &Session<'_>, peers: &mut [Connection]) -> Result<(), SessionError> {
+        let Some(first) = peers.first_mut().filter(|_| session.job.data.is_stored()) else { return Ok(()) };
+        let ours = session.account.standing()?;
+        let theirs: Vec<Entry> = match self.config.role {
+            Role::Server0 => {
+                first.send(&ours)?;
+                first.recv(MAX_STANDING_BYTES)?
+            }
+            _ => {
+                let theirs = first.recv(MAX_STANDING_BYTES)?;
+                first.send(&ours)?;
+                theirs
+            }
+        };
+        let missing = session.account.reconcile(&theirs)?;
+        if missing > 0 {
+            (self.tell)(Notice::LedgerBehind { missing });
+        }
+        Ok(())
     }
 
     /// One connection a lane to the dealer, at server 1.

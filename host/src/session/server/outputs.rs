@@ -1,9 +1,17 @@
 //! What leaves a server while a job runs: the shares of its outputs, and its progress.
+//!
+//! An output's way: the auditor's agreement, the ledger, this server's noise, the refreshment of the
+//! share, the cut to the output's range, the wire.
 
+use super::audit::Audit;
 use crate::{
+    device::system_rng,
     engine::plan::Plan,
-    net::NetError,
+    job::{Job, form::Kind},
+    net::Role,
+    release::ledger::Account,
     session::{
+        SessionError,
         heartbeat::{Heart, Phase},
         message::Update,
         veil::{Output, Veil},
@@ -15,55 +23,157 @@ use std::{
     time::{Duration, Instant},
 };
 use symbolon_core::{link::Count, word::Word};
+use zeroize::Zeroizing;
 
 /// The client hears of steps this often.
 const NEWS: Duration = Duration::from_millis(200);
 
 /// Tells the client how the job goes.
 pub(super) struct News<'a, 'c> {
-    pub(super) heart: &'a Heart<'c>,
-    pub(super) veil: &'a Veil,
-    pub(super) plan: &'a Plan,
-    pub(super) told: Instant,
-    pub(super) error: Option<NetError>,
+    heart: &'a Heart<'c>,
+    plan: &'a Plan,
+    outputs: Outputs<'a>,
+    audit: Audit,
+    told: Instant,
+    /// When the steps that are timed began.
+    started: Instant,
+    /// The training steps alone.
+    pub(super) seconds_train: f64,
+    /// Why the job ends here.
+    pub(super) error: Option<SessionError>,
 }
 
-impl News<'_, '_> {
+impl<'a, 'c> News<'a, 'c> {
+    pub(super) fn new(heart: &'a Heart<'c>, plan: &'a Plan, outputs: Outputs<'a>, audit: Audit) -> Self {
+        let now = Instant::now();
+        Self { heart, plan, outputs, audit, told: now, started: now, seconds_train: 0.0, error: None }
+    }
+
+    /// The job is done: `parameters` become this server's share of the model as it leaves, if the job
+    /// opens it.
+    pub(super) fn end<W: Word>(&mut self, parameters: &mut [W]) -> Result<(), SessionError> {
+        self.audit.confirm(self.heart)?;
+        self.outputs.model(parameters)
+    }
+
     pub(super) fn tell<W: Word>(&mut self, event: Event<W>, count: Count) -> ControlFlow<()> {
-        let share = |output, sum: Sum<W::Wide>| {
-            let mut words = [sum.total, sum.records.unwrap_or_default()];
-            self.veil.draw(output, &mut words);
-            let [total, records] = words.map(|word| signed(word).cast_unsigned());
-            Sum { total, records: sum.records.map(|_| records) }
-        };
-        match event {
-            Event::Trained { .. } => self.heart.begin(Phase::Evaluating, self.plan.evaluation.bytes_each_way, None),
-            Event::Opened | Event::Epoch { .. } => {
-                self.heart.begin(Phase::Training, self.plan.epoch.bytes_each_way, None);
-            }
-            Event::Step { .. } | Event::Alarm { .. } => {}
-        }
-        let update = match event {
-            Event::Opened => Update::Ready { plan_hash: self.plan.hash },
-            Event::Step { done } if self.told.elapsed() >= NEWS => {
-                self.told = Instant::now();
-                Update::Step { done, bytes_sent: count.bytes }
-            }
-            Event::Alarm { share } => Update::Alarm { share: self.veil.draw_bit(Output::Alarm, bit(share)) },
-            Event::Step { .. } | Event::Trained { .. } => return ControlFlow::Continue(()),
-            Event::Epoch { epoch, loss, score } => Update::Epoch {
-                epoch,
-                loss: loss.map(|sum| share(Output::Loss { epoch }, sum)),
-                score: score.map(|sum| share(Output::Score { epoch }, sum)),
-            },
-        };
-        match self.heart.send(&update) {
+        match self.try_tell(event, count) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
                 self.error = Some(error);
                 ControlFlow::Break(())
             }
         }
+    }
+
+    fn try_tell<W: Word>(&mut self, event: Event<W>, count: Count) -> Result<(), SessionError> {
+        if event.is_release() {
+            self.audit.confirm(self.heart)?;
+        }
+        let update = match event {
+            Event::Opened => {
+                self.started = Instant::now();
+                self.heart.begin(Phase::Training, self.plan.epoch.bytes_each_way, None);
+                self.outputs.draw_noise(1)?;
+                Update::Ready { plan_hash: self.plan.hash }
+            }
+            Event::Step { done } if self.told.elapsed() >= NEWS => {
+                self.told = Instant::now();
+                Update::Step { done, bytes_sent: count.bytes }
+            }
+            Event::Step { .. } => return Ok(()),
+            Event::Trained { .. } => {
+                self.seconds_train += self.started.elapsed().as_secs_f64();
+                self.heart.begin(Phase::Evaluating, self.plan.evaluation.bytes_each_way, None);
+                return Ok(());
+            }
+            Event::Epoch { epoch, loss, score } => {
+                self.heart.begin(Phase::Training, self.plan.epoch.bytes_each_way, None);
+                let words = |sum: Option<Sum<W::Wide>>| {
+                    let word = |word| signed(word).cast_unsigned();
+                    sum.map(|sum| [sum.total, sum.records.unwrap_or_default()].map(word))
+                };
+                let [loss, score] = self.outputs.numbers(epoch, [words(loss), words(score)])?;
+                self.outputs.draw_noise(epoch + 1)?;
+                self.started = Instant::now();
+                Update::Epoch { epoch, loss, score }
+            }
+            Event::Alarm { share } => Update::Alarm { share: self.outputs.alarm(bit(share))? },
+        };
+        Ok(self.heart.send(&update)?)
+    }
+}
+
+/// Releases this server's shares of outputs.
+pub(super) struct Outputs<'a> {
+    job: &'a Job,
+    account: &'a Account,
+    veil: &'a Veil,
+    role: Role,
+    /// Of the next epoch's numbers, in the order of [`Kind::ALL`]: drawn while nothing depends on the time.
+    noise: Zeroizing<[i64; 4]>,
+}
+
+impl<'a> Outputs<'a> {
+    pub(super) fn new(job: &'a Job, account: &'a Account, veil: &'a Veil, role: Role) -> Self {
+        Self { job, account, veil, role, noise: Zeroizing::default() }
+    }
+
+    /// Draws the noise of the numbers of `epoch`.
+    fn draw_noise(&mut self, epoch: u32) -> Result<(), SessionError> {
+        if self.job.reveal.noise.is_none() {
+            return Ok(());
+        }
+        let mut rng = system_rng().map_err(|_| SessionError::Randomness)?;
+        for (kind, noise) in Kind::ALL.into_iter().zip(self.noise.iter_mut()) {
+            let scale = kind.form(self.job).and_then(|form| form.scale());
+            *noise = scale.filter(|_| kind.is_opened(self.job, epoch)).map_or(0, |scale| scale.sample(&mut rng));
+        }
+        Ok(())
+    }
+
+    /// Shares of the loss and the score of `epoch`, each a sum and a count.
+    fn numbers(
+        &mut self,
+        epoch: u32,
+        [loss, score]: [Option<[u64; 2]>; 2],
+    ) -> Result<[Option<Sum<u64>>; 2], SessionError> {
+        let released = Kind::ALL.iter().filter(|kind| kind.is_opened(self.job, epoch)).count();
+        if released == 0 {
+            return Ok([None; 2]);
+        }
+        self.account.release(released as u64)?;
+        let sum = |output, words: Option<[u64; 2]>, [total, records]: [usize; 2]| {
+            let mut words = Zeroizing::new(words?);
+            self.veil.draw(output, &mut *words);
+            let total = self.number(total, epoch, words[0])?;
+            Some(Sum { total, records: self.number(records, epoch, words[1]) })
+        };
+        Ok([sum(Output::Loss { epoch }, loss, [0, 1]), sum(Output::Score { epoch }, score, [2, 3])])
+    }
+
+    /// Adds this server's noise to a share and cuts it to the number's range; `None` if the job does
+    /// not open it in this epoch.
+    fn number(&self, kind: usize, epoch: u32, share: u64) -> Option<u64> {
+        let form = Kind::ALL[kind].form(self.job).filter(|_| Kind::ALL[kind].is_opened(self.job, epoch))?;
+        let noisy = share.wrapping_add(self.noise[kind].cast_unsigned());
+        Some(form.cut(noisy, self.role == Role::Server0))
+    }
+
+    /// This server's share of the alarm.
+    fn alarm(&self, share: bool) -> Result<bool, SessionError> {
+        self.account.release(1)?;
+        Ok(self.veil.draw_bit(Output::Alarm, share))
+    }
+
+    /// This server's share of the model, in place, if the job opens it.
+    fn model<W: Word>(&self, parameters: &mut [W]) -> Result<(), SessionError> {
+        if !self.job.reveal.model {
+            return Ok(());
+        }
+        self.account.release(1)?;
+        self.veil.draw(Output::Model, parameters);
+        Ok(())
     }
 }
 

@@ -1,0 +1,182 @@
+//! What a job opens, and the noise that its outputs carry.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Data, Invalid, Job, Loss, Rule, Task};
+
+/// `ε` and budgets of it are counted in thousandths.
+pub const MILLI: u32 = 1000;
+/// Largest `ε` of a job.
+const MAX_EPSILON: u32 = 1000;
+/// Largest bound on a record's loss.
+const MAX_LOSS: u32 = 64;
+
+/// Everything that a job opens.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Reveal {
+    /// The count of correct test predictions, with that of the records that have a class where
+    /// labels may name none; for a regression the sum of squared test errors.
+    pub accuracy: bool,
+    /// The mean training loss.
+    pub loss: RevealLoss,
+    /// The trained weights, to the analyst alone.
+    pub model: bool,
+    /// One bit, after the last epoch: whether any word left its range, so that results are wrong.
+    /// On unless a job says otherwise.
+    pub alarm: bool,
+    /// When accuracy and loss are opened.
+    pub when: When,
+    /// The noise of counts and sums; the model and the alarm have none.
+    pub noise: Option<Noise>,
+}
+
+/// When a job opens its counts and sums.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum When {
+    /// After each epoch.
+    #[default]
+    Epoch,
+    /// After the last epoch alone: one number spends what else all epochs' share.
+    End,
+}
+
+/// Noise on the counts and sums that a job opens.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Noise {
+    /// `ε` of the whole job, in thousandths: what its outputs about the training records spend
+    /// together, and those about the test records.
+    pub epsilon_milli: u32,
+    /// A record's loss counts as this much at most; its squared test error as twice as much.
+    pub largest_loss: u32,
+}
+
+/// How often the loss is opened.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RevealLoss {
+    /// Not at all.
+    Never,
+    /// Once an epoch.
+    Epoch,
+}
+
+impl Reveal {
+    /// Whether anything but the range alarm is opened, beside which that may stand.
+    pub fn any_result(&self) -> bool {
+        self.accuracy || self.model || self.loss != RevealLoss::Never
+    }
+}
+
+impl Job {
+    /// The least and the greatest that a term of the loss counts as, in whole units, where it is
+    /// clamped.
+    pub fn loss_limits(&self) -> Option<[i64; 2]> {
+        let noise = self.reveal.noise?;
+        // The softmax's approximate loss may be a little below 0.
+        let least = if self.loss == Loss::SoftmaxCrossEntropy { -1 } else { 0 };
+        Some([least, i64::from(noise.largest_loss)])
+    }
+
+    /// The same of a squared test error.
+    pub fn error_limits(&self) -> Option<[i64; 2]> {
+        self.reveal.noise.map(|noise| [0, 2 * i64::from(noise.largest_loss)])
+    }
+
+    /// Whether accuracy and loss are opened after epoch `epoch`.
+    pub fn opens_numbers(&self, epoch: u32) -> bool {
+        self.reveal.when == When::Epoch || epoch == self.training.epochs
+    }
+
+    /// Steps until the model is opened.
+    pub fn steps(&self) -> u64 {
+        u64::from(self.training.epochs) * self.steps_per_epoch() as u64
+    }
+}
+
+/// `[reveal]`.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RevealFile {
+    /// The count of correct test predictions, or a regression's squared test error; true for
+    /// classes with test records, if left out.
+    accuracy: Option<bool>,
+    /// The mean training loss; `epoch`, if left out.
+    loss: Option<RevealLoss>,
+    /// The trained weights.
+    #[serde(default)]
+    model: bool,
+    /// One bit: whether a word left the range of its opening; true, if left out, where the job
+    /// reveals anything else.
+    alarm: Option<bool>,
+    /// When accuracy and loss are opened; `epoch`, if left out.
+    #[serde(default)]
+    when: When,
+    /// The `ε` of the whole job, 0.001 to 1000 in steps of 0.001: each server adds noise to
+    /// accuracy and loss. Or `"off"`. If left out, 1 for a job that learns from reports, else off.
+    epsilon: Option<EpsilonFile>,
+    /// With noise, what a record's loss counts as at most, 1 to 64; 8, if left out.
+    largest_loss: Option<u32>,
+}
+
+/// An `ε` in a job or configuration file.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "a number or \"off\"")]
+pub(crate) enum EpsilonFile {
+    /// `"off"`.
+    Word(String),
+    /// A number.
+    Number(f64),
+}
+
+impl EpsilonFile {
+    /// Thousandths; `Some(None)` is off, `None` an invalid value.
+    pub(crate) fn milli(&self) -> Option<Option<u32>> {
+        match self {
+            Self::Word(word) => (word == "off").then_some(None),
+            Self::Number(number) => {
+                let milli = (number * f64::from(MILLI)).round();
+                let valid = (1.0..=f64::from(MAX_EPSILON * MILLI)).contains(&milli)
+                    && (milli / f64::from(MILLI) - number).abs() < 1e-9;
+                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // in range, and whole
+                valid.then_some(Some(milli as u32))
+            }
+        }
+    }
+}
+
+impl RevealFile {
+    pub(super) fn resolve(self, data: &Data) -> Result<Reveal, Invalid> {
+        let broken = |key: &str, rule| Invalid { key: key.to_owned(), rule };
+        let counts = matches!(data.task, Task::Classes(_)) && data.test_records > 0;
+        let (accuracy, loss) = (self.accuracy.unwrap_or(counts), self.loss.unwrap_or(RevealLoss::Epoch));
+        let carries = accuracy || loss != RevealLoss::Never;
+        let epsilon = match &self.epsilon {
+            None => (data.is_stored() && carries).then_some(MILLI),
+            Some(given) => given.milli().ok_or_else(|| broken("reveal.epsilon", Rule::Epsilon))?,
+        };
+        if epsilon.is_none() && self.largest_loss.is_some() {
+            return Err(broken(
+                "reveal.largest_loss",
+                Rule::NeededBy { by: "noise (`reveal.epsilon`), and that is off" },
+            ));
+        }
+        let noise = epsilon.map(|epsilon_milli| Noise { epsilon_milli, largest_loss: self.largest_loss.unwrap_or(8) });
+        let reveal = Reveal { accuracy, loss, model: self.model, alarm: false, when: self.when, noise };
+        Ok(Reveal { alarm: self.alarm.unwrap_or(reveal.any_result()), ..reveal })
+    }
+}
+
+/// The rules of noise.
+pub(super) fn validate(noise: &Noise) -> Result<(), Invalid> {
+    let hold = |key: &str, got: u32, max: u32| match (1..=max).contains(&got) {
+        true => Ok(()),
+        false => {
+            let rule = Rule::Between { got: u64::from(got), min: 1, max: u64::from(max) };
+            Err(Invalid { key: key.to_owned(), rule })
+        }
+    };
+    hold("reveal.epsilon (thousandths)", noise.epsilon_milli, MAX_EPSILON * MILLI)?;
+    hold("reveal.largest_loss", noise.largest_loss, MAX_LOSS)
+}

@@ -1,0 +1,544 @@
+//! A server's ledger: every job that it admitted, the outputs that it released, and the budgets that
+//! these spend.
+//!
+//! - **Durability:** a job's whole charge is on the disk before the job begins, each output's record
+//!   before the output leaves. A server that dies in between has spent what it did not release; a
+//!   job that ends early gets back the outputs that it did not release, and everything if it
+//!   released none.
+//! - **Budgets** bind jobs that learn from reports; what a client uploads is its own. They are
+//!   counted by client (the serial number of its certificate), by manifest, and by day in UTC, and
+//!   `ε` composes simply: it adds up.
+//! - **An older copy** of the ledger, restored from a backup, would forget what was spent. Before a
+//!   job begins, both servers tell each other what they know of its client's releases, and each
+//!   charges what it lacks ([`Account::reconcile`]). Two ledgers that are restored together go unnoticed.
+//! - **Sharing:** the file is open only while jobs run, so that `symbolon releases` can read it.
+
+use super::selection::{Selection, difference};
+use crate::{
+    intake::{manifest::Manifest, store::StoreError, validity::UnixSeconds},
+    net::Refusal,
+    secret::reserve_private,
+    session::SessionId,
+};
+use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, Weak},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Of the tables below.
+const VERSION: u64 = 1;
+/// Longest wait for another process that reads the ledger.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Of the database's cache.
+const CACHE_BYTES: usize = 4 << 20;
+/// Entries that servers tell each other at most.
+const MOST_TOLD: usize = 1024;
+/// Bytes of these, encoded.
+pub const MAX_STANDING_BYTES: usize = 4 << 20;
+
+/// `version`.
+const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+/// Number -> [`Entry`].
+const ENTRIES: TableDefinition<u64, &[u8]> = TableDefinition::new("entries");
+/// Session -> number of its entry.
+const SESSIONS: TableDefinition<&[u8; 16], u64> = TableDefinition::new("sessions");
+/// A budget's name -> what is spent of it.
+const SPENT: TableDefinition<&str, u64> = TableDefinition::new("spent");
+/// Client and hash of a selection -> the number of its first entry.
+const SELECTIONS: TableDefinition<(&str, &[u8; 32]), u64> = TableDefinition::new("selections");
+/// Digest -> encoded manifest.
+const MANIFESTS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("manifests");
+
+/// What a job is charged.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Charge {
+    /// The session.
+    pub session: SessionId,
+    /// When it was admitted, in seconds since 1970.
+    pub at: i64,
+    /// Serial number of the client's certificate, in hexadecimal.
+    pub client: String,
+    /// Name of the job.
+    pub job: String,
+    /// Hash of the job.
+    pub hash: [u8; 32],
+    /// The records of a manifest that it covers; none of a job on the client's own upload.
+    pub selection: Option<Selection>,
+    /// Training and test records.
+    pub records: [u64; 2],
+    /// Outputs that the job names.
+    pub outputs: u64,
+    /// `ε` that they spend together, in thousandths; 0 without noise.
+    pub epsilon_milli: u32,
+}
+
+/// A charge, and what became of it.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The charge; its outputs and `ε` fall when the job ends early.
+    pub charge: Charge,
+    /// Outputs that left.
+    pub released: u64,
+    /// Where it stands.
+    pub state: State,
+}
+
+/// Where a job stands in the ledger.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub enum State {
+    /// The job runs, or the server died while it ran.
+    Open,
+    /// It has ended.
+    Ended,
+    /// Only the other server's ledger had it.
+    Adopted,
+}
+
+/// Limits on what a ledger admits, for jobs that learn from reports.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Budgets {
+    /// Jobs of a client in a day.
+    pub jobs_per_day: u64,
+    /// Outputs about the records of a manifest, of all clients.
+    pub outputs_per_manifest: u64,
+    /// `ε` of a client on a manifest in a day, in thousandths; none without noise.
+    pub epsilon_milli: Option<u32>,
+    /// Fewest records by which two of a client's training sets, or test sets, differ, unless they
+    /// are the same.
+    pub smallest_difference: u64,
+}
+
+/// What a client has spent.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Spent {
+    /// Jobs today.
+    pub jobs: u64,
+    /// Outputs about the manifest.
+    pub outputs: u64,
+    /// `ε` on the manifest today, in thousandths.
+    pub epsilon_milli: u64,
+}
+
+/// Why a job is not admitted, or an output does not leave.
+#[derive(Debug)]
+pub enum LedgerError {
+    /// A budget is spent.
+    Refused(Refusal),
+    /// The session ran before.
+    Repeated,
+    /// The ledger cannot be used; nothing leaves without.
+    Store(StoreError),
+}
+
+impl<E> From<E> for LedgerError
+where
+    StoreError: From<E>,
+{
+    fn from(error: E) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl fmt::Display for LedgerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(refusal) => refusal.fmt(f),
+            Self::Repeated => f.write_str("a session with this number has run before; start the job again"),
+            Self::Store(error) => write!(f, "the ledger of releases: {error}; nothing is released without it"),
+        }
+    }
+}
+
+impl std::error::Error for LedgerError {}
+
+/// A server's ledger.
+pub struct Ledger {
+    path: PathBuf,
+    open: Mutex<Weak<Database>>,
+}
+
+/// A running job's entry.
+pub struct Account {
+    database: Arc<Database>,
+    number: u64,
+    budgets: Budgets,
+}
+
+impl Charge {
+    fn day(&self) -> i64 {
+        day(self.at)
+    }
+
+    /// Names of the budgets that it draws on, and how much: jobs, outputs, `ε`.
+    fn draws(&self) -> [(String, u64); 3] {
+        let Self { client, selection, .. } = self;
+        let manifest = selection.as_ref().map_or([0; 32], |selection| selection.manifest);
+        let names = names(client, &manifest, self.day());
+        let amounts = [1, self.outputs, u64::from(self.epsilon_milli)];
+        let mut amounts = amounts.into_iter();
+        names.map(|name| (name, amounts.next().unwrap_or(0)))
+    }
+}
+
+fn day(at: i64) -> i64 {
+    at.div_euclid(24 * 3600)
+}
+
+fn names(client: &str, manifest: &[u8; 32], day: i64) -> [String; 3] {
+    let manifest = crate::intake::hex::print(manifest);
+    [format!("jobs {client} {day}"), format!("outputs {manifest}"), format!("epsilon {manifest} {client} {day}")]
+}
+
+impl Ledger {
+    /// The ledger in this file, which is made if it is missing.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be used.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let ledger = Self { path: path.to_owned(), open: Mutex::default() };
+        ledger.database()?;
+        Ok(ledger)
+    }
+
+    /// The open database. Another process may read it for a moment.
+    fn database(&self) -> Result<Arc<Database>, StoreError> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(database) = open.upgrade() {
+            return Ok(database);
+        }
+        let started = Instant::now();
+        let database = loop {
+            match create(&self.path) {
+                Err(StoreError::Database(error))
+                    if matches!(*error, redb::Error::DatabaseAlreadyOpen) && started.elapsed() < PATIENCE =>
+                {
+                    thread::sleep(PATIENCE / 100);
+                }
+                database => break Arc::new(database?),
+            }
+        };
+        *open = Arc::downgrade(&database);
+        Ok(database)
+    }
+
+    /// Charges a job, if its budgets permit. `manifest` is the one that its selection names, if it
+    /// is known here.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`]; nothing is charged then.
+    pub fn admit(
+        &self,
+        charge: &Charge,
+        budgets: Budgets,
+        manifest: Option<&Manifest>,
+    ) -> Result<Account, LedgerError> {
+        let database = self.database()?;
+        let number = write(&database, |tables| {
+            if tables.sessions.get(&charge.session)?.is_some() {
+                return Err(LedgerError::Repeated);
+            }
+            tables.check(charge, &budgets)?;
+            tables.differs(charge, budgets.smallest_difference, manifest)?;
+            tables.insert(&Entry { charge: charge.clone(), released: 0, state: State::Open }, manifest)
+        })?;
+        Ok(Account { database, number, budgets })
+    }
+
+    /// All entries, the newest first; of one client, if given.
+    ///
+    /// # Errors
+    ///
+    /// If the ledger cannot be read.
+    pub fn entries(&self, client: Option<&str>, most: usize) -> Result<Vec<Entry>, StoreError> {
+        let database = self.database()?;
+        let view = database.begin_read()?;
+        let mut entries = Vec::new();
+        for entry in view.open_table(ENTRIES)?.iter()?.rev() {
+            let entry: Entry = decode(entry?.1.value(), "entries")?;
+            if entries.len() < most && client.is_none_or(|client| entry.charge.client == client) {
+                entries.push(entry);
+            }
+        }
+        Ok(entries)
+    }
+
+    /// What a client has spent today, and on a manifest.
+    ///
+    /// # Errors
+    ///
+    /// If the ledger cannot be read.
+    pub fn spent(&self, client: &str, manifest: &[u8; 32], now: UnixSeconds) -> Result<Spent, StoreError> {
+        let database = self.database()?;
+        let view = database.begin_read()?;
+        let table = view.open_table(SPENT)?;
+        let [jobs, outputs, epsilon_milli] = names(client, manifest, day(now.0))
+            .map(|name| Ok::<_, StoreError>(table.get(&*name)?.map_or(0, |spent| spent.value())));
+        Ok(Spent { jobs: jobs?, outputs: outputs?, epsilon_milli: epsilon_milli? })
+    }
+}
+
+impl Account {
+    /// Records, durably, that `outputs` more leave now.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Store`]; the outputs must not leave then.
+    pub fn release(&self, outputs: u64) -> Result<(), LedgerError> {
+        write(&self.database, |tables| {
+            let mut entry = tables.entry(self.number)?;
+            entry.released += outputs;
+            tables.put(self.number, &entry)
+        })
+    }
+
+    /// The job has ended: what it did not release is given back.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Store`]; all stays spent then.
+    pub fn end(self) -> Result<(), LedgerError> {
+        write(&self.database, |tables| {
+            let mut entry = tables.entry(self.number)?;
+            entry.state = State::Ended;
+            let before = entry.charge.draws();
+            let unreleased = entry.charge.outputs.saturating_sub(entry.released);
+            entry.charge.outputs -= unreleased;
+            let mut back = [0, unreleased, 0];
+            if entry.released == 0 {
+                back = before.each_ref().map(|(_, amount)| *amount);
+                entry.charge.epsilon_milli = 0;
+            }
+            if entry.charge.selection.is_some() {
+                for ((name, _), back) in before.iter().zip(back) {
+                    let spent = tables.spent(name)?;
+                    tables.spent.insert(&**name, spent.saturating_sub(back))?;
+                }
+            }
+            tables.put(self.number, &entry)
+        })
+    }
+
+    /// What the other server must know of this job's client: the entries that released something
+    /// today or on this manifest, but for this job's.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Store`].
+    pub fn standing(&self) -> Result<Vec<Entry>, LedgerError> {
+        let view = self.database.begin_read()?;
+        let table = view.open_table(ENTRIES)?;
+        let own = table.get(self.number)?.ok_or(StoreError::Damaged("entries"))?;
+        let own: Entry = decode(own.value(), "entries")?;
+        let (mut told, mut bytes) = (Vec::new(), 16);
+        for stored in table.range(..self.number)?.rev() {
+            let stored = stored?.1;
+            let entry: Entry = decode(stored.value(), "entries")?;
+            if !entry.concerns(&own.charge) {
+                continue;
+            }
+            bytes += stored.value().len();
+            if told.len() == MOST_TOLD || bytes > MAX_STANDING_BYTES {
+                break;
+            }
+            told.push(entry);
+        }
+        Ok(told)
+    }
+
+    /// Charges what the other server knows and this ledger lacks; returns how many entries.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Refused`] if a budget is spent with them.
+    pub fn reconcile(&self, theirs: &[Entry]) -> Result<u64, LedgerError> {
+        let missing = write(&self.database, |tables| {
+            let own = tables.entry(self.number)?;
+            let mut missing = 0;
+            for entry in theirs.iter().take(MOST_TOLD).filter(|entry| entry.concerns(&own.charge)) {
+                if tables.sessions.get(&entry.charge.session)?.is_none() {
+                    tables.insert(&Entry { state: State::Adopted, ..entry.clone() }, None)?;
+                    missing += 1;
+                }
+            }
+            Ok::<u64, LedgerError>(missing)
+        })?;
+        if missing > 0 {
+            write(&self.database, |tables| {
+                let own = tables.entry(self.number)?.charge;
+                // Its own charge is in the sums.
+                tables.check(
+                    &Charge { outputs: 0, epsilon_milli: 0, ..own },
+                    &Budgets { jobs_per_day: self.budgets.jobs_per_day.saturating_add(1), ..self.budgets },
+                )
+            })?;
+        }
+        Ok(missing)
+    }
+}
+
+impl Entry {
+    /// Whether it counts where `charge` does.
+    fn concerns(&self, charge: &Charge) -> bool {
+        let (Some(ours), Some(theirs)) = (&self.charge.selection, &charge.selection) else { return false };
+        let same_client = self.charge.client == charge.client;
+        self.released > 0
+            && self.charge.session != charge.session
+            && (ours.manifest == theirs.manifest || same_client && self.charge.day() == charge.day())
+    }
+}
+
+fn create(path: &Path) -> Result<Database, StoreError> {
+    reserve_private(path).map_err(|error| redb::Error::Io(error))?;
+    let database = redb::Builder::new().set_cache_size(CACHE_BYTES).create(path)?;
+    let mut transaction = database.begin_write()?;
+    transaction.set_two_phase_commit(true);
+    {
+        let tables = Tables::open(&transaction)?;
+        let mut meta = transaction.open_table(META)?;
+        let got = meta.get("version")?.map(|version| version.value());
+        match got {
+            None => drop(meta.insert("version", VERSION)?),
+            Some(VERSION) => {
+                drop((tables, meta));
+                transaction.abort()?;
+                return Ok(database);
+            }
+            Some(got) => return Err(StoreError::Foreign { key: "version", own: VERSION, got }),
+        }
+    }
+    transaction.commit()?;
+    Ok(database)
+}
+
+/// Runs `work` in a transaction that is on the disk when this returns.
+fn write<T>(
+    database: &Database,
+    work: impl FnOnce(&mut Tables<'_>) -> Result<T, LedgerError>,
+) -> Result<T, LedgerError> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_two_phase_commit(true);
+    let result = work(&mut Tables::open(&transaction)?)?;
+    transaction.commit()?;
+    Ok(result)
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8], table: &'static str) -> Result<T, StoreError> {
+    postcard::from_bytes(bytes).map_err(|_| StoreError::Damaged(table))
+}
+
+fn encode<T: Serialize>(value: &T, table: &'static str) -> Result<Vec<u8>, StoreError> {
+    postcard::to_stdvec(value).map_err(|_| StoreError::Damaged(table))
+}
+
+/// Tables of a write transaction.
+struct Tables<'t> {
+    entries: Table<'t, u64, &'static [u8]>,
+    sessions: Table<'t, &'static [u8; 16], u64>,
+    spent: Table<'t, &'static str, u64>,
+    selections: Table<'t, (&'static str, &'static [u8; 32]), u64>,
+    manifests: Table<'t, &'static [u8; 32], &'static [u8]>,
+}
+
+impl<'t> Tables<'t> {
+    fn open(transaction: &'t WriteTransaction) -> Result<Self, StoreError> {
+        Ok(Self {
+            entries: transaction.open_table(ENTRIES)?,
+            sessions: transaction.open_table(SESSIONS)?,
+            spent: transaction.open_table(SPENT)?,
+            selections: transaction.open_table(SELECTIONS)?,
+            manifests: transaction.open_table(MANIFESTS)?,
+        })
+    }
+
+    fn entry(&self, number: u64) -> Result<Entry, LedgerError> {
+        let entry = self.entries.get(number)?.ok_or(StoreError::Damaged("entries"))?;
+        Ok(decode(entry.value(), "entries")?)
+    }
+
+    fn put(&mut self, number: u64, entry: &Entry) -> Result<(), LedgerError> {
+        self.entries.insert(number, &encode(entry, "entries")?[..])?;
+        Ok(())
+    }
+
+    fn spent(&self, name: &str) -> Result<u64, StoreError> {
+        Ok(self.spent.get(name)?.map_or(0, |spent| spent.value()))
+    }
+
+    /// Whether the budgets permit a charge.
+    fn check(&self, charge: &Charge, budgets: &Budgets) -> Result<(), LedgerError> {
+        if charge.selection.is_none() {
+            return Ok(());
+        }
+        let draws = charge.draws();
+        let [jobs, outputs, epsilon] = draws.each_ref().map(|(name, _)| self.spent(name));
+        let Budgets { jobs_per_day, outputs_per_manifest, epsilon_milli, .. } = *budgets;
+        let (jobs, outputs, epsilon) = (jobs?, outputs?, epsilon?);
+        if jobs >= jobs_per_day {
+            return Err(LedgerError::Refused(Refusal::JobsPerDay { limit: jobs_per_day, spent: jobs }));
+        }
+        if outputs.saturating_add(charge.outputs) > outputs_per_manifest {
+            let (limit, spent, job) = (outputs_per_manifest, outputs, charge.outputs);
+            return Err(LedgerError::Refused(Refusal::ManifestOutputs { limit, spent, job }));
+        }
+        match epsilon_milli.map(u64::from) {
+            Some(limit) if epsilon.saturating_add(u64::from(charge.epsilon_milli)) > limit => {
+                let (spent, job) = (epsilon, u64::from(charge.epsilon_milli));
+                Err(LedgerError::Refused(Refusal::Epsilon { limit, spent, job }))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a job's records are those of each of the client's earlier jobs, or differ enough.
+    fn differs(&self, charge: &Charge, smallest: u64, manifest: Option<&Manifest>) -> Result<(), LedgerError> {
+        let Some(own) = &charge.selection else { return Ok(()) };
+        let client = &*charge.client;
+        for selection in self.selections.range((client, &[0; 32])..=(client, &[0xff; 32]))? {
+            let entry = self.entry(selection?.1.value())?;
+            let Some(earlier) = entry.charge.selection.filter(|earlier| earlier != own) else { continue };
+            let stored = self.manifests.get(&earlier.manifest)?;
+            let stored: Option<Manifest> = stored.map(|bytes| decode(bytes.value(), "manifests")).transpose()?;
+            // One that is not here may differ by a single record.
+            let differ = match (manifest, &stored) {
+                (Some(manifest), Some(stored)) => difference((own, manifest), (&earlier, stored)),
+                _ => [1; 2],
+            };
+            if let Some(got) = differ.into_iter().find(|differ| (1..smallest).contains(differ)) {
+                let refusal = Refusal::Difference { smallest, got, earlier: entry.charge.at };
+                return Err(LedgerError::Refused(refusal));
+            }
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, entry: &Entry, manifest: Option<&Manifest>) -> Result<u64, LedgerError> {
+        let number = self.entries.last()?.map_or(0, |(last, _)| last.value() + 1);
+        self.put(number, entry)?;
+        self.sessions.insert(&entry.charge.session, number)?;
+        let Some(selection) = &entry.charge.selection else { return Ok(number) };
+        for (name, amount) in entry.charge.draws() {
+            let spent = self.spent(&name)?;
+            self.spent.insert(&*name, spent.saturating_add(amount))?;
+        }
+        let hash: [u8; 32] = Sha256::digest(encode(selection, "selections")?).into();
+        let key = (&*entry.charge.client, &hash);
+        if self.selections.get(key)?.is_none() {
+            self.selections.insert(key, number)?;
+        }
+        if let Some(manifest) = manifest {
+            self.manifests.insert(&selection.manifest, &encode(manifest, "manifests")?[..])?;
+        }
+        Ok(number)
+    }
+}
+
+#[cfg(test)]
+mod tests;
