@@ -56,6 +56,9 @@ impl Attended {
     /// Has `connection`, one of server 1's, end with the first failure of a lane or of server 1.
     pub(super) fn end_with(&self, connection: &Connection) {
         self.aborts.lock().unwrap_or_else(PoisonError::into_inner).push(connection.abort_handle());
+        if self.fault.is_kept() {
+            self.end(); // it came before
+        }
     }
 
     fn end(&self) {

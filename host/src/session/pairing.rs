@@ -104,33 +104,37 @@ impl Pairing {
             let offered = self.servers.offer(join.session, role, (connection, join), Role::Server0, &mut waits);
             return offered.map_err(|(error, connection)| refuse(error, [connection]));
         }
-        let (id, mut server0) = (join.session, connection);
-        let mut said = false;
-        let mut go_on = |waited| {
-            self.say(waited, &mut said, Role::Server1);
-            Ok(server0.check_peer()?)
-        };
-        let (mut server1, join1) = match self.servers.fetch(id, Role::Server1, Role::Server1, &mut go_on) {
-            Ok(fetched) => fetched,
-            Err(error) => return Err(refuse(error, [server0])),
-        };
-        let session = match self.begin([join, join1], [&mut server0, &mut server1]) {
+        let (mut servers, joined) = self.pair(connection, join)?;
+        let session = match self.begin(joined, &mut servers) {
             Ok(session) => session,
-            Err(error) => return Err(refuse(error, [server0, server1])),
+            Err(error) => return Err(refuse(error, servers)),
         };
         let started = Instant::now();
         let job = session.job.clone();
         (self.tell)(Notice::Begun { job: &job, hash: session.hash });
         let replies = replies(&job);
         let work = |attended: &Attended, replies: &Replies<T>| work(session, attended, replies);
-        let result = attended([server0, server1], replies, self.idle, work);
+        let result = attended(servers, replies, self.idle, work);
         (self.tell)(Notice::Ended { job: &job, took: started.elapsed(), well: result.is_ok() });
         result
     }
 
+    /// Waits for server 1, as long as server 0 is there.
+    fn pair(&self, server0: Connection, join: Join) -> Result<([Connection; 2], [Join; 2]), SessionError> {
+        let mut said = false;
+        let mut go_on = |waited| {
+            self.say(waited, &mut said, Role::Server1);
+            Ok(server0.check_peer()?)
+        };
+        match self.servers.fetch(join.session, Role::Server1, Role::Server1, &mut go_on) {
+            Ok((server1, join1)) => Ok(([server0, server1], [join, join1])),
+            Err(error) => Err(refuse(error, [server0])),
+        }
+    }
+
     /// Checks that both servers have joined with the plan that the job has here; then sends both
     /// their nonces and derives their streams.
-    fn begin(&self, joined: [Join; 2], servers: [&mut Connection; 2]) -> Result<Session<'_>, SessionError> {
+    fn begin(&self, joined: [Join; 2], servers: &mut [Connection; 2]) -> Result<Session<'_>, SessionError> {
         let id = joined[0].session;
         let job = Job::decode(&joined[0].job).map_err(SessionError::job(Role::Server0))?;
         let hash = job.hash().map_err(SessionError::job(Role::Server0))?;

@@ -70,7 +70,7 @@ fn send(mut connection: Connection, bytes: &[u8]) {
 #[test]
 fn mutated_and_random_ones() {
     let _alone = alone();
-    let mut roles = Roles::start(TIMES, ANYTHING);
+    let mut roles = Roles::start_audited(TIMES, ANYTHING, &mut |_, _, _, port| port);
     let mut values = Values(2026);
     let shape = Shape::default();
     let (order, seed) = (Order::of([6; 16], &shape.job()), Data::Seed([1; 32]));
@@ -85,6 +85,8 @@ fn mutated_and_random_ones() {
         (Role::Server0, Role::Dealer, frame(&join)),
         (Role::Server1, Role::Dealer, frame(&join)),
         (Role::Server1, Role::Dealer, frame(&stream)),
+        (Role::Server0, Role::Auditor, frame(&join)),
+        (Role::Server1, Role::Auditor, frame(&join)),
     ];
     std::thread::scope(|scope| {
         for (from, to, good) in first {
@@ -122,7 +124,10 @@ fn mutated_and_random_ones() {
 
 /// Each line that a role has said names a role and what was wrong.
 fn assert_tells_every_time(roles: &Roles) {
-    for (role, process) in [("server0", &roles.server0), ("server1", &roles.server1), ("dealer", &roles.dealer)] {
+    let auditor = roles.auditor.as_ref().unwrap();
+    let all =
+        [("server0", &roles.server0), ("server1", &roles.server1), ("dealer", &roles.dealer), ("auditor", auditor)];
+    for (role, process) in all {
         let said = process.said();
         assert!(said.lines().count() > 20, "{role} said {said}");
         for line in said.lines() {
