@@ -397,7 +397,7 @@ impl Entry {
 }
 
 fn create(path: &Path) -> Result<Database, StoreError> {
-    reserve_private(path).map_err(|error| redb::Error::Io(error))?;
+    reserve_private(path).map_err(redb::Error::Io)?;
     let database = redb::Builder::new().set_cache_size(CACHE_BYTES).create(path)?;
     let mut transaction = database.begin_write()?;
     transaction.set_two_phase_commit(true);

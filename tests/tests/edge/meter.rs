@@ -18,7 +18,7 @@ const JOB: &str = "name = \"meter\"\nloss = \"mean-squared-error\"\n\
     [network]\nlayers = [{ dense = 8 }, \"relu\", { dense = 1 }]\n\
     [training]\nepochs = 20\nbatch = 16\ndrop_last = true\nseed = 1\n\
     [optimizer]\nkind = \"momentum\"\nlearning_rate = 0.01\nmomentum = 0.9\n\
-    [reveal]\naccuracy = true\nloss = \"epoch\"\n";
+    [reveal]\naccuracy = true\nloss = \"epoch\"\nepsilon = \"off\"\n";
 
 #[test]
 fn a_regression_on_reports_reveals_its_error() {
