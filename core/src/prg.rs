@@ -74,8 +74,8 @@ impl Seed {
 /// Derives the seed of server `server`'s streams from the seed that it drew for this session:
 /// `HKDF-SHA256(drawn, "symbolon seed v1" ‖ nonces ‖ session ‖ plan hash ‖ server)`.
 ///
-/// The server, the dealer and an auditor derive it alike. Both servers' nonces are fresh, so that
-/// neither a replayed session nor a seed that was drawn twice makes a mask hide two values.
+/// The server, the dealer and an auditor all derive it. Both servers' nonces are fresh. So neither
+/// a replayed session nor a seed that was drawn twice makes a mask hide two values.
 pub fn session_seed(
     drawn: &Seed,
     nonces: [&[u8; 32]; 2],

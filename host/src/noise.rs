@@ -1,23 +1,23 @@
 //! Two-sided geometric noise, sampled exactly.
 //!
-//! `P(z) ∝ exp(-|z| s / t)` for `|z| <= T`, with integers `s` and `t`; no floating point touches a
-//! sample. Each server adds noise of its own to its share, so that the noise of either alone gives
-//! the stated privacy, and the released number has twice the variance of one.
+//! `P(z) ∝ exp(-|z| s / t)` for `|z| <= T`, with integers `s` and `t`; sampling uses no floating
+//! point. Each server adds noise of its own to its share. The noise of one server alone gives the
+//! stated privacy; the released number has twice the variance of one noise.
 //!
 //! - **Source:** Ghosh, Roughgarden and Sundararajan (STOC 2009) for the distribution; Canonne,
 //!   Kamath and Steinke (NeurIPS 2020), algorithms 1 and 2, for the sampler.
-//! - **Privacy:** `ε = Δ s / t` for an output that changes by `Δ` when one record is replaced, and
-//!   `δ = 2^-40`, the part of the distribution beyond `T`, which is never drawn.
-//! - **Adversary:** a client that receives the output, with the other server.
+//! - **Privacy:** `ε = Δ s / t` for an output that changes by `Δ` when one record is replaced. The
+//!   sampler never draws the part of the distribution beyond `T`: `δ = 2^-40`.
+//! - **Adversary:** a client that receives the output, together with the other server.
 //! - **Timing:** the sampler's time depends on its random bits. A server draws the noise of an
-//!   output before the epoch that leads to it ends, not in between.
+//!   output before the epoch of that output begins, not between the epoch's end and the output.
 
 use chacha20::rand_core::CryptoRng;
 
 /// `41 ln 2`, rounded up, in hundredths: noise beyond `41 ln 2` scales has probability `2^-40`.
 const TAIL_PERCENT: u128 = 2842;
 
-/// The scale of a noise: `t / s`.
+/// The scale of a server's noise: `t / s`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Scale {
     t: u64,
@@ -25,20 +25,20 @@ pub struct Scale {
 }
 
 impl Scale {
-    /// The scale `t / s`; `None` if either is 0 or the noise would not fit into 62 bits.
+    /// Returns the scale `t / s`; `None` if either is 0 or the noise does not fit into 62 bits.
     pub fn new(t: u64, s: u64) -> Option<Self> {
         let fits = t > 0 && s > 0 && tail(t, s) < 1 << 62;
         fits.then_some(Self { t, s })
     }
 
-    /// `T`: the largest magnitude of one server's noise.
+    /// Returns `T`, the largest magnitude of one server's noise.
     pub fn bound(self) -> i64 {
         i64::try_from(tail(self.t, self.s)).unwrap_or(i64::MAX)
     }
 
-    /// The standard deviation of the noise of both servers together.
+    /// Returns the standard deviation of both servers' noise together.
     pub fn deviation(self) -> f64 {
-        // Of one: sqrt(2 a) / (1 - a), with a = exp(-s / t).
+        // Of one server's noise: sqrt(2 a) / (1 - a), with a = exp(-s / t).
         let x = self.s as f64 / self.t as f64;
         2.0 * (-x / 2.0).exp() / -(-x).exp_m1()
     }
@@ -52,8 +52,7 @@ impl Scale {
         }
     }
 
-    /// One attempt of the sampler: `|z| = floor((u + t v) / s)` with `u` and `v` geometric
-    /// together.
+    /// Makes one attempt: `|z| = floor((u + t v) / s)`, where `u + t v` is geometric.
     fn attempt(self, rng: &mut impl CryptoRng) -> Option<i64> {
         let Self { t, s } = self;
         let u = below(rng, t);
@@ -66,18 +65,18 @@ impl Scale {
         }
         let magnitude = (u128::from(u) + u128::from(t) * u128::from(v)) / u128::from(s);
         let negative = below(rng, 2) == 1;
-        // Zero has one sign, or it would come twice as often.
+        // A negative zero is dropped, or 0 would be drawn twice as often.
         let z = i64::try_from(magnitude).ok().filter(|z| !(negative && *z == 0))?;
         Some(if negative { -z } else { z })
     }
 }
 
-/// The least `T` with `2 exp(-(T + 1) s / t) <= 2^-40`, or a little more.
+/// Returns the least `T` with `2 exp(-(T + 1) s / t) <= 2^-40`, or a slightly larger one.
 fn tail(t: u64, s: u64) -> u128 {
     (TAIL_PERCENT * u128::from(t)).div_ceil(100 * u128::from(s))
 }
 
-/// A uniform number below `n`, which is not 0.
+/// Draws a uniform number below `n`; `n` is at least 1.
 fn below(rng: &mut impl CryptoRng, n: u64) -> u64 {
     let mask = u64::MAX >> (n - 1).leading_zeros().min(63);
     loop {
@@ -88,10 +87,10 @@ fn below(rng: &mut impl CryptoRng, n: u64) -> u64 {
     }
 }
 
-/// True with probability `exp(-a / b)`, for `a <= b`.
+/// Returns true with probability `exp(-a / b)`, for `a <= b`.
 fn exponential(rng: &mut impl CryptoRng, a: u64, b: u64) -> bool {
     let mut k = 1;
-    // Each draw succeeds with probability a / (b k): the two factors one after the other.
+    // Each iteration succeeds with probability a / (b k), the product of the two.
     while below(rng, b) < a && below(rng, k) == 0 {
         k += 1;
     }

@@ -35,15 +35,15 @@ pub(crate) fn unix_ms(text: &str) -> Option<u64> {
     Some(seconds.checked_mul(1000)? + u64::from(nanoseconds / 1_000_000))
 }
 
-/// Now, in UTC, as logs have it: `2026-11-28T14:05:30Z`.
+/// Returns the current time in UTC, in the form of logs: `2026-11-28T14:05:30Z`.
 pub(crate) fn now() -> String {
     rfc3339(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
 }
 
-/// A moment in seconds since 1970, as RFC 3339 has it in UTC.
+/// Formats a time, in seconds since 1970, by RFC 3339 in UTC.
 fn rfc3339(seconds: u64) -> String {
     let (days, clock) = (seconds / 86_400, seconds % 86_400);
-    // From March 1 of the year 0 on, in eras of 400 years (the proleptic Gregorian calendar).
+    // Counted from March 1 of the year 0, in eras of 400 years (proleptic Gregorian calendar).
     let days = days + 719_468;
     let (era, day) = (days / 146_097, days % 146_097);
     let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;

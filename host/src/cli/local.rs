@@ -59,7 +59,7 @@ async fn interrupted(ready: mpsc::Sender<()>) {
     drop(tokio::signal::ctrl_c().await);
 }
 
-/// The running roles. Dropped, they end and their files go.
+/// The running roles. When dropped, they end and their files are deleted.
 pub(super) struct Local {
     owned: Keeper,
     /// The client's configuration.
@@ -186,9 +186,9 @@ fn interrupted_start() -> Failure {
 }
 
 impl Local {
-    /// Starts the roles, each on a port of its own choosing, with fresh certificates, an auditor
-    /// among them if `audited`. The servers permit what `policy` does and run at most `threads`
-    /// lanes at once.
+    /// Starts the roles, each on a port of its own choosing, with fresh certificates, and an
+    /// auditor if `audited`. The servers have the policy `policy` and run at most `threads` lanes
+    /// at once.
     pub(super) fn start(policy: &Policy, threads: Option<usize>, audited: bool) -> Result<Self, Failure> {
         Ok(Self::run(&std::env::temp_dir(), policy, threads, audited, None, |_, _| Ok(()))?.0)
     }

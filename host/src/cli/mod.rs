@@ -21,7 +21,7 @@ macro_rules! log {
     ($($line:tt)*) => { say!("{} {}", $crate::time::now(), format_args!($($line)*)) };
 }
 
-/// The same on standard error.
+/// The same, on standard error.
 macro_rules! log_error {
     ($($line:tt)*) => { note!("{} {}", $crate::time::now(), format_args!($($line)*)) };
 }
@@ -104,8 +104,8 @@ enum Command {
         /// Where the dealer runs: HOST or HOST:PORT; port 7102 if not given
         #[arg(long, default_value = "localhost")]
         dealer: String,
-        /// Where an auditor runs, which checks the dealer: HOST or HOST:PORT; port 7104 if not
-        /// given. Without this option there is none
+        /// Where an auditor runs, which checks the dealer: HOST or HOST:PORT; the default port is
+        /// 7104. Without this option the deployment has none
         #[arg(long, value_name = "HOST")]
         auditor: Option<String>,
         /// Days that the certificates are valid
@@ -120,10 +120,10 @@ enum Command {
     Share(share::Args),
     /// Say what became of each device's reports
     Devices(devices::Args),
-    /// Allow jobs on a server, or print which it allows
+    /// Allow jobs on a server, or print the allowed jobs
     #[command(subcommand)]
     Policy(policy::Args),
-    /// Say what the servers released, and what is left of their budgets
+    /// Print the outputs that the servers released, and the remaining budgets
     Releases(releases::Args),
     /// Measure every protocol and function on this machine, or how many reports it takes in
     Bench(bench::Args),

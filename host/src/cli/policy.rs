@@ -92,8 +92,8 @@ pub(super) fn allow(file: &Path, config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The job of a file. One that learns from reports is filled in with records of each registered
-/// device: its listed hash does not cover them.
+/// Reads the job of a file. A job that learns from reports gets placeholder records of each
+/// registered device: its listed hash does not cover records.
 fn job(draft: Draft, config: &Config) -> Result<Job, Failure> {
     let Some(schema) = draft.schema() else { return Ok(draft.resolve(None)?) };
     let schema = SchemaFile::load(&schema)?;
@@ -120,5 +120,5 @@ fn job(draft: Draft, config: &Config) -> Result<Job, Failure> {
     }?)
 }
 
-/// Records of each device that stand for those of a manifest: enough for any batch.
+/// Placeholder records of each device: enough for any batch.
 const RECORDS: usize = 1 << 16;

@@ -1,4 +1,4 @@
-//! `symbolon releases`: what left the servers, and what is left of the budgets.
+//! `symbolon releases`: the released outputs and the remaining budgets.
 
 use super::{exit::Failure, roles::waiting};
 use crate::{
@@ -18,7 +18,7 @@ pub(super) struct Args {
     /// The client's configuration, for its own releases; or a server's, on its machine, for all
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Also say what is left of the budgets for a manifest
+    /// Also print the remaining budgets for a manifest
     #[arg(long, value_name = "DIGEST", value_parser = super::train::digest)]
     manifest: Option<[u8; 32]>,
     /// Write everything as JSON
@@ -26,7 +26,7 @@ pub(super) struct Args {
     json: Option<PathBuf>,
 }
 
-/// Jobs of a server's own ledger that are listed.
+/// Most jobs that are listed from a server's own ledger.
 const MOST_LISTED: usize = 10_000;
 
 /// `symbolon releases`.
@@ -103,7 +103,7 @@ fn list(entries: &[Entry], clients: bool) {
     }
 }
 
-/// Lines on budgets.
+/// Prints the budgets, and the remaining part of each.
 fn left(told: &Releases, manifest: Option<[u8; 32]>) {
     let (jobs, outputs, most) = told.limits;
     say!("  left today: {} of {jobs} jobs", jobs.saturating_sub(told.spent.jobs));

@@ -111,7 +111,7 @@ pub(super) fn waiting(peer: Role, address: &str) {
     note!("waiting for {peer} at {address}");
 }
 
-/// The same, for a role's log.
+/// As [`waiting`], for a role's log.
 fn log_waiting(peer: Role, address: &str) {
     log_error!("waiting for {peer} at {address}");
 }

@@ -33,7 +33,7 @@ pub trait Shelf: Send + Sync {
     /// [`ShelfError::Manifest`], [`ShelfError::Schema`], [`ShelfError::Missing`], [`ShelfError::Store`], and those of `take`.
     fn read(&self, reports: &Reports, take: &mut Take<'_>) -> Result<(), ShelfError>;
 
-    /// The schema of this hash, if it is known here.
+    /// Returns the schema of this hash, if it is known here.
     fn schema(&self, hash: &SchemaHash) -> Option<SchemaFile>;
 }
 
@@ -145,7 +145,7 @@ impl fmt::Display for Hex<'_> {
 /// Packed records in memory, in the order of a manifest that is not looked at: for the clear engine and for tests. Wiping them is their owner's.
 #[derive(Clone, Default)]
 pub struct Pile {
-    /// Schemas that are known.
+    /// The known schemas.
     pub schemas: Vec<SchemaFile>,
     /// Who sent each record, the record, and the record about it, empty where there is none.
     pub records: Vec<(DeviceId, Vec<u8>, Vec<u8>)>,

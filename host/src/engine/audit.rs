@@ -1,12 +1,13 @@
-//! Hashes of corrections: those that a server receives, and those that an auditor evaluates.
+//! Hashes of corrections: of the ones that a server receives, and of the ones that an auditor
+//! evaluates.
 //!
 //! Each lane has a running SHA-256 of all corrections to a server. Before an output leaves, the
-//! lanes' hashes are combined with the session, the server and the number of the release. The
-//! server compares its own with the auditor's: equal hashes mean equal corrections.
+//! hashes of all lanes are combined with the session, the server and the number of the release. The
+//! server compares its own hash with the auditor's: equal hashes mean equal corrections.
 //!
 //! - **Adversary:** a dealer that deviates alone. The auditor evaluates the corrections from the
-//!   same seeds, so that any other correction is found with certainty (but for a collision of
-//!   SHA-256).
+//!   same seeds. Any other correction is therefore found with certainty, except for a collision of
+//!   SHA-256.
 //! - **Cost:** one hash of all corrections at the server that receives them, and at the auditor.
 
 #[cfg(test)]
@@ -30,13 +31,13 @@ impl LaneHash {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).update(bytes);
     }
 
-    /// The hash of all bytes so far.
+    /// Returns the hash of all bytes so far.
     pub fn so_far(&self) -> [u8; 32] {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone().finalize().into()
     }
 }
 
-/// Combines the hashes of a server's lanes, in their order, before release `release`, from 0.
+/// Combines the hashes of a server's lanes, in their order, before release `release` (from 0).
 pub fn release_hash(
     session: &SessionId,
     server: Role,

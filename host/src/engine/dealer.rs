@@ -17,8 +17,8 @@ use symbolon_core::{
     word::Word,
 };
 
-/// Evaluates the requests of one lane and passes their corrections, in order, to `outlet`. Holds
-/// one request's values at a time; an outlet that blocks is the stream's back-pressure.
+/// Evaluates the requests of one lane and passes their corrections, in order, to `outlet`. It holds
+/// one request's values at a time; an outlet that blocks also blocks the evaluation.
 pub struct Dealing<'a, W: Word, F> {
     prgs: [&'a dyn Prg; 2],
     kernels: &'a dyn Kernels<W>,
@@ -46,11 +46,11 @@ impl<W: Word, F: FnMut(&[u8]) -> Result<(), Error>> Sink for Dealing<'_, W, F> {
 }
 
 /// Runs `job` dry, on records in the order of `orders`, and passes the corrections of lane `lane`
-/// to `outlet`; `observer` sees the job's events.
+/// to `outlet`; `observer` receives the job's events.
 ///
 /// # Errors
 ///
-/// Those of `outlet`, and [`Halt::Stopped`] by `observer`.
+/// The errors of `outlet`; [`Halt::Stopped`] if `observer` stops the run.
 pub fn deal_lane<W: HostWord + Word>(
     job: &Job,
     prgs: [&dyn Prg; 2],

@@ -121,7 +121,7 @@ pub struct Plan {
     pub requests: u64,
     /// Bytes of the largest arena that a lane needs.
     pub arena_bytes: u64,
-    /// Bytes of the largest buffer that the dealer needs for a lane.
+    /// Bytes of the dealer's largest buffer for a lane.
     pub deal_bytes: u64,
     /// By layer and operation.
     pub operations: Vec<Operation>,
@@ -136,18 +136,18 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Units of work in a dry run, of all lanes: a peer's job costs no more than some seconds to plan.
+/// Most units of work in the dry run of all lanes: planning a peer's job takes seconds at most.
 const MAX_WORK: u64 = 1 << 24;
 
-/// A job that has no plan.
+/// The reason why a job has no plan.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PlanError {
-    /// Its dry run makes too many requests and exchanges.
+    /// The dry run makes too many requests and exchanges.
     Work {
-        /// The most of them, of all lanes.
+        /// Most requests and exchanges, all lanes together.
         most: u64,
     },
-    /// It has more requests a lane than there are numbers.
+    /// A lane has more requests than there are request numbers.
     Requests,
 }
 
@@ -299,7 +299,7 @@ impl Repetition {
 /// [`PlanError`].
 pub fn plan(job: &Job) -> Result<Plan, PlanError> {
     let repetition = Repetition::of(job);
-    // In each step, some lane makes a request and an exchange at least.
+    // In each step, at least one lane makes a request and an exchange.
     let steps = u64::from(repetition.first + repetition.period) * job.steps_per_epoch() as u64;
     if 2 * steps > MAX_WORK / u64::from(job.lanes.lanes) {
         return Err(PlanError::Work { most: MAX_WORK });

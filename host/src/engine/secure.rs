@@ -24,7 +24,7 @@ impl Fault {
     pub fn keep(&self, error: NetError) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
     }
-    /// Whether something has failed.
+    /// Returns whether a failure is kept.
     pub fn is_kept(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
@@ -150,7 +150,7 @@ fn fold<W: Word>(kind: Fold, mine: &mut [u8], theirs: &[u8]) {
     }
 }
 
-/// One lane's corrections at the server that receives them.
+/// One lane's corrections, at the server that receives them.
 pub struct NetCorrections<'a> {
     connection: &'a mut Connection,
     fault: Fault,

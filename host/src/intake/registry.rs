@@ -39,7 +39,7 @@ pub struct Device {
     pub name: String,
     /// Tasks whose schemas it may use.
     pub tasks: BTreeSet<String>,
-    /// How many reports an hour it may add; `None`: as many as the configuration says.
+    /// Reports an hour that the device may add; `None`: the configuration's `reports_per_hour`.
     pub reports_per_hour: Option<NonZeroU32>,
     /// It may not report any more.
     pub revoked: bool,

@@ -155,9 +155,9 @@ pub enum Rule {
     AdamShift { got: i32, min: i32, max: i32 },
     /// A lazy Adam keeps its cells for another number of steps than an update of `v` stands for.
     LazyKeep { got: u32, want: u32 },
-    /// No `ε` that a job can have.
+    /// `reveal.epsilon` is invalid.
     Epsilon,
-    /// Noise that no word holds.
+    /// The noise does not fit into a word.
     NoiseTooLarge,
     /// A job that learns from reports, and no manifest.
     NeedsManifest,

@@ -1,49 +1,48 @@
-//! The form in which a count or a sum leaves the servers: its range, its noise, its bits.
+//! The form of a count or a sum as it leaves the servers: its range, its noise, its bits.
 //!
 //! A server adds its noise to its share of the number, refreshes the share and cuts it to
-//! `ceil(log2(n))` bits, `n` the values that the number with its noise can have. The client adds
-//! both shares modulo that and gets the number, as long as it is in range.
+//! `ceil(log2(n))` bits. `n` is the number of values that the number can have with its noise. The
+//! client adds both shares modulo `2^bits` and gets the number, if it is in range.
 //!
-//! - **Adversary:** a client, with a server that deviates: through one output it learns as many
-//!   bits as the form has, not a word.
-//! - **Cost:** no byte and no round; sums of clamped terms cost
+//! - **Adversary:** a client, together with a server that deviates. Through one output it learns as
+//!   many bits as the form has, not a word.
+//! - **Cost:** 0 bytes and 0 rounds. A sum of clamped terms costs a
 //!   [`clamp`](symbolon_core::protocol::clamp) for each term.
-//! - **Privacy:** [`crate::noise`], for the replacement of one record *that the number is about*,
-//!   with the model as it is. What the model has from the records that it learnt from is not
-//!   covered.
+//! - **Privacy:** as in [`crate::noise`], for the replacement of one record *that the number is
+//!   about*, with the model as it is. The training records' influence on the model is not covered.
 
 use super::{Job, Loss, MILLI, RevealLoss, Task, When};
 use crate::noise::Scale;
 
-/// Unclamped, a row's cross-entropy is less than this below 0, and this much above the largest
-/// difference of two logits, `ln 255` included.
+/// Without a clamp, the cross-entropy of a row lies less than `ENTROPY_BELOW` below 0. It lies at
+/// most `ENTROPY_ABOVE` above the largest difference of two logits, `ln 255` included.
 const ENTROPY_BELOW: i128 = 1;
 const ENTROPY_ABOVE: i128 = 7;
 
 /// The form of one number.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Form {
-    /// Least value without noise.
+    /// The least value without noise.
     least: i128,
-    /// Greatest value without noise.
+    /// The greatest value without noise.
     greatest: i128,
-    /// The noise of either server.
+    /// The scale of one server's noise; `None` without noise.
     scale: Option<Scale>,
 }
 
 impl Form {
-    /// The noise that a server adds.
+    /// Returns the scale of one server's noise; `None` without noise.
     pub fn scale(&self) -> Option<Scale> {
         self.scale
     }
 
-    /// Least and greatest value, noise included.
+    /// Returns the least and the greatest value, both servers' noise included.
     pub fn limits(&self) -> [i128; 2] {
         let noise = self.scale.map_or(0, |scale| 2 * i128::from(scale.bound()));
         [self.least - noise, self.greatest + noise]
     }
 
-    /// Bits that leave a server.
+    /// Returns the number of bits that leave a server.
     pub fn bits(&self) -> u32 {
         let [low, high] = self.limits();
         (i128::BITS - (high - low).leading_zeros()).min(64)
@@ -53,19 +52,20 @@ impl Form {
         u64::MAX >> (64 - self.bits()).min(63)
     }
 
-    /// Where the range begins, modulo `2^64`.
+    /// Returns the least value, noise included, modulo `2^64`.
     fn low(&self) -> u64 {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // modulo 2^64
         let low = self.limits()[0] as u64;
         low
     }
 
-    /// A server's share as it leaves; the first server's is shifted to the range.
+    /// Cuts a server's share to the form's bits; subtracts the least value from the first server's
+    /// share.
     pub fn cut(&self, share: u64, is_first: bool) -> u64 {
         share.wrapping_sub(if is_first { self.low() } else { 0 }) & self.mask()
     }
 
-    /// The number, of both servers' shares.
+    /// Joins both servers' shares and returns the number.
     pub fn join(&self, shares: [u64; 2]) -> i64 {
         let word = shares[0].wrapping_add(shares[1]) & self.mask();
         word.wrapping_add(self.low()).cast_signed()
@@ -75,26 +75,26 @@ impl Form {
 /// A number that a job opens once or in each epoch.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Kind {
-    /// Sum of the training loss.
+    /// The sum of the training loss.
     Loss,
-    /// Training records with a class.
+    /// The count of training records with a class.
     LossRecords,
-    /// Correct test predictions, or the sum of squared test errors.
+    /// The count of correct test predictions, or the sum of squared test errors.
     Score,
-    /// Test records with a class.
+    /// The count of test records with a class.
     ScoreRecords,
 }
 
 impl Kind {
-    /// All of them.
+    /// All kinds, in the order of their noise.
     pub const ALL: [Self; 4] = [Self::Loss, Self::LossRecords, Self::Score, Self::ScoreRecords];
 
     fn is_of_training(self) -> bool {
         matches!(self, Self::Loss | Self::LossRecords)
     }
 
-    /// Whether `job` opens this number in epoch `epoch`. The records with a class are counted once,
-    /// unless each epoch learns from others.
+    /// Returns whether `job` opens this number in epoch `epoch`. A count of records with a class is
+    /// opened once, unless each epoch trains on other records.
     pub fn is_opened(self, job: &Job, epoch: u32) -> bool {
         let first = if job.reveal.when == When::End { job.training.epochs } else { 1 };
         if !job.opens_numbers(epoch) {
@@ -110,18 +110,18 @@ impl Kind {
         }
     }
 
-    /// How often `job` opens it.
+    /// Returns how often `job` opens this number.
     pub fn times(self, job: &Job) -> u64 {
         let last = job.training.epochs;
         let opened = |epoch| u64::from(self.is_opened(job, epoch));
-        // All between the first and the last are alike.
+        // All epochs between the first and the last open the same numbers.
         match last {
             1 => opened(1),
             _ => opened(1) + opened(2) * u64::from(last - 2) + opened(last),
         }
     }
 
-    /// Its form in `job`; `None` where its noise would not fit.
+    /// Returns the number's form in `job`; `None` if its noise does not fit.
     pub fn form(self, job: &Job) -> Option<Form> {
         let (records, terms) = match self {
             Self::Loss | Self::LossRecords => (job.records_per_epoch(), self.terms(job)),
@@ -145,7 +145,7 @@ impl Kind {
         Some(Form { least: least * records, greatest: greatest * records, scale })
     }
 
-    /// Terms of a record.
+    /// Returns the number of terms that a record adds to the number.
     fn terms(self, job: &Job) -> i128 {
         match (self, job.loss) {
             (Self::Loss, Loss::MeanSquaredError) => job.outputs() as i128,
@@ -153,11 +153,11 @@ impl Kind {
         }
     }
 
-    /// Least and greatest term, in units of the sum.
+    /// Returns the least and the greatest term, in units of the sum.
     fn term(self, job: &Job) -> [i128; 2] {
         let (ring_bits, frac_bits) = (job.numbers.ring_bits, job.numbers.frac_bits);
         let one = 1i128 << frac_bits;
-        // Squares of opened words, truncated.
+        // The greatest truncated square of an opened word.
         let square = (1i128 << (ring_bits - 2 - frac_bits)) + 1;
         let clamped = |limits: [i64; 2]| limits.map(|limit| i128::from(limit) * one);
         match (self, &job.data.task) {
@@ -174,7 +174,7 @@ impl Kind {
     }
 }
 
-/// Outputs that `job` opens: numbers, the model, the alarm.
+/// Counts the outputs that `job` opens: numbers, the model, the alarm.
 pub fn outputs(job: &Job) -> u64 {
     let numbers: u64 = Kind::ALL.iter().map(|kind| kind.times(job)).sum();
     numbers + u64::from(job.reveal.model) + u64::from(job.reveal.alarm)

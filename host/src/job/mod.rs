@@ -372,9 +372,9 @@ impl Job {
         Ok(hasher.finalize().into())
     }
 
-    /// The hash under which policies list the job: for a job that learns from reports, of the job
-    /// without its manifest and its counts of records, so that it may run again when more have
-    /// arrived; for others [`Job::hash`].
+    /// Returns the hash under which policies list the job. For a job that learns from reports, it
+    /// leaves out the manifest and the counts of records. So the job may run again when more
+    /// records have arrived. For other jobs it is [`Job::hash`].
     ///
     /// # Errors
     ///
@@ -415,7 +415,7 @@ impl Job {
         self.records_per_epoch().div_ceil(self.training.batch)
     }
 
-    /// The places of step `step`'s records in an epoch's order; steps are counted from 0.
+    /// Returns the places of step `step`'s records in an epoch's order; steps are counted from 0.
     pub fn batch(&self, step: usize) -> std::ops::Range<usize> {
         let start = step * self.training.batch;
         start..self.records_per_epoch().min(start + self.training.batch)

@@ -121,7 +121,7 @@ pub struct Sorter<'a> {
 }
 
 impl<'a> Sorter<'a> {
-    /// At the manifest's first record.
+    /// Starts at the manifest's first record.
     pub fn new(train: &'a Senders, test: &'a Held) -> Self {
         Self { train, test, seen: 0 }
     }

@@ -1,29 +1,29 @@
-//! What a job opens, and the noise that its outputs carry.
+//! The outputs that a job opens, and their noise.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Data, Invalid, Job, Loss, Rule, Task};
 
-/// `ε` and budgets of it are counted in thousandths.
+/// Thousandths in a unit: `ε` and its budgets are counted in thousandths.
 pub const MILLI: u32 = 1000;
-/// Largest `ε` of a job.
+/// The largest `ε` of a job.
 const MAX_EPSILON: u32 = 1000;
-/// Largest bound on a record's loss.
+/// The largest bound on a record's loss.
 const MAX_LOSS: u32 = 64;
 
-/// Everything that a job opens.
+/// The outputs that a job opens.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Reveal {
-    /// The count of correct test predictions, with that of the records that have a class where
-    /// labels may name none; for a regression the sum of squared test errors.
+    /// The count of correct test predictions, or the sum of squared test errors of a regression.
+    /// Where a label may name no class, the count of test records with a class comes with it.
     pub accuracy: bool,
     /// The mean training loss.
     pub loss: RevealLoss,
     /// The trained weights, to the analyst alone.
     pub model: bool,
-    /// One bit, after the last epoch: whether any word left its range, so that results are wrong.
-    /// On unless a job says otherwise.
+    /// One bit, after the last epoch: whether any word left its range, so that the results are
+    /// wrong. On unless the job says otherwise.
     pub alarm: bool,
     /// When accuracy and loss are opened.
     pub when: When,
@@ -38,17 +38,19 @@ pub enum When {
     /// After each epoch.
     #[default]
     Epoch,
-    /// After the last epoch alone: one number spends what else all epochs' share.
+    /// After the last epoch alone: one number then gets the `ε` that all epochs' numbers would
+    /// share.
     End,
 }
 
 /// Noise on the counts and sums that a job opens.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Noise {
-    /// `ε` of the whole job, in thousandths: what its outputs about the training records spend
-    /// together, and those about the test records.
+    /// `ε` of the whole job, in thousandths. The outputs about the training records spend it
+    /// together; so do those about the test records.
     pub epsilon_milli: u32,
-    /// A record's loss counts as this much at most; its squared test error as twice as much.
+    /// The bound on a record's loss, in whole units; the bound on a squared test error is twice
+    /// that.
     pub largest_loss: u32,
 }
 
@@ -63,33 +65,35 @@ pub enum RevealLoss {
 }
 
 impl Reveal {
-    /// Whether anything but the range alarm is opened, beside which that may stand.
+    /// Returns whether the job opens an output other than the range alarm, which must not stand
+    /// alone.
     pub fn any_result(&self) -> bool {
         self.accuracy || self.model || self.loss != RevealLoss::Never
     }
 }
 
 impl Job {
-    /// The least and the greatest that a term of the loss counts as, in whole units, where it is
-    /// clamped.
+    /// Returns the limits to which a term of the loss is clamped, in whole units; `None` without
+    /// noise.
     pub fn loss_limits(&self) -> Option<[i64; 2]> {
         let noise = self.reveal.noise?;
-        // The softmax's approximate loss may be a little below 0.
+        // The approximate loss of the softmax may be slightly below 0.
         let least = if self.loss == Loss::SoftmaxCrossEntropy { -1 } else { 0 };
         Some([least, i64::from(noise.largest_loss)])
     }
 
-    /// The same of a squared test error.
+    /// Returns the limits to which a squared test error is clamped, in whole units; `None` without
+    /// noise.
     pub fn error_limits(&self) -> Option<[i64; 2]> {
         self.reveal.noise.map(|noise| [0, 2 * i64::from(noise.largest_loss)])
     }
 
-    /// Whether accuracy and loss are opened after epoch `epoch`.
+    /// Returns whether accuracy and loss are opened after epoch `epoch`.
     pub fn opens_numbers(&self, epoch: u32) -> bool {
         self.reveal.when == When::Epoch || epoch == self.training.epochs
     }
 
-    /// Steps until the model is opened.
+    /// Returns the number of steps before the model is opened.
     pub fn steps(&self) -> u64 {
         u64::from(self.training.epochs) * self.steps_per_epoch() as u64
     }
@@ -113,10 +117,10 @@ pub(super) struct RevealFile {
     /// When accuracy and loss are opened; `epoch`, if left out.
     #[serde(default)]
     when: When,
-    /// The `ε` of the whole job, 0.001 to 1000 in steps of 0.001: each server adds noise to
-    /// accuracy and loss. Or `"off"`. If left out, 1 for a job that learns from reports, else off.
+    /// The `ε` of the whole job, 0.001 to 1000 in steps of 0.001, or `"off"`. Each server adds
+    /// noise to accuracy and loss. If left out, 1 for a job that learns from reports, else off.
     epsilon: Option<EpsilonFile>,
-    /// With noise, what a record's loss counts as at most, 1 to 64; 8, if left out.
+    /// With noise, the bound on a record's loss, 1 to 64; 8, if left out.
     largest_loss: Option<u32>,
 }
 
@@ -131,7 +135,7 @@ pub(crate) enum EpsilonFile {
 }
 
 impl EpsilonFile {
-    /// Thousandths; `Some(None)` is off, `None` an invalid value.
+    /// Returns thousandths; `Some(None)` for `"off"`, `None` for an invalid value.
     pub(crate) fn milli(&self) -> Option<Option<u32>> {
         match self {
             Self::Word(word) => (word == "off").then_some(None),
@@ -168,7 +172,7 @@ impl RevealFile {
     }
 }
 
-/// The rules of noise.
+/// Checks the limits of noise.
 pub(super) fn validate(noise: &Noise) -> Result<(), Invalid> {
     let hold = |key: &str, got: u32, max: u32| match (1..=max).contains(&got) {
         true => Ok(()),

@@ -1,4 +1,4 @@
-//! Cancellation of a session from another thread: of its connections, and of its waits.
+//! Cancellation of a session from another thread: of its connections and of its waits.
 
 use super::connection::AbortHandle;
 use std::sync::{
@@ -8,8 +8,8 @@ use std::sync::{
 
 /// Cancels a session. Clones cancel the same one.
 ///
-/// Connections that it guards fail with [`Cause::Aborted`](super::Cause::Aborted), also those that
-/// come later; attempts to connect end, and waits that look at
+/// After cancellation, guarded connections fail with [`Cause::Aborted`](super::Cause::Aborted),
+/// also those that are guarded later. Attempts to connect end, and so do waits that check
 /// [`is_cancelled`](Self::is_cancelled).
 #[derive(Clone, Debug, Default)]
 pub struct Cancel(Arc<State>);
@@ -21,20 +21,20 @@ struct State {
 }
 
 impl Cancel {
-    /// Cancels the session, now and for good.
+    /// Cancels the session permanently.
     pub fn cancel(&self) {
         let guarded = self.0.guarded.lock().unwrap_or_else(PoisonError::into_inner);
         self.0.cancelled.store(true, Ordering::Release);
         guarded.iter().for_each(AbortHandle::abort);
     }
 
-    /// Whether it was cancelled.
+    /// Returns whether the session is cancelled.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.0.cancelled.load(Ordering::Acquire)
     }
 
-    /// Ends the connection of `handle` when the session is cancelled: at once if it was.
+    /// Aborts the connection of `handle` when the session is cancelled; at once if it is already.
     pub fn guard(&self, handle: AbortHandle) {
         let mut guarded = self.0.guarded.lock().unwrap_or_else(PoisonError::into_inner);
         if self.is_cancelled() {

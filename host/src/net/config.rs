@@ -26,9 +26,9 @@
 //! smallest_batch = 16
 //! smallest_records = 100
 //! require_alarm = false # whether jobs must say when words left their range
-//! largest_memory_mib = 8192 # a job; the files of dealer and auditor may give this
-//! places = 2 # jobs at a time; and this, and no other rule
-//! epsilon = 1.0 # this and the rules below are for jobs that learn from reports
+//! largest_memory_mib = 8192 # a job; dealer and auditor have this rule too
+//! places = 2 # jobs at a time; dealer and auditor have this rule too, and no others
+//! epsilon = 1.0 # this rule and those below bind jobs that learn from reports
 //! outputs_per_job = 128
 //! outputs_per_manifest = 1024
 //! jobs_per_day = 32
@@ -42,7 +42,7 @@
 //! devices = "devices.toml"
 //! keys = "keys"
 //! schemas = "schemas"
-//! reports_per_hour = 360000 # of a device whose entry says nothing
+//! reports_per_hour = 360000 # of a device whose registry entry has none
 //! ```
 //!
 //! A gateway's file has a section of its own, [`Lines`].
@@ -83,10 +83,10 @@ pub struct Config {
     pub tls: IdentityFiles,
     /// How long things may take.
     pub timeouts: Timeouts,
-    /// What a server permits, and the limits of dealer and auditor. Other roles have the default,
-    /// which they never ask.
+    /// The jobs that a server permits, or the limits of dealer and auditor. Other roles have the
+    /// default and do not use it.
     pub policy: Policy,
-    /// The policy's files; other roles do not have them.
+    /// The files of a server's policy; other roles do not use them.
     pub policy_files: PolicyFiles,
     /// Where a gateway hears devices. Other roles have none.
     pub lines: Option<Lines>,
@@ -167,8 +167,9 @@ struct Raw {
     role: Role,
     /// Where servers, dealer and auditor listen: `host:port`.
     listen: Option<String>,
-    /// Where the other roles listen: `host:port`, by role. Servers name each other, the dealer and
-    /// the auditor if there is one; a client both servers and the dealer, a gateway both servers.
+    /// Where the other roles listen: `host:port`, by role. A server names the other server, the
+    /// dealer and the auditor, if there is one. A client names both servers and the dealer, a
+    /// gateway both servers.
     #[serde(default)]
     peers: BTreeMap<Role, String>,
     /// Certificate, key and authority, as `symbolon init` writes them.
@@ -211,8 +212,8 @@ struct RawTimeouts {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawPolicy {
-    /// Which jobs. If left out, jobs that learn from reports must be listed, and those on a
-    /// client's own upload need not.
+    /// The jobs that the server takes. If left out, jobs that learn from reports must be listed;
+    /// jobs on a client's own upload need not be.
     jobs: Option<Jobs>,
     /// The outputs that they may open; `["accuracy", "loss"]`, if left out.
     reveals: Option<Vec<Reveal>>,
@@ -222,24 +223,25 @@ struct RawPolicy {
     smallest_records: Option<u64>,
     /// Whether jobs must reveal the range alarm; false, if left out.
     require_alarm: Option<bool>,
-    /// Most MiB that this role uses for a job; 8192, if left out. Dealer and auditor take it too.
+    /// Most MiB of memory for a job; 8192, if left out. Dealer and auditor have this rule too.
     largest_memory_mib: Option<u64>,
-    /// Jobs that run at a time, at least 1; 2, if left out. Dealer and auditor take it too.
+    /// Most jobs that run at a time, at least 1; 2, if left out. Dealer and auditor have this rule
+    /// too.
     places: Option<usize>,
-    /// For jobs that learn from reports, as all rules below but the files: the `ε` that a client
-    /// may spend on a manifest in a day, or `"off"`; 1, if left out. Outputs of jobs then need
-    /// noise.
+    /// The `ε` that a client may spend on a manifest in a day, or `"off"`; 1, if left out. Outputs
+    /// of jobs then need noise. This rule and the rules below, but not the files, bind jobs that
+    /// learn from reports.
     epsilon: Option<EpsilonFile>,
     /// Most outputs of a job; 128, if left out.
     outputs_per_job: Option<u64>,
-    /// Most outputs about the records of a manifest, of all clients; 1024, if left out.
+    /// Most outputs about the records of a manifest, all clients together; 1024, if left out.
     outputs_per_manifest: Option<u64>,
     /// Most jobs of a client in a day; 32, if left out.
     jobs_per_day: Option<u64>,
     /// Fewest steps before a model is opened; 100, if left out.
     fewest_steps: Option<u64>,
-    /// Fewest records by which two training sets of a client differ, or two test sets, unless they
-    /// are the same; 100, if left out.
+    /// Fewest records by which two different training sets of a client differ, or two different
+    /// test sets; 100, if left out.
     smallest_difference: Option<u64>,
     /// The list of jobs that `symbolon policy allow` writes; `jobs.toml`, if left out.
     allowed: Option<PathBuf>,
@@ -310,7 +312,7 @@ impl Raw {
     }
 }
 
-/// Whether the role runs the dealer's program, and has limits of its own.
+/// Returns whether the role runs the dealer's program, and has limits of its own.
 fn deals(role: Role) -> bool {
     matches!(role, Role::Dealer | Role::Auditor)
 }
@@ -349,7 +351,7 @@ impl RawPolicy {
         PolicyFiles { allowed: file(&self.allowed, "jobs.toml"), ledger: file(&self.ledger, "releases.redb") }
     }
 
-    /// Whether there is no rule but [`Limits`].
+    /// Returns whether the policy has no rule but [`Limits`].
     fn has_limits_alone(&self) -> bool {
         self.jobs.is_none()
             && self.reveals.is_none()
@@ -385,7 +387,7 @@ impl RawPolicy {
     }
 }
 
-/// A role's limits; the default's where a value is missing.
+/// Returns a role's limits; missing values are the default's.
 fn limits(places: Option<usize>, memory_mib: Option<u64>) -> Result<Limits, ConfigFault> {
     let default = Limits::default();
     let places = match places {
@@ -434,8 +436,8 @@ pub enum ConfigFault {
     NoPeer(Role),
     /// The role is among its own peers.
     OwnPeer(Role),
-    /// A policy, in the file of a role that has none; or more than limits, in that of a dealer or
-    /// an auditor.
+    /// The file of this role has a policy, but the role takes none; or the policy of a dealer or an
+    /// auditor has more than limits.
     Policy(Role),
     /// An intake, in the file of a role that is no server.
     Intake(Role),
@@ -466,7 +468,7 @@ pub enum ConfigFault {
         /// Its value.
         ms: u64,
     },
-    /// No `ε`.
+    /// The policy's `ε` is invalid.
     Epsilon,
     /// The certificate, key or authority cannot be used.
     Identity(Box<IdentityError>),

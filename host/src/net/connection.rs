@@ -22,7 +22,7 @@ use super::wire::{Limit, Traffic, Transfer, Wire, chunk};
 /// Bytes that [`Connection::exchange_in_place`] folds at a time are a multiple of this, but for the end.
 pub const GRANULE: usize = 64;
 
-/// The slowest rate of an upload: a peer that sends less is taken for one that holds a place.
+/// The slowest rate of an upload: a slower peer counts as one that only holds a place.
 pub const SLOWEST_BYTES_PER_SECOND: u64 = 256 << 10;
 
 /// How long the parts of a connection's life may take.
@@ -98,14 +98,14 @@ impl Connection {
         self.role
     }
 
-    /// The same connection of a peer whose certificate has this serial number.
+    /// Returns the connection with the serial number of the peer's certificate.
     pub(super) fn certified(mut self, serial: String) -> Self {
         self.serial = serial;
         self
     }
 
-    /// The serial number of the peer's certificate, in hexadecimal, at the end that accepted the
-    /// connection; empty at the other.
+    /// Returns the serial number of the peer's certificate, in hexadecimal. At the end that
+    /// connected, it is empty.
     #[must_use]
     pub fn serial(&self) -> &str {
         &self.serial
@@ -128,34 +128,36 @@ impl Connection {
         self.wire.limit = Limit::Idle(idle);
     }
 
-    /// Bounds an upload of `bytes` that begins `since`: from here on, calls fail with
-    /// [`Cause::Late`] once `idle` is over and a second for each [`SLOWEST_BYTES_PER_SECOND`], and
-    /// with [`Cause::Idle`] without a byte for `idle`. Ends with the next
-    /// [`set_idle_timeout`](Self::set_idle_timeout).
+    /// Bounds an upload of `bytes` bytes that began at `since`. Until the next
+    /// [`set_idle_timeout`](Self::set_idle_timeout), calls fail
+    ///
+    /// - with [`Cause::Late`] after `idle` plus a second for each [`SLOWEST_BYTES_PER_SECOND`],
+    /// - with [`Cause::Idle`] when not a byte arrives for `idle`.
     pub fn set_upload_limit(&mut self, idle: Duration, since: Instant, bytes: u64) {
         let seconds = bytes.div_ceil(SLOWEST_BYTES_PER_SECOND);
         let allowed = idle.saturating_add(Duration::from_secs(seconds));
-        // A time past the clock's end is as good as the idle time-out alone.
+        // If that time is past the clock's end, the idle time-out alone bounds the upload.
         self.wire.limit = match since.checked_add(allowed) {
             Some(end) => Limit::Upload { idle, end, allowed },
             None => Limit::Idle(idle),
         };
     }
 
-    /// Checks, without waiting, that a peer from which nothing is due is still there.
+    /// Checks, without waiting, that the peer is still connected. The peer must have nothing to
+    /// send.
     ///
     /// # Errors
     ///
-    /// [`Cause::Lost`] if it ended the connection, or sent something.
+    /// [`Cause::Lost`] if the peer ended the connection, or sent something.
     pub fn check_peer(&self) -> Result<(), NetError> {
         self.check_socket(false)
     }
 
-    /// [`check_peer`](Self::check_peer) of a peer that may have sent something already.
+    /// As [`check_peer`](Self::check_peer), for a peer that may have sent something already.
     ///
     /// # Errors
     ///
-    /// [`Cause::Lost`] if it ended the connection and had sent nothing before.
+    /// [`Cause::Lost`] if the peer ended the connection and had sent nothing before.
     pub fn check_open(&self) -> Result<(), NetError> {
         self.check_socket(true)
     }

@@ -101,7 +101,7 @@ pub struct Hosts {
     pub server1: Endpoint,
     /// The dealer's.
     pub dealer: Endpoint,
-    /// The auditor's, in a deployment that has one.
+    /// The auditor's endpoint, if the deployment has an auditor.
     pub auditor: Option<Endpoint>,
 }
 
@@ -113,7 +113,7 @@ impl Default for Hosts {
 }
 
 impl Hosts {
-    /// On these hosts, at ports 7100 to 7102, without an auditor.
+    /// Describes a deployment on these hosts, at ports 7100 to 7102, without an auditor.
     #[must_use]
     pub fn named(server0: &str, server1: &str, dealer: &str) -> Self {
         Self {
@@ -139,17 +139,17 @@ impl Hosts {
         })
     }
 
-    /// The same with an auditor at `host` or `host:port`; without a port, at 7104.
+    /// Adds an auditor at `host` or `host:port`; the default port is 7104.
     ///
     /// # Errors
     ///
-    /// [`DeployError::Host`] for what is neither a name nor an address.
+    /// [`DeployError::Host`] if `host` is neither a name nor an address.
     pub fn with_auditor(self, host: &str) -> Result<Self, DeployError> {
         let auditor = Endpoint::parse(host, 7104).ok_or(DeployError::Host(Role::Auditor))?;
         Ok(Self { auditor: Some(auditor), ..self })
     }
 
-    /// The roles of the deployment: all, or all but the auditor.
+    /// Returns the roles of the deployment: all, or all but the auditor.
     pub fn roles(&self) -> impl Iterator<Item = Role> {
         let audited = self.auditor.is_some();
         Role::ALL.into_iter().filter(move |role| audited || *role != Role::Auditor)

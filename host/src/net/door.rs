@@ -1,9 +1,10 @@
-//! Who may come in at a listener: handshakes by address, and connections by role.
+//! Admission of peers at a listener: handshakes by address, and connections by role.
 //!
-//! Before a handshake a peer is an address. Addresses that never authenticated here get few slots,
-//! and one address a quarter of them; those that did have slots of their own, of which one address
-//! gets half. A connection without a slot is closed at once, so strangers that connect and say
-//! nothing keep no known peer out. An address is an IPv4 address or an IPv6 network of 64 bits.
+//! Before a handshake, a peer is only an address. Addresses that never authenticated here share a
+//! few slots, and one of them gets a quarter of these at most. Known addresses, those that
+//! authenticated before, have slots of their own; one of them gets half of these at most. A
+//! connection without a slot is closed at once. So unknown peers that connect and send nothing keep
+//! no known peer out. An address is an IPv4 address or an IPv6 network of 64 bits.
 
 use super::role::Role;
 use std::{
@@ -13,20 +14,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Addresses that are remembered; the one that authenticated longest ago is forgotten first.
+/// Most known addresses; the address that authenticated longest ago is forgotten first.
 const MAX_KNOWN: usize = 1024;
-/// Closed connections are reported no more often than this.
+/// Shortest time between two reports of closed connections.
 const REPORT: Duration = Duration::from_secs(60);
 
-/// How many peers a listener serves at a time.
+/// The number of peers that a listener serves at a time.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Capacity {
-    /// Handshakes of addresses that never authenticated here; at least 4, for one address each.
+    /// Most handshakes of addresses that never authenticated here; at least 4, so that an address
+    /// gets 1.
     pub strangers: usize,
-    /// Handshakes of addresses that did; at least 2.
+    /// Most handshakes of known addresses; at least 2.
     pub known: usize,
-    /// Authenticated connections, each with a thread; those of one role take three quarters at
-    /// most.
+    /// Most authenticated connections, each with a thread. One role gets three quarters at most.
     pub connections: usize,
 }
 
@@ -37,13 +38,13 @@ impl Default for Capacity {
 }
 
 impl Capacity {
-    /// Connections of one role.
+    /// Returns the most connections of one role.
     pub(super) fn of_role(&self) -> usize {
         (self.connections - self.connections / 4).max(1)
     }
 }
 
-/// Counts of a listener's peers.
+/// Counts a listener's handshakes and connections.
 pub(super) struct Door {
     capacity: Capacity,
     state: Mutex<State>,
@@ -51,10 +52,10 @@ pub(super) struct Door {
 
 #[derive(Default)]
 struct State {
-    /// When each known address authenticated last, in connections.
+    /// The number of the last authentication of each known address.
     known: HashMap<IpAddr, u64>,
     authenticated: u64,
-    /// Handshakes by address, and of all strangers and all known addresses.
+    /// Running handshakes by address; below, those of all unknown and of all known addresses.
     handshakes: HashMap<IpAddr, usize>,
     strangers: usize,
     acquaintances: usize,
@@ -62,14 +63,14 @@ struct State {
     reported: Option<Instant>,
 }
 
-/// A peer that authenticates itself; its slot is free when dropped.
+/// A handshake's slot; free again when dropped.
 pub(super) struct Knock<'a> {
     door: &'a Door,
     address: IpAddr,
     known: bool,
 }
 
-/// A place of an authenticated connection; free when dropped.
+/// An authenticated connection's place; free again when dropped.
 pub(super) struct Inside<'a> {
     door: &'a Door,
     role: Role,
@@ -80,7 +81,7 @@ impl Door {
         Self { capacity, state: Mutex::default() }
     }
 
-    /// A slot for a handshake of `address`, if it gets one.
+    /// Takes a slot for a handshake of `address`; returns `None` if all of its slots are taken.
     pub(super) fn knock(&self, address: IpAddr) -> Option<Knock<'_>> {
         let address = network(address);
         let mut state = self.lock();
@@ -98,7 +99,7 @@ impl Door {
         Some(Knock { door: self, address, known })
     }
 
-    /// Whether a closed connection is worth a report now.
+    /// Returns whether a report of closed connections is due; if so, counts it as made.
     pub(super) fn reports(&self) -> bool {
         let mut state = self.lock();
         let due = state.reported.is_none_or(|at| at.elapsed() >= REPORT);
@@ -129,8 +130,8 @@ impl State {
 }
 
 impl<'a> Knock<'a> {
-    /// A place for the peer, which has authenticated itself as `role`: its address is known from
-    /// now on. `None` if its role has as many as it gets.
+    /// Takes a place for the peer, which authenticated itself as `role`, and remembers its address.
+    /// Returns `None` if all connections, or those of the role, are taken.
     pub(super) fn enter(&self, role: Role) -> Option<Inside<'a>> {
         let mut state = self.door.lock();
         state.remember(self.address);
@@ -163,7 +164,7 @@ impl Drop for Inside<'_> {
     }
 }
 
-/// What counts as one address.
+/// Returns the address by which a peer is counted: an IPv4 address, or an IPv6 network of 64 bits.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),

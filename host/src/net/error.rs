@@ -103,7 +103,7 @@ pub enum Cause {
     Io(io::Error),
     /// Not a byte moved for this long.
     Idle(Duration),
-    /// The peer sent slower than what it announced may take; the time that it had.
+    /// The peer sent more slowly than the slowest rate of an upload; the time that the upload had.
     Late(Duration),
     /// The peer did not authenticate itself in this time.
     Slow(Duration),
@@ -131,12 +131,13 @@ pub enum Cause {
         /// The peer's role.
         role: Role,
     },
-    /// The listening end serves no connection more from this role.
+    /// The listening end has no free place for connections of this role.
     Full {
         /// The role of the connecting end.
         role: Role,
     },
-    /// No handshake more: connections that do not authenticate themselves hold all slots.
+    /// The listening end has no free slot: connections that do not authenticate themselves hold
+    /// all.
     Crowded,
     /// The peer speaks another version of the protocol.
     Version {

@@ -52,12 +52,12 @@ pub fn connect(address: &str, tls: &ClientTls, peer: Role, timeouts: &Timeouts) 
     connect_until(&Cancel::default(), address, tls, peer, timeouts)
 }
 
-/// [`connect`], unless `cancel` ends it; from then on `cancel` guards the connection.
+/// As [`connect`], until `cancel` is cancelled; `cancel` then guards the connection.
 ///
 /// # Errors
 ///
-/// As [`connect`]; [`Cause::Aborted`]. An attempt at an address that answers nothing goes on for at
-/// most 5 s after the cancellation.
+/// As [`connect`]; [`Cause::Aborted`]. An attempt at an address that does not answer ends within 5
+/// s of the cancellation.
 pub fn connect_until(
     cancel: &Cancel,
     address: &str,
@@ -101,7 +101,7 @@ pub fn accept(stream: TcpStream, tls: &ServerTls, timeouts: &Timeouts) -> Result
     accept_if(stream, tls, timeouts, |_| Some(())).map(|(connection, role, ())| (connection, role))
 }
 
-/// [`accept`], unless `place` has none for the authenticated role.
+/// As [`accept`], if `place` returns a place for the authenticated role.
 ///
 /// # Errors
 ///
@@ -184,8 +184,8 @@ impl Meeting {
     }
 }
 
-/// The role that the peer's certificate certifies, and its serial number. rustls has verified its
-/// chain.
+/// Returns the role that the peer's certificate certifies, and the certificate's serial number.
+/// rustls has verified its chain.
 fn certified_peer(wire: &Wire) -> Result<(Role, String), Cause> {
     let chain = wire.records.common().peer_certificates().unwrap_or_default();
     let leaf = chain.first().ok_or(Cause::Certificate(CertificateFault::NoRole))?;

@@ -1,5 +1,4 @@
-//! Where a server that takes reports keeps its files, and what a device gets if its entry says
-//! nothing.
+//! The files of a server that takes reports, and the default quota of devices.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -8,10 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Reports an hour of a device whose entry has no quota: 100 a second.
+/// Default reports an hour of a device: 100 a second.
 const REPORTS_PER_HOUR: NonZeroU32 = NonZeroU32::new(360_000).unwrap();
 
-/// Files of a server's intake, whose paths are ready to open, and the quota of devices.
+/// The files of a server's intake, whose paths are ready to open, and the default quota of devices.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct IntakeFiles {
     /// The database of records.
@@ -22,7 +21,7 @@ pub struct IntakeFiles {
     pub keys: PathBuf,
     /// The folder of schemas.
     pub schemas: PathBuf,
-    /// The reports an hour of a device whose entry says nothing.
+    /// Reports an hour of a device whose registry entry has no `reports_per_hour`.
     pub reports_per_hour: NonZeroU32,
 }
 
@@ -46,8 +45,8 @@ pub(super) struct RawIntake {
     keys: Option<PathBuf>,
     /// The folder of schemas; `schemas`, if left out.
     schemas: Option<PathBuf>,
-    /// The reports an hour that a device may add whose entry in the registry has no
-    /// `reports_per_hour`, at least 1; 360,000 (100 a second), if left out.
+    /// Reports an hour of a device whose registry entry has no `reports_per_hour`, at least 1;
+    /// 360,000 (100 a second), if left out.
     reports_per_hour: Option<NonZeroU32>,
 }
 

@@ -133,7 +133,7 @@ impl Listener {
                 match self.accept(None) {
                     Ok(Some(stream)) => {
                         let handler = &handler;
-                        // A peer that has gone already has no address.
+                        // A peer that has left already has no address.
                         let Ok(address) = stream.peer_addr() else { continue };
                         let Some(knock) = door.knock(address.ip()) else {
                             if door.reports() {

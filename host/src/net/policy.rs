@@ -68,8 +68,8 @@ impl Default for Limits {
 /// A server's rules.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Policy {
-    /// Which jobs. Without the rule, those that learn from reports must be listed, and those on a
-    /// client's own upload need not.
+    /// The jobs that the server takes. `None`: jobs that learn from reports must be listed, jobs on
+    /// a client's own upload need not be.
     pub jobs: Option<Jobs>,
     /// What they may open.
     pub reveals: Vec<Reveal>,
@@ -83,7 +83,7 @@ pub struct Policy {
     /// The resources that jobs get.
     pub limits: Limits,
     /// `ε` that a client may spend on a manifest in a day, in thousandths; outputs then need noise.
-    /// `None`: no noise is asked for. This rule and those below bind jobs that learn from reports.
+    /// `None`: outputs need no noise. This rule and those below bind jobs that learn from reports.
     pub epsilon_milli: Option<u32>,
     /// Most outputs of a job.
     pub outputs_per_job: u64,
@@ -91,17 +91,17 @@ pub struct Policy {
     pub outputs_per_manifest: u64,
     /// Most jobs of a client in a day.
     pub jobs_per_day: u64,
-    /// Fewest steps before a model is opened: one of few contains records.
+    /// Fewest steps before a model is opened: after few steps, a model contains records.
     pub fewest_steps: u64,
-    /// Fewest records by which two training sets of a client, or two test sets, differ, unless they
-    /// are the same: the difference of their outputs is an output about these.
+    /// Fewest records by which two different training sets of a client differ, or two different
+    /// test sets. The difference of their outputs is an output about those records.
     pub smallest_difference: u64,
 }
 
 impl Default for Policy {
-    /// Jobs of at least 100 records in batches of at least 16 that open the accuracy and the
-    /// loss, within the default limits. The model must be permitted by name. Jobs on reports must
-    /// be listed and have noise.
+    /// Permits jobs of at least 100 records, in batches of at least 16, that open the accuracy and
+    /// the loss, within the default limits. The model must be permitted by name. Jobs on reports
+    /// must be listed and have noise.
     fn default() -> Self {
         Self {
             jobs: None,
@@ -127,7 +127,7 @@ pub struct Facts<'a> {
     pub job: &'a JobHash,
     /// Whether it is listed.
     pub listed: bool,
-    /// What the rules for jobs that learn from reports look at.
+    /// The facts for the rules on jobs that learn from reports; `None` for other jobs.
     pub stored: Option<StoredFacts>,
     /// Everything that it opens.
     pub reveals: &'a [Reveal],
@@ -144,16 +144,16 @@ pub struct Facts<'a> {
     pub memory_bytes: u64,
 }
 
-/// What a policy looks at in a job that learns from reports.
+/// The facts for the rules on a job that learns from reports.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct StoredFacts {
-    /// Outputs that it opens.
+    /// Number of outputs that it opens.
     pub outputs: u64,
-    /// Its steps.
+    /// Number of its training steps.
     pub steps: u64,
-    /// `ε` of its outputs, in thousandths; none without noise.
+    /// `ε` of its outputs, in thousandths; `None` without noise.
     pub epsilon_milli: Option<u32>,
-    /// Whether it opens a number that noise protects.
+    /// Whether it opens a number that needs noise.
     pub opens_numbers: bool,
 }
 
@@ -249,7 +249,7 @@ pub enum Refusal {
     },
     /// The job does not open the range alarm.
     Alarm,
-    /// All places are taken.
+    /// All places of the role are taken.
     Places {
         /// The role's places.
         most: usize,
@@ -261,27 +261,27 @@ pub enum Refusal {
         /// The job's need in bytes.
         job: u64,
     },
-    /// The job opens too much.
+    /// The job opens too many outputs.
     JobOutputs {
         /// The server's limit.
         limit: u64,
-        /// The job's outputs.
+        /// The job's number of outputs.
         job: u64,
     },
-    /// The outputs about a manifest's records are spent.
+    /// The budget of outputs about a manifest does not cover the job.
     ManifestOutputs {
         /// The server's limit.
         limit: u64,
-        /// Outputs that are spent.
+        /// Outputs that are spent already.
         spent: u64,
         /// The job's outputs.
         job: u64,
     },
-    /// A client's jobs of the day are spent.
+    /// The client's budget of jobs for the day is spent.
     JobsPerDay {
         /// The server's limit.
         limit: u64,
-        /// Jobs today.
+        /// The client's jobs today.
         spent: u64,
     },
     /// The job opens a model after too few steps.
@@ -296,46 +296,46 @@ pub enum Refusal {
         /// The server's limit, in thousandths.
         limit: u64,
     },
-    /// `ε` is spent, or the job's is larger than the whole.
+    /// The budget of `ε` does not cover the job.
     Epsilon {
         /// The server's limit, in thousandths.
         limit: u64,
         /// Spent on the manifest today, in thousandths.
         spent: u64,
-        /// The job's, in thousandths.
+        /// The job's `ε`, in thousandths.
         job: u64,
     },
-    /// The job's records are too much like those of an earlier job.
+    /// The job's records differ too little from those of an earlier job.
     Difference {
         /// The server's limit.
         smallest: u64,
-        /// Records by which the sets differ, at least.
+        /// Records by which the sets differ; 1 if the server lacks a manifest.
         got: u64,
         /// When the earlier job ran, in seconds since 1970.
         earlier: i64,
     },
-    /// This server does not have the schema of the job's records, and cannot hold the job to it.
+    /// The server lacks the schema of the job's records, and cannot check the job against it.
     UnknownSchema([u8; 32]),
-    /// A code of the job is no field of the schema.
+    /// A code of the job is not a field of the schema.
     Field {
-        /// Its first bit in the record.
+        /// The code's first bit in the record.
         at: u32,
-        /// Its bits.
+        /// The code's length in bits.
         bits: u32,
-        /// Whether it is the job's label, and not a feature.
+        /// Whether the code is the job's label; otherwise it is a feature.
         label: bool,
     },
-    /// The job has another number of classes than the schema's label.
+    /// The job and the schema's label have different numbers of classes.
     Classes {
-        /// The schema's.
+        /// The schema's number of classes.
         schema: u64,
-        /// The job's.
+        /// The job's number of classes.
         job: u64,
     },
 }
 
 impl Refusal {
-    /// The rule, as configurations name it: stable, for scripts.
+    /// Returns the rule's key in configurations. It is stable, for scripts.
     #[must_use]
     pub fn rule(&self) -> &'static str {
         match self {
@@ -357,7 +357,7 @@ impl Refusal {
     }
 }
 
-/// Thousandths as a decimal number.
+/// A number of thousandths, displayed as a decimal number.
 struct Milli(u64);
 
 impl fmt::Display for Milli {

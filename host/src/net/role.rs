@@ -16,7 +16,7 @@ pub enum Role {
     Server1,
     /// Deals correlated randomness.
     Dealer,
-    /// Evaluates the dealer's corrections too, and gives the servers their hash.
+    /// Evaluates the dealer's corrections again, and gives the servers their hash.
     Auditor,
     /// Owns the data, orders jobs, receives what they reveal.
     Client,

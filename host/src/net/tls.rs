@@ -113,11 +113,11 @@ pub(super) fn certified_role(certificate: &CertificateDer<'_>) -> Result<Role, C
     }
 }
 
-/// The serial number of a certificate, in hexadecimal: what names it within its authority.
+/// Returns the serial number of a certificate, in hexadecimal: its name within its authority.
 ///
 /// # Errors
 ///
-/// If it does not parse.
+/// If the certificate cannot be parsed.
 pub(super) fn serial(certificate: &CertificateDer<'_>) -> Result<String, CertificateFault> {
     let parsed = webpki::EndEntityCert::try_from(certificate)
         .map_err(|_| CertificateFault::Invalid(CertificateError::BadEncoding))?;

@@ -56,7 +56,7 @@ pub(super) enum Limit {
     Idle(Duration),
     /// At this time, which is this long after the start.
     Until(Instant, Duration),
-    /// As `Idle`, and at `end`, which is `allowed` after the start.
+    /// As `Idle`, and also at `end`, which is `allowed` after the start.
     Upload { idle: Duration, end: Instant, allowed: Duration },
 }
 
@@ -327,7 +327,7 @@ impl Wire {
         }
     }
 
-    /// The cause of an end without notice.
+    /// Returns the cause of an end without notice.
     pub(super) fn lost(&self) -> Cause {
         if self.aborted.load(Ordering::Acquire) { Cause::Aborted } else { Cause::Lost }
     }

@@ -6,7 +6,7 @@
 //! hash = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 //! ```
 //!
-//! `symbolon policy` writes it; a server reads it anew for each job.
+//! `symbolon policy` writes the list; a server reads it again for each job.
 
 use crate::{intake::hex, job::JobError, net::JobHash, report::write_atomic};
 use serde::Deserialize;
@@ -16,15 +16,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The list.
+/// The jobs that an operator allows on a server.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Allowed(Vec<Entry>);
 
-/// A job that is allowed.
+/// An allowed job.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Entry {
-    /// Its name, for people.
+    /// The job's name, for display: the hash alone is compared.
     pub name: String,
+    /// The hash under which policies list the job:
     /// [`Job::listed_hash`](crate::job::Job::listed_hash).
     pub hash: JobHash,
 }
@@ -44,11 +45,11 @@ struct RawEntry {
 }
 
 impl Allowed {
-    /// Reads the list; a missing file is an empty one.
+    /// Reads the list; a missing file gives an empty list.
     ///
     /// # Errors
     ///
-    /// If it cannot be read or parsed.
+    /// If the file cannot be read or parsed, or has an invalid hash.
     pub fn load(file: &Path) -> Result<Self, AllowedError> {
         let fault = |fault| AllowedError { file: file.to_owned(), fault };
         let text = match fs::read_to_string(file) {
@@ -63,11 +64,11 @@ impl Allowed {
         Ok(Self(raw.job.into_iter().map(entry).collect::<Result<_, _>>()?))
     }
 
-    /// Writes the list, whole or not at all.
+    /// Writes the list atomically.
     ///
     /// # Errors
     ///
-    /// What the system said.
+    /// The operating system's error.
     pub fn write(&self, file: &Path) -> Result<(), AllowedError> {
         let entry = |Entry { name, hash }: &Entry| {
             format!("\n[[job]]\nname = {}\nhash = \"{}\"\n", toml::Value::from(name.as_str()), hex::print(hash))
@@ -79,12 +80,12 @@ impl Allowed {
             .map_err(|error| AllowedError { file: file.to_owned(), fault: AllowedFault::Io(error) })
     }
 
-    /// Whether a job is on the list.
+    /// Returns whether the job of this hash is on the list.
     pub fn has(&self, hash: &JobHash) -> bool {
         self.0.iter().any(|entry| entry.hash == *hash)
     }
 
-    /// Adds a job; false if it was there.
+    /// Adds a job; returns false if its hash was on the list already.
     pub fn add(&mut self, entry: Entry) -> bool {
         let new = !self.has(&entry.hash);
         if new {
@@ -93,38 +94,38 @@ impl Allowed {
         new
     }
 
-    /// Takes the job of this hash away; false if there is none.
+    /// Removes the job of this hash; returns false if the list lacks it.
     pub fn remove(&mut self, hash: &JobHash) -> bool {
         let before = self.0.len();
         self.0.retain(|entry| entry.hash != *hash);
         self.0.len() < before
     }
 
-    /// All entries.
+    /// Returns all entries, in the order of the file.
     pub fn entries(&self) -> &[Entry] {
         &self.0
     }
 }
 
-/// Why the list cannot be used.
+/// The error of an unusable list.
 #[derive(Debug)]
 pub struct AllowedError {
-    /// The file.
+    /// The list's file.
     pub file: PathBuf,
-    /// What is wrong with it.
+    /// The fault.
     pub fault: AllowedFault,
 }
 
-/// What is wrong with a list.
+/// A fault of a list.
 #[derive(Debug)]
 pub enum AllowedFault {
-    /// It cannot be read or written.
+    /// The file cannot be read or written.
     Io(io::Error),
-    /// It is no list. Says the line.
+    /// The file is an invalid list; the parser's error names the line.
     Parse(Box<toml::de::Error>),
-    /// A hash that is none.
+    /// A hash is invalid.
     Hash(String),
-    /// A job that has none.
+    /// The hash of a job cannot be computed.
     Job(Box<JobError>),
 }
 

@@ -1,17 +1,16 @@
-//! A server's ledger: every job that it admitted, the outputs that it released, and the budgets
-//! that these spend.
+//! A server's ledger: the jobs that it admitted, the outputs that it released, and the budgets that
+//! these spend.
 //!
-//! - **Durability:** a job's whole charge is on the disk before the job begins, each output's
-//!   record before the output leaves. A server that dies in between has spent what it did not
-//!   release; a job that ends early gets back the outputs that it did not release, and everything
-//!   if it released none.
-//! - **Budgets** bind jobs that learn from reports; what a client uploads is its own. They are
-//!   counted by client (the serial number of its certificate), by manifest, and by day in UTC, and
-//!   `ε` composes simply: it adds up.
-//! - **An older copy** of the ledger, restored from a backup, would forget what was spent. Before a
-//!   job begins, both servers tell each other what they know of its client's releases, and each
-//!   charges what it lacks ([`Account::reconcile`]). Two ledgers that are restored together go
-//!   unnoticed.
+//! - **Durability:** the whole charge of a job is on the disk before the job begins, the record of
+//!   an output before the output leaves. If the server dies in between, the charge stays. A job
+//!   that ends early gets back its unreleased outputs, and everything if it released nothing.
+//! - **Budgets** bind jobs that learn from reports, not jobs on a client's own upload. They are
+//!   counted by client (the serial number of its certificate), by manifest, and by day in UTC. `ε`
+//!   composes by addition.
+//! - **An older copy** of the ledger, restored from a backup, lacks the charges since then. Before
+//!   a job begins, the servers therefore exchange their entries that concern its client or its
+//!   manifest, and each charges the missing ones ([`Account::reconcile`]). The servers do not
+//!   notice two ledgers that are restored together.
 //! - **Sharing:** the file is open only while jobs run, so that `symbolon releases` can read it.
 
 use super::selection::{Selection, difference};
@@ -32,36 +31,36 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Of the tables below.
+/// Version of the tables below.
 const VERSION: u64 = 1;
 /// Longest wait for another process that reads the ledger.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Of the database's cache.
+/// Size of the database's cache.
 const CACHE_BYTES: usize = 4 << 20;
-/// Entries that servers tell each other at most.
+/// Most entries that a server sends to the other.
 const MOST_TOLD: usize = 1024;
-/// Bytes of these, encoded.
+/// Most bytes of these entries, encoded.
 pub const MAX_STANDING_BYTES: usize = 4 << 20;
 
-/// `version`.
+/// Key `version` -> [`VERSION`].
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 /// Number -> [`Entry`].
 const ENTRIES: TableDefinition<u64, &[u8]> = TableDefinition::new("entries");
 /// Session -> number of its entry.
 const SESSIONS: TableDefinition<&[u8; 16], u64> = TableDefinition::new("sessions");
-/// A budget's name -> what is spent of it.
+/// Name of a budget -> its spent amount.
 const SPENT: TableDefinition<&str, u64> = TableDefinition::new("spent");
 /// Client and hash of a selection -> the number of its first entry.
 const SELECTIONS: TableDefinition<(&str, &[u8; 32]), u64> = TableDefinition::new("selections");
 /// Digest -> encoded manifest.
 const MANIFESTS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("manifests");
 
-/// What a job is charged.
+/// The charge of a job.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Charge {
-    /// The session.
+    /// The job's session.
     pub session: SessionId,
-    /// When it was admitted, in seconds since 1970.
+    /// Time of admission, in seconds since 1970.
     pub at: i64,
     /// Serial number of the client's certificate, in hexadecimal.
     pub client: String,
@@ -69,71 +68,71 @@ pub struct Charge {
     pub job: String,
     /// Hash of the job.
     pub hash: [u8; 32],
-    /// The records of a manifest that it covers; none of a job on the client's own upload.
+    /// The records of a manifest that the job covers; `None` for a job on the client's own upload.
     pub selection: Option<Selection>,
-    /// Training and test records.
+    /// Numbers of training and test records.
     pub records: [u64; 2],
-    /// Outputs that the job names.
+    /// Number of outputs that the job opens.
     pub outputs: u64,
-    /// `ε` that they spend together, in thousandths; 0 without noise.
+    /// `ε` that the outputs spend together, in thousandths; 0 without noise.
     pub epsilon_milli: u32,
 }
 
-/// A charge, and what became of it.
+/// A charge and its outcome.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
-    /// The charge; its outputs and `ε` fall when the job ends early.
+    /// The charge; its outputs and `ε` are reduced when the job ends early.
     pub charge: Charge,
-    /// Outputs that left.
+    /// Number of released outputs.
     pub released: u64,
-    /// Where it stands.
+    /// The job's state.
     pub state: State,
 }
 
-/// Where a job stands in the ledger.
+/// The state of a job in the ledger.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub enum State {
-    /// The job runs, or the server died while it ran.
+    /// The job runs, or the server died while the job ran.
     Open,
-    /// It has ended.
+    /// The job has ended.
     Ended,
-    /// Only the other server's ledger had it.
+    /// The entry comes from the other server's ledger: this one lacked it.
     Adopted,
 }
 
 /// Limits on what a ledger admits, for jobs that learn from reports.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Budgets {
-    /// Jobs of a client in a day.
+    /// Most jobs of a client in a day.
     pub jobs_per_day: u64,
-    /// Outputs about the records of a manifest, of all clients.
+    /// Most outputs about the records of a manifest, all clients together.
     pub outputs_per_manifest: u64,
-    /// `ε` of a client on a manifest in a day, in thousandths; none without noise.
+    /// Most `ε` of a client on a manifest in a day, in thousandths; `None` without noise.
     pub epsilon_milli: Option<u32>,
-    /// Fewest records by which two of a client's training sets, or test sets, differ, unless they
-    /// are the same.
+    /// Fewest records by which two different training sets of a client differ, or two different
+    /// test sets.
     pub smallest_difference: u64,
 }
 
-/// What a client has spent.
+/// The spent amounts of a client's budgets.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Spent {
     /// Jobs today.
     pub jobs: u64,
-    /// Outputs about the manifest.
+    /// Outputs about the manifest, all clients together.
     pub outputs: u64,
     /// `ε` on the manifest today, in thousandths.
     pub epsilon_milli: u64,
 }
 
-/// Why a job is not admitted, or an output does not leave.
+/// The reason why the ledger refuses a job or an output.
 #[derive(Debug)]
 pub enum LedgerError {
-    /// A budget is spent.
+    /// A budget does not cover the job.
     Refused(Refusal),
-    /// The session ran before.
+    /// A session with this number ran before.
     Repeated,
-    /// The ledger cannot be used; nothing leaves without.
+    /// The ledger cannot be used; without it no output leaves.
     Store(StoreError),
 }
 
@@ -158,13 +157,13 @@ impl fmt::Display for LedgerError {
 
 impl std::error::Error for LedgerError {}
 
-/// A server's ledger.
+/// A server's ledger of releases.
 pub struct Ledger {
     path: PathBuf,
     open: Mutex<Weak<Database>>,
 }
 
-/// A running job's entry.
+/// The entry of a running job.
 pub struct Account {
     database: Arc<Database>,
     number: u64,
@@ -176,7 +175,8 @@ impl Charge {
         day(self.at)
     }
 
-    /// Names of the budgets that it draws on, and how much: jobs, outputs, `ε`.
+    /// Returns the names of the budgets that the charge draws on, with the amounts: jobs, outputs,
+    /// `ε`.
     fn draws(&self) -> [(String, u64); 3] {
         let Self { client, selection, .. } = self;
         let manifest = selection.as_ref().map_or([0; 32], |selection| selection.manifest);
@@ -197,18 +197,18 @@ fn names(client: &str, manifest: &[u8; 32], day: i64) -> [String; 3] {
 }
 
 impl Ledger {
-    /// The ledger in this file, which is made if it is missing.
+    /// Opens the ledger at `path`; creates a missing file.
     ///
     /// # Errors
     ///
-    /// If it cannot be used.
+    /// If the ledger cannot be used.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let ledger = Self { path: path.to_owned(), open: Mutex::default() };
         ledger.database()?;
         Ok(ledger)
     }
 
-    /// The open database. Another process may read it for a moment.
+    /// Returns the open database; waits for a process that reads it, at most [`PATIENCE`].
     fn database(&self) -> Result<Arc<Database>, StoreError> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(database) = open.upgrade() {
@@ -229,12 +229,12 @@ impl Ledger {
         Ok(database)
     }
 
-    /// Charges a job, if its budgets permit. `manifest` is the one that its selection names, if it
-    /// is known here.
+    /// Charges a job, if its budgets permit. `manifest` is the manifest of the job's selection, if
+    /// the server has it.
     ///
     /// # Errors
     ///
-    /// [`LedgerError`]; nothing is charged then.
+    /// [`LedgerError`]; the ledger is then unchanged.
     pub fn admit(
         &self,
         charge: &Charge,
@@ -253,7 +253,7 @@ impl Ledger {
         Ok(Account { database, number, budgets })
     }
 
-    /// All entries, the newest first; of one client, if given.
+    /// Returns at most `most` entries, the newest first; only those of `client`, if given.
     ///
     /// # Errors
     ///
@@ -271,7 +271,7 @@ impl Ledger {
         Ok(entries)
     }
 
-    /// What a client has spent today, and on a manifest.
+    /// Returns the amounts that a client has spent today, and the spent outputs about a manifest.
     ///
     /// # Errors
     ///
@@ -287,7 +287,7 @@ impl Ledger {
 }
 
 impl Account {
-    /// Records, durably, that `outputs` more leave now.
+    /// Records durably that `outputs` more outputs leave now.
     ///
     /// # Errors
     ///
@@ -300,11 +300,11 @@ impl Account {
         })
     }
 
-    /// The job has ended: what it did not release is given back.
+    /// Ends the job and gives back the budget of its unreleased outputs.
     ///
     /// # Errors
     ///
-    /// [`LedgerError::Store`]; all stays spent then.
+    /// [`LedgerError::Store`]; the whole charge then stays spent.
     pub fn end(self) -> Result<(), LedgerError> {
         write(&self.database, |tables| {
             let mut entry = tables.entry(self.number)?;
@@ -327,8 +327,8 @@ impl Account {
         })
     }
 
-    /// What the other server must know of this job's client: the entries that released something
-    /// today or on this manifest, but for this job's.
+    /// Returns the entries that the other server must know: those that released outputs to this
+    /// job's client today, or about its manifest. This job's own entry is left out.
     ///
     /// # Errors
     ///
@@ -354,11 +354,11 @@ impl Account {
         Ok(told)
     }
 
-    /// Charges what the other server knows and this ledger lacks; returns how many entries.
+    /// Charges the other server's entries that this ledger lacks; returns their number.
     ///
     /// # Errors
     ///
-    /// [`LedgerError::Refused`] if a budget is spent with them.
+    /// [`LedgerError::Refused`] if a budget does not cover them; [`LedgerError::Store`].
     pub fn reconcile(&self, theirs: &[Entry]) -> Result<u64, LedgerError> {
         let missing = write(&self.database, |tables| {
             let own = tables.entry(self.number)?;
@@ -374,7 +374,7 @@ impl Account {
         if missing > 0 {
             write(&self.database, |tables| {
                 let own = tables.entry(self.number)?.charge;
-                // Its own charge is in the sums.
+                // The sums contain the job's own charge already.
                 tables.check(
                     &Charge { outputs: 0, epsilon_milli: 0, ..own },
                     &Budgets { jobs_per_day: self.budgets.jobs_per_day.saturating_add(1), ..self.budgets },
@@ -386,7 +386,7 @@ impl Account {
 }
 
 impl Entry {
-    /// Whether it counts where `charge` does.
+    /// Returns whether the entry, of another session, has releases that count where `charge` does.
     fn concerns(&self, charge: &Charge) -> bool {
         let (Some(ours), Some(theirs)) = (&self.charge.selection, &charge.selection) else { return false };
         let same_client = self.charge.client == charge.client;
@@ -419,7 +419,7 @@ fn create(path: &Path) -> Result<Database, StoreError> {
     Ok(database)
 }
 
-/// Runs `work` in a transaction that is on the disk when this returns.
+/// Runs `work` in a transaction that is on the disk when this function returns.
 fn write<T>(
     database: &Database,
     work: impl FnOnce(&mut Tables<'_>) -> Result<T, LedgerError>,
@@ -439,7 +439,7 @@ fn encode<T: Serialize>(value: &T, table: &'static str) -> Result<Vec<u8>, Store
     postcard::to_stdvec(value).map_err(|_| StoreError::Damaged(table))
 }
 
-/// Tables of a write transaction.
+/// The tables of a write transaction.
 struct Tables<'t> {
     entries: Table<'t, u64, &'static [u8]>,
     sessions: Table<'t, &'static [u8; 16], u64>,
@@ -473,7 +473,7 @@ impl<'t> Tables<'t> {
         Ok(self.spent.get(name)?.map_or(0, |spent| spent.value()))
     }
 
-    /// Whether the budgets permit a charge.
+    /// Checks that the budgets cover a charge.
     fn check(&self, charge: &Charge, budgets: &Budgets) -> Result<(), LedgerError> {
         if charge.selection.is_none() {
             return Ok(());
@@ -498,7 +498,8 @@ impl<'t> Tables<'t> {
         }
     }
 
-    /// Whether a job's records are those of each of the client's earlier jobs, or differ enough.
+    /// Checks the job's records against those of the client's earlier jobs: the same, or different
+    /// enough.
     fn differs(&self, charge: &Charge, smallest: u64, manifest: Option<&Manifest>) -> Result<(), LedgerError> {
         let Some(own) = &charge.selection else { return Ok(()) };
         let client = &*charge.client;
@@ -507,7 +508,7 @@ impl<'t> Tables<'t> {
             let Some(earlier) = entry.charge.selection.filter(|earlier| earlier != own) else { continue };
             let stored = self.manifests.get(&earlier.manifest)?;
             let stored: Option<Manifest> = stored.map(|bytes| decode(bytes.value(), "manifests")).transpose()?;
-            // One that is not here may differ by a single record.
+            // An unknown manifest may differ by a single record.
             let differ = match (manifest, &stored) {
                 (Some(manifest), Some(stored)) => difference((own, manifest), (&earlier, stored)),
                 _ => [1; 2],

@@ -1,12 +1,12 @@
-//! What the servers release, and to whom: the jobs that an operator allows, and the ledger in which
-//! each server accounts for the outputs of jobs.
+//! Control of released outputs: the jobs that an operator allows, and the ledger in which each
+//! server accounts for the outputs of jobs.
 //!
 //! | module | what |
 //! | --- | --- |
 //! | [`allowed`] | the list of jobs that an operator allows |
-//! | [`schema`] | whole fields as features, declared labels |
-//! | [`selection`] | the records that a job covers, and by how many two jobs' differ |
-//! | [`ledger`] | durable: jobs, outputs and `ε` by client, manifest and day |
+//! | [`schema`] | the check of a job against its schema: whole fields, declared labels |
+//! | [`selection`] | the records that a job covers, and the difference between two jobs' records |
+//! | [`ledger`] | the durable account of jobs, outputs and `ε` by client, manifest and day |
 //!
 //! The numbers themselves are in [`form`](crate::job::form), their noise in
 //! [`noise`](crate::noise).

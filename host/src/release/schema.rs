@@ -1,6 +1,6 @@
-//! Holds a job to the schema of its records: features are whole readings with their declared lines,
-//! labels are declared labels with all of their classes. Otherwise any bits of any reading could be
-//! called the label, and counted.
+//! Holds a job to the schema of its records. Features must be whole readings with their declared
+//! lines, labels must be declared labels with all of their classes. Otherwise a job could call any
+//! bits of any reading the label, and count them.
 
 use crate::{
     job::{Column, Format, Job, Place, Target, Task},
@@ -9,11 +9,12 @@ use crate::{
 };
 use symbolon_core::report::schema::{Kind, Schema, SchemaHash};
 
-/// Holds `job` to the schemas that `known` has.
+/// Checks `job` against its records' schemas, which `known` returns by hash.
 ///
 /// # Errors
 ///
-/// The first code of the job that is no field.
+/// The first code of the job that is not a whole field; an unknown schema; another number of
+/// classes.
 pub fn hold(job: &Job, known: &dyn Fn(&SchemaHash) -> Option<SchemaFile>) -> Result<(), Refusal> {
     let Format::Reports(reports) = &job.data.format else { return Ok(()) };
     let find = |hash: &SchemaHash| known(hash).ok_or(Refusal::UnknownSchema(*hash));
@@ -31,7 +32,7 @@ fn no_field(Place { at, bits }: Place, label: bool) -> Refusal {
     Refusal::Field { at, bits, label }
 }
 
-/// The kind of the field that has a code at this place.
+/// Returns the kind of the field that has a code at this place.
 fn kind<'a>(schema: &Schema<'a>, wanted: Place) -> Option<Kind<'a>> {
     schema.fields.iter().enumerate().find_map(|(index, field)| {
         let place = schema.place(index)?;

@@ -1,4 +1,4 @@
-//! The records of a manifest that a job covers, and by how many two jobs' records differ.
+//! The records of a manifest that a job covers, and the difference between two jobs' records.
 
 use crate::{
     intake::manifest::Manifest,
@@ -7,14 +7,14 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 
-/// The records that a job learns from and is tested on.
+/// The records that a job trains on and is tested on.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Selection {
     /// Digest of the manifest.
     pub manifest: [u8; 32],
-    /// Devices whose records are to train on.
+    /// The devices whose records are for training.
     pub train: Senders,
-    /// Records for testing.
+    /// The records for testing.
     pub test: Held,
 }
 
@@ -22,12 +22,12 @@ pub struct Selection {
 type Name = (u64, u32, u32);
 
 impl Selection {
-    /// Of a job that learns from reports.
+    /// Returns the selection of a job that learns from reports.
     pub fn of(reports: &Reports) -> Self {
         Self { manifest: reports.manifest, train: reports.train.clone(), test: reports.test.clone() }
     }
 
-    /// Each record and its set, in the manifest's order, which is that of the names.
+    /// Returns each record and its set, in the manifest's order, which is the order of the names.
     fn records<'a>(&'a self, manifest: &'a Manifest) -> impl Iterator<Item = (Name, Set)> {
         let mut sorter = Sorter::new(&self.train, &self.test);
         let names = manifest
@@ -38,7 +38,7 @@ impl Selection {
     }
 }
 
-/// Training records that one selection has and the other does not, and test records.
+/// Counts the training records, and the test records, that one selection has and the other lacks.
 pub fn difference(a: (&Selection, &Manifest), b: (&Selection, &Manifest)) -> [u64; 2] {
     let mut differ = [0; 2];
     let [mut ours, mut theirs] = [a.0.records(a.1), b.0.records(b.1)];

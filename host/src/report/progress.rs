@@ -1,4 +1,4 @@
-//! One line on the terminal while training runs; where there is none, lines in a log.
+//! Progress while training runs: one line on a terminal, otherwise lines in a log.
 
 use std::io::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use crate::plain::Plain;
 
 /// Draws per second at most, so that a run on small batches is not slowed down.
 const DRAWS_HZ: u8 = 10;
-/// Time between two lines where there is no terminal.
+/// Time between two lines of a log.
 const LINES: Duration = Duration::from_secs(10);
 const TEMPLATE: &str = "{msg:<16} {bar:24} {pos}/{len} samples  {rate}  {sent} sent  {eta_precise} left";
 
@@ -25,7 +25,7 @@ pub struct Progress {
     lines: Option<Arc<Lines>>,
 }
 
-/// Progress as lines of text.
+/// Writes progress as lines of text.
 struct Lines {
     write: Box<dyn Fn(&str) + Send + Sync>,
     pace: Duration,
@@ -34,9 +34,9 @@ struct Lines {
 }
 
 struct State {
-    /// When the last line was written.
+    /// The time of the last line.
     last: Instant,
-    /// When the first samples were done, and how many they were.
+    /// The time at which the first samples were done, and their number.
     first: Option<(Instant, u64)>,
 }
 
@@ -73,7 +73,7 @@ impl Progress {
         Self { bar, sent, lines: None }
     }
 
-    /// The same, with lines that `write` gets, one each `pace` and one for each note.
+    /// Writes lines with `write` instead: one each `pace`, and one for each note.
     pub(super) fn in_lines(self, pace: Duration, write: impl Fn(&str) + Send + Sync + 'static) -> Self {
         let now = Instant::now();
         let state = Mutex::new(State { last: now, first: None });

@@ -44,19 +44,19 @@ pub struct EpochResult {
     pub mean_squared_error: Option<f64>,
     /// Coefficient of determination on the test records, where the client has them.
     pub r2: Option<f64>,
-    /// Standard error that noise gives to the loss; null without noise, as for the two below.
+    /// Standard error that noise gives to the loss; null without noise.
     #[serde(default)]
     pub loss_standard_error: Option<f64>,
-    /// Of the accuracy.
+    /// Standard error that noise gives to the accuracy; null without noise.
     #[serde(default)]
     pub accuracy_standard_error: Option<f64>,
-    /// Of the mean squared error.
+    /// Standard error that noise gives to the mean squared error; null without noise.
     #[serde(default)]
     pub mean_squared_error_standard_error: Option<f64>,
 }
 
 impl EpochResult {
-    /// Whether nothing of the epoch is revealed.
+    /// Returns whether the epoch reveals nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.loss.is_none() && self.accuracy.is_none() && self.mean_squared_error.is_none()
@@ -84,13 +84,13 @@ impl fmt::Display for EpochResult {
     }
 }
 
-/// A fraction in percent, with its standard error.
+/// Formats a fraction in percent, with its standard error.
 fn percent(value: f64, error: Option<f64>) -> String {
     let error = error.map_or(String::new(), |error| format!(" ± {:.2}", 100.0 * error));
     format!("{:.2} %{error}", 100.0 * value)
 }
 
-/// A value with its standard error.
+/// Formats a value with its standard error.
 fn with_error(value: f64, error: Option<f64>) -> String {
     format!("{value:.4}{}", error.map_or(String::new(), |error| format!(" ± {error:.4}")))
 }
@@ -144,7 +144,7 @@ pub struct Summary {
     pub date: String,
     /// Hash of the job, in hexadecimal.
     pub job_hash: String,
-    /// `ε` that the outputs spent together; null without noise.
+    /// `ε` that the outputs spend together; null without noise.
     #[serde(default)]
     pub epsilon: Option<f64>,
     /// How to evaluate the model.

@@ -1,9 +1,9 @@
-//! Both servers of a session, as dealer and auditor hear them while its lanes run.
+//! The servers' connections at dealer and auditor while the lanes of a session run.
 //!
 //! A server reports at fixed intervals that it lives, and asks for results in their order. A thread
-//! for each server answers, so that a server which is lost or silent ends the session, however long
-//! a phase takes in which nothing else moves. While a server waits for a result that is not there
-//! yet, it hears at the same intervals that the role lives.
+//! for each server answers. So a lost or silent server ends the session, however long a phase
+//! without other messages is. While a server waits for a result, the role reports to it, at the
+//! same intervals, that the role lives.
 
 use super::{
     SessionError,
@@ -25,26 +25,26 @@ use std::{
     time::Duration,
 };
 
-/// Results that may wait for a server: lanes run ahead of it by as many.
+/// Most results that wait for a server: lanes run ahead of it by as many.
 pub(super) const LEAD: usize = 2;
-/// No [`Call`] is longer, encoded.
+/// Most bytes of an encoded [`Call`].
 const MAX_CALL_BYTES: usize = 16;
 
-/// Results for a server, or the reason why there are none.
+/// The results for a server, or the reason why they are missing.
 type Results<T> = SyncSender<Result<T, No>>;
 
-/// Where a session's results go: to each server.
+/// Sends a session's results to each server's thread.
 pub(super) struct Replies<T>([Results<T>; 2]);
 
 impl<T> Replies<T> {
-    /// Leaves each server its next result; waits while it has not asked for the one before the
-    /// last. Returns whether both servers are there.
+    /// Queues the next result for each server; blocks while [`LEAD`] results wait. Returns whether
+    /// both servers' threads still run.
     pub(super) fn send(&self, results: [T; 2]) -> bool {
         self.0.iter().zip(results).all(|(server, result)| server.send(Ok(result)).is_ok())
     }
 }
 
-/// The state of a session's servers and lanes: the first failure ends all of them.
+/// The state that a session's servers and lanes share: the first failure ends all of them.
 #[derive(Default)]
 pub(super) struct Attended {
     /// The first failure.
@@ -53,7 +53,7 @@ pub(super) struct Attended {
 }
 
 impl Attended {
-    /// Has `connection`, one of server 1's, end with the first failure of a lane or of server 1.
+    /// Aborts `connection`, one of server 1's, at the first failure of a lane or of server 1.
     pub(super) fn end_with(&self, connection: &Connection) {
         self.aborts.lock().unwrap_or_else(PoisonError::into_inner).push(connection.abort_handle());
         if self.fault.is_kept() {
@@ -65,12 +65,12 @@ impl Attended {
         self.aborts.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(AbortHandle::abort);
     }
 
-    /// Runs `lane` on each of `lanes`, on threads that share the order of records, and `meanwhile`
-    /// on this one.
+    /// Runs `lane` for each of `lanes`, each on a thread, and `meanwhile` on the caller's thread.
+    /// The lanes share the order of records.
     ///
     /// # Errors
     ///
-    /// The first lane's that failed by itself; a lost server's.
+    /// The error of the first lane that failed by itself; the loss of a server.
     pub(super) fn each_lane<L: Send>(
         &self,
         lanes: impl ExactSizeIterator<Item = L>,
@@ -81,7 +81,7 @@ impl Attended {
         let run = &|i, own| {
             let done = lane(i, own, Orders::Shared(&orders));
             if done.is_err() {
-                // The other lanes need not wait.
+                // Ends the other lanes' waits.
                 self.end();
                 orders.fail();
             }
@@ -107,11 +107,11 @@ impl Attended {
     }
 }
 
-/// Runs `work` while a thread for each of `servers` answers it: `replies` results each.
+/// Runs `work` while a thread for each of `servers` answers its calls, `replies` results each.
 ///
 /// # Errors
 ///
-/// Those of `work`, which the servers receive with their next call; a lost server's.
+/// The error of `work`, which the servers receive with their next call; the loss of a server.
 pub(super) fn attended<T: Serialize + Send>(
     servers: [Connection; 2],
     replies: u64,
@@ -127,7 +127,8 @@ pub(super) fn attended<T: Serialize + Send>(
                 let role = server.role();
                 if let Err(error) = attend(server, &results, replies, beat(idle)) {
                     attended.fault.keep(error);
-                    // Server 1 finds a lost server 0 by itself, and must not find a lost dealer.
+                    // Server 1 detects a lost server 0 by itself, and must not take the dealer for
+                    // lost.
                     if role == Role::Server1 {
                         attended.end();
                     }
@@ -147,7 +148,7 @@ pub(super) fn attended<T: Serialize + Send>(
     result.and_then(|()| attended.fault.take().map_or(Ok(()), |error| Err(error.into())))
 }
 
-/// Answers one server until it has all its results.
+/// Answers one server's calls until it has all its results.
 fn attend<T: Serialize>(
     mut server: Connection,
     results: &Receiver<Result<T, No>>,

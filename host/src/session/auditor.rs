@@ -1,14 +1,15 @@
-//! The auditor of a session: it evaluates the dealer's corrections again, from the same seeds, and
-//! gives each server the hash of those that the server should have received.
+//! The auditor of a session. It evaluates the dealer's corrections again, from the same seeds, and
+//! sends each server the hash of the corrections that the server should have received.
 //!
 //! A server sends no output before the hashes agree. So a dealer that deviates alone is found with
-//! certainty before anything that depends on its corrections leaves.
+//! certainty before anything that depends on its corrections leaves a server.
 //!
-//! - **Adversary:** the dealer may deviate in any way. The auditor follows the protocol: it knows
-//!   both servers' masks, as the dealer does, so that with one server it can read the data.
-//! - **Cost:** 32 bytes to each server and one round with the auditor a release, and the dealer's
-//!   arithmetic once more, at the auditor.
-//! - **Memory:** that of the dealer. Lanes run ahead of the servers by a few releases.
+//! - **Adversary:** the dealer may deviate in any way. The auditor follows the protocol. It knows
+//!   both servers' masks, as the dealer does, so that together with one server it can read the
+//!   data.
+//! - **Cost:** 32 bytes to each server and one round with the auditor for each release. The auditor
+//!   repeats the dealer's arithmetic.
+//! - **Memory:** as much as the dealer. Lanes run ahead of the servers by a few releases.
 
 use super::{
     SessionError,
@@ -35,29 +36,29 @@ use symbolon_core::{
     word::Word,
 };
 
-/// Both servers, in the order of their hashes.
+/// The servers, in the order of their hashes.
 const SERVERS: [Role; 2] = [Role::Server0, Role::Server1];
 
 /// The hashes of one lane's corrections at a release, to each server.
 type LaneHashes = [[u8; 32]; 2];
 
-/// An auditor for any number of sessions. It keeps no secret from one to the next.
+/// An auditor for any number of sessions. It keeps no secret from one session to the next.
 pub struct Auditor(Pairing);
 
 impl Auditor {
-    /// The auditor that `config` describes.
+    /// Makes the auditor that `config` describes.
     pub fn new(config: &Config) -> Self {
         Self(Pairing::new(config))
     }
 
-    /// The same; `tell` is told of jobs.
+    /// Sets `tell`, which is called when a job begins and ends.
     #[must_use]
     pub fn telling(mut self, tell: impl Fn(Notice<'_>) + Send + Sync + 'static) -> Self {
         self.0.tell = Box::new(tell);
         self
     }
 
-    /// The same; `waiting` is called once for each long wait of a session, with the missing role.
+    /// Sets `waiting`, which is called with the missing role, once for each long wait of a session.
     #[must_use]
     pub fn telling_waits(mut self, waiting: fn(Role)) -> Self {
         self.0.waiting = waiting;
@@ -65,7 +66,7 @@ impl Auditor {
     }
 
     /// Serves one connection of a server: joins it to its session. Server 0's own connection runs
-    /// the session, on this thread.
+    /// the session, on the calling thread.
     ///
     /// # Errors
     ///
@@ -83,7 +84,7 @@ impl Auditor {
     }
 }
 
-/// Evaluates all corrections of a session; leaves the servers each release's hash.
+/// Evaluates all corrections of a session and queues the hash of each release for the servers.
 fn audit<W: HostWord + Word>(
     session: &Session<'_>,
     attended: &Attended,
@@ -102,14 +103,14 @@ fn audit<W: HostWord + Word>(
     })
 }
 
-/// Each server's hash before a release, once all lanes are there; none if a lane has failed.
+/// Combines the lanes' hashes before a release, for each server; `None` if a lane has failed.
 fn combined(session: &Session<'_>, release: u64, lanes: &[Receiver<LaneHashes>]) -> Option<[ReleaseHash; 2]> {
     let lanes = lanes.iter().map(|lane| lane.recv().ok()).collect::<Option<Vec<_>>>()?;
     let hash = |j: usize| release_hash(&session.id, SERVERS[j], release, lanes.iter().map(|hashes| hashes[j]));
     Some([hash(0), hash(1)])
 }
 
-/// One lane: its corrections go into a hash, whose value at each release goes to `to`.
+/// Hashes one lane's corrections; sends the hash so far to `to` at each release.
 fn audit_lane<W: HostWord + Word>(
     session: &Session<'_>,
     attended: &Attended,
@@ -118,7 +119,7 @@ fn audit_lane<W: HostWord + Word>(
     to: &SyncSender<LaneHashes>,
 ) -> Result<(), Halt> {
     let hashes = [LaneHash::default(), LaneHash::default()];
-    // The dealer corrects server 1's shares alone.
+    // Server 1 alone receives corrections.
     let outlet = |bytes: &[u8]| match attended.fault.is_kept() {
         true => Err(Error::Lost(Peer::Server)),
         false => {

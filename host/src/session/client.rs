@@ -248,7 +248,7 @@ struct Heard<'a> {
     started: Instant,
     /// Each epoch's shares, by server.
     epochs: Vec<[Option<Outputs>; 2]>,
-    /// Records with a class, in the loss and in the score, as they were counted last.
+    /// The last counts of records with a class, in the loss and in the score.
     counted: [Option<i64>; 2],
     results: Vec<EpochResult>,
     /// Shares of the range alarm, by server.
@@ -304,7 +304,7 @@ impl Heard<'_> {
 type Outputs = [Option<Sum<u64>>; 2];
 
 impl Heard<'_> {
-    /// Shares of an epoch's outputs, joined. Here and nowhere else do both come together.
+    /// Joins the shares of an epoch's outputs. The shares come together here alone.
     fn joined(&mut self, epoch: u32, a: Outputs, b: Outputs) -> Result<EpochResult, Impossible> {
         let job = self.job;
         let join = |kind: Kind, shares: [Option<u64>; 2]| {

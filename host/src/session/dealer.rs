@@ -21,31 +21,32 @@ use symbolon_core::{
     word::Word,
 };
 
-/// Without a byte moved on a lane's connection: for as long as server 1 lives, which it reports on
-/// another, since it takes no corrections while data are opened, for instance.
+/// Idle time-out of a lane's connection. It is long because server 1 takes no corrections in some
+/// phases, for instance while data are opened. Server 1 reports on another connection that it
+/// lives.
 const LANE_IDLE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A dealer for any number of sessions, one after the other or side by side. It keeps no secret
-/// from one to the next.
+/// from one session to the next.
 pub struct Dealer {
     pairing: Pairing,
     lanes: Rendezvous<u16, ()>,
 }
 
 impl Dealer {
-    /// The dealer that `config` describes.
+    /// Makes the dealer that `config` describes.
     pub fn new(config: &Config) -> Self {
         Self { pairing: Pairing::new(config), lanes: Rendezvous::new(config.timeouts.connect) }
     }
 
-    /// The same; `tell` is told of jobs.
+    /// Sets `tell`, which is called when a job begins and ends.
     #[must_use]
     pub fn telling(mut self, tell: impl Fn(Notice<'_>) + Send + Sync + 'static) -> Self {
         self.pairing.tell = Box::new(tell);
         self
     }
 
-    /// The same; `waiting` is called once for each long wait of a session, with the missing role.
+    /// Sets `waiting`, which is called with the missing role, once for each long wait of a session.
     #[must_use]
     pub fn telling_waits(mut self, waiting: fn(Role)) -> Self {
         self.pairing.waiting = waiting;
@@ -79,7 +80,7 @@ impl Dealer {
         }
     }
 
-    /// Sends server 1 all corrections, lane by lane.
+    /// Sends all corrections to server 1, each lane's on its connection.
     fn deal<W: HostWord + Word>(
         &self,
         session: Session<'_>,
@@ -107,8 +108,8 @@ impl Dealer {
         Ok(())
     }
 
-    /// Server 1's connections for the lanes' corrections, for which a session waits as long as both
-    /// servers and the first lanes are there.
+    /// Fetches server 1's connections for the lanes' corrections. Waits as long as both servers and
+    /// the lanes fetched so far stay connected.
     fn fetch_lanes(
         &self,
         session: SessionId,

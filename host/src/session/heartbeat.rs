@@ -23,12 +23,12 @@ use symbolon_core::link::Peer;
 /// The longest time between two messages to the client, unless its idle time-out is short.
 const LONGEST_BEAT: Duration = Duration::from_secs(1);
 
-/// The time between two signs of life to a peer whose idle time-out is about `idle`.
+/// Returns the time between two signs of life to a peer whose idle time-out is about `idle`.
 pub(super) fn beat(idle: Duration) -> Duration {
     LONGEST_BEAT.min(idle / 4)
 }
 
-/// A wait of this length is worth a line in the log.
+/// The least length of a wait that a role logs.
 pub(super) const LONG_WAIT: Duration = Duration::from_secs(5);
 
 /// The phase of a server's job.
@@ -55,8 +55,8 @@ pub enum Phase {
 pub struct Alive {
     /// The phase.
     pub phase: Phase,
-    /// Payload bytes that the servers have exchanged in this phase, each way; or bytes of the data
-    /// that server 1 has received.
+    /// Payload bytes that the servers have exchanged in this phase, each way. While it receives,
+    /// the bytes of the data that server 1 has received.
     pub bytes_done: u64,
     /// Payload bytes of the whole phase by the plan; 0 in phases without payload.
     pub bytes_planned: u64,
@@ -101,7 +101,8 @@ pub(super) struct Heart<'a> {
 struct State<'a> {
     client: &'a mut Connection,
     failed: Option<NetError>,
-    /// The role that this server waits for at each heartbeat since then; whether it was logged.
+    /// The role for which this server has waited at each heartbeat, since when, and whether it was
+    /// logged.
     waiting: Option<(Role, Instant, bool)>,
     last_sent: Instant,
     phase: Phase,
@@ -114,8 +115,8 @@ struct State<'a> {
 }
 
 impl<'a> Heart<'a> {
-    /// A heart of server `own`, whose client finds a silent server after about `idle`. It cancels
-    /// `cancel` when the client is lost, and calls `log` once for each long wait.
+    /// Starts the heartbeats of server `own`. `idle` is about the client's idle time-out. If the
+    /// client is lost, they cancel `cancel`. `log` is called once for each long wait.
     pub(super) fn new(
         client: &'a mut Connection,
         own: Role,
@@ -188,7 +189,7 @@ impl<'a> Heart<'a> {
         self.lock().send(update)
     }
 
-    /// The loss of the client, if it is lost: the reason of what then fails elsewhere.
+    /// Returns the loss of the client, if it is lost: it is the cause of later failures.
     pub(super) fn into_failure(self) -> Option<NetError> {
         self.state.into_inner().unwrap_or_else(PoisonError::into_inner).failed
     }
@@ -232,8 +233,8 @@ impl<'a> Heart<'a> {
 }
 
 impl State<'_> {
-    /// Notes the role that this server waits for; returns whether that wait is long and new to the
-    /// log.
+    /// Notes the role that this server waits for; returns whether the wait is long and not yet
+    /// logged.
     fn waits(&mut self, waits_for: Option<Role>) -> bool {
         self.waiting = waits_for.map(|role| match self.waiting {
             Some((same, since, logged)) if same == role => (role, since, logged),

@@ -23,9 +23,9 @@ pub(super) enum Ask {
     Train(Order),
     /// About stored reports.
     Reports(Request),
-    /// About the outputs released to this client, and the budgets of a manifest.
+    /// Asks for the outputs released to this client, and for the budgets of a manifest.
     Releases {
-        /// Its digest.
+        /// Digest of the manifest.
         manifest: Option<[u8; 32]>,
     },
 }
@@ -120,7 +120,7 @@ pub(super) struct LaneHello {
     pub(super) plan_hash: [u8; 32],
 }
 
-/// Server to dealer or auditor, first on each connection.
+/// Server to dealer or auditor: the first message of each connection.
 #[derive(Serialize, Deserialize)]
 pub(super) enum DealerHello {
     /// A server joins a session.
@@ -129,22 +129,22 @@ pub(super) enum DealerHello {
     Lane { session: SessionId, lane: u16 },
 }
 
-/// How a server joins a session. It has no `Debug`: the seed is secret.
+/// A server's request to join a session. It has no `Debug`: the seed is secret.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Join {
     pub(super) session: SessionId,
-    /// [`crate::job::Job::encode`].
+    /// The encoded job: [`crate::job::Job::encode`].
     pub(super) job: Vec<u8>,
     pub(super) plan_hash: [u8; 32],
-    /// Public, fresh a session.
+    /// Public; fresh for each session.
     pub(super) nonce: [u8; 32],
-    /// Drawn for this session by the server; its streams' seed is derived from it.
-    /// Boxed: a move would copy it.
+    /// The seed that the server drew for this session; its streams' seed is derived from it. Boxed:
+    /// a move would copy it.
     pub(super) seed: Box<Zeroizing<[u8; 32]>>,
 }
 
-/// Dealer or auditor to server, once both servers have joined with equal plans: both nonces, or why
-/// not.
+/// Dealer or auditor to server: both nonces, once both servers have joined with equal plans; or the
+/// reason why the session does not begin.
 pub(super) type Paired = Result<[[u8; 32]; 2], No>;
 
 /// Server to dealer or auditor, while a session runs.
@@ -152,8 +152,8 @@ pub(super) type Paired = Result<[[u8; 32]; 2], No>;
 pub(super) enum Call {
     /// Reports that the server lives; sent at fixed intervals.
     Alive,
-    /// Asks for the next result: the auditor's release hashes in their order, the dealer's figures
-    /// at the end.
+    /// Asks for the next result: the auditor's release hashes in their order, or the dealer's
+    /// figures at the end.
     Next,
 }
 

@@ -1,18 +1,21 @@
-//! A job between processes: who connects to whom, what they tell each other, and what each sends.
+//! A job between processes: the connections between roles, and their messages.
 //!
-//! The client orders the job at both servers, which accept or refuse it by their policies; then it
-//! sends each server its share of the data, unless the job learns from reports, which the servers
-//! hold. Server 1 reaches server 0, a connection a lane; both reach the dealer, server 1 with a
-//! connection a lane more. Before any mask is used, both servers and the dealer must have made the
-//! same plan. Each server draws a seed for the session and sends it to the dealer, which deals by
-//! both. Where the deployment has an auditor, it gets the seeds too and evaluates the dealer's
-//! corrections again: a server sends no output before the auditor's hash of the corrections is that
-//! of the corrections which the server has received. Results go from each server to the client, as
-//! shares that it alone joins. Until then each server reports to the client every second or so that
-//! it lives, its phase, and the role for which it waits.
+//! 1. The client orders the job at both servers, which accept or refuse it by their policies. Then
+//!    it sends each server its share of the data. A job that learns from reports needs no upload:
+//!    the servers hold the shares.
+//! 2. Server 1 connects to server 0, with one connection a lane. Both servers connect to the
+//!    dealer, server 1 also with one connection a lane.
+//! 3. Before any mask is used, both servers and the dealer must have made the same plan. Each
+//!    server draws a seed for the session and sends it to the dealer, which deals by both.
+//! 4. An auditor, if the deployment has one, gets the seeds too and evaluates the dealer's
+//!    corrections again. A server compares the auditor's hash with the hash of the corrections that
+//!    it received. It sends no output before they are equal.
+//! 5. Each server sends its results to the client, as shares that the client alone joins. Until
+//!    then it reports to the client, every second or so, that it lives, its phase, and the role for
+//!    which it waits.
 //!
-//! A session ends with its peers: a server that finds its client lost cancels all that it waits for,
-//! and dealer and auditor look after both servers.
+//! A session ends with its peers. A server that finds its client lost cancels all its waits; dealer
+//! and auditor watch both servers.
 
 mod attend;
 pub mod auditor;
@@ -95,7 +98,7 @@ pub enum SessionError {
     },
     /// The two servers hold different manifests under one digest.
     Manifests,
-    /// A session with this number runs already.
+    /// A session with this number already runs.
     Repeated,
     /// The peer made another plan: another job, version or build.
     Plan {
@@ -113,7 +116,7 @@ pub enum SessionError {
         /// Seconds that it had.
         waited_s: u64,
     },
-    /// The client sent more messages that its data are on their way than the data have pieces.
+    /// The client sent more `Data::Wait` messages than its data have pieces.
     Waits {
         /// The number of pieces.
         most: u64,
@@ -125,7 +128,7 @@ pub enum SessionError {
         /// What was due.
         wanted: &'static str,
     },
-    /// The auditor does not confirm the dealer's part: no output leaves this server any more.
+    /// The auditor does not confirm the dealer's part: this server releases no more outputs.
     Audit(Disagreement),
     /// A protocol stopped.
     Protocol {
@@ -150,14 +153,14 @@ pub enum SessionError {
     Stopped,
 }
 
-/// What dealer and auditor disagree about.
+/// A disagreement between dealer and auditor.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Disagreement {
-    /// They reported different nonces of the servers, before anything was computed.
+    /// Dealer and auditor reported different nonces of the servers, before anything was computed.
     Nonces,
-    /// The corrections that this server has received are others than the auditor's.
+    /// The corrections that this server has received differ from the auditor's.
     Corrections {
-        /// Number of the release before which they differ, from 1; an epoch's end is one.
+        /// Number of the first release at which they differ, from 1; each epoch's end is a release.
         release: u64,
     },
 }

@@ -1,8 +1,8 @@
-//! What dealer and auditor have in common: both servers join a session, and are heard and answered
-//! until it ends.
+//! The common part of dealer and auditor: it pairs both servers of a session, and answers them
+//! until the session ends.
 //!
-//! Server 0's connection runs the session, on its own thread. A session has a place, within the
-//! role's limits, while its lanes run.
+//! Server 0's connection runs the session, on its own thread. While its lanes run, a session holds
+//! a place, within the role's limits.
 
 use super::{
     STACK_BYTES, SessionError, SessionId,
@@ -30,16 +30,16 @@ use symbolon_core::{
     wipe::wipe_stack,
 };
 
-/// Where the servers of sessions find each other.
+/// Pairs the servers of sessions.
 pub(super) struct Pairing {
     limits: Limits,
     idle: Duration,
     servers: Rendezvous<Role, Join>,
-    /// Sessions whose lanes run: each has a place, and no two have the same number.
+    /// Sessions whose lanes run. Each holds a place; no two have the same number.
     running: Mutex<HashSet<SessionId>>,
-    /// Is called with the role that a session waits for, once it has waited long.
+    /// Called once for each long wait of a session, with the missing role.
     pub(super) waiting: fn(Role),
-    /// Is called when a job begins and ends.
+    /// Called when a job begins and when it ends.
     pub(super) tell: Box<dyn Fn(Notice<'_>) + Send + Sync>,
 }
 
@@ -54,7 +54,7 @@ pub(super) struct Session<'a> {
 }
 
 impl Pairing {
-    /// For the role that `config` describes.
+    /// Makes the pairing of the role that `config` describes.
     pub(super) fn new(config: &Config) -> Self {
         Self {
             limits: config.policy.limits,
@@ -66,7 +66,7 @@ impl Pairing {
         }
     }
 
-    /// Reports a long wait for `peer`; once, which `said` notes.
+    /// Logs a long wait for `peer` once; `said` notes that.
     pub(super) fn say(&self, waited: Duration, said: &mut bool, peer: Role) {
         if waited >= LONG_WAIT && !std::mem::replace(said, true) {
             (self.waiting)(peer);
@@ -84,8 +84,8 @@ impl Pairing {
         hello
     }
 
-    /// Joins a server to its session. On server 0's thread, `work` runs the session's lanes; its
-    /// `replies` go to the servers as they ask.
+    /// Joins a server to its session. On server 0's thread, `work` runs the session's lanes. The
+    /// servers receive its `replies` when they ask for them.
     ///
     /// # Errors
     ///
@@ -119,7 +119,7 @@ impl Pairing {
         result
     }
 
-    /// Waits for server 1, as long as server 0 is there.
+    /// Waits for server 1 as long as server 0 stays connected.
     fn pair(&self, server0: Connection, join: Join) -> Result<([Connection; 2], [Join; 2]), SessionError> {
         let mut said = false;
         let mut go_on = |waited| {
@@ -132,8 +132,8 @@ impl Pairing {
         }
     }
 
-    /// Checks that both servers have joined with the plan that the job has here; then sends both
-    /// their nonces and derives their streams.
+    /// Checks that both servers have joined with the job's plan as it is computed here. Then sends
+    /// both nonces to the servers and derives their streams.
     fn begin(&self, joined: [Join; 2], servers: &mut [Connection; 2]) -> Result<Session<'_>, SessionError> {
         let id = joined[0].session;
         let job = Job::decode(&joined[0].job).map_err(SessionError::job(Role::Server0))?;
@@ -156,7 +156,7 @@ impl Pairing {
         Ok(Session { id, job, hash, prgs, _place: place })
     }
 
-    /// A place for session `id`.
+    /// Takes a place for session `id`.
     fn place(&self, id: SessionId) -> Result<Place<'_>, SessionError> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let most = self.limits.places;
@@ -171,7 +171,7 @@ impl Pairing {
     }
 }
 
-/// The streams of both servers, of the seeds that they drew.
+/// Derives both servers' streams from the seeds that the servers drew.
 #[inline(never)] // the caller wipes the stack below its own frame
 fn streams(joined: &[Join; 2], job: &Job) -> [Box<dyn Prg>; 2] {
     let nonces = [&joined[0].nonce, &joined[1].nonce];
@@ -183,10 +183,10 @@ fn streams(joined: &[Join; 2], job: &Job) -> [Box<dyn Prg>; 2] {
     [stream(0), stream(1)]
 }
 
-/// Sends servers the reason for which their session does not begin; returns it.
+/// Sends the servers the reason why their session does not begin, and returns it.
 fn refuse<const N: usize>(error: SessionError, servers: [Connection; N]) -> SessionError {
     for mut server in servers {
-        // A lost server cannot be told.
+        // The send to a lost server fails.
         let _ = server.send(&Paired::Err(No::new(&error)));
         let _ = server.close();
     }
@@ -205,8 +205,10 @@ impl Drop for Place<'_> {
     }
 }
 
-/// Memory that a job takes here: two epochs' orders of records, which the lanes share; each lane's
-/// buffer of `deal_bytes` and its tiles; connections' buffers, to both servers and one a lane.
+/// Returns the memory that a job takes at this role:
+/// - two epochs' orders of records, which the lanes share;
+/// - each lane's buffer of `deal_bytes`, and its tiles;
+/// - the buffers of connections: to both servers, and one a lane.
 fn memory_bytes(job: &Job, deal_bytes: u64) -> u64 {
     let (orders, lanes) = (2 * size_of::<u32>() * job.data.train_records, u64::from(job.lanes.lanes));
     lanes

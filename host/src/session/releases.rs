@@ -1,4 +1,4 @@
-//! A client's question about its releases, and a server's answer.
+//! A client's request for its releases, and a server's answer.
 
 use super::{SessionError, message::Ask, reports::PATIENCE};
 use crate::{
@@ -8,27 +8,28 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Entries that a server lists.
+/// Most entries that a server lists.
 const MOST_LISTED: usize = 256;
-/// Bytes of an encoded answer.
+/// Most bytes of an encoded answer.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 
-/// What a server released to a client, and what is left of the client's budgets.
+/// The outputs that a server released to a client, and the state of the client's budgets.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Releases {
     /// The client's newest jobs, the last first.
     pub entries: Vec<Entry>,
-    /// What it has spent.
+    /// The amounts that the client has spent.
     pub spent: Spent,
     /// The budgets: jobs a day, outputs a manifest, `ε` in thousandths.
     pub limits: (u64, u64, Option<u32>),
 }
 
-/// What `server` has released to this client, and to all about the records of `manifest`.
+/// Asks `server` for the outputs released to this client, and for those about `manifest` to all
+/// clients.
 ///
 /// # Errors
 ///
-/// If the server cannot be reached, or cannot read its ledger.
+/// If the server cannot be reached or cannot read its ledger.
 pub fn releases(
     config: &Config,
     tls: &ClientTls,
@@ -43,7 +44,7 @@ pub fn releases(
     reply.map_err(|reason| SessionError::Failed { at: server, reason })
 }
 
-/// Answers a client.
+/// Answers a client's request.
 pub(super) fn answer(
     ledger: &Ledger,
     policy: &Policy,

@@ -8,32 +8,32 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Connections that may wait at a time; more are refused, so that no peer fills the memory.
+/// Most connections that wait at a time; more are refused, so that a peer cannot fill the memory.
 const MAX_WAITING: usize = 1024;
-/// How often a wait looks at what may end it early.
+/// Time between two checks of a waiting thread.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// A connection that waits, its peer's message, and a ticket that no other has.
+/// A waiting connection, its peer's message, and its unique ticket.
 type Waiting<P, T> = HashMap<(SessionId, P), (Connection, T, u64)>;
 
 /// Waiting connections, by session and place.
 pub(super) struct Rendezvous<P, T> {
     waiting: Mutex<(Waiting<P, T>, u64)>,
-    /// A connection came or went.
+    /// Notified when a connection arrives or leaves.
     moved: Condvar,
     patience: Duration,
 }
 
 impl<P: Eq + std::hash::Hash + Copy, T> Rendezvous<P, T> {
-    /// A place where connections wait for at most `patience`.
+    /// Makes a place where connections wait for at most `patience`.
     pub(super) fn new(patience: Duration) -> Self {
         Self { waiting: Mutex::default(), moved: Condvar::new(), patience }
     }
 
-    /// Leaves a connection for the thread that is to fetch it: that of `for_whom`. Returns when it
-    /// is fetched, or gives it back with the reason why it is not. Its peer sends nothing
-    /// meanwhile; one that leaves ends the wait. `waits` gets the time that was waited, about ten
-    /// times a second.
+    /// Leaves a connection for the thread of `for_whom` and returns when that thread has fetched
+    /// it. An unfetched connection comes back, with the reason. Its peer must send nothing
+    /// meanwhile; if the peer leaves, the wait ends. About ten times a second, `waits` gets the
+    /// time waited so far.
     #[allow(clippy::result_large_err)] // an unfetched connection comes back
     pub(super) fn offer(
         &self,
@@ -68,8 +68,8 @@ impl<P: Eq + std::hash::Hash + Copy, T> Rendezvous<P, T> {
         }
     }
 
-    /// Fetches the connection of `peer`, or waits for it as long as `go_on` has no error; it is
-    /// asked about ten times a second, and gets the time that was waited.
+    /// Fetches the connection of `peer`; waits for it until `go_on` returns an error. About ten
+    /// times a second, `go_on` gets the time waited so far.
     pub(super) fn fetch(
         &self,
         session: SessionId,
@@ -92,7 +92,7 @@ impl<P: Eq + std::hash::Hash + Copy, T> Rendezvous<P, T> {
         }
     }
 
-    /// Waits until a connection moves or it is time to look again.
+    /// Waits until a connection arrives or leaves, or the next check is due.
     fn look<'a>(&self, waiting: Guard<'a, P, T>, started: Instant) -> Guard<'a, P, T> {
         let left = self.patience.saturating_sub(started.elapsed()).min(LOOK);
         self.moved.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0

@@ -126,14 +126,14 @@ pub fn epoch_result<V: Word>(
     Ok(result)
 }
 
-/// What a number can be: with noise, what its form says; else what the caller says.
+/// Returns the limits of a number: with noise those of its form, otherwise `plain`.
 #[allow(clippy::cast_precision_loss)] // limits are compared, no more
 fn limits(job: &Job, kind: Kind, plain: [f64; 2]) -> [f64; 2] {
     let form = job.reveal.noise.and_then(|_| kind.form(job));
     form.map_or(plain, |form| form.limits().map(|limit| limit as f64))
 }
 
-/// The same of a sum's mean.
+/// Returns the limits of a sum's mean.
 fn mean_limits(job: &Job, kind: Kind, records: f64, plain: [f64; 2]) -> [f64; 2] {
     match job.reveal.noise {
         None => plain,
@@ -141,7 +141,7 @@ fn mean_limits(job: &Job, kind: Kind, records: f64, plain: [f64; 2]) -> [f64; 2]
     }
 }
 
-/// The standard error that noise gives to `mean`, a sum over a count.
+/// Returns the standard error that noise gives to `mean`, a sum divided by a count.
 fn standard_error(job: &Job, [sum, records]: [Kind; 2], mean: f64, count: f64) -> Option<f64> {
     let deviation = |kind: Kind| Some(kind.form(job)?.scale()?.deviation());
     let unit = match (sum, &job.data.task) {

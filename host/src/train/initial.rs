@@ -17,7 +17,7 @@ fn public_stream(job: &Job) -> ChaCha20Prg {
     ChaCha20Prg::new(&Seed::from_bytes(&bytes), b"public, no mask.")
 }
 
-/// Numbers that are expanded at a time.
+/// Numbers that are expanded at a time, to bound the memory.
 const PIECE: usize = 1024;
 
 /// `n` uniform 64-bit numbers of stream (`request`, `part`), a piece in memory at a time.
@@ -40,7 +40,7 @@ pub fn initial_weights(job: &Job) -> impl Iterator<Item = f64> {
     })
 }
 
-/// This party's shares of the initial weights; dry words need none.
+/// Returns this party's shares of the initial weights; dry words need none.
 pub(super) fn initial_shares<W: Word>(job: &Job, role: Role) -> Secret<W> {
     let mut shares = Secret::<W>::zeros(job.parameters());
     if size_of::<W>() > 0 {

@@ -71,7 +71,7 @@ impl<W: Word> Inputs<W> {
         Self::lens(job).iter().sum::<usize>() + hot * (job.data.train_records + job.data.test_records) + weights
     }
 
-    /// The tables, in the order of the fields.
+    /// Returns the tables, in the order of the fields.
     pub(crate) fn tables(&mut self) -> [&mut Secret<W>; 4] {
         [&mut self.train, &mut self.train_labels, &mut self.test, &mut self.test_labels]
     }
@@ -83,9 +83,11 @@ impl<W: Word> Inputs<W> {
     }
 }
 
-/// Bytes that a server allocates for `job`, beside its lanes' arenas and connections: data with
-/// one-hot labels and weights, parameters with their openings and gradients, optimizer state,
-/// activations of a batch, an epoch's order, and the copy of the model that leaves.
+/// Returns the bytes that a server allocates for `job`, except its lanes' arenas and connections:
+/// - data, with one-hot labels and weights;
+/// - parameters, with their openings and gradients, and the optimizer's state;
+/// - activations of a batch, and an epoch's order;
+/// - the copy of the model that leaves.
 pub fn memory_bytes<W: Word>(job: &Job) -> u64 {
     let (n, batch, lanes) = (job.parameters(), job.training.batch, usize::from(job.lanes.lanes));
     let units: usize = layers(job).iter().map(|layer| layer.units).sum();
@@ -95,7 +97,8 @@ pub fn memory_bytes<W: Word>(job: &Job) -> u64 {
     (words * word_bytes::<W>() + order) as u64 + optimize::state_bytes::<W>(job)
 }
 
-/// Bytes that a dry lane of `job` keeps of its tiles, beside the values that it evaluates.
+/// Returns the bytes that a dry lane of `job` keeps of its tiles, except the values that it
+/// evaluates.
 pub(crate) fn dry_bytes(job: &Job) -> u64 {
     optimize::state_bytes::<<u64 as Word>::Dry>(job)
 }
@@ -132,13 +135,14 @@ pub enum Event<W: Word> {
 }
 
 impl<W: Word> Event<W> {
-    /// Whether an output may leave after it.
+    /// Returns whether an output may leave after this event.
     pub fn is_release(&self) -> bool {
         matches!(self, Self::Epoch { .. } | Self::Alarm { .. })
     }
 }
 
-/// Points of `job` at which outputs may leave: each epoch's end, the range alarm, the job's end.
+/// Counts the points of `job` at which outputs may leave: each epoch's end, the range alarm, the
+/// job's end.
 pub fn releases(job: &Job) -> u64 {
     u64::from(job.training.epochs) + u64::from(job.reveal.alarm) + 1
 }
@@ -183,7 +187,7 @@ pub fn run<W: Word>(
     run_in(Orders::Own, lanes, job, inputs, observer)
 }
 
-/// [`run`] on batches from `orders`. Counted ones are for dry words alone.
+/// As [`run`], on batches from `orders`. Counted orders are for dry words alone.
 ///
 /// # Errors
 ///

@@ -19,7 +19,7 @@ pub(super) struct Optimizer<W: Word> {
     config: Config,
 }
 
-/// Bytes of the state of all parameters of `job`, tiles' own included.
+/// Returns the bytes of all parameters' optimizer state in `job`, buffers of tiles included.
 pub(super) fn state_bytes<W: Word>(job: &Job) -> u64 {
     let (n, tile) = (job.parameters(), job.lanes.tile);
     let words: usize = Config::of(job).lens::<W>(n).into_iter().sum();

@@ -1,9 +1,9 @@
-//! The order of training records: listed for whoever computes, counted for a plan.
+//! The order of training records: a list for runs, only a count for plans.
 //!
-//! An epoch's order takes four bytes a record, and time. Lanes of one role that run a job each on
-//! its own thread, as a dealer's do, share it: no more than two orders are in memory, however far
-//! apart the lanes are, since a lane enters an epoch only when all have entered the one before. A
-//! server joins its lanes more often than that, so no lane waits for one that waits for it.
+//! The order of an epoch takes four bytes a record, and time. The lanes of a dealer or an auditor
+//! each run the job on their own thread, and share the order. No more than two orders are in
+//! memory: a lane enters an epoch only when all have entered the one before. A server joins its
+//! lanes more often than that, so no two lanes wait for each other.
 
 use super::batch_order;
 use crate::job::Job;
@@ -13,19 +13,19 @@ use std::{
 };
 use symbolon_core::link::{Error, Peer};
 
-/// Where a run takes the order of its records from.
+/// The source of a run's order of records.
 #[derive(Clone, Copy)]
 pub enum Orders<'a> {
-    /// Computed when an epoch begins.
+    /// Each run computes the order when an epoch begins.
     Own,
-    /// Computed once for all lanes.
+    /// All lanes share one order.
     Shared(&'a SharedOrders),
-    /// None: for plans, whose costs follow from the numbers of records.
+    /// Records are only counted: a plan's costs follow from their numbers.
     Counted,
 }
 
 impl Orders<'_> {
-    /// The order of `epoch`.
+    /// Returns the order of `epoch`.
     ///
     /// # Errors
     ///
@@ -39,11 +39,11 @@ impl Orders<'_> {
     }
 }
 
-/// An epoch's records in their order; `None` where they are only counted.
+/// The records of an epoch in their order; `None` where they are only counted.
 pub(super) struct Order(Option<Arc<Vec<u32>>>);
 
 impl Order {
-    /// The records of step `step` of the epoch.
+    /// Returns the records of step `step` of the epoch.
     pub(super) fn batch(&self, job: &Job, step: usize) -> Batch<'_> {
         match &self.0 {
             Some(order) => Batch::Listed(&order[job.batch(step)]),
@@ -55,9 +55,9 @@ impl Order {
 /// Records of a step.
 #[derive(Clone, Copy)]
 pub(super) enum Batch<'a> {
-    /// These, in this order.
+    /// These records, in this order.
     Listed(&'a [u32]),
-    /// As many; which ones is of no matter.
+    /// This number of records; their identity does not matter.
     Counted(usize),
 }
 
@@ -69,7 +69,7 @@ impl Batch<'_> {
         }
     }
 
-    /// Those at the places `range`.
+    /// Returns the records at the places `range`.
     pub(super) fn part(&self, range: Range<usize>) -> Self {
         match self {
             Self::Listed(rows) => Self::Listed(&rows[range]),
@@ -78,38 +78,38 @@ impl Batch<'_> {
     }
 }
 
-/// Orders that all lanes of a role share.
+/// The orders that all lanes of a role share.
 pub struct SharedOrders {
     lanes: usize,
     state: Mutex<State>,
-    /// All lanes have entered an epoch, or one failed.
+    /// Notified when all lanes have entered an epoch, or one has failed.
     moved: Condvar,
 }
 
 /// The latest epoch that a lane has entered.
 struct State {
     epoch: u32,
-    /// Lanes that have entered it.
+    /// Number of lanes that have entered it.
     entered: usize,
-    /// Until all have.
+    /// The order of that epoch, until all lanes have entered it.
     order: Option<Arc<Vec<u32>>>,
     failed: bool,
 }
 
 impl SharedOrders {
-    /// Orders for `lanes` lanes.
+    /// Makes the orders of `lanes` lanes.
     pub fn new(lanes: usize) -> Self {
         let state = State { epoch: 0, entered: lanes, order: None, failed: false };
         Self { lanes, state: Mutex::new(state), moved: Condvar::new() }
     }
 
-    /// A lane has failed: no other waits for it.
+    /// Records that a lane has failed: the others stop waiting.
     pub fn fail(&self) {
         self.lock().failed = true;
         self.moved.notify_all();
     }
 
-    /// The order of `epoch`, which the calling lane enters.
+    /// Enters `epoch` for the calling lane and returns its order.
     fn enter(&self, job: &Job, epoch: u32) -> Result<Arc<Vec<u32>>, Error> {
         let mut state = self.lock();
         while state.epoch < epoch && state.entered < self.lanes && !state.failed {

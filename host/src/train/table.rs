@@ -56,11 +56,11 @@ impl<W: Word> Table<W> {
     pub fn cols(&self) -> usize {
         self.cols
     }
-    /// The rows of `batch`, gathered into `words`.
+    /// Returns the rows of `batch`, gathered into `words`.
     pub(super) fn rows_of<'a>(&self, batch: Batch<'a>, words: &'a mut [W]) -> Masked<'a, W> {
         self.part_of(batch, 0..self.cols, words)
     }
-    /// The columns `cols` of the rows of `batch`, gathered into `words`.
+    /// Returns the columns `cols` of the rows of `batch`, gathered into `words`.
     pub(super) fn part_of<'a>(&self, batch: Batch<'a>, cols: Range<usize>, words: &'a mut [W]) -> Masked<'a, W> {
         let mask = match batch {
             Batch::Listed(which) => {

@@ -9,9 +9,9 @@
 //!   for `2^(f-1)` terms. For 64 bits nothing.
 //! - **Result:** exact.
 //! - **Needs:** terms of magnitude `2^(k-2-f)` at most, as truncations by `f` give.
-//! - **Clamped terms**, for sums that carry noise: each is held within public limits when the sum
-//!   is revealed, [`CHUNK`] terms of a lane at a time, at the cost of a [`clamp`]: 4 rounds a
-//!   chunk. Until then the lane keeps them all, a word a term.
+//! - **Clamped terms**, for sums with noise: each is clamped to public limits when the sum is
+//!   revealed, [`CHUNK`] terms of a lane at a time. A chunk costs one [`clamp`], 4 rounds. Until
+//!   then the lane keeps all terms, one word each.
 
 use crate::lanes::Lanes;
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ use symbolon_core::{
 };
 use zeroize::Zeroizing;
 
-/// Terms that are clamped at a time: a bound on scratch.
+/// Terms that are clamped at a time, which bounds the scratch.
 const CHUNK: usize = 4096;
 
 /// A sum over records. Words are this party's shares of it, or whole.
@@ -44,13 +44,13 @@ pub(super) struct Tally<W: Word> {
     /// Terms that a word holds.
     capacity: usize,
     records: W,
-    /// Terms that are still to be clamped, within these limits.
+    /// Terms that await their clamp, with its limits.
     clamped: Option<([W; 2], Zeroizing<Vec<W>>)>,
 }
 
 impl<W: Word> Tally<W> {
-    /// Of fixed-point terms with `frac_bits` fraction bits, each clamped to `limits` in whole
-    /// units, if given.
+    /// Makes a sum of fixed-point terms with `frac_bits` fraction bits. If `limits` are given, in
+    /// whole units, each term is clamped to them.
     pub(super) fn of_terms(frac_bits: u32, limits: Option<[i64; 2]>) -> Self {
         let clamped = limits.map(|limits| (limits.map(|limit| W::from_i64(limit << frac_bits)), Zeroizing::default()));
         Self { clamped, ..Self::new(1 << (frac_bits - 1)) }
@@ -79,7 +79,7 @@ impl<W: Word> Tally<W> {
         }
     }
 
-    /// Clamps what is to be clamped, and adds it.
+    /// Clamps the waiting terms and adds them.
     fn clamp(&mut self, party: &mut Party<'_, W>) -> Result<(), Error> {
         let Some(([low, high], mut terms)) = self.clamped.take() else { return Ok(()) };
         for chunk in terms.chunks_mut(CHUNK) {

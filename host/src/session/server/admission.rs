@@ -21,7 +21,7 @@ use crate::{
 use std::sync::{Mutex, PoisonError};
 use symbolon_core::protocol::alarm::SUBSETS;
 
-/// A job that the policy permits.
+/// A job that the server has admitted.
 pub(super) struct Admitted<'a> {
     pub(super) job: Job,
     pub(super) hash: [u8; 32],
@@ -31,8 +31,8 @@ pub(super) struct Admitted<'a> {
 }
 
 impl Server {
-    /// Holds an order to the policy and makes its plan, which takes a place too: nobody plans
-    /// without bounds.
+    /// Checks an order against the policy, makes its plan, and charges the ledger. The plan needs a
+    /// place too, so that planning is bounded.
     pub(super) fn admit(&self, order: &Order, client: &str) -> Result<Admitted<'_>, SessionError> {
         let job = Job::decode(&order.job).map_err(SessionError::job(Role::Client))?;
         let hash = job.hash().map_err(SessionError::job(Role::Client))?;
@@ -71,7 +71,7 @@ impl Server {
         Ok(Admitted { job, hash, plan, place, account })
     }
 
-    /// Charges the job in the ledger.
+    /// Charges the job to the ledger.
     fn charge(&self, job: &Job, order: &Order, client: &str) -> Result<Account, SessionError> {
         let selection = match &job.data.format {
             Format::Reports(reports) => Some(Selection::of(reports)),
@@ -93,7 +93,7 @@ impl Server {
         Ok(self.ledger.admit(&charge, budgets(&self.config.policy), manifest.as_ref())?)
     }
 
-    /// A place for one session more.
+    /// Takes a place for one more session.
     fn place(&self) -> Result<Place<'_>, SessionError> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let most = self.config.policy.limits.places;
@@ -105,7 +105,7 @@ impl Server {
     }
 }
 
-/// What the ledger holds jobs to.
+/// Returns the limits of a policy that the ledger enforces.
 pub(super) fn budgets(policy: &Policy) -> Budgets {
     Budgets {
         jobs_per_day: policy.jobs_per_day,
@@ -124,12 +124,15 @@ impl Drop for Place<'_> {
     }
 }
 
-/// Buffers of a connection, and the piece of a round that is gathered for it.
+/// Bytes of a connection's buffers, and of the piece of a round that is gathered for it.
 pub(in crate::session) const CONNECTION_BYTES: u64 = 512 << 10;
 
-/// Memory that a job takes at a server: what a run allocates, the lanes' arenas and the words that
-/// they keep for range alarms, the job itself, and connections' buffers (to client and dealer, and
-/// two a lane). The plan takes less than the job that it is of.
+/// Returns the memory that a job takes at a server:
+/// - the allocations of a run, the lanes' arenas, and the words that they keep for range alarms;
+/// - the job itself;
+/// - the buffers of connections: to client and dealer, and two a lane.
+///
+/// The plan takes less memory than its job.
 fn memory_bytes(job: &Job, encoded: usize, arena_bytes: u64) -> u64 {
     let (word, run) = match job.numbers.ring_bits {
         32 => (4, train::memory_bytes::<u32>(job)),

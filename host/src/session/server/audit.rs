@@ -1,4 +1,4 @@
-//! The auditor's agreement, which a server needs before an output leaves.
+//! The auditor's agreement: a server needs it before an output leaves.
 
 use super::dealing::Helper;
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     session::{Disagreement, SessionError, heartbeat::Heart},
 };
 
-/// The check of this server's corrections; none in a deployment without an auditor.
+/// Checks the corrections of this server; empty in a deployment without an auditor.
 pub(super) struct Audit(Option<Audited>);
 
 struct Audited {
@@ -19,29 +19,30 @@ struct Audited {
     own: Role,
     /// The running hash of each lane's corrections.
     lanes: Vec<LaneHash>,
-    /// Releases that are confirmed.
+    /// Number of confirmed releases.
     confirmed: u64,
 }
 
 impl Audit {
-    /// For server `own`, whose session the auditor has joined, if there is one.
+    /// Makes the check of server `own`, whose session `auditor` has joined; empty without an
+    /// auditor.
     pub(super) fn new(auditor: Option<Helper>, session: SessionId, own: Role, lanes: u16) -> Self {
         let lanes = (0..lanes).map(|_| LaneHash::default()).collect();
         Self(auditor.map(|auditor| Audited { auditor, session, own, lanes, confirmed: 0 }))
     }
 
-    /// The hash that lane `i`'s corrections enter.
+    /// Returns the running hash of lane `i`'s corrections; `None` without an auditor.
     pub(super) fn lane(&self, i: usize) -> Option<LaneHash> {
         self.0.as_ref().map(|audited| audited.lanes[i].clone())
     }
 
-    /// Waits for the auditor's hash of all corrections so far. Called at each of
-    /// [`releases`](crate::train::releases), before an output leaves.
+    /// Waits for the auditor's hash of all corrections so far and compares it. The server calls
+    /// this at each of [`releases`](crate::train::releases), before an output leaves.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Audit`] if the corrections that this server has received are others; an
-    /// auditor that is lost or silent.
+    /// [`SessionError::Audit`] if the corrections that this server has received differ; the loss or
+    /// the silence of the auditor.
     pub(super) fn confirm(&mut self, heart: &Heart<'_>) -> Result<(), SessionError> {
         let Some(Audited { auditor, session, own, lanes, confirmed }) = &mut self.0 else { return Ok(()) };
         let theirs: ReleaseHash = heart.wait_for(Role::Auditor, || auditor.next())?;

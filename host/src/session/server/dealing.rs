@@ -1,4 +1,4 @@
-//! A server's session at the dealer and at the auditor, which both get its seed.
+//! A server's session at the dealer and at the auditor, which both receive its seed.
 
 use super::{Server, Session, audit::Audit};
 use crate::{
@@ -31,8 +31,8 @@ pub(super) struct Joined {
 }
 
 impl Server {
-    /// Draws this server's seed for the session and joins it at the dealer, and at the auditor if
-    /// there is one; both answer when both servers have joined with equal plans.
+    /// Draws this server's seed for the session and joins the session at the dealer, and at the
+    /// auditor if there is one. Both answer once both servers have joined with equal plans.
     pub(super) fn join(&self, session: &Session<'_>, heart: &Heart<'_>) -> Result<Joined, SessionError> {
         let (own, Timeouts { connect, idle, .. }) = (self.config.role, self.config.timeouts);
         let reach = |role| self.reach(&session.cancel, role);
@@ -40,11 +40,11 @@ impl Server {
         let audited = self.config.peers.contains_key(&Role::Auditor);
         let mut auditor = audited.then(|| heart.wait_for(Role::Auditor, || reach(Role::Auditor))).transpose()?;
         let hello = hello(session);
-        // Moves below copy what the stack holds: it holds no seed.
+        // The moves below copy the stack: by now it must hold no seed.
         wipe_stack::<STACK_BYTES>();
         let hello = hello?;
         for helper in [Some(&mut dealer), auditor.as_mut()].into_iter().flatten() {
-            // It waits for the other server as long as that may take to come.
+            // The helper may wait for the other server as long as that takes to connect.
             helper.set_idle_timeout(connect + idle);
             helper.send(&hello)?;
         }
@@ -65,7 +65,7 @@ impl Server {
     }
 }
 
-/// A server's first message, with a fresh nonce and a fresh seed.
+/// Makes a server's first message, with a fresh nonce and a fresh seed.
 #[inline(never)] // the caller wipes the stack below its own frame
 fn hello(session: &Session<'_>) -> Result<DealerHello, SessionError> {
     Ok(DealerHello::Join(Join {
@@ -77,7 +77,7 @@ fn hello(session: &Session<'_>) -> Result<DealerHello, SessionError> {
     }))
 }
 
-/// The streams of server `own`, of the seed that it drew.
+/// Derives the streams of server `own` from the seed that it drew.
 #[inline(never)] // the caller wipes the stack below its own frame
 fn streams(session: &Session<'_>, own: Role, join: &Join, nonces: &[[u8; 32]; 2]) -> Box<dyn Prg> {
     let (drawn, number) = (Seed::from_bytes(&join.seed), u8::from(own == Role::Server1));
@@ -85,15 +85,15 @@ fn streams(session: &Session<'_>, own: Role, join: &Join, nonces: &[[u8; 32]; 2]
     prg(session.job.numbers.prg, &seed, &session.id)
 }
 
-/// Both servers' nonces, when the other server has joined too.
+/// Receives both servers' nonces, once the other server has joined too.
 fn paired(helper: &mut Connection, idle: Duration) -> Result<[[u8; 32]; 2], SessionError> {
     let paired: Paired = helper.recv(MAX_MESSAGE_BYTES)?;
     helper.set_idle_timeout(idle);
     paired.map_err(|no| no.from(helper.role()))
 }
 
-/// The dealer or the auditor, whom this server asks for results. Until it is dropped, a thread
-/// reports at fixed intervals that this server lives.
+/// A connection to the dealer or the auditor, which this server asks for results. A thread reports
+/// to it, at fixed intervals until this is dropped, that this server lives.
 pub(super) struct Helper {
     state: Arc<Mutex<State>>,
     /// Ends the thread when dropped.
@@ -112,7 +112,8 @@ impl Helper {
         let shared = Arc::clone(&state);
         thread::spawn(move || {
             while ended.recv_timeout(beat(idle)) == Err(mpsc::RecvTimeoutError::Timeout) {
-                // While the job's thread waits for a result, the role knows that this server lives.
+                // While the job's thread waits for a result, the helper knows that this server
+                // lives.
                 let Ok(mut state) = shared.try_lock() else { continue };
                 if let Err(error) = state.connection.send(&Call::Alive) {
                     state.failed = Some(error); // the job's thread finds it when it asks next
@@ -123,11 +124,11 @@ impl Helper {
         Self { state, _joined: joined }
     }
 
-    /// Checks, without waiting, that the role is still there.
+    /// Checks, without waiting, that the helper is still connected.
     ///
     /// # Errors
     ///
-    /// Its loss.
+    /// The loss of the helper.
     pub(super) fn check(&self) -> Result<(), SessionError> {
         let mut state = self.lock();
         match state.failed.take() {
@@ -136,11 +137,12 @@ impl Helper {
         }
     }
 
-    /// The next result, once it is there.
+    /// Asks for the next result and waits for it.
     ///
     /// # Errors
     ///
-    /// The reason for which there is none; a role that is lost, or silent for the idle time-out.
+    /// The helper's reason for a missing result; the loss of the helper, or its silence for the
+    /// idle time-out.
     pub(super) fn next<T: DeserializeOwned>(&self) -> Result<T, SessionError> {
         let mut state = self.lock();
         if let Some(error) = state.failed.take() {

@@ -1,10 +1,11 @@
-//! A client's data, as it reaches this server: a seed at server 0, words at server 1.
+//! A client's data at this server: a seed at server 0, words at server 1.
 //!
-//! An upload has a deadline that follows what has arrived: the idle time-out, and a second for each
-//! [`SLOWEST_BYTES_PER_SECOND`] so far. Server 0 hears of the bytes that server 1 gets by
-//! [`Data::Wait`], once a [`PIECE`], and takes no more of them than the data has pieces. So a
-//! client holds its place no longer than an upload at the slowest rate takes. Meanwhile the servers
-//! report that they live: bytes that wait in sockets may take longer than the client's patience.
+//! An upload has a deadline that grows with the bytes that have arrived: the idle time-out, plus a
+//! second for each [`SLOWEST_BYTES_PER_SECOND`]. So a client holds its place no longer than an
+//! upload at the slowest rate takes. The client reports each [`PIECE`] that it sends to server 1 to
+//! server 0, with [`Data::Wait`]. Server 0 accepts no more of these messages than the data have
+//! pieces. Meanwhile the servers report that they live: bytes in sockets may take longer than the
+//! client's idle time-out.
 
 use super::Session;
 use crate::{
@@ -23,11 +24,11 @@ use symbolon_core::{
     word::{Word, word_bytes},
 };
 
-/// Bytes that server 1 gets between two messages to server 0: a second's at the slowest rate.
+/// Bytes that server 1 receives between two messages to server 0: a second's at the slowest rate.
 #[allow(clippy::cast_possible_truncation)] // far below 32 bits
 pub(in crate::session) const PIECE: usize = SLOWEST_BYTES_PER_SECOND as usize;
 
-/// A client's upload: the time that it has, and what the client hears of it.
+/// A client's upload: its deadline, and the reports of it to the client.
 struct Upload<'a> {
     client: &'a mut Connection,
     idle: Duration,
@@ -44,7 +45,7 @@ impl<'a> Upload<'a> {
         Self { client, idle, since: now, bytes_done: 0, bytes_planned, last_sent: now }
     }
 
-    /// A piece has arrived: the next one has its time, and the client hears that this server lives.
+    /// Counts an arrived piece: extends the deadline, and reports to the client if that is due.
     fn advance(&mut self) -> Result<(), SessionError> {
         self.bytes_done += PIECE as u64;
         self.client.set_upload_limit(self.idle, self.since, self.bytes_done + PIECE as u64);
@@ -58,11 +59,13 @@ impl<'a> Upload<'a> {
     }
 }
 
-/// This server's shares of the data: expanded from a seed at server 0, received at server 1.
+/// Receives this server's shares of the data: server 0 expands them from a seed, server 1 receives
+/// words.
 ///
 /// # Errors
 ///
-/// A client that is lost, silent, slower than the slowest rate, or sends something else.
+/// The loss or the silence of the client, an upload below the slowest rate, or an unexpected
+/// message.
 #[inline(never)] // the caller wipes the stack below its own frame
 pub(super) fn receive_inputs<W: Word>(
     session: &Session<'_>,
@@ -121,7 +124,7 @@ fn unexpected() -> SessionError {
     SessionError::Unexpected { from: Role::Client, wanted: "this server's share of the data" }
 }
 
-/// Name of the stream that splits table `i`.
+/// Returns the name of the stream that splits table `i`.
 pub(in crate::session) fn table_stream(i: u32) -> MaskId {
     MaskId { lane: 0, request: i, part: 0 }
 }

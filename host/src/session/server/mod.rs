@@ -68,98 +68,98 @@ pub struct Server {
     lanes: Rendezvous<u16, [u8; 32]>,
     running: Mutex<usize>,
     threads: Option<usize>,
-    /// Where reports are, if this server takes any.
+    /// The source of stored reports; `None` if this server has none.
     shelf: Option<Arc<dyn Shelf>>,
-    /// What takes reports, if this server does.
+    /// The intake of reports; `None` if this server takes none.
     intake: Option<Arc<Intake>>,
     ledger: Ledger,
     tell: Box<dyn Fn(Notice<'_>) + Send + Sync>,
 }
 
-/// What the operator of a server may want to know of its jobs.
+/// An event of a server's jobs, for the operator's log.
 #[derive(Debug)]
 pub enum Notice<'a> {
-    /// A job is within the policy, and begins.
+    /// The job is within the policy, and begins.
     Begun {
         /// The job.
         job: &'a Job,
         /// Its hash, as policies list it.
         hash: [u8; 32],
     },
-    /// It ended.
+    /// The job ended.
     Ended {
         /// The job.
         job: &'a Job,
-        /// Since it began.
+        /// The time since the job began.
         took: Duration,
-        /// Whether it was done; else the reason is the error of [`Server::serve`].
+        /// Whether the job succeeded; otherwise the error of [`Server::serve`] is the reason.
         well: bool,
     },
-    /// The other server's ledger had jobs that this one's lacked; they are charged again.
+    /// The other server's ledger had entries that this one's lacked; they are charged again.
     LedgerBehind {
-        /// How many.
+        /// The number of these entries.
         missing: u64,
     },
-    /// It waits for another role.
+    /// The server waits for another role.
     Waits {
         /// The job.
         job: &'a Job,
-        /// Its phase, and the role.
+        /// Its phase, and the role for which it waits.
         alive: &'a Alive,
     },
 }
 
-/// What a session needs beside its connections.
+/// The parts of a session beside its connections to other roles.
 struct Session<'a> {
     id: SessionId,
     job: &'a Job,
     encoded: Vec<u8>,
     plan: Plan,
     account: &'a Account,
-    /// Ends what the session waits for.
+    /// Cancels the connections and waits of the session.
     cancel: Cancel,
 }
 
-/// What a session has once all roles have met.
+/// The parts of a session once all roles have met.
 struct Met {
     /// This server's masks.
     prg: Box<dyn Prg>,
     dealer: Helper,
     audit: Audit,
-    /// The dealer's corrections, a connection a lane.
+    /// The dealer's corrections, one connection a lane.
     streams: Vec<Connection>,
-    /// The other server, a connection a lane.
+    /// The other server, one connection a lane.
     peers: Vec<Connection>,
     veil: Veil,
 }
 
 impl Server {
-    /// The server that `config` describes; it reaches others as `tls` and runs at most `threads`
-    /// lanes of a job at once.
+    /// Makes the server that `config` describes. It connects to others as `tls` and runs at most
+    /// `threads` lanes of a job at once.
     ///
     /// # Errors
     ///
-    /// If its ledger cannot be used.
+    /// If the ledger cannot be used.
     pub fn new(config: Config, tls: ClientTls, threads: Option<usize>) -> Result<Self, SessionError> {
         let (lanes, running) = (Rendezvous::new(config.timeouts.connect), Mutex::new(0));
         let ledger = Ledger::open(&config.policy_files.ledger).map_err(LedgerError::Store)?;
         Ok(Self { lanes, config, tls, running, threads, shelf: None, intake: None, ledger, tell: Box::new(|_| {}) })
     }
 
-    /// The same, for jobs that learn from the reports on `shelf` too.
+    /// Adds `shelf`: jobs may then learn from its reports.
     #[must_use]
     pub fn with_shelf(self, shelf: Arc<dyn Shelf>) -> Self {
         Self { shelf: Some(shelf), ..self }
     }
 
-    /// The same, which takes reports from gateways too; jobs learn from what it stored.
+    /// Adds an intake: the server takes reports from gateways, and jobs learn from the stored ones.
     #[must_use]
     pub fn with_intake(self, intake: Arc<Intake>) -> Self {
         let shelf: Arc<dyn Shelf> = intake.clone();
         Self { shelf: Some(shelf), intake: Some(intake), ..self }
     }
 
-    /// The same; `tell` is told of jobs.
+    /// Sets `tell`, which is called with each event of a job.
     #[must_use]
     pub fn telling(self, tell: impl Fn(Notice<'_>) + Send + Sync + 'static) -> Self {
         Self { tell: Box::new(tell), ..self }
@@ -169,7 +169,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// What ended the session, after the client was told.
+    /// The error that ended the session; the client has received it too.
     pub fn serve(&self, mut connection: Connection, role: Role) -> Result<(), SessionError> {
         match role {
             Role::Client => self.client(connection),
@@ -184,7 +184,7 @@ impl Server {
                 };
                 let offered = self.lanes.offer(session, lane, (connection, plan_hash), Role::Client, &mut |_| {});
                 offered.map_err(|(error, mut connection)| {
-                    // A lost server cannot be told.
+                    // The send to a lost server fails.
                     let _ = connection.send(&Answer::Err(No::new(&error)));
                     let _ = connection.close();
                     error
@@ -194,7 +194,7 @@ impl Server {
         }
     }
 
-    /// Serves a client: a job, or a question about reports or releases.
+    /// Serves a client: runs a job, or answers a request about reports or releases.
     fn client(&self, mut client: Connection) -> Result<(), SessionError> {
         match client.recv(MAX_MESSAGE_BYTES)? {
             Ask::Train(order) => self.session(order, client),
@@ -214,7 +214,7 @@ impl Server {
         }
     }
 
-    /// Runs a client's session to its end, of which the client is told.
+    /// Runs a client's session to its end and reports the end to the client.
     fn session(&self, order: Order, mut client: Connection) -> Result<(), SessionError> {
         let admitted = self.admit(&order, client.serial());
         let result = match admitted {
@@ -233,7 +233,7 @@ impl Server {
                 let result = account.end().map_err(SessionError::from).and(result);
                 (self.tell)(Notice::Ended { job: &job, took: started.elapsed(), well: result.is_ok() });
                 if let Err(error) = &result {
-                    // The client may be what was lost.
+                    // The lost peer may be the client.
                     let _ = client.send(&Update::No(No::new(error)));
                 }
                 result
@@ -257,7 +257,7 @@ impl Server {
         let heart = Heart::new(client, self.config.role, self.config.timeouts.idle, session.cancel.clone(), &log);
         let trained = heart.beat_during(|| self.train::<W>(session, sent, &heart));
         let lost = heart.into_failure();
-        // A lost client cancels the session, so that other connections fail, too.
+        // A lost client cancels the session, so that other connections fail too.
         let (report, parameters) = trained.map_err(|error| lost.map_or(error, SessionError::from))?;
         client.send(&Update::Done(report))?;
         if session.job.reveal.model {
@@ -266,7 +266,7 @@ impl Server {
         Ok(())
     }
 
-    /// The job on this server's shares: those that the client sent, or stored ones. Returns its
+    /// Runs the job on this server's shares: the client's, or stored ones. Returns this server's
     /// share of the model, refreshed.
     fn train<W: HostWord + Word>(
         &self,
@@ -326,12 +326,13 @@ impl Server {
         Ok((report, parameters))
     }
 
-    /// Meets dealer, auditor and the other server, and compares ledgers with it.
+    /// Connects to dealer, auditor and the other server, and compares ledgers with the other
+    /// server.
     #[inline(never)] // the stack below its frame is wiped here
     fn meet(&self, session: &Session<'_>, heart: &Heart<'_>) -> Result<Met, SessionError> {
         heart.begin(Phase::Joining, 0, Some(Role::Dealer));
         let Joined { prg, dealer, audit } = self.join(session, heart)?;
-        // Before server 0 is met: it blames server 1 for time that the dealer takes.
+        // Server 1 does this before it connects to server 0, which blames it for the dealer's time.
         let streams = self.open_streams(session)?;
         heart.begin(Phase::Joining, 0, Some(heart.other()));
         let mut peers = self.meet_peer(session, &dealer)?;
@@ -341,8 +342,8 @@ impl Server {
         Ok(Met { prg, dealer, audit, streams, peers, veil })
     }
 
-    /// One connection a lane to the other server. Server 0 waits for them as long as client, dealer
-    /// and the first lanes are there.
+    /// Opens one connection a lane between the servers. Server 0 waits for them as long as client,
+    /// dealer and the first lanes stay connected.
     fn meet_peer(&self, session: &Session<'_>, dealer: &Helper) -> Result<Vec<Connection>, SessionError> {
         let (ours, Timeouts { connect, idle, .. }) = (session.plan.hash, self.config.timeouts);
         let other =
@@ -361,8 +362,8 @@ impl Server {
                 session.cancel.guard(connection.abort_handle());
                 let answer = if theirs == ours { Ok(()) } else { Err(other(theirs)) };
                 connection.send(&answer.as_ref().map_err(No::new))?;
-                // Server 1 may wait for the dealer, and is the one to say so: its time-out comes
-                // first.
+                // Server 1 may wait for the dealer, and is the one to report that: its time-out
+                // comes first.
                 connection.set_idle_timeout(idle + idle / 4);
                 answer?;
                 met.push(connection);
@@ -379,7 +380,7 @@ impl Server {
         Ok(met)
     }
 
-    /// The seed of the output shares' refreshment, which the dealer must not know.
+    /// Shares the seed that refreshes output shares; the dealer must not know it.
     #[inline(never)] // the caller wipes the stack below its own frame
     fn share_veil(&self, session: &Session<'_>, peers: &mut [Connection]) -> Result<Veil, SessionError> {
         let wanted = SessionError::Unexpected { from: self.config.role, wanted: "a job with lanes" };
@@ -395,8 +396,8 @@ impl Server {
         Ok(Veil::new(&seed, &session.id, self.config.role))
     }
 
-    /// Exchanges with the other server what each knows of the client's releases, before this job
-    /// makes any.
+    /// Exchanges ledger entries about the client's releases with the other server, before this job
+    /// releases anything.
     fn compare_ledgers(&self, session: &Session<'_>, peers: &mut [Connection]) -> Result<(), SessionError> {
         let Some(first) = peers.first_mut().filter(|_| session.job.data.is_stored()) else { return Ok(()) };
         let ours = session.account.standing()?;
@@ -418,7 +419,7 @@ impl Server {
         Ok(())
     }
 
-    /// One connection a lane to the dealer, at server 1.
+    /// Opens one connection a lane to the dealer, at server 1.
     fn open_streams(&self, session: &Session<'_>) -> Result<Vec<Connection>, SessionError> {
         if self.config.role == Role::Server0 {
             return Ok(Vec::new());
@@ -432,7 +433,7 @@ impl Server {
             .collect()
     }
 
-    /// Connects to `peer`; `cancel` ends the attempt, and the connection.
+    /// Connects to `peer`; `cancel` ends the attempt and aborts the connection.
     fn reach(&self, cancel: &Cancel, peer: Role) -> Result<Connection, SessionError> {
         let address = self.config.peer(peer)?;
         Ok(connect_until(cancel, address, &self.tls, peer, &self.config.timeouts)?)

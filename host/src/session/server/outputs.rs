@@ -1,7 +1,7 @@
-//! What leaves a server while a job runs: the shares of its outputs, and its progress.
+//! The messages that leave a server while a job runs: shares of its outputs, and progress.
 //!
-//! An output's way: the auditor's agreement, the ledger, this server's noise, the refreshment of
-//! the share, the cut to the output's range, the wire.
+//! An output passes the auditor's agreement, the ledger, this server's noise, the refreshment of
+//! the share, the cut to the output's range, and the wire.
 
 use super::audit::Audit;
 use crate::{
@@ -25,21 +25,21 @@ use std::{
 use symbolon_core::{link::Count, word::Word};
 use zeroize::Zeroizing;
 
-/// The client hears of steps this often.
+/// Least time between two progress messages to the client.
 const NEWS: Duration = Duration::from_millis(200);
 
-/// Tells the client how the job goes.
+/// Reports a job's progress to the client.
 pub(super) struct News<'a, 'c> {
     heart: &'a Heart<'c>,
     plan: &'a Plan,
     outputs: Outputs<'a>,
     audit: Audit,
     told: Instant,
-    /// When the steps that are timed began.
+    /// Start of the timed steps.
     started: Instant,
-    /// The training steps alone.
+    /// Seconds of the training steps alone.
     pub(super) seconds_train: f64,
-    /// Why the job ends here.
+    /// The error that ends the job at this server.
     pub(super) error: Option<SessionError>,
 }
 
@@ -49,8 +49,8 @@ impl<'a, 'c> News<'a, 'c> {
         Self { heart, plan, outputs, audit, told: now, started: now, seconds_train: 0.0, error: None }
     }
 
-    /// The job is done: `parameters` become this server's share of the model as it leaves, if the
-    /// job opens it.
+    /// Ends the job once the auditor agrees: if the job opens the model, `parameters` become this
+    /// server's share of it, refreshed.
     pub(super) fn end<W: Word>(&mut self, parameters: &mut [W]) -> Result<(), SessionError> {
         self.audit.confirm(self.heart)?;
         self.outputs.model(parameters)
@@ -110,8 +110,8 @@ pub(super) struct Outputs<'a> {
     account: &'a Account,
     veil: &'a Veil,
     role: Role,
-    /// Of the next epoch's numbers, in the order of [`Kind::ALL`]: drawn while nothing depends on
-    /// the time.
+    /// Noise of the next epoch's numbers, in the order of [`Kind::ALL`]. It is drawn before that
+    /// epoch begins.
     noise: Zeroizing<[i64; 4]>,
 }
 
@@ -133,7 +133,7 @@ impl<'a> Outputs<'a> {
         Ok(())
     }
 
-    /// Shares of the loss and the score of `epoch`, each a sum and a count.
+    /// Returns the shares of the loss and the score of `epoch`, each a sum and a count.
     fn numbers(
         &mut self,
         epoch: u32,
@@ -161,13 +161,13 @@ impl<'a> Outputs<'a> {
         Some(form.cut(noisy, self.role == Role::Server0))
     }
 
-    /// This server's share of the alarm.
+    /// Returns this server's share of the alarm, refreshed.
     fn alarm(&self, share: bool) -> Result<bool, SessionError> {
         self.account.release(1)?;
         Ok(self.veil.draw_bit(Output::Alarm, share))
     }
 
-    /// This server's share of the model, in place, if the job opens it.
+    /// Refreshes this server's share of the model in place, if the job opens it.
     fn model<W: Word>(&self, parameters: &mut [W]) -> Result<(), SessionError> {
         if !self.job.reveal.model {
             return Ok(());
@@ -178,7 +178,7 @@ impl<'a> Outputs<'a> {
     }
 }
 
-/// Bit 0 of a word.
+/// Returns bit 0 of a word.
 fn bit<W: Word>(word: W) -> bool {
     W::bytes(&[word]).first().is_some_and(|byte| byte & 1 == 1)
 }
