@@ -22,18 +22,22 @@ const TAIL_PERCENT: u128 = 2842;
 pub struct Scale {
     t: u64,
     s: u64,
+    /// The change of the number when one record is replaced.
+    change: u64,
 }
 
 impl Scale {
-    /// Returns the scale `t / s`; `None` if either is 0 or the noise does not fit into 62 bits.
-    pub fn new(t: u64, s: u64) -> Option<Self> {
-        let fits = t > 0 && s > 0 && tail(t, s) < 1 << 62;
-        fits.then_some(Self { t, s })
+    /// Returns the scale `change t / s`, with `ε = s / t`, for a number that changes by `change`.
+    /// Returns `None` if any is 0 or the noise does not fit into 62 bits.
+    pub fn new(change: u64, t: u64, s: u64) -> Option<Self> {
+        let t = change.checked_mul(t)?;
+        let fits = t > 0 && s > 0 && tail(t, s) + u128::from(change) < 1 << 62;
+        fits.then_some(Self { t, s, change })
     }
 
     /// Returns `T`, the largest magnitude of one server's noise.
     pub fn bound(self) -> i64 {
-        i64::try_from(tail(self.t, self.s)).unwrap_or(i64::MAX)
+        i64::try_from(tail(self.t, self.s) + u128::from(self.change)).unwrap_or(i64::MAX)
     }
 
     /// Returns the standard deviation of both servers' noise together.
@@ -54,7 +58,7 @@ impl Scale {
 
     /// Makes one attempt: `|z| = floor((u + t v) / s)`, where `u + t v` is geometric.
     fn attempt(self, rng: &mut impl CryptoRng) -> Option<i64> {
-        let Self { t, s } = self;
+        let Self { t, s, .. } = self;
         let u = below(rng, t);
         if !exponential(rng, u, t) {
             return None;
@@ -71,7 +75,8 @@ impl Scale {
     }
 }
 
-/// Returns the least `T` with `2 exp(-(T + 1) s / t) <= 2^-40`, or a slightly larger one.
+/// Returns the least `z` with `2 exp(-(z + 1) s / t) <= 2^-40`, or a slightly larger one. `T` is
+/// the change more: a replaced record moves no more than that probability beyond the other's range.
 fn tail(t: u64, s: u64) -> u128 {
     (TAIL_PERCENT * u128::from(t)).div_ceil(100 * u128::from(s))
 }
@@ -108,7 +113,7 @@ mod tests {
     #[test]
     fn samples_follow_the_distribution() {
         for (t, s) in [(1, 1), (3, 2), (7, 1), (40, 3), (1, 5)] {
-            let (scale, n) = (Scale::new(t, s).unwrap(), 200_000u32);
+            let (scale, n) = (Scale::new(1, t, s).unwrap(), 200_000u32);
             let mut rng = ChaCha20Rng::from_seed([5; 32]);
             let drawn: Vec<i64> = (0..n).map(|_| scale.sample(&mut rng)).collect();
             assert!(drawn.iter().all(|z| z.abs() <= scale.bound()));
@@ -130,7 +135,7 @@ mod tests {
     /// `ε` between neighbours: the worst ratio of probabilities of `z` and `z + 1`, as drawn.
     #[test]
     fn neighbouring_counts_look_alike() {
-        let (scale, n) = (Scale::new(2, 1).unwrap(), 400_000); // ε = 1/2
+        let (scale, n) = (Scale::new(1, 2, 1).unwrap(), 400_000); // ε = 1/2
         let mut rng = ChaCha20Rng::from_seed([9; 32]);
         let mut count = [0f64; 9];
         for _ in 0..n {
@@ -146,12 +151,14 @@ mod tests {
 
     #[test]
     fn the_tail_is_below_2_to_the_minus_40() {
-        for (t, s) in [(1, 1), (1000, 1), (1, 1000), (123_456, 789), (1 << 40, 3)] {
-            let scale = Scale::new(t, s).unwrap();
-            let beyond = 2.0 * (-(scale.bound() as f64 + 1.0) * s as f64 / t as f64).exp();
-            assert!(beyond <= (-40f64).exp2(), "t {t}, s {s}: {beyond}");
+        for (change, t, s) in [(1, 1, 1), (9 << 12, 1, 30), (1, 1, 1000), (9, 123_456, 789), (1 << 20, 1 << 20, 3)] {
+            let scale = Scale::new(change, t, s).unwrap();
+            // All that a change moves out of the range.
+            let least = (scale.bound() - change.cast_signed()) as f64 + 1.0;
+            let beyond = 2.0 * (-least * s as f64 / (change * t) as f64).exp();
+            assert!(beyond <= (-40f64).exp2(), "change {change}, t {t}, s {s}: {beyond}");
         }
-        assert_eq!(Scale::new(1 << 60, 1), None);
-        assert_eq!(Scale::new(0, 1), None);
+        assert_eq!(Scale::new(1, 1 << 60, 1), None);
+        assert_eq!(Scale::new(1, 0, 1), None);
     }
 }

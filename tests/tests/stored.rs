@@ -236,6 +236,7 @@ fn a_label_is_a_declared_one() {
     let servers = Servers::start_with(DEFAULTS, shares(&TASK.pile()).map(Some), Limits::default());
     let with = |change: &dyn Fn(&mut Reports)| {
         let mut job = TASK.job();
+        job.reveal.model = false;
         let Format::Reports(reports) = &mut job.data.format else { panic!() };
         change(reports);
         job.data.features = reports.columns.len();
@@ -250,6 +251,7 @@ fn a_label_is_a_declared_one() {
     let told = with(&|reports| reports.columns[0].step *= 2.0);
     assert!(told.contains("no field of the schema is the job's feature"), "{told}");
     let mut job = TASK.job();
+    job.reveal.model = false;
     job.data.task = symbolon::job::Task::Classes(2);
     job.network.layers.pop();
     job.network.layers.push(Layer::Dense { units: 2 });

@@ -111,7 +111,7 @@ fn left(told: &Releases, manifest: Option<[u8; 32]>) {
         say!("  left of the manifest: {} of {outputs} outputs", outputs.saturating_sub(told.spent.outputs));
         if let Some(most) = most.map(u64::from) {
             let left = most.saturating_sub(told.spent.epsilon_milli);
-            say!("  left of the manifest today: epsilon {} of {}", epsilon(left), epsilon(most));
+            say!("  left of its schema today: epsilon {} of {}", epsilon(left), epsilon(most));
         }
     }
 }

@@ -137,8 +137,8 @@ impl Kind {
                     .map(|k| k.times(job))
                     .sum();
                 let change = u64::try_from(greatest - least).ok()?;
-                let t = change.checked_mul(together.max(1))?.checked_mul(u64::from(MILLI))?;
-                Some(Scale::new(t, u64::from(noise.epsilon_milli))?)
+                let t = together.max(1).checked_mul(u64::from(MILLI))?;
+                Some(Scale::new(change, t, u64::from(noise.epsilon_milli))?)
             }
         };
         let records = records as i128;
@@ -276,11 +276,11 @@ mod tests {
         job.training.epochs = 5;
         // Five losses, each about 9 units of 2^12 a record: t = 1000 * 5 * 9 * 4096, s = 1000.
         let form = Kind::Loss.form(&job).unwrap();
-        assert_eq!(form.scale(), Scale::new(5 * 9 * 4096 * 1000, 1000));
-        assert_eq!(Kind::Score.form(&job).unwrap().scale(), Scale::new(5000, 1000));
+        assert_eq!(form.scale(), Scale::new(9 * 4096, 5000, 1000));
+        assert_eq!(Kind::Score.form(&job).unwrap().scale(), Scale::new(1, 5000, 1000));
         assert_eq!(outputs(&job), 5 + 5 + 1 + u64::from(job.reveal.model));
         job.reveal.when = When::End;
-        assert_eq!(Kind::Score.form(&job).unwrap().scale(), Scale::new(1000, 1000));
+        assert_eq!(Kind::Score.form(&job).unwrap().scale(), Scale::new(1, 1000, 1000));
         assert_eq!(outputs(&job), 3 + u64::from(job.reveal.model));
         (job.reveal.when, job.training.epochs) = (When::Epoch, u32::MAX);
         job.data.task = Task::Classes(10);

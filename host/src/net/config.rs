@@ -228,9 +228,9 @@ struct RawPolicy {
     /// Most jobs that run at a time, at least 1; 2, if left out. Dealer and auditor have this rule
     /// too.
     places: Option<usize>,
-    /// The `ε` that a client may spend on a manifest in a day, or `"off"`; 1, if left out. Outputs
-    /// of jobs then need noise. This rule and the rules below, but not the files, bind jobs that
-    /// learn from reports.
+    /// The `ε` that a client may spend on the records of a schema in a day, or `"off"`; 1, if left
+    /// out. Outputs of jobs then need noise. This rule and the rules below, but not the files, bind
+    /// jobs that learn from reports.
     epsilon: Option<EpsilonFile>,
     /// Most outputs of a job; 128, if left out.
     outputs_per_job: Option<u64>,

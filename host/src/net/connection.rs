@@ -128,12 +128,12 @@ impl Connection {
         self.wire.limit = Limit::Idle(idle);
     }
 
-    /// Bounds an upload of `bytes` bytes that began at `since`. Until the next
-    /// [`set_idle_timeout`](Self::set_idle_timeout), calls fail
+    /// Bounds a transfer of `bytes` bytes, in either direction, that began at `since`. Until the
+    /// next [`set_idle_timeout`](Self::set_idle_timeout), calls fail
     ///
     /// - with [`Cause::Late`] after `idle` plus a second for each [`SLOWEST_BYTES_PER_SECOND`],
     /// - with [`Cause::Idle`] when not a byte arrives for `idle`.
-    pub fn set_upload_limit(&mut self, idle: Duration, since: Instant, bytes: u64) {
+    pub fn set_transfer_limit(&mut self, idle: Duration, since: Instant, bytes: u64) {
         let seconds = bytes.div_ceil(SLOWEST_BYTES_PER_SECOND);
         let allowed = idle.saturating_add(Duration::from_secs(seconds));
         // If that time is past the clock's end, the idle time-out alone bounds the upload.

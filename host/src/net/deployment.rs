@@ -368,7 +368,7 @@ fn config_text(role: Role, hosts: &Hosts) -> String {
              smallest_batch = 16\nsmallest_records = 100\n\
              require_alarm = false # whether jobs must say when words left their range\nlargest_memory_mib = 8192 # a job\nplaces = 2 # jobs at a time\n\
              # For jobs on reports: the noise of outputs, and how many there may be.\n\
-             epsilon = 1.0 # of a client on a manifest in a day, or \"off\"\n\
+             epsilon = 1.0 # of a client on a schema in a day, or \"off\"\n\
              outputs_per_job = 128\noutputs_per_manifest = 1024\njobs_per_day = 32 # of a client\n\
              fewest_steps = 100 # before a model is opened\n\
              smallest_difference = 100 # between the records of two jobs of a client"

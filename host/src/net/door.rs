@@ -90,11 +90,10 @@ impl Door {
             true => (state.acquaintances, self.capacity.known, self.capacity.known / 2),
             false => (state.strangers, self.capacity.strangers, self.capacity.strangers / 4),
         };
-        let own = state.handshakes.entry(address).or_default();
-        if all >= most || *own >= share.max(1) {
+        if all >= most || state.handshakes.get(&address).is_some_and(|own| *own >= share.max(1)) {
             return None;
         }
-        *own += 1;
+        *state.handshakes.entry(address).or_default() += 1;
         *state.slots(known) += 1;
         Some(Knock { door: self, address, known })
     }

@@ -82,7 +82,8 @@ pub struct Policy {
     pub require_alarm: bool,
     /// The resources that jobs get.
     pub limits: Limits,
-    /// `ε` that a client may spend on a manifest in a day, in thousandths; outputs then need noise.
+    /// `ε` that a client may spend on the records of a schema in a day, in thousandths; outputs
+    /// then need noise.
     /// `None`: outputs need no noise. This rule and those below bind jobs that learn from reports.
     pub epsilon_milli: Option<u32>,
     /// Most outputs of a job.
@@ -93,8 +94,8 @@ pub struct Policy {
     pub jobs_per_day: u64,
     /// Fewest steps before a model is opened: after few steps, a model contains records.
     pub fewest_steps: u64,
-    /// Fewest records by which two different training sets of a client differ, or two different
-    /// test sets. The difference of their outputs is an output about those records.
+    /// Fewest records by which the training or test sets of a client's two jobs differ, unless
+    /// they are the same. The difference of their outputs is an output about those records.
     pub smallest_difference: u64,
 }
 

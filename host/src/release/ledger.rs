@@ -3,10 +3,11 @@
 //!
 //! - **Durability:** the whole charge of a job is on the disk before the job begins, the record of
 //!   an output before the output leaves. If the server dies in between, the charge stays. A job
-//!   that ends early gets back its unreleased outputs, and everything if it released nothing.
-//! - **Budgets** bind jobs that learn from reports, not jobs on a client's own upload. They are
-//!   counted by client (the serial number of its certificate), by manifest, and by day in UTC. `ε`
-//!   composes by addition.
+//!   that ends early gets back its unreleased outputs and, if it released nothing, its `ε`. It
+//!   remains one of the day's jobs.
+//! - **Budgets** bind jobs that learn from reports, not jobs on a client's own upload. A client is
+//!   the serial number of its certificate, a day is one of UTC. `ε` composes by addition, over all
+//!   manifests of one schema: a client can have a new manifest made of nearly the same records.
 //! - **An older copy** of the ledger, restored from a backup, lacks the charges since then. Before
 //!   a job begins, the servers therefore exchange their entries that concern its client or its
 //!   manifest, and each charges the missing ones ([`Account::reconcile`]). The servers do not
@@ -20,7 +21,7 @@ use crate::{
     secret::reserve_private,
     session::SessionId,
 };
-use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use std::{
@@ -107,7 +108,8 @@ pub struct Budgets {
     pub jobs_per_day: u64,
     /// Most outputs about the records of a manifest, all clients together.
     pub outputs_per_manifest: u64,
-    /// Most `ε` of a client on a manifest in a day, in thousandths; `None` without noise.
+    /// Most `ε` of a client on the records of a schema in a day, in thousandths; `None` without
+    /// noise.
     pub epsilon_milli: Option<u32>,
     /// Fewest records by which two different training sets of a client differ, or two different
     /// test sets.
@@ -121,7 +123,7 @@ pub struct Spent {
     pub jobs: u64,
     /// Outputs about the manifest, all clients together.
     pub outputs: u64,
-    /// `ε` on the manifest today, in thousandths.
+    /// `ε` on the records of the manifest's schema today, in thousandths.
     pub epsilon_milli: u64,
 }
 
@@ -161,7 +163,13 @@ impl std::error::Error for LedgerError {}
 pub struct Ledger {
     path: PathBuf,
     open: Mutex<Weak<Database>>,
+    /// Held while a job is admitted: what two jobs differ by takes long to find, and outputs of
+    /// others need not wait for it.
+    admitting: Mutex<()>,
 }
+
+/// Finds a manifest by its digest.
+pub type Known<'a> = dyn Fn(&[u8; 32]) -> Option<Manifest> + 'a;
 
 /// The entry of a running job.
 pub struct Account {
@@ -179,11 +187,10 @@ impl Charge {
     /// `ε`.
     fn draws(&self) -> [(String, u64); 3] {
         let Self { client, selection, .. } = self;
-        let manifest = selection.as_ref().map_or([0; 32], |selection| selection.manifest);
-        let names = names(client, &manifest, self.day());
-        let amounts = [1, self.outputs, u64::from(self.epsilon_milli)];
-        let mut amounts = amounts.into_iter();
-        names.map(|name| (name, amounts.next().unwrap_or(0)))
+        let [manifest, schema] =
+            selection.as_ref().map_or([[0; 32]; 2], |selection| [selection.manifest, selection.schema]);
+        let [jobs, outputs, epsilon] = names(client, [&manifest, &schema], self.day());
+        [(jobs, 1), (outputs, self.outputs), (epsilon, u64::from(self.epsilon_milli))]
     }
 }
 
@@ -191,9 +198,9 @@ fn day(at: i64) -> i64 {
     at.div_euclid(24 * 3600)
 }
 
-fn names(client: &str, manifest: &[u8; 32], day: i64) -> [String; 3] {
-    let manifest = crate::intake::hex::print(manifest);
-    [format!("jobs {client} {day}"), format!("outputs {manifest}"), format!("epsilon {manifest} {client} {day}")]
+fn names(client: &str, hashes: [&[u8; 32]; 2], day: i64) -> [String; 3] {
+    let [manifest, schema] = hashes.map(|hash| crate::intake::hex::print(hash));
+    [format!("jobs {client} {day}"), format!("outputs {manifest}"), format!("epsilon {schema} {client} {day}")]
 }
 
 impl Ledger {
@@ -203,7 +210,7 @@ impl Ledger {
     ///
     /// If the ledger cannot be used.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let ledger = Self { path: path.to_owned(), open: Mutex::default() };
+        let ledger = Self { path: path.to_owned(), open: Mutex::default(), admitting: Mutex::default() };
         ledger.database()?;
         Ok(ledger)
     }
@@ -229,26 +236,22 @@ impl Ledger {
         Ok(database)
     }
 
-    /// Charges a job, if its budgets permit. `manifest` is the manifest of the job's selection, if
-    /// the server has it.
+    /// Charges a job, if its budgets permit. `known` finds manifests that the ledger has not seen.
     ///
     /// # Errors
     ///
     /// [`LedgerError`]; the ledger is then unchanged.
-    pub fn admit(
-        &self,
-        charge: &Charge,
-        budgets: Budgets,
-        manifest: Option<&Manifest>,
-    ) -> Result<Account, LedgerError> {
+    pub fn admit(&self, charge: &Charge, budgets: Budgets, known: &Known<'_>) -> Result<Account, LedgerError> {
         let database = self.database()?;
+        let _one = self.admitting.lock().unwrap_or_else(PoisonError::into_inner);
+        differs(&database.begin_read()?, charge, budgets.smallest_difference, known)?;
+        let manifest = charge.selection.as_ref().and_then(|selection| known(&selection.manifest));
         let number = write(&database, |tables| {
             if tables.sessions.get(&charge.session)?.is_some() {
                 return Err(LedgerError::Repeated);
             }
             tables.check(charge, &budgets)?;
-            tables.differs(charge, budgets.smallest_difference, manifest)?;
-            tables.insert(&Entry { charge: charge.clone(), released: 0, state: State::Open }, manifest)
+            tables.insert(&Entry { charge: charge.clone(), released: 0, state: State::Open }, manifest.as_ref())
         })?;
         Ok(Account { database, number, budgets })
     }
@@ -264,23 +267,32 @@ impl Ledger {
         let mut entries = Vec::new();
         for entry in view.open_table(ENTRIES)?.iter()?.rev() {
             let entry: Entry = decode(entry?.1.value(), "entries")?;
-            if entries.len() < most && client.is_none_or(|client| entry.charge.client == client) {
+            if entries.len() == most {
+                break;
+            }
+            if client.is_none_or(|client| entry.charge.client == client) {
                 entries.push(entry);
             }
         }
         Ok(entries)
     }
 
-    /// Returns the amounts that a client has spent today, and the spent outputs about a manifest.
+    /// Returns the jobs of a client today, its `ε` today on the records of `schema`, and the spent
+    /// outputs about `manifest`.
     ///
     /// # Errors
     ///
     /// If the ledger cannot be read.
-    pub fn spent(&self, client: &str, manifest: &[u8; 32], now: UnixSeconds) -> Result<Spent, StoreError> {
+    pub fn spent(
+        &self,
+        client: &str,
+        [manifest, schema]: [&[u8; 32]; 2],
+        now: UnixSeconds,
+    ) -> Result<Spent, StoreError> {
         let database = self.database()?;
         let view = database.begin_read()?;
         let table = view.open_table(SPENT)?;
-        let [jobs, outputs, epsilon_milli] = names(client, manifest, day(now.0))
+        let [jobs, outputs, epsilon_milli] = names(client, [manifest, schema], day(now.0))
             .map(|name| Ok::<_, StoreError>(table.get(&*name)?.map_or(0, |spent| spent.value())));
         Ok(Spent { jobs: jobs?, outputs: outputs?, epsilon_milli: epsilon_milli? })
     }
@@ -314,10 +326,12 @@ impl Account {
             entry.charge.outputs -= unreleased;
             let mut back = [0, unreleased, 0];
             if entry.released == 0 {
-                back = before.each_ref().map(|(_, amount)| *amount);
-                entry.charge.epsilon_milli = 0;
+                back[2] = u64::from(std::mem::take(&mut entry.charge.epsilon_milli));
             }
-            if entry.charge.selection.is_some() {
+            if let Some(selection) = &entry.charge.selection {
+                if entry.released == 0 {
+                    tables.forget(&entry.charge.client, selection, self.number)?;
+                }
                 for ((name, _), back) in before.iter().zip(back) {
                     let spent = tables.spent(name)?;
                     tables.spent.insert(&**name, spent.saturating_sub(back))?;
@@ -358,8 +372,9 @@ impl Account {
     ///
     /// # Errors
     ///
-    /// [`LedgerError::Refused`] if a budget does not cover them; [`LedgerError::Store`].
-    pub fn reconcile(&self, theirs: &[Entry]) -> Result<u64, LedgerError> {
+    /// [`LedgerError::Refused`] if a budget does not cover them, or this job's records differ too
+    /// little from theirs; [`LedgerError::Store`].
+    pub fn reconcile(&self, theirs: &[Entry], known: &Known<'_>) -> Result<u64, LedgerError> {
         let missing = write(&self.database, |tables| {
             let own = tables.entry(self.number)?;
             let mut missing = 0;
@@ -372,14 +387,14 @@ impl Account {
             Ok::<u64, LedgerError>(missing)
         })?;
         if missing > 0 {
-            write(&self.database, |tables| {
+            let own = write(&self.database, |tables| {
                 let own = tables.entry(self.number)?.charge;
                 // The sums contain the job's own charge already.
-                tables.check(
-                    &Charge { outputs: 0, epsilon_milli: 0, ..own },
-                    &Budgets { jobs_per_day: self.budgets.jobs_per_day.saturating_add(1), ..self.budgets },
-                )
+                let rest = Charge { outputs: 0, epsilon_milli: 0, ..own.clone() };
+                let jobs_per_day = self.budgets.jobs_per_day.saturating_add(1);
+                tables.check(&rest, &Budgets { jobs_per_day, ..self.budgets }).map(|()| own)
             })?;
+            differs(&self.database.begin_read()?, &own, self.budgets.smallest_difference, known)?;
         }
         Ok(missing)
     }
@@ -437,6 +452,34 @@ fn decode<T: DeserializeOwned>(bytes: &[u8], table: &'static str) -> Result<T, S
 
 fn encode<T: Serialize>(value: &T, table: &'static str) -> Result<Vec<u8>, StoreError> {
     postcard::to_stdvec(value).map_err(|_| StoreError::Damaged(table))
+}
+
+fn hash(selection: &Selection) -> Result<[u8; 32], StoreError> {
+    Ok(Sha256::digest(encode(selection, "selections")?).into())
+}
+
+/// Checks the job's records against those of the client's earlier jobs: the same, or different
+/// enough.
+fn differs(view: &ReadTransaction, charge: &Charge, smallest: u64, known: &Known<'_>) -> Result<(), LedgerError> {
+    let Some(own) = &charge.selection else { return Ok(()) };
+    let (client, manifest) = (&*charge.client, known(&own.manifest));
+    let (entries, manifests) = (view.open_table(ENTRIES)?, view.open_table(MANIFESTS)?);
+    for selection in view.open_table(SELECTIONS)?.range((client, &[0; 32])..=(client, &[0xff; 32]))? {
+        let entry = entries.get(selection?.1.value())?.ok_or(StoreError::Damaged("selections"))?;
+        let entry: Entry = decode(entry.value(), "entries")?;
+        let Some(earlier) = entry.charge.selection.filter(|earlier| earlier != own) else { continue };
+        let stored = manifests.get(&earlier.manifest)?;
+        let stored: Option<Manifest> = stored.map(|bytes| decode(bytes.value(), "manifests")).transpose()?;
+        // An unknown manifest may differ by a single record.
+        let differ = match (&manifest, &stored.or_else(|| known(&earlier.manifest))) {
+            (Some(manifest), Some(stored)) => difference((own, manifest), (&earlier, stored)),
+            _ => [1; 4],
+        };
+        if let Some(got) = differ.into_iter().find(|differ| (1..smallest).contains(differ)) {
+            return Err(LedgerError::Refused(Refusal::Difference { smallest, got, earlier: entry.charge.at }));
+        }
+    }
+    Ok(())
 }
 
 /// The tables of a write transaction.
@@ -498,25 +541,12 @@ impl<'t> Tables<'t> {
         }
     }
 
-    /// Checks the job's records against those of the client's earlier jobs: the same, or different
-    /// enough.
-    fn differs(&self, charge: &Charge, smallest: u64, manifest: Option<&Manifest>) -> Result<(), LedgerError> {
-        let Some(own) = &charge.selection else { return Ok(()) };
-        let client = &*charge.client;
-        for selection in self.selections.range((client, &[0; 32])..=(client, &[0xff; 32]))? {
-            let entry = self.entry(selection?.1.value())?;
-            let Some(earlier) = entry.charge.selection.filter(|earlier| earlier != own) else { continue };
-            let stored = self.manifests.get(&earlier.manifest)?;
-            let stored: Option<Manifest> = stored.map(|bytes| decode(bytes.value(), "manifests")).transpose()?;
-            // An unknown manifest may differ by a single record.
-            let differ = match (manifest, &stored) {
-                (Some(manifest), Some(stored)) => difference((own, manifest), (&earlier, stored)),
-                _ => [1; 2],
-            };
-            if let Some(got) = differ.into_iter().find(|differ| (1..smallest).contains(differ)) {
-                let refusal = Refusal::Difference { smallest, got, earlier: entry.charge.at };
-                return Err(LedgerError::Refused(refusal));
-            }
+    /// Drops a selection whose first job, `number`, released nothing.
+    fn forget(&mut self, client: &str, selection: &Selection, number: u64) -> Result<(), LedgerError> {
+        let hash = hash(selection)?;
+        let first = self.selections.get((client, &hash))?.map(|first| first.value());
+        if first == Some(number) {
+            self.selections.remove((client, &hash))?;
         }
         Ok(())
     }
@@ -530,7 +560,7 @@ impl<'t> Tables<'t> {
             let spent = self.spent(&name)?;
             self.spent.insert(&*name, spent.saturating_add(amount))?;
         }
-        let hash: [u8; 32] = Sha256::digest(encode(selection, "selections")?).into();
+        let hash = hash(selection)?;
         let key = (&*entry.charge.client, &hash);
         if self.selections.get(key)?.is_none() {
             self.selections.insert(key, number)?;

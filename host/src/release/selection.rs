@@ -6,12 +6,15 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
+use symbolon_core::report::{header::DeviceId, schema::SchemaHash};
 
 /// The records that a job trains on and is tested on.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Selection {
     /// Digest of the manifest.
     pub manifest: [u8; 32],
+    /// Hash of the records' schema.
+    pub schema: SchemaHash,
     /// The devices whose records are for training.
     pub train: Senders,
     /// The records for testing.
@@ -24,7 +27,12 @@ type Name = (u64, u32, u32);
 impl Selection {
     /// Returns the selection of a job that learns from reports.
     pub fn of(reports: &Reports) -> Self {
-        Self { manifest: reports.manifest, train: reports.train.clone(), test: reports.test.clone() }
+        Self {
+            manifest: reports.manifest,
+            schema: reports.records.schema,
+            train: reports.train.clone(),
+            test: reports.test.clone(),
+        }
     }
 
     /// Returns each record and its set, in the manifest's order, which is the order of the names.
@@ -34,13 +42,14 @@ impl Selection {
             .spans
             .iter()
             .flat_map(|span| (0..span.count).map(|i| (span.device, span.boot, span.first.wrapping_add(i))));
-        names.filter_map(move |name| Some((name, sorter.next(symbolon_core::report::header::DeviceId(name.0))?)))
+        names.filter_map(move |name| Some((name, sorter.next(DeviceId(name.0))?)))
     }
 }
 
-/// Counts the training records, and the test records, that one selection has and the other lacks.
-pub fn difference(a: (&Selection, &Manifest), b: (&Selection, &Manifest)) -> [u64; 2] {
-    let mut differ = [0; 2];
+/// Returns by how many records the sets of two selections differ: training sets, test sets, `a`'s
+/// training set and `b`'s test set, `a`'s test set and `b`'s training set.
+pub fn difference(a: (&Selection, &Manifest), b: (&Selection, &Manifest)) -> [u64; 4] {
+    let mut differ = [0; 4];
     let [mut ours, mut theirs] = [a.0.records(a.1), b.0.records(b.1)];
     let (mut x, mut y) = (ours.next(), theirs.next());
     loop {
@@ -51,8 +60,8 @@ pub fn difference(a: (&Selection, &Manifest), b: (&Selection, &Manifest)) -> [u6
             (Some((x, _)), Some((y, _))) => x.cmp(&y),
         };
         let sets = [x.filter(|_| order.is_le()), y.filter(|_| order.is_ge())].map(|record| record.map(|(_, set)| set));
-        if sets[0] != sets[1] {
-            sets.into_iter().flatten().for_each(|set| differ[set as usize] += 1);
+        for (differ, [own, other]) in differ.iter_mut().zip(PAIRS) {
+            *differ += u64::from((sets[0] == Some(own)) != (sets[1] == Some(other)));
         }
         if order.is_le() {
             x = ours.next();
@@ -62,6 +71,10 @@ pub fn difference(a: (&Selection, &Manifest), b: (&Selection, &Manifest)) -> [u6
         }
     }
 }
+
+/// Pairs of sets, of one selection and of another.
+const PAIRS: [[Set; 2]; 4] =
+    [[Set::Train, Set::Train], [Set::Test, Set::Test], [Set::Train, Set::Test], [Set::Test, Set::Train]];
 
 #[cfg(test)]
 mod tests {
@@ -77,18 +90,18 @@ mod tests {
     }
 
     fn selection(train: Senders, test: Held) -> Selection {
-        Selection { manifest: [0; 32], train, test }
+        Selection { manifest: [0; 32], schema: [1; 32], train, test }
     }
 
     #[test]
     fn records_that_change_sets_count_in_both() {
         let (all, fifth) = (selection(Senders::All, Held::None), selection(Senders::All, Held::Every(5)));
         let m = manifest(&[7, 3]);
-        assert_eq!(difference((&all, &m), (&all, &m)), [0, 0]);
-        assert_eq!(difference((&all, &m), (&fifth, &m)), [2, 2]);
+        assert_eq!(difference((&all, &m), (&all, &m)), [0, 0, 10, 10]);
+        assert_eq!(difference((&all, &m), (&fifth, &m)), [2, 2, 8, 8]);
         let one = selection(Senders::Only(vec![1]), Held::Of(vec![2]));
-        assert_eq!(difference((&all, &m), (&one, &m)), [3, 3]);
-        assert_eq!(difference((&all, &m), (&all, &manifest(&[7, 4]))), [1, 0]);
+        assert_eq!(difference((&all, &m), (&one, &m)), [3, 3, 7, 7]);
+        assert_eq!(difference((&all, &m), (&all, &manifest(&[7, 4]))), [1, 0, 10, 11]);
     }
 
     proptest! {
@@ -99,11 +112,11 @@ mod tests {
             let (x, y) = (selection(train, Held::Every(every)), selection(Senders::All, Held::Of(vec![2])));
             let (m, n) = (manifest(&a), manifest(&b));
             let [p, q]: [BTreeMap<_, _>; 2] = [x.records(&m).collect(), y.records(&n).collect()];
-            let count = |set: Set| {
-                let has = |map: &BTreeMap<Name, Set>, name| map.get(name) == Some(&set);
-                p.keys().chain(q.keys().filter(|name| !p.contains_key(name))).filter(|name| has(&p, name) != has(&q, name)).count() as u64
+            let count = |[own, other]: [Set; 2]| {
+                let names = p.keys().chain(q.keys().filter(|name| !p.contains_key(name)));
+                names.filter(|name| (p.get(name) == Some(&own)) != (q.get(name) == Some(&other))).count() as u64
             };
-            prop_assert_eq!(difference((&x, &m), (&y, &n)), [count(Set::Train), count(Set::Test)]);
+            prop_assert_eq!(difference((&x, &m), (&y, &n)), PAIRS.map(count));
         }
     }
 }

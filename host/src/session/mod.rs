@@ -174,7 +174,7 @@ impl fmt::Display for Disagreement {
             }
         }
         f.write_str(
-            ": one of the two deviates, or runs another build; this server's outputs are withheld; \
+            ": one of the two, or the other server, deviates or runs another build; this server's outputs are withheld; \
              have dealer and auditor compare their builds before any job runs again",
         )
     }

@@ -2,7 +2,7 @@
 
 use super::{SessionError, message::Ask, reports::PATIENCE};
 use crate::{
-    intake::validity::UnixSeconds,
+    intake::{manifest::Manifest, validity::UnixSeconds},
     net::{ClientTls, Config, Connection, Policy, Role, connect},
     release::ledger::{Entry, Ledger, LedgerError, Spent},
 };
@@ -48,13 +48,15 @@ pub fn releases(
 pub(super) fn answer(
     ledger: &Ledger,
     policy: &Policy,
-    manifest: Option<[u8; 32]>,
+    manifest: Option<([u8; 32], Option<Manifest>)>,
     client: &mut Connection,
 ) -> Result<(), SessionError> {
     let serial = client.serial().to_owned();
     let read = || {
         let entries = ledger.entries(Some(&serial), MOST_LISTED)?;
-        let spent = ledger.spent(&serial, &manifest.unwrap_or_default(), UnixSeconds::now())?;
+        let (digest, manifest) = manifest.unwrap_or_default();
+        let schema = manifest.map_or([0; 32], |manifest| manifest.schema);
+        let spent = ledger.spent(&serial, [&digest, &schema], UnixSeconds::now())?;
         Ok(Releases {
             entries,
             spent,

@@ -26,7 +26,7 @@ pub use shape::{Dense, layers};
 pub use tally::Sum;
 
 use crate::{
-    job::{Format, Job, RevealLoss, When},
+    job::{Format, Job, Loss, RevealLoss, When},
     lanes::Lanes,
     secret::Secret,
 };
@@ -93,8 +93,20 @@ pub fn memory_bytes<W: Word>(job: &Job) -> u64 {
     let units: usize = layers(job).iter().map(|layer| layer.units).sum();
     let model = if job.reveal.model { n } else { 0 };
     let words = Inputs::<W>::words(job) + 3 * n + model + (2 * batch + lanes) * units;
+    // Terms that are kept for their clamp.
+    let terms = if job.reveal.noise.is_some() {
+        job.data.train_records * outputs_of_loss(job) + job.data.test_records
+    } else {
+        0
+    };
+    let words = words + terms;
     let order = 4 * job.data.train_records;
     (words * word_bytes::<W>() + order) as u64 + optimize::state_bytes::<W>(job)
+}
+
+/// Returns the terms of a record's loss.
+fn outputs_of_loss(job: &Job) -> usize {
+    if job.loss == Loss::MeanSquaredError { job.outputs() } else { 1 }
 }
 
 /// Returns the bytes that a dry lane of `job` keeps of its tiles, except the values that it

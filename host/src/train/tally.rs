@@ -45,14 +45,36 @@ pub(super) struct Tally<W: Word> {
     capacity: usize,
     records: W,
     /// Terms that await their clamp, with its limits.
-    clamped: Option<([W; 2], Zeroizing<Vec<W>>)>,
+    clamped: Option<Kept<W>>,
+}
+
+/// Terms with the limits of their clamp, in pieces of [`CHUNK`]. No piece grows beyond its
+/// allocation, which would leave a copy that is not wiped.
+struct Kept<W: Word> {
+    limits: [W; 2],
+    pieces: Vec<Zeroizing<Vec<W>>>,
+}
+
+impl<W: Word> Kept<W> {
+    fn add(&mut self, mut terms: &[W]) {
+        while !terms.is_empty() {
+            if self.pieces.last().is_none_or(|piece| piece.len() == CHUNK) {
+                self.pieces.push(Zeroizing::new(Vec::with_capacity(CHUNK)));
+            }
+            let Some(piece) = self.pieces.last_mut() else { return };
+            let (now, later) = terms.split_at(terms.len().min(CHUNK - piece.len()));
+            piece.extend_from_slice(now);
+            terms = later;
+        }
+    }
 }
 
 impl<W: Word> Tally<W> {
     /// Makes a sum of fixed-point terms with `frac_bits` fraction bits. If `limits` are given, in
     /// whole units, each term is clamped to them.
     pub(super) fn of_terms(frac_bits: u32, limits: Option<[i64; 2]>) -> Self {
-        let clamped = limits.map(|limits| (limits.map(|limit| W::from_i64(limit << frac_bits)), Zeroizing::default()));
+        let word = |limit| W::from_i64(limit << frac_bits);
+        let clamped = limits.map(|limits| Kept { limits: limits.map(word), pieces: Vec::new() });
         Self { clamped, ..Self::new(1 << (frac_bits - 1)) }
     }
 
@@ -74,17 +96,17 @@ impl<W: Word> Tally<W> {
     /// Adds `terms`.
     pub(super) fn add(&mut self, terms: &[W]) {
         match &mut self.clamped {
-            Some((_, kept)) => kept.extend_from_slice(terms),
+            Some(kept) => kept.add(terms),
             None => self.add_up(terms),
         }
     }
 
     /// Clamps the waiting terms and adds them.
     fn clamp(&mut self, party: &mut Party<'_, W>) -> Result<(), Error> {
-        let Some(([low, high], mut terms)) = self.clamped.take() else { return Ok(()) };
-        for chunk in terms.chunks_mut(CHUNK) {
-            clamp(party, chunk, low, high)?;
-            self.add_up(chunk);
+        let Some(Kept { limits: [low, high], pieces }) = self.clamped.take() else { return Ok(()) };
+        for mut piece in pieces {
+            clamp(party, &mut piece, low, high)?;
+            self.add_up(&piece);
         }
         Ok(())
     }

@@ -40,7 +40,7 @@ fn manifest(records: u32) -> Manifest {
 }
 
 fn charge(session: u8, at: i64, client: &str) -> Charge {
-    let selection = Selection { manifest: [9; 32], train: Senders::All, test: Held::None };
+    let selection = Selection { manifest: [9; 32], schema: [1; 32], train: Senders::All, test: Held::None };
     Charge {
         session: [session; 16],
         at,
@@ -54,9 +54,14 @@ fn charge(session: u8, at: i64, client: &str) -> Charge {
     }
 }
 
+/// No manifest is known.
+fn unknown(_: &[u8; 32]) -> Option<Manifest> {
+    None
+}
+
 /// Runs a job that releases all of its outputs.
 fn run(ledger: &Ledger, charge: &Charge) -> Result<(), LedgerError> {
-    let account = ledger.admit(charge, BUDGETS, Some(&manifest(1000)))?;
+    let account = ledger.admit(charge, BUDGETS, &|_| Some(manifest(1000)))?;
     account.release(charge.outputs)?;
     account.end()
 }
@@ -81,10 +86,10 @@ fn budgets_are_spent_and_say_what_is_left() {
     run(&ledger, &charge(4, NOON, "b")).unwrap();
     let twelve = Charge { outputs: 12, ..charge(5, NOON, "b") };
     assert_eq!(rule(run(&ledger, &twelve)), "policy.outputs_per_manifest");
-    let spent = ledger.spent("b", &[9; 32], UnixSeconds(NOON)).unwrap();
+    let spent = ledger.spent("b", [&[9; 32], &[1; 32]], UnixSeconds(NOON)).unwrap();
     assert_eq!(spent, Spent { jobs: 1, outputs: 40, epsilon_milli: 300 });
     // The next day brings jobs and epsilon, not outputs.
-    let next = ledger.spent("a", &[9; 32], UnixSeconds(NOON + DAY)).unwrap();
+    let next = ledger.spent("a", [&[9; 32], &[1; 32]], UnixSeconds(NOON + DAY)).unwrap();
     assert_eq!(next, Spent { jobs: 0, outputs: 40, epsilon_milli: 0 });
     // What a client uploads is its own.
     let upload = Charge { selection: None, outputs: 1 << 40, ..charge(6, NOON, "a") };
@@ -107,6 +112,36 @@ fn epsilon_adds_up() {
     );
 }
 
+/// Anybody can have a new manifest made of the same records: epsilon is that of the schema.
+#[test]
+fn a_new_manifest_brings_no_epsilon() {
+    let dir = Dir::new("freeze");
+    let ledger = Ledger::open(&dir.file("l.redb")).unwrap();
+    run(&ledger, &Charge { epsilon_milli: 1000, ..charge(0, NOON, "a") }).unwrap();
+    let mut again = charge(1, NOON, "a");
+    again.selection.as_mut().unwrap().manifest = [10; 32];
+    assert_eq!(rule(run(&ledger, &again)), "policy.epsilon");
+    run(&ledger, &Charge { at: NOON + DAY, ..again }).unwrap();
+}
+
+/// A set to train on and another job's set to test on: their outputs differ by a record's.
+#[test]
+fn training_and_test_sets_are_compared_too() {
+    let dir = Dir::new("cross");
+    let ledger = Ledger::open(&dir.file("l.redb")).unwrap();
+    let two = |_: &_| {
+        Some(Manifest { spans: vec![Span::unlabelled(7, 1, 0, 500), Span::unlabelled(8, 1, 0, 1)], ..manifest(0) })
+    };
+    let job = |session, train: Vec<u64>, test: Vec<u64>| {
+        let mut charge = charge(session, NOON, "a");
+        let selection = charge.selection.as_mut().unwrap();
+        (selection.train, selection.test) = (Senders::Only(train), Held::Of(test));
+        ledger.admit(&charge, BUDGETS, &two).and_then(|account| account.release(1).and_then(|()| account.end()))
+    };
+    job(0, vec![7], vec![]).unwrap();
+    assert_eq!(rule(job(1, vec![], vec![7, 8])), "policy.smallest_difference");
+}
+
 #[test]
 fn a_session_runs_once() {
     let dir = Dir::new("repeated");
@@ -119,16 +154,17 @@ fn a_session_runs_once() {
 fn what_was_not_released_is_given_back() {
     let dir = Dir::new("back");
     let ledger = Ledger::open(&dir.file("l.redb")).unwrap();
-    ledger.admit(&charge(0, NOON, "a"), BUDGETS, None).unwrap().end().unwrap();
-    assert_eq!(ledger.spent("a", &[9; 32], UnixSeconds(NOON)).unwrap(), Spent::default());
-    let account = ledger.admit(&charge(1, NOON, "a"), BUDGETS, None).unwrap();
+    ledger.admit(&charge(0, NOON, "a"), BUDGETS, &unknown).unwrap().end().unwrap();
+    let spent = ledger.spent("a", [&[9; 32], &[1; 32]], UnixSeconds(NOON)).unwrap();
+    assert_eq!(spent, Spent { jobs: 1, ..Spent::default() }, "an attempt is one of the day's jobs");
+    let account = ledger.admit(&charge(1, NOON, "a"), BUDGETS, &unknown).unwrap();
     account.release(4).unwrap();
     account.end().unwrap();
-    let spent = ledger.spent("a", &[9; 32], UnixSeconds(NOON)).unwrap();
-    assert_eq!(spent, Spent { jobs: 1, outputs: 4, epsilon_milli: 300 });
+    let spent = ledger.spent("a", [&[9; 32], &[1; 32]], UnixSeconds(NOON)).unwrap();
+    assert_eq!(spent, Spent { jobs: 2, outputs: 4, epsilon_milli: 300 });
     // A server that died has spent all: nobody knows what left.
-    drop(ledger.admit(&charge(2, NOON, "a"), BUDGETS, None).unwrap());
-    assert_eq!(ledger.spent("a", &[9; 32], UnixSeconds(NOON)).unwrap().outputs, 14);
+    drop(ledger.admit(&charge(2, NOON, "a"), BUDGETS, &unknown).unwrap());
+    assert_eq!(ledger.spent("a", [&[9; 32], &[1; 32]], UnixSeconds(NOON)).unwrap().outputs, 14);
 }
 
 #[test]
@@ -138,7 +174,7 @@ fn two_jobs_records_are_the_same_or_differ_by_many() {
     let job = |session, digest, records, client: &str| {
         let mut charge = charge(session, NOON, client);
         charge.selection.as_mut().unwrap().manifest = [digest; 32];
-        let account = ledger.admit(&charge, BUDGETS, Some(&manifest(records)))?;
+        let account = ledger.admit(&charge, BUDGETS, &|other| (*other == [digest; 32]).then(|| manifest(records)))?;
         account.release(1)?;
         account.end()
     };
@@ -149,9 +185,9 @@ fn two_jobs_records_are_the_same_or_differ_by_many() {
     job(3, 2, 1001, "b").unwrap();
     job(4, 3, 1100, "a").unwrap();
     // A manifest that is no longer known may be any.
-    let mut unknown = charge(5, NOON + DAY, "a");
-    unknown.selection.as_mut().unwrap().manifest = [4; 32];
-    let refused = ledger.admit(&unknown, BUDGETS, None).map(drop);
+    let mut forgotten = charge(5, NOON + DAY, "a");
+    forgotten.selection.as_mut().unwrap().manifest = [4; 32];
+    let refused = ledger.admit(&forgotten, BUDGETS, &unknown).map(drop);
     assert_eq!(rule(refused), "policy.smallest_difference");
 }
 
@@ -178,19 +214,19 @@ fn an_older_copy_is_noticed_and_charged_again() {
     let [restored, other] = open();
     // The restored one would permit a job that the other refuses.
     let third = charge(3, NOON, "a");
-    let account = restored.admit(&third, BUDGETS, None).unwrap();
-    assert_eq!(rule(other.admit(&third, BUDGETS, None).map(drop)), "policy.jobs_per_day");
+    let account = restored.admit(&third, BUDGETS, &unknown).unwrap();
+    assert_eq!(rule(other.admit(&third, BUDGETS, &unknown).map(drop)), "policy.jobs_per_day");
     // A client's job on other records meets both.
     let mut elsewhere = charge(4, NOON, "b");
     elsewhere.epsilon_milli = 1;
-    let theirs = other.admit(&elsewhere, BUDGETS, None).unwrap().standing().unwrap();
+    let theirs = other.admit(&elsewhere, BUDGETS, &unknown).unwrap().standing().unwrap();
     assert_eq!(theirs.len(), 3, "entries about the manifest, of all clients");
-    assert!(matches!(account.reconcile(&theirs), Err(LedgerError::Refused(Refusal::JobsPerDay { .. }))));
-    let account = restored.admit(&elsewhere, BUDGETS, None).unwrap();
-    assert_eq!(account.reconcile(&theirs).unwrap(), 0, "they were charged already");
+    assert!(matches!(account.reconcile(&theirs, &unknown), Err(LedgerError::Refused(Refusal::JobsPerDay { .. }))));
+    let account = restored.admit(&elsewhere, BUDGETS, &unknown).unwrap();
+    assert_eq!(account.reconcile(&theirs, &unknown).unwrap(), 0, "they were charged already");
     let adopted = restored.entries(Some("a"), 100).unwrap();
     assert_eq!(adopted.iter().filter(|entry| entry.state == State::Adopted).count(), 2);
-    assert_eq!(restored.spent("a", &[9; 32], UnixSeconds(NOON)).unwrap().epsilon_milli, 4 * 300);
+    assert_eq!(restored.spent("a", [&[9; 32], &[1; 32]], UnixSeconds(NOON)).unwrap().epsilon_milli, 4 * 300);
 }
 
 /// The time that a release costs: a durable transaction.
@@ -198,7 +234,7 @@ fn an_older_copy_is_noticed_and_charged_again() {
 fn a_release_is_soon_on_the_disk() {
     let dir = Dir::new("speed");
     let ledger = Ledger::open(&dir.file("l.redb")).unwrap();
-    let account = ledger.admit(&charge(0, NOON, "a"), BUDGETS, Some(&manifest(1000))).unwrap();
+    let account = ledger.admit(&charge(0, NOON, "a"), BUDGETS, &|_| Some(manifest(1000))).unwrap();
     let mut times: Vec<Duration> = (0..32)
         .map(|_| {
             let started = Instant::now();

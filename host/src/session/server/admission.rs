@@ -5,7 +5,7 @@ use crate::{
     alarms::CAPACITY,
     data::ShelfError,
     engine::plan::{Plan, plan},
-    intake::validity::UnixSeconds,
+    intake::{manifest::Manifest, validity::UnixSeconds},
     job::form::{Kind, outputs},
     job::{Format, Job, RevealLoss},
     net::{Facts, Policy, Refusal, Reveal, Role, StoredFacts},
@@ -77,8 +77,6 @@ impl Server {
             Format::Reports(reports) => Some(Selection::of(reports)),
             Format::Idx(_) | Format::Csv(_) => None,
         };
-        let manifest = selection.as_ref().zip(self.intake.as_ref());
-        let manifest = manifest.and_then(|(selection, intake)| intake.manifest(&selection.manifest).ok());
         let charge = Charge {
             session: order.session,
             at: UnixSeconds::now().0,
@@ -90,7 +88,12 @@ impl Server {
             outputs: outputs(job),
             epsilon_milli: job.reveal.noise.map_or(0, |noise| noise.epsilon_milli),
         };
-        Ok(self.ledger.admit(&charge, budgets(&self.config.policy), manifest.as_ref())?)
+        Ok(self.ledger.admit(&charge, budgets(&self.config.policy), &|digest| self.manifest(digest))?)
+    }
+
+    /// Returns the manifest of this digest, if the server has it.
+    pub(super) fn manifest(&self, digest: &[u8; 32]) -> Option<Manifest> {
+        self.intake.as_ref()?.manifest(digest).ok()
     }
 
     /// Takes a place for one more session.

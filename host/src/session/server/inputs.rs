@@ -41,14 +41,14 @@ struct Upload<'a> {
 impl<'a> Upload<'a> {
     fn begin(client: &'a mut Connection, idle: Duration, bytes_planned: u64) -> Self {
         let now = Instant::now();
-        client.set_upload_limit(idle, now, PIECE as u64);
+        client.set_transfer_limit(idle, now, PIECE as u64);
         Self { client, idle, since: now, bytes_done: 0, bytes_planned, last_sent: now }
     }
 
     /// Counts an arrived piece: extends the deadline, and reports to the client if that is due.
     fn advance(&mut self) -> Result<(), SessionError> {
         self.bytes_done += PIECE as u64;
-        self.client.set_upload_limit(self.idle, self.since, self.bytes_done + PIECE as u64);
+        self.client.set_transfer_limit(self.idle, self.since, self.bytes_done + PIECE as u64);
         if self.last_sent.elapsed() < beat(self.idle) {
             return Ok(());
         }

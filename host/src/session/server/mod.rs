@@ -199,7 +199,12 @@ impl Server {
         match client.recv(MAX_MESSAGE_BYTES)? {
             Ask::Train(order) => self.session(order, client),
             Ask::Releases { manifest } => {
-                let result = releases::answer(&self.ledger, &self.config.policy, manifest, &mut client);
+                let result = releases::answer(
+                    &self.ledger,
+                    &self.config.policy,
+                    manifest.map(|digest| (digest, self.manifest(&digest))),
+                    &mut client,
+                );
                 let closed = client.close();
                 result.and(closed.map_err(SessionError::from))
             }
@@ -259,6 +264,8 @@ impl Server {
         let lost = heart.into_failure();
         // A lost client cancels the session, so that other connections fail too.
         let (report, parameters) = trained.map_err(|error| lost.map_or(error, SessionError::from))?;
+        let model = if session.job.reveal.model { W::bytes(&parameters).len() as u64 } else { 0 };
+        client.set_transfer_limit(self.config.timeouts.idle, Instant::now(), model);
         client.send(&Update::Done(report))?;
         if session.job.reveal.model {
             client.send_bytes(W::bytes(&parameters))?;
@@ -412,7 +419,7 @@ impl Server {
                 theirs
             }
         };
-        let missing = session.account.reconcile(&theirs)?;
+        let missing = session.account.reconcile(&theirs, &|digest| self.manifest(digest))?;
         if missing > 0 {
             (self.tell)(Notice::LedgerBehind { missing });
         }

@@ -74,7 +74,6 @@ impl<'a, 'c> News<'a, 'c> {
             Event::Opened => {
                 self.started = Instant::now();
                 self.heart.begin(Phase::Training, self.plan.epoch.bytes_each_way, None);
-                self.outputs.draw_noise(1)?;
                 Update::Ready { plan_hash: self.plan.hash }
             }
             Event::Step { done } if self.told.elapsed() >= NEWS => {
@@ -94,13 +93,19 @@ impl<'a, 'c> News<'a, 'c> {
                     sum.map(|sum| [sum.total, sum.records.unwrap_or_default()].map(word))
                 };
                 let [loss, score] = self.outputs.numbers(epoch, [words(loss), words(score)])?;
-                self.outputs.draw_noise(epoch + 1)?;
                 self.started = Instant::now();
                 Update::Epoch { epoch, loss, score }
             }
             Event::Alarm { share } => Update::Alarm { share: self.outputs.alarm(bit(share))? },
         };
-        Ok(self.heart.send(&update)?)
+        let next = match &update {
+            Update::Ready { .. } => Some(1),
+            Update::Epoch { epoch, .. } => Some(epoch + 1),
+            _ => None,
+        };
+        self.heart.send(&update)?;
+        // After the message, whose time would tell how long the sampling took.
+        next.map_or(Ok(()), |epoch| self.outputs.draw_noise(epoch))
     }
 }
 
@@ -122,7 +127,7 @@ impl<'a> Outputs<'a> {
 
     /// Draws the noise of the numbers of `epoch`.
     fn draw_noise(&mut self, epoch: u32) -> Result<(), SessionError> {
-        if self.job.reveal.noise.is_none() {
+        if self.job.reveal.noise.is_none() || epoch > self.job.training.epochs {
             return Ok(());
         }
         let mut rng = system_rng().map_err(|_| SessionError::Randomness)?;
