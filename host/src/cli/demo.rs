@@ -195,7 +195,7 @@ fn train<W: crate::kernel::HostWord + symbolon_core::word::Word>(
     );
     say!("  {}   the job, the seeds of both servers' masks; no data, no share, no masked word", Role::Dealer);
     say!("  {}  the same", Role::Auditor);
-    say!("  client   the manifest, the accuracy, the loss of each epoch, the model\n");
+    say!("  client   the manifest, the accuracy and the loss with their noise, the model\n");
     // Servers that had found one wrong would have sent no output.
     say!("The auditor evaluated all corrections again and found every one right, before any output left.");
     let percent = |accuracy: Option<f64>| accuracy.map_or("not revealed".to_owned(), |a| format!("{:.2} %", 100.0 * a));
