@@ -355,7 +355,7 @@ pub(super) fn clear_stored<W: HostWord + Word>(
             Event::Epoch { epoch, loss, score } => {
                 match epoch_result(job, epoch, loss, score) {
                     Ok(result) => {
-                        let result = result.with_variance(variance);
+                        let result = result.exact().with_variance(variance);
                         tell(job, &progress, &News::Epoch(result));
                         history.push(result);
                     }

@@ -56,6 +56,17 @@ pub struct EpochResult {
 }
 
 impl EpochResult {
+    /// Returns the same for an engine that adds no noise.
+    #[must_use]
+    pub fn exact(self) -> Self {
+        Self {
+            loss_standard_error: None,
+            accuracy_standard_error: None,
+            mean_squared_error_standard_error: None,
+            ..self
+        }
+    }
+
     /// Returns whether the epoch reveals nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
