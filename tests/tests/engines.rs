@@ -6,7 +6,7 @@ use std::{collections::HashSet, path::Path};
 use symbolon::{
     data::{dataset_dir, digits, load},
     engine::plan::plan,
-    job::{self, Job, Layer, Loss, Optimizer, Prg, RevealLoss},
+    job::{self, Job, Layer, Loss, Noise, Optimizer, Prg, RevealLoss, When},
     kernel::HostWord,
     train::Inputs,
 };
@@ -27,8 +27,9 @@ fn agree<W: HostWord + Word>(job: Job, inputs: &dyn Fn() -> Inputs<W>) {
     let clear = game.clear(inputs(), &keys, 1);
     let (job, total) = (&game.job, game.plan.total);
     assert_eq!(result.epochs.len(), job.training.epochs as usize, "{job:?}");
-    for (loss, score) in &result.epochs {
-        assert_eq!((loss.is_some(), score.is_some()), (true, job.reveal.accuracy), "{job:?}");
+    for (epoch, (loss, score)) in (1..).zip(&result.epochs) {
+        let opens = job.opens_numbers(epoch);
+        assert_eq!((loss.is_some(), score.is_some()), (opens, opens && job.reveal.accuracy), "{job:?}");
     }
     assert_eq!(format!("{:?}", result.epochs), format!("{:?}", clear.epochs), "{job:?}");
     let silent = |alarm: Option<W>| alarm.map(|alarm| W::bytes(&[alarm]).iter().all(|byte| *byte == 0));
@@ -61,6 +62,24 @@ fn secure_equals_clear_without_the_last_batch() {
     let (mut job, inputs) = (shape.job(), || shape.inputs::<u64>());
     job.training.drop_last = true;
     agree::<u64>(job, &inputs);
+}
+
+/// One evaluation after the last epoch, of epochs that the plan runs and of those that repeat; terms
+/// are clamped for their noise.
+#[test]
+fn secure_equals_clear_where_numbers_open_at_the_end() {
+    for (ring_bits, regression) in [(32, false), (64, false), (64, true)] {
+        for epochs in [1, 2, 7] {
+            let shape = Shape { ring_bits, regression, epochs, records: 48, ..Shape::default() };
+            let mut job = shape.job();
+            job.reveal.when = When::End;
+            job.reveal.noise = Some(Noise { epsilon_milli: 1000, largest_loss: 1 });
+            match ring_bits {
+                32 => agree::<u32>(job, &|| shape.inputs()),
+                _ => agree::<u64>(job, &|| shape.inputs()),
+            }
+        }
+    }
 }
 
 #[test]

@@ -200,7 +200,7 @@ fn who_lacks_records_says_so() {
 const DEFAULTS: &str =
     "jobs = \"any\"\nreveals = [\"accuracy\", \"loss\", \"model\"]\nsmallest_batch = 1\nsmallest_records = 1";
 
-/// What the servers say of a job.
+/// Returns the servers' refusal of a job.
 fn refusal(servers: &Servers, job: &Job) -> String {
     let error = servers.run(job).unwrap_err();
     assert!(error.is_refusal(), "{error}");

@@ -107,9 +107,8 @@ fn job(draft: Draft, config: &Config) -> Result<Job, Failure> {
         devices.find(|(_, device): &(&DeviceId, &registry::Device)| device.name == name).map(|(id, _)| *id)
     };
     let mut ids: Vec<DeviceId> = rules.devices.keys().copied().collect();
-    if ids.is_empty() {
-        ids.push(DeviceId(0));
-    }
+    // One more, since all registered devices may be for testing.
+    ids.extend((0..).map(DeviceId).find(|id| !rules.devices.contains_key(id)));
     let resolve = |schema: Schema<'_>, label_schema: Option<Schema<'_>>| {
         let senders = &mut ids.iter().flat_map(|id| std::iter::repeat_n(*id, RECORDS));
         draft.resolve(Some(Source { schema, label_schema, manifest: [0; 32], senders, named: &named }))

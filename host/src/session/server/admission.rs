@@ -109,7 +109,7 @@ impl Server {
 }
 
 /// Returns the limits of a policy that the ledger enforces.
-pub(super) fn budgets(policy: &Policy) -> Budgets {
+fn budgets(policy: &Policy) -> Budgets {
     Budgets {
         jobs_per_day: policy.jobs_per_day,
         outputs_per_manifest: policy.outputs_per_manifest,
