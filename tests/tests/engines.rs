@@ -64,8 +64,8 @@ fn secure_equals_clear_without_the_last_batch() {
     agree::<u64>(job, &inputs);
 }
 
-/// One evaluation after the last epoch, of epochs that the plan runs and of those that repeat; terms
-/// are clamped for their noise.
+/// One evaluation after the last epoch, of epochs that the plan runs and of those that repeat.
+/// Terms are clamped for their noise.
 #[test]
 fn secure_equals_clear_where_numbers_open_at_the_end() {
     for (ring_bits, regression) in [(32, false), (64, false), (64, true)] {

@@ -6,7 +6,7 @@
 //! | [`allowed`] | the list of jobs that an operator allows |
 //! | [`schema`] | the check of a job against its schema: whole fields, declared labels |
 //! | [`selection`] | the records that a job covers, and the difference between two jobs' records |
-//! | [`ledger`] | the durable account of jobs, outputs and `ε` by client, manifest, schema and day |
+//! | [`ledger`] | the account of jobs, outputs and `ε`, by client, manifest, schema and day |
 //!
 //! The numbers themselves are in [`form`](crate::job::form), their noise in
 //! [`noise`](crate::noise).

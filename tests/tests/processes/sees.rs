@@ -205,7 +205,7 @@ fn read(recording: &Recording, shape: &Shape<'_>, n: usize) -> Seen {
     Seen { session, data_seed, veil, drawn, seeds, nonces, share, masked, dealt, received }
 }
 
-/// A message of a server that joins a session at dealer or auditor, and both nonces that it received.
+/// A server's message on joining a session at dealer or auditor, and both nonces that it received.
 #[derive(Debug, Eq, PartialEq)]
 struct JoinTalk {
     session: [u8; 16],
