@@ -24,7 +24,7 @@ use symbolon::{
     train::{self, Event, Inputs, Orders, Sum, signed},
 };
 use symbolon_core::{
-    correlation::{Corrections, Server as Source},
+    correlation::{Corrections, Server as Source, receiver},
     link::{Count, Error, Fold, Link, Part},
     party::{NoTrace, Role as Party},
     prg::{Aes128Prg, ChaCha20Prg, MaskId, Prg, Seed},
@@ -192,6 +192,7 @@ impl<W: Word> Corrections<W> for Recorder<'_, NetCorrections<'_>> {
 struct Wires {
     servers: [Vec<Connection>; 2],
     dealer: Vec<Connection>,
+    /// Each lane's end at the server that receives its corrections.
     streams: Vec<Connection>,
 }
 
@@ -200,7 +201,11 @@ impl Wires {
         let deployment = Deployment::generate(&Hosts::default(), SystemTime::now(), 1).unwrap();
         let many = |from, to| (0..lanes).map(|_| meet(&deployment, from, to)).unzip();
         let (server1, server0) = many(Role::Server1, Role::Server0);
-        let (streams, dealer) = many(Role::Server1, Role::Dealer);
+        let to_dealer = |lane| match receiver(lane) {
+            Party::Server0 => Role::Server0,
+            _ => Role::Server1,
+        };
+        let (streams, dealer) = (0..lanes).map(|lane| meet(&deployment, to_dealer(lane), Role::Dealer)).unzip();
         Self { servers: [server0, server1], dealer, streams }
     }
 }
@@ -285,6 +290,14 @@ impl Game {
         });
         let before: u64 = sent(&wires.dealer);
         let Wires { servers: [ends0, ends1], dealer, streams } = wires;
+        let mut both: [Vec<Option<&mut Connection>>; 2] = Default::default();
+        for (lane, stream) in (0..).zip(streams) {
+            let (own, other) = both.split_at_mut(1);
+            let (to, from) = if receiver(lane) == Party::Server0 { (own, other) } else { (other, own) };
+            to[0].push(Some(stream));
+            from[0].push(None);
+        }
+        let [streams0, streams1] = both;
         let parts: [ServerPart<W>; 2] = thread::scope(|scope| {
             let (prgs, studios, choices) = (&prgs, &studios, &choices);
             for (lane, connection) in (0u16..).zip(dealer.iter_mut()) {
@@ -293,10 +306,10 @@ impl Game {
             let [inputs0, inputs1] = shares;
             let first = scope.spawn(move || {
                 let prgs = (&*prgs[0], choices as &dyn Prg);
-                serve(job, plan, Party::Server0, (ends0, &mut []), prgs, inputs0, &studios[0], threads)
+                serve(job, plan, Party::Server0, (ends0, streams0), prgs, inputs0, &studios[0], threads)
             });
             let prgs = (&*prgs[1], choices as &dyn Prg);
-            let second = serve(job, plan, Party::Server1, (ends1, streams), prgs, inputs1, &studios[1], threads);
+            let second = serve(job, plan, Party::Server1, (ends1, streams1), prgs, inputs1, &studios[1], threads);
             [first.join().unwrap(), second]
         });
         let [(a, count0), (b, count1)] = parts;
@@ -347,7 +360,8 @@ fn watch<W: Word>(outputs: &mut (Vec<Outputs>, Option<W>)) -> impl FnMut(Event<W
 }
 
 /// Splits all tables: server 0's shares are expanded, server 1's are the difference.
-fn shares<W: Word>(job: &Job, mut inputs: Inputs<W>, keys: &Keys) -> [Inputs<W>; 2] {
+#[must_use]
+pub fn shares<W: Word>(job: &Job, mut inputs: Inputs<W>, keys: &Keys) -> [Inputs<W>; 2] {
     let stream = ChaCha20Prg::new(&Seed::from_bytes(&keys.seeds[0].map(|b| b ^ 0x5a)), &keys.session);
     let mut own = Inputs::dry(job);
     let whole = [&mut inputs.train, &mut inputs.train_labels, &mut inputs.test, &mut inputs.test_labels];
@@ -380,7 +394,7 @@ fn serve<W: HostWord + Word>(
     job: &Job,
     plan: &Plan,
     role: Party,
-    (peers, streams): (&mut [Connection], &mut [Connection]),
+    (peers, streams): (&mut [Connection], Vec<Option<&mut Connection>>),
     (prg, choices): (&dyn Prg, &dyn Prg),
     inputs: Inputs<W>,
     studio: &Studio,
@@ -389,13 +403,13 @@ fn serve<W: HostWord + Word>(
     let fault = Fault::default();
     let prgs: Vec<_> = (0..peers.len()).map(|lane| Recorder { inner: prg, studio, lane }).collect();
     let mut corrections: Vec<_> = (0..)
-        .zip(streams.iter_mut())
-        .map(|(lane, c)| Recorder { inner: NetCorrections::new(c, fault.clone()), studio, lane })
+        .zip(streams)
+        .map(|(lane, c)| Some(Recorder { inner: NetCorrections::new(c?, fault.clone()), studio, lane }))
         .collect();
-    let mut corrections = corrections.iter_mut();
     let arena = usize::try_from(plan.arena_bytes).unwrap() / word_bytes::<W>();
-    let lanes = (0u16..).zip(peers.iter_mut().zip(&prgs)).map(|(lane, (peer, prg))| {
-        let corrections = corrections.next().map(|c| c as &mut (dyn Corrections<W> + Send));
+    let ends = peers.iter_mut().zip(&prgs).zip(&mut corrections);
+    let lanes = (0u16..).zip(ends).map(|(lane, ((peer, prg), corrections))| {
+        let corrections = corrections.as_mut().map(|c| c as &mut (dyn Corrections<W> + Send));
         let link = NetLink::new(peer, fault.clone());
         Some(Lane {
             link: Box::new(Recorder { inner: link, studio, lane: usize::from(lane) }),

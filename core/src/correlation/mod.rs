@@ -2,7 +2,8 @@
 //!
 //! A **mask** is the sum (for bit planes the exclusive or) of one stream of each server; it costs nothing. The right to hide a value with
 //! it is a [`Mask`], which is not `Clone` and is consumed by the opening; what stays is its public name, a [`MaskId`], and [`View`]s of it. A **function
-//! of masks** is a [`Request`]: server 0 expands its share, the dealer sends server 1 the difference.
+//! of masks** is a [`Request`]: one server expands its share, the dealer sends the other the
+//! difference, lane by lane in turn ([`receiver`]).
 //!
 //! A protocol call draws one request number ([`Draw`]); its masks and dealt values are numbered parts of it. So the clear engine, which needs
 //! neither, draws the same numbers.
@@ -14,7 +15,7 @@ mod source;
 
 pub use request::{Dealt, Request, Words};
 pub(crate) use request::{digit_planes, matmul_dims};
-pub use source::{Corrections, Dry, Server, Sink, Whole, WholeMasks};
+pub use source::{Corrections, Dry, Server, Sink, Whole, WholeMasks, receiver};
 
 use crate::{link::Error, prg::MaskId, word::Word};
 use serde::Serialize;

@@ -47,7 +47,7 @@ impl Dealt {
     pub fn is_empty(self) -> bool {
         self.len() == 0
     }
-    /// Words on the wire, from the dealer to server 1.
+    /// Words on the wire, from the dealer to the receiving server.
     pub fn wire_words<W: Word>(self) -> usize {
         match self {
             Self::Words(_) | Self::Planes(_) | Self::Wide(_) => self.len(),
@@ -254,7 +254,7 @@ impl Request<'_> {
         }
     }
 
-    /// Words on the wire, from the dealer to server 1.
+    /// Words on the wire, from the dealer to the receiving server.
     pub fn wire_words<W: Word>(&self) -> usize {
         self.dealt::<W>().into_iter().flatten().map(Dealt::wire_words::<W>).sum()
     }

@@ -4,11 +4,21 @@ use super::{Correlations, Dealt, Draw, Request, Requests, View, Words};
 use crate::{
     kernel::Kernels,
     link::Error,
+    party::Role,
     prg::{MaskId, Prg, fill},
     word::Word,
 };
 
-/// What server 1 gets from the dealer: corrections, in plan order.
+/// The server that is sent the corrections of `lane`; the other expands its shares of what is
+/// dealt. Server 1 has the even lanes, server 0 the odd ones: with two lanes or any other even
+/// number, both receive alike. Public, and no part of a share's distribution: either way both
+/// shares are uniform.
+pub const fn receiver(lane: u16) -> Role {
+    if lane.is_multiple_of(2) { Role::Server1 } else { Role::Server0 }
+}
+
+/// What a server gets from the dealer on the lanes of which it is the [`receiver`]: corrections, in
+/// plan order.
 pub trait Corrections<W: Word> {
     /// The next words of this lane's stream.
     ///
@@ -18,7 +28,8 @@ pub trait Corrections<W: Word> {
     fn next(&mut self, out: &mut [W]) -> Result<(), Error>;
 }
 
-/// A server's source: its own streams and, at server 1, the dealer's corrections.
+/// A server's source for one lane: its own streams and, at the lane's [`receiver`], the dealer's
+/// corrections.
 pub struct Server<'a, W: Word> {
     prg: &'a dyn Prg,
     kernels: &'a dyn Kernels<W>,
@@ -27,7 +38,8 @@ pub struct Server<'a, W: Word> {
 }
 
 impl<'a, W: Word> Server<'a, W> {
-    /// A source for one lane. `corrections` at server 1 only: server 0 expands its share of what is dealt.
+    /// A source for one lane. `corrections` at the lane's [`receiver`] only: the other server
+    /// expands its share of what is dealt.
     pub fn new(
         prg: &'a dyn Prg,
         kernels: &'a dyn Kernels<W>,
@@ -175,31 +187,33 @@ impl Request<'_> {
         let (b, rest) = rest.split_at_mut(len_b);
         let (wire, scratch) = rest.split_at_mut(len_wire);
         let (masks, dealt) = (WholeMasks(prgs), self.dealt::<W>());
+        let expanding = prgs[usize::from(receiver(first.lane) == Role::Server0)];
         match dealt[1] {
             None => self.evaluate(&masks, kernels, scratch, &mut [&mut *a]),
             Some(_) => self.evaluate(&masks, kernels, scratch, &mut [&mut *a, &mut *b]),
         }
         for (part, (dealt, values)) in (first.part..).zip(dealt.into_iter().flatten().zip([a, b])) {
             let wire = &mut wire[..dealt.wire_words::<W>()];
-            correct(dealt, MaskId { part, ..first }, prgs[0], kernels, values, wire, scratch);
+            correct(dealt, MaskId { part, ..first }, expanding, kernels, values, wire, scratch);
             send(dealt, wire)?;
         }
         Ok(())
     }
 }
 
-/// Replaces whole dealt values by what server 1 must be sent: their difference to server 0's expanded share. The result is
-/// written to `wire`, [`Dealt::wire_words`] long; `values` is overwritten.
+/// Replaces whole dealt values by what their receiver must be sent: their difference to the share
+/// that the other server expands. The result is written to `wire`, [`Dealt::wire_words`] long;
+/// `values` is overwritten.
 fn correct<W: Word>(
     dealt: Dealt,
     id: MaskId,
-    server0: &dyn Prg,
+    expanding: &dyn Prg,
     kernels: &dyn Kernels<W>,
     values: &mut [W],
     wire: &mut [W],
     scratch: &mut [W],
 ) {
-    fill(server0, id, 0, wire);
+    fill(expanding, id, 0, wire);
     match dealt {
         Dealt::Words(_) => {
             kernels.sub(values, wire);
@@ -264,7 +278,7 @@ pub trait Sink {
     ///
     /// # Errors
     ///
-    /// What stops the dry run: the connection to server 1, for a dealer.
+    /// What stops the dry run: the connection to the lane's [`receiver`], for a dealer.
     fn request(&mut self, first: MaskId, request: &Request<'_>) -> Result<(), Error>;
 }
 

@@ -79,6 +79,8 @@ enum Command {
         /// Write the plan as JSON
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
+        #[command(flatten)]
+        network: plan::Link,
     },
     /// Train in the clear, say how much room each tensor leaves in its words, and recommend numbers
     /// that hold
@@ -154,7 +156,7 @@ pub fn main() -> Exit {
     let result = match cli.command {
         Command::Demo(args) => demo::run(&args),
         Command::Train(args) => train::run(&args),
-        Command::Plan { job, config, json } => plan::run(&job, config.as_deref(), json.as_deref()),
+        Command::Plan { job, config, json, network } => plan::run(&job, config.as_deref(), json.as_deref(), network),
         Command::Audit(args) => audit::run(&args),
         Command::Server(args) => roles::server(&args),
         Command::Dealer(args) => roles::dealer(&args),

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 /// Makes, prints and perhaps writes the plan of a job.
-pub(super) fn run(file: &Path, config: Option<&Path>, json: Option<&Path>) -> Result<(), Failure> {
+pub(super) fn run(file: &Path, config: Option<&Path>, json: Option<&Path>, own: Link) -> Result<(), Failure> {
     let draft = Draft::load(file)?;
     let job = match (draft.schema(), config) {
         (Some(_), None) => {
@@ -23,14 +23,15 @@ pub(super) fn run(file: &Path, config: Option<&Path>, json: Option<&Path>) -> Re
         (None, _) => draft.resolve(None)?,
     };
     let plan = plan(&job).map_err(|error| Failure::Input(error.to_string()))?;
-    print(&job, &plan)?;
+    let networks = own.networks();
+    print(&job, &plan, &networks)?;
     let Some(path) = json else { return Ok(()) };
     let constant = |c: Constant| json!({ "key": c.key, "asked": c.asked, "effective": c.effective });
     let constants = job.constants().into_iter().map(constant).collect();
     let mut value = serde_json::to_value(&plan).map_err(|error| Failure::Other(error.to_string()))?;
     if let Value::Object(fields) = &mut value {
         fields.insert("constants".to_owned(), Value::Array(constants));
-        for network in [LAN, WAN] {
+        for network in networks {
             let seconds = json!({ "total": plan.total.seconds(&network), "epoch": plan.epoch.seconds(&network) });
             fields.insert(format!("seconds_{}", network.name.to_lowercase()), seconds);
         }
@@ -38,15 +39,58 @@ pub(super) fn run(file: &Path, config: Option<&Path>, json: Option<&Path>) -> Re
     write_atomic(path, format!("{value:#}\n").as_bytes()).map_err(|error| Failure::write(path, &error))
 }
 
-fn row(name: &str, cost: &Cost) {
-    let time = |network: &Network| human_seconds(cost.seconds(network));
+/// A network that the user states, part by part.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct Link {
+    /// Plan for a network of this bandwidth into each server, in bits a second: 100M, 2.5G
+    #[arg(long, value_name = "BITS", value_parser = bandwidth)]
+    bandwidth: Option<f64>,
+    /// Plan for a network of this round-trip time between the servers: 40ms, 300us, 0.1s
+    #[arg(long, value_name = "TIME", value_parser = round_trip)]
+    rtt: Option<f64>,
+}
+
+impl Link {
+    /// LAN and WAN, or the stated network; what is left out is the LAN's.
+    fn networks(self) -> Vec<Network> {
+        if self.bandwidth.is_none() && self.rtt.is_none() {
+            return vec![LAN, WAN];
+        }
+        vec![Network {
+            name: "stated",
+            bits_per_second: self.bandwidth.unwrap_or(LAN.bits_per_second),
+            round_trip_seconds: self.rtt.unwrap_or(LAN.round_trip_seconds),
+        }]
+    }
+}
+
+/// A positive number and one of `units`.
+fn quantity(text: &str, units: &[(&str, f64)]) -> Option<f64> {
+    let (unit, factor) = units.iter().find(|(unit, _)| text.ends_with(unit))?;
+    let number: f64 = text.strip_suffix(unit)?.parse().ok()?;
+    Some(number * factor).filter(|value| value.is_finite() && *value > 0.0)
+}
+
+fn bandwidth(text: &str) -> Result<f64, String> {
+    let units = [("k", 1e3), ("M", 1e6), ("G", 1e9), ("", 1.0)];
+    quantity(text, &units).ok_or_else(|| "give bits a second with k, M or G, as in 100M".to_owned())
+}
+
+fn round_trip(text: &str) -> Result<f64, String> {
+    let units = [("us", 1e-6), ("ms", 1e-3), ("s", 1.0)];
+    quantity(text, &units).ok_or_else(|| "give a time with us, ms or s, as in 40ms".to_owned())
+}
+
+fn row(name: &str, cost: &Cost, networks: &[Network]) {
+    let times = networks.iter().fold(String::new(), |line, network| {
+        let seconds = human_seconds(cost.seconds(network));
+        line + &format!("{seconds:>14}")
+    });
     say!(
-        "{name:<34}{:>10}{:>12}{:>12}{:>14}{:>14}",
+        "{name:<34}{:>10}{:>12}{:>12}{times}",
         cost.rounds,
         human_bytes(cost.bytes_each_way),
-        human_bytes(cost.dealer_bytes),
-        time(&LAN),
-        time(&WAN)
+        human_bytes(cost.dealer_bytes)
     );
 }
 
@@ -66,7 +110,7 @@ pub(super) fn constants(job: &Job) {
     say!("");
 }
 
-fn print(job: &Job, plan: &Plan) -> Result<(), Failure> {
+fn print(job: &Job, plan: &Plan, networks: &[Network]) -> Result<(), Failure> {
     say!("plan {} of job {}", hex(&plan.hash), job.name);
     say!("job hash {} (what a server lists in policy.jobs)", hex(&job.hash()?));
     say!(
@@ -77,7 +121,9 @@ fn print(job: &Job, plan: &Plan) -> Result<(), Failure> {
         human_bytes(plan.arena_bytes)
     );
     constants(job);
-    say!("{:<34}{:>10}{:>12}{:>12}{:>14}{:>14}", "", "rounds", "each way", "dealt", "LAN", "WAN");
+    let names = networks.iter().fold(String::new(), |line, network| line + &format!("{:>14}", network.name));
+    say!("{:<34}{:>10}{:>12}{:>12}{names}", "", "rounds", "each way", "dealt");
+    let row = |name: &str, cost| row(name, cost, networks);
     row("whole job", &plan.total);
     row("opening data and weights", &plan.setup);
     row("an epoch's steps", &plan.epoch);
@@ -87,9 +133,33 @@ fn print(job: &Job, plan: &Plan) -> Result<(), Failure> {
     for operation in &plan.operations {
         row(&format!("{:>3}  {}", operation.layer, operation.name), &operation.cost);
     }
+    say!("");
+    for Network { name, bits_per_second, round_trip_seconds } in networks {
+        say!("{name}: {} Mb/s into each server, {} ms round trip", bits_per_second / 1e6, round_trip_seconds * 1e3);
+    }
     say!(
-        "\nLAN: 1 Gb/s and 0.2 ms a round; WAN: 100 Mb/s and 40 ms. Times are the network's alone: rounds, and what server 1 \
-         receives. Bytes are payload; TLS adds about 1 %."
+        "Times are the network's alone, computation left out: each round half a round trip and its bytes, while the \
+         dealer's arrive. Bytes are payload; TLS adds about 1 %."
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{bandwidth, round_trip};
+
+    #[test]
+    fn networks_are_stated_with_units() {
+        assert_eq!(bandwidth("100M"), Ok(1e8));
+        assert_eq!(bandwidth("2.5G"), Ok(2.5e9));
+        assert_eq!(bandwidth("64000"), Ok(64e3));
+        assert_eq!(round_trip("40ms"), Ok(40.0 * 1e-3));
+        assert_eq!(round_trip("0.5s"), Ok(0.5));
+        for bad in ["", "M", "-1M", "0", "infG", "NaN", "1T"] {
+            assert!(bandwidth(bad).is_err(), "{bad}");
+        }
+        for bad in ["", "40", "ms", "-1ms", "0s", "1e400s"] {
+            assert!(round_trip(bad).is_err(), "{bad}");
+        }
+    }
 }

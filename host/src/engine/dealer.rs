@@ -1,5 +1,5 @@
 //! The dealer's program: every request of a dry run is evaluated on whole masks. The dealer sends
-//! the corrections to server 1, the auditor hashes them.
+//! each lane's corrections to its receiver, the auditor hashes them.
 
 use crate::{
     job::Job,
@@ -28,7 +28,8 @@ pub struct Dealing<'a, W: Word, F> {
 }
 
 impl<'a, W: Word, F: FnMut(&[u8]) -> Result<(), Error>> Dealing<'a, W, F> {
-    /// Deals under both servers' streams. All corrections are server 1's.
+    /// Deals under both servers' streams, to the lane's
+    /// [`receiver`](symbolon_core::correlation::receiver).
     pub fn new(prgs: [&'a dyn Prg; 2], kernels: &'a dyn Kernels<W>, outlet: F) -> Self {
         Self { prgs, kernels, buffer: Secret::zeros(0), outlet }
     }

@@ -36,8 +36,10 @@ pub struct Cost {
     pub rounds: u64,
     /// Payload bytes from each server to the other.
     pub bytes_each_way: u64,
-    /// Payload bytes from the dealer to server 1.
+    /// Payload bytes from the dealer to both servers.
     pub dealer_bytes: u64,
+    /// Those of them that go to server 0: see [`receiver`](symbolon_core::correlation::receiver).
+    pub dealer_bytes_server0: u64,
 }
 
 impl std::ops::AddAssign for Cost {
@@ -45,6 +47,7 @@ impl std::ops::AddAssign for Cost {
         self.rounds = self.rounds.saturating_add(other.rounds);
         self.bytes_each_way = self.bytes_each_way.saturating_add(other.bytes_each_way);
         self.dealer_bytes = self.dealer_bytes.saturating_add(other.dealer_bytes);
+        self.dealer_bytes_server0 = self.dealer_bytes_server0.saturating_add(other.dealer_bytes_server0);
     }
 }
 
@@ -55,6 +58,7 @@ impl std::ops::Sub for Cost {
             rounds: self.rounds - other.rounds,
             bytes_each_way: self.bytes_each_way - other.bytes_each_way,
             dealer_bytes: self.dealer_bytes - other.dealer_bytes,
+            dealer_bytes_server0: self.dealer_bytes_server0 - other.dealer_bytes_server0,
         }
     }
 }
@@ -69,22 +73,35 @@ pub struct Network {
     pub name: &'static str,
     /// Bits a second into each server.
     pub bits_per_second: f64,
-    /// Seconds a round waits.
-    pub round_seconds: f64,
+    /// Seconds from one server to the other and back. In a round both send at once, so that it
+    /// waits for half of this.
+    pub round_trip_seconds: f64,
 }
 
-/// 1 Gb/s, 0.2 ms a round.
-pub const LAN: Network = Network { name: "LAN", bits_per_second: 1e9, round_seconds: 0.2e-3 };
-/// 100 Mb/s, 40 ms a round.
-pub const WAN: Network = Network { name: "WAN", bits_per_second: 1e8, round_seconds: 40e-3 };
+/// 1 Gb/s, 0.2 ms there and back.
+pub const LAN: Network = Network { name: "LAN", bits_per_second: 1e9, round_trip_seconds: 0.2e-3 };
+/// 100 Mb/s, 40 ms there and back.
+pub const WAN: Network = Network { name: "WAN", bits_per_second: 1e8, round_trip_seconds: 40e-3 };
 
 impl Cost {
-    /// Seconds on `network`, computation left out: rounds wait one after the other, and server 1 receives from its peer and from
-    /// the dealer over one line.
+    /// The most that one server receives from the dealer.
+    pub fn dealt_to_one(&self) -> u64 {
+        self.dealer_bytes_server0.max(self.dealer_bytes - self.dealer_bytes_server0)
+    }
+
+    /// Seconds on `network`, computation left out.
+    ///
+    /// All rounds together wait `L`, half a round trip each, and receive for `E` seconds. The
+    /// dealer is ahead, and its bytes take `D` on the same line. As long as some are left, they
+    /// come while a server waits for its peer and have half the line while it receives. So from
+    /// `D = L + E` on the line never rests, and the job takes `E + D`; before that it takes
+    /// `L + E + D E / (L + E)`.
     #[allow(clippy::cast_precision_loss)]
     pub fn seconds(&self, network: &Network) -> f64 {
-        let bits = (self.bytes_each_way + self.dealer_bytes) as f64 * 8.0;
-        self.rounds as f64 * network.round_seconds + bits / network.bits_per_second
+        let line = |bytes: u64| bytes as f64 * 8.0 / network.bits_per_second;
+        let (received, dealt) = (line(self.bytes_each_way), line(self.dealt_to_one()));
+        let rounds = self.rounds as f64 * network.round_trip_seconds / 2.0 + received;
+        if dealt < rounds { rounds + dealt * received / rounds } else { received + dealt }
     }
 }
 
@@ -212,8 +229,9 @@ impl<W: Word> Marks<W> {
     /// Costs so far: rounds as counted over lanes, bytes of all lanes.
     fn mark(&self, count: Count) -> Mark {
         let lanes: Vec<Tally> = self.recorders.iter().map(Recorder::tally).collect();
-        let dealer_bytes = lanes.iter().flat_map(|lane| lane.by_label.values()).map(|cost| cost.dealer_bytes).sum();
-        Mark { total: Cost { rounds: count.rounds, bytes_each_way: count.bytes, dealer_bytes }, lanes }
+        let mut total = Cost::default();
+        lanes.iter().flat_map(|lane| lane.by_label.values()).for_each(|cost| total += *cost);
+        Mark { total: Cost { rounds: count.rounds, bytes_each_way: count.bytes, ..total }, lanes }
     }
 
     /// After `epoch` epochs, of which there is a mark.
@@ -274,6 +292,11 @@ impl Repetition {
             rounds: follow(first.rounds, period.rounds, rest.rounds),
             bytes_each_way: follow(first.bytes_each_way, period.bytes_each_way, rest.bytes_each_way),
             dealer_bytes: follow(first.dealer_bytes, period.dealer_bytes, rest.dealer_bytes),
+            dealer_bytes_server0: follow(
+                first.dealer_bytes_server0,
+                period.dealer_bytes_server0,
+                rest.dealer_bytes_server0,
+            ),
         };
         let lane = |[first, period, rest]: [&Tally; 3]| {
             let at = |tally: &Tally, label| tally.by_label.get(label).copied().unwrap_or_default();
@@ -364,6 +387,7 @@ impl<W: Word> Marks<W> {
             sum.rounds = sum.rounds.max(cost.rounds);
             sum.bytes_each_way = sum.bytes_each_way.saturating_add(cost.bytes_each_way);
             sum.dealer_bytes = sum.dealer_bytes.saturating_add(cost.dealer_bytes);
+            sum.dealer_bytes_server0 = sum.dealer_bytes_server0.saturating_add(cost.dealer_bytes_server0);
         }
         let epoch = self.trained.total - self.after(0).total;
         let steps = job.steps_per_epoch() as u64;
@@ -376,6 +400,7 @@ impl<W: Word> Marks<W> {
                 rounds: epoch.rounds / steps,
                 bytes_each_way: epoch.bytes_each_way / steps,
                 dealer_bytes: epoch.dealer_bytes / steps,
+                dealer_bytes_server0: epoch.dealer_bytes_server0 / steps,
             },
             evaluation: match (&self.end, self.when) {
                 (Some(end), When::End) => end.total - self.after(*self.wanted.iter().max().unwrap_or(&1)).total,

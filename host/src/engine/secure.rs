@@ -2,9 +2,13 @@
 
 use super::audit::LaneHash;
 use crate::net::{Connection, NetError};
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicU32, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
 };
 use symbolon_core::{
     correlation::Corrections,
@@ -20,9 +24,25 @@ const GATHER_BYTES: usize = 1 << 18;
 pub struct Fault(Arc<Mutex<Option<NetError>>>);
 
 impl Fault {
-    /// Keeps `error` if it is the first.
+    /// Keeps `error` if it is the first, or if the first was a peer's early end: that follows from
+    /// another failure.
     pub fn keep(&self, error: NetError) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.as_ref().is_none_or(NetError::is_early_end) && !(kept.is_some() && error.is_early_end()) {
+            *kept = Some(error);
+        }
+    }
+    /// Waits for at most a third of a second as long as nothing but a peer's early end is kept: the
+    /// connection to a peer that was lost before may still be about to fail.
+    pub fn settle(&self) {
+        let early =
+            || self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(NetError::is_early_end);
+        for _ in 0..30 {
+            if !early() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(11));
+        }
     }
     /// Returns whether a failure is kept.
     pub fn is_kept(&self) -> bool {

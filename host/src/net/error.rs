@@ -71,6 +71,14 @@ pub struct NetError {
     pub cause: Cause,
 }
 
+impl NetError {
+    /// Whether the peer ended the session in good order before it was done: it had a reason of its
+    /// own, often the loss of another role.
+    pub fn is_early_end(&self) -> bool {
+        matches!(self.cause, Cause::Closed)
+    }
+}
+
 impl fmt::Display for NetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, while {}: {}", self.peer, self.operation, self.cause)

@@ -9,6 +9,7 @@ use super::{
     SessionError,
     heartbeat::beat,
     message::{Call, No, Reply},
+    receiver,
 };
 use crate::{
     engine::secure::Fault,
@@ -18,7 +19,7 @@ use crate::{
 use serde::Serialize;
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread,
@@ -49,20 +50,27 @@ impl<T> Replies<T> {
 pub(super) struct Attended {
     /// The first failure.
     pub(super) fault: Fault,
-    aborts: Mutex<Vec<AbortHandle>>,
+    aborts: Mutex<Vec<(Role, AbortHandle)>>,
 }
 
 impl Attended {
-    /// Aborts `connection`, one of server 1's, at the first failure of a lane or of server 1.
+    /// Aborts `connection`, a server's, at the first failure of that server or of a lane to it.
     pub(super) fn end_with(&self, connection: &Connection) {
-        self.aborts.lock().unwrap_or_else(PoisonError::into_inner).push(connection.abort_handle());
+        let role = connection.role();
+        self.aborts().push((role, connection.abort_handle()));
         if self.fault.is_kept() {
-            self.end(); // it came before
+            self.end(role); // it came before
         }
     }
 
-    fn end(&self) {
-        self.aborts.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(AbortHandle::abort);
+    /// Ends the lanes to one server. The other server finds by itself whom it has lost, and must
+    /// not take this role for lost.
+    fn end(&self, server: Role) {
+        self.aborts().iter().filter(|(role, _)| *role == server).for_each(|(_, abort)| abort.abort());
+    }
+
+    fn aborts(&self) -> MutexGuard<'_, Vec<(Role, AbortHandle)>> {
+        self.aborts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs `lane` for each of `lanes`, each on a thread, and `meanwhile` on the caller's thread.
@@ -81,8 +89,8 @@ impl Attended {
         let run = &|i, own| {
             let done = lane(i, own, Orders::Shared(&orders));
             if done.is_err() {
-                // Ends the other lanes' waits.
-                self.end();
+                // Ends the waits of the other lanes to this server.
+                self.end(receiver(i));
                 orders.fail();
             }
             done
@@ -96,6 +104,7 @@ impl Attended {
                 .collect()
         });
         let mut halts = results.into_iter().filter_map(Result::err);
+        self.fault.settle();
         let cause = self.fault.take();
         match halts.find(|halt| *halt != Halt::Stopped).or(halts.next()) {
             Some(Halt::Protocol { error, step }) => {
@@ -127,11 +136,7 @@ pub(super) fn attended<T: Serialize + Send>(
                 let role = server.role();
                 if let Err(error) = attend(server, &results, replies, beat(idle)) {
                     attended.fault.keep(error);
-                    // Server 1 detects a lost server 0 by itself, and must not take the dealer for
-                    // lost.
-                    if role == Role::Server1 {
-                        attended.end();
-                    }
+                    attended.end(role);
                 }
             });
             to

@@ -16,6 +16,7 @@ use super::{
     attend::{Attended, LEAD, Replies},
     message::DealerHello,
     pairing::{Pairing, Session},
+    receiver,
     server::Notice,
 };
 use crate::{
@@ -119,11 +120,11 @@ fn audit_lane<W: HostWord + Word>(
     to: &SyncSender<LaneHashes>,
 ) -> Result<(), Halt> {
     let hashes = [LaneHash::default(), LaneHash::default()];
-    // Server 1 alone receives corrections.
+    let own = &hashes[usize::from(receiver(lane) == Role::Server1)];
     let outlet = |bytes: &[u8]| match attended.fault.is_kept() {
         true => Err(Error::Lost(Peer::Server)),
         false => {
-            hashes[1].update(bytes);
+            own.update(bytes);
             Ok(())
         }
     };

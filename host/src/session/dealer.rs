@@ -5,6 +5,7 @@ use super::{
     attend::{Attended, Replies},
     message::{DealerHello, Dealt},
     pairing::{Pairing, Session},
+    receiver,
     rendezvous::Rendezvous,
     server::Notice,
 };
@@ -21,9 +22,9 @@ use symbolon_core::{
     word::Word,
 };
 
-/// Idle time-out of a lane's connection. It is long because server 1 takes no corrections in some
-/// phases, for instance while data are opened. Server 1 reports on another connection that it
-/// lives.
+/// Idle time-out of a lane's connection. It is long because a server takes no corrections in some
+/// phases, for instance while data are opened. Servers report on another connection that they
+/// live.
 const LANE_IDLE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A dealer for any number of sessions, one after the other or side by side. It keeps no secret
@@ -70,7 +71,7 @@ impl Dealer {
                     _ => self.deal::<u64>(session, attended, replies),
                 },
             ),
-            DealerHello::Lane { session, lane } if role == Role::Server1 => {
+            DealerHello::Lane { session, lane } if role == receiver(lane) => {
                 let offered = self.lanes.offer(session, lane, (connection, ()), Role::Server0, &mut |_| {});
                 offered.map_err(|(error, _)| error)
             }
@@ -80,7 +81,7 @@ impl Dealer {
         }
     }
 
-    /// Sends all corrections to server 1, each lane's on its connection.
+    /// Sends all corrections, each lane's to its receiver on its connection.
     fn deal<W: HostWord + Word>(
         &self,
         session: Session<'_>,
@@ -108,8 +109,8 @@ impl Dealer {
         Ok(())
     }
 
-    /// Fetches server 1's connections for the lanes' corrections. Waits as long as both servers and
-    /// the lanes fetched so far stay connected.
+    /// Fetches the servers' connections for the lanes' corrections. Waits as long as both servers
+    /// and the lanes fetched so far stay connected.
     fn fetch_lanes(
         &self,
         session: SessionId,
@@ -118,12 +119,13 @@ impl Dealer {
     ) -> Result<Vec<Connection>, SessionError> {
         let (mut connections, mut said): (Vec<Connection>, _) = (Vec::new(), false);
         for lane in 0..lanes {
+            let to = receiver(lane);
             let mut go_on = |waited| {
-                self.pairing.say(waited, &mut said, Role::Server1);
+                self.pairing.say(waited, &mut said, to);
                 attended.fault.take().map_or(Ok(()), Err)?;
                 Ok(connections.iter().try_for_each(Connection::check_peer)?)
             };
-            let (mut connection, ()) = self.lanes.fetch(session, lane, Role::Server1, &mut go_on)?;
+            let (mut connection, ()) = self.lanes.fetch(session, lane, to, &mut go_on)?;
             connection.set_idle_timeout(LANE_IDLE);
             connections.push(connection);
         }

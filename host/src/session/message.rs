@@ -125,7 +125,7 @@ pub(super) struct LaneHello {
 pub(super) enum DealerHello {
     /// A server joins a session.
     Join(Join),
-    /// Server 1's connection for one lane's corrections.
+    /// The receiver's connection for one lane's corrections.
     Lane { session: SessionId, lane: u16 },
 }
 

@@ -3,8 +3,9 @@
 //! 1. The client orders the job at both servers, which accept or refuse it by their policies. Then
 //!    it sends each server its share of the data. A job that learns from reports needs no upload:
 //!    the servers hold the shares.
-//! 2. Server 1 connects to server 0, with one connection a lane. Both servers connect to the
-//!    dealer, server 1 also with one connection a lane.
+//! 2. Both servers connect to the dealer, also with one connection for each lane whose corrections
+//!    they receive: server 1 the even lanes, server 0 the odd ones. Then server 1 connects to
+//!    server 0, with one connection a lane.
 //! 3. Before any mask is used, both servers and the dealer must have made the same plan. Each
 //!    server draws a seed for the session and sends it to the dealer, which deals by both.
 //! 4. An auditor, if the deployment has one, gets the seeds too and evaluates the dealer's
@@ -41,11 +42,19 @@ use crate::plain::Plain;
 use crate::release::{allowed::AllowedError, ledger::LedgerError};
 use crate::train::Impossible;
 use std::fmt;
-use symbolon_core::prg::Seed;
+use symbolon_core::{party::Role as Party, prg::Seed};
 use zeroize::Zeroizing;
 
 /// Stack that is wiped below a function whose callees handled seeds: more than they use.
 const STACK_BYTES: usize = 64 << 10;
+
+/// Returns the server that receives the corrections of `lane`.
+fn receiver(lane: u16) -> Role {
+    match symbolon_core::correlation::receiver(lane) {
+        Party::Server0 => Role::Server0,
+        _ => Role::Server1,
+    }
+}
 
 /// Why a session ended without its result. Says who, what, and what to do; never a share.
 #[derive(Debug)]

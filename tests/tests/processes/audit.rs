@@ -24,9 +24,16 @@ const BYTE: usize = 5000;
 #[test]
 fn a_flipped_bit_withholds_all_outputs() {
     let _alone = alone();
+    flipped_for(Role::Server0);
+    flipped_for(Role::Server1);
+}
+
+/// The bit is among the corrections of `receiver`, which finds it; those of the other server are
+/// right.
+fn flipped_for(receiver: Role) {
     let mut dealer = None;
     let mut roles = Roles::start_audited(CALM, ANYTHING, &mut |deployment, from, to, port| {
-        if (from, to) != (Role::Server1, Role::Dealer) {
+        if (from, to) != (receiver, Role::Dealer) {
             return port;
         }
         let relay = Relay::start_flipping(deployment, from, to, port, Some(BYTE));
@@ -40,11 +47,15 @@ fn a_flipped_bit_withholds_all_outputs() {
     });
     let error = ended.map(|_| ()).unwrap_err().to_string();
     let found = "the dealer's corrections are not the auditor's, found before release 1";
-    assert!(error.contains(&format!("server1 failed: {found}")), "{error}");
+    assert!(error.contains(&format!("{receiver} failed: {found}")), "{error}");
     assert!(error.contains("this server's outputs are withheld; have dealer and auditor compare"), "{error}");
     assert_eq!(outputs, 0, "an output left");
-    roles.server1.says(&[found]);
-    assert!(!roles.server0.said().contains(found), "server 0 has received no corrections");
+    let [finder, other] = match receiver {
+        Role::Server0 => [&roles.server0, &roles.server1],
+        _ => [&roles.server1, &roles.server0],
+    };
+    finder.says(&[found]);
+    assert!(!other.said().contains(found), "the other server's corrections were right");
     assert!(dealer.unwrap().talks().iter().any(|talk| talk.answered.len() > BYTE), "no byte was flipped");
     roles.assert_well();
 }

@@ -76,12 +76,12 @@ fn other_versions() {
         server.write_all(greeting).unwrap();
         let mut theirs = [0; GREETING];
         server.read_exact(&mut theirs).unwrap();
-        assert_eq!(&theirs, b"SYMB\x03\0\0\0");
+        assert_eq!(&theirs, b"SYMB\x04\0\0\0");
         let _ = server.read_to_end(&mut Vec::new()); // until it has ended, in whatever way
     }
     roles.server0.says(&[
         "client (127.0.0.1:",
-        "it speaks version 1 of the protocol, this program 3",
+        "it speaks version 1 of the protocol, this program 4",
         "the same release",
     ]);
     roles.server0.says(&["it does not speak the Symbolon protocol"]);

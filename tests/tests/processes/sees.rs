@@ -111,8 +111,8 @@ struct Seen {
     share: Vec<u64>,
     /// Masked words that each server received.
     masked: [Vec<u8>; 2],
-    /// Server 1's corrections.
-    dealt: Vec<u8>,
+    /// Each server's corrections.
+    dealt: [Vec<u8>; 2],
     /// Everything that server 0, server 1, the dealer and the auditor received.
     received: [Vec<u8>; 4],
 }
@@ -164,9 +164,9 @@ fn read(recording: &Recording, shape: &Shape<'_>, n: usize) -> Seen {
         masked[0].extend(asked);
         masked[1].extend(answered);
     }
-    // With the dealer: each server once, server 1 once a lane more.
-    let (mut joins, mut dealt) = (<[Option<JoinTalk>; 2]>::default(), Vec::new());
-    let per_session = [1, 1 + lanes];
+    // With the dealer: each server once, and once more for each lane whose corrections it receives.
+    let (mut joins, mut dealt) = (<[Option<JoinTalk>; 2]>::default(), <[Vec<u8>; 2]>::default());
+    let per_session = [1 + lanes / 2, 1 + lanes.div_ceil(2)];
     for (j, role) in [Role::Server0, Role::Server1].into_iter().enumerate() {
         for talk in &recording.between(role, Role::Dealer)[n * per_session[j]..][..per_session[j]] {
             received[2].extend(&talk.asked);
@@ -178,10 +178,10 @@ fn read(recording: &Recording, shape: &Shape<'_>, n: usize) -> Seen {
                     assert!(ended.len() == 1 && ended[0].bytes_sent > 0);
                     joins[j] = Some(join);
                 }
-                DealerHello::Lane { session, .. } => {
-                    assert_eq!((session, role), (order0.session, Role::Server1));
+                DealerHello::Lane { session, lane } => {
+                    assert_eq!((session, j), (order0.session, usize::from(lane % 2 == 0)));
                     assert!(asked.is_empty(), "the dealer hears of a lane and no more");
-                    dealt.extend(&talk.answered);
+                    dealt[j].extend(&talk.answered);
                 }
             }
         }
@@ -264,7 +264,9 @@ fn a_recording_of_all_that_each_received() {
         let total = game.plan.total;
         assert_eq!(outcome.plan_hash, game.plan.hash);
         assert_eq!(seen.masked.each_ref().map(|m| m.len() as u64), [total.bytes_each_way; 2]);
-        assert_eq!(seen.dealt.len() as u64, total.dealer_bytes);
+        let to_server0 = total.dealer_bytes_server0;
+        let dealt = [to_server0, total.dealer_bytes - to_server0];
+        assert_eq!(seen.dealt.each_ref().map(|d| d.len() as u64), dealt);
         holds_only_its_own(seen);
         shares_are_the_data(seen, &shape);
         // Whoever had both seeds could do what the servers did: bit for bit.
@@ -272,9 +274,8 @@ fn a_recording_of_all_that_each_received() {
         let clear = game.clear::<u64>(shape.inputs(), &keys, 1);
         assert_eq!(outcome.parameters.as_ref(), Some(&clear.parameters));
         assert_eq!(outcome.epochs.len(), clear.epochs.len());
-        for (bytes, name) in
-            [(&seen.masked[0], "server 0"), (&seen.masked[1], "server 1"), (&seen.dealt, "the dealer's")]
-        {
+        let names = ["masked, to server 0", "masked, to server 1", "dealt to server 0", "dealt to server 1"];
+        for (bytes, name) in seen.masked.iter().chain(&seen.dealt).zip(names) {
             padded_words_are_uniform(bytes, name);
         }
         bytes_are_uniform(symbolon_core::word::Word::bytes(&seen.share), "server 1's share");
@@ -324,7 +325,7 @@ fn keeps_no_seed(role: Role, process: u32, seen: &Seen) {
 fn holds_only_its_own(seen: &Seen) {
     let [server0, server1, dealer, auditor] = &seen.received;
     let share = symbolon_core::word::Word::bytes(&seen.share);
-    let secrets: [(&str, &[u8], [bool; 4]); 8] = [
+    let secrets: [(&str, &[u8], [bool; 4]); 9] = [
         ("the data's seed", &seen.data_seed, [true, false, false, false]),
         ("the veil's seed", &seen.veil, [false, true, false, false]),
         ("the seed that server 0 drew", &seen.drawn[0], [false, false, true, true]),
@@ -332,7 +333,8 @@ fn holds_only_its_own(seen: &Seen) {
         ("server 0's seed", &seen.seeds[0], [false; 4]),
         ("server 1's seed", &seen.seeds[1], [false; 4]),
         ("server 1's share", share, [false, true, false, false]),
-        ("the corrections", &seen.dealt, [false, true, false, false]),
+        ("server 0's corrections", &seen.dealt[0], [true, false, false, false]),
+        ("server 1's corrections", &seen.dealt[1], [false, true, false, false]),
     ];
     for (name, secret, knows) in secrets {
         for (received, (role, knows)) in
@@ -378,8 +380,8 @@ fn nothing_is_used_twice(sessions: &[Seen; 2]) {
     fresh(&|seen| vec![seen.session.to_vec()]);
     let [one, two] = sessions;
     let passed = |seen: &Seen| -> HashSet<u64> {
-        let all = [&seen.masked[0][..], &seen.masked[1], &seen.dealt];
-        let words = all.iter().flat_map(|bytes| words(bytes)).chain(seen.share.iter().copied());
+        let words =
+            seen.masked.iter().chain(&seen.dealt).flat_map(|bytes| words(bytes)).chain(seen.share.iter().copied());
         words.filter(|word| !word.to_le_bytes().contains(&0)).collect() // no padding
     };
     let (one, two) = (passed(one), passed(two));

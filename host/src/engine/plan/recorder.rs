@@ -8,9 +8,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use symbolon_core::{
-    correlation::{Request, Sink},
+    correlation::{Request, Sink, receiver},
     link::{Error, Link, Part},
-    party::Trace,
+    party::{Role, Trace},
     prg::MaskId,
     word::{Word, word_bytes},
 };
@@ -110,7 +110,7 @@ impl<W, D: Word> Link<D> for Recorder<W> {
         }
         record.spend(1)?;
         let words: usize = parts.iter().map(|(_, words)| words.len()).sum();
-        record.current += Cost { rounds: 1, bytes_each_way: (words * word_bytes::<D>()) as u64, dealer_bytes: 0 };
+        record.current += Cost { rounds: 1, bytes_each_way: (words * word_bytes::<D>()) as u64, ..Cost::default() };
         Ok(())
     }
 }
@@ -131,7 +131,9 @@ impl<W: Word> Sink for Recorder<W> {
         record.hash.update(&encoded);
         let blocks = (encoded.len() / BLOCK) as u64;
         record.encoded = encoded;
-        record.current.dealer_bytes += (request.wire_words::<W>() * word_bytes::<W>()) as u64;
+        let bytes = (request.wire_words::<W>() * word_bytes::<W>()) as u64;
+        record.current.dealer_bytes += bytes;
+        record.current.dealer_bytes_server0 += if receiver(first.lane) == Role::Server0 { bytes } else { 0 };
         record.deal_words = record.deal_words.max(request.deal_words::<W>());
         record.tally.requests += 1;
         record.tally.numbers = u64::from(first.request) + 1;

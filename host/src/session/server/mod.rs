@@ -18,7 +18,7 @@ use super::{
     STACK_BYTES, SessionError, SessionId,
     heartbeat::{Alive, Heart, Phase},
     message::{Answer, Ask, DealerHello, LaneHello, MAX_MESSAGE_BYTES, No, Order, PeerHello, Report, Update},
-    random_seed, releases,
+    random_seed, receiver, releases,
     rendezvous::Rendezvous,
     reports,
     veil::{Veil, VeilSeed},
@@ -33,7 +33,7 @@ use crate::{
     job::Job,
     kernel::{HostWord, best},
     lanes::{Lane, Lanes},
-    net::{Cancel, ClientTls, Config, Connection, Role, Timeouts, connect_until},
+    net::{Cancel, ClientTls, Config, Connection, NetError, Role, Timeouts, connect_until},
     release::ledger::{Account, Entry, Ledger, LedgerError, MAX_STANDING_BYTES},
     report::peak_rss,
     secret::Secret,
@@ -52,7 +52,7 @@ use std::{
 };
 use symbolon_core::{
     correlation::{Corrections, Server as Source},
-    link::Count,
+    link::{Count, Error as ProtocolError, Peer},
     party::{NoTrace, Role as Party},
     prg::Prg,
     wipe::wipe_stack,
@@ -126,11 +126,24 @@ struct Met {
     prg: Box<dyn Prg>,
     dealer: Helper,
     audit: Audit,
-    /// The dealer's corrections, one connection a lane.
-    streams: Vec<Connection>,
+    /// The dealer's corrections, one connection a lane; `None` where the other server receives
+    /// them.
+    streams: Vec<Option<Connection>>,
     /// The other server, one connection a lane.
     peers: Vec<Connection>,
     veil: Veil,
+}
+
+/// Returns the failure to report for `error`. The other server may have ended early because it has
+/// lost the dealer before this one noticed.
+fn culprit(error: ProtocolError, fault: &Fault, dealer: &Helper) -> (ProtocolError, Option<Box<NetError>>) {
+    let cause = fault.take().map(Box::new);
+    if cause.as_ref().is_some_and(|cause| cause.is_early_end())
+        && let Err(SessionError::Net(lost)) = dealer.check()
+    {
+        return (ProtocolError::Lost(Peer::Dealer), Some(lost));
+    }
+    (error, cause)
 }
 
 impl Server {
@@ -289,16 +302,14 @@ impl Server {
         let Met { prg, dealer, audit, mut streams, mut peers, veil } = self.meet(session, heart)?;
         let (job, lanes, plan) = (session.job, session.job.lanes.lanes, &session.plan);
         let fault = Fault::default();
-        let mut corrections: Vec<_> = {
-            let corrections = |(lane, c)| {
-                NetCorrections::new(c, fault.clone()).hashing(audit.lane(lane)).reporting(heart.activity().clone())
-            };
-            streams.iter_mut().enumerate().map(corrections).collect()
-        };
-        let mut corrections = corrections.iter_mut();
+        let received = streams.iter_mut().enumerate().map(|(lane, stream)| {
+            let corrections = NetCorrections::new(stream.as_mut()?, fault.clone()).hashing(audit.lane(lane));
+            Some(corrections.reporting(heart.activity().clone()))
+        });
+        let mut corrections: Vec<Option<_>> = received.collect();
         let arena = usize::try_from(plan.arena_bytes).unwrap_or(usize::MAX) / word_bytes::<W>();
-        let own = (0u16..).zip(peers.iter_mut()).map(|(lane, peer)| {
-            let corrections = corrections.next().map(|c| c as &mut (dyn Corrections<W> + Send));
+        let own = (0u16..).zip(peers.iter_mut().zip(&mut corrections)).map(|(lane, (peer, corrections))| {
+            let corrections = corrections.as_mut().map(|c| c as &mut (dyn Corrections<W> + Send));
             Some(Lane {
                 link: Box::new(NetLink::new(peer, fault.clone()).reporting(heart.activity().clone())),
                 correlations: Box::new(Source::new(&*prg, best::<W>(), lane, corrections)),
@@ -317,7 +328,8 @@ impl Server {
         drop(party);
         let mut parameters = ended.map(Secret::from).map_err(|halt| match halt {
             train::Halt::Protocol { error, step } => {
-                SessionError::Protocol { error, step, cause: fault.take().map(Box::new) }
+                let (error, cause) = culprit(error, &fault, &dealer);
+                SessionError::Protocol { error, step, cause }
             }
             train::Halt::Stopped => news.error.take().unwrap_or(SessionError::Stopped),
         })?;
@@ -339,7 +351,7 @@ impl Server {
     fn meet(&self, session: &Session<'_>, heart: &Heart<'_>) -> Result<Met, SessionError> {
         heart.begin(Phase::Joining, 0, Some(Role::Dealer));
         let Joined { prg, dealer, audit } = self.join(session, heart)?;
-        // Server 1 does this before it connects to server 0, which blames it for the dealer's time.
+        // Before the servers meet, so that neither blames the other for the dealer's time.
         let streams = self.open_streams(session)?;
         heart.begin(Phase::Joining, 0, Some(heart.other()));
         let mut peers = self.meet_peer(session, &dealer)?;
@@ -355,6 +367,9 @@ impl Server {
         let (ours, Timeouts { connect, idle, .. }) = (session.plan.hash, self.config.timeouts);
         let other =
             |theirs: [u8; 32]| SessionError::Plan { peer: Role::Server1, ours: hex(&ours), theirs: hex(&theirs) };
+        // The other server may wait for the dealer, and is the one to report that: its time-out
+        // comes first.
+        let patience = idle + idle / 4;
         let mut met: Vec<Connection> = Vec::new();
         for lane in 0..session.job.lanes.lanes {
             if self.config.role == Role::Server0 {
@@ -369,9 +384,7 @@ impl Server {
                 session.cancel.guard(connection.abort_handle());
                 let answer = if theirs == ours { Ok(()) } else { Err(other(theirs)) };
                 connection.send(&answer.as_ref().map_err(No::new))?;
-                // Server 1 may wait for the dealer, and is the one to report that: its time-out
-                // comes first.
-                connection.set_idle_timeout(idle + idle / 4);
+                connection.set_idle_timeout(patience);
                 answer?;
                 met.push(connection);
                 continue;
@@ -381,7 +394,7 @@ impl Server {
             connection.send(&PeerHello::Lane(LaneHello { session: session.id, lane, plan_hash: ours }))?;
             let answer: Answer = connection.recv(MAX_MESSAGE_BYTES)?;
             answer.map_err(|no| no.from(Role::Server0))?;
-            connection.set_idle_timeout(idle);
+            connection.set_idle_timeout(patience);
             met.push(connection);
         }
         Ok(met)
@@ -426,16 +439,16 @@ impl Server {
         Ok(())
     }
 
-    /// Opens one connection a lane to the dealer, at server 1.
-    fn open_streams(&self, session: &Session<'_>) -> Result<Vec<Connection>, SessionError> {
-        if self.config.role == Role::Server0 {
-            return Ok(Vec::new());
-        }
+    /// Opens a connection to the dealer for each lane whose corrections this server receives.
+    fn open_streams(&self, session: &Session<'_>) -> Result<Vec<Option<Connection>>, SessionError> {
         (0..session.job.lanes.lanes)
             .map(|lane| {
+                if receiver(lane) != self.config.role {
+                    return Ok(None);
+                }
                 let mut connection = self.reach(&session.cancel, Role::Dealer)?;
                 connection.send(&DealerHello::Lane { session: session.id, lane })?;
-                Ok(connection)
+                Ok(Some(connection))
             })
             .collect()
     }
