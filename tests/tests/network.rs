@@ -1,5 +1,6 @@
 //! The plan's times against a job on links that delay and limit, in virtual time: nothing here
 //! depends on the machine.
+#![allow(clippy::unwrap_used)]
 
 use std::{
     ops::ControlFlow,

@@ -138,9 +138,16 @@ fn print(job: &Job, plan: &Plan, networks: &[Network]) -> Result<(), Failure> {
         say!("{name}: {} Mb/s into each server, {} ms round trip", bits_per_second / 1e6, round_trip_seconds * 1e3);
     }
     say!(
-        "Times are the network's alone, computation left out: each round half a round trip and its bytes, while the \
-         dealer's arrive. Bytes are payload; TLS adds about 1 %."
+        "Times are the network's alone: each round half a round trip and its bytes, while the dealer's arrive. Bytes \
+         are payload; TLS adds about 1 %."
     );
+    let computing = plan.total.computing_seconds();
+    let [least, most] = computing.map(human_seconds);
+    say!("\nComputing: about {least} to {most} where two cores hold both servers and the dealer, at the same time.");
+    for network in networks {
+        let expected = plan.total.seconds(network).max(computing[1]);
+        say!("{}: expect {} for the whole job", network.name, human_seconds(expected));
+    }
     Ok(())
 }
 

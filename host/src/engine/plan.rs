@@ -83,7 +83,19 @@ pub const LAN: Network = Network { name: "LAN", bits_per_second: 1e9, round_trip
 /// 100 Mb/s, 40 ms there and back.
 pub const WAN: Network = Network { name: "WAN", bits_per_second: 1e8, round_trip_seconds: 40e-3 };
 
+/// Seconds of computing for a byte dealt, where two cores hold both servers and the dealer: the
+/// least and the most of the MNIST jobs in `host/jobs` (README, "What it costs"). What is dealt
+/// follows the arithmetic more closely than any other public count.
+const COMPUTING: [f64; 2] = [2.0e-9, 3.0e-9];
+
 impl Cost {
+    /// About the least and the most seconds of computing where two cores hold both servers and the
+    /// dealer. It overlaps with the network's time.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn computing_seconds(&self) -> [f64; 2] {
+        COMPUTING.map(|seconds| seconds * self.dealer_bytes as f64)
+    }
+
     /// The most that one server receives from the dealer.
     pub fn dealt_to_one(&self) -> u64 {
         self.dealer_bytes_server0.max(self.dealer_bytes - self.dealer_bytes_server0)
