@@ -4,7 +4,7 @@ use super::audit::LaneHash;
 use crate::net::{Connection, NetError};
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
     thread,
@@ -21,24 +21,37 @@ const GATHER_BYTES: usize = 1 << 18;
 
 /// The first failure of any of a party's connections: what a core error has no room for.
 #[derive(Clone, Debug, Default)]
-pub struct Fault(Arc<Mutex<Option<NetError>>>);
+pub struct Fault(Arc<Mutex<Option<Kept>>>);
+
+#[derive(Debug)]
+struct Kept {
+    error: NetError,
+    /// Whether it follows from another failure, which takes its place once that is known.
+    follows: bool,
+}
 
 impl Fault {
-    /// Keeps `error` if it is the first, or if the first was a peer's early end: that follows from
-    /// another failure.
+    /// Keeps `error` if it is the first, or if what is kept follows from another failure.
     pub fn keep(&self, error: NetError) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.as_ref().is_none_or(NetError::is_early_end) && !(kept.is_some() && error.is_early_end()) {
-            *kept = Some(error);
+        let follows = error.is_consequence();
+        self.put(Kept { error, follows });
+    }
+    /// Keeps `error` as one that may follow from another failure: a peer that has lost another role
+    /// drops its lanes.
+    pub fn keep_lane(&self, error: NetError) {
+        self.put(Kept { error, follows: true });
+    }
+    fn put(&self, new: Kept) {
+        let mut kept = self.lock();
+        if kept.as_ref().is_none_or(|kept| kept.follows && !new.follows) {
+            *kept = Some(new);
         }
     }
-    /// Waits for at most a third of a second as long as nothing but a peer's early end is kept: the
-    /// connection to a peer that was lost before may still be about to fail.
+    /// Waits for at most a third of a second as long as what is kept follows from another failure:
+    /// the connection to a peer that was lost before may still be about to fail.
     pub fn settle(&self) {
-        let early =
-            || self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(NetError::is_early_end);
         for _ in 0..30 {
-            if !early() {
+            if !self.lock().as_ref().is_some_and(|kept| kept.follows) {
                 return;
             }
             thread::sleep(Duration::from_millis(11));
@@ -46,11 +59,14 @@ impl Fault {
     }
     /// Returns whether a failure is kept.
     pub fn is_kept(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.lock().is_some()
     }
     /// The first failure.
     pub fn take(&self) -> Option<NetError> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.lock().take().map(|kept| kept.error)
+    }
+    fn lock(&self) -> MutexGuard<'_, Option<Kept>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -72,10 +72,10 @@ pub struct NetError {
 }
 
 impl NetError {
-    /// Whether the peer ended the session in good order before it was done: it had a reason of its
-    /// own, often the loss of another role.
-    pub fn is_early_end(&self) -> bool {
-        matches!(self.cause, Cause::Closed)
+    /// Whether this failure follows from another one: the peer ended the session in good order, for
+    /// a reason of its own, or this side stopped the connection.
+    pub fn is_consequence(&self) -> bool {
+        matches!(self.cause, Cause::Closed | Cause::Aborted)
     }
 }
 

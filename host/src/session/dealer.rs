@@ -92,7 +92,7 @@ impl Dealer {
         connections.iter().for_each(|connection| attended.end_with(connection));
         let prgs = [&*session.prgs[0], &*session.prgs[1]];
         let lost = |error: NetError| {
-            attended.fault.keep(error);
+            attended.fault.keep_lane(error);
             Error::Lost(Peer::Server)
         };
         let lane = |lane, connection: &mut Connection, orders: Orders<'_>| {

@@ -138,7 +138,7 @@ struct Met {
 /// lost the dealer before this one noticed.
 fn culprit(error: ProtocolError, fault: &Fault, dealer: &Helper) -> (ProtocolError, Option<Box<NetError>>) {
     let cause = fault.take().map(Box::new);
-    if cause.as_ref().is_some_and(|cause| cause.is_early_end())
+    if cause.as_ref().is_some_and(|cause| cause.is_consequence())
         && let Err(SessionError::Net(lost)) = dealer.check()
     {
         return (ProtocolError::Lost(Peer::Dealer), Some(lost));
