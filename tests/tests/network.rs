@@ -1,5 +1,6 @@
-//! The plan's times against a job on links that delay and limit, in virtual time: nothing here
-//! depends on the machine.
+//! The plan's times against a job of one lane on links that delay and limit, in virtual time:
+//! nothing here depends on the machine. The dealer sends to one server, so that its line is that
+//! server's.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -143,8 +144,7 @@ fn simulated(job: &Job, plan: &Plan, inputs: Inputs<u64>, network: Network) -> f
     let (deal, corrections) = channel();
     let dealt = [plan.total.dealer_bytes_server0, plan.total.dealer_bytes - plan.total.dealer_bytes_server0];
     let lines = dealt.map(|bytes| Arc::new(Mutex::new(Line::new(network, bytes))));
-    let server = |j: usize, link, times, corrections: Option<SlowCorrections>, inputs| {
-        let mut corrections = corrections;
+    let server = |j: usize, link, times, mut corrections: Option<SlowCorrections>, inputs| {
         let link = SlowLink { inner: link, times, line: Arc::clone(&lines[j]) };
         let corrections = corrections.as_mut().map(|c| c as &mut (dyn Corrections<u64> + Send));
         let lane = Lane {

@@ -42,7 +42,8 @@ pub(super) fn run(file: &Path, config: Option<&Path>, json: Option<&Path>, own: 
 /// A network that the user states, part by part.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct Link {
-    /// Plan for a network of this bandwidth into each server, in bits a second: 100M, 2.5G
+    /// Plan for a network of this bandwidth into each server and out of the dealer, in bits a
+    /// second: 100M, 2.5G
     #[arg(long, value_name = "BITS", value_parser = bandwidth)]
     bandwidth: Option<f64>,
     /// Plan for a network of this round-trip time between the servers: 40ms, 300us, 0.1s
@@ -135,7 +136,11 @@ fn print(job: &Job, plan: &Plan, networks: &[Network]) -> Result<(), Failure> {
     }
     say!("");
     for Network { name, bits_per_second, round_trip_seconds } in networks {
-        say!("{name}: {} Mb/s into each server, {} ms round trip", bits_per_second / 1e6, round_trip_seconds * 1e3);
+        say!(
+            "{name}: {} Mb/s into each server and out of the dealer, {} ms round trip",
+            bits_per_second / 1e6,
+            round_trip_seconds * 1e3
+        );
     }
     say!(
         "Times are the network's alone: each round half a round trip and its bytes, while the dealer's arrive. Bytes \

@@ -71,7 +71,7 @@ pub type Label = (u16, &'static str);
 pub struct Network {
     /// What it is called.
     pub name: &'static str,
-    /// Bits a second into each server.
+    /// Bits a second into each server, and out of the dealer.
     pub bits_per_second: f64,
     /// Seconds from one server to the other and back. In a round both send at once, so that it
     /// waits for half of this.
@@ -107,13 +107,15 @@ impl Cost {
     /// dealer is ahead, and its bytes take `D` on the same line. As long as some are left, they
     /// come while a server waits for its peer and have half the line while it receives. So from
     /// `D = L + E` on the line never rests, and the job takes `E + D`; before that it takes
-    /// `L + E + D E / (L + E)`.
+    /// `L + E + D E / (L + E)`. No job is shorter than the dealer takes to send all that it deals,
+    /// to both servers.
     #[allow(clippy::cast_precision_loss)]
     pub fn seconds(&self, network: &Network) -> f64 {
         let line = |bytes: u64| bytes as f64 * 8.0 / network.bits_per_second;
         let (received, dealt) = (line(self.bytes_each_way), line(self.dealt_to_one()));
         let rounds = self.rounds as f64 * network.round_trip_seconds / 2.0 + received;
-        if dealt < rounds { rounds + dealt * received / rounds } else { received + dealt }
+        let servers = if dealt < rounds { rounds + dealt * received / rounds } else { received + dealt };
+        servers.max(line(self.dealer_bytes))
     }
 }
 

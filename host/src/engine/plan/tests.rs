@@ -4,6 +4,23 @@ use super::*;
 use std::path::Path;
 use symbolon_core::link::Link;
 
+/// 1 second a round trip, 8 bits a second.
+#[test]
+fn a_cost_takes_the_time_of_its_slowest_line() {
+    let network = Network { name: "slow", bits_per_second: 8.0, round_trip_seconds: 1.0 };
+    let seconds = |rounds, bytes_each_way, [to_server0, to_server1]: [u64; 2]| {
+        let dealer_bytes = to_server0 + to_server1;
+        Cost { rounds, bytes_each_way, dealer_bytes, dealer_bytes_server0: to_server0 }.seconds(&network).to_string()
+    };
+    assert_eq!(seconds(0, 0, [0, 0]), "0");
+    assert_eq!(seconds(6, 1, [0, 0]), "4", "half a round trip for each round");
+    assert_eq!(seconds(6, 1, [2, 2]), "4.5", "the dealer's bytes come while servers wait");
+    assert_eq!(seconds(6, 1, [0, 4]), "5", "and all do where they take as long");
+    assert_eq!(seconds(6, 1, [0, 9]), "10", "the line into server 1 never rests");
+    assert_eq!(seconds(6, 1, [9, 0]), "10", "nor that into server 0");
+    assert_eq!(seconds(6, 1, [9, 9]), "18", "the dealer's line out is the slowest");
+}
+
 /// 11 steps an epoch, the last one shorter; 2 epochs before Adam's choices repeat.
 fn job(optimizer: &str, epochs: u32) -> Job {
     let text = format!(
