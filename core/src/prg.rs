@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-/// Public name of a stream under a session's key: a mask, or server 0's share of a dealt value.
+/// Public name of a stream under a session's key: a mask, or the expanded share of a dealt value.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub struct MaskId {
     /// Lane that drew it.

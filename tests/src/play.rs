@@ -75,7 +75,8 @@ impl Keys {
 /// What happens on a lane.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Happening {
-    /// This party's share of a mask was expanded; for server 0, of a dealt value too.
+    /// This party's share of a mask was expanded; and of a dealt value, on lanes whose corrections
+    /// the other server receives.
     Expanded {
         /// The stream.
         id: MaskId,
@@ -292,10 +293,9 @@ impl Game {
         let Wires { servers: [ends0, ends1], dealer, streams } = wires;
         let mut both: [Vec<Option<&mut Connection>>; 2] = Default::default();
         for (lane, stream) in (0..).zip(streams) {
-            let (own, other) = both.split_at_mut(1);
-            let (to, from) = if receiver(lane) == Party::Server0 { (own, other) } else { (other, own) };
-            to[0].push(Some(stream));
-            from[0].push(None);
+            let to = usize::from(receiver(lane) == Party::Server1);
+            both[to].push(Some(stream));
+            both[1 - to].push(None);
         }
         let [streams0, streams1] = both;
         let parts: [ServerPart<W>; 2] = thread::scope(|scope| {

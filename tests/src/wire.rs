@@ -132,7 +132,7 @@ pub enum DealerHello {
         /// This server's, from which its streams' seed is derived.
         seed: [u8; 32],
     },
-    /// Server 1's stream.
+    /// The receiver's stream of a lane.
     Lane {
         /// Session.
         session: [u8; 16],

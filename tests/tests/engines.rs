@@ -269,7 +269,7 @@ fn no_two_openings_share_a_mask() {
     }
 }
 
-/// What the receiver of a lane's corrections expands there.
+/// Names of the masks: the receiver of a lane's corrections expands nothing else there.
 fn mask_names(played: &[Vec<Happening>; 2]) -> HashSet<MaskId> {
     let own = |(server, happened): (Party, &Vec<Happening>)| {
         let expanded = happened.iter().filter_map(|happening| match happening {
@@ -346,7 +346,7 @@ fn what_servers_receive_is_uniform() {
                 runs.push(tapes.iter().flat_map(|tape| tape.packed.clone()).collect());
             }
             received[4].push(tapes1.iter().flat_map(|tape| tape.dealt.clone()).collect());
-            assert!(tapes0.iter().all(|tape| tape.dealt.is_empty()), "server 0 gets nothing from the dealer");
+            assert!(tapes0.iter().all(|tape| tape.dealt.is_empty()), "server 0 gets nothing from the dealer on lane 0");
         }
         let [from1, from0, packed1, packed0, dealt] = received;
         for (runs, name) in [(from1, "server 0, from server 1"), (from0, "server 1, from server 0")] {

@@ -52,7 +52,7 @@ class Play:
         return [self.stream(server, name, n) for server in (0, 1)]
 
     def deal(self, values):
-        """Server 0 expands its share, server 1 is sent the difference."""
+        """On lane 0: server 0 expands its share, server 1 is sent the difference."""
         own = self.stream(0, self.next(), len(values))
         other = [(v - o) % self.q for v, o in zip(values, own)]
         self.dealt.append(self.bytes(other))

@@ -17,8 +17,7 @@ pub const fn receiver(lane: u16) -> Role {
     if lane.is_multiple_of(2) { Role::Server1 } else { Role::Server0 }
 }
 
-/// What a server gets from the dealer on the lanes of which it is the [`receiver`]: corrections, in
-/// plan order.
+/// Corrections of one lane, in plan order: the dealer's messages to the lane's [`receiver`].
 pub trait Corrections<W: Word> {
     /// The next words of this lane's stream.
     ///
@@ -278,7 +277,7 @@ pub trait Sink {
     ///
     /// # Errors
     ///
-    /// What stops the dry run: the connection to the lane's [`receiver`], for a dealer.
+    /// The reason to stop the dry run; at a dealer, the lost connection to the lane's [`receiver`].
     fn request(&mut self, first: MaskId, request: &Request<'_>) -> Result<(), Error>;
 }
 

@@ -1,6 +1,6 @@
 //! A microcontroller as server 0 of a computation: what it and the host party have in common.
 //!
-//! Server 0 needs a seed and no corrections: its masks and its shares of what is dealt are a stream. So all that it receives beside the rounds
+//! On its one lane, lane 0, server 0 needs a seed and no corrections: its masks and its shares of what is dealt are a stream. So all that it receives beside the rounds
 //! is two seeds, sealed to its key ([`seeds`]): the dealer's, and that of the data owner, whose stream is its share of the inputs.
 //!
 //! Over one line, frame by frame ([`frames`]):

@@ -40,7 +40,7 @@ pub trait Program: Sync {
 pub struct Planned {
     /// Bytes each way and rounds.
     pub count: Count,
-    /// Bytes from the dealer to server 1.
+    /// Bytes from the dealer, all to server 1: a program has one lane, lane 0.
     pub dealt_bytes: u64,
     /// Words of arena at the peak.
     pub arena: usize,

@@ -8,7 +8,7 @@
 //! - **Adversary:** a dealer that deviates alone. The auditor evaluates the corrections from the
 //!   same seeds. Any other correction is therefore found with certainty, except for a collision of
 //!   SHA-256.
-//! - **Cost:** one hash of all corrections at the server that receives them, and at the auditor.
+//! - **Cost:** each server hashes the corrections that it receives, the auditor all of them.
 
 #[cfg(test)]
 mod tests;

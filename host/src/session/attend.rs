@@ -9,7 +9,6 @@ use super::{
     SessionError,
     heartbeat::beat,
     message::{Call, No, Reply},
-    receiver,
 };
 use crate::{
     engine::secure::Fault,
@@ -50,26 +49,36 @@ impl<T> Replies<T> {
 pub(super) struct Attended {
     /// The first failure.
     pub(super) fault: Fault,
-    aborts: Mutex<Vec<(Role, AbortHandle)>>,
+    aborts: Mutex<Aborts>,
+}
+
+/// The servers' connections for corrections, and the servers that are lost.
+#[derive(Default)]
+struct Aborts {
+    handles: Vec<(Role, AbortHandle)>,
+    ended: Vec<Role>,
 }
 
 impl Attended {
     /// Aborts `connection`, a server's, at the first failure of that server or of a lane to it.
     pub(super) fn end_with(&self, connection: &Connection) {
-        let role = connection.role();
-        self.aborts().push((role, connection.abort_handle()));
-        if self.fault.is_kept() {
-            self.end(role); // it came before
+        let (role, mut aborts) = (connection.role(), self.aborts());
+        let handle = connection.abort_handle();
+        if aborts.ended.contains(&role) {
+            handle.abort(); // it came before
         }
+        aborts.handles.push((role, handle));
     }
 
     /// Ends the lanes to one server. The other server finds by itself whom it has lost, and must
     /// not take this role for lost.
-    fn end(&self, server: Role) {
-        self.aborts().iter().filter(|(role, _)| *role == server).for_each(|(_, abort)| abort.abort());
+    pub(super) fn end(&self, server: Role) {
+        let mut aborts = self.aborts();
+        aborts.ended.push(server);
+        aborts.handles.iter().filter(|(role, _)| *role == server).for_each(|(_, abort)| abort.abort());
     }
 
-    fn aborts(&self) -> MutexGuard<'_, Vec<(Role, AbortHandle)>> {
+    fn aborts(&self) -> MutexGuard<'_, Aborts> {
         self.aborts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -89,9 +98,7 @@ impl Attended {
         let run = &|i, own| {
             let done = lane(i, own, Orders::Shared(&orders));
             if done.is_err() {
-                // Ends the waits of the other lanes to this server.
-                self.end(receiver(i));
-                orders.fail();
+                orders.fail(); // other lanes may wait for this one
             }
             done
         };

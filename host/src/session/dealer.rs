@@ -91,15 +91,16 @@ impl Dealer {
         let mut connections = self.fetch_lanes(session.id, session.job.lanes.lanes, attended)?;
         connections.iter().for_each(|connection| attended.end_with(connection));
         let prgs = [&*session.prgs[0], &*session.prgs[1]];
-        let lost = |error: NetError| {
+        let lost = |lane, error: NetError| {
             attended.fault.keep_lane(error);
+            attended.end(receiver(lane)); // its other lanes do not wait for it
             Error::Lost(Peer::Server)
         };
         let lane = |lane, connection: &mut Connection, orders: Orders<'_>| {
-            let outlet = |bytes: &[u8]| connection.buffer_bytes(bytes).map_err(lost);
+            let outlet = |bytes: &[u8]| connection.buffer_bytes(bytes).map_err(|error| lost(lane, error));
             deal_lane::<W>(&session.job, prgs, lane, orders, outlet, &mut |_, _| ControlFlow::Continue(()))?;
             let step = session.job.steps_per_epoch() as u64 * u64::from(session.job.training.epochs);
-            connection.flush().map_err(|error| Halt::Protocol { error: lost(error), step })
+            connection.flush().map_err(|error| Halt::Protocol { error: lost(lane, error), step })
         };
         attended.each_lane(connections.iter_mut(), lane, || ())?;
         let bytes_sent = connections.iter().map(|c| c.traffic().payload_sent).sum();

@@ -134,11 +134,12 @@ struct Met {
     veil: Veil,
 }
 
-/// Returns the failure to report for `error`. The other server may have ended early because it has
-/// lost the dealer before this one noticed.
+/// Returns the failure to report for `error`. The other server may have ended because it has lost
+/// the dealer before this one noticed: where the end reaches this server while it sends, it looks
+/// like a loss.
 fn culprit(error: ProtocolError, fault: &Fault, dealer: &Helper) -> (ProtocolError, Option<Box<NetError>>) {
     let cause = fault.take().map(Box::new);
-    if cause.as_ref().is_some_and(|cause| cause.is_consequence())
+    if error == ProtocolError::Lost(Peer::Server)
         && let Err(SessionError::Net(lost)) = dealer.check()
     {
         return (ProtocolError::Lost(Peer::Dealer), Some(lost));
@@ -392,8 +393,11 @@ impl Server {
             let mut connection = self.reach(&session.cancel, Role::Server0)?;
             connection.set_idle_timeout(connect + idle);
             connection.send(&PeerHello::Lane(LaneHello { session: session.id, lane, plan_hash: ours }))?;
-            let answer: Answer = connection.recv(MAX_MESSAGE_BYTES)?;
-            answer.map_err(|no| no.from(Role::Server0))?;
+            let answer: Result<Answer, NetError> = connection.recv(MAX_MESSAGE_BYTES);
+            if !matches!(answer, Ok(Ok(()))) {
+                dealer.check()?; // server 0 may have waited for it
+            }
+            answer?.map_err(|no| no.from(Role::Server0))?;
             connection.set_idle_timeout(patience);
             met.push(connection);
         }
