@@ -1,25 +1,28 @@
 //! Secure mapping: public tables at a secret index.
 //!
-//! A [`Mapping`] reads its index off a shared fixed-point value `z`: bits `shift..shift + bits` of it, rounded with a public dither as truncation
-//! is. The index needs no shares of its own: `c = z + r` is opened modulo `2^(shift + bits)`, and with `C = c >> shift` and `h = r >> shift` the
-//! index is `C - h mod 2^bits`, `C` public. So the one-hot vector of `h` is dealt, turned by `C` in public, and summed up where the
-//! table says (DESIGN.md, section 6). A word that is [`Opened`] for another reason is not opened again.
+//! A [`Mapping`] reads its index off a shared fixed-point value `z`: bits `shift..shift + bits` of
+//! it, rounded with a dither as [truncation](crate::protocol::truncate) rounds. The index needs no
+//! shares of its own: `shift` bits are dropped, `c = index + r` is opened modulo `2^bits`, and the
+//! index is `c - r mod 2^bits`. So the one-hot vector of `r` is dealt, turned by `c` in public, and
+//! summed up where the table says. A word that is [`Opened`] for another reason is not opened
+//! again; bits that its opening left below the index round with a public dither.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
-//! - **Cost:** one opening of `shift + bits` bits for all tables (none for an opened word), then
+//! - **Cost:** one opening of `bits` bits for all tables (none for an opened word), then
 //!   [`OneHot::Boolean`]: one round more, with `w` bits each way; `2^bits - 1` bits and `w` words
-//!   dealt; or [`OneHot::Arithmetic`]: nothing more; `2^bits` words dealt. `w` sums, over the
-//!   tables, the bits in which entries differ once the smallest entry is taken off. A mapping that
-//!   [saturates](Mapping::beyond) is boolean, opens the whole word, and takes one round more, two
-//!   if more than 16 bits lie above the index. Per element for an index of 4 bits and `w = 12` on
-//!   32-bit words, 7 bits above it: 61 bits each way beside the rounding to whole words, 213 bits
-//!   and 12 words dealt.
+//!   dealt, a bit less for each place that an entry's bit is above the lowest; or
+//!   [`OneHot::Arithmetic`]: nothing more; `2^bits` words dealt. `w` sums, over the tables, the
+//!   bits in which entries differ once the smallest entry is taken off. A mapping that
+//!   [saturates](Mapping::beyond) is boolean, opens `k - shift` bits, or `max(bits, range - shift)
+//!   + 1` of a known [range](Saturation::range), and takes one round more, two if more than 16 bits
+//!   lie above the index.
 //! - **Result:** `table[i]` exactly, for `i = floor((z + 2^shift - 1 - u) / 2^shift)` (plus
-//!   `2^(bits-1)` in a signed domain), `u = c mod 2^shift` public and uniform: a value between two
-//!   indices takes either, in the mean their linear interpolation. For `shift = 0`, the index is
-//!   exact. Where a mapping saturates, the index is that of the whole word, unsigned, and the
+//!   `2^(bits-1)` in a signed domain), with the uniform dither `u` of truncation: a value between
+//!   two indices takes either, in the mean their linear interpolation. For `shift = 0`, the index
+//!   is exact. Where a mapping saturates, the index is that of the whole word, unsigned, and the
 //!   result for any index from `2^bits` on is the table's `beyond`.
-//! - **Needs:** `z` in the [`Domain`], unless the mapping saturates: beyond it the index wraps.
+//! - **Needs:** `z` in the [`Domain`], unless the mapping saturates: beyond it, and above its last
+//!   centre where a value may round up, the index wraps.
 //!   Leave saturation out only where the domain holds every value by construction, as that of a
 //!   code or of a sum of bounded terms does. The clear engine reports each such value to
 //!   [`Trace::indexed`](crate::party::Trace::indexed).
@@ -28,16 +31,16 @@
 use crate::{
     correlation::{Draw, Request, View, Words, digit_planes},
     kernel::{
-        packed_words, plane_words,
+        plane_words,
         portable::{Column, MAX_WIDTH},
     },
-    link::{Error, Fold},
+    link::Error,
     party::Party,
     protocol::{
         bit::opened_bits_to_words,
         conjunction::{conjunctions, hide_bits},
-        narrow::{finish_narrow, prepare_narrow},
-        truncate::Opened,
+        narrow::{finish_narrow, open_narrow, prepare_narrow},
+        truncate::{Cut, Opened, blind_cut},
         upper::{Upper, chain},
     },
     word::Word,
@@ -59,7 +62,7 @@ impl Domain {
     pub const fn cells(&self) -> usize {
         1 << self.bits
     }
-    /// Bits of the value that are opened: the value must be in `[0, 2^width)`, less half of that if the domain is signed.
+    /// Bits of the values that it holds: `[0, 2^width)`, less half of that if it is signed.
     pub const fn width(&self) -> u32 {
         self.shift + self.bits
     }
@@ -70,6 +73,10 @@ impl Domain {
         #[allow(clippy::cast_possible_wrap)] // at most 2^8 cells
         let cell = cell as i64 - if self.signed { 1 << (self.bits - 1) } else { 0 };
         cell << self.shift
+    }
+    /// Which bits are opened of a value that it holds.
+    fn cut<W: Word>(&self) -> Cut<W> {
+        Cut::index(self.offset(), self.shift, self.bits)
     }
     /// What makes the smallest value 0.
     fn offset<W: Word>(&self) -> W {
@@ -96,9 +103,19 @@ pub struct Mapping<'a> {
     /// The kind of one-hot vector; `None` takes the cheaper one to deal. A mapping that saturates
     /// is boolean.
     pub one_hot: Option<OneHot>,
+    /// What lies past the domain; `None` where it holds every value by construction.
+    pub beyond: Option<Saturation<'a>>,
+}
+
+/// Results of a mapping outside its domain.
+#[derive(Clone, Copy, Debug)]
+pub struct Saturation<'a> {
     /// For each table, the result of a value past the domain's upper end, or below its lower one.
-    /// `None` where the domain holds every value by construction.
-    pub beyond: Option<&'a [i64]>,
+    pub values: &'a [i64],
+    /// All values are in `[0, 2^range)`, of a signed domain in `[-2^(range-1), 2^(range-1))`, by
+    /// construction; `None` for any word. The clear engine reports them as it does those of a
+    /// mapping without saturation.
+    pub range: Option<u32>,
 }
 
 /// The bits in which entries differ, `beyond` among them, and the smallest entry.
@@ -160,12 +177,21 @@ impl Mapping<'_> {
     }
 
     fn entries(&self) -> impl Iterator<Item = Entries<'_>> {
-        self.tables.iter().enumerate().map(|(i, t)| Entries::new(t, self.beyond.map(|b| b[i])))
+        self.tables.iter().enumerate().map(|(i, t)| Entries::new(t, self.beyond.map(|b| b.values[i])))
     }
 
-    /// Bits of the value that are opened.
-    fn opened_bits<W: Word>(&self) -> u32 {
-        if self.beyond.is_some() { W::BITS } else { self.domain.width() }
+    /// Which bits are opened of a value.
+    fn cut<W: Word>(&self) -> Cut<W> {
+        let Domain { shift, bits, .. } = self.domain;
+        let bits = match self.beyond {
+            None => bits,
+            // Rounding up may reach one more index.
+            Some(beyond) => {
+                let most = W::BITS - shift;
+                beyond.range.map_or(most, |range| (range + 1).saturating_sub(shift).max(bits + 1).min(most))
+            }
+        };
+        Cut::index(self.domain.offset(), shift, bits)
     }
 
     fn check<W: Word>(&self, len: usize, out: usize) {
@@ -173,7 +199,10 @@ impl Mapping<'_> {
         assert!((1..=MAX_WIDTH).contains(&bits), "an index has 1 to 8 bits");
         assert!(self.domain.width() <= W::BITS, "an index of more bits than a word");
         assert!(self.tables.iter().all(|t| t.len() == self.domain.cells()), "a table of another size than its domain");
-        assert!(self.beyond.is_none_or(|b| b.len() == self.tables.len()), "not one value a table past the domain");
+        assert!(
+            self.beyond.is_none_or(|b| b.values.len() == self.tables.len()),
+            "not one value a table past the domain"
+        );
         assert!(out == self.tables.len() * len, "mapping: lengths differ");
     }
 }
@@ -188,25 +217,32 @@ impl Mapping<'_> {
 ///
 /// If a table has another size than its domain, or `out` another length than the tables' results.
 pub fn map<W: Word>(party: &mut Party<'_, W>, mapping: &Mapping<'_>, z: &[W], out: &mut [W]) -> Result<(), Error> {
-    let (domain, width) = (&mapping.domain, mapping.opened_bits::<W>());
-    let packed = if width < W::BITS { packed_words::<W>(z.len(), width) } else { 0 };
-    let ([c, packed], mut party) = party.scratch([z.len(), packed])?;
+    let ([c], mut party) = party.scratch([z.len()])?;
     let mut draw = party.draw()?;
-    if mapping.beyond.is_some() {
-        let mask = draw.mask(z.len()).view();
-        party.expand(mask, c);
-        party.kernels.blind(c, z, party.role.first(domain.offset()));
-        party.open(c)?; // the index
-        return mapped(&mut party, &mut draw, mapping, &Opened { c, mask, offset: domain.offset() }, out);
+    let cut = mapping.cut::<W>();
+    match mapping.beyond {
+        None => see(&mut party, &mapping.domain, z, mapping.domain.width()),
+        Some(Saturation { range: Some(range), .. }) => see(&mut party, &mapping.domain, z, range),
+        Some(_) => {}
     }
-    let mask = blind_index(&mut party, &mut draw, domain, z, c, packed);
-    party.exchange(&mut [(Fold::Swap, &mut *packed)])?; // the one round of arithmetic one-hot vectors
-    let word = open_index(&mut party, domain, c, mask, packed)?;
-    mapped(&mut party, &mut draw, mapping, &word, out)
+    let mask = blind_cut(&mut party, &mut draw, cut, z, c);
+    open_narrow(&mut party, c, cut.bits())?; // the one round of arithmetic one-hot vectors
+    mapped(&mut party, &mut draw, mapping, &Opened { c, mask, cut }, out)
 }
 
-/// Prepares the opening of `z` for its index alone: this party's share of `c`, and `packed` ([`packed_words`] of the domain's width) to be exchanged
-/// under [`Fold::Swap`] together with what else goes in that round. Then [`open_index`].
+/// Reports, in the clear engine, values that index a domain, of which `width` bits are known to
+/// suffice.
+fn see<W: Word>(party: &mut Party<'_, W>, domain: &Domain, z: &[W], width: u32) {
+    if party.is_clear() {
+        let offset = if domain.signed { W::from_u64(1).shl(width - 1) } else { W::default() };
+        party.trace.indexed(z, offset, width);
+    }
+}
+
+/// Prepares the opening of `z` for its index alone: this party's share of `c`, and `packed`
+/// ([`packed_words`](crate::kernel::packed_words) of the domain's `bits`) to be exchanged under
+/// [`Fold::Swap`](crate::link::Fold::Swap) together with what else goes in that round. Then
+/// [`open_index`].
 pub fn blind_index<W: Word>(
     party: &mut Party<'_, W>,
     draw: &mut Draw,
@@ -215,18 +251,13 @@ pub fn blind_index<W: Word>(
     c: &mut [W],
     packed: &mut [W],
 ) -> View<'static> {
-    let offset = domain.offset::<W>();
-    if party.is_clear() {
-        party.trace.indexed(z, offset, domain.width());
-    }
-    let mask = draw.mask(z.len()).view();
-    party.expand(mask, c);
-    party.kernels.blind(c, z, party.role.first(offset));
-    prepare_narrow(party, c, domain.width(), packed);
+    see(party, domain, z, domain.width());
+    let mask = blind_cut(party, draw, domain.cut(), z, c);
+    prepare_narrow(party, c, domain.bits, packed);
     mask
 }
 
-/// The opened word, from the peer's `packed`; it is good for indices of this domain and of coarser ones.
+/// The opened word, from the peer's `packed`.
 ///
 /// # Errors
 ///
@@ -238,8 +269,8 @@ pub fn open_index<'c, W: Word>(
     mask: View<'static>,
     packed: &[W],
 ) -> Result<Opened<'c, W>, Error> {
-    finish_narrow(party, c, domain.width(), packed)?;
-    Ok(Opened { c, mask, offset: domain.offset() })
+    finish_narrow(party, c, domain.bits, packed)?;
+    Ok(Opened { c, mask, cut: domain.cut() })
 }
 
 /// [`map`] at a word that is open, for its index or for any other reason: no round, or one if the one-hot vector is boolean.
@@ -274,25 +305,33 @@ fn clear<W: Word>(
     word: &Opened<'_, W>,
     out: &mut [W],
 ) -> Result<(), Error> {
-    let Domain { shift, bits, .. } = mapping.domain;
     let ([index, r], party) = party.scratch([word.c.len(); 2])?;
-    index_words(&party, &mapping.domain, word, index);
+    let low = index_words(&party, &mapping.domain, word, index);
     party.expand(word.mask, r);
-    party.kernels.index_clear(index, r, shift);
-    let beyond = mapping.beyond.unwrap_or_default().iter().map(Some).chain(core::iter::repeat(None));
+    party.kernels.index_clear(index, r, low, word.cut.bits());
+    let beyond = mapping.beyond.map_or(&[][..], |b| b.values).iter().map(Some).chain(core::iter::repeat(None));
     for ((table, beyond), out) in mapping.tables.iter().zip(beyond).zip(out.chunks_exact_mut(index.len().max(1))) {
         party.kernels.lookup(out, index, table);
         if let Some(beyond) = beyond {
-            party.kernels.saturate_clear(out, index, bits, W::from_i64(*beyond));
+            party.kernels.saturate_clear(out, index, mapping.domain.bits, W::from_i64(*beyond));
         }
     }
     Ok(())
 }
 
-/// `c` with the domain's own offset, whatever the word was opened under.
-fn index_words<W: Word>(party: &Party<'_, W>, domain: &Domain, word: &Opened<'_, W>, c: &mut [W]) {
+/// `c` with the domain's own offset, whatever the word was opened under, and the index's lowest bit
+/// in it.
+///
+/// # Panics
+///
+/// If the word has not the bits of the index.
+fn index_words<W: Word>(party: &Party<'_, W>, domain: &Domain, word: &Opened<'_, W>, c: &mut [W]) -> u32 {
+    let (dropped, bits) = (word.cut.dropped(), word.cut.bits());
+    assert!(dropped <= domain.shift && domain.width() <= dropped + bits, "mapping: the word lacks bits of the index");
     c.copy_from_slice(word.c);
-    party.kernels.add_constant(c, domain.offset::<W>().sub(word.offset));
+    party.kernels.add_constant(c, domain.offset::<W>().shr(dropped).sub(word.cut.offset()));
+    party.kernels.keep_low(c, bits);
+    domain.shift - dropped
 }
 
 fn arithmetic<W: Word>(
@@ -302,14 +341,13 @@ fn arithmetic<W: Word>(
     word: &Opened<'_, W>,
     out: &mut [W],
 ) -> Result<(), Error> {
-    let Domain { shift, bits, .. } = mapping.domain;
-    let n = word.c.len();
+    let (n, bits) = (word.c.len(), mapping.domain.bits);
     let ([c, hot], mut party) = party.scratch([n, n << bits])?;
-    party.take(draw, &Request::OneHotWords { mask: word.mask, low: shift, bits }, &mut [&mut *hot])?;
-    index_words(&party, &mapping.domain, word, c);
+    let low = index_words(&party, &mapping.domain, word, c);
+    party.take(draw, &Request::OneHotWords { mask: word.mask, low, bits }, &mut [&mut *hot])?;
     out.fill(W::default());
     for (table, out) in mapping.tables.iter().zip(out.chunks_exact_mut(n.max(1))) {
-        party.kernels.sum_words(out, hot, c, shift, table);
+        party.kernels.sum_words(out, hot, c, low, table);
     }
     Ok(())
 }
@@ -355,10 +393,12 @@ pub fn mapped_planes<W: Word>(
     word: &Opened<'_, W>,
     planes: &mut [W],
 ) -> Result<(), Error> {
-    let Domain { shift, bits, .. } = mapping.domain;
+    let bits = mapping.domain.bits;
     let (n, lanes) = (word.c.len(), plane_words::<W>(word.c.len()));
+    let ([words], mut party) = party.scratch([n])?;
+    let low = index_words(&party, &mapping.domain, word, words);
     // Above the index lie digits that must be zero.
-    let upper = mapping.beyond.map(|_| Upper::plain::<W>(mapping.domain.width()));
+    let upper = mapping.beyond.map(|_| Upper::plain(low + bits, word.cut.bits()));
     let mut widths = [0; 17];
     #[allow(clippy::cast_possible_truncation)] // at most MAX_WIDTH
     let (index, above) = (bits as u8, upper.as_ref().map_or(&[][..], |u| u.widths()));
@@ -367,11 +407,10 @@ pub fn mapped_planes<W: Word>(
     let (widths, above_bits) = (&widths[..=above.len()], upper.as_ref().map_or(0, Upper::bits));
     let hot_planes = digit_planes(widths) + 1;
     let sizes = [bits as usize + above_bits, hot_planes].map(|planes| planes * lanes);
-    let ([words, c, hot], mut party) = party.scratch([n, sizes[0], sizes[1]])?;
-    let request = Request::Digits { words: Words::Mask(word.mask), low: shift, widths };
+    let ([c, hot], mut party) = party.scratch(sizes)?;
+    let request = Request::Digits { words: Words::Mask(word.mask), low, widths };
     party.take(draw, &request, &mut [&mut hot[lanes..]])?;
-    index_words(&party, &mapping.domain, word, words);
-    party.kernels.to_planes(c, words, shift);
+    party.kernels.to_planes(c, words, low);
     let ((c, c_above), (hot, hot_above)) = (c.split_at(bits as usize * lanes), hot.split_at_mut(lanes << bits));
     let saturation = if upper.is_some() { hot.len() } else { 0 };
     let ([borrow, spare], mut party) = party.scratch([if upper.is_some() { lanes } else { 0 }, saturation])?;

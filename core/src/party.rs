@@ -35,9 +35,10 @@ impl Role {
 pub trait Trace<W: Word> {
     /// What follows belongs to layer `layer`, operation `name`.
     fn enter(&mut self, layer: u16, name: &'static str);
-    /// Whole words about to be opened under `offset`; called by the clear engine alone.
-    fn opened(&mut self, words: &[W], offset: W) {
-        let _ = (words, offset);
+    /// Whole words about to be opened: they wrap unless `0 <= word + offset < 2^(bits-1)`; called
+    /// by the clear engine alone.
+    fn opened(&mut self, words: &[W], offset: W, bits: u32) {
+        let _ = (words, offset, bits);
     }
     /// Whole words about to index a table: they wrap unless `0 <= word + offset < 2^width`; called by the clear engine alone.
     fn indexed(&mut self, words: &[W], offset: W, width: u32) {

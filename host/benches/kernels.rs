@@ -99,7 +99,7 @@ fn truncation<W: HostWord>(c: &mut Criterion) {
     group.throughput(Throughput::Elements(ELEMENTS as u64));
     let (x, mut z) = (words::<W>(ELEMENTS), words::<W>(ELEMENTS));
     let [a, b, c, d] = [1, 2, 3, 4].map(|i| words::<W>(ELEMENTS + i)[i..].to_vec());
-    let opening = Opening { c: &x[..], offset: W::from_u64(1).shl(W::BITS - 2), frac_bits: 12 };
+    let opening = Opening { c: &x[..], offset: W::from_u64(1).shl(W::BITS - 14), bits: W::BITS - 12 };
     for set in available::<W>() {
         let k = set.kernels;
         let mut bench = |name: &str, f: &mut dyn FnMut()| {

@@ -241,5 +241,5 @@ impl Program for Node {
 }
 
 fn parties<'a>([zero, one]: [&'a ChaCha20Prg; 2]) -> Parties<'a, u32, Node> {
-    Parties { program: &Node, prgs: [zero, one], kernels: &Portable, arena: job::ARENA_WORDS }
+    Parties { program: &Node, prgs: [zero, one], kernels: &Portable, arena: job::ARENA_WORDS, dithers: None }
 }

@@ -11,7 +11,6 @@ use std::{
 };
 use symbolon::{
     engine::{
-        clear::{self, Audit},
         dealer::deal_lane,
         plan::{Plan, plan},
         secure::{Fault, NetCorrections, NetLink},
@@ -24,13 +23,15 @@ use symbolon::{
     train::{self, Event, Inputs, Orders, Sum, signed},
 };
 use symbolon_core::{
-    correlation::{Corrections, Server as Source, receiver},
-    link::{Count, Error, Fold, Link, Part},
+    correlation::{Corrections, Server as Source, Whole, receiver},
+    kernel::Kernels,
+    link::{Alone, Count, Error, Fold, Link, Part},
     party::{NoTrace, Role as Party},
     prg::{Aes128Prg, ChaCha20Prg, MaskId, Prg, Seed},
     share::{expand, split},
     word::{Word, word_bytes},
 };
+use symbolon_parties::dither::{Dithers, Marked, Recording, Replayed};
 
 /// How long anything here may take without a byte moved.
 const PATIENCE: Timeouts = Timeouts {
@@ -236,7 +237,7 @@ pub struct Trained<W> {
 pub type Outputs = (Option<Sum<u64>>, Option<Sum<u64>>);
 
 /// A secure run.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Played<W> {
     /// What it gave.
     pub result: Trained<W>,
@@ -248,6 +249,8 @@ pub struct Played<W> {
     pub tapes: [Vec<Tape>; 2],
     /// At each server, in order if its lanes ran on one thread.
     pub happened: [Vec<Happening>; 2],
+    /// What server 0 dropped of its shares.
+    pub dithers: Dithers,
 }
 
 /// One server's part: shares, and what it counted.
@@ -276,19 +279,30 @@ impl Game {
 
     /// Plays the job on shares of `inputs`.
     pub fn secure<W: HostWord + Word>(&mut self, inputs: Inputs<W>, keys: &Keys, threads: usize) -> Played<W> {
+        let shares = shares(&self.job, inputs, keys);
+        self.secure_shares(shares, keys, threads)
+    }
+
+    /// Plays the job on these shares.
+    pub fn secure_shares<W: HostWord + Word>(
+        &mut self,
+        shares: [Inputs<W>; 2],
+        keys: &Keys,
+        threads: usize,
+    ) -> Played<W> {
         let Self { job, plan, recording, deviating, wires } = self;
         let (recording, deviating) = (*recording, *deviating);
         let (job, plan) = (&*job, &*plan);
         let prgs = [keys.prg(job, 0), keys.prg(job, 1)];
         // As the clear engine chooses.
         let choices = ChaCha20Prg::new(&Seed::from_bytes(&keys.seeds[0]), &keys.session);
-        let shares = shares(job, inputs, keys);
         let studios: [Studio; 2] = std::array::from_fn(|server| Studio {
             recording,
             noise: (deviating == Some(server)).then(|| Mutex::new(Dice::new(17))),
             tapes: (0..job.lanes.lanes).map(|_| Mutex::default()).collect(),
             happened: Mutex::default(),
         });
+        let dithers = Dithers::default();
         let before: u64 = sent(&wires.dealer);
         let Wires { servers: [ends0, ends1], dealer, streams } = wires;
         let mut both: [Vec<Option<&mut Connection>>; 2] = Default::default();
@@ -299,17 +313,22 @@ impl Game {
         }
         let [streams0, streams1] = both;
         let parts: [ServerPart<W>; 2] = thread::scope(|scope| {
-            let (prgs, studios, choices) = (&prgs, &studios, &choices);
+            let (prgs, studios, choices, dithers) = (&prgs, &studios, &choices, &dithers);
             for (lane, connection) in (0u16..).zip(dealer.iter_mut()) {
                 scope.spawn(move || deal::<W>(job, [&*prgs[0], &*prgs[1]], lane, connection));
             }
             let [inputs0, inputs1] = shares;
             let first = scope.spawn(move || {
                 let prgs = (&*prgs[0], choices as &dyn Prg);
-                serve(job, plan, Party::Server0, (ends0, streams0), prgs, inputs0, &studios[0], threads)
+                let marked = Marked(prgs.0);
+                let prgs = (&marked as &dyn Prg, prgs.1);
+                let kernels = Recording { inner: best::<W>(), dithers };
+                serve(job, plan, Party::Server0, (ends0, streams0), prgs, &kernels, inputs0, &studios[0], threads)
             });
             let prgs = (&*prgs[1], choices as &dyn Prg);
-            let second = serve(job, plan, Party::Server1, (ends1, streams1), prgs, inputs1, &studios[1], threads);
+            let kernels = best::<W>();
+            let second =
+                serve(job, plan, Party::Server1, (ends1, streams1), prgs, kernels, inputs1, &studios[1], threads);
             [first.join().unwrap(), second]
         });
         let [(a, count0), (b, count1)] = parts;
@@ -320,23 +339,39 @@ impl Game {
         });
         let [(tapes0, happened0), (tapes1, happened1)] = taken;
         let (tapes, happened) = ([tapes0, tapes1], [happened0, happened1]);
-        Played { result: join(a, b), counts: [count0, count1], dealt_bytes, tapes, happened }
+        Played { result: join(a, b), counts: [count0, count1], dealt_bytes, tapes, happened, dithers }
     }
 
-    /// Plays the job on whole values, under the same dithers.
+    /// Plays the job on whole values, under dithers of the clear engine's own.
     #[must_use]
     pub fn clear<W: HostWord + Word>(&self, inputs: Inputs<W>, keys: &Keys, threads: usize) -> Trained<W> {
-        let seeds = keys.seeds.each_ref().map(Seed::from_bytes);
+        self.replay(inputs, keys, &Dithers::default(), threads)
+    }
+
+    /// Plays the job on whole values, under the dithers of two servers.
+    #[must_use]
+    pub fn replay<W: HostWord + Word>(
+        &self,
+        inputs: Inputs<W>,
+        keys: &Keys,
+        dithers: &Dithers,
+        threads: usize,
+    ) -> Trained<W> {
+        let prgs = [keys.prg(&self.job, 0), keys.prg(&self.job, 1)];
+        let choices = ChaCha20Prg::new(&Seed::from_bytes(&keys.seeds[0]), &keys.session);
+        let arena = usize::try_from(self.plan.arena_bytes).unwrap() / word_bytes::<W>();
+        let lanes = (0..self.job.lanes.lanes).map(|lane| {
+            let inner = Whole::new([&*prgs[0], &*prgs[1]], best::<W>(), lane);
+            Some(Lane {
+                link: Box::new(Alone),
+                correlations: Box::new(Replayed { inner, dithers }),
+                trace: Box::new(NoTrace),
+                arena: Secret::zeros(arena),
+            })
+        });
+        let mut lanes = Lanes::new(Party::Clear, best::<W>(), lanes.collect(), threads).choosing(&choices);
         let mut outputs = (Vec::new(), None);
-        let parameters = clear::run(
-            &self.job,
-            inputs,
-            [&seeds[0], &seeds[1]],
-            &keys.session,
-            threads,
-            &Audit::default(),
-            &mut watch(&mut outputs),
-        );
+        let parameters = train::run(&mut lanes, &self.job, inputs, &mut watch(&mut outputs));
         Trained { parameters: parameters.unwrap(), epochs: outputs.0, alarm: outputs.1 }
     }
 }
@@ -396,6 +431,7 @@ fn serve<W: HostWord + Word>(
     role: Party,
     (peers, streams): (&mut [Connection], Vec<Option<&mut Connection>>),
     (prg, choices): (&dyn Prg, &dyn Prg),
+    kernels: &dyn Kernels<W>,
     inputs: Inputs<W>,
     studio: &Studio,
     threads: usize,
@@ -413,12 +449,12 @@ fn serve<W: HostWord + Word>(
         let link = NetLink::new(peer, fault.clone());
         Some(Lane {
             link: Box::new(Recorder { inner: link, studio, lane: usize::from(lane) }),
-            correlations: Box::new(Source::new(prg, best::<W>(), lane, corrections)),
+            correlations: Box::new(Source::new(prg, kernels, lane, corrections)),
             trace: Box::new(NoTrace),
             arena: Secret::zeros(arena),
         })
     });
-    let mut lanes = Lanes::new(role, best::<W>(), lanes.collect(), threads).choosing(choices);
+    let mut lanes = Lanes::new(role, kernels, lanes.collect(), threads).choosing(choices);
     let mut outputs = (Vec::new(), None);
     let parameters = train::run(&mut lanes, job, inputs, &mut watch(&mut outputs));
     let parameters = parameters.unwrap_or_else(|halt| panic!("{role:?}: {halt:?}, {:?}", fault.take()));

@@ -54,7 +54,7 @@ fn on_riscv_32() {
 #[test]
 fn on_cortex_m0() {
     let files = FILES.split_last().unwrap().1;
-    assert!(files.iter().all(|file| file.name != "protocol_v1"));
+    assert!(files.iter().all(|file| file.name != "protocol_v2"));
     on_a_board(Board::CortexM0, files);
 }
 
@@ -187,7 +187,7 @@ fn expectations(file: &str, vector: &[&str], line: usize) -> Vec<usize> {
             made || words[0].starts_with("share")
         }
         ("window_v1", _) => words[0] == "features",
-        ("protocol_v1", _) => ["dealt", "round", "out0", "out1"].contains(&words[0]),
+        ("protocol_v2", _) => ["dealt", "round", "out0", "out1"].contains(&words[0]),
         _ => false,
     };
     match words[0] {

@@ -25,7 +25,7 @@ const RUNS: usize = 4;
 
 /// Kernels on whole values, which only the clear engine runs, in the hands of who owns the values: free to take time by them.
 const CLEAR: [&str; 7] =
-    ["truncated_clear", "truncated_whole", "scaled_clear", "cells_clear", "index_clear", "saturate_clear", "lookup"];
+    ["truncated_clear", "blind_clear", "scaled_clear", "cells_clear", "index_clear", "saturate_clear", "lookup"];
 
 macro_rules! names {
     ($(fn $name:ident($($arg:tt)*);)*) => { [$(stringify!($name)),*] };

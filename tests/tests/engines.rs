@@ -23,8 +23,8 @@ fn agree<W: HostWord + Word>(job: Job, inputs: &dyn Fn() -> Inputs<W>) {
     let mut game = Game::new(job);
     game.recording = false; // nobody looks at it here
     let keys = Keys::new(u64::from(W::BITS));
-    let Played { result, counts, dealt_bytes, .. } = game.secure(inputs(), &keys, 64);
-    let clear = game.clear(inputs(), &keys, 1);
+    let Played { result, counts, dealt_bytes, dithers, .. } = game.secure(inputs(), &keys, 64);
+    let clear = game.replay(inputs(), &keys, &dithers, 1);
     let (job, total) = (&game.job, game.plan.total);
     assert_eq!(result.epochs.len(), job.training.epochs as usize, "{job:?}");
     for (epoch, (loss, score)) in (1..).zip(&result.epochs) {

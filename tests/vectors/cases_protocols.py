@@ -53,16 +53,16 @@ def protocols():
             products = [signed(a * b % 2**bits, bits) for a, b in zip(x, y)]
             play(f"multiply {bits} {n}", bits, [x, y], Play.multiply, lambda _, out, want=products: out == want)
 
-    for bits, n, f in ((64, 5, 20), (64, 16, 11), (32, 7, 11), (32, 40, 3), (32, 3, 1), (64, 2, 62)):
-        z = within(n, bits, -(2 ** (bits - 2)), 2 ** (bits - 2), f"z {bits} {n}")
+    for bits, n, f in ((64, 5, 20), (64, 16, 11), (32, 7, 11), (32, 40, 3), (32, 3, 1), (32, 32, 16), (64, 2, 62)):
+        z = within(n, bits, -(2 ** (bits - 2)), 2 ** (bits - 2) - 2**f + 1, f"z {bits} {n}")
         run = lambda p, z, f=f: p.truncate(z, p.half(), f)
         play(f"truncate {bits} {n} {f}", bits, [z], run, near(z, f)) if f < bits - 2 else None
-        z = within(n, bits, 0, 2 ** (bits - 1), f"u {bits} {n}")
+        z = within(n, bits, 0, 2 ** (bits - 1) - 2**f + 1, f"u {bits} {n}")
         run = lambda p, z, f=f: p.truncate(z, 0, f)
         play(f"truncate-unsigned {bits} {n} {f}", bits, [z], run, near(z, f))
 
     for bits, n, f in ((64, 24, 20), (32, 32, 11), (32, 40, 11), (32, 5, 3)):
-        z = within(n, bits, -(2 ** (bits - 2)), 2 ** (bits - 2), f"relu {bits} {n}")
+        z = within(n, bits, -(2 ** (bits - 2)), 2 ** (bits - 2) - 2**f + 1, f"relu {bits} {n}")
         inside = lambda p, out, z=z, f=f: near([max(w, 0) for w in z], f)(p, out)
         play(f"relu {bits} {n} {f}", bits, [z], lambda p, z, f=f: p.relu(z, f), inside)
 

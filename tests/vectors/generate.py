@@ -31,7 +31,7 @@ FILES = {
     "frame_v1.txt": frames,
     "session_v1.txt": sessions,
     "window_v1.txt": windows,
-    "protocol_v1.txt": protocols,
+    "protocol_v2.txt": protocols,
 }
 
 

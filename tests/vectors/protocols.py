@@ -6,7 +6,40 @@ comparison and mapping, which the modules of `core/src/protocol` repeat.
 
 from primitives import chacha20_stream, hkdf, u16, u32
 
-DIGIT = 4
+# Bits of a digit at most, and digits that one product joins; bits that one round compares.
+DIGIT, CHILDREN, ONE_LEVEL = 5, 5, 20
+
+
+def spread(count, parts):
+    """`count` things in so many parts of almost equal size."""
+    return [(i + 1) * count // parts - i * count // parts for i in range(parts)]
+
+
+def node_cost(size, is_lowest):
+    """Bits opened and dealt for a node over so many digits."""
+    if size < 2:
+        return 0
+    equal = size - 1 if is_lowest else size
+    opened = size - 1 + equal
+    dealt = 2**equal - 1 - equal + sum(2**above - 1 for above in range(1, size))
+    return opened + dealt
+
+
+def layout(bits):
+    """Widths of the digits of a comparison, lowest first, and the sizes of its nodes: the cheapest."""
+
+    def cost(digits, nodes):
+        levels = [spread(digits, nodes)] + ([[nodes]] if nodes > 1 else [])
+        joins = sum(node_cost(size, i == 0) for level in levels for i, size in enumerate(level))
+        return sum(2**width - 1 for width in spread(bits, digits)) + joins
+
+    least = -(-bits // DIGIT)
+    choices = []
+    for nodes in [1] if bits <= ONE_LEVEL else range(2, CHILDREN + 1):
+        most = CHILDREN * nodes if least > 1 else least
+        choices += [(cost(digits, nodes), nodes, digits) for digits in range(max(least, nodes), most + 1)]
+    _, nodes, digits = min(choices, key=lambda choice: choice[0])
+    return spread(bits, digits), spread(digits, nodes)
 
 
 class Play:
@@ -113,12 +146,19 @@ class Play:
         self.rounds.append([self.bytes(share) for share in shares])
         return [a ^ b for a, b in zip(*shares)]
 
-    def blind(self, z, offset):
-        """Opens `c = z + r + offset`; `c`, and the whole of `r`."""
+    def open_narrow(self, shares, bits):
+        """Opens the low `bits` bits, packed."""
+        shares = [[w % 2**bits for w in share] for share in shares]
+        self.rounds.append([self.bytes(self.pack(share, bits)) for share in shares])
+        return [(a + b) % 2**bits for a, b in zip(*shares)]
+
+    def open_word(self, z, offset, dropped, bits):
+        """Each server drops low bits of its share of `z + offset + 2^dropped - 1`, and opens `bits` bits of what is left under a mask:
+        `c`, and both servers' shares of the mask."""
         r = self.mask(len(z[0]))
-        shares = [self.add(z[j], r[j]) for j in (0, 1)]
-        shares[0] = [(c + offset) % self.q for c in shares[0]]
-        return shares, self.add(*r)
+        first = offset + 2**dropped - 1
+        left = [[((w + (first if j == 0 else 0)) % self.q) >> dropped for w in z[j]] for j in (0, 1)]
+        return self.open_narrow([self.add(left[j], r[j]) for j in (0, 1)], bits), r
 
     # --- products --------------------------------------------------------------------------------------------------
 
@@ -144,30 +184,33 @@ class Play:
     def half(self):
         return 1 << (self.k - 2)
 
-    def mask_parts(self, r, frac_bits):
-        """`h = (r mod 2^(k-1)) >> f` and `m`, the top bit."""
-        return [(w % (self.q // 2)) >> frac_bits for w in r], [w >> (self.k - 1) for w in r]
+    def mask_parts(self, r, bits):
+        """`h = r mod 2^(bits-1)` and `m`, the top of `bits` bits, of the whole mask."""
+        whole = self.add(*r)
+        return [w % 2 ** (bits - 1) for w in whole], [w >> (bits - 1) & 1 for w in whole]
 
-    def public_parts(self, c, offset, frac_bits):
-        """`C` and `Q` of a word opened under `offset`."""
-        top, unit = c >> (self.k - 1), 1 << (self.k - 1 - frac_bits)
-        low = ((c % (self.q // 2)) >> frac_bits) - (offset >> frac_bits)
-        return low + top * unit, (1 - 2 * top) * unit
+    def public_parts(self, c, offset, bits):
+        """`C` and `Q` of a word opened under `offset`, in units of the result."""
+        return c - offset, (1 - 2 * (c >> (bits - 1))) * 2 ** (bits - 1)
 
-    def truncated(self, c, r, offset, frac_bits):
-        h, m = self.mask_parts(r, frac_bits)
-        h, m = self.deal_narrow(h, self.k), self.deal_narrow(m, frac_bits + 1)
+    def truncated(self, c, r, offset, bits):
+        half = 2 ** (bits - 1)
+        o = self.deal_narrow([(a % half + b % half) // half for a, b in zip(*r)], self.k - bits + 1)
+        m = self.deal_narrow(self.mask_parts(r, bits)[1], self.k - bits + 1)
         out = []
         for j in (0, 1):
-            parts = [self.public_parts(w, offset, frac_bits) for w in c]
-            first = 1 if j == 0 else 0
-            out.append([(first * big_c - hh + big_q * mm) % self.q for (big_c, big_q), hh, mm in zip(parts, h[j], m[j])])
+            words = []
+            for w, rr, oo, mm in zip(c, r[j], o[j], m[j]):
+                big_c, big_q = self.public_parts(w, offset, bits)
+                words.append(((big_c if j == 0 else 0) - (rr % half - half * oo) + big_q * mm) % self.q)
+            out.append(words)
         return out
 
     def truncate(self, z, offset, frac_bits):
         self.draw()
-        shares, r = self.blind(z, offset)
-        return self.truncated(self.open(shares), r, offset, frac_bits)
+        bits = self.k - frac_bits
+        c, r = self.open_word(z, offset, frac_bits, bits)
+        return self.truncated(c, r, offset >> frac_bits, bits)
 
     # --- comparison ------------------------------------------------------------------------------------------------
 
@@ -203,26 +246,27 @@ class Play:
             bits.append(bit)
         return self.plane(bits)
 
-    def sign(self, c, r):
-        """`[z >= 0]`: bit `k - 2` of `c - r`. XOR shares."""
-        n, top = len(c), self.k - 2
-        widths = [DIGIT] * (top // DIGIT) + ([top % DIGIT] if top % DIGIT else [])
-        digits = self.deal_digits(r, 0, widths + [1])
+    def sign(self, c, r, top):
+        """Bit `top` of `c - r`. XOR shares."""
+        n, whole = len(c), self.add(*r)
+        widths, sizes = layout(top)
+        digits = self.deal_digits(whole, 0, widths + [1])
         less, equal, bit = [], [], []
         for j in (0, 1):
-            digit_of = lambda e, i: (c[e] >> (DIGIT * i)) % (1 << widths[i])
+            digit_of = lambda e, i: (c[e] >> sum(widths[:i])) % (1 << widths[i])
             less.append([self.look_up(digits[j][i], n, lambda e, v: digit_of(e, i) < v) for i in range(len(widths))])
             equal.append([self.look_up(digits[j][i], n, lambda e, v: digit_of(e, i) == v) for i in range(len(widths))])
             c_top = self.plane([w >> top & 1 for w in c]) if j == 0 else [0] * self.lanes(n)
             bit.append([a ^ b for a, b in zip(digits[j][-1][1], c_top)])
-        while len(less[0]) > 1:
-            less, equal = self.level(less, equal)
+        for level in (sizes, [len(sizes)]):
+            if len(less[0]) > 1:
+                less, equal = self.level(less, equal, level)
         return [[a ^ b for a, b in zip(bit[j], less[j][0])] for j in (0, 1)]
 
-    def level(self, less, equal):
-        """Joins four digits each into one. A node's variables: `eq` of all but its lowest child, `lt` of all but its highest, and `eq` of the
+    def level(self, less, equal, sizes):
+        """Joins digits by nodes of these sizes. A node's variables: `eq` of all but its lowest child, `lt` of all but its highest, and `eq` of the
         lowest, which the lowest node does not need."""
-        nodes = [range(at, min(at + 4, len(less[0]))) for at in range(0, len(less[0]), 4)]
+        nodes = [range(sum(sizes[:i]), sum(sizes[: i + 1])) for i in range(len(sizes))]
         variables = [[], []]
         for node in (node for node in nodes if len(node) > 1):
             for j in (0, 1):
@@ -297,24 +341,23 @@ class Play:
     # --- ReLU ------------------------------------------------------------------------------------------------------
 
     def relu(self, z, frac_bits):
-        n, offset = len(z[0]), self.half()
+        n, offset, width = len(z[0]), self.half(), self.k - frac_bits
         self.draw()
-        shares, r = self.blind(z, offset)
-        c = self.open(shares)
-        s = self.sign(c, r)
+        c, r = self.open_word(z, offset, frac_bits, width)
+        s = self.sign(c, r, width - 2)
         rho = self.mask(self.lanes(n))
         beta = self.open_planes([[a ^ b for a, b in zip(s[j], rho[j])] for j in (0, 1)])
         bits = [self.element([a ^ b for a, b in zip(*rho)], n, e) for e in range(n)]
         rho_words = self.deal(bits)
-        y = self.truncated(c, r, offset, frac_bits)
-        h, m = self.mask_parts(r, frac_bits)
+        y = self.truncated(c, r, offset >> frac_bits, width)
+        h, m = self.mask_parts(r, width)
         rho_h = self.deal([a * b for a, b in zip(bits, h)])
         rho_m = self.deal_narrow([a * b for a, b in zip(bits, m)], frac_bits + 1)
         out = []
         for j in (0, 1):
             words = []
             for e in range(n):
-                big_c, big_q = self.public_parts(c[e], offset, frac_bits)
+                big_c, big_q = self.public_parts(c[e], offset >> frac_bits, width)
                 kept = big_c * rho_words[j][e] - rho_h[j][e] + big_q * rho_m[j][e]
                 b = self.element(beta, n, e)
                 words.append((b * y[j][e] + (1 - 2 * b) * kept) % self.q)
@@ -324,16 +367,14 @@ class Play:
     # --- mapping ---------------------------------------------------------------------------------------------------
 
     def map(self, z, shift, bits, signed, tables, boolean):
-        n, width, cells = len(z[0]), shift + bits, 1 << bits
+        n, cells = len(z[0]), 1 << bits
         self.draw()
-        shares, r = self.blind(z, 1 << (width - 1) if signed else 0)
-        shares = [[w % 2**width for w in share] for share in shares]
-        self.rounds.append([self.bytes(self.pack(share, width)) for share in shares])
-        c = [(a + b) % 2**width for a, b in zip(*shares)]
-        index = lambda e, h: ((c[e] >> shift) - h) % cells
+        c, r = self.open_word(z, 1 << (shift + bits - 1) if signed else 0, shift, bits)
+        r = self.add(*r)
+        index = lambda e, h: (c[e] - h) % cells
         if boolean:
-            return self.map_boolean(n, self.deal_digits(r, shift, [bits]), index, tables)
-        hot = self.deal([int((r[e] >> shift) % cells == h) for h in range(cells) for e in range(n)])
+            return self.map_boolean(n, self.deal_digits(r, 0, [bits]), index, tables)
+        hot = self.deal([int(r[e] % cells == h) for h in range(cells) for e in range(n)])
         out = [[], []]
         for j in (0, 1):
             for table in tables:
@@ -357,10 +398,10 @@ class Play:
         for table, of_table in zip(tables, shifts):
             here = [slice((at + i) * lanes, (at + i + 1) * lanes) for i in range(len(of_table))]
             whole = [[a ^ b for a, b in zip(masks[0][s], masks[1][s])] for s in here]
-            # The words of at most eight planes are dealt together.
+            # A bit that counts 2^b is dealt without b bits of its word.
             rho = [[], []]
-            for start in range(0, len(whole), 8):
-                dealt = self.deal([self.element(plane, n, e) for plane in whole[start : start + 8] for e in range(n)])
+            for plane, b in zip(whole, of_table):
+                dealt = self.deal_narrow([self.element(plane, n, e) for e in range(n)], self.k - b)
                 rho = [rho[j] + dealt[j] for j in (0, 1)]
             for j in (0, 1):
                 for e in range(n):

@@ -2,7 +2,7 @@
 
 use super::{View, WholeMasks};
 use crate::{
-    kernel::{Kernels, Matrix, packed_words, pair_words, plane_words, portable::needed_subsets},
+    kernel::{Kernels, Matrix, packed_words, pair_words, plane_words, portable::needed_count},
     word::Word,
 };
 
@@ -58,65 +58,72 @@ impl Dealt {
 
 /// Functions of masks that the dealer evaluates. Public: names, lengths, parameters.
 ///
-/// `r` is the whole mask that a view names, `h = (r mod 2^(k-1)) >> f` and `m = msb(r)` for `f = frac_bits`.
+/// `r` is the lower `n = bits` bits of the whole mask that a view names, `h = r mod 2^(n-1)` and
+/// `m = msb(r)`; `o` is the carry that the lower `n - 1` bits of both servers' shares of `r` make.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
 pub enum Request<'a> {
-    /// `h` in `Z_2^bits` and `m` in as many bits as its factor `2^(k-1-f)` leaves of them.
+    /// `o` and `m`, each in the `K - n + 1` bits that their factor `2^(n-1)` leaves of `Z_2^K`;
+    /// nothing where that is not positive.
     Truncation {
         /// Names `r`.
         mask: View<'a>,
-        /// `f`.
-        frac_bits: u32,
-        /// Ring of the result, at most `k`.
+        /// `n`.
         bits: u32,
+        /// `K`, of the ring of the result, at most `k`.
+        ring: u32,
     },
-    /// `floor(factor (r mod 2^(k-1)) / 2^f)` in the ring and `m` in `Z_2^(f+1)`.
-    Scaled {
-        /// Names `r`.
-        mask: View<'a>,
-        /// Below 2^16.
-        factor: u32,
-        /// `f`.
-        frac_bits: u32,
-    },
-    /// `h` and `m` in `Z_2^(2k)`.
+    /// `o` and `m` in `Z_2^(2k)`.
     TruncationWide {
         /// Names `r`.
         mask: View<'a>,
-        /// `f`.
+        /// `n`.
+        bits: u32,
+    },
+    /// `floor(factor h / 2^f)` in the ring and `m` in the `k - n + 1 + f` bits that its factor
+    /// leaves.
+    Scaled {
+        /// Names `r`.
+        mask: View<'a>,
+        /// `n`.
+        bits: u32,
+        /// Below 2^16.
+        factor: u32,
+        /// `f`, below `n`.
         frac_bits: u32,
     },
-    /// `h^2` in the ring and `h m` in `Z_2^f`.
+    /// `h^2` in the ring and `h m` in `Z_2^(k-n)`.
     Square {
         /// Names `r`.
         mask: View<'a>,
-        /// `f`.
-        frac_bits: u32,
+        /// `n`, below `k`.
+        bits: u32,
     },
-    /// `h p` in the ring and `m p` in `Z_2^(f+1)`.
+    /// `h p` in the ring and `m p` in `Z_2^(k-n+1)`.
     TruncatedProduct {
         /// Names `r`.
         mask: View<'a>,
-        /// `f`.
-        frac_bits: u32,
+        /// `n`.
+        bits: u32,
         /// Names `p`.
         factor: View<'a>,
     },
-    /// `ρ h` in the ring and `ρ m` in `Z_2^(f+1)`, for a bit mask `ρ`.
+    /// `ρ h` in the ring and `ρ m` in `Z_2^(k-n+1)`, for a bit mask `ρ`.
     Select {
         /// Names `r`.
         mask: View<'a>,
-        /// `f`.
-        frac_bits: u32,
+        /// `n`.
+        bits: u32,
         /// Names `ρ`, one plane.
         bit: View<'a>,
     },
-    /// The bits of planes of masks, as words of the ring: plane after plane, `len` words each.
+    /// The bits of a plane of a mask, in `Z_2^width`.
     BitToWord {
-        /// Names the planes.
+        /// Names the plane.
         bits: View<'a>,
-        /// Elements of each plane.
+        /// Elements.
         len: usize,
+        /// At most `k`.
+        width: u32,
     },
     /// `a b`, element by element.
     Product {
@@ -157,10 +164,12 @@ pub enum Request<'a> {
         /// Which.
         bit: u32,
     },
-    /// Deals, for a bit mask `ρ`, one plane of `r_{k-1} ^ r_{k-2} ρ`, then one of `r_{k-2}`.
+    /// Deals, for a bit mask `ρ`, one plane of `r_{n-1} ^ r_{n-2} ρ`, then one of `r_{n-2}`.
     Alarm {
-        /// The mask words with bits `k - 1` and `k - 2`.
+        /// The mask words with bits `n - 1` and `n - 2`.
         words: Words<'a>,
+        /// `n`.
+        bits: u32,
         /// Names `ρ`, a plane.
         bit: View<'a>,
     },
@@ -223,21 +232,19 @@ impl Request<'_> {
         let k = W::BITS;
         let narrow = |len, bits: u32| if bits < k { Dealt::Narrow { len, bits } } else { Dealt::Words(len) };
         match *self {
-            Self::Truncation { mask, frac_bits, bits } => {
-                let carry = bits.saturating_sub(k - 1 - frac_bits);
-                [Some(narrow(mask.len(), bits)), (carry > 0).then(|| narrow(mask.len(), carry))]
+            Self::Truncation { mask, bits, ring } => {
+                let carries = (ring + 1).saturating_sub(bits);
+                [(carries > 0).then(|| narrow(mask.len(), carries)); 2]
             }
             Self::TruncationWide { mask, .. } => [Some(Dealt::Wide(mask.len())); 2],
-            Self::Square { mask, frac_bits } => [Some(Dealt::Words(mask.len())), Some(narrow(mask.len(), frac_bits))],
-            Self::TruncatedProduct { mask, frac_bits, .. }
-            | Self::Select { mask, frac_bits, .. }
-            | Self::Scaled { mask, frac_bits, .. } => {
-                [Some(Dealt::Words(mask.len())), Some(narrow(mask.len(), frac_bits + 1))]
+            Self::Square { mask, bits } => [Some(Dealt::Words(mask.len())), Some(narrow(mask.len(), k - bits))],
+            Self::TruncatedProduct { mask, bits, .. } | Self::Select { mask, bits, .. } => {
+                [Some(Dealt::Words(mask.len())), Some(narrow(mask.len(), k - bits + 1))]
             }
-            Self::BitToWord { bits, len } => {
-                let planes = bits.len().checked_div(plane_words::<W>(len)).unwrap_or(0);
-                [Some(Dealt::Words(planes * len)), None]
+            Self::Scaled { mask, bits, frac_bits, .. } => {
+                [Some(Dealt::Words(mask.len())), Some(narrow(mask.len(), k - bits + 1 + frac_bits))]
             }
+            Self::BitToWord { len, width, .. } => [Some(narrow(len, width)), None],
             Self::Product { a, .. } | Self::RowProduct { a, .. } => [Some(Dealt::Words(a.len())), None],
             Self::MatMul { a, b, transposed } => {
                 let [m, _, n] = matmul_dims(a, b, transposed);
@@ -248,7 +255,7 @@ impl Request<'_> {
             }
             Self::Bit { words, .. } => [Some(Dealt::Planes(plane_words::<W>(words.len::<W>()))), None],
             Self::Alarm { words, .. } => [Some(Dealt::Planes(plane_words::<W>(words.len::<W>()))); 2],
-            Self::Subsets { lanes, terms, .. } => [Some(Dealt::Planes(needed_subsets(terms).count() * lanes)), None],
+            Self::Subsets { lanes, terms, .. } => [Some(Dealt::Planes(needed_count(terms) * lanes)), None],
             Self::OneHotWords { mask, bits, .. } => [Some(Dealt::Words(mask.len() << bits)), None],
             Self::Residue { mask, .. } => [Some(Dealt::Words(mask.len())), None],
         }
@@ -270,7 +277,7 @@ impl Request<'_> {
             Self::MatMul { a, b, .. } | Self::RowProduct { a, b } => a.len() + b.len(),
             Self::Digits { words, .. } => words.len::<W>() + words.scratch() + 8 * plane_words::<W>(words.len::<W>()),
             Self::Bit { words, .. } => words.len::<W>() + words.scratch(),
-            Self::Alarm { words, bit } => words.len::<W>() + words.scratch().max(bit.len()),
+            Self::Alarm { words, bit, .. } => words.len::<W>() + words.scratch().max(bit.len()),
             Self::Subsets { bits, .. } => return bits.len(), // planes come as they are, and are long to count
             Self::OneHotWords { mask, .. } => mask.len(),
         };
@@ -291,59 +298,51 @@ impl Request<'_> {
         out: &mut [&mut [W]],
     ) {
         match (*self, out) {
-            (Self::Truncation { mask, frac_bits, .. }, [h]) => {
-                masks.words(mask, h);
-                for h in h.iter_mut() {
-                    *h = h.shl(1).shr(1).shr(frac_bits);
-                }
+            (Self::Truncation { .. }, []) => {}
+            (Self::Truncation { mask, bits, .. }, [o, m]) => {
+                masks.apart(mask, [&mut **o, &mut **m]);
+                kernels.mask_carry(o, m, bits);
             }
-            (Self::Truncation { mask, frac_bits, .. }, [h, m]) => {
-                masks.words(mask, h);
-                kernels.mask_parts(h, m, frac_bits);
-            }
-            (Self::Scaled { mask, factor, frac_bits }, [h, m]) => {
-                masks.words(mask, h);
-                kernels.scaled_parts(h, m, factor, frac_bits);
-            }
-            (Self::TruncationWide { mask, frac_bits }, [h, m]) => {
-                let (low_h, low_m) = scratch[..2 * mask.len()].split_at_mut(mask.len());
-                masks.words(mask, low_h);
-                kernels.mask_parts(low_h, low_m, frac_bits);
-                kernels.widen(h, low_h);
+            (Self::TruncationWide { mask, bits }, [o, m]) => {
+                let (low_o, low_m) = scratch[..2 * mask.len()].split_at_mut(mask.len());
+                masks.apart(mask, [&mut *low_o, &mut *low_m]);
+                kernels.mask_carry(low_o, low_m, bits);
+                kernels.widen(o, low_o);
                 kernels.widen(m, low_m);
             }
-            (Self::Square { mask, frac_bits }, [hh, hm]) => {
+            (Self::Scaled { mask, bits, factor, frac_bits }, [h, m]) => {
+                masks.words(mask, h);
+                kernels.scaled_parts(h, m, factor, frac_bits, bits);
+            }
+            (Self::Square { mask, bits }, [hh, hm]) => {
                 masks.words(mask, hh);
-                kernels.mask_parts(hh, hm, frac_bits);
+                kernels.mask_parts(hh, hm, bits);
                 for (h, m) in hh.iter_mut().zip(hm.iter_mut()) {
                     (*h, *m) = (h.mul(*h), h.mul(*m));
                 }
             }
-            (Self::TruncatedProduct { mask, frac_bits, factor }, [hp, mp]) => {
+            (Self::TruncatedProduct { mask, bits, factor }, [hp, mp]) => {
                 let p = &mut scratch[..factor.len()];
                 masks.words(factor, p);
                 masks.words(mask, hp);
-                kernels.mask_parts(hp, mp, frac_bits);
+                kernels.mask_parts(hp, mp, bits);
                 for ((h, m), p) in hp.iter_mut().zip(mp.iter_mut()).zip(p) {
                     (*h, *m) = (h.mul(*p), m.mul(*p));
                 }
             }
-            (Self::Select { mask, frac_bits, bit }, [rho_h, rho_m]) => {
+            (Self::Select { mask, bits, bit }, [rho_h, rho_m]) => {
                 let (plane, _) = scratch.split_at_mut(bit.len());
                 masks.planes(bit, plane);
                 masks.words(mask, rho_h);
                 // A plane is short: its words come first, the spread bits replace m by m's product.
-                kernels.mask_parts(rho_h, rho_m, frac_bits);
+                kernels.mask_parts(rho_h, rho_m, bits);
                 kernels.keep_where(rho_h, plane);
                 kernels.keep_where(rho_m, plane);
             }
-            (Self::BitToWord { bits, len }, [out]) => {
-                let planes = &mut scratch[..bits.len()];
-                masks.planes(bits, planes);
-                let lanes = plane_words::<W>(len).max(1);
-                for (out, plane) in out.chunks_exact_mut(len.max(1)).zip(planes.chunks_exact(lanes)) {
-                    kernels.spread(out, plane);
-                }
+            (Self::BitToWord { bits, .. }, [out]) => {
+                let plane = &mut scratch[..bits.len()];
+                masks.planes(bits, plane);
+                kernels.spread(out, plane);
             }
             (Self::Product { a, b }, [c]) => {
                 let y = &mut scratch[..b.len()];
@@ -390,11 +389,11 @@ impl Request<'_> {
                 masks.word_source(words, kernels, r, rest);
                 kernels.to_planes(out, r, bit);
             }
-            (Self::Alarm { words, bit }, [q, r]) => {
+            (Self::Alarm { words, bits, bit }, [q, r]) => {
                 let (mask, rest) = scratch.split_at_mut(words.len::<W>());
                 masks.word_source(words, kernels, mask, rest);
-                kernels.to_planes(q, mask, W::BITS - 1);
-                kernels.to_planes(r, mask, W::BITS - 2);
+                kernels.to_planes(q, mask, bits - 1);
+                kernels.to_planes(r, mask, bits - 2);
                 let rho = &mut rest[..bit.len()];
                 masks.planes(bit, rho);
                 for ((q, r), rho) in q.iter_mut().zip(r.iter()).zip(rho) {

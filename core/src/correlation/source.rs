@@ -97,7 +97,7 @@ impl<W: Word> Correlations<W> for Server<'_, W> {
     }
 }
 
-/// Both servers' streams: what the dealer knows, and the clear engine where it must round as the servers would.
+/// Both servers' streams: what the dealer knows, and what the clear engine's dithers come from.
 pub struct WholeMasks<'a>(pub [&'a dyn Prg; 2]);
 
 /// Words of the second stream that are expanded at a time, on the stack.
@@ -124,6 +124,12 @@ impl WholeMasks<'_> {
     /// The whole mask of words: the sum of both streams.
     pub fn words<W: Word>(&self, view: View<'_>, out: &mut [W]) {
         self.join(view, out, W::add);
+    }
+    /// Both servers' shares of a mask of words.
+    pub fn apart<W: Word>(&self, view: View<'_>, out: [&mut [W]; 2]) {
+        for (prg, out) in self.0.into_iter().zip(out) {
+            expand(prg, view, out);
+        }
     }
     /// The whole mask of planes: the exclusive or of both streams.
     pub fn planes<W: Word>(&self, view: View<'_>, out: &mut [W]) {
@@ -187,9 +193,10 @@ impl Request<'_> {
         let (wire, scratch) = rest.split_at_mut(len_wire);
         let (masks, dealt) = (WholeMasks(prgs), self.dealt::<W>());
         let expanding = prgs[usize::from(receiver(first.lane) == Role::Server0)];
-        match dealt[1] {
-            None => self.evaluate(&masks, kernels, scratch, &mut [&mut *a]),
-            Some(_) => self.evaluate(&masks, kernels, scratch, &mut [&mut *a, &mut *b]),
+        match dealt {
+            [None, _] => {}
+            [Some(_), None] => self.evaluate(&masks, kernels, scratch, &mut [&mut *a]),
+            [Some(_), Some(_)] => self.evaluate(&masks, kernels, scratch, &mut [&mut *a, &mut *b]),
         }
         for (part, (dealt, values)) in (first.part..).zip(dealt.into_iter().flatten().zip([a, b])) {
             let wire = &mut wire[..dealt.wire_words::<W>()];

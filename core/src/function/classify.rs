@@ -1,9 +1,12 @@
 //! What the label of a row is, what a classifier says, and how often it is right.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
-//! - **Cost:** [`one_hot`]: one round, `bits` bits each way a code; `2^bits` words dealt, whatever the number of classes. [`predict`]: a round and a word each way a logit, and [`argmax`]'s. [`count_correct`]: two rounds, a bit and a word each way a logit; two words dealt.
-//! - **Result:** exact; the first of several largest logits is the prediction.
-//! - **Needs:** logits with `|z_i - z_j| < 2^(k-2)`, in whatever units.
+//! - **Cost:** [`one_hot`]: one round, `bits` bits each way a code; `2^bits` words dealt, whatever
+//!   the number of classes. [`predict`]: a round and `k - t` bits each way a logit, `t` of them
+//!   truncated, and [`argmax`]'s. [`count_correct`]: two rounds, a bit and a word each way a logit;
+//!   two words dealt.
+//! - **Result:** exact, of truncated logits; the first of several largest ones is the prediction.
+//! - **Needs:** logits with `|z_i - z_j| <= 2^(k-2) - 2^(t+1)`.
 
 use crate::{
     correlation::Request,
@@ -16,12 +19,13 @@ use crate::{
         masked::{Masked, mask_and_open},
         maximum::argmax,
         product::multiply,
-        truncate::{Opened, blind, half},
+        truncate::{Cut, open},
     },
     word::Word,
 };
 
-/// XOR shares of the one-hot vectors of each row's largest logit: a plane of the rows for each class.
+/// XOR shares of the one-hot vectors of each row's largest logit, all truncated by `frac_bits`: a
+/// plane of the rows for each class.
 ///
 /// # Errors
 ///
@@ -32,15 +36,14 @@ use crate::{
 /// If lengths do not fit.
 pub fn predict<W: Word>(
     party: &mut Party<'_, W>,
-    logits: &[W],
+    (logits, frac_bits): (&[W], u32),
     classes: usize,
     predicted: &mut [W],
 ) -> Result<(), Error> {
     let ([c], mut party) = party.scratch([logits.len()])?;
     let mut draw = party.draw()?;
-    let mask = blind(&mut party, &mut draw, logits, half(), c);
-    party.open(c)?; // the logits
-    argmax(&mut party, &Opened { c, mask, offset: half() }, classes, predicted)
+    let word = open(&mut party, &mut draw, logits, Cut::signed(frac_bits), c)?; // the logits
+    argmax(&mut party, &word, classes, predicted)
 }
 
 /// A share of the number of rows whose prediction is the label: the sum of all `predicted_j y_j`, so that rows without a label count nothing. Opening it is the

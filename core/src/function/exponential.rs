@@ -10,7 +10,7 @@
 use super::{Table, exp, tabulate};
 use crate::{
     link::Error,
-    mapping::{Domain, Mapping, map},
+    mapping::{Domain, Mapping, Saturation, map},
     party::Party,
     word::Word,
 };
@@ -51,10 +51,10 @@ pub fn exponential<W: Word>(
 ) -> Result<(), Error> {
     let domain = domain(frac_bits[0]);
     let table = table(&domain, frac_bits[0], frac_bits[1]);
-    mapped(party, &domain, &table, x, out)
+    mapped(party, (&domain, &table), None, x, out)
 }
 
-/// Computes [`exponential`] by a given table.
+/// Computes [`exponential`] by a given table, of values in `[0, 2^range)` if that is given.
 ///
 /// # Errors
 ///
@@ -65,11 +65,12 @@ pub fn exponential<W: Word>(
 /// As [`exponential`].
 pub fn mapped<W: Word>(
     party: &mut Party<'_, W>,
-    domain: &Domain,
-    table: &Table,
+    (domain, table): (&Domain, &Table),
+    range: Option<u32>,
     x: &[W],
     out: &mut [W],
 ) -> Result<(), Error> {
     let tables = [&table[..domain.cells()]];
-    map(party, &Mapping { domain: *domain, tables: &tables, one_hot: None, beyond: Some(&[0]) }, x, out)
+    let beyond = Some(Saturation { values: &[0], range });
+    map(party, &Mapping { domain: *domain, tables: &tables, one_hot: None, beyond }, x, out)
 }

@@ -3,9 +3,9 @@
 //! Each file states a function's range and its largest error there. A table is made by [`tabulate`] from any function of a real, in public and
 //! with no randomness, so that all parties make the same one.
 //!
-//! An entry is right at the centre of its index. A value between two centres takes either index, by the public dither of its truncation, so a
-//! single result is off by as much as the function changes over one cell, and the mean of many results is the function's
-//! linear interpolation.
+//! An entry is right at the centre of its index. A value between two centres takes either index, by
+//! the dither of its truncation, so a single result is off by as much as the function changes over
+//! one cell, and the mean of many results is the function's linear interpolation.
 
 pub mod classify;
 pub mod exponential;

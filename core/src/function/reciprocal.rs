@@ -12,7 +12,7 @@
 use super::{Table, tabulate};
 use crate::{
     link::Error,
-    mapping::{Domain, Mapping, map},
+    mapping::{Domain, Mapping, Saturation, map},
     party::Party,
     word::Word,
 };
@@ -52,6 +52,6 @@ pub fn reciprocal<W: Word>(
     let domain = domain(largest, frac_bits[0], bits);
     let table = table(&domain, frac_bits[0], frac_bits[1]);
     let table = &table[..domain.cells()];
-    let beyond = table.last().map(core::slice::from_ref);
+    let beyond = table.last().map(|last| Saturation { values: core::slice::from_ref(last), range: None });
     map(party, &Mapping { domain, tables: &[table], one_hot: None, beyond }, x, out)
 }

@@ -3,16 +3,17 @@
 //! With `x_j = max_i z_i - z_j`, `e_j = exp(-x_j)` and `S = Σ e_j`, the probabilities are `p_j = e_j / S`. The gradient is **not** computed as `p_j - y_j`: with any approximate
 //! reciprocal `r` that does not sum to zero over the classes, nothing stops the drift, and training diverges. It is `δ_j = r (e_j - y_j S)`, which sums to zero whatever `r` is.
 //!
-//! Logits are not truncated: the words opened for the maximum serve as they are, and a cell of the exponential is only wider in their units.
+//! The maximum, the exponential's arguments and the loss are those of truncated logits, which one
+//! opening gives.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
-//! - **Cost:** [`gradient`] of ten classes: 12 rounds for `k = 32`, 13 for `k = 64`; one fewer with
-//!   three to five classes, two fewer with two. A row of ten, `k = 32`, 11 fraction bits, logits of
-//!   22: 2409 bits each way, 750 of them the maximum's; `k = 64`: 4783, 1560 of them.
+//! - **Cost:** [`gradient`] of three to ten classes: 10 rounds for `k = 32`, 12 for `k = 64`; one
+//!   fewer with two. A row of ten, 11 fraction bits, logits of 22: 1615 bits each way for
+//!   `k = 32`, 405 of them the maximum's; 4439 for `k = 64`.
 //! - **Result:** `e_j` by [`exponential`], `1 / S` by [`reciprocal`] on cells of a quarter. Each entry of the gradient is within 0.3 of the exact one, in the mean over the
 //!   dithers within 0.04, and the entries of a row sum to zero within as many units of the last place as there are classes (up to 63 classes). The loss of a row is within 0.72, in the mean within 0.03.
-//! - **Needs:** logits with `|z_i - z_j| < 2^(k-2)` units. The sums of a row fit their table by
-//!   construction: no term is above 1.
+//! - **Needs:** logits with `|z_i - z_j| <= 2^(k-2) - 2^(t+1)` units, `t` the bits that are
+//!   truncated. The sums of a row fit their table by construction: no term is above 1.
 //! - **Memory:** scratch as a dry run says, and a [`Softmax`], 6 kB; no heap.
 
 use super::{Table, exponential, logarithm, reciprocal};
@@ -28,7 +29,7 @@ use crate::{
         product::multiply,
         rows::multiply_rows,
         times::times_masked,
-        truncate::{Opened, blind, half, truncate},
+        truncate::{Cut, Opened, open, truncate, truncated},
     },
     word::Word,
 };
@@ -41,9 +42,9 @@ const SUM_FRAC_BITS: u32 = 2;
 pub struct Shape {
     /// Words a row: 2 to 255.
     pub classes: u32,
-    /// Fraction bits of the results, and of the functions within.
+    /// Fraction bits of the results, of the truncated logits and of the functions within.
     pub frac_bits: u32,
-    /// Fraction bits of the logits: twice `frac_bits` for the untruncated sums of products, `frac_bits` for truncated ones.
+    /// Fraction bits of the logits, as many or more: twice as many for sums of products.
     pub logit_frac_bits: u32,
 }
 
@@ -64,11 +65,10 @@ impl Softmax {
     /// If its numbers are out of range.
     pub fn new(shape: Shape) -> Self {
         let Shape { classes, frac_bits, logit_frac_bits, .. } = shape;
-        let truncated = logit_frac_bits == frac_bits;
         assert!((2..256).contains(&classes), "softmax: 2 to 255 classes");
-        assert!(truncated || logit_frac_bits == 2 * frac_bits, "softmax: logits of other fraction bits");
-        let domain = exponential::domain(logit_frac_bits);
-        let exponential = (domain, exponential::table(&domain, logit_frac_bits, frac_bits));
+        assert!(logit_frac_bits >= frac_bits, "softmax: logits of fewer fraction bits than results");
+        let domain = exponential::domain(frac_bits);
+        let exponential = (domain, exponential::table(&domain, frac_bits, frac_bits));
         let bits = (u32::BITS - classes.leading_zeros() + SUM_FRAC_BITS).min(8);
         let domain = reciprocal::domain(classes, frac_bits, bits);
         let of_sum = [reciprocal::table, logarithm::table].map(|table| table(&domain, frac_bits, frac_bits));
@@ -114,15 +114,15 @@ pub fn gradient<W: Word>(
     let loss = loss.unwrap_or_default();
     let lengths = [delta.len(), labels.one_hot.words.len(), loss.len()];
     assert!(lengths == [n, n, of_loss], "softmax: lengths differ");
-    let ([c, largest, terms, parts], mut party) = party.scratch([n, rows, n + rows, n + rows + of_loss])?;
+    let lens = [n, n, rows, n + rows, n + rows + of_loss];
+    let ([c, y, largest, terms, parts], mut party) = party.scratch(lens)?;
     let mut draw = party.draw()?;
-    let mask = softmax.terms(&mut party, &mut draw, logits, [c, largest, terms])?;
-    let word = Opened { c, mask, offset: half() };
+    let word = softmax.terms(&mut party, &mut draw, logits, c, [y, largest, terms])?;
 
     // In the round that reads the index off S: S itself for its product with the labels, and e where rows have weights.
     let from = if labels.weights.is_some() { 0 } else { n };
     let (t, functions) = parts.split_at_mut(n);
-    let hidden = softmax.functions_of_sum(&mut party, &mut draw, terms, from, functions)?;
+    let hidden = softmax.functions_of_sum(&mut party, terms, from, functions)?;
     let sum = Masked { words: &terms[n..], mask: hidden.slice(n - from, rows) };
     multiply_rows(&mut party, labels.one_hot, sum, t)?;
     party.kernels.scale(t, W::from_i64(-1));
@@ -134,7 +134,7 @@ pub fn gradient<W: Word>(
         party.kernels.add(t, &terms[..n]);
     }
     if of_loss > 0 {
-        softmax.entropies(&mut party, &mut draw, logits, (&word, largest), labels.one_hot, &mut functions[rows..])?;
+        softmax.entropies(&mut party, &mut draw, (&word, y, largest), labels.one_hot, &mut functions[rows..])?;
     }
     softmax.divide(&mut party, &mut draw, parts, labels.weights, delta, loss)
 }
@@ -157,12 +157,12 @@ pub fn probabilities<W: Word>(
 ) -> Result<(), Error> {
     let (n, rows) = softmax.dims(logits.len());
     assert!(out.len() == n, "softmax: lengths differ");
-    let ([c, largest, terms, parts], mut party) = party.scratch([n, rows, n + rows, n + rows])?;
+    let ([c, y, largest, terms, parts], mut party) = party.scratch([n, n, rows, n + rows, n + rows])?;
     let mut draw = party.draw()?;
-    softmax.terms(&mut party, &mut draw, logits, [c, largest, terms])?;
+    softmax.terms(&mut party, &mut draw, logits, c, [y, largest, terms])?;
     let (e, r) = parts.split_at_mut(n);
     e.copy_from_slice(&terms[..n]);
-    softmax.functions_of_sum(&mut party, &mut draw, terms, n + rows, r)?;
+    softmax.functions_of_sum(&mut party, terms, n + rows, r)?;
     softmax.divide(&mut party, &mut draw, parts, None, out, &mut [])
 }
 
@@ -178,29 +178,32 @@ impl Softmax {
         self.shape.classes as usize
     }
 
-    /// Opens the logits into `c`; writes shares of each row's largest, and of all `e_j` followed by each row's sum of them to `terms`.
-    fn terms<W: Word>(
+    /// Opens the logits into `c`; writes shares of their truncated values `y`, of each row's
+    /// largest, and of all `e_j` followed by each row's sum of them to `terms`.
+    fn terms<'c, W: Word>(
         &self,
         party: &mut Party<'_, W>,
         draw: &mut Draw,
         logits: &[W],
-        [c, largest, terms]: [&mut [W]; 3],
-    ) -> Result<View<'static>, Error> {
+        c: &'c mut [W],
+        [y, largest, terms]: [&mut [W]; 3],
+    ) -> Result<Opened<'c, W>, Error> {
         let cols = self.cols();
         let ([hot, x], mut party) = party.scratch([cols * plane_words::<W>(largest.len()), logits.len()])?;
-        let mask = blind(&mut party, draw, logits, half(), c);
-        party.open(c)?; // the logits
-        let word = Opened { c, mask, offset: half() };
+        let cut = Cut::signed(self.shape.logit_frac_bits - self.shape.frac_bits);
+        let word = open(&mut party, draw, logits, cut, c)?; // the logits
+        truncated(&mut party, draw, &word, y)?;
         argmax(&mut party, &word, cols, hot)?;
-        choose(&mut party, &word, cols, hot, largest)?;
+        choose(&mut party, (&word, y), cols, hot, largest)?;
         x.fill(W::default());
-        party.kernels.sub(x, logits);
+        party.kernels.sub(x, y);
         party.kernels.add_rows(x, largest, cols);
         let (domain, table) = &self.exponential;
         let (e, sum) = terms.split_at_mut(logits.len());
-        exponential::mapped(&mut party, domain, table, x, e)?;
+        // Differences of words of n bits are below 2^(n-2).
+        exponential::mapped(&mut party, (domain, table), Some(cut.bits() - 2), x, e)?;
         party.kernels.sum_rows(sum, e, cols);
-        Ok(mask)
+        Ok(word)
     }
 
     /// In one round, opens what of `terms` is from `from` on, under the mask returned, and each sum for its index. Writes shares of the sums' reciprocals to
@@ -208,15 +211,15 @@ impl Softmax {
     fn functions_of_sum<W: Word>(
         &self,
         party: &mut Party<'_, W>,
-        draw: &mut Draw,
         terms: &mut [W],
         from: usize,
         functions: &mut [W],
     ) -> Result<View<'static>, Error> {
         let (domain, tables) = &self.of_sum;
         let sum = &terms[terms.len() / (self.cols() + 1) * self.cols()..];
-        let ([c, packed], mut party) = party.scratch([sum.len(), packed_words::<W>(sum.len(), domain.width())])?;
-        let index = blind_index(&mut party, draw, domain, sum, c, packed);
+        let ([c, packed], mut party) = party.scratch([sum.len(), packed_words::<W>(sum.len(), domain.bits)])?;
+        let mut draw = party.draw()?;
+        let index = blind_index(&mut party, &mut draw, domain, sum, c, packed);
         let open = &mut terms[from..];
         let mask = draw.mask(open.len()).view();
         if !party.is_clear() {
@@ -228,25 +231,23 @@ impl Softmax {
         let wanted = functions.len().checked_div(word.c.len()).unwrap_or(1);
         let mapping =
             Mapping { domain: *domain, tables: &tables[..wanted], one_hot: Some(OneHot::Arithmetic), beyond: None };
-        mapped(&mut party, draw, &mapping, &word, functions)?;
+        mapped(&mut party, &mut draw, &mapping, &word, functions)?;
         Ok(mask)
     }
 
-    /// From shares of the sums' logarithms to those of each row's cross-entropy, in the units of the logits: no round.
+    /// From shares of the sums' logarithms to those of each row's cross-entropy: no round.
     fn entropies<W: Word>(
         &self,
         party: &mut Party<'_, W>,
         draw: &mut Draw,
-        logits: &[W],
-        (word, largest): (&Opened<'_, W>, &[W]),
+        (word, y, largest): (&Opened<'_, W>, &[W], &[W]),
         one_hot: Masked<'_, W>,
         entropy: &mut [W],
     ) -> Result<(), Error> {
-        let ([own, right], mut party) = party.scratch([logits.len(), largest.len()])?;
-        own.copy_from_slice(logits);
-        times_masked(&mut party, draw, word, 0, one_hot, own)?;
+        let ([own, right], mut party) = party.scratch([y.len(), largest.len()])?;
+        own.copy_from_slice(y);
+        times_masked(&mut party, draw, word, one_hot, own)?;
         party.kernels.sum_rows(right, own, self.cols());
-        party.kernels.scale(entropy, W::from_u64(1 << (self.shape.logit_frac_bits - self.shape.frac_bits)));
         party.kernels.add(entropy, largest);
         party.kernels.sub(entropy, right);
         Ok(())
@@ -280,9 +281,8 @@ impl Softmax {
             }
             _ => products[n..].copy_from_slice(&parts[n + rows..]),
         }
-        // The products have twice the fraction bits, and so have entropies of untruncated logits.
-        let long = if self.shape.logit_frac_bits == self.shape.frac_bits { n } else { products.len() };
-        truncate(&mut party, &mut products[..long], self.shape.frac_bits)?; // the last round
+        // The products have twice the fraction bits; entropies, if weighed, by 1 or 0.
+        truncate(&mut party, &mut products[..n], self.shape.frac_bits)?; // the last round
         out.copy_from_slice(&products[..n]);
         entropies.copy_from_slice(&products[n..]);
         Ok(())

@@ -258,21 +258,21 @@ pub fn move_planes<W: Word>(a: &mut [W], b: &mut [W], kept: &[W]) {
 }
 
 /// The nested bits of whole words, plane after plane: `t_j = [U + d - 1 - (c mod d) < 4 d]` with
-/// `d = 4^j 2^low`, `j` from 0.
+/// `d = 4^j 2^low`, `j` from 0, for `U` opened as `c = U + r mod 2^bits`.
 #[inline(always)]
-pub fn cells_clear<W: Word>(t: &mut [W], c: &[W], u: &[W], low: u32) {
-    let lanes = plane_words::<W>(u.len());
+pub fn cells_clear<W: Word>(t: &mut [W], c: &[W], r: &[W], low: u32, bits: u32) {
+    let lanes = plane_words::<W>(r.len());
     if lanes == 0 {
         return;
     }
     t.fill(W::default());
-    for (row, (c, u)) in (0u32..).zip(c.chunks(lanes).zip(u.chunks(lanes))) {
+    let all = W::low_mask(bits);
+    for (row, (c, r)) in (0u32..).zip(c.chunks(lanes).zip(r.chunks(lanes))) {
         for (plane, bits) in t.chunks_exact_mut(lanes).enumerate() {
             let shift = (0..plane).fold(low, |s, _| s + 2);
-            for (t, (c, u)) in bits.iter_mut().zip(c.iter().zip(u)) {
-                // The digits from bit `shift` on, rounded: the digits of c minus those of the mask
-                // c - U.
-                let above = c.shr(shift).sub(c.sub(*u).shr(shift)).and(W::low_mask(W::BITS - shift)).shr(2);
+            for (t, (c, r)) in bits.iter_mut().zip(c.iter().zip(r)) {
+                // The digits from bit `shift` on, rounded: those of c minus those of r.
+                let above = c.shr(shift).sub(r.and(all).shr(shift)).and(all.shr(shift)).shr(2);
                 let bit = above.or(W::default().sub(above)).not().shr(W::BITS - 1);
                 *t = t.or(bit.shl(row));
             }

@@ -39,15 +39,15 @@ pub struct Matrix<'a, W> {
     pub transposed: bool,
 }
 
-/// A word opened as `c = z + r + offset`, and by how many bits it is to be truncated. Public.
+/// A value `y` opened as `c = y + offset + r mod 2^bits`. Public.
 #[derive(Clone, Copy, Debug)]
 pub struct Opening<'a, W> {
-    /// The public words `c`.
+    /// The public words `c`, below `2^bits`.
     pub c: &'a [W],
-    /// What was added to keep `z + offset` in `[0, 2^(k-1))`; a multiple of `2^frac_bits`.
+    /// What keeps `y + offset` in `[0, 2^(bits-1))`.
     pub offset: W,
-    /// Bits to truncate.
-    pub frac_bits: u32,
+    /// Bits of the opened word.
+    pub bits: u32,
 }
 
 /// Words that a plane of `n` bits takes: `ceil(n / k)`.
@@ -85,12 +85,15 @@ macro_rules! with_kernels {
             fn keep_low(z: &mut [W], bits: u32);
             fn add_scaled(z: &mut [W], x: &[W], s: W);
             fn mul_add(z: &mut [W], x: &[W], y: &[W]);
-            fn blind(c: &mut [W], z: &[W], offset: W);
+            fn blind(c: &mut [W], z: &[W], offset: W, shift: u32);
+            fn blind_clear(c: &mut [W], z: &[W], offset: W, shift: u32, bits: u32);
             fn truncated(z: &mut [W], o: $crate::kernel::Opening<'_, W>, h: &[W], m: &[W], first: W);
-            fn truncated_clear(z: &mut [W], o: $crate::kernel::Opening<'_, W>, r: &[W]);
+            fn truncated_clear(r: &mut [W], o: $crate::kernel::Opening<'_, W>);
             fn widen(z: &mut [W], x: &[W]);
             fn sub_wide(z: &mut [W], x: &[W]);
-            fn mask_parts(r: &mut [W], m: &mut [W], frac_bits: u32);
+            fn mask_parts(r: &mut [W], m: &mut [W], n: u32);
+            fn mask_carry(r: &mut [W], s: &mut [W], n: u32);
+            fn mask_low(r: &mut [W], o: &[W], n: u32);
             fn squared(z: &mut [W], o: $crate::kernel::Opening<'_, W>, h: &[W], m: &[W], hh: &[W], hm: &[W], first: W);
             fn times_masked(z: &mut [W], o: $crate::kernel::Opening<'_, W>, p_open: &[W], p: &[W], hp: &[W], mp: &[W]);
             fn selected(z: &mut [W], o: $crate::kernel::Opening<'_, W>, beta: &[W], rho: &[W], rho_h: &[W], rho_m: &[W]);
@@ -98,10 +101,9 @@ macro_rules! with_kernels {
             fn spread(z: &mut [W], plane: &[W]);
             fn keep_where(z: &mut [W], plane: &[W]);
             // scaled truncation, optimizers
-            fn scaled(z: &mut [W], o: $crate::kernel::Opening<'_, W>, factor: u32, h: &[W], m: &[W], first: W);
-            fn scaled_clear(z: &mut [W], o: $crate::kernel::Opening<'_, W>, factor: u32);
-            fn scaled_parts(r: &mut [W], m: &mut [W], factor: u32, frac_bits: u32);
-            fn truncated_whole(z: &mut [W], o: $crate::kernel::Opening<'_, W>);
+            fn scaled(z: &mut [W], o: $crate::kernel::Opening<'_, W>, factor: u32, frac_bits: u32, h: &[W], m: &[W], first: W);
+            fn scaled_clear(r: &mut [W], o: $crate::kernel::Opening<'_, W>, factor: u32, frac_bits: u32);
+            fn scaled_parts(r: &mut [W], m: &mut [W], factor: u32, frac_bits: u32, bits: u32);
             fn multiply(z: &mut [W], x: &[W]);
             fn blend(z: &mut [W], a: W, x: &[W], b: W);
             // planes
@@ -128,7 +130,7 @@ macro_rules! with_kernels {
             fn sum_words(z: &mut [W], hot: &[W], c: &[W], low: u32, table: &[i64]);
             fn unit_rows(out: &mut [W], hot: &[W], c: &[W], cols: usize);
             fn lookup(z: &mut [W], index: &[W], table: &[i64]);
-            fn index_clear(c: &mut [W], r: &[W], shift: u32);
+            fn index_clear(c: &mut [W], r: &[W], shift: u32, bits: u32);
             fn saturate_clear(z: &mut [W], index: &[W], width: u32, beyond: W);
             // digits of a word
             fn digit_leaves(leaves: &mut [W], c: &[W], hot: &[W], width: u32, first: W);
@@ -136,7 +138,7 @@ macro_rules! with_kernels {
             fn choose(z: &mut [W], bit: &[W], x: &[W], y: &[W]);
             fn keep_planes(z: &mut [W], x: &[W]);
             fn move_planes(a: &mut [W], b: &mut [W], kept: &[W]);
-            fn cells_clear(t: &mut [W], c: &[W], u: &[W], low: u32);
+            fn cells_clear(t: &mut [W], c: &[W], r: &[W], low: u32, bits: u32);
             // matrices
             fn gemm(z: &mut [W], x: $crate::kernel::Matrix<'_, W>, y: $crate::kernel::Matrix<'_, W>, dims: [usize; 3]);
         }

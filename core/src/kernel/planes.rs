@@ -2,8 +2,10 @@
 
 use crate::word::Word;
 
+/// Bits of a digit that [`digit_less_equal`] compares, at most.
+pub const COMPARED_DIGIT: u32 = 5;
 /// Lanes of a product's partial results.
-const BLOCK: usize = 64;
+const BLOCK: usize = if cfg!(target_pointer_width = "64") { 64 } else { 8 };
 
 /// Planes `1..2^width` of the one-hot vector of the number whose bit planes are `bits`, lowest first.
 ///
@@ -32,7 +34,7 @@ pub fn one_hot<W: Word>(hot: &mut [W], bits: &[W], width: u32) {
 /// From XOR shares of the one-hot vector of a digit `d` (planes `1..2^width`, see [`one_hot`]) to shares of `lt = [c < d]` and `eq = [c = d]`, for
 /// the public digit `c` with bit planes `c`.
 ///
-/// `width` is 1 to 4.
+/// `width` is 1 to [`COMPARED_DIGIT`].
 #[inline(always)]
 pub fn digit_less_equal<W: Word>(lt: &mut [W], eq: &mut [W], c: &[W], hot: &[W], width: u32, first: W) {
     match width {
@@ -40,7 +42,8 @@ pub fn digit_less_equal<W: Word>(lt: &mut [W], eq: &mut [W], c: &[W], hot: &[W],
         2 => less_equal::<W, 4>(lt, eq, c, hot, first),
         3 => less_equal::<W, 8>(lt, eq, c, hot, first),
         4 => less_equal::<W, 16>(lt, eq, c, hot, first),
-        _ => panic!("a digit has one to four bits"),
+        COMPARED_DIGIT => less_equal::<W, 32>(lt, eq, c, hot, first),
+        _ => panic!("a digit has one to five bits"),
     }
 }
 
@@ -51,12 +54,13 @@ fn less_equal<W: Word, const N: usize>(lt: &mut [W], eq: &mut [W], c: &[W], hot:
     let lanes = lt.len();
     let eq = &mut eq[..lanes];
     let hot: [&[W]; N] = core::array::from_fn(|j| &hot[j.saturating_sub(1) * lanes..][..lanes]);
-    let c: [&[W]; 4] = core::array::from_fn(|b| &c[if 1 << b < N { b * lanes } else { 0 }..][..lanes]);
+    let c: [&[W]; COMPARED_DIGIT as usize] =
+        core::array::from_fn(|b| &c[if 1 << b < N { b * lanes } else { 0 }..][..lanes]);
     for i in 0..lanes {
         let mut leaves: [W; N] = core::array::from_fn(|j| if j == 0 { first } else { hot[j][i] });
         leaves[0] = leaves.iter().fold(W::default(), |sum, leaf| sum.xor(*leaf));
         let mut less = W::default();
-        for bit in (0..4usize).rev() {
+        for bit in (0..COMPARED_DIGIT as usize).rev() {
             let half = 1 << bit;
             if half < N {
                 let d = c[bit][i];
@@ -87,39 +91,89 @@ pub fn needed_subsets(terms: &[u16]) -> impl Iterator<Item = u16> + Clone + '_ {
     })
 }
 
-/// The products, over each of [`needed_subsets`]`(terms)`, of the planes in `masks` (`lanes` words each).
+/// How many [`needed_subsets`] there are.
+pub fn needed_count(terms: &[u16]) -> usize {
+    match terms {
+        [term] => (1 << term.count_ones()) - 1 - term.count_ones() as usize,
+        _ => needed_subsets(terms).count(),
+    }
+}
+
+/// Variables of a term, at most.
+pub const MOST_VARIABLES: usize = 9;
+
+/// The subsets of a term. Bit `b` of a subset's number stands for member `b` of the term.
+struct Subsets {
+    members: [u8; MOST_VARIABLES],
+    len: usize,
+    /// Of each subset of two or more, its place among [`needed_subsets`].
+    places: [u16; 1 << MOST_VARIABLES],
+    /// Place of the first that no earlier term has; those follow each other, from the largest on.
+    own: usize,
+}
+
+impl Subsets {
+    /// Those of term `i`.
+    ///
+    /// # Panics
+    ///
+    /// If it has more than [`MOST_VARIABLES`].
+    #[inline(always)]
+    fn of(terms: &[u16], i: usize) -> Self {
+        let (term, earlier) = (terms[i], &terms[..i]);
+        let mut subsets = Self {
+            members: [0; MOST_VARIABLES],
+            len: term.count_ones() as usize,
+            places: [0; 1 << MOST_VARIABLES],
+            own: needed_count(earlier),
+        };
+        for (member, v) in subsets.members[..subsets.len].iter_mut().zip((0u8..16).filter(|v| term >> v & 1 == 1)) {
+            *member = v;
+        }
+        let (mut next, mut set) = (subsets.own, term);
+        for place in subsets.places[..1 << subsets.len].iter_mut().rev() {
+            if set.count_ones() > 1 {
+                let at = if earlier.iter().any(|t| set & !t == 0) {
+                    needed_subsets(earlier).position(|s| s == set).unwrap_or(0)
+                } else {
+                    next += 1;
+                    next - 1
+                };
+                #[allow(clippy::cast_possible_truncation)] // fewer than 2^16 sets of 16 variables
+                let at = at as u16;
+                *place = at;
+            }
+            set = set.wrapping_sub(1) & term;
+        }
+        subsets
+    }
+}
+
+/// The products, over each of [`needed_subsets`]`(terms)`, of the planes in `masks` (`lanes` words
+/// each).
 #[inline(always)]
 pub fn subsets<W: Word>(products: &mut [W], masks: &[W], lanes: usize, terms: &[u16]) {
     if lanes == 0 {
         return;
     }
-    for (s, product) in needed_subsets(terms).zip(products.chunks_exact_mut(lanes)) {
-        product.fill(W::default().not());
-        for v in (0..16).filter(|v| s >> v & 1 == 1) {
-            for (p, m) in product.iter_mut().zip(&masks[v * lanes..][..lanes]) {
+    for i in 0..terms.len() {
+        let Subsets { members, len, places, own } = Subsets::of(terms, i);
+        let mask = |b: u32| &masks[usize::from(members[b as usize]) * lanes..][..lanes];
+        for set in (3usize..1 << len).filter(|set| set.count_ones() > 1) {
+            let (rest, to) = (set & (set - 1), usize::from(places[set]));
+            if to < own {
+                continue;
+            }
+            let to = to * lanes;
+            if rest.count_ones() > 1 {
+                let from = usize::from(places[rest]) * lanes;
+                products.copy_within(from..from + lanes, to);
+            } else {
+                products[to..to + lanes].copy_from_slice(mask(rest.trailing_zeros()));
+            }
+            for (p, m) in products[to..to + lanes].iter_mut().zip(mask(set.trailing_zeros())) {
                 *p = p.and(*m);
             }
-        }
-    }
-}
-
-/// `out ^= x ∏ open[v]` over the variables `v` in `set`; without `x`, the product where `first` is set.
-#[inline(always)]
-fn add_product<W: Word>(out: &mut [W], x: Option<&[W]>, open: &[W], set: u16, first: W) {
-    let lanes = out.len();
-    for (block, out) in out.chunks_mut(BLOCK).enumerate() {
-        let (from, mut part) = (block * BLOCK, [first; BLOCK]);
-        let part = &mut part[..out.len()];
-        if let Some(x) = x {
-            part.copy_from_slice(&x[from..from + out.len()]);
-        }
-        for v in (0..16).filter(|v| set >> v & 1 == 1) {
-            for (p, o) in part.iter_mut().zip(&open[v * lanes + from..][..out.len()]) {
-                *p = p.and(*o);
-            }
-        }
-        for (o, p) in out.iter_mut().zip(part) {
-            *o = o.xor(*p);
         }
     }
 }
@@ -127,7 +181,9 @@ fn add_product<W: Word>(out: &mut [W], x: Option<&[W]>, open: &[W], set: u16, fi
 /// XOR shares of the product of the variables in each of `terms`. Variable `v` was opened as `open[v] = v ^ mask`; `shares` are shares of
 /// the masks and `products` those of the products of masks over [`needed_subsets`]`(terms)`.
 ///
-/// `∏ (open ^ mask) = ⊕_S ∏_{v not in S} open[v] · [∏_{v in S} mask]`, over all subsets `S` of the term.
+/// `∏ (open ^ mask) = ⊕_S ∏_{v not in S} open[v] · [∏_{v in S} mask]`, over all subsets `S` of the
+/// term: variable by variable, as `x_1 ^ open[v] x_0` of the sums `x_1` over the sets with and
+/// `x_0` over those without it.
 #[inline(always)]
 pub fn conjunctions<W: Word>(
     out: &mut [W],
@@ -141,12 +197,33 @@ pub fn conjunctions<W: Word>(
     if lanes == 0 {
         return;
     }
-    out.fill(W::default());
-    let variables = (0..16).map(|v| 1 << v).zip(shares.chunks_exact(lanes));
-    let known = variables.chain(needed_subsets(terms).zip(products.chunks_exact(lanes)));
-    for (set, x) in core::iter::once((0, None)).chain(known.map(|(set, x)| (set, Some(x)))) {
-        for (term, out) in terms.iter().zip(out.chunks_exact_mut(lanes)).filter(|(t, _)| set & !**t == 0) {
-            add_product(out, x, open, term & !set, first);
+    // For each variable, the sum over the sets without it.
+    let mut without = [[W::default(); BLOCK]; MOST_VARIABLES];
+    for (i, out) in out.chunks_exact_mut(lanes).enumerate() {
+        let Subsets { members, len, places, .. } = Subsets::of(terms, i);
+        for (block, out) in out.chunks_mut(BLOCK).enumerate() {
+            let (from, width) = (block * BLOCK, out.len());
+            let at = |plane: usize| plane * lanes + from;
+            for set in 0usize..1 << len {
+                match set.count_ones() {
+                    0 => out.fill(first),
+                    1 => {
+                        let v = usize::from(members[set.trailing_zeros() as usize]);
+                        out.copy_from_slice(&shares[at(v)..][..width]);
+                    }
+                    _ => out.copy_from_slice(&products[at(usize::from(places[set]))..][..width]),
+                }
+                let done = set.trailing_ones() as usize;
+                for (member, without) in members[..done].iter().zip(&without) {
+                    let open = &open[at(usize::from(*member))..][..width];
+                    for ((x, open), without) in out.iter_mut().zip(open).zip(without) {
+                        *x = x.xor(open.and(*without));
+                    }
+                }
+                if done < len {
+                    without[done][..width].copy_from_slice(out);
+                }
+            }
         }
     }
 }

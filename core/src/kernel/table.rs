@@ -137,12 +137,13 @@ pub fn unit_rows<W: Word>(out: &mut [W], hot: &[W], c: &[W], cols: usize) {
     }
 }
 
-/// `c = (c >> shift) - (r >> shift) mod 2^(k - shift)`: the whole index that `c` and `r` make, for
-/// the clear engine.
+/// `c = (c >> shift) - (r >> shift) mod 2^(bits - shift)`: the whole index that the opened word `c`
+/// and the mask `r`, `bits` bits of each, make; for the clear engine.
 #[inline(always)]
-pub fn index_clear<W: Word>(c: &mut [W], r: &[W], shift: u32) {
+pub fn index_clear<W: Word>(c: &mut [W], r: &[W], shift: u32, bits: u32) {
+    let low = W::low_mask(bits);
     for (c, r) in c.iter_mut().zip(r) {
-        *c = c.shr(shift).sub(r.shr(shift)).and(W::low_mask(W::BITS - shift));
+        *c = c.shr(shift).sub(r.and(low).shr(shift)).and(low.shr(shift));
     }
 }
 

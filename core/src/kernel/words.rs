@@ -1,8 +1,8 @@
 //! Element-wise kernels. `first` is all ones at the party that adds public terms (server 0, the clear engine) and 0 at server 1.
 //!
-//! Notation of DESIGN.md, section 4: a word `z` is opened as `c = z + r + offset`; `f` bits are truncated;
-//! `h = (r mod 2^(k-1)) >> f`, `m = msb(r)`; `y = C - h + Q m` is the truncated value, with public
-//! `C = ((c mod 2^(k-1)) >> f) - (offset >> f) + msb(c) 2^(k-1-f)` and `Q = (1 - 2 msb(c)) 2^(k-1-f)`.
+//! Notation of [`crate::protocol::truncate`]: a value `y` is opened as `c = y + offset + r mod
+//! 2^n`; `h = r mod 2^(n-1)`, `m = msb(r)`; `y = C - h + Q m`, with public `C = c - offset` and
+//! `Q = (1 - 2 msb(c)) 2^(n-1)`.
 //!
 //! All slices of one call have the same length, except planes (see the [module](super)).
 
@@ -74,40 +74,50 @@ pub fn mul_add<W: Word>(z: &mut [W], x: &[W], y: &[W]) {
     }
 }
 
-/// `c += z + offset`: a mask's share becomes the share of the word to be opened.
+/// `c += (z + offset) >> shift`: a mask's share becomes the share of the word to be opened.
 #[inline(always)]
-pub fn blind<W: Word>(c: &mut [W], z: &[W], offset: W) {
+pub fn blind<W: Word>(c: &mut [W], z: &[W], offset: W, shift: u32) {
     for (c, z) in c.iter_mut().zip(z) {
-        *c = c.add(z.add(offset));
+        *c = c.add(z.add(offset).shr(shift));
     }
 }
 
-/// `C` and `Q` of one opened word.
+/// The opened word of whole values: from whole masks `r`, in place, to `(z + offset - u) >> shift`
+/// plus the lower `bits` bits of `r`, modulo `2^bits`. The dither `u` is the upper `shift` bits of
+/// `r`.
 #[inline(always)]
-fn parts<W: Word>(c: W, offset: W, f: u32) -> (W, W) {
-    let msb = c.shr(W::BITS - 1);
-    let high = c.shl(1).shr(1).shr(f).sub(offset.shr(f)).add(msb.shl(W::BITS - 1 - f));
-    (high, W::from_u64(1).shl(W::BITS - 1 - f).sub(msb.shl(W::BITS - f)))
+pub fn blind_clear<W: Word>(c: &mut [W], z: &[W], offset: W, shift: u32, bits: u32) {
+    let low = W::low_mask(bits);
+    for (c, z) in c.iter_mut().zip(z) {
+        let dither = c.shr(W::BITS - shift);
+        *c = c.add(z.add(offset).sub(dither).shr(shift)).and(low);
+    }
+}
+
+/// `C` and `Q` of one opened word of `n` bits.
+#[inline(always)]
+fn parts<W: Word>(c: W, offset: W, n: u32) -> (W, W) {
+    (c.sub(offset), W::from_u64(1).shl(n - 1).sub(c.shr(n - 1).shl(n)))
 }
 
 /// `z = C - [h] + Q [m]`: shares of the truncated value.
 #[inline(always)]
 pub fn truncated<W: Word>(z: &mut [W], o: Opening<'_, W>, h: &[W], m: &[W], first: W) {
     for ((z, c), (h, m)) in z.iter_mut().zip(o.c).zip(h.iter().zip(m)) {
-        let (public, carry) = parts(*c, o.offset, o.frac_bits);
+        let (public, carry) = parts(*c, o.offset, o.bits);
         *z = public.and(first).sub(*h).add(carry.mul(*m));
     }
 }
 
-/// The truncated value itself, from the opened word and the whole mask:
-/// `floor((z + 2^f - 1 - u) / 2^f)` with `u = c mod 2^f`.
+/// The truncated value itself, in place of the whole mask: `C - h + Q m`, also where a word has
+/// left its range.
 #[inline(always)]
-pub fn truncated_clear<W: Word>(z: &mut [W], o: Opening<'_, W>, r: &[W]) {
-    let f = o.frac_bits;
-    let low = W::low_mask(f);
-    for ((z, c), r) in z.iter_mut().zip(o.c).zip(r) {
-        let whole = c.sub(*r).sub(o.offset);
-        *z = whole.sar(f).add(whole.and(low).add(low).sub(c.and(low)).shr(f));
+pub fn truncated_clear<W: Word>(r: &mut [W], o: Opening<'_, W>) {
+    let (n, low) = (o.bits, W::low_mask(o.bits - 1));
+    for (r, c) in r.iter_mut().zip(o.c) {
+        let (public, carry) = parts(*c, o.offset, n);
+        let top = r.shr(n - 1).mask_from_bit();
+        *r = public.sub(r.and(low)).add(carry.and(top));
     }
 }
 
@@ -129,21 +139,44 @@ pub fn sub_wide<W: Word>(z: &mut [W], x: &[W]) {
     }
 }
 
-/// From masks `r` to `h` (in place) and `m`: what a truncation is dealt.
+/// From masks `r` of `n` bits to `h` (in place) and `m`. Bits above are ignored.
 #[inline(always)]
-pub fn mask_parts<W: Word>(r: &mut [W], m: &mut [W], frac_bits: u32) {
+pub fn mask_parts<W: Word>(r: &mut [W], m: &mut [W], n: u32) {
+    let low = W::low_mask(n - 1);
     for (r, m) in r.iter_mut().zip(m) {
-        *m = r.shr(W::BITS - 1);
-        *r = r.shl(1).shr(1).shr(frac_bits);
+        *m = r.shr(n - 1).and(W::from_u64(1));
+        *r = r.and(low);
     }
 }
 
-/// Shares of `y^2 = C^2 - 2 C [h] + 2 C Q [m] + [h^2] - 2 Q [h m]`, where `Q^2 = 0` since `2 f <= k - 2`.
+/// From both servers' shares of a mask of `n` bits, in place, to the carry `o` that their lower
+/// `n - 1` bits make and to `m`. Bits above are ignored.
+#[inline(always)]
+pub fn mask_carry<W: Word>(r: &mut [W], s: &mut [W], n: u32) {
+    let (low, one) = (W::low_mask(n - 1), W::from_u64(1));
+    for (r, s) in r.iter_mut().zip(s) {
+        let carry = r.and(low).add(s.and(low)).shr(n - 1);
+        (*r, *s) = (carry, r.add(*s).shr(n - 1).and(one));
+    }
+}
+
+/// From a server's share of a mask of `n` bits, in place, and its share of `o` to its share of
+/// `h = r_0 mod 2^(n-1) + r_1 mod 2^(n-1) - 2^(n-1) o`.
+#[inline(always)]
+pub fn mask_low<W: Word>(r: &mut [W], o: &[W], n: u32) {
+    let low = W::low_mask(n - 1);
+    for (r, o) in r.iter_mut().zip(o) {
+        *r = r.and(low).sub(o.shl(n - 1));
+    }
+}
+
+/// Shares of `y^2 = C^2 - 2 C [h] + 2 C Q [m] + [h^2] - 2 Q [h m]`, where `Q^2 = 0` since
+/// `2 n - 2 >= k`.
 #[inline(always)]
 pub fn squared<W: Word>(z: &mut [W], o: Opening<'_, W>, h: &[W], m: &[W], hh: &[W], hm: &[W], first: W) {
     let dealt = h.iter().zip(m).zip(hh.iter().zip(hm));
     for ((z, c), ((h, m), (hh, hm))) in z.iter_mut().zip(o.c).zip(dealt) {
-        let (public, carry) = parts(*c, o.offset, o.frac_bits);
+        let (public, carry) = parts(*c, o.offset, o.bits);
         let linear = carry.mul(*m).sub(*h).mul(public).sub(carry.mul(*hm)).shl(1);
         *z = public.mul(public).and(first).add(linear).add(*hh);
     }
@@ -154,7 +187,7 @@ pub fn squared<W: Word>(z: &mut [W], o: Opening<'_, W>, h: &[W], m: &[W], hh: &[
 pub fn times_masked<W: Word>(z: &mut [W], o: Opening<'_, W>, p_open: &[W], p: &[W], hp: &[W], mp: &[W]) {
     let factor = p_open.iter().zip(p).zip(hp.iter().zip(mp));
     for ((z, c), ((p_open, p), (hp, mp))) in z.iter_mut().zip(o.c).zip(factor) {
-        let (public, carry) = parts(*c, o.offset, o.frac_bits);
+        let (public, carry) = parts(*c, o.offset, o.bits);
         *z = z.mul(*p_open).add(public.mul(*p)).sub(*hp).add(carry.mul(*mp));
     }
 }
@@ -184,7 +217,7 @@ pub fn selected<W: Word>(z: &mut [W], o: Opening<'_, W>, beta: &[W], rho: &[W], 
     let n = z.len();
     let (c, rho, rho_h, rho_m) = (&o.c[..n], &rho[..n], &rho_h[..n], &rho_m[..n]);
     with_bit(z, beta, |z, i, bit| {
-        let (public, carry) = parts(c[i], o.offset, o.frac_bits);
+        let (public, carry) = parts(c[i], o.offset, o.bits);
         let masked = public.mul(rho[i]).sub(rho_h[i]).add(carry.mul(rho_m[i]));
         let all = W::default().sub(bit);
         // (1 - 2β) x is x or -x: complement and add one where β is set.

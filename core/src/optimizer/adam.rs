@@ -7,15 +7,15 @@ use super::{
 use crate::{
     correlation::View,
     kernel::plane_words,
-    link::{Error, Fold},
+    link::Error,
     party::Party,
     protocol::{
         bit::bits_to_words,
         masked::{Masked, mask_and_open},
-        scaled::{scaled, truncated_in_place},
+        scaled::scaled,
         square::square,
         times::times_masked,
-        truncate::{Opened, blind, half},
+        truncate::{Cut, Opened, open, open_both, truncated},
     },
     word::Word,
 };
@@ -27,9 +27,10 @@ use crate::{
 /// The lowest cell stands in for epsilon. So the division is a product with
 /// `P = 2^(T - thresholds passed)` and a truncation:
 ///
-/// 1. Open the gradient `G`: `g`, and `g^2` for nothing.
-/// 2. In one round open `M = 3686 m + 410 g` and `U = (2^second_shift - 1) v + g^2`; `m' = M >> 12`, `v' = U >> second_shift`.
-/// 3. `T` bits from `U`'s own word ([`super::cells`]); open them masked, sum them up to `P`, open
+/// 1. Open the gradient `G` for `g`; `g^2` for nothing.
+/// 2. In one round open `M = 3686 m + 410 g` for `m' = M >> 12`, and
+///    `U = (2^second_shift - 1) v + g^2` for `v' = U >> second_shift`.
+/// 3. `T` bits from the word of `v'` ([`super::cells`]); open them masked, sum them up to `P`, open
 ///    `P - p` under a mask `p`.
 /// 4. `m' P` from `M`'s word, nothing opened. Open it; `w -= m' P >> (T + shift)`, the public rate
 ///    folded in.
@@ -39,19 +40,23 @@ use crate::{
 /// wherever `v` is 4 units or more. A narrower window, for less cost, replaces a `v` outside of it
 /// by its nearer end. There the step grows with the gradient (above) or vanishes with it (below).
 ///
-/// - **Cost:** 7 rounds, and bytes each way / dealt a parameter: `k = 64` 59.8 / 347 with all 26
-///   thresholds, 46.1 / 138 with six; `k = 32` 26.3 / 90 with all ten, 24.4 / 71 with six. With
-///   kept cells 3 rounds and 32 / 57, 16 / 33; lazily 24 / 38, 12 / 22.
+/// - **Cost:** 7 rounds, and bytes each way / dealt a parameter: `k = 64` 52.5 / 282 with all 26
+///   thresholds, 40.8 / 110 with six; `k = 32` 20.6 / 75 with all ten, 19.1 / 58 with six. With
+///   kept cells 3 rounds and 26.6 / 31, 10.8 / 23; lazily 19.9 / 18.6, 8 / 14.4. All with the
+///   steps of six thresholds and the shifts of the two rings (`grad_shift` 12 and 14, `shift` 3 and
+///   0), and a rate that is a power of two; another costs a word dealt and some bits each way more
+///   ([`crate::protocol::scaled`]).
 /// - **Result:** all roundings unbiased within one unit; thresholds with a public dither of less than a quarter of them.
-/// - **Needs:** for `g` of `fg` bits, `v` of `2 fg`: `|G| < 2^(k-2)`, `|g| < 2^(k/2 - 1)`,
-///   `fg + 12 <= k - 2`, `U < 2^(k-1)`. `|m' P|` then stays below `2^(k-2)`, whatever `v` is.
+/// - **Needs:** for `g` of `fg` bits, `v` of `2 fg`: `|G| < 2^(k-2)`,
+///   `|g| < 2^(k/2 - 1)`, `fg + 12 <= k - 2`, `U < 2^(k-1)`. `|m' P|` then stays below `2^(k-2)`,
+///   whatever `v` is.
 /// - **Memory:** about ten words of scratch a parameter with a window of six thresholds, 20 with
 ///   26; six and a half with kept cells.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Adam {
     /// Fraction bits of the gradient beyond those of `m`, and the batch's logarithm: `2 f + log2(batch) - fg`.
     pub grad_shift: u32,
-    /// Base-two logarithm of the first threshold on `v`.
+    /// Base-two logarithm of the first threshold on `v`, 2 at least.
     pub low: u32,
     /// Thresholds, a factor of four apart.
     pub thresholds: u32,
@@ -139,69 +144,64 @@ impl Adam {
         let mut draws = [party.draw()?, party.draw()?, party.draw()?];
         // Buffers of opened words: c of the gradient, of M, of m' P in turn; d of g^2, then of U.
         let ([c, d], mut party) = party.scratch([n, if update { n } else { 0 }])?;
-        let signed = half();
 
-        let mask = blind(&mut party, &mut draws[0], gradient, signed, c);
-        party.open(c)?; // the gradient's round
-        let word = Opened { c, mask, offset: signed };
+        let word = open(&mut party, &mut draws[0], gradient, Cut::signed(self.grad_shift), c)?; // the gradient's round
         if update {
-            square(&mut party, &mut draws[0], &word, self.grad_shift, gradient, d)?;
+            square(&mut party, &mut draws[0], &word, gradient, d)?;
         } else {
-            truncated_in_place(&mut party, &mut draws[0], &word, self.grad_shift, gradient)?;
+            truncated(&mut party, &mut draws[0], &word, gradient)?;
         }
 
         let beta = Self::BETA1_COMPLEMENT.into();
         party.kernels.blend(m, W::from_u64((1 << Self::BETA1_SHIFT) - beta), gradient, W::from_u64(beta));
-        let m_mask = blind(&mut party, &mut draws[1], m, signed, c);
-        if update {
+        let cut = Cut::signed(Self::BETA1_SHIFT);
+        let word = if update {
             party.kernels.blend(v, W::low_mask(self.second_shift), d, W::from_u64(1));
-            let mask = blind(&mut party, &mut draws[1], v, W::default(), d);
-            party.exchange(&mut [(Fold::Add, &mut *c), (Fold::Add, &mut *d)])?; // both moments' round
-            let word = Opened { c: d, mask, offset: W::default() };
+            let words = [(&*m, cut), (&*v, Cut::unsigned(self.second_shift))];
+            let [first, second] = open_both(&mut party, &mut draws[1], words, [c, &mut *d])?; // both moments' round
             if choose {
-                self.choose(&mut party, &word, v, passed, kept)?;
+                self.choose(&mut party, &second, passed, kept)?;
             }
-            truncated_in_place(&mut party, &mut draws[1], &word, self.second_shift, v)?;
+            truncated(&mut party, &mut draws[1], &second, v)?;
+            first
         } else {
-            party.open(c)?;
-        }
-        let word = Opened { c, mask: m_mask, offset: signed };
-        truncated_in_place(&mut party, &mut draws[1], &word, Self::BETA1_SHIFT, m)?;
+            open(&mut party, &mut draws[1], m, cut, c)?
+        };
+        truncated(&mut party, &mut draws[1], &word, m)?;
 
         gradient.copy_from_slice(m);
         let factor = Masked { words: kept.words, mask: kept.mask.expect("chosen above, where it was not before") };
-        times_masked(&mut party, &mut draws[1], &word, Self::BETA1_SHIFT, factor, gradient)?;
-        let mask = blind(&mut party, &mut draws[2], gradient, signed, c);
-        party.open(c)?; // the step's round
+        times_masked(&mut party, &mut draws[1], &word, factor, gradient)?;
         let rate = turn.rate.over::<W>(self.thresholds.saturating_add_signed(self.shift));
-        scaled(&mut party, &mut draws[2], &Opened { c, mask, offset: signed }, rate, gradient)?;
+        let word = open(&mut party, &mut draws[2], gradient, rate.cut(), c)?; // the step's round
+        scaled(&mut party, &mut draws[2], &word, rate, gradient)?;
         party.kernels.sub(weights, gradient);
         Ok(())
     }
 
-    /// `P` of the cell that `u` lies in, opened as `P - p`: four rounds, five for AMSGrad.
+    /// `P` of the cell that `v` lies in, opened as `P - p`: four rounds, five for AMSGrad.
     fn choose<W: Word>(
         &self,
         party: &mut Party<'_, W>,
         word: &Opened<'_, W>,
-        u: &[W],
         passed: Option<&mut [W]>,
         kept: &mut Kept<'_, W>,
     ) -> Result<(), Error> {
         let thresholds = self.thresholds as usize;
         assert!((1..=MOST).contains(&thresholds), "adam: no such number of thresholds");
-        let ([t], mut party) = party.scratch([thresholds * plane_words::<W>(u.len())])?;
-        // The first threshold on v is the second base-4 digit's on U, which is v times
-        // 2^second_shift: t_1 = [U < 4 2^low].
-        cells(&mut party, word, u, (self.low + self.second_shift - 2, thresholds), t)?;
+        assert!(self.low >= 2, "adam: a threshold below four units");
+        let n = word.c.len();
+        let ([t], mut party) = party.scratch([thresholds * plane_words::<W>(n)])?;
+        // t_1 = [v < 4 2^(low - 2)].
+        cells(&mut party, word, (self.low - 2, thresholds), t)?;
         if let Some(passed) = passed {
-            amsgrad::maximum(&mut party, t, passed, plane_words::<W>(u.len()))?;
+            amsgrad::maximum(&mut party, t, passed, plane_words::<W>(n))?;
         }
         let mut shifts = [0; MOST];
         (0..self.thresholds).rev().zip(&mut shifts).for_each(|(shift, place)| *place = shift);
         bits_to_words(&mut party, t, &shifts[..thresholds], kept.words)?;
         party.kernels.add_constant(kept.words, party.role.first(W::from_u64(1)));
-        let mask = party.draw()?.mask(u.len());
+        let mask = party.draw()?.mask(n);
         *kept.mask = Some(mask_and_open(&mut party, kept.words, mask)?);
         Ok(())
     }

@@ -1,19 +1,21 @@
 //! Finds the cell of a word, as nested bits.
 //!
 //! For thresholds a factor of four apart, `t_j = [U < 4^j 2^low]`, `j` from 1, from the word
-//! `c = U + r` that the truncation of `U` opens anyway. `t_j = E ¬β ⊕ F β`, where `E` is 1 if all
+//! `c = U + r` that is open anyway for its own sake. `t_j = E ¬β ⊕ F β`, where `E` is 1 if all
 //! digits of `r` above equal those of `c`, and `F` if they equal those of `c - 1`
 //! (`protocol/upper.rs`). `β` is the borrow of the one base-4 digit below. A threshold is
 //! compared with the whole word: the topmost cell has no upper end.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
-//! - **Cost:** 2 rounds. Bits each way / dealt, for `low` and the number of thresholds: `k = 32`:
-//!   12, 6: 29 / 107; 10, 6: 31 / 116; 10, 10 (all that a word has room for): 40 / 133. `k = 64`:
-//!   20, 6: 43 / 265; 10, 26 (all): 132 / 641.
+//! - **Cost:** 2 rounds. Bits each way / dealt, for `low` and the number of thresholds: words of 22
+//!   bits (`k = 32`): 2, 6: 29 / 107; 0, 6: 31 / 116; 0, 10 (all that they have room for): 40 /
+//!   133. Words of 54 bits (`k = 64`): 10, 6: 43 / 265; 0, 26 (all): 132 / 641.
 //! - **Result:** each threshold with a public dither of less than a quarter of it: `t_j = [U + d - 1 - (c mod d) < 4 d]`, `d = 4^(j-1) 2^low`. So `t_j` is 1 where
-//!   `U <= 3 d`, 0 where `4 d <= U <= 2^k - d`, and nested always. `U` is read as an unsigned word.
-//! - **Needs:** `c` opened with offset 0; the digits of four bits from `low` on that hold
-//!   thresholds, two each, inside the word.
+//!   `U <= 3 d`, 0 where `4 d <= U <= 2^n - d`, and nested always. `U` is read as an unsigned word
+//!   of `n` bits.
+//! - **Needs:** a word opened as one that is never negative
+//!   ([`Cut::unsigned`](crate::protocol::truncate::Cut::unsigned)), whose value is `U`; the digits
+//!   of four bits from `low` on that hold thresholds, two each, inside the word.
 //! - **Memory:** about 400 planes of scratch for all thresholds of `k = 64`, 200 for a window of
 //!   six; no heap.
 
@@ -33,8 +35,7 @@ use crate::{
 /// Thresholds at most: every even position of a 64-bit word.
 pub const MOST: usize = 32;
 
-/// XOR shares of the bits of `thresholds` thresholds, plane after plane, into `t`. `u` comes as it
-/// was opened in `word`.
+/// XOR shares of the bits of `thresholds` thresholds, plane after plane, into `t`.
 ///
 /// # Errors
 ///
@@ -46,16 +47,17 @@ pub const MOST: usize = 32;
 pub fn cells<W: Word>(
     party: &mut Party<'_, W>,
     word: &Opened<'_, W>,
-    u: &[W],
     (low, thresholds): (u32, usize),
     t: &mut [W],
 ) -> Result<(), Error> {
-    let lanes = plane_words::<W>(u.len());
-    assert!(u.len() == word.c.len() && t.len() == thresholds * lanes, "cells: lengths differ");
-    let upper = Upper::with_thresholds::<W>(low, thresholds.div_ceil(2));
+    let (lanes, bits) = (plane_words::<W>(word.c.len()), word.cut.bits());
+    assert!(t.len() == thresholds * lanes, "cells: lengths differ");
+    let upper = Upper::with_thresholds((low, bits), thresholds.div_ceil(2));
     let mut draw = party.draw()?;
     if party.is_clear() {
-        party.kernels.cells_clear(t, word.c, u, low);
+        let ([r], party) = party.scratch([word.c.len()])?;
+        party.expand(word.mask, r);
+        party.kernels.cells_clear(t, word.c, r, low, bits);
         return Ok(());
     }
     let hot_planes = upper.widths().iter().map(|w| (1 << w) - 1).sum::<usize>();

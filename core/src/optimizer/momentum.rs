@@ -5,8 +5,8 @@ use crate::{
     link::Error,
     party::Party,
     protocol::{
-        scaled::{scaled, truncated_in_place},
-        truncate::{Opened, blind, half, truncate},
+        scaled::scaled,
+        truncate::{Cut, open, truncate, truncated},
     },
     word::Word,
 };
@@ -14,10 +14,12 @@ use crate::{
 /// `u = momentum * u + g`, `w -= learning_rate * u`.
 ///
 /// `u` is kept at `grad_shift` bits less than the gradient. One word `M = momentum u 2^e + g 2^e'` is opened, both multiplied so that no constant has
-/// fractions; `u` and the step of `w` are two truncations of it.
+/// fractions; `u` is its truncation, the step of `w` a multiple of that.
 ///
-/// - **Cost:** 1 round, one word each way; [`narrow`](Self::narrow): 2 rounds, two words.
-/// - **Result:** `u` and the step are each within one unit of the exact ones, unbiased.
+/// - **Cost:** 1 round, a word less [`above`](Self::above) bits each way; [`narrow`](Self::narrow):
+///   2 rounds, a word less `grad_shift` bits more.
+/// - **Result:** `u` is within one unit of the exact one, the step within one of what `u` gives,
+///   unbiased.
 /// - **Needs:** `|M| < 2^(k-2)`. Wide, `M` is a sum of gradients, up to `1 / (1 - momentum)` times their magnitude: no room for it at `k = 32` with
 ///   `f = 11`, where one gradient reaches 2^28.6 (NUMERICS.md). Narrow, `M` is below `2^(momentum.shift) / (1 - momentum)` times
 ///   the truncated gradient: 2^25.3 for `fg = 15` and 0.9.
@@ -74,13 +76,9 @@ impl Momentum {
 
         let mut draw = party.draw()?;
         let ([c], mut party) = party.scratch([n])?;
-        let offset = half();
-        let mask = blind(&mut party, &mut draw, velocity, offset, c);
-        party.open(c)?; // the round of u and w
-        let word = Opened { c, mask, offset };
-        gradient.copy_from_slice(velocity);
+        let word = open(&mut party, &mut draw, velocity, Cut::signed(self.above()), c)?; // the round of u and w
         scaled(&mut party, &mut draw, &word, self.rate::<W>(), gradient)?;
-        truncated_in_place(&mut party, &mut draw, &word, self.above(), velocity)?;
+        truncated(&mut party, &mut draw, &word, velocity)?;
         party.kernels.sub(weights, gradient);
         Ok(())
     }

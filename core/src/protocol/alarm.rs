@@ -1,12 +1,12 @@
 //! Computes range alarms: bits that are 1 where a word has left the range of its opening.
 //!
-//! A word opened as `c = z + r + offset` needs `0 <= z + offset < 2^(k-1)`; its alarm is bit
-//! `k - 1` of `c - r`. Where a protocol compares the word, it has opened bit `k - 2` of `c - r` as
-//! `β` under a mask `ρ`, and the borrow into bit `k - 1` follows from that bit. With dealt
-//! `q = r_{k-1} ^ r_{k-2} ρ` and `r_{k-2}` the alarm is
-//! `c_{k-1} ^ ¬c_{k-2} (β ^ ρ) ^ ¬(β ^ c_{k-2}) r_{k-2} ^ q`, which is linear in the shared values
-//! (derived here from the borrow `¬c_{k-2} (r_{k-2} ^ b) ^ r_{k-2} b`, where `b` is the borrow into
-//! bit `k - 2`). All other words are offered to the lane's [`Alarms`](crate::party::Alarms), which
+//! A word opened as `c = Y + r mod 2^n` needs `0 <= Y < 2^(n-1)`; its alarm is bit `n - 1` of
+//! `c - r`. Where a protocol compares the word, it has opened bit `n - 2` of `c - r` as `β` under a
+//! mask `ρ`, and the borrow into bit `n - 1` follows from that bit. With dealt
+//! `q = r_{n-1} ^ r_{n-2} ρ` and `r_{n-2}` the alarm is
+//! `c_{n-1} ^ ¬c_{n-2} (β ^ ρ) ^ ¬(β ^ c_{n-2}) r_{n-2} ^ q`, which is linear in the shared values
+//! (derived here from the borrow `¬c_{n-2} (r_{n-2} ^ b) ^ r_{n-2} b`, where `b` is the borrow into
+//! bit `n - 2`). All other words are offered to the lane's [`Alarms`](crate::party::Alarms), which
 //! keep a sample; [`check_kept`] opens that sample under fresh masks and compares it.
 //!
 //! Alarms are folded over [`SUBSETS`] random subsets into as many parities
@@ -18,7 +18,7 @@
 //!   and the sample's places; clients and the dealer must not. With a client, a server learns from
 //!   the bit about the words at those places.
 //! - **Cost:** [`compared`]: no round, no byte; 2 bits dealt a word. [`check_kept`]: 3 rounds, one
-//!   word and 33 (`k = 64`) or 15 (`k = 32`) bits each way a word kept. [`any`]: 3 rounds, 56 words
+//!   word and 42 (`k = 64`) or 23 (`k = 32`) bits each way a word kept. [`any`]: 3 rounds, 56 words
 //!   each way.
 //! - **Result:** exact alarms, as XOR shares; nothing is opened. A job opens one bit, of all its
 //!   words together.
@@ -44,9 +44,9 @@ pub const SUBSETS: usize = 40;
 /// Bits that one conjunction of [`any`] takes.
 const GROUP: usize = 4;
 
-/// Raises the alarms of compared words: `rows` a plane, of `c` opened under the masks that `words`
-/// names. Their bits `k - 2` of `c - r` are open under the bit mask that `bit` names. Takes no
-/// round. Does nothing for a party without alarms.
+/// Raises the alarms of compared words: `rows` a plane, of `bits` bits, `c` opened under the masks
+/// that `words` names. Their bits `bits - 2` of `c - r` are open under the bit mask that `bit`
+/// names. Takes no round. Does nothing for a party without alarms.
 ///
 /// # Errors
 ///
@@ -58,7 +58,7 @@ const GROUP: usize = 4;
 pub fn compared<W: Word>(
     party: &mut Party<'_, W>,
     draw: &mut Draw,
-    (c, words, rows): (&[W], Words<'_>, usize),
+    (c, words, rows, bits): (&[W], Words<'_>, usize, u32),
     (open, bit): (&[W], View<'_>),
 ) -> Result<(), Error> {
     if party.alarms.is_none() {
@@ -73,12 +73,12 @@ pub fn compared<W: Word>(
             party.expand(mask, r);
             z.copy_from_slice(c);
             party.kernels.sub(z, r);
-            party.kernels.to_planes(alarms, z, W::BITS - 1);
+            party.kernels.to_planes(alarms, z, bits - 1);
         }
         _ => {
-            party.take(draw, &Request::Alarm { words, bit }, &mut [&mut *q, &mut *r])?;
+            party.take(draw, &Request::Alarm { words, bits, bit }, &mut [&mut *q, &mut *r])?;
             party.correlations.expand_bits(bit, rho);
-            party.kernels.to_planes(planes, c, W::BITS - 2);
+            party.kernels.to_planes(planes, c, bits - 2);
             party.kernels.alarms(alarms, planes, open, rho, r, q, party.role.first_mask());
         }
     }
@@ -145,7 +145,7 @@ pub fn check_kept<W: Word>(party: &mut Party<'_, W>, least: usize) -> Result<(),
         party.kernels.to_planes(alarms, z, W::BITS - 1);
     } else {
         party.expand(mask, c);
-        party.kernels.blind(c, z, party.role.first(half()));
+        party.kernels.blind(c, z, party.role.first(half()), 0);
         party.open(c)?; // the first round
         difference_bit(&mut party, &mut draw, c, Words::Mask(mask), W::BITS - 1, alarms)?; // two rounds
     }

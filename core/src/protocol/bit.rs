@@ -1,9 +1,10 @@
 //! Shared bits as words of the ring.
 //!
-//! Opens `β = s ^ ρ` under a free bit mask `ρ`, which is dealt as a word too: `[s] = β + (1 - 2 β) [ρ]`.
+//! Opens `β = s ^ ρ` under a free bit mask `ρ`, which is dealt as a word too: `[s] = β + (1 - 2 β)
+//! [ρ]`. A bit that counts `2^shift` needs no more than `k - shift` bits of that word.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
-//! - **Cost:** 1 round, one bit each way; one word dealt.
+//! - **Cost:** 1 round, one bit each way; `k - shift` bits dealt.
 //! - **Result:** exact.
 
 use super::conjunction::hide_bits;
@@ -55,21 +56,15 @@ pub fn opened_bits_to_words<W: Word>(
 ) -> Result<(), Error> {
     let (n, lanes) = (z.len(), plane_words::<W>(z.len()));
     assert!(open.len() == shifts.len() * lanes, "bits_to_words: planes and shifts differ");
-    let ([rho], mut party) = party.scratch([shifts.len().min(PLANES) * n])?;
+    let ([rho], mut party) = party.scratch([n])?;
     let first = party.role.first_mask();
-    for (i, (shifts, open)) in shifts.chunks(PLANES).zip(open.chunks((PLANES * lanes).max(1))).enumerate() {
-        let (bits, rho) = (masks.slice(i * PLANES * lanes, open.len()), &mut rho[..shifts.len() * n]);
-        party.take(draw, &Request::BitToWord { bits, len: n }, &mut [&mut *rho])?;
-        let planes = open.chunks_exact(lanes.max(1)).zip(rho.chunks_exact(n.max(1)));
-        for (shift, (plane, rho)) in shifts.iter().zip(planes) {
-            party.kernels.bit_to_word(z, plane, rho, *shift, first);
-        }
+    for (i, (shift, open)) in shifts.iter().zip(open.chunks_exact(lanes.max(1))).enumerate() {
+        let request = Request::BitToWord { bits: masks.slice(i * lanes, lanes), width: W::BITS - shift, len: n };
+        party.take(draw, &request, &mut [&mut *rho])?;
+        party.kernels.bit_to_word(z, open, rho, *shift, first);
     }
     Ok(())
 }
-
-/// Planes whose words are dealt together; their number bounds the scratch.
-const PLANES: usize = 8;
 
 fn clear<W: Word>(party: &mut Party<'_, W>, planes: &[W], shifts: &[u32], z: &mut [W]) -> Result<(), Error> {
     let lanes = plane_words::<W>(z.len()).max(1);

@@ -1,12 +1,26 @@
 //! Compares public words with masks.
 //!
-//! Dealt: each 4-bit digit of the mask `r` as a shared one-hot vector, from which `[c = r]` and `[c < r]` of that digit are local. A
-//! tree of nodes with four children joins them, `lt = l3 ^ e3 l2 ^ e3 e2 l1 ^ e3 e2 e1 l0` and `eq = e3 e2 e1 e0`, each node one conjunction and
-//! all nodes of a level one round (DESIGN.md, section 5). Nothing but masked bits is opened.
+//! Dealt: each digit of the mask `r` as a shared one-hot vector, from which `[c = r]` and `[c < r]`
+//! of that digit are local. A tree joins them: a node over `d` digits, the lowest first, has `lt =
+//! ⊕_i l_i ∏_{j>i} e_j` and `eq = ∏ e_i`. Each node is one conjunction and all nodes of a level are
+//! one round. Nothing but masked bits is opened.
+//!
+//! Up to 5 bits are one digit, up to 20 bits one level, more are two. Within that, [`Layout::new`]
+//! takes the digits and nodes that cost least.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
-//! - **Cost:** one round a level of the tree. Bits each way, an element: 62 bits 33 in two rounds, 30 bits 15 in two, 8 bits 2 in one, 4 bits and
-//!   fewer none; rounded up to whole words of a plane. Dealt: 324, 146 and 31 bits, 15 for 4 bits.
+//! - **Cost:** one round a level. Bits each way / dealt, an element, with `lt` alone:
+//!
+//!   | bits | rounds | each way | dealt |
+//!   | --- | --- | --- | --- |
+//!   | 5 | 0 | 0 | 31 |
+//!   | 8 | 1 | 4 | 22 |
+//!   | 19 | 1 | 8 | 104 |
+//!   | 30 | 2 | 21 | 104 |
+//!   | 50 | 2 | 34 | 216 |
+//!   | 62 | 2 | 42 | 296 |
+//!
+//!   rounded up to whole words of a plane.
 //! - **Result:** exact.
 //! - **Memory:** at most 5.3 words of scratch an element; no heap.
 //! - **Clear engine:** runs this way too; its callers take shorter ones.
@@ -14,15 +28,17 @@
 use super::conjunction::{conjunctions, hide_bits};
 use crate::{
     correlation::{Draw, Request, Words, digit_planes},
-    kernel::plane_words,
+    kernel::{plane_words, portable::COMPARED_DIGIT},
     link::Error,
     party::{Party, Role},
     word::Word,
 };
 
-/// Bits of a digit, and digits of a word at most.
-const DIGIT: u32 = 4;
-const DIGITS: usize = 16;
+/// Digits of a word at most, and children of a node.
+const DIGITS: u32 = 25;
+const CHILDREN: u32 = 5;
+/// Bits that one level joins.
+const ONE_LEVEL: u32 = 20;
 
 /// XOR shares of `[c mod 2^bits < r mod 2^bits]` as a plane, for public words `c` and the masks `r` that `words` names.
 ///
@@ -41,6 +57,7 @@ pub fn less<W: Word>(
     bits: u32,
     out: &mut [W],
 ) -> Result<(), Error> {
+    assert!(bits > 0, "compare: no such bits");
     compare(party, draw, c, words, (bits, false), out)
 }
 
@@ -53,7 +70,7 @@ pub fn less<W: Word>(
 ///
 /// # Panics
 ///
-/// If lengths differ, or `bit` is 0 or not one of a word's.
+/// If lengths differ, or `bit` is not one of a word's.
 pub fn difference_bit<W: Word>(
     party: &mut Party<'_, W>,
     draw: &mut Draw,
@@ -76,14 +93,18 @@ fn compare<W: Word>(
 ) -> Result<(), Error> {
     let lanes = plane_words::<W>(c.len());
     assert!(c.len() == words.len::<W>() && out.len() == lanes, "compare: lengths differ");
-    assert!(0 < bits && bits + u32::from(top) <= W::BITS, "compare: no such bits");
-    let mut digits = bits.div_ceil(DIGIT) as usize;
+    assert!(bits + u32::from(top) <= W::BITS, "compare: no such bits");
+    let layout = Layout::new(bits);
+    let mut digits = layout.digits as usize;
     let ([lt, eq], mut party) = party.scratch([digits * lanes; 2])?;
-    leaves(&mut party, draw, c, words, (bits, top), [lt, eq, out])?;
-    while digits > 1 {
-        digits = level(&mut party, draw, lanes, digits, [lt, eq])?; // a round
+    leaves(&mut party, draw, c, words, (layout, top), [lt, eq, out])?;
+    for nodes in [layout.nodes, 1] {
+        if digits > 1 {
+            digits = level(&mut party, draw, lanes, (digits, nodes as usize), [lt, eq])?; // a round
+        }
     }
-    let lt = &lt[..lanes];
+    // Nothing lies below bit 0.
+    let Some(lt) = lt.get(..lanes) else { return Ok(()) };
     if top {
         party.kernels.xor(out, lt);
     } else {
@@ -92,21 +113,64 @@ fn compare<W: Word>(
     Ok(())
 }
 
+/// How bits are compared: digits of almost equal width, joined by nodes of almost equal size, which
+/// a last node joins if there are several.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Layout {
+    bits: u32,
+    digits: u32,
+    nodes: u32,
+}
+
+impl Layout {
+    /// Returns the cheapest layout with the fewest levels.
+    fn new(bits: u32) -> Self {
+        let nodes = if bits > ONE_LEVEL { 2..=CHILDREN } else { 1..=1 };
+        let least = bits.div_ceil(COMPARED_DIGIT);
+        let most = |nodes| if least > 1 { DIGITS.min(CHILDREN * nodes) } else { least };
+        nodes
+            .flat_map(|nodes| (least.max(nodes)..=most(nodes)).map(move |digits| Self { bits, digits, nodes }))
+            .min_by_key(Self::cost)
+            .unwrap_or(Self { bits, digits: 0, nodes: 1 })
+    }
+
+    /// Bits that are opened and bits that are dealt.
+    fn cost(&self) -> u32 {
+        let (nodes, digits) = (self.nodes as usize, self.digits as usize);
+        let last = (nodes > 1).then_some((nodes, 1));
+        let joins = core::iter::once((digits, nodes)).chain(last);
+        let joined: usize = joins.flat_map(|(d, n)| Node::all(d, n)).map(|n| n.variables() + n.subsets()).sum();
+        self.widths().map(|w| (1 << w) - 1).sum::<u32>() + u32::try_from(joined).unwrap_or(u32::MAX)
+    }
+
+    /// Widths of the digits, lowest first.
+    fn widths(&self) -> impl Iterator<Item = u32> + use<> {
+        let Self { bits, digits, .. } = *self;
+        (0..digits).map(move |i| (i + 1) * bits / digits - i * bits / digits)
+    }
+}
+
 /// Shares of `lt` and `eq` of each digit, and with `with_top` of `c_bits ^ r_bits` in `top`.
 fn leaves<W: Word>(
     party: &mut Party<'_, W>,
     draw: &mut Draw,
     c: &[W],
     words: Words<'_>,
-    (bits, with_top): (u32, bool),
+    (layout, with_top): (Layout, bool),
     [lt, eq, top]: [&mut [W]; 3],
 ) -> Result<(), Error> {
     let lanes = top.len();
-    let (widths, digits) = widths(bits);
+    let mut widths = [1; DIGITS as usize + 1];
+    for (place, width) in widths.iter_mut().zip(layout.widths()) {
+        #[allow(clippy::cast_possible_truncation)] // at most COMPARED_DIGIT
+        let width = width as u8;
+        *place = width;
+    }
+    let (digits, bits) = (layout.digits as usize, layout.bits as usize + usize::from(with_top));
     let widths = &widths[..digits + usize::from(with_top)];
     let ([hot], mut party) = party.scratch([digit_planes(widths) * lanes])?;
     party.take(draw, &Request::Digits { words, low: 0, widths }, &mut [&mut *hot])?;
-    let ([c_planes], party) = party.scratch([(bits + u32::from(with_top)) as usize * lanes])?;
+    let ([c_planes], party) = party.scratch([bits * lanes])?;
     party.kernels.to_planes(c_planes, c, 0);
     let first = party.role.first_mask();
     let (mut c, mut hot) = (&*c_planes, &*hot);
@@ -128,15 +192,6 @@ fn leaves<W: Word>(
     Ok(())
 }
 
-/// Widths of the digits of `bits` bits, lowest first and the top one narrower, then 1 for the bit above; and how many digits there are.
-fn widths(bits: u32) -> ([u8; DIGITS + 1], usize) {
-    let digits = bits.div_ceil(DIGIT) as usize;
-    let mut widths = [4; DIGITS + 1];
-    widths[digits - 1] = [4, 1, 2, 3][(bits % DIGIT) as usize];
-    widths[digits] = 1;
-    (widths, digits)
-}
-
 /// A node over `children` digits: its variables are the `eq` of all but the lowest child, the `lt` of all but the highest, and, unless it
 /// is the lowest of its level, the `eq` of the lowest child.
 #[derive(Clone, Copy)]
@@ -146,43 +201,55 @@ struct Node {
 }
 
 impl Node {
-    /// Nodes over `digits` digits.
-    fn all(digits: usize) -> impl Iterator<Item = Self> + Clone {
-        (0..digits).step_by(4).map(move |child| Self { child, children: 4.min(digits - child) })
+    /// Returns `nodes` nodes over `digits` digits.
+    fn all(digits: usize, nodes: usize) -> impl Iterator<Item = Self> + Clone {
+        let at = move |node| node * digits / nodes;
+        (0..nodes).map(move |node| Self { child: at(node), children: at(node + 1) - at(node) })
     }
     fn is_lowest(self) -> bool {
         self.child == 0
     }
     fn variables(self) -> usize {
         match self.children {
-            1 => 0,
+            0 | 1 => 0,
             n => 2 * (n - 1) + usize::from(!self.is_lowest()),
         }
     }
-    /// Products wanted: `lt` of each child but the highest times the `eq` of those above it, then `eq` of all.
-    fn terms(self) -> &'static [u16] {
-        let terms: &[u16] = match self.children {
-            2 => &[0b011, 0b101],
-            3 => &[0b0_01_11, 0b0_10_10, 0b1_00_11],
-            4 => &[0b0_001_111, 0b0_010_110, 0b0_100_100, 0b1_000_111],
-            _ => &[],
-        };
-        if self.is_lowest() { &terms[..self.children - 1] } else { terms }
+    /// Products: `lt` of each child but the highest times the `eq` of those above it, then, if it
+    /// is wanted, `eq` of all.
+    fn terms(self) -> usize {
+        match self.children {
+            0 | 1 => 0,
+            n => n - usize::from(self.is_lowest()),
+        }
+    }
+    /// Variables of product `term`.
+    fn term(self, term: usize) -> u16 {
+        let above = self.children - 1;
+        let equal = (1 << above) - 1;
+        if term == above { equal | 1 << (2 * above) } else { (equal >> term << term) | 1 << (above + term) }
+    }
+    /// Products of masks that are dealt for it.
+    fn subsets(self) -> usize {
+        let Some(above) = self.children.checked_sub(1).filter(|above| *above > 0) else { return 0 };
+        let equal = above + usize::from(!self.is_lowest());
+        (1 << equal) - 1 - equal + (1..=above).map(|n| (1 << n) - 1).sum::<usize>()
     }
 }
 
-/// Joins four digits each into one, in place: one round. How many are left.
+/// Joins digits by nodes, in place: one round. How many are left.
 fn level<W: Word>(
     party: &mut Party<'_, W>,
     draw: &mut Draw,
     lanes: usize,
-    digits: usize,
+    (digits, nodes): (usize, usize),
     [lt, eq]: [&mut [W]; 2],
 ) -> Result<usize, Error> {
-    let count: usize = Node::all(digits).map(Node::variables).sum();
-    let ([variables, products], mut party) = party.scratch([count * lanes, 4 * lanes])?;
+    let nodes = Node::all(digits, nodes);
+    let count: usize = nodes.clone().map(Node::variables).sum();
+    let ([variables, products], mut party) = party.scratch([count * lanes, CHILDREN as usize * lanes])?;
     let mut rest = &mut *variables;
-    for node in Node::all(digits).filter(|n| n.children > 1) {
+    for node in nodes.clone().filter(|n| n.children > 1) {
         let (at, e, l) = (node.child * lanes, (node.children - 1) * lanes, if node.is_lowest() { 0 } else { lanes });
         let (mine, others) = core::mem::take(&mut rest).split_at_mut(node.variables() * lanes);
         mine[..e].copy_from_slice(&eq[at + lanes..][..e]);
@@ -193,10 +260,12 @@ fn level<W: Word>(
     let masks = hide_bits(&mut party, draw, variables)?;
     party.open_bits(variables)?; // the one round
     let mut at = 0;
-    for (i, node) in Node::all(digits).enumerate() {
+    for (i, node) in nodes.clone().enumerate() {
         let highest = (node.child + node.children - 1) * lanes;
         lt.copy_within(highest..highest + lanes, i * lanes);
-        let (len, terms) = (node.variables() * lanes, node.terms());
+        let (len, mut terms) = (node.variables() * lanes, [0; CHILDREN as usize]);
+        let terms = &mut terms[..node.terms()];
+        terms.iter_mut().enumerate().for_each(|(i, term)| *term = node.term(i));
         let products = &mut products[..terms.len() * lanes];
         let open = (&variables[at..at + len], masks.slice(at, len));
         if node.children > 1 {
@@ -214,5 +283,33 @@ fn level<W: Word>(
         }
         at += len;
     }
-    Ok(Node::all(digits).count())
+    Ok(nodes.count())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::portable::needed_subsets;
+
+    /// The cost that is minimised is that of what is opened and dealt.
+    #[test]
+    fn layouts_cost_what_they_say() {
+        for bits in 0..64 {
+            let layout = Layout::new(bits);
+            assert_eq!(layout.widths().sum::<u32>(), bits, "{layout:?}");
+            assert!(layout.widths().all(|w| (1..=COMPARED_DIGIT).contains(&w)), "{layout:?}");
+            assert_eq!(layout.nodes == 1, bits <= ONE_LEVEL, "{layout:?}");
+            let (mut digits, mut cost) = (layout.digits as usize, layout.widths().map(|w| (1 << w) - 1).sum());
+            for nodes in [layout.nodes as usize, 1] {
+                for node in Node::all(digits, nodes).filter(|_| digits > 1) {
+                    assert!(node.children <= CHILDREN as usize, "{layout:?}");
+                    let mut terms = [0; CHILDREN as usize];
+                    terms.iter_mut().enumerate().take(node.terms()).for_each(|(i, t)| *t = node.term(i));
+                    cost += node.variables() + needed_subsets(&terms[..node.terms()]).count();
+                }
+                digits = digits.min(nodes);
+            }
+            assert_eq!(layout.cost() as usize, cost, "{layout:?}");
+        }
+    }
 }

@@ -10,7 +10,7 @@
 
 use crate::{
     correlation::{Draw, Request, View},
-    kernel::portable::needed_subsets,
+    kernel::portable::needed_count,
     link::Error,
     party::Party,
     word::Word,
@@ -40,6 +40,10 @@ pub fn hide_bits<W: Word>(
 /// # Errors
 ///
 /// The dealer's, and [`Error::Scratch`].
+///
+/// # Panics
+///
+/// If lengths differ, or a term has more than nine variables.
 pub fn conjunctions<W: Word>(
     party: &mut Party<'_, W>,
     draw: &mut Draw,
@@ -49,7 +53,7 @@ pub fn conjunctions<W: Word>(
     out: &mut [W],
 ) -> Result<(), Error> {
     assert!(open.len() == masks.len() && out.len() == terms.len() * lanes, "conjunctions: lengths differ");
-    let ([shares, products], mut party) = party.scratch([open.len(), needed_subsets(terms).count() * lanes])?;
+    let ([shares, products], mut party) = party.scratch([open.len(), needed_count(terms) * lanes])?;
     party.take(draw, &Request::Subsets { bits: masks, lanes, terms }, &mut [products])?;
     party.correlations.expand_bits(masks, shares);
     party.kernels.conjunctions(out, open, shares, products, lanes, terms, party.role.first_mask());

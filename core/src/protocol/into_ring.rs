@@ -1,18 +1,20 @@
-//! Divides an opened word by `2^f` and lands in another ring: a narrower `Z_2^bits`, or that of the other word.
+//! Computes the truncated value of an opened word in another ring: a narrower `Z_2^bits`, or that
+//! of the other word.
 //!
-//! The formula of [`super::truncate`], `[z >> f] = C - [h] + Q [m]`, holds in any ring; only what is dealt changes (DESIGN.md, section 4).
+//! The formula of [`super::truncate`], `y = C - [h] + Q [m]`, holds in any ring; only what is dealt
+//! changes.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
-//! - **Cost:** no round, no byte beyond the word's opening. Dealt for `Z_2^bits`, `bits <= k`: `h` in `bits` bits and `m` in the `bits - (k-1-f)` that
-//!   its factor leaves, none at all where that is not positive. For 64 bits from 32: both in 64 bits.
-//! - **Result:** `floor((z + 2^f - 1 - u) / 2^f)`, `u = c mod 2^f` public and uniform, with its sign in a wider ring.
+//! - **Cost:** no round, no byte beyond the word's opening. Dealt for a word of `n` bits and the
+//!   ring `Z_2^bits`, `bits <= k`: `2 (bits - n + 1)` bits, none at all where that is not positive.
+//!   For 64 bits from 32: four words.
+//! - **Result:** that of [`super::truncate`], with its sign in a wider ring.
 //! - **Needs:** what the word's opening needed, and no more: a value that the narrower ring does not hold is reduced.
-//! - **Memory:** two words of scratch an element, four into the wider ring; no heap.
+//! - **Memory:** three words of scratch an element, five into the wider ring; no heap.
 
-use super::truncate::{self, Opened, blind, half};
+use super::truncate::{Cut, Opened, clear, open, take_parts};
 use crate::{
     correlation::{Draw, Request},
-    kernel::Opening,
     link::Error,
     party::{Party, Role},
     word::Word,
@@ -26,29 +28,23 @@ use crate::{
 ///
 /// # Panics
 ///
-/// If `frac_bits >= k - 1` or `bits > k`.
+/// If lengths differ or `bits > k`.
 pub fn truncated_narrow<W: Word>(
     party: &mut Party<'_, W>,
     draw: &mut Draw,
     word: &Opened<'_, W>,
-    frac_bits: u32,
     bits: u32,
     z: &mut [W],
 ) -> Result<(), Error> {
-    assert!(frac_bits < W::BITS - 1, "a word has no so many bits to truncate");
     assert!(bits <= W::BITS, "the ring of the result is wider than the word");
+    assert!(z.len() == word.c.len(), "truncated: lengths differ");
     if party.is_clear() {
-        return truncate::clear(party, word, frac_bits, z);
+        clear(party, word, z);
+        return Ok(());
     }
     let ([h, m], mut party) = party.scratch([z.len(); 2])?;
-    let request = Request::Truncation { mask: word.mask, frac_bits, bits };
-    if request.dealt::<W>()[1].is_some() {
-        party.take(draw, &request, &mut [&mut *h, &mut *m])?;
-    } else {
-        party.take(draw, &request, &mut [&mut *h])?;
-        m.fill(W::default());
-    }
-    party.kernels.truncated(z, word.by(frac_bits), h, m, party.role.first_mask());
+    take_parts(&mut party, draw, word, bits, h, m)?;
+    party.kernels.truncated(z, word.opening(), h, m, party.role.first_mask());
     Ok(())
 }
 
@@ -60,20 +56,18 @@ pub fn truncated_narrow<W: Word>(
 ///
 /// # Panics
 ///
-/// If lengths differ or `frac_bits >= k - 1`.
+/// If lengths differ.
 pub fn truncated_other<W: Word>(
     party: &mut Party<'_, W>,
     draw: &mut Draw,
     word: &Opened<'_, W>,
-    frac_bits: u32,
     z: &mut [W::Other],
 ) -> Result<(), Error> {
     let (n, k, other) = (word.c.len(), W::BITS, W::Other::BITS);
     assert!(z.len() == n, "truncated_other: lengths differ");
-    assert!(frac_bits < k - 1, "a word has no so many bits to truncate");
     if party.is_clear() || other < k {
         let ([y], mut party) = party.scratch([n])?;
-        truncated_narrow(&mut party, draw, word, frac_bits, k.min(other), y)?;
+        truncated_narrow(&mut party, draw, word, k.min(other), y)?;
         for (z, y) in z.iter_mut().zip(y) {
             // The sign of a whole value, where there are bits above.
             let above = other.saturating_sub(k);
@@ -81,10 +75,7 @@ pub fn truncated_other<W: Word>(
         }
         return Ok(());
     }
-    let ([h, m], mut party) = party.scratch([2 * n; 2])?;
-    party.take(draw, &Request::TruncationWide { mask: word.mask, frac_bits }, &mut [&mut *h, &mut *m])?;
-    wide(z, word.by(frac_bits), h, m, party.role);
-    Ok(())
+    truncated_wide(party, draw, word, z)
 }
 
 /// Returns shares, in the ring of 64 bits, of the same signed values. Callers use it for sums that
@@ -114,30 +105,37 @@ pub fn widen<W: Word>(party: &mut Party<'_, W>, z: &[W], out: &mut [W::Wide]) ->
         extend();
         return Ok(());
     }
-    let ([c, h, m], mut party) = party.scratch([n, 2 * n, 2 * n])?;
+    let ([c], mut party) = party.scratch([n])?;
     let mut draw = party.draw()?;
-    let mask = blind(&mut party, &mut draw, z, half(), c);
+    let word = open(&mut party, &mut draw, z, Cut::signed(0), c)?; // the one round
     if party.is_clear() {
         extend();
         return Ok(());
     }
-    party.open(c)?; // the one round
-    party.take(&mut draw, &Request::TruncationWide { mask, frac_bits: 0 }, &mut [&mut *h, &mut *m])?;
-    wide(out, Opened { c, mask, offset: half() }.by(0), h, m, party.role);
-    Ok(())
+    truncated_wide(&mut party, &mut draw, &word, out)
 }
 
-/// `z = C - [h] + Q [m]` in the wider ring, from words that are halves of `h` and `m`.
-fn wide<W: Word, V: Word>(z: &mut [V], o: Opening<'_, W>, h: &[W], m: &[W], role: Role) {
-    let (k, f) = (W::BITS, o.frac_bits);
-    let offset = image::<W, V>(&[o.offset]).shr(f);
-    for ((z, c), (h, m)) in z.iter_mut().zip(o.c).zip(h.chunks_exact(2).zip(m.chunks_exact(2))) {
-        let c: V = image(&[*c]);
-        let msb = c.shr(k - 1);
-        let public = c.and(V::low_mask(k - 1)).shr(f).sub(offset).add(msb.shl(k - 1 - f));
-        let carry = V::from_u64(1).shl(k - 1 - f).sub(msb.shl(k - f));
-        *z = role.first(public).sub(image(h)).add(carry.mul(image(m)));
+/// `C - [h] + Q [m]` in a wider ring, from words that are halves of `o` and `m`.
+fn truncated_wide<W: Word, V: Word>(
+    party: &mut Party<'_, W>,
+    draw: &mut Draw,
+    word: &Opened<'_, W>,
+    z: &mut [V],
+) -> Result<(), Error> {
+    let (len, n) = (z.len(), word.cut.bits());
+    let ([r, o, m], mut party) = party.scratch([len, 2 * len, 2 * len])?;
+    let request = Request::TruncationWide { mask: word.mask, bits: n };
+    party.take(draw, &request, &mut [&mut *o, &mut *m])?;
+    party.expand(word.mask, r);
+    let (offset, role): (V, Role) = (image(&[word.cut.offset()]), party.role);
+    let dealt = o.chunks_exact(2).zip(m.chunks_exact(2));
+    for ((z, (c, r)), (o, m)) in z.iter_mut().zip(word.c.iter().zip(r)).zip(dealt) {
+        let (c, r): (V, V) = (image(&[*c]), image(&[*r]));
+        let h = r.and(V::low_mask(n - 1)).sub(image::<W, V>(o).shl(n - 1));
+        let carry = V::from_u64(1).shl(n - 1).sub(c.shr(n - 1).shl(n));
+        *z = role.first(c.sub(offset)).sub(h).add(carry.mul(image(m)));
     }
+    Ok(())
 }
 
 /// The word of another ring with the same memory image: its upper bits 0, or those that it does not hold gone.

@@ -3,8 +3,9 @@
 //! Opens `c = x + r mod 2^b`, then `x = c - r + 2^b [c < r]` with `r mod 2^b` dealt in the wide ring (DESIGN.md, section 5).
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
-//! - **Cost:** 8 bits: 3 rounds, 11 bits each way; 1 bit: 2 rounds, 2 bits; 16 bits: 3 rounds, 23 bits; 32 bits: 4 rounds, 48 bits; rounded up to whole
-//!   words of a plane. Dealt: 2 words and the comparison's bits ([`super::compare`]).
+//! - **Cost:** 8 bits: 3 rounds, 13 bits each way; 1 bit: 2 rounds, 2 bits; 16 bits: 3 rounds, 23
+//!   bits; 32 bits: 4 rounds, 56 bits; rounded up to whole words of a plane. Dealt: a word, `k - b`
+//!   bits and the comparison's bits ([`super::compare`]).
 //! - **Result:** exact, in `[0, 2^b)`.
 
 use super::{bit::opened_bits_to_words, compare::less, conjunction::hide_bits, narrow::open_narrow};
@@ -38,7 +39,7 @@ pub fn lift<W: Word>(party: &mut Party<'_, W>, x: &mut [W], bits: u32) -> Result
     party.expand(mask, c);
     party.kernels.add(c, x);
     open_narrow(&mut party, c, bits)?; // the first round
-    less(&mut party, &mut draw, c, Words::Mask(mask), bits, below)?; // one for 5 to 16 bits, two for more
+    less(&mut party, &mut draw, c, Words::Mask(mask), bits, below)?; // one for 6 to 20 bits, two for more
     let bit = hide_bits(&mut party, &mut draw, below)?;
     party.open_bits(below)?; // the last round
     party.take(&mut draw, &Request::Residue { mask, bits }, &mut [&mut *r])?;

@@ -1,14 +1,16 @@
 //! The largest of several words that are open already, which it is, and how often that is right.
 //!
-//! `z_i - z_j` is under the mask `r_i - r_j`, whose digits are dealt: all pairs are compared at once and no word is opened again. One bit a pair, its
-//! complement for the other order (on ties the lower class wins), then the conjunction of each class's bits (DESIGN.md, section 5).
+//! `y_i - y_j` is under the mask `r_i - r_j`, whose digits are dealt: all pairs are compared at
+//! once and no word is opened again. One bit a pair, its complement for the other order (on ties
+//! the lower class wins), then the conjunction of each class's bits.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
-//! - **Cost:** of ten classes: 4 rounds, 1560 (`k = 64`) or 750 (`k = 32`) bits each way a row, rounded up to whole words of a plane. Of `n`
-//!   classes: the comparison of `n (n - 1) / 2` pairs ([`super::sign`]), then a bit a pair in the first and a bit a group of at most four in each further round,
-//!   `ceil(log_4 (n - 1))` rounds.
-//! - **Result:** exact; exactly one class wins.
-//! - **Needs:** `-2^(k-2) <= z_i - z_j < 2^(k-2)`.
+//! - **Cost:** of `n` classes: the comparison of `n (n - 1) / 2` pairs ([`super::sign`]), then a
+//!   bit a pair in the first and a bit a group of at most nine in each further round, `ceil(log_9
+//!   (n - 1))` rounds. Of ten classes, words of 21 bits: 2 rounds, 405 bits each way a row, rounded
+//!   up to whole words of a plane.
+//! - **Result:** exact, of the truncated values; exactly one class wins.
+//! - **Needs:** signed words of `n` bits, `-2^(n-2) <= y_i - y_j < 2^(n-2)`.
 //! - **Alarms:** of each pair's difference, for 2 bits dealt ([`super::alarm`]); of two classes, of
 //!   a sample.
 //! - **Memory:** 6.5 words of scratch a pair and row, rows in whole planes; no heap.
@@ -19,18 +21,19 @@ use super::{
     compare::difference_bit,
     conjunction::{conjunctions, hide_bits},
     select::{Selector, open_selector, select},
-    truncate::{Opened, half},
+    truncate::{Opened, clear as value, half, truncated},
 };
 use crate::{
     correlation::{Draw, View, Words},
     kernel::{pair_count, pair_words, plane_words},
     link::Error,
-    party::{Party, Role},
+    party::Party,
     word::Word,
 };
 
-/// Bits that one conjunction takes at most.
-const GROUP: usize = 4;
+/// Bits that one conjunction takes at most: those of ten classes in one round, for 502 dealt bits a
+/// class. What is dealt doubles with each bit more.
+const GROUP: usize = 9;
 
 /// Rows and classes of opened words.
 fn shape<W: Word>(word: &Opened<'_, W>, classes: usize) -> (usize, usize) {
@@ -63,36 +66,45 @@ pub fn argmax<W: Word>(
         return Ok(());
     }
     if classes == 2 {
-        offer_pairs(&mut party, word)?; // their bits are not opened
+        offer_pairs(&mut party, &mut draw, word)?; // their bits are not opened
     }
+    let (bits, half) = differences(word);
     if party.is_clear() {
         return clear(&mut party, word, classes, wins, hot);
     }
     let ([c], mut party) = party.scratch([pair_words::<W>(rows, classes)])?;
     party.kernels.pairs(c, word.c, classes);
-    party.kernels.add_constant(c, half::<W>());
+    party.kernels.add_constant(c, half);
     let pairs = Words::Pairs(word.mask.matrix(classes));
-    difference_bit(&mut party, &mut draw, c, pairs, W::BITS - 2, wins)?; // [z_i >= z_j], two rounds
-    let bits = Bits { each: classes - 1, of_pairs: true };
+    difference_bit(&mut party, &mut draw, c, pairs, bits - 2, wins)?; // [y_i >= y_j], one or two rounds
+    let of_pairs = Bits { each: classes - 1, of_pairs: true };
     if classes == 2 {
-        last(&party, wins, bits, hot, classes);
+        last(&party, wins, of_pairs, hot, classes);
         return Ok(());
     }
     let masks = hide_bits(&mut party, &mut draw, wins)?;
     party.open_bits(wins)?; // the first round of the conjunctions
-    compared(&mut party, &mut draw, (c, pairs, rows), (wins, masks))?;
-    conjoin(&mut party, &mut draw, (wins, masks), bits, hot, classes)
+    compared(&mut party, &mut draw, (c, pairs, rows, bits), (wins, masks))?;
+    conjoin(&mut party, &mut draw, (wins, masks), of_pairs, hot, classes)
 }
 
-/// Offers the differences of two classes to the party's alarms.
-fn offer_pairs<W: Word>(party: &mut Party<'_, W>, word: &Opened<'_, W>) -> Result<(), Error> {
+/// Bits of the differences of words, and what makes the least of them 0.
+fn differences<W: Word>(word: &Opened<'_, W>) -> (u32, W) {
+    let bits = word.cut.bits();
+    (bits, W::from_u64(1).shl(bits - 2))
+}
+
+/// Offers the differences of two classes to the party's alarms, shifted so that theirs is a whole
+/// word's.
+fn offer_pairs<W: Word>(party: &mut Party<'_, W>, draw: &mut Draw, word: &Opened<'_, W>) -> Result<(), Error> {
     if party.alarms.is_none() {
         return Ok(());
     }
     let (rows, _) = shape(word, 2);
-    let ([z, differences], mut party) = party.scratch([word.c.len(), pair_words::<W>(rows, 2)])?;
-    value(&party, word, z);
-    party.kernels.pairs(differences, z, 2);
+    let ([y, differences], mut party) = party.scratch([word.c.len(), pair_words::<W>(rows, 2)])?;
+    truncated(&mut party, draw, word, y)?;
+    party.kernels.pairs(differences, y, 2);
+    party.kernels.scale(differences, W::from_u64(1).shl(W::BITS - word.cut.bits()));
     alarm::offer(&mut party, &differences[..rows], half());
     Ok(())
 }
@@ -106,14 +118,15 @@ fn clear<W: Word>(
 ) -> Result<(), Error> {
     let (rows, lanes) = shape(word, classes);
     let words = [word.c.len(), pair_words::<W>(rows, classes), wins.len()];
-    let ([z, differences, alarms], mut party) = party.scratch(words)?;
-    value(&party, word, z);
-    party.kernels.pairs(differences, z, classes);
-    party.trace.opened(differences, half::<W>());
-    party.kernels.add_constant(differences, half::<W>());
-    party.kernels.to_planes(wins, differences, W::BITS - 2);
+    let ([y, pairs, alarms], mut party) = party.scratch(words)?;
+    value(&party, word, y);
+    let (bits, half) = differences(word);
+    party.kernels.pairs(pairs, y, classes);
+    party.trace.opened(pairs, half, bits);
+    party.kernels.add_constant(pairs, half);
+    party.kernels.to_planes(wins, pairs, bits - 2);
     if classes > 2 {
-        party.kernels.to_planes(alarms, differences, W::BITS - 1);
+        party.kernels.to_planes(alarms, pairs, bits - 1);
         alarm::raise(&mut party, alarms, rows);
     }
     let bits = Bits { each: classes - 1, of_pairs: true };
@@ -210,17 +223,7 @@ fn last<W: Word>(party: &Party<'_, W>, planes: &[W], bits: Bits, hot: &mut [W], 
     }
 }
 
-/// Shares of the word itself: `c - r - offset`, free.
-fn value<W: Word>(party: &Party<'_, W>, word: &Opened<'_, W>, z: &mut [W]) {
-    party.expand(word.mask, z);
-    party.kernels.scale(z, W::from_i64(-1));
-    if party.role != Role::Server1 {
-        party.kernels.add(z, word.c);
-    }
-    party.kernels.add_constant(z, party.role.first(W::default().sub(word.offset)));
-}
-
-/// Shares of the largest word of each row: [`argmax`], then [`choose`]; one round more.
+/// Shares of the largest truncated value of each row: [`argmax`], then [`choose`]; one round more.
 ///
 /// # Errors
 ///
@@ -236,12 +239,16 @@ pub fn maximum<W: Word>(
     out: &mut [W],
 ) -> Result<(), Error> {
     let (_, lanes) = shape(word, classes);
-    let ([hot], mut party) = party.scratch([classes * lanes])?;
+    let ([hot, y], mut party) = party.scratch([classes * lanes, word.c.len()])?;
+    let mut draw = party.draw()?;
+    truncated(&mut party, &mut draw, word, y)?;
     argmax(&mut party, word, classes, hot)?;
-    choose(&mut party, word, classes, hot, out)
+    choose(&mut party, (word, y), classes, hot, out)
 }
 
-/// Shares of the word of each row that the one-hot planes of [`argmax`] choose: the largest. One round; a bit each way a word, two words and a bit dealt.
+/// Shares of the word of each row that the one-hot planes of [`argmax`] choose: the largest, of the
+/// truncated values `y` of `word`. One round; a bit each way a word, two words and `t + 1` bits
+/// dealt.
 ///
 /// # Errors
 ///
@@ -252,7 +259,7 @@ pub fn maximum<W: Word>(
 /// If lengths do not fit.
 pub fn choose<W: Word>(
     party: &mut Party<'_, W>,
-    word: &Opened<'_, W>,
+    (word, y): (&Opened<'_, W>, &[W]),
     classes: usize,
     hot: &[W],
     out: &mut [W],
@@ -264,8 +271,8 @@ pub fn choose<W: Word>(
     let mut draw = party.draw()?;
     party.kernels.interleave(bit, hot, rows, classes);
     let mask = open_selector(&mut party, &mut draw, bit, rho)?; // the one round
-    value(&party, word, z);
-    select(&mut party, &mut draw, word, 0, Selector { open: bit, mask, rho }, z)?;
+    z.copy_from_slice(y);
+    select(&mut party, &mut draw, word, Selector { open: bit, mask, rho }, z)?;
     party.kernels.sum_rows(out, z, classes);
     Ok(())
 }

@@ -18,10 +18,32 @@ use crate::{
 ///
 /// The link's, and [`Error::Scratch`].
 pub fn open_narrow<W: Word>(party: &mut Party<'_, W>, words: &mut [W], bits: u32) -> Result<(), Error> {
+    if bits == W::BITS {
+        return party.open(words);
+    }
     let ([packed], mut party) = party.scratch([packed_words::<W>(words.len(), bits)])?;
     prepare_narrow(&party, words, bits, packed);
     party.exchange(&mut [(Fold::Swap, packed)])?; // the one round
     finish_narrow(&mut party, words, bits, packed)
+}
+
+/// Opens two vectors of shares, each modulo its own `2^bits`, below the width of a word, in place:
+/// one round.
+///
+/// # Errors
+///
+/// As [`open_narrow`].
+pub fn open_narrows<W: Word>(
+    party: &mut Party<'_, W>,
+    [(x, x_bits), (y, y_bits)]: [(&mut [W], u32); 2],
+) -> Result<(), Error> {
+    let lens = [packed_words::<W>(x.len(), x_bits), packed_words::<W>(y.len(), y_bits)];
+    let ([x_packed, y_packed], mut party) = party.scratch(lens)?;
+    prepare_narrow(&party, x, x_bits, x_packed);
+    prepare_narrow(&party, y, y_bits, y_packed);
+    party.exchange(&mut [(Fold::Swap, &mut *x_packed), (Fold::Swap, &mut *y_packed)])?; // the one round
+    finish_narrow(&mut party, x, x_bits, x_packed)?;
+    finish_narrow(&mut party, y, y_bits, y_packed)
 }
 
 /// Reduces this party's shares modulo `2^bits` and writes what goes over the wire: `packed`, [`packed_words`] long, which the caller exchanges under

@@ -1,22 +1,32 @@
 //! Multiplies shared words by a public constant `factor / 2^shift`.
 //!
-//! The truncation's opening `c = z + r + offset`, but the dealer gives `h = floor(factor (r mod 2^(k-1)) / 2^f)`, and the public part is scaled
-//! alike ([`crate::kernel::portable::scaled`] has the formula). So the product never exists as a word, and a learning rate costs no headroom.
+//! The truncation's opening, of no more bits than the constant's precision needs: `t` low bits are
+//! dropped, as many as are worth, `factor 2^t / 2^shift`, at most [`FINENESS`] of a unit. From the
+//! opened word of `n = k - t` bits the dealer gives `h = floor(factor (r mod 2^(n-1)) / 2^f)`, `f =
+//! shift - t`, and the public part is scaled alike ([`crate::kernel::portable::scaled`] has the
+//! formula). So the product never exists as a word, and a learning rate costs no headroom. For a
+//! constant `2^-shift`, `f = 0`, and this is a truncation.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
-//! - **Cost:** 1 round, one word each way; one word and `f + 1` bits dealt. Nothing but the dealing for a word that is open already.
-//! - **Result:** `floor((factor z + 2^f - 1 - u) / 2^f)`, `u = factor c mod 2^f` public: within one unit, never a wrap. Unbiased: over all `c` the
-//!   errors sum to zero.
-//! - **Needs:** `-offset <= z < 2^(k-1) - offset`, `factor < 2^16`, `f <= k - 2`.
+//! - **Cost:** 1 round, `n` bits each way; one word and `t + f + 1` bits dealt, for `2^-shift`
+//!   `2 (t + 1)` bits. Nothing but the dealing for a word that is open already.
+//! - **Result:** for `2^-shift` that of [`super::truncate`]. Else, of the truncated value `y`,
+//!   `floor((factor y + 2^f - 1 - u) / 2^f)`, `u = factor c mod 2^f` public: within `1 + FINENESS`
+//!   units, never a wrap. Unbiased where the truncation is: over all `c` the errors sum to zero.
+//! - **Needs:** `-2^(k-2) <= z < 2^(k-2)`, `factor < 2^16`, `shift <= k - 2`.
 //! - **Memory:** three words of scratch an element.
 
-use super::truncate::{Opened, blind, half, truncated};
+use super::truncate::{Cut, Opened, open, truncated};
 use crate::{
     correlation::{Draw, Request},
     link::Error,
     party::Party,
     word::Word,
 };
+
+/// Upper bound of the error that dropped bits make, in units of the result.
+pub const FINENESS: f64 = 1.0 / (1 << FINENESS_BITS) as f64;
+const FINENESS_BITS: u32 = 2;
 
 /// A public constant `factor / 2^shift`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -46,6 +56,25 @@ impl Dyadic {
         Self { factor: rounded(factor, drop), shift: shift - drop }
     }
 
+    /// The same constant with the least factor that leaves `least` bits to divide by.
+    fn reduced(self, least: u32) -> Self {
+        let drop = if self.factor == 0 { 0 } else { self.factor.trailing_zeros() };
+        let drop = drop.min(self.shift.saturating_sub(least));
+        Self { factor: self.factor >> drop, shift: self.shift - drop }
+    }
+
+    /// Which bits of a signed word its product with this constant needs.
+    ///
+    /// # Panics
+    ///
+    /// If the constant is out of range; [`Dyadic::over`] brings it there.
+    pub fn cut<W: Word>(self) -> Cut<W> {
+        let Self { factor, shift } = self.reduced(0);
+        assert!(factor >> Self::FACTOR_BITS == 0 && shift <= W::BITS - 2, "scaled: the constant is out of range");
+        let kept = if factor <= 1 { 0 } else { u32::BITS - factor.leading_zeros() + FINENESS_BITS };
+        Cut::signed(shift.saturating_sub(kept))
+    }
+
     /// This constant divided by `2^bits`, as far as words of the ring have the bits: where more than `k - 2` are to be truncated, the factor is
     /// rounded to fewer, and is 0 where none are left.
     pub fn over<W: Word>(self, bits: u32) -> Self {
@@ -73,12 +102,12 @@ fn rounded(x: u64, drop: u32) -> u32 {
 pub fn scale<W: Word>(party: &mut Party<'_, W>, z: &mut [W], constant: Dyadic) -> Result<(), Error> {
     let ([c], mut party) = party.scratch([z.len()])?;
     let mut draw = party.draw()?;
-    let mask = blind(&mut party, &mut draw, z, half::<W>(), c);
-    party.open(c)?; // the one round
-    scaled(&mut party, &mut draw, &Opened { c, mask, offset: half::<W>() }, constant, z)
+    let word = open(&mut party, &mut draw, z, constant.cut(), c)?; // the one round
+    scaled(&mut party, &mut draw, &word, constant, z)
 }
 
-/// [`scale`] of a word that is open: no round. `z` comes as it was opened in `word`.
+/// [`scale`] of a word that is open: no round. Bits that its opening dropped count for the
+/// constant's shift.
 ///
 /// # Errors
 ///
@@ -86,7 +115,8 @@ pub fn scale<W: Word>(party: &mut Party<'_, W>, z: &mut [W], constant: Dyadic) -
 ///
 /// # Panics
 ///
-/// If the constant is out of range or lengths differ.
+/// If the constant is out of range, its shift is less than the bits that were dropped, or lengths
+/// differ.
 pub fn scaled<W: Word>(
     party: &mut Party<'_, W>,
     draw: &mut Draw,
@@ -94,30 +124,24 @@ pub fn scaled<W: Word>(
     constant: Dyadic,
     z: &mut [W],
 ) -> Result<(), Error> {
-    let Dyadic { factor, shift: frac_bits } = constant;
-    assert!(factor >> Dyadic::FACTOR_BITS == 0 && frac_bits <= W::BITS - 2, "scaled: the constant is out of range");
+    let (dropped, bits) = (word.cut.dropped(), word.cut.bits());
+    assert!(constant.shift >= dropped, "scaled: the word has fewer bits than the constant needs");
+    let Dyadic { factor, shift } = constant.reduced(dropped);
+    let frac_bits = shift - dropped;
+    assert!(factor >> Dyadic::FACTOR_BITS == 0 && frac_bits + 2 <= bits, "scaled: the constant is out of range");
     assert!(z.len() == word.c.len(), "scaled: lengths differ");
+    if (factor, frac_bits) == (1, 0) {
+        return truncated(party, draw, word, z);
+    }
     if party.is_clear() {
-        party.kernels.scaled_clear(z, word.by(frac_bits), factor);
+        party.expand(word.mask, z);
+        party.kernels.keep_low(z, bits);
+        party.kernels.scaled_clear(z, word.opening(), factor, frac_bits);
         return Ok(());
     }
     let ([h, m], mut party) = party.scratch([z.len(); 2])?;
-    party.take(draw, &Request::Scaled { mask: word.mask, factor, frac_bits }, &mut [&mut *h, &mut *m])?;
-    party.kernels.scaled(z, word.by(frac_bits), factor, h, m, party.role.first_mask());
+    let request = Request::Scaled { mask: word.mask, bits, factor, frac_bits };
+    party.take(draw, &request, &mut [&mut *h, &mut *m])?;
+    party.kernels.scaled(z, word.opening(), factor, frac_bits, h, m, party.role.first_mask());
     Ok(())
-}
-
-/// [`truncated`] of a value that comes as it was opened: the clear engine need not expand the mask again.
-pub(crate) fn truncated_in_place<W: Word>(
-    party: &mut Party<'_, W>,
-    draw: &mut Draw,
-    word: &Opened<'_, W>,
-    frac_bits: u32,
-    z: &mut [W],
-) -> Result<(), Error> {
-    if party.is_clear() {
-        party.kernels.truncated_whole(z, word.by(frac_bits));
-        return Ok(());
-    }
-    truncated(party, draw, word, frac_bits, z)
 }

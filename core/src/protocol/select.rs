@@ -5,7 +5,8 @@
 //! number of words, as for the backward pass of a ReLU (DESIGN.md, section 5).
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
-//! - **Cost:** opening a bit: 1 round, one bit each way, one word dealt. Selecting: no round, no byte; one word and `f + 1` bits dealt.
+//! - **Cost:** opening a bit: 1 round, one bit each way, one word dealt. Selecting: no round, no
+//!   byte; one word and `k - n + 1` bits dealt for a word of `n` bits.
 //! - **Result:** exactly `s y`.
 //! - **Clear engine:** the open bit is the bit itself.
 
@@ -52,11 +53,12 @@ pub fn open_selector<W: Word>(
     }
     let mask = hide_bits(party, draw, bit)?;
     party.open_bits(bit)?; // the one round
-    party.take(draw, &Request::BitToWord { bits: mask, len: rho.len() }, &mut [rho])?;
+    let request = Request::BitToWord { bits: mask, len: rho.len(), width: W::BITS };
+    party.take(draw, &request, &mut [rho])?;
     Ok(mask)
 }
 
-/// `y` becomes `s y`, where `y` are shares of `word` truncated by `frac_bits`.
+/// `y` becomes `s y`, where `y` are shares of the truncated value of `word`.
 ///
 /// # Errors
 ///
@@ -69,7 +71,6 @@ pub fn select<W: Word>(
     party: &mut Party<'_, W>,
     draw: &mut Draw,
     word: &Opened<'_, W>,
-    frac_bits: u32,
     bit: Selector<'_, W>,
     y: &mut [W],
 ) -> Result<(), Error> {
@@ -80,8 +81,8 @@ pub fn select<W: Word>(
     }
     assert!(bit.rho.len() == y.len(), "select: lengths differ");
     let ([rho_h, rho_m], mut party) = party.scratch([y.len(); 2])?;
-    let request = Request::Select { mask: word.mask, frac_bits, bit: bit.mask };
+    let request = Request::Select { mask: word.mask, bits: word.cut.bits(), bit: bit.mask };
     party.take(draw, &request, &mut [&mut *rho_h, &mut *rho_m])?;
-    party.kernels.selected(y, word.by(frac_bits), bit.open, bit.rho, rho_h, rho_m);
+    party.kernels.selected(y, word.opening(), bit.open, bit.rho, rho_h, rho_m);
     Ok(())
 }

@@ -1,17 +1,18 @@
 //! The sign of a word that is open already.
 //!
-//! `z + 2^(k-2)` has bit `k - 2` set iff `z >= 0`, and that bit of `c - r` comes from comparing the bits below (DESIGN.md, section 5).
+//! The opened `Y = y + 2^(n-2)` has bit `n - 2` set iff `y >= 0`, and that bit of `c - r` comes
+//! from comparing the bits below.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
-//! - **Cost:** 2 rounds; 33 bits each way and 325 bits dealt for `k = 64`, 15 and 147 for `k = 32`, rounded up to whole words of a plane.
-//! - **Result:** exact, as XOR shares of a plane.
-//! - **Needs:** the usual offset `2^(k-2)`.
+//! - **Cost:** that of [`difference_bit`] for `n - 2` bits.
+//! - **Result:** exactly the sign of the truncated value, as XOR shares of a plane. A `z` that is
+//!   not negative gives a `y` that is not; one between `-2^t` and 0 may give 0.
+//! - **Needs:** a word opened as a signed one, `z <= 2^(k-1) - offset - 2^t`
+//!   ([`Cut::signed`](super::truncate::Cut::signed),
+//!   [`Cut::within`](super::truncate::Cut::within)).
 //! - **Memory:** see [`super::compare`].
 
-use super::{
-    compare::difference_bit,
-    truncate::{Opened, half},
-};
+use super::{compare::difference_bit, truncate::Opened};
 use crate::{
     correlation::{Draw, Words},
     link::Error,
@@ -19,7 +20,7 @@ use crate::{
     word::Word,
 };
 
-/// XOR shares of `[z >= 0]`, a plane, for the opened `word`.
+/// XOR shares of `[y >= 0]`, a plane, for the truncated value `y` of the opened `word`.
 ///
 /// # Errors
 ///
@@ -27,25 +28,27 @@ use crate::{
 ///
 /// # Panics
 ///
-/// If the word was opened under another offset than `2^(k-2)`, or `out` is not one plane.
+/// If the word was opened as one that is never negative, or `out` is not one plane.
 pub fn sign<W: Word>(
     party: &mut Party<'_, W>,
     draw: &mut Draw,
     word: &Opened<'_, W>,
     out: &mut [W],
 ) -> Result<(), Error> {
-    assert!(W::bytes(&[word.offset]) == W::bytes(&[half::<W>()]), "sign: the word has another offset");
+    let bit = word.cut.bits() - 2;
+    let signed = W::from_u64(1).shl(bit);
+    assert!(W::bytes(&[word.cut.offset()]) == W::bytes(&[signed]), "sign: the word is not a signed one");
     if party.is_clear() {
-        return clear(party, word, out);
+        return clear(party, word, bit, out);
     }
-    difference_bit(party, draw, word.c, Words::Mask(word.mask), W::BITS - 2, out)
+    difference_bit(party, draw, word.c, Words::Mask(word.mask), bit, out)
 }
 
-fn clear<W: Word>(party: &mut Party<'_, W>, word: &Opened<'_, W>, out: &mut [W]) -> Result<(), Error> {
+fn clear<W: Word>(party: &mut Party<'_, W>, word: &Opened<'_, W>, bit: u32, out: &mut [W]) -> Result<(), Error> {
     let ([z, r], party) = party.scratch([word.c.len(); 2])?;
     party.expand(word.mask, r);
     z.copy_from_slice(word.c);
     party.kernels.sub(z, r);
-    party.kernels.to_planes(out, z, W::BITS - 2);
+    party.kernels.to_planes(out, z, bit);
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! With `y = C - [h] + Q [m]` and `P` open as `P̂ = P - p`: `y P = y P̂ + C [p] - [h p] + Q [m p]` (DESIGN.md, section 5).
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
-//! - **Cost:** no round, no byte; one word and `f + 1` bits dealt.
+//! - **Cost:** no round, no byte; one word and `k - n + 1` bits dealt for a word of `n` bits.
 //! - **Result:** exact in the ring.
 //! - **Memory:** three words of scratch an element, and one for the dealer's correction.
 
@@ -15,7 +15,7 @@ use crate::{
     word::Word,
 };
 
-/// `y = y factor`, where `y` is the value that `word` gives when truncated by `frac_bits`.
+/// `y = y factor`, where `y` is the truncated value of `word`.
 ///
 /// # Errors
 ///
@@ -28,7 +28,6 @@ pub fn times_masked<W: Word>(
     party: &mut Party<'_, W>,
     draw: &mut Draw,
     word: &Opened<'_, W>,
-    frac_bits: u32,
     factor: Masked<'_, W>,
     y: &mut [W],
 ) -> Result<(), Error> {
@@ -39,9 +38,9 @@ pub fn times_masked<W: Word>(
         return Ok(());
     }
     let ([p, hp, mp], mut party) = party.scratch([n; 3])?;
-    let request = Request::TruncatedProduct { mask: word.mask, frac_bits, factor: factor.mask };
+    let request = Request::TruncatedProduct { mask: word.mask, bits: word.cut.bits(), factor: factor.mask };
     party.take(draw, &request, &mut [&mut *hp, &mut *mp])?;
     party.expand(factor.mask, p);
-    party.kernels.times_masked(y, word.by(frac_bits), factor.words, p, hp, mp);
+    party.kernels.times_masked(y, word.opening(), factor.words, p, hp, mp);
     Ok(())
 }

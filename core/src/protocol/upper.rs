@@ -100,14 +100,14 @@ pub(crate) struct Upper {
 }
 
 impl Upper {
-    /// The digits from bit `low` on, thresholds in the lowest `marked`.
+    /// The digits from bit `low` on of a word of `bits` bits, thresholds in the lowest `marked`.
     ///
     /// # Panics
     ///
     /// If a word has fewer whole digits from `low` on than `marked`.
-    pub(crate) fn with_thresholds<W: Word>(low: u32, marked: usize) -> Self {
-        let mut upper = Self::new::<W>(low);
-        assert!(marked > 0 && low as usize + DIGIT * marked <= W::BITS as usize, "thresholds beyond the word");
+    pub(crate) fn with_thresholds((low, bits): (u32, u32), marked: usize) -> Self {
+        let mut upper = Self::new(low, bits);
+        assert!(marked > 0 && low as usize + DIGIT * marked <= bits as usize, "thresholds beyond the word");
         let (mut at, mut left) = (0, marked);
         while at < upper.digits {
             let most = if left > 0 { THRESHOLD_GROUP } else { PLAIN_GROUP };
@@ -118,9 +118,10 @@ impl Upper {
         upper
     }
 
-    /// The digits from bit `low` on: each its own group if they are few, which saves the round.
-    pub(crate) fn plain<W: Word>(low: u32) -> Self {
-        let mut upper = Self::new::<W>(low);
+    /// The digits from bit `low` on of a word of `bits` bits: each its own group if they are few,
+    /// which saves the round.
+    pub(crate) fn plain(low: u32, bits: u32) -> Self {
+        let mut upper = Self::new(low, bits);
         let most = if upper.digits <= PLAIN_GROUP { 1 } else { PLAIN_GROUP };
         for at in (0..upper.digits).step_by(most) {
             upper.push(Group { digits: most.min(upper.digits - at), marked: 0, total: true });
@@ -128,8 +129,8 @@ impl Upper {
         upper
     }
 
-    fn new<W: Word>(low: u32) -> Self {
-        let bits = W::BITS.saturating_sub(low) as usize;
+    fn new(low: u32, bits: u32) -> Self {
+        let bits = bits.saturating_sub(low) as usize;
         let digits = bits.div_ceil(DIGIT);
         let mut widths = [4; DIGITS];
         if !bits.is_multiple_of(DIGIT) {

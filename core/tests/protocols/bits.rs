@@ -2,7 +2,7 @@
 
 use crate::harness::*;
 use symbolon_core::{
-    kernel::plane_words,
+    kernel::{packed_words, plane_words},
     link::Error,
     party::Party,
     protocol::{
@@ -75,7 +75,8 @@ fn bits_become_words() {
             for (e, z) in got.outputs[0].clone().words().iter().enumerate() {
                 assert_eq!(as_u64(*z), u64::from(a[e]) + 32 * u64::from(b[e]) + 2 * u64::from(c[e]));
             }
-            assert_eq!(got.cost.dealt_bytes, (3 * n) as u64 * u64::from(W::BITS / 8));
+            let words: usize = [0, 5, 1].map(|shift| packed_words::<W>(n, W::BITS - shift)).iter().sum();
+            assert_eq!(got.cost.dealt_bytes, words as u64 * u64::from(W::BITS / 8));
         }
     }
     check::<u32>();

@@ -27,10 +27,10 @@ fn clamps<W: Word>() {
             assert_eq!(got.cost.rounds, 4);
         }
     }
-    // A word, and 15 or 33 and one bits a limit.
+    // A word, and 21 or 42 and one bits a limit.
     let got = play(&Clamp(0, 9), &[Shared::Words(vec![W::default(); 640])], 5);
     let k = u64::from(W::BITS);
-    assert_eq!(got.cost.bytes, 640 * (k + 2 * if k == 32 { 16 } else { 34 }) / 8);
+    assert_eq!(got.cost.bytes, 640 * (k + 2 * if k == 32 { 22 } else { 43 }) / 8);
 }
 
 #[test]

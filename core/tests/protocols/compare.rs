@@ -2,30 +2,17 @@
 
 use crate::harness::*;
 use symbolon_core::{
-    correlation::{View, Words},
-    kernel::plane_words,
+    correlation::Words,
+    kernel::{packed_words, plane_words},
     link::Error,
     party::Party,
     protocol::{
         compare::{difference_bit, less},
         sign::sign,
-        truncate::{Opened, blind, half},
+        truncate::{Cut, open},
     },
     word::Word,
 };
-
-/// Opens `z` under an offset of its own, as protocols do before they compare.
-pub fn open_word<W: Word>(
-    party: &mut Party<'_, W>,
-    draw: &mut symbolon_core::correlation::Draw,
-    z: &[W],
-    offset: W,
-) -> Result<(Vec<W>, View<'static>), Error> {
-    let mut c = vec![W::default(); z.len()];
-    let mask = blind(party, draw, z, offset, &mut c);
-    party.open(&mut c)?;
-    Ok((c, mask))
-}
 
 struct Compare {
     bits: u32,
@@ -37,12 +24,15 @@ impl Job for Compare {
     fn run<W: Word>(&self, party: &mut Party<'_, W>, inputs: Vec<Vec<W>>) -> Result<Vec<Shared<W>>, Error> {
         let n = inputs[0].len();
         let mut draw = party.draw()?;
-        let (c, mask) = open_word(party, &mut draw, &inputs[0], W::default())?;
+        // Any bits, compared as they are.
+        let mut c = vec![W::default(); n];
+        let word = open(party, &mut draw, &inputs[0], Cut::unsigned(0), &mut c)?;
+        let (c, mask) = (word.c, word.mask);
         let (mut r, mut out) = (vec![W::default(); n], vec![W::default(); plane_words::<W>(n)]);
         party.expand(mask, &mut r);
         let protocol = if self.difference { difference_bit } else { less };
-        protocol(party, &mut draw, &c, Words::Mask(mask), self.bits, &mut out)?;
-        Ok(vec![Shared::Public(c), Shared::Words(r), Shared::Planes(out, n)])
+        protocol(party, &mut draw, c, Words::Mask(mask), self.bits, &mut out)?;
+        Ok(vec![Shared::Public(c.to_vec()), Shared::Words(r), Shared::Planes(out, n)])
     }
 }
 
@@ -65,12 +55,13 @@ fn differences<W: Word>(values: &mut Values, n: usize) -> Vec<W> {
 /// Bits opened, rounds and bits dealt beyond the word: counted by hand, see the docs of the protocol.
 fn cost(bits: u32) -> [u64; 3] {
     match bits {
-        62 => [33, 2, 324],
-        30 => [15, 2, 146],
+        62 => [42, 2, 296],
+        30 => [21, 2, 104],
+        19 => [8, 1, 104],
         16 => [6, 1, 75],
-        11 => [4, 1, 42],
-        8 => [2, 1, 31],
-        4 => [0, 0, 15],
+        11 => [6, 1, 39],
+        8 => [4, 1, 22],
+        5 => [0, 0, 31],
         1 => [0, 0, 1],
         _ => unreachable!(),
     }
@@ -107,53 +98,63 @@ fn compares<W: Word>(widths: &[u32]) {
 
 #[test]
 fn comparison_is_exact() {
-    compares::<u32>(&[1, 4, 8, 11, 16, 30]);
+    compares::<u32>(&[1, 5, 8, 11, 16, 19, 30]);
     compares::<u64>(&[1, 8, 30, 62]);
 }
 
-struct Sign;
+/// Bits that are dropped.
+struct Sign(u32);
 
 impl Job for Sign {
     fn run<W: Word>(&self, party: &mut Party<'_, W>, inputs: Vec<Vec<W>>) -> Result<Vec<Shared<W>>, Error> {
         let n = inputs[0].len();
         let mut draw = party.draw()?;
-        let (c, mask) = open_word(party, &mut draw, &inputs[0], half())?;
-        let mut out = vec![W::default(); plane_words::<W>(n)];
-        sign(party, &mut draw, &Opened { c: &c, mask, offset: half() }, &mut out)?;
+        let (mut c, mut out) = (vec![W::default(); n], vec![W::default(); plane_words::<W>(n)]);
+        let word = open(party, &mut draw, &inputs[0], Cut::signed(self.0), &mut c)?;
+        sign(party, &mut draw, &word, &mut out)?;
         Ok(vec![Shared::Planes(out, n)])
     }
 }
 
-fn signs<W: Word>(values: Vec<i64>, salt: u64) -> Cost {
+/// A value that is not negative has a sign that is not; a negative one may round up to 0.
+fn signs<W: Word>(values: Vec<i64>, dropped: u32, salt: u64) -> Cost {
     let z = values.iter().map(|z| W::from_i64(*z)).collect();
-    let got = play::<W>(&Sign, &[Shared::Words(z)], salt);
-    for (z, got) in values.iter().zip(got.outputs[0].bits(0)) {
-        assert_eq!(got, *z >= 0, "sign of {z}");
+    let got = play::<W>(&Sign(dropped), &[Shared::Words(z)], salt);
+    let dithers = if dropped == 0 { vec![0; values.len()] } else { got.dithers.of(dropped) };
+    for ((z, got), u) in values.iter().zip(got.outputs[0].bits(0)).zip(dithers) {
+        assert_eq!(got, rounded((*z).into(), u, dropped) >= 0, "sign of {z}, {dropped} bits dropped");
+        assert!(got || *z < 0, "sign of {z}, {dropped} bits dropped");
     }
     got.cost
 }
 
 #[test]
 fn sign_is_exact() {
-    fn check<W: Word>([opened, dealt]: [u64; 2]) {
-        let mut values = Values(7);
-        let edge = 1i64 << (W::BITS - 2);
-        for (salt, n) in (0u64..).zip(LENGTHS) {
-            let z = (0..n).map(|_| values.signed(W::BITS - 2)).collect();
-            let bytes = u64::from(W::BITS / 8);
-            let plane = plane_words::<W>(n) as u64 * bytes;
-            let cost = Cost { bytes: n as u64 * bytes + opened * plane, rounds: 3, dealt_bytes: dealt * plane };
-            assert_eq!(signs::<W>(z, salt), cost);
-        }
-        let near = [0, 1, 2, 15, 16, 17, 255, 256, edge / 2, edge - 2, edge - 1];
-        signs::<W>(near.iter().flat_map(|z| [*z, -z, !z]).collect(), 99);
-        // Every power of two and its neighbours, under many masks.
-        let powers = (0..W::BITS - 2).flat_map(|i| [-1, 0, 1].map(|d| (1i64 << i) + d)).flat_map(|z| [z, !z]);
-        let powers: Vec<i64> = powers.filter(|z| (-edge..edge).contains(z)).collect();
-        for salt in 100..120 {
-            signs::<W>(powers.clone(), salt);
+    fn check<W: Word>(costs: [(u32, [u64; 3]); 2]) {
+        let (mut values, k) = (Values(7), W::BITS);
+        for (dropped, [opened, rounds, dealt]) in costs {
+            let edge = (1i64 << (k - 2)) - (1 << dropped) + 1;
+            for (salt, n) in (0u64..).zip(LENGTHS) {
+                let z = values.truncatable::<W>(n, dropped).into_iter().map(as_i64).collect();
+                let (bytes, plane) = (u64::from(k / 8), plane_words::<W>(n) as u64);
+                let word = packed_words::<W>(n, k - dropped) as u64;
+                let cost = Cost {
+                    bytes: (word + opened * plane) * bytes,
+                    rounds: 1 + rounds,
+                    dealt_bytes: (dealt + 1) * plane * bytes,
+                };
+                assert_eq!(signs::<W>(z, dropped, salt), cost);
+            }
+            let near = [0, 1, 2, 15, 16, 17, 255, 256, edge / 2, edge - 2, edge - 1];
+            signs::<W>(near.iter().flat_map(|z| [*z, -z, !z]).collect(), dropped, 99);
+            // Every power of two and its neighbours, under many masks.
+            let powers = (0..k - 2).flat_map(|i| [-1, 0, 1].map(|d| (1i64 << i) + d)).flat_map(|z| [z, !z]);
+            let powers: Vec<i64> = powers.filter(|z| (-edge..edge).contains(z)).collect();
+            for salt in 100..120 {
+                signs::<W>(powers.clone(), dropped, salt);
+            }
         }
     }
-    check::<u32>([15, 147]);
-    check::<u64>([33, 325]);
+    check::<u32>([(0, cost(30)), (11, cost(19))]);
+    check::<u64>([(0, cost(62)), (43, cost(19))]);
 }

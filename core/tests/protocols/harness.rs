@@ -8,7 +8,7 @@ use symbolon_core::{
     prg::{Aes128Prg, MaskId, Prg, Seed, fill},
     word::Word,
 };
-use symbolon_parties::{MemoryLink, Parties, Planned, Program, planned};
+use symbolon_parties::{MemoryLink, Parties, Planned, Program, dither::Dithers, planned};
 
 /// A shared value as it goes into and comes out of a job.
 #[derive(Clone, Debug)]
@@ -100,6 +100,8 @@ pub struct Outcome<W> {
     pub sent: Vec<u8>,
     /// All that both servers opened, in order (packed words: the sum of what was packed): uniform words too.
     pub opened: Vec<u8>,
+    /// What server 0 dropped.
+    pub dithers: Dithers,
 }
 
 /// One server's end of the link, on tape.
@@ -146,8 +148,9 @@ pub fn play<W: Word>(job: &impl Job, inputs: &[Shared<W>], salt: u64) -> Outcome
     let program = &Playing(job);
     let lens: Vec<usize> = inputs.iter().map(|input| input.clone().words().len()).collect();
     let Planned { count, dealt_bytes, arena } = planned::<W>(program, &lens).expect("dry run");
-    let prgs = [prg(salt, 0), prg(salt, 1)];
-    let parties = Parties { program, prgs: [&prgs[0] as &dyn Prg, &prgs[1]], kernels: &Portable, arena };
+    let (prgs, dithers) = ([prg(salt, 0), prg(salt, 1)], Dithers::default());
+    let parties =
+        Parties { program, prgs: [&prgs[0] as &dyn Prg, &prgs[1]], kernels: &Portable, arena, dithers: Some(&dithers) };
 
     let ended = parties.play(Wire::pair(), split(inputs, salt)).expect("secure run");
     for server in &ended {
@@ -157,13 +160,28 @@ pub fn play<W: Word>(job: &impl Job, inputs: &[Shared<W>], salt: u64) -> Outcome
     let [a, b] = ended;
     let outputs: Vec<Shared<W>> = a.output.into_iter().zip(b.output).map(|(a, b)| a.join(b)).collect();
 
-    // The clear engine under the same masks.
+    // The clear engine under the same masks and dithers.
     let clear = parties.clear(inputs.iter().map(|input| input.clone().words()).collect()).expect("clear run");
     for (i, (s, c)) in outputs.iter().zip(&clear).enumerate() {
         assert!(s.same(c), "output {i}: clear and secure differ");
     }
     let cost = Cost { bytes: count.bytes, rounds: count.rounds, dealt_bytes };
-    Outcome { outputs, cost, sent: a.link.sent, opened: a.link.opened }
+    Outcome { outputs, cost, sent: a.link.sent, opened: a.link.opened, dithers }
+}
+
+/// `floor((z + 2^f - 1 - u) / 2^f)`, in wide integers.
+pub fn rounded(z: i128, u: u64, frac_bits: u32) -> i128 {
+    (z + (1 << frac_bits) - 1 - i128::from(u)) >> frac_bits
+}
+
+/// Runs a job of one input and output in the clear engine, under dithers of its own.
+pub fn clear<W: Word>(job: &impl Job, input: Vec<W>) -> Vec<W> {
+    let program = &Playing(job);
+    let arena = planned::<W>(program, &[input.len()]).expect("dry run").arena;
+    let prgs = [prg(1, 0), prg(1, 1)];
+    let prgs = [&prgs[0] as &dyn Prg, &prgs[1]];
+    let parties = Parties { program, prgs, kernels: &Portable, arena, dithers: None };
+    parties.clear(vec![input]).expect("clear run").remove(0).words()
 }
 
 /// Both servers' shares.
@@ -210,6 +228,11 @@ impl Values {
                 if self.next() & 1 == 0 { v } else { -v - 1 }
             }
         }
+    }
+    /// Words that may be truncated by `frac_bits`: the largest too.
+    pub fn truncatable<W: Word>(&mut self, n: usize, frac_bits: u32) -> Vec<W> {
+        let largest = (1i64 << (W::BITS - 2)) - (1 << frac_bits);
+        (0..n).map(|_| W::from_i64(self.signed(W::BITS - 2).min(largest))).collect()
     }
     pub fn words<W: Word>(&mut self, n: usize, bits: u32) -> Vec<W> {
         (0..n).map(|_| W::from_i64(self.signed(bits))).collect()

@@ -19,14 +19,16 @@ impl Job for Lift {
     }
 }
 
-/// Rounds, bits opened beside `c`, and bits dealt beside two words.
+/// Rounds, bits opened beside `c`, and bits dealt beside a word and a narrower one.
 fn lift_cost(bits: u32) -> [usize; 3] {
     match bits {
         1 => [2, 1, 1],
-        8 => [3, 3, 31],
+        4 => [2, 1, 15],
+        8 => [3, 5, 22],
+        11 => [3, 7, 39],
         16 => [3, 7, 75],
-        31 => [4, 16, 150],
-        32 => [4, 16, 158],
+        31 => [4, 24, 109],
+        32 => [4, 24, 113],
         _ => unreachable!(),
     }
 }
@@ -46,7 +48,7 @@ fn lifts<W: Word>(widths: &[u32]) {
             let cost = Cost {
                 bytes: bytes(packed_words::<W>(n, *bits) + opened * plane),
                 rounds: rounds as u64,
-                dealt_bytes: bytes(2 * n + dealt * plane),
+                dealt_bytes: bytes(n + packed_words::<W>(n, k - bits) + dealt * plane),
             };
             assert_eq!(got.cost, cost, "{bits} bits, {n} words");
         }
@@ -66,11 +68,11 @@ fn lifting_is_exact() {
 }
 
 #[test]
-fn eight_bits_lift_for_eleven() {
+fn eight_bits_lift_for_thirteen() {
     fn bytes<W: Word>() -> u64 {
         play::<W>(&Lift(8), &[Shared::Words(vec![W::default(); 6400])], 1).cost.bytes
     }
-    assert_eq!((bytes::<u32>(), bytes::<u64>()), (6400 * 11 / 8, 6400 * 11 / 8));
+    assert_eq!((bytes::<u32>(), bytes::<u64>()), (6400 * 13 / 8, 6400 * 13 / 8));
 }
 
 struct Floor(u32);
@@ -94,18 +96,20 @@ fn floors<W: Word>() {
         got.cost
     };
     for (salt, n) in (0u64..).zip(LENGTHS) {
-        // Bits opened beside the word, rounds, and bits dealt by the comparison.
-        for (frac_bits, opened, rounds, dealt) in
-            [(0, 0, 1, 0), (1, 1, 2, 1), (4, 1, 2, 15), (11, 5, 3, 42), (16, 7, 3, 75), (k - 2, 0, 4, 0)]
-        {
+        for frac_bits in [0, 1, 4, 11, 16, k - 2] {
             let z: Vec<i64> = (0..n).map(|_| values.signed(k - 2)).collect();
             let cost = check(&z, frac_bits, salt);
-            assert_eq!(cost.rounds, rounds);
-            if frac_bits < k - 2 {
-                let (plane, more) = (plane_words::<W>(n), usize::from(frac_bits > 0));
-                let carry = packed_words::<W>(n, frac_bits + 1);
-                assert_eq!(cost.bytes, (n + opened * plane) as u64 * u64::from(k / 8));
-                assert_eq!(cost.dealt_bytes, (n + carry + more * n + dealt * plane) as u64 * u64::from(k / 8));
+            if frac_bits > 0 && frac_bits < k - 2 {
+                // A lift, then a truncation.
+                let ([rounds, opened, dealt], plane) = (lift_cost(frac_bits), plane_words::<W>(n));
+                let packed = |bits| packed_words::<W>(n, bits);
+                let bytes = |words: usize| words as u64 * u64::from(k / 8);
+                let floor = Cost {
+                    bytes: bytes(packed(frac_bits) + opened * plane + packed(k - frac_bits)),
+                    rounds: rounds as u64 + 1,
+                    dealt_bytes: bytes(n + packed(k - frac_bits) + dealt * plane + 2 * packed(frac_bits + 1)),
+                };
+                assert_eq!(cost, floor);
             }
         }
     }
@@ -129,7 +133,7 @@ fn what_lifting_opens_is_uniform() {
         // As many words as fill the packed ones: what pads them is 0.
         assert_uniform(&Lift(8), &[x(W::BITS as usize)]);
         assert_uniform(&Lift(1), &[x(W::BITS as usize)]);
-        assert_uniform(&Floor(11), &[x(3)]);
+        assert_uniform(&Floor(11), &[x(W::BITS as usize)]);
     }
     check::<u32>();
     check::<u64>();

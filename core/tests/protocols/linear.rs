@@ -3,6 +3,7 @@
 use crate::harness::*;
 use symbolon_core::{
     correlation::{Mask, Rows},
+    kernel::packed_words,
     link::Error,
     party::Party,
     protocol::{
@@ -35,32 +36,65 @@ fn truncates<W: Word>() {
     let mut values = Values(1);
     for (salt, n) in (0u64..).zip(LENGTHS) {
         for frac_bits in [0, 1, 7, k / 3, k / 2, k - 2] {
-            let z: Vec<W> = values.words(n, k - 2);
+            let z: Vec<W> = values.truncatable(n, frac_bits);
             let job = Truncate { frac_bits, unsigned: false };
             let got = play(&job, &[Shared::Words(z.clone())], salt);
-            for (z, y) in z.iter().zip(got.outputs[0].clone().words()) {
-                let excess = as_i64(y) - (as_i64(*z) >> frac_bits);
-                assert!(excess == 0 || excess == 1 && frac_bits > 0, "{z:?} >> {frac_bits} gave {y:?}");
+            let dithers = if frac_bits == 0 { vec![0; n] } else { got.dithers.of(frac_bits) };
+            for ((z, y), u) in z.iter().zip(got.outputs[0].clone().words()).zip(dithers) {
+                assert_eq!(i128::from(as_i64(y)), rounded(as_i64(*z).into(), u, frac_bits), "{z:?} >> {frac_bits}");
             }
-            assert_eq!(got.cost.bytes, n as u64 * u64::from(k / 8));
+            assert_eq!(got.cost.bytes, (packed_words::<W>(n, k - frac_bits) * k as usize / 8) as u64);
             assert_eq!(got.cost.rounds, 1);
         }
         let z: Vec<W> =
-            (0..n).map(|_| W::from_u64(values.next() >> (values.next() % 64)).and(W::low_mask(k - 1))).collect();
+            (0..n).map(|_| W::from_u64(values.next() >> (values.next() % 64)).and(W::low_mask(k - 2))).collect();
         let got = play(&Truncate { frac_bits: 9, unsigned: true }, &[Shared::Words(z.clone())], salt);
         for (z, y) in z.iter().zip(got.outputs[0].clone().words()) {
             assert!(as_u64(y) - (as_u64(*z) >> 9) <= 1);
         }
     }
-    // Dealt: a word and f + 1 bits.
+    // k - f bits each way; f + 1 bits dealt, twice.
     let got = play(&Truncate { frac_bits: 11, unsigned: false }, &[Shared::Words(vec![W::default(); 640])], 5);
-    assert_eq!(got.cost.dealt_bytes, 640 * (u64::from(k) + 12) / 8);
+    let bits = |bits: u32| 640 * u64::from(bits) / 8;
+    assert_eq!((got.cost.bytes, got.cost.dealt_bytes), (bits(k - 11), bits(2 * 12)));
+    // Multiples stay what they are.
+    let z: Vec<W> = (0..1000).map(|i| W::from_i64((i - 500) << 11)).collect();
+    let got = play(&Truncate { frac_bits: 11, unsigned: false }, &[Shared::Words(z)], 6);
+    assert!((-500..500).eq(got.outputs[0].clone().words().into_iter().map(as_i64)));
 }
 
 #[test]
 fn truncation_rounds_to_a_neighbour() {
     truncates::<u32>();
     truncates::<u64>();
+}
+
+/// What server 0 drops is uniform, whatever the value: chi-square of its bytes, and each bit fair.
+#[test]
+fn dithers_are_uniform() {
+    for value in [0u32, 1, 1234 * 2048 + 700, 0u32.wrapping_sub(5)] {
+        let got = play(&Truncate { frac_bits: 8, unsigned: false }, &[Shared::Words(vec![value; 100_000])], 7);
+        let mut counts = [0u32; 256];
+        got.dithers.of(8).into_iter().for_each(|u| counts[u as usize] += 1);
+        let expected = 100_000.0 / 256.0;
+        let chi: f64 = counts.iter().map(|c| (f64::from(*c) - expected).powi(2) / expected).sum();
+        assert!((chi - 255.0).abs() < 6.0 * (2.0 * 255f64).sqrt(), "chi-square {chi} with 255 degrees of freedom");
+    }
+}
+
+/// The clear engine's own dithers have the same distribution as the servers'.
+#[test]
+fn the_clear_engine_rounds_as_often() {
+    let [secure, clear] = [true, false].map(|secure| {
+        let z = vec![1234u32 * 2048 + 700; 100_000];
+        let job = Truncate { frac_bits: 11, unsigned: false };
+        let words = if secure { play(&job, &[Shared::Words(z)], 3).outputs.remove(0).words() } else { clear(&job, z) };
+        words.iter().filter(|y| **y == 1235).count() as f64
+    });
+    let expected = 100_000.0 * 700.0 / 2048.0;
+    for up in [secure, clear] {
+        assert!((up - expected).abs() < 6.0 * expected.sqrt(), "{up} of 100000 rounded up, expected {expected}");
+    }
 }
 
 #[test]

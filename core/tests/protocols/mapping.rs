@@ -4,9 +4,9 @@ use crate::{harness::*, uniform::assert_uniform};
 use symbolon_core::{
     kernel::{packed_words, plane_words},
     link::Error,
-    mapping::{Domain, Mapping, OneHot, map, mapped, mapped_planes},
+    mapping::{Domain, Mapping, OneHot, Saturation, map, mapped, mapped_planes},
     party::Party,
-    protocol::truncate::{Opened, blind, half},
+    protocol::truncate::{Cut, open},
     word::Word,
 };
 
@@ -25,9 +25,8 @@ impl Job for Map<'_> {
         if self.opened {
             let mut draw = party.draw()?;
             let mut c = vec![W::default(); z.len()];
-            let mask = blind(party, &mut draw, &z, half(), &mut c);
-            party.open(&mut c)?;
-            mapped(party, &mut draw, &self.mapping, &Opened { c: &c, mask, offset: half() }, &mut out)?;
+            let word = open(party, &mut draw, &z, Cut::signed(0), &mut c)?;
+            mapped(party, &mut draw, &self.mapping, &word, &mut out)?;
         } else {
             map(party, &self.mapping, &z, &mut out)?;
         }
@@ -124,11 +123,18 @@ fn saturates<W: Word>() {
         let all = tables(&mut values, bits);
         let tables: Vec<&[i64]> = all.iter().map(|t| &t[..]).collect();
         let beyond = [-7, 1, -5, 0];
-        let mapping = Mapping { domain, tables: &tables, one_hot: None, beyond: Some(&beyond) };
         let half_width = i128::from(signed) << (domain.width() - 1);
-        let z: Vec<W> = (0..1500).map(|_| W::from_u64(values.next() >> (values.next() % 64))).collect();
-        let z: Vec<W> = z.iter().map(|z| if values.next() & 1 == 0 { *z } else { W::default().sub(*z) }).collect();
-        for opened in [false, true] {
+        let mut any = || values.next() >> (values.next() % 64);
+        let z: Vec<W> =
+            (0..1500).map(|_| W::from_u64(if any() & 1 == 0 { any() } else { any().wrapping_neg() })).collect();
+        // Words of a known range: the largest, too.
+        let range = (domain.width() + 5).min(W::BITS - 2);
+        let (least, most) = (-i64::from(signed) << (range - 1), (1 << (range - u32::from(signed))) - 1);
+        let within = |z: &W| W::from_i64((as_i64(*z) >> 1 << u32::from(shift == 0)).clamp(least, most));
+        for (range, opened) in [(None, false), (None, true), (Some(range), false)] {
+            let z: Vec<W> = if range.is_some() { z.iter().map(within).collect() } else { z.clone() };
+            let beyond_all = Some(Saturation { values: &beyond, range });
+            let mapping = Mapping { domain, tables: &tables, one_hot: None, beyond: beyond_all };
             let got = play(&Map { mapping, opened }, &[Shared::Words(z.clone())], salt);
             let got = got.outputs[0].clone().words();
             for (table, (got, beyond)) in all.iter().zip(got.chunks(z.len()).zip(beyond)) {
@@ -171,20 +177,21 @@ fn costs<W: Word>() {
         let mapping = Mapping { domain, tables: &[&entries, &entries], one_hot, beyond: None };
         play(&Map { mapping, opened: false }, &[Shared::Words(vec![W::default(); n as usize])], 1).cost
     };
-    let boolean = Cost { bytes: n * (11 + 8) / 8, rounds: 2, dealt_bytes: n * (15 + 8 * k) / 8 };
-    let arithmetic = Cost { bytes: n * 11 / 8, rounds: 1, dealt_bytes: n * 16 * k / 8 };
+    let boolean = Cost { bytes: n * (4 + 8) / 8, rounds: 2, dealt_bytes: n * (15 + 8 * k - 2 * (7 + 8 + 9 + 10)) / 8 };
+    let arithmetic = Cost { bytes: n * 4 / 8, rounds: 1, dealt_bytes: n * 16 * k / 8 };
     assert_eq!(cost(Some(OneHot::Boolean)), boolean);
     assert_eq!(cost(Some(OneHot::Arithmetic)), arithmetic);
     assert_eq!(cost(None), boolean, "16 + 8 k < 16 k");
-    assert_eq!(packed_words::<W>(n as usize, 11) as u64 * k / 8, arithmetic.bytes);
-    // Saturating at 32 bits as a softmax's exponential does: 7 bits above an index of 4, 12 bits in
+    assert_eq!(packed_words::<W>(n as usize, 4) as u64 * k / 8, arithmetic.bytes);
+    // Saturating at 32 bits as a softmax's exponential does: 6 bits above an index of 4, 12 bits in
     // entries.
     if k == 32 {
         let entries: Vec<i64> = (0..16).map(|i| 4095 - 200 * i).collect();
-        let domain = Domain { shift: 21, bits: 4, signed: false };
-        let mapping = Mapping { domain, tables: &[&entries], one_hot: None, beyond: Some(&[0]) };
+        let domain = Domain { shift: 10, bits: 4, signed: false };
+        let beyond = Some(Saturation { values: &[0], range: Some(19) });
+        let mapping = Mapping { domain, tables: &[&entries], one_hot: None, beyond };
         let cost = play(&Map { mapping, opened: false }, &[Shared::Words(vec![W::default(); n as usize])], 1).cost;
-        assert_eq!(cost, Cost { bytes: n * (32 + 17 + 12) / 8, rounds: 3, dealt_bytes: n * (213 + 12 * k) / 8 });
+        assert_eq!(cost, Cost { bytes: n * (10 + 17 + 12) / 8, rounds: 3, dealt_bytes: n * (209 + 12 * k - 66) / 8 });
     }
     // Opened for another reason: nothing for the index.
     let mapping = Mapping { domain, tables: &[&entries], one_hot: Some(OneHot::Arithmetic), beyond: None };
@@ -206,15 +213,13 @@ impl Job for Label {
         let z = inputs.remove(0);
         let mut draw = party.draw()?;
         let mut c = vec![W::default(); z.len()];
-        let mask = blind(party, &mut draw, &z, half(), &mut c);
-        party.open(&mut c)?;
+        let word = open(party, &mut draw, &z, Cut::signed(0), &mut c)?;
         let unit = |class: usize| -> [i64; 16] { core::array::from_fn(|i| i64::from(i == class)) };
         let units: Vec<[i64; 16]> = (0..self.0 as usize).map(unit).collect();
         let tables: Vec<&[i64]> = units.iter().map(|u| &u[..]).collect();
         let domain = Domain { shift: 0, bits: 4, signed: false };
         let mapping = Mapping { domain, tables: &tables, one_hot: None, beyond: None };
         let mut planes = vec![W::default(); tables.len() * plane_words::<W>(z.len())];
-        let word = Opened { c: &c, mask, offset: half() };
         mapped_planes(party, &mut draw, &mapping, &word, &mut planes)?;
         Ok(vec![Shared::Planes(planes, z.len())])
     }

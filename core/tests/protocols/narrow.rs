@@ -8,7 +8,7 @@ use symbolon_core::{
     protocol::{
         into_ring::{truncated_narrow, truncated_other, widen},
         narrow::{finish_narrow, open_narrow, prepare_narrow},
-        truncate::{Opened, blind, half},
+        truncate::{Cut, open},
     },
     word::Word,
 };
@@ -83,10 +83,8 @@ impl Job for Into {
         let mut z = inputs.remove(0);
         let mut draw = party.draw()?;
         let mut c = vec![W::default(); z.len()];
-        let mask = blind(party, &mut draw, &z, half(), &mut c);
-        party.open(&mut c)?;
-        let word = Opened { c: &c, mask, offset: half() };
-        truncated_narrow(party, &mut draw, &word, self.frac_bits, self.bits, &mut z)?;
+        let word = open(party, &mut draw, &z, Cut::signed(self.frac_bits), &mut c)?;
+        truncated_narrow(party, &mut draw, &word, self.bits, &mut z)?;
         open_narrow(party, &mut z, self.bits)?;
         Ok(vec![whole(party, z)])
     }
@@ -97,7 +95,7 @@ fn truncates_into<W: Word>() {
     let mut values = Values(21);
     for (salt, n) in (0u64..).zip(LENGTHS) {
         for (frac_bits, bits) in [(0, 1), (0, k), (7, 8), (7, k - 8), (7, k - 1), (7, k), (k / 2, 16), (k - 2, 2)] {
-            let z: Vec<W> = values.words(n, k - 2);
+            let z: Vec<W> = values.truncatable(n, frac_bits);
             let got = play(&Into { frac_bits, bits }, &[Shared::Words(z.clone())], salt);
             for (z, y) in z.iter().zip(got.outputs[0].clone().words()) {
                 let [down, up] =
@@ -106,11 +104,11 @@ fn truncates_into<W: Word>() {
             }
         }
     }
-    // Dealt: h in the narrow ring, and m only where it reaches it.
-    for (frac_bits, bits, dealt) in [(11, 8, 8), (11, k - 12, k - 12), (11, k - 2, k - 2 + 10)] {
+    // Dealt: o and m, where they reach the narrow ring.
+    for (frac_bits, bits, dealt) in [(11, 8, 0u32), (11, k - 12, 0), (11, k - 11, 2), (11, k - 2, 20)] {
         let got = play(&Into { frac_bits, bits }, &[Shared::Words(vec![W::default(); 640])], 5);
         assert_eq!(got.cost.dealt_bytes, 640 / 8 * u64::from(dealt));
-        assert_eq!(got.cost.bytes, 640 / 8 * u64::from(k + bits));
+        assert_eq!(got.cost.bytes, 640 / 8 * u64::from(k - frac_bits + bits));
     }
 }
 
@@ -138,10 +136,9 @@ impl Job for Other {
         let n = z.len();
         let mut draw = party.draw()?;
         let mut c = vec![W::default(); n];
-        let mask = blind(party, &mut draw, &z, half(), &mut c);
-        party.open(&mut c)?;
+        let word = open(party, &mut draw, &z, Cut::signed(self.0), &mut c)?;
         let mut y = vec![<W::Other>::default(); n];
-        truncated_other(party, &mut draw, &Opened { c: &c, mask, offset: half() }, self.0, &mut y)?;
+        truncated_other(party, &mut draw, &word, &mut y)?;
         open_other(party, &y)
     }
 }
@@ -170,7 +167,7 @@ fn truncates_into_the_other<W: Word>() {
     let mut values = Values(22);
     for (salt, n) in (0u64..).zip(LENGTHS) {
         for frac_bits in [0, 1, 7, k / 2, k - 2] {
-            let z: Vec<W> = values.words(n, k - 2);
+            let z: Vec<W> = values.truncatable(n, frac_bits);
             let got = play(&Other(frac_bits), &[Shared::Words(z.clone())], salt);
             let [low, high] = [0, 1].map(|i| got.outputs[i].clone().words());
             for (e, z) in z.iter().enumerate() {
@@ -181,7 +178,7 @@ fn truncates_into_the_other<W: Word>() {
         }
     }
     let got = play(&Other(11), &[Shared::Words(vec![W::default(); 640])], 5);
-    assert_eq!(got.cost.dealt_bytes, 640 / 8 * if other > k { 2 * 64 } else { 32 });
+    assert_eq!(got.cost.dealt_bytes, 640 / 8 * if other > k { 2 * 64 } else { 0 });
 }
 
 #[test]

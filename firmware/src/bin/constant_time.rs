@@ -64,7 +64,7 @@ mod program {
     }
 
     fn opening<W: Word>(c: &[W]) -> Opening<'_, W> {
-        Opening { c, offset: W::from_u64(1).shl(W::BITS - 2), frac_bits: 11 }
+        Opening { c, offset: W::from_u64(1).shl(W::BITS - 13), bits: W::BITS - 11 }
     }
 
     fn matrix<W>(words: &[W], stride: usize) -> Matrix<'_, W> {
@@ -89,12 +89,17 @@ mod program {
         case::<W>("keep_low", |k, [z, ..]| k.keep_low(z, 11));
         case::<W>("add_scaled", |k, [z, x, s, ..]| k.add_scaled(z, x, s[0]));
         case::<W>("mul_add", |k, [z, x, y, ..]| k.mul_add(z, x, y));
-        case::<W>("blind", |k, [c, z, ..]| k.blind(c, z, W::from_u64(1).shl(W::BITS - 2)));
+        case::<W>("blind", |k, [c, z, ..]| k.blind(c, z, W::from_u64(1).shl(W::BITS - 2), 11));
+        case::<W>("blind_clear", |k, [c, z, ..]| {
+            k.blind_clear(c, z, W::from_u64(1).shl(W::BITS - 2), 11, W::BITS - 11)
+        });
         case::<W>("truncated", |k, [z, c, h, m, f, ..]| k.truncated(z, opening(c), h, m, f[0]));
-        case::<W>("truncated_clear", |k, [z, c, r, ..]| k.truncated_clear(z, opening(c), r));
+        case::<W>("truncated_clear", |k, [r, c, ..]| k.truncated_clear(r, opening(c)));
         case::<W>("widen", |k, [z, x, ..]| k.widen(z, x));
         case::<W>("sub_wide", |k, [z, x, ..]| k.sub_wide(z, x));
-        case::<W>("mask_parts", |k, [r, m, ..]| k.mask_parts(r, m, 11));
+        case::<W>("mask_parts", |k, [r, m, ..]| k.mask_parts(r, m, 21));
+        case::<W>("mask_carry", |k, [r, s, ..]| k.mask_carry(r, s, 21));
+        case::<W>("mask_low", |k, [r, o, ..]| k.mask_low(r, o, 21));
         case::<W>("squared", |k, [z, c, h, m, hh, hm, f]| k.squared(z, opening(c), h, m, hh, hm, f[0]));
         case::<W>("times_masked", |k, [z, c, open, p, hp, mp, _]| k.times_masked(z, opening(c), open, p, hp, mp));
         case::<W>("selected", |k, [z, c, beta, rho, rh, rm, _]| k.selected(z, opening(c), beta, rho, rh, rm));
@@ -104,10 +109,9 @@ mod program {
     }
 
     fn scaled<W: Word>() {
-        case::<W>("scaled", |k, [z, c, h, m, f, ..]| k.scaled(z, opening(c), 921, h, m, f[0]));
-        case::<W>("scaled_clear", |k, [z, c, ..]| k.scaled_clear(z, opening(c), 921));
-        case::<W>("scaled_parts", |k, [r, m, ..]| k.scaled_parts(r, m, 921, 11));
-        case::<W>("truncated_whole", |k, [z, c, ..]| k.truncated_whole(z, opening(c)));
+        case::<W>("scaled", |k, [z, c, h, m, f, ..]| k.scaled(z, opening(c), 921, 9, h, m, f[0]));
+        case::<W>("scaled_clear", |k, [z, c, ..]| k.scaled_clear(z, opening(c), 921, 9));
+        case::<W>("scaled_parts", |k, [r, m, ..]| k.scaled_parts(r, m, 921, 9, 21));
         case::<W>("multiply", |k, [z, x, ..]| k.multiply(z, x));
         case::<W>("blend", |k, [z, x, s, ..]| k.blend(z, s[0], x, s[1]));
     }
@@ -118,7 +122,7 @@ mod program {
         case::<W>("unpack", |k, [z, x, ..]| k.unpack(z, x, 11));
         case::<W>("one_hot", |k, [hot, bits, ..]| k.one_hot(&mut hot[..30], &bits[..8], 4));
         case::<W>("digit_less_equal", |k, [lt, eq, c, hot, f, ..]| {
-            k.digit_less_equal(&mut lt[..2], &mut eq[..2], &c[..8], &hot[..30], 4, f[0]);
+            k.digit_less_equal(&mut lt[..2], &mut eq[..2], &c[..10], &hot[..62], 5, f[0]);
         });
         case::<W>("subsets", |k, [z, masks, ..]| k.subsets(z, masks, 2, &[0b111, 0b1010]));
         case::<W>("conjunctions", |k, [z, open, shares, products, f, ..]| {
@@ -143,7 +147,7 @@ mod program {
         case::<W>("one_hot_words", |k, [hot, r, ..]| k.one_hot_words(hot, &r[..20], 3, 2));
         case::<W>("sum_words", |k, [z, hot, c, ..]| k.sum_words(&mut z[..20], hot, &c[..20], 3, &[5, -1, 7, 0]));
         case::<W>("unit_rows", |k, [z, hot, c, ..]| k.unit_rows(z, hot, &c[..20], 4));
-        case::<W>("index_clear", |k, [c, r, ..]| k.index_clear(c, r, 3));
+        case::<W>("index_clear", |k, [c, r, ..]| k.index_clear(c, r, 3, 21));
         case::<W>("saturate_clear", |k, [z, index, s, ..]| k.saturate_clear(z, index, 2, s[0]));
         case::<W>("lookup", |k, [z, index, ..]| k.lookup(z, index, &[5, -1, 7, 0]));
     }
@@ -154,7 +158,7 @@ mod program {
         case::<W>("choose", |k, [z, bit, x, y, ..]| k.choose(z, bit, x, y));
         case::<W>("keep_planes", |k, [z, x, ..]| k.keep_planes(z, x));
         case::<W>("move_planes", |k, [a, b, kept, ..]| k.move_planes(a, b, kept));
-        case::<W>("cells_clear", |k, [t, c, u, ..]| k.cells_clear(&mut t[..18], c, u, 8));
+        case::<W>("cells_clear", |k, [t, c, u, ..]| k.cells_clear(&mut t[..18], c, u, 8, W::BITS - 1));
     }
 
     fn alarms<W: Word>() {

@@ -13,7 +13,7 @@ use symbolon_core::{
         product::{Factor, matmul, multiply},
         relu::relu,
         sign::sign,
-        truncate::{Opened, blind, half, truncate},
+        truncate::{Cut, open, truncate},
     },
     word::Word,
 };
@@ -107,9 +107,8 @@ fn product<W: Word>(party: &mut Party<'_, W>, x: &mut [W], y: &mut [W], z: &mut 
 fn signs<W: Word>(party: &mut Party<'_, W>, x: &[W], out: &mut [W]) -> Result<(), Error> {
     let ([c], mut party) = party.scratch([x.len()])?;
     let mut draw = party.draw()?;
-    let mask = blind(&mut party, &mut draw, x, half::<W>(), c);
-    party.open(c)?; // a round
-    sign(&mut party, &mut draw, &Opened { c, mask, offset: half::<W>() }, out)
+    let word = open(&mut party, &mut draw, x, Cut::signed(0), c)?; // a round
+    sign(&mut party, &mut draw, &word, out)
 }
 
 /// A hidden layer with ReLU and a layer of scores.

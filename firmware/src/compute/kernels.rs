@@ -23,7 +23,6 @@ macro_rules! body {
     (times_masked $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (scaled $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (scaled_parts $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
-    (truncated_whole $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (multiply $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (blend $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (pairs $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
@@ -40,11 +39,13 @@ macro_rules! body {
     (keep_planes $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (move_planes $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     // the dealer
+    (mask_carry $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (mask_parts $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (one_hot $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (subsets $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (one_hot_words $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     // the clear engine
+    (blind_clear $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (truncated_clear $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (scaled_clear $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (keep_where $($args:tt)*) => {{ let _ = $($args)*; left_out() }};

@@ -44,7 +44,7 @@ pub const FILES: &[File] = &[
     file!("session_v1", |case, sessions| sessions.check(case)),
     file!("window_v1", |case, _| records::window(case)),
     #[cfg(not(board = "microbit"))]
-    file!("protocol_v1", |case, _| protocols::protocol(case)),
+    file!("protocol_v2", |case, _| protocols::protocol(case)),
 ];
 
 /// What is wrong with a vector.

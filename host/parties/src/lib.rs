@@ -7,7 +7,11 @@
 //! - [`planned`]: its cost, by a dry run.
 //! - [`Parties`]: its run at two servers and a dealer, or on whole values.
 //! - [`MemoryLink`]: a link between two threads.
+//! - [`dither`]: the servers' roundings for the clear engine.
 
+pub mod dither;
+
+use dither::{Dithers, Marked, Recording, Replayed};
 use std::{
     cell::Cell,
     sync::mpsc::{Receiver, SyncSender, sync_channel},
@@ -112,6 +116,9 @@ pub struct Parties<'a, W: Word, P> {
     pub kernels: &'a dyn Kernels<W>,
     /// Words of each party's arena, as in [`Planned`].
     pub arena: usize,
+    /// Where server 0 writes its dithers, and the clear engine finds them; without it, the clear
+    /// engine draws its own.
+    pub dithers: Option<&'a Dithers>,
 }
 
 /// The state of a server after its run.
@@ -187,21 +194,33 @@ impl<W: Word, P: Program> Parties<'_, W, P> {
     ) -> Result<Ended<P::Output<W>, L>, Error> {
         let stream = stream.map(|stream| stream as &mut (dyn Corrections<W> + Send));
         let prg = self.prgs[usize::from(role == Role::Server1)];
-        let mut correlations = Server::new(prg, self.kernels, 0, stream);
-        let (output, spare) =
-            run(self.program, (role, &mut link), &mut correlations, self.kernels, self.arena, inputs)?;
+        let recording = self.dithers.filter(|_| role == Role::Server0);
+        let (marked, recorder) = (Marked(prg), recording.map(|dithers| Recording { inner: self.kernels, dithers }));
+        let (prg, kernels) = match &recorder {
+            Some(recorder) => (&marked as &dyn Prg, recorder as &dyn Kernels<W>),
+            None => (prg, self.kernels),
+        };
+        let mut correlations = Server::new(prg, kernels, 0, stream);
+        let (output, spare) = run(self.program, (role, &mut link), &mut correlations, kernels, self.arena, inputs)?;
         Ok(Ended { output, link, spare })
     }
 
-    /// Runs the program on whole values, under the dithers of the same streams.
+    /// Runs the program on whole values.
     ///
     /// # Errors
     ///
     /// Those of the program.
     pub fn clear(&self, inputs: Vec<Vec<W>>) -> Result<P::Output<W>, Error> {
-        let mut correlations = Whole::new(self.prgs, self.kernels, 0);
         let party = (Role::Clear, &mut Alone as &mut dyn Link<W>);
-        run(self.program, party, &mut correlations, self.kernels, self.arena, inputs).map(|(output, _)| output)
+        let mut whole = Whole::new(self.prgs, self.kernels, 0);
+        let ended = match self.dithers {
+            Some(dithers) => {
+                let mut replayed = Replayed { inner: whole, dithers };
+                run(self.program, party, &mut replayed, self.kernels, self.arena, inputs)
+            }
+            None => run(self.program, party, &mut whole, self.kernels, self.arena, inputs),
+        };
+        ended.map(|(output, _)| output)
     }
 }
 

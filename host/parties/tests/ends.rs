@@ -33,8 +33,13 @@ fn the_cause_is_returned() {
     for role in [Role::Server0, Role::Server1] {
         let error = Error::Malformed(Peer::Dealer);
         let program = Stops { role, error };
-        let parties =
-            Parties { program: &program, prgs: [&prgs[0] as &dyn Prg, &prgs[1]], kernels: &Portable, arena: 0 };
+        let parties = Parties {
+            program: &program,
+            prgs: [&prgs[0] as &dyn Prg, &prgs[1]],
+            kernels: &Portable,
+            arena: 0,
+            dithers: None,
+        };
         let inputs = [vec![vec![1u64]], vec![vec![2]]];
         assert_eq!(parties.play(MemoryLink::pair(), inputs).map(|_| ()), Err(error), "{role:?}");
     }

@@ -36,7 +36,7 @@ use symbolon_core::{
         relu::{relu, relu_backward},
         select::Selector,
         sign::sign,
-        truncate::{Opened, blind, half, truncate},
+        truncate::{Cut, open, truncate},
     },
     word::Word,
 };
@@ -81,7 +81,7 @@ pub(super) enum Operation {
     Multiply,
     /// The same of 256 by 256 matrices.
     MatrixProduct,
-    /// Truncation with a public dither.
+    /// Truncation with a dither.
     Truncate,
     /// Exact truncation.
     Floor,
@@ -170,12 +170,6 @@ impl Program for Operation {
     fn run<W: Word>(&self, party: &mut Party<'_, W>, _: Vec<Vec<W>>) -> Result<(), Error> {
         let (n, f) = (self.inputs(), if W::BITS == 32 { 11 } else { 12 });
         let mut z = vec![W::default(); n];
-        let opened = |party: &mut Party<'_, W>, z: &[W], c: &mut [W]| {
-            let mut draw = party.draw()?;
-            let mask = blind(party, &mut draw, z, half::<W>(), c);
-            party.open(c)?;
-            Ok((draw, mask))
-        };
         match self {
             Self::Open => drop(masked(party, n)?),
             Self::Multiply => {
@@ -194,8 +188,9 @@ impl Program for Operation {
             Self::Floor => floor(party, &mut z, f)?,
             Self::Sign => {
                 let (mut c, mut out) = (z.clone(), vec![W::default(); plane_words::<W>(n)]);
-                let (mut draw, mask) = opened(party, &z, &mut c)?;
-                sign(party, &mut draw, &Opened { c: &c, mask, offset: half() }, &mut out)?;
+                let mut draw = party.draw()?;
+                let word = open(party, &mut draw, &z, Cut::signed(f), &mut c)?;
+                sign(party, &mut draw, &word, &mut out)?;
             }
             Self::Relu | Self::ReluAndBackward => {
                 let (mut bit, mut rho) = (vec![W::default(); plane_words::<W>(n)], z.clone());
@@ -207,14 +202,15 @@ impl Program for Operation {
             Self::Lift8 => lift(party, &mut z, 8)?,
             Self::Maximum => {
                 let (mut c, mut out) = (z.clone(), vec![W::default(); n / CLASSES]);
-                let (_, mask) = opened(party, &z, &mut c)?;
-                maximum(party, &Opened { c: &c, mask, offset: half() }, CLASSES, &mut out)?;
+                let mut draw = party.draw()?;
+                let word = open(party, &mut draw, &z, Cut::signed(f), &mut c)?;
+                maximum(party, &word, CLASSES, &mut out)?;
             }
             Self::Predict => {
                 let mut hot = vec![W::default(); CLASSES * plane_words::<W>(n / CLASSES)];
-                predict(party, &z, CLASSES, &mut hot)?;
+                predict(party, (&z, f), CLASSES, &mut hot)?;
             }
-            Self::Exponential => exponential(party, &z.clone(), [2 * f, f], &mut z)?,
+            Self::Exponential => exponential(party, &z.clone(), [f, f], &mut z)?,
             Self::Reciprocal => reciprocal(party, &z.clone(), [f, f], (16, 4), &mut z)?,
             Self::SoftmaxGradient => {
                 let (labels, mask) = masked(party, n)?;
@@ -336,7 +332,7 @@ fn measure<W: HostWord + Word>(operation: Operation) -> Result<Row, Failure> {
         let session = random_bytes()?;
         let prgs = [Aes128Prg::new(&random_seed()?, &session), Aes128Prg::new(&random_seed()?, &session)];
         let prgs: [&dyn Prg; 2] = [&prgs[0], &prgs[1]];
-        let parties = Parties { program: &operation, prgs, kernels: best::<W>(), arena };
+        let parties = Parties { program: &operation, prgs, kernels: best::<W>(), arena, dithers: None };
         parties.play(MemoryLink::pair(), [vec![], vec![]]).map_err(failed)?;
         runs += 1;
     }

@@ -127,8 +127,8 @@ impl<W: Word> Trace<W> for Watch {
     fn enter(&mut self, layer: u16, name: &'static str) {
         self.label = (layer, name);
     }
-    fn opened(&mut self, words: &[W], offset: W) {
-        self.see(words, offset, W::BITS - 1, false);
+    fn opened(&mut self, words: &[W], offset: W, bits: u32) {
+        self.see(words, offset, bits - 1, false);
     }
     fn indexed(&mut self, words: &[W], offset: W, width: u32) {
         self.see(words, offset, width, true);
@@ -181,7 +181,8 @@ fn count_bits<W: Word>(words: &[W], counts: &mut Moments) {
     }
 }
 
-/// Trains on whole values; rounds as servers with these seeds would. `threads` bounds the lanes that run at once.
+/// Trains on whole values. `seeds` make its masks and dithers, which are uniform, as the servers'
+/// are where server 0's share is. `threads` bounds the lanes that run at once.
 ///
 /// # Errors
 ///

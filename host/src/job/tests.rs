@@ -340,7 +340,7 @@ fn optimizers_follow_their_rules() {
     let squares = "numbers = { ring_bits = 32, frac_bits = 12 }\noptimizer.shift = 0\noptimizer.low = 4\n\
                    data.train_records = 512\ntraining = { epochs = 1, batch = 128, seed = 1 }";
     refused(squares, "numbers.grad_frac_bits", Rule::GradShift { shift: 16, min: 1, max: 15 });
-    refused("optimizer.low = 0", "optimizer.low", out_of(0, 1, 50));
+    refused("optimizer.low = 1", "optimizer.low", out_of(1, 2, 50));
     refused("optimizer.cells = 1", "optimizer.cells", out_of(1, 2, 27));
     refused("optimizer.cells = 28", "optimizer.cells", out_of(28, 2, 27));
     refused("optimizer.low = 12\noptimizer.cells = 23", "optimizer.cells", out_of(23, 2, 22));

@@ -265,10 +265,11 @@ fn constant(key: &str, constant: Dyadic, most: u32) -> Checked {
     hold(shift == 0 || factor % 2 == 1, key, Rule::NotReduced { factor, shift })
 }
 
-/// Thresholds lie inside the word of `U = 1023 v + g^2`.
+/// Thresholds on `v` lie inside the word that is opened for it, the upper bits of `(2^second_shift
+/// - 1) v + g^2`.
 fn cells(adam: &Adam, ring_bits: u32) -> Checked {
     let second_shift = adam.second_shift();
-    between("optimizer.low", u64::from(adam.low), 1, u64::from(ring_bits - second_shift - 4))?;
+    between("optimizer.low", u64::from(adam.low), 2, u64::from(ring_bits - second_shift - 4))?;
     let all = adam.most_cells(ring_bits);
     between("optimizer.cells", u64::from(adam.cells), 2, u64::from(all))?;
     // What the product with the power of two is truncated by.

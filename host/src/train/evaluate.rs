@@ -44,7 +44,7 @@ impl<W: Word> Trainer<'_, W> {
                 match self.job.data.task {
                     Task::Classes(classes) => {
                         let ([hot], mut party) = party.scratch([classes * plane_words::<W>(rows.len())])?;
-                        predict(&mut party, z, classes, hot)?;
+                        predict(&mut party, (z, network.frac_bits), classes, hot)?;
                         tally.add(&[count_correct(&mut party, hot, labels, classes)?]);
                         if counted {
                             labels.share(&party, z);

@@ -73,6 +73,10 @@ fn widths<W: Word>(job: &Job, lines: &[Line]) -> Vec<Width<W>> {
         let extra_bits = own().filter_map(|(_, line)| line.extra_bits(W::BITS, frac_bits)).min()?;
         let columns = own().map(|(index, line)| {
             let (slope, first) = line.integers(frac_bits + extra_bits);
+            // Scaled readings are multiples of 2^grain, so that their shares have no dither below;
+            // the first value is rounded to such a multiple, too.
+            let grain = slope.trailing_zeros().min(extra_bits);
+            let first = ((first >> grain) + (first << 1 >> grain & 1)) << grain;
             Column { index, slope: W::from_i64(slope), first: W::from_i64(first) }
         });
         Some(Width { bits, extra_bits, columns: columns.collect() })

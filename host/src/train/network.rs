@@ -15,7 +15,7 @@ use symbolon_core::{
         relu::{relu, relu_backward},
         select::Selector,
         times::times_masked,
-        truncate::{Opened, blind, half, truncate, truncated},
+        truncate::{Cut, open, truncate, truncated},
     },
     word::Word,
 };
@@ -280,11 +280,9 @@ fn truncate_weighed<W: Word>(
     };
     let factor = Masked { words: repeated, mask: View { rows, ..weights.mask } };
     let mut draw = party.draw()?;
-    let mask = blind(&mut party, &mut draw, z, half(), c);
-    party.open(c)?;
-    let word = Opened { c, mask, offset: half() };
-    truncated(&mut party, &mut draw, &word, frac_bits, z)?;
-    times_masked(&mut party, &mut draw, &word, frac_bits, factor, z)
+    let word = open(&mut party, &mut draw, z, Cut::signed(frac_bits), c)?;
+    truncated(&mut party, &mut draw, &word, z)?;
+    times_masked(&mut party, &mut draw, &word, factor, z)
 }
 
 /// Shares of all `e² / 2^shift`, from the error `e`: opens it masked, one product, one truncation.

@@ -259,7 +259,7 @@ fn a_recording_of_all_that_each_received() {
     let outcomes = [(); 2].map(|()| train(&roles, &shape, &mut |_| {}));
     let recording = Recording { relays };
     let sessions = [0, 1].map(|n| read(&recording, &shape, n));
-    let game = Game::new(shape.job());
+    let mut game = Game::new(shape.job());
     for (seen, outcome) in sessions.iter().zip(&outcomes) {
         let total = game.plan.total;
         assert_eq!(outcome.plan_hash, game.plan.hash);
@@ -268,12 +268,14 @@ fn a_recording_of_all_that_each_received() {
         let dealt = [to_server0, total.dealer_bytes - to_server0];
         assert_eq!(seen.dealt.each_ref().map(|d| d.len() as u64), dealt);
         holds_only_its_own(seen);
-        shares_are_the_data(seen, &shape);
-        // Whoever had both seeds could do what the servers did: bit for bit.
+        let shares = shares_are_the_data(seen, &shape);
+        // Whoever had both seeds and both shares could do what the servers did: bit for bit.
         let keys = Keys { seeds: seen.seeds, session: seen.session };
-        let clear = game.clear::<u64>(shape.inputs(), &keys, 1);
-        assert_eq!(outcome.parameters.as_ref(), Some(&clear.parameters));
-        assert_eq!(outcome.epochs.len(), clear.epochs.len());
+        let played = game.secure_shares::<u64>(shares, &keys, 1);
+        assert_eq!(outcome.parameters.as_ref(), Some(&played.result.parameters));
+        assert_eq!(outcome.epochs.len(), played.result.epochs.len());
+        let clear = game.replay::<u64>(shape.inputs(), &keys, &played.dithers, 1);
+        assert_eq!(clear.parameters, played.result.parameters);
         let names = ["masked, to server 0", "masked, to server 1", "dealt to server 0", "dealt to server 1"];
         for (bytes, name) in seen.masked.iter().chain(&seen.dealt).zip(names) {
             padded_words_are_uniform(bytes, name);
@@ -348,9 +350,14 @@ fn holds_only_its_own(seen: &Seen) {
     }
 }
 
-/// The two shares make the data, and no less than both.
-fn shares_are_the_data(seen: &Seen, shape: &Shape<'_>) {
+/// The two shares make the data, and no less than both. Returns both servers'.
+fn shares_are_the_data(seen: &Seen, shape: &Shape<'_>) -> [Inputs<u64>; 2] {
     let Inputs { train, train_labels, test, test_labels } = shape.inputs::<u64>();
+    let [mut first, mut second] = [(); 2].map(|()| Inputs::dry(&shape.job()));
+    let tables = |inputs: &mut Inputs<u64>, at: u32, words: &[u64]| {
+        let Inputs { train, train_labels, test, test_labels } = inputs;
+        [train, train_labels, test, test_labels][at as usize].copy_from_slice(words);
+    };
     let stream = Aes128Prg::new(&Seed::from_bytes(&seen.data_seed), &seen.session);
     let mut rest = &seen.share[..];
     for (i, table) in (0u32..).zip([train, train_labels, test, test_labels]) {
@@ -358,8 +365,11 @@ fn shares_are_the_data(seen: &Seen, shape: &Shape<'_>) {
         let mut own = vec![0u64; table.len()];
         expand(&stream, MaskId { lane: 0, request: i, part: 0 }, 0, &mut own);
         assert!(own.iter().zip(theirs).zip(&*table).all(|((a, b), value)| a.wrapping_add(*b) == *value));
+        tables(&mut first, i, &own);
+        tables(&mut second, i, theirs);
         rest = tail;
     }
+    [first, second]
 }
 
 /// The same job on the same data, again: everything random is fresh, and no word passes twice.

@@ -41,6 +41,10 @@ impl Case<'_> {
     fn bits(&self) -> u32 {
         1 + (self.seed % u64::from(self.word_bits - 1)) as u32
     }
+    /// Bits of opened words.
+    fn opened_bits(&self) -> u32 {
+        self.word_bits - self.frac_bits()
+    }
     fn frac_bits(&self) -> u32 {
         1 + (self.seed % u64::from(self.word_bits / 2 - 2)) as u32
     }
@@ -48,7 +52,9 @@ impl Case<'_> {
     fn number(&self, arg: &str) -> u64 {
         let of = |limit: u32| self.seed % u64::from(limit);
         match (self.kernel, arg) {
-            (_, "bits") => self.bits().into(),
+            ("index_clear" | "cells_clear", "bits") => self.word_bits.into(),
+            ("scaled_parts", "bits") => self.opened_bits().into(),
+            (_, "bits" | "n") => self.bits().into(),
             (_, "frac_bits") => self.frac_bits().into(),
             (_, "width") => self.width().into(),
             (_, "shift") => of(self.word_bits),
@@ -165,10 +171,12 @@ impl<'a, W: Word> Arg<'a, W> for &'a [W] {
 impl<'a, W: Word> Arg<'a, W> for Opening<'a, W> {
     type Owned = (Vec<W>, u32);
     fn own(case: &Case, arg: &str) -> Self::Owned {
-        (words(case.seed(arg), case.n), case.frac_bits())
+        let bits = case.opened_bits();
+        let c = words::<W>(case.seed(arg), case.n).into_iter().map(|c| c.and(W::low_mask(bits)));
+        (c.collect(), bits)
     }
-    fn lend((c, frac_bits): &'a mut Self::Owned) -> Self {
-        Opening { c, offset: W::from_u64(1).shl(W::BITS - 2), frac_bits: *frac_bits }
+    fn lend((c, bits): &'a mut Self::Owned) -> Self {
+        Opening { c, offset: W::from_u64(1).shl(*bits - 2), bits: *bits }
     }
 }
 

@@ -84,7 +84,7 @@ struct Seen(Arc<Mutex<usize>>);
 
 impl<W: Word> Trace<W> for Seen {
     fn enter(&mut self, _: u16, _: &'static str) {}
-    fn opened(&mut self, words: &[W], _: W) {
+    fn opened(&mut self, words: &[W], _: W, _: u32) {
         *self.0.lock().unwrap() += words.len();
     }
 }
