@@ -13,9 +13,9 @@
 //!   dealt, a bit less for each place that an entry's bit is above the lowest; or
 //!   [`OneHot::Arithmetic`]: nothing more; `2^bits` words dealt. `w` sums, over the tables, the
 //!   bits in which entries differ once the smallest entry is taken off. A mapping that
-//!   [saturates](Mapping::beyond) is boolean, opens `k - shift` bits, or `max(bits, range - shift)
-//!   + 1` of a known [range](Saturation::range), and takes one round more, two if more than 16 bits
-//!   lie above the index.
+//!   [saturates](Mapping::beyond) is boolean, opens `k - shift` bits, or
+//!   `max(bits, range - shift) + 1` of a known [range](Saturation::range), and takes one round
+//!   more, two if more than 16 bits lie above the index.
 //! - **Result:** `table[i]` exactly, for `i = floor((z + 2^shift - 1 - u) / 2^shift)` (plus
 //!   `2^(bits-1)` in a signed domain), with the uniform dither `u` of truncation: a value between
 //!   two indices takes either, in the mean their linear interpolation. For `shift = 0`, the index

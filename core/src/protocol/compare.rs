@@ -5,7 +5,7 @@
 //! ⊕_i l_i ∏_{j>i} e_j` and `eq = ∏ e_i`. Each node is one conjunction and all nodes of a level are
 //! one round. Nothing but masked bits is opened.
 //!
-//! Up to 5 bits are one digit, up to 20 bits one level, more are two. Within that, [`Layout::new`]
+//! Up to 5 bits are one digit, up to 20 bits one level, more are two. Within that, `Layout`
 //! takes the digits and nodes that cost least.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
