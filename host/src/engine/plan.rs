@@ -86,7 +86,7 @@ pub const WAN: Network = Network { name: "WAN", bits_per_second: 1e8, round_trip
 /// Seconds of computing for a byte dealt, where two cores hold both servers and the dealer: the
 /// least and the most of the MNIST jobs in `host/jobs` (README, "What it costs"). What is dealt
 /// follows the arithmetic more closely than any other public count.
-const COMPUTING: [f64; 2] = [2.0e-9, 3.3e-9];
+const COMPUTING: [f64; 2] = [2.1e-9, 3.5e-9];
 
 impl Cost {
     /// About the least and the most seconds of computing where two cores hold both servers and the
