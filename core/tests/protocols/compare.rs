@@ -9,7 +9,7 @@ use symbolon_core::{
     protocol::{
         compare::{difference_bit, less},
         sign::sign,
-        truncate::{Cut, open},
+        truncate::{Cut, open, truncated},
     },
     word::Word,
 };
@@ -157,4 +157,53 @@ fn sign_is_exact() {
     }
     check::<u32>([(0, cost(30)), (11, cost(19))]);
     check::<u64>([(0, cost(62)), (43, cost(19))]);
+}
+
+/// Sign and truncated value of words that are known to be small.
+struct Small {
+    range: u32,
+    dropped: u32,
+}
+
+impl Job for Small {
+    fn run<W: Word>(&self, party: &mut Party<'_, W>, inputs: Vec<Vec<W>>) -> Result<Vec<Shared<W>>, Error> {
+        let n = inputs[0].len();
+        let mut draw = party.draw()?;
+        let [mut c, mut y] = [(); 2].map(|()| vec![W::default(); n]);
+        let mut out = vec![W::default(); plane_words::<W>(n)];
+        let word = open(party, &mut draw, &inputs[0], Cut::within(self.range, self.dropped), &mut c)?;
+        truncated(party, &mut draw, &word, &mut y)?;
+        sign(party, &mut draw, &word, &mut out)?;
+        Ok(vec![Shared::Words(y), Shared::Planes(out, n)])
+    }
+}
+
+/// Upper bits that are known are neither opened nor compared, and come back with the sign.
+#[test]
+fn small_words_open_few_bits() {
+    fn check<W: Word>() {
+        let (mut values, k) = (Values(15), W::BITS);
+        for (range, dropped) in [(5, 0), (9, 3), (20, 11), (k - 3, 11), (k - 2, 7)] {
+            for (salt, n) in (0u64..).zip(LENGTHS) {
+                let most = (1i64 << range) - (1 << dropped);
+                let z: Vec<i64> = (0..n).map(|_| values.signed(range).min(most)).collect();
+                let words = z.iter().map(|z| W::from_i64(*z)).collect();
+                let got = play::<W>(&Small { range, dropped }, &[Shared::Words(words)], salt);
+                let dithers = if dropped == 0 { vec![0; n] } else { got.dithers.of(dropped) };
+                let signs = got.outputs[1].bits(0);
+                for (((z, y), u), sign) in z.iter().zip(got.outputs[0].clone().words()).zip(dithers).zip(signs) {
+                    let want = rounded((*z).into(), u, dropped);
+                    assert_eq!((i128::from(as_i64(y)), sign), (want, want >= 0), "{z} in 2^{range}, {dropped} dropped");
+                }
+                let bits = range + 2 - dropped;
+                if range == 5 {
+                    // Five bits are compared without a round.
+                    let bytes = packed_words::<W>(n, bits) * k as usize / 8;
+                    assert_eq!((got.cost.rounds, got.cost.bytes), (1, bytes as u64));
+                }
+            }
+        }
+    }
+    check::<u32>();
+    check::<u64>();
 }
