@@ -103,7 +103,7 @@ pub struct Mapping<'a> {
     /// The kind of one-hot vector; `None` takes the cheaper one to deal. A mapping that saturates
     /// is boolean.
     pub one_hot: Option<OneHot>,
-    /// What lies past the domain; `None` where it holds every value by construction.
+    /// Results past the domain; `None` where it holds every value by construction.
     pub beyond: Option<Saturation<'a>>,
 }
 
@@ -221,8 +221,8 @@ pub fn map<W: Word>(party: &mut Party<'_, W>, mapping: &Mapping<'_>, z: &[W], ou
     let mut draw = party.draw()?;
     let cut = mapping.cut::<W>();
     match mapping.beyond {
-        None => see(&mut party, &mapping.domain, z, mapping.domain.width()),
-        Some(Saturation { range: Some(range), .. }) => see(&mut party, &mapping.domain, z, range),
+        None => report_indexed(&mut party, &mapping.domain, z, mapping.domain.width()),
+        Some(Saturation { range: Some(range), .. }) => report_indexed(&mut party, &mapping.domain, z, range),
         Some(_) => {}
     }
     let mask = blind_cut(&mut party, &mut draw, cut, z, c);
@@ -232,7 +232,7 @@ pub fn map<W: Word>(party: &mut Party<'_, W>, mapping: &Mapping<'_>, z: &[W], ou
 
 /// Reports, in the clear engine, values that index a domain, of which `width` bits are known to
 /// suffice.
-fn see<W: Word>(party: &mut Party<'_, W>, domain: &Domain, z: &[W], width: u32) {
+fn report_indexed<W: Word>(party: &mut Party<'_, W>, domain: &Domain, z: &[W], width: u32) {
     if party.is_clear() {
         let offset = if domain.signed { W::from_u64(1).shl(width - 1) } else { W::default() };
         party.trace.indexed(z, offset, width);
@@ -251,7 +251,7 @@ pub fn blind_index<W: Word>(
     c: &mut [W],
     packed: &mut [W],
 ) -> View<'static> {
-    see(party, domain, z, domain.width());
+    report_indexed(party, domain, z, domain.width());
     let mask = blind_cut(party, draw, domain.cut(), z, c);
     prepare_narrow(party, c, domain.bits, packed);
     mask

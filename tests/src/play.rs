@@ -31,7 +31,7 @@ use symbolon_core::{
     share::{expand, split},
     word::{Word, word_bytes},
 };
-use symbolon_parties::dither::{Dithers, Marked, Recording, Replayed};
+use symbolon_parties::dither::{DitherRecorder, DitherReplay, Dithers, MaskTracker};
 
 /// How long anything here may take without a byte moved.
 const PATIENCE: Timeouts = Timeouts {
@@ -249,7 +249,7 @@ pub struct Played<W> {
     pub tapes: [Vec<Tape>; 2],
     /// At each server, in order if its lanes ran on one thread.
     pub happened: [Vec<Happening>; 2],
-    /// What server 0 dropped of its shares.
+    /// Bits that server 0 dropped of its shares.
     pub dithers: Dithers,
 }
 
@@ -320,9 +320,9 @@ impl Game {
             let [inputs0, inputs1] = shares;
             let first = scope.spawn(move || {
                 let prgs = (&*prgs[0], choices as &dyn Prg);
-                let marked = Marked(prgs.0);
+                let marked = MaskTracker(prgs.0);
                 let prgs = (&marked as &dyn Prg, prgs.1);
-                let kernels = Recording { inner: best::<W>(), dithers };
+                let kernels = DitherRecorder { inner: best::<W>(), dithers };
                 serve(job, plan, Party::Server0, (ends0, streams0), prgs, &kernels, inputs0, &studios[0], threads)
             });
             let prgs = (&*prgs[1], choices as &dyn Prg);
@@ -364,7 +364,7 @@ impl Game {
             let inner = Whole::new([&*prgs[0], &*prgs[1]], best::<W>(), lane);
             Some(Lane {
                 link: Box::new(Alone),
-                correlations: Box::new(Replayed { inner, dithers }),
+                correlations: Box::new(DitherReplay { inner, dithers }),
                 trace: Box::new(NoTrace),
                 arena: Secret::zeros(arena),
             })

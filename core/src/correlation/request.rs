@@ -2,7 +2,7 @@
 
 use super::{View, WholeMasks};
 use crate::{
-    kernel::{Kernels, Matrix, packed_words, pair_words, plane_words, portable::needed_count},
+    kernel::{Kernels, Matrix, packed_words, pair_words, plane_words, portable::needed_subset_count},
     word::Word,
 };
 
@@ -255,7 +255,7 @@ impl Request<'_> {
             }
             Self::Bit { words, .. } => [Some(Dealt::Planes(plane_words::<W>(words.len::<W>()))), None],
             Self::Alarm { words, .. } => [Some(Dealt::Planes(plane_words::<W>(words.len::<W>()))); 2],
-            Self::Subsets { lanes, terms, .. } => [Some(Dealt::Planes(needed_count(terms) * lanes)), None],
+            Self::Subsets { lanes, terms, .. } => [Some(Dealt::Planes(needed_subset_count(terms) * lanes)), None],
             Self::OneHotWords { mask, bits, .. } => [Some(Dealt::Words(mask.len() << bits)), None],
             Self::Residue { mask, .. } => [Some(Dealt::Words(mask.len())), None],
         }
@@ -301,12 +301,12 @@ impl Request<'_> {
             (Self::Truncation { .. }, []) => {}
             (Self::Truncation { mask, bits, .. }, [o, m]) => {
                 masks.apart(mask, [&mut **o, &mut **m]);
-                kernels.mask_carry(o, m, bits);
+                kernels.mask_carry_and_top(o, m, bits);
             }
             (Self::TruncationWide { mask, bits }, [o, m]) => {
                 let (low_o, low_m) = scratch[..2 * mask.len()].split_at_mut(mask.len());
                 masks.apart(mask, [&mut *low_o, &mut *low_m]);
-                kernels.mask_carry(low_o, low_m, bits);
+                kernels.mask_carry_and_top(low_o, low_m, bits);
                 kernels.widen(o, low_o);
                 kernels.widen(m, low_m);
             }

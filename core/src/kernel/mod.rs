@@ -44,7 +44,7 @@ pub struct Matrix<'a, W> {
 pub struct Opening<'a, W> {
     /// The public words `c`, below `2^bits`.
     pub c: &'a [W],
-    /// What keeps `y + offset` in `[0, 2^(bits-1))`.
+    /// Keeps `y + offset` in `[0, 2^(bits-1))`.
     pub offset: W,
     /// Bits of the opened word.
     pub bits: u32,
@@ -92,8 +92,8 @@ macro_rules! with_kernels {
             fn widen(z: &mut [W], x: &[W]);
             fn sub_wide(z: &mut [W], x: &[W]);
             fn mask_parts(r: &mut [W], m: &mut [W], n: u32);
-            fn mask_carry(r: &mut [W], s: &mut [W], n: u32);
-            fn mask_low(r: &mut [W], o: &[W], n: u32);
+            fn mask_carry_and_top(r: &mut [W], s: &mut [W], n: u32);
+            fn mask_lower_share(r: &mut [W], o: &[W], n: u32);
             fn squared(z: &mut [W], o: $crate::kernel::Opening<'_, W>, h: &[W], m: &[W], hh: &[W], hm: &[W], first: W);
             fn times_masked(z: &mut [W], o: $crate::kernel::Opening<'_, W>, p_open: &[W], p: &[W], hp: &[W], mp: &[W]);
             fn selected(z: &mut [W], o: $crate::kernel::Opening<'_, W>, beta: &[W], rho: &[W], rho_h: &[W], rho_m: &[W]);

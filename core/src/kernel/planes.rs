@@ -3,7 +3,7 @@
 use crate::word::Word;
 
 /// Bits of a digit that [`digit_less_equal`] compares, at most.
-pub const COMPARED_DIGIT: u32 = 5;
+pub const MAX_DIGIT_BITS: u32 = 5;
 /// Lanes of a product's partial results.
 const BLOCK: usize = if cfg!(target_pointer_width = "64") { 64 } else { 8 };
 
@@ -34,7 +34,7 @@ pub fn one_hot<W: Word>(hot: &mut [W], bits: &[W], width: u32) {
 /// From XOR shares of the one-hot vector of a digit `d` (planes `1..2^width`, see [`one_hot`]) to shares of `lt = [c < d]` and `eq = [c = d]`, for
 /// the public digit `c` with bit planes `c`.
 ///
-/// `width` is 1 to [`COMPARED_DIGIT`].
+/// `width` is 1 to [`MAX_DIGIT_BITS`].
 #[inline(always)]
 pub fn digit_less_equal<W: Word>(lt: &mut [W], eq: &mut [W], c: &[W], hot: &[W], width: u32, first: W) {
     match width {
@@ -42,7 +42,7 @@ pub fn digit_less_equal<W: Word>(lt: &mut [W], eq: &mut [W], c: &[W], hot: &[W],
         2 => less_equal::<W, 4>(lt, eq, c, hot, first),
         3 => less_equal::<W, 8>(lt, eq, c, hot, first),
         4 => less_equal::<W, 16>(lt, eq, c, hot, first),
-        COMPARED_DIGIT => less_equal::<W, 32>(lt, eq, c, hot, first),
+        MAX_DIGIT_BITS => less_equal::<W, 32>(lt, eq, c, hot, first),
         _ => panic!("a digit has one to five bits"),
     }
 }
@@ -54,13 +54,13 @@ fn less_equal<W: Word, const N: usize>(lt: &mut [W], eq: &mut [W], c: &[W], hot:
     let lanes = lt.len();
     let eq = &mut eq[..lanes];
     let hot: [&[W]; N] = core::array::from_fn(|j| &hot[j.saturating_sub(1) * lanes..][..lanes]);
-    let c: [&[W]; COMPARED_DIGIT as usize] =
+    let c: [&[W]; MAX_DIGIT_BITS as usize] =
         core::array::from_fn(|b| &c[if 1 << b < N { b * lanes } else { 0 }..][..lanes]);
     for i in 0..lanes {
         let mut leaves: [W; N] = core::array::from_fn(|j| if j == 0 { first } else { hot[j][i] });
         leaves[0] = leaves.iter().fold(W::default(), |sum, leaf| sum.xor(*leaf));
         let mut less = W::default();
-        for bit in (0..COMPARED_DIGIT as usize).rev() {
+        for bit in (0..MAX_DIGIT_BITS as usize).rev() {
             let half = 1 << bit;
             if half < N {
                 let d = c[bit][i];
@@ -92,7 +92,7 @@ pub fn needed_subsets(terms: &[u16]) -> impl Iterator<Item = u16> + Clone + '_ {
 }
 
 /// How many [`needed_subsets`] there are.
-pub fn needed_count(terms: &[u16]) -> usize {
+pub fn needed_subset_count(terms: &[u16]) -> usize {
     match terms {
         [term] => (1 << term.count_ones()) - 1 - term.count_ones() as usize,
         _ => needed_subsets(terms).count(),
@@ -103,7 +103,7 @@ pub fn needed_count(terms: &[u16]) -> usize {
 pub const MOST_VARIABLES: usize = 9;
 
 /// The subsets of a term. Bit `b` of a subset's number stands for member `b` of the term.
-struct Subsets {
+struct TermSubsets {
     members: [u8; MOST_VARIABLES],
     len: usize,
     /// Of each subset of two or more, its place among [`needed_subsets`].
@@ -112,7 +112,7 @@ struct Subsets {
     own: usize,
 }
 
-impl Subsets {
+impl TermSubsets {
     /// Those of term `i`.
     ///
     /// # Panics
@@ -125,7 +125,7 @@ impl Subsets {
             members: [0; MOST_VARIABLES],
             len: term.count_ones() as usize,
             places: [0; 1 << MOST_VARIABLES],
-            own: needed_count(earlier),
+            own: needed_subset_count(earlier),
         };
         for (member, v) in subsets.members[..subsets.len].iter_mut().zip((0u8..16).filter(|v| term >> v & 1 == 1)) {
             *member = v;
@@ -157,7 +157,7 @@ pub fn subsets<W: Word>(products: &mut [W], masks: &[W], lanes: usize, terms: &[
         return;
     }
     for i in 0..terms.len() {
-        let Subsets { members, len, places, own } = Subsets::of(terms, i);
+        let TermSubsets { members, len, places, own } = TermSubsets::of(terms, i);
         let mask = |b: u32| &masks[usize::from(members[b as usize]) * lanes..][..lanes];
         for set in (3usize..1 << len).filter(|set| set.count_ones() > 1) {
             let (rest, to) = (set & (set - 1), usize::from(places[set]));
@@ -200,7 +200,7 @@ pub fn conjunctions<W: Word>(
     // For each variable, the sum over the sets without it.
     let mut without = [[W::default(); BLOCK]; MOST_VARIABLES];
     for (i, out) in out.chunks_exact_mut(lanes).enumerate() {
-        let Subsets { members, len, places, .. } = Subsets::of(terms, i);
+        let TermSubsets { members, len, places, .. } = TermSubsets::of(terms, i);
         for (block, out) in out.chunks_mut(BLOCK).enumerate() {
             let (from, width) = (block * BLOCK, out.len());
             let at = |plane: usize| plane * lanes + from;

@@ -37,17 +37,17 @@ impl<W: Word> Scale<W> {
     fn below(self, x: W) -> W {
         self.floor(x.and(W::low_mask(self.bits - 1)))
     }
-    /// `factor 2^(n-1-f)`: what a carry into the top bit is worth.
+    /// `factor 2^(n-1-f)`: the value of a carry into the top bit.
     #[inline(always)]
     fn carry(self) -> W {
         self.factor.shl(self.bits - 1 - self.frac_bits)
     }
-    /// What the top bit of an opened word, or of a mask, is worth.
+    /// The value of the top bit of an opened word, or of a mask.
     #[inline(always)]
     fn top(self, x: W) -> W {
         self.carry().and(x.shr(self.bits - 1).mask_from_bit())
     }
-    /// What the offset is worth.
+    /// The value of the offset.
     #[inline(always)]
     fn offset(self, offset: W) -> W {
         self.factor.mul(offset.shr(self.frac_bits))

@@ -152,7 +152,7 @@ pub fn mask_parts<W: Word>(r: &mut [W], m: &mut [W], n: u32) {
 /// From both servers' shares of a mask of `n` bits, in place, to the carry `o` that their lower
 /// `n - 1` bits make and to `m`. Bits above are ignored.
 #[inline(always)]
-pub fn mask_carry<W: Word>(r: &mut [W], s: &mut [W], n: u32) {
+pub fn mask_carry_and_top<W: Word>(r: &mut [W], s: &mut [W], n: u32) {
     let (low, one) = (W::low_mask(n - 1), W::from_u64(1));
     for (r, s) in r.iter_mut().zip(s) {
         let carry = r.and(low).add(s.and(low)).shr(n - 1);
@@ -163,7 +163,7 @@ pub fn mask_carry<W: Word>(r: &mut [W], s: &mut [W], n: u32) {
 /// From a server's share of a mask of `n` bits, in place, and its share of `o` to its share of
 /// `h = r_0 mod 2^(n-1) + r_1 mod 2^(n-1) - 2^(n-1) o`.
 #[inline(always)]
-pub fn mask_low<W: Word>(r: &mut [W], o: &[W], n: u32) {
+pub fn mask_lower_share<W: Word>(r: &mut [W], o: &[W], n: u32) {
     let low = W::low_mask(n - 1);
     for (r, o) in r.iter_mut().zip(o) {
         *r = r.and(low).sub(o.shl(n - 1));

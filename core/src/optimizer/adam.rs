@@ -15,7 +15,7 @@ use crate::{
         scaled::scaled,
         square::square,
         times::times_masked,
-        truncate::{Cut, Opened, open, open_both, truncated},
+        truncate::{Cut, Opened, open, open_two, truncated},
     },
     word::Word,
 };
@@ -158,7 +158,7 @@ impl Adam {
         let word = if update {
             party.kernels.blend(v, W::low_mask(self.second_shift), d, W::from_u64(1));
             let words = [(&*m, cut), (&*v, Cut::unsigned(self.second_shift))];
-            let [first, second] = open_both(&mut party, &mut draws[1], words, [c, &mut *d])?; // both moments' round
+            let [first, second] = open_two(&mut party, &mut draws[1], words, [c, &mut *d])?; // both moments' round
             if choose {
                 self.choose(&mut party, &second, passed, kept)?;
             }

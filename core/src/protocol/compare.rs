@@ -28,7 +28,7 @@
 use super::conjunction::{conjunctions, hide_bits};
 use crate::{
     correlation::{Draw, Request, Words, digit_planes},
-    kernel::{plane_words, portable::COMPARED_DIGIT},
+    kernel::{plane_words, portable::MAX_DIGIT_BITS},
     link::Error,
     party::{Party, Role},
     word::Word,
@@ -126,7 +126,7 @@ impl Layout {
     /// Returns the cheapest layout with the fewest levels.
     fn new(bits: u32) -> Self {
         let nodes = if bits > ONE_LEVEL { 2..=CHILDREN } else { 1..=1 };
-        let least = bits.div_ceil(COMPARED_DIGIT);
+        let least = bits.div_ceil(MAX_DIGIT_BITS);
         let most = |nodes| if least > 1 { DIGITS.min(CHILDREN * nodes) } else { least };
         nodes
             .flat_map(|nodes| (least.max(nodes)..=most(nodes)).map(move |digits| Self { bits, digits, nodes }))
@@ -162,7 +162,7 @@ fn leaves<W: Word>(
     let lanes = top.len();
     let mut widths = [1; DIGITS as usize + 1];
     for (place, width) in widths.iter_mut().zip(layout.widths()) {
-        #[allow(clippy::cast_possible_truncation)] // at most COMPARED_DIGIT
+        #[allow(clippy::cast_possible_truncation)] // at most MAX_DIGIT_BITS
         let width = width as u8;
         *place = width;
     }
@@ -297,7 +297,7 @@ mod tests {
         for bits in 0..64 {
             let layout = Layout::new(bits);
             assert_eq!(layout.widths().sum::<u32>(), bits, "{layout:?}");
-            assert!(layout.widths().all(|w| (1..=COMPARED_DIGIT).contains(&w)), "{layout:?}");
+            assert!(layout.widths().all(|w| (1..=MAX_DIGIT_BITS).contains(&w)), "{layout:?}");
             assert_eq!(layout.nodes == 1, bits <= ONE_LEVEL, "{layout:?}");
             let (mut digits, mut cost) = (layout.digits as usize, layout.widths().map(|w| (1 << w) - 1).sum());
             for nodes in [layout.nodes as usize, 1] {

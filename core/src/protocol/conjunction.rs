@@ -1,7 +1,8 @@
 //! Conjunctions of XOR-shared bits: several products over the same variables, each variable opened once.
 //!
 //! A variable `v` is opened as `v ^ α` under a free mask `α`; the products of the masks over all subsets that the wanted terms need are dealt, and
-//! `∏ ((v ^ α) ^ α)` is multiplied out (DESIGN.md, section 5). Prepare, open, finish are separate, so that many conjunctions share a round.
+//! `∏ ((v ^ α) ^ α)` is multiplied out. Prepare, open, finish are separate, so that many
+//! conjunctions share a round.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
 //! - **Cost:** 1 round, one bit each way a variable; one bit dealt for each subset of two or more variables of a term.
@@ -10,7 +11,7 @@
 
 use crate::{
     correlation::{Draw, Request, View},
-    kernel::portable::needed_count,
+    kernel::portable::needed_subset_count,
     link::Error,
     party::Party,
     word::Word,
@@ -53,7 +54,7 @@ pub fn conjunctions<W: Word>(
     out: &mut [W],
 ) -> Result<(), Error> {
     assert!(open.len() == masks.len() && out.len() == terms.len() * lanes, "conjunctions: lengths differ");
-    let ([shares, products], mut party) = party.scratch([open.len(), needed_count(terms) * lanes])?;
+    let ([shares, products], mut party) = party.scratch([open.len(), needed_subset_count(terms) * lanes])?;
     party.take(draw, &Request::Subsets { bits: masks, lanes, terms }, &mut [products])?;
     party.correlations.expand_bits(masks, shares);
     party.kernels.conjunctions(out, open, shares, products, lanes, terms, party.role.first_mask());

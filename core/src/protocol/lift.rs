@@ -1,6 +1,7 @@
 //! Lifts shares from a narrow ring `Z_2^b` to the ring of the words.
 //!
-//! Opens `c = x + r mod 2^b`, then `x = c - r + 2^b [c < r]` with `r mod 2^b` dealt in the wide ring (DESIGN.md, section 5).
+//! Opens `c = x + r mod 2^b`, then `x = c - r + 2^b [c < r]` with `r mod 2^b` dealt in the wide
+//! ring.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
 //! - **Cost:** 8 bits: 3 rounds, 13 bits each way; 1 bit: 2 rounds, 2 bits; 16 bits: 3 rounds, 23

@@ -1,7 +1,7 @@
 //! Values hidden once, for any number of products.
 //!
 //! Opens `X = x - a` under a fresh mask `a`. `X` is public and `a` has a name, so whoever holds a [`Masked`] holds the share too: `X` (at
-//! server 0 alone) plus `[a]` (DESIGN.md, section 4; Beaver, CRYPTO '91).
+//! server 0 alone) plus `[a]` (Beaver, CRYPTO '91).
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
 //! - **Cost:** 1 round, one word each way; nothing dealt.

@@ -21,7 +21,7 @@ use super::{
     compare::difference_bit,
     conjunction::{conjunctions, hide_bits},
     select::{Selector, open_selector, select},
-    truncate::{Opened, clear as value, half, truncated},
+    truncate::{Opened, clear as truncated_value, half, truncated},
 };
 use crate::{
     correlation::{Draw, View, Words},
@@ -68,7 +68,7 @@ pub fn argmax<W: Word>(
     if classes == 2 {
         offer_pairs(&mut party, &mut draw, word)?; // their bits are not opened
     }
-    let (bits, half) = differences(word);
+    let (bits, half) = difference_bits(word);
     if party.is_clear() {
         return clear(&mut party, word, classes, wins, hot);
     }
@@ -89,7 +89,7 @@ pub fn argmax<W: Word>(
 }
 
 /// Bits of the differences of words, and what makes the least of them 0.
-fn differences<W: Word>(word: &Opened<'_, W>) -> (u32, W) {
+fn difference_bits<W: Word>(word: &Opened<'_, W>) -> (u32, W) {
     let bits = word.cut.bits();
     (bits, W::from_u64(1).shl(bits - 2))
 }
@@ -119,8 +119,8 @@ fn clear<W: Word>(
     let (rows, lanes) = shape(word, classes);
     let words = [word.c.len(), pair_words::<W>(rows, classes), wins.len()];
     let ([y, pairs, alarms], mut party) = party.scratch(words)?;
-    value(&party, word, y);
-    let (bits, half) = differences(word);
+    truncated_value(&party, word, y);
+    let (bits, half) = difference_bits(word);
     party.kernels.pairs(pairs, y, classes);
     party.trace.opened(pairs, half, bits);
     party.kernels.add_constant(pairs, half);

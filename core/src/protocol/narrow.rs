@@ -33,7 +33,7 @@ pub fn open_narrow<W: Word>(party: &mut Party<'_, W>, words: &mut [W], bits: u32
 /// # Errors
 ///
 /// As [`open_narrow`].
-pub fn open_narrows<W: Word>(
+pub fn open_two_narrow<W: Word>(
     party: &mut Party<'_, W>,
     [(x, x_bits), (y, y_bits)]: [(&mut [W], u32); 2],
 ) -> Result<(), Error> {

@@ -1,18 +1,19 @@
 //! Multiplies shared words by a public constant `factor / 2^shift`.
 //!
 //! The truncation's opening, of no more bits than the constant's precision needs: `t` low bits are
-//! dropped, as many as are worth, `factor 2^t / 2^shift`, at most [`FINENESS`] of a unit. From the
-//! opened word of `n = k - t` bits the dealer gives `h = floor(factor (r mod 2^(n-1)) / 2^f)`, `f =
-//! shift - t`, and the public part is scaled alike ([`crate::kernel::portable::scaled`] has the
-//! formula). So the product never exists as a word, and a learning rate costs no headroom. For a
-//! constant `2^-shift`, `f = 0`, and this is a truncation.
+//! dropped, as many as are worth, `factor 2^t / 2^shift`, at most [`MAX_DROP_ERROR`] of a unit.
+//! From the opened word of `n = k - t` bits the dealer gives `h = floor(factor (r mod 2^(n-1)) /
+//! 2^f)`, `f = shift - t`, and the public part is scaled alike ([`crate::kernel::portable::scaled`]
+//! has the formula). So the product never exists as a word, and a learning rate costs no headroom.
+//! For a constant `2^-shift`, `f = 0`, and this is a truncation.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
 //! - **Cost:** 1 round, `n` bits each way; one word and `t + f + 1` bits dealt, for `2^-shift`
 //!   `2 (t + 1)` bits. Nothing but the dealing for a word that is open already.
 //! - **Result:** for `2^-shift` that of [`super::truncate`]. Else, of the truncated value `y`,
-//!   `floor((factor y + 2^f - 1 - u) / 2^f)`, `u = factor c mod 2^f` public: within `1 + FINENESS`
-//!   units, never a wrap. Unbiased where the truncation is: over all `c` the errors sum to zero.
+//!   `floor((factor y + 2^f - 1 - u) / 2^f)`, `u = factor c mod 2^f` public: within `1 +
+//!   MAX_DROP_ERROR` units, never a wrap. Unbiased where the truncation is: over all `c` the errors
+//!   sum to zero.
 //! - **Needs:** `-2^(k-2) <= z < 2^(k-2)`, `factor < 2^16`, `shift <= k - 2`.
 //! - **Memory:** three words of scratch an element.
 
@@ -25,8 +26,8 @@ use crate::{
 };
 
 /// Upper bound of the error that dropped bits make, in units of the result.
-pub const FINENESS: f64 = 1.0 / (1 << FINENESS_BITS) as f64;
-const FINENESS_BITS: u32 = 2;
+pub const MAX_DROP_ERROR: f64 = 1.0 / (1 << DROP_ERROR_BITS) as f64;
+const DROP_ERROR_BITS: u32 = 2;
 
 /// A public constant `factor / 2^shift`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -71,7 +72,7 @@ impl Dyadic {
     pub fn cut<W: Word>(self) -> Cut<W> {
         let Self { factor, shift } = self.reduced(0);
         assert!(factor >> Self::FACTOR_BITS == 0 && shift <= W::BITS - 2, "scaled: the constant is out of range");
-        let kept = if factor <= 1 { 0 } else { u32::BITS - factor.leading_zeros() + FINENESS_BITS };
+        let kept = if factor <= 1 { 0 } else { u32::BITS - factor.leading_zeros() + DROP_ERROR_BITS };
         Cut::signed(shift.saturating_sub(kept))
     }
 

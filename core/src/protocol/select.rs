@@ -2,7 +2,7 @@
 //!
 //! The bit `s` is opened once as `β = s ^ ρ` under a free bit mask `ρ`, which is dealt as a word too. For a word opened as `c`, with dealt `[ρ h]`
 //! and `[ρ m]`, `s y = β y + (1 - 2 β) (C [ρ] - [ρ h] + Q [ρ m])` ([`crate::kernel::portable::selected`]). The opened bit stays good for any
-//! number of words, as for the backward pass of a ReLU (DESIGN.md, section 5).
+//! number of words, as for the backward pass of a ReLU.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
 //! - **Cost:** opening a bit: 1 round, one bit each way, one word dealt. Selecting: no round, no

@@ -1,6 +1,7 @@
 //! A truncated value and its square, from one opened word.
 //!
-//! `y = C - [h] + Q [m]` with `C` and `Q` public, so `y^2` is linear in dealt `[h]`, `[m]`, `[h^2]` and `[h m]` (DESIGN.md, section 5).
+//! `y = C - [h] + Q [m]` with `C` and `Q` public, so `y^2` is linear in dealt `[h]`, `[m]`, `[h^2]`
+//! and `[h m]`.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
 //! - **Cost:** no round, no byte beyond the word's opening; for a word of `n = k - t` bits a word

@@ -1,6 +1,6 @@
 //! Product of a truncated value with a masked one, from the truncation's opened word.
 //!
-//! With `y = C - [h] + Q [m]` and `P` open as `P̂ = P - p`: `y P = y P̂ + C [p] - [h p] + Q [m p]` (DESIGN.md, section 5).
+//! With `y = C - [h] + Q [m]` and `P` open as `P̂ = P - p`: `y P = y P̂ + C [p] - [h p] + Q [m p]`.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
 //! - **Cost:** no round, no byte; one word and `k - n + 1` bits dealt for a word of `n` bits.

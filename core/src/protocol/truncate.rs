@@ -30,7 +30,7 @@
 //! - **Source:** derived here. Rounding up the sum, instead of adding 1 to the rounded one, makes
 //!   multiples exact and the mean too.
 
-use super::narrow::{open_narrow, open_narrows};
+use super::narrow::{open_narrow, open_two_narrow};
 use crate::{
     correlation::{Draw, Request, View},
     kernel::Opening,
@@ -197,7 +197,7 @@ pub fn open<'c, W: Word>(
 /// # Panics
 ///
 /// If lengths differ.
-pub(crate) fn open_both<'c, W: Word>(
+pub(crate) fn open_two<'c, W: Word>(
     party: &mut Party<'_, W>,
     draw: &mut Draw,
     [(x, x_cut), (y, y_cut)]: [(&[W], Cut<W>); 2],
@@ -205,7 +205,7 @@ pub(crate) fn open_both<'c, W: Word>(
 ) -> Result<[Opened<'c, W>; 2], Error> {
     assert!([x.len(), y.len(), d.len()] == [c.len(); 3], "open: lengths differ");
     let masks = [blind(party, draw, x, x_cut, c), blind(party, draw, y, y_cut, d)];
-    open_narrows(party, [(&mut *c, x_cut.bits), (&mut *d, y_cut.bits)])?;
+    open_two_narrow(party, [(&mut *c, x_cut.bits), (&mut *d, y_cut.bits)])?;
     let [x, y] = masks;
     Ok([Opened { c, mask: x, cut: x_cut }, Opened { c: d, mask: y, cut: y_cut }])
 }
@@ -299,6 +299,6 @@ pub(crate) fn take_parts<W: Word>(
         m.fill(W::default());
     }
     party.expand(word.mask, h);
-    party.kernels.mask_low(h, o, word.cut.bits);
+    party.kernels.mask_lower_share(h, o, word.cut.bits);
     Ok(())
 }

@@ -51,7 +51,7 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// Marked digits that have others above them in the group: their products need the round.
+    /// MaskTracker digits that have others above them in the group: their products need the round.
     fn inner(self) -> usize {
         self.marked.min(self.digits - 1)
     }

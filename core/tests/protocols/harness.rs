@@ -100,7 +100,7 @@ pub struct Outcome<W> {
     pub sent: Vec<u8>,
     /// All that both servers opened, in order (packed words: the sum of what was packed): uniform words too.
     pub opened: Vec<u8>,
-    /// What server 0 dropped.
+    /// Bits that server 0 dropped.
     pub dithers: Dithers,
 }
 

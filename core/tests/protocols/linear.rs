@@ -69,7 +69,7 @@ fn truncation_rounds_to_a_neighbour() {
     truncates::<u64>();
 }
 
-/// What server 0 drops is uniform, whatever the value: chi-square of its bytes, and each bit fair.
+/// Dropped bits are uniform, whatever the value: chi-square of its bytes, and each bit fair.
 #[test]
 fn dithers_are_uniform() {
     for value in [0u32, 1, 1234 * 2048 + 700, 0u32.wrapping_sub(5)] {

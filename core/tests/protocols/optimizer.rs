@@ -9,13 +9,13 @@ use symbolon_core::{
     party::Party,
     protocol::{
         masked::Masked,
-        scaled::FINENESS,
+        scaled::MAX_DROP_ERROR,
         truncate::{Cut, open},
     },
     word::Word,
 };
 
-/// The two stacks of NUMERICS.md, with a window of seven cells.
+/// Numbers for the two rings, with a window of seven cells.
 fn adam<W: Word>() -> Adam {
     match W::BITS {
         64 => Adam { grad_shift: 12, low: 12, thresholds: 6, shift: 3, second_shift: 10, lazy: false },
@@ -415,7 +415,7 @@ fn descends<W: Word>() {
         for (e, after) in got.outputs[0].clone().words().iter().enumerate() {
             let step = as_i64(w[e].sub(*after));
             let exact = 205.0 * as_i64(gradient[e]) as f64 / f64::from(30).exp2();
-            assert!((step as f64 - exact).abs() <= 1.0 + FINENESS);
+            assert!((step as f64 - exact).abs() <= 1.0 + MAX_DROP_ERROR);
         }
         let bytes = packed_words::<W>(n, k - 20) as u64 * word; // 30 bits less 8 and 2
         assert_eq!((got.cost.rounds, got.cost.bytes), (1, bytes));

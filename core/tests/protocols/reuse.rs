@@ -7,7 +7,7 @@ use symbolon_core::{
     party::Party,
     protocol::{
         masked::{Masked, mask_and_open},
-        scaled::{Dyadic, FINENESS, scale, scaled},
+        scaled::{Dyadic, MAX_DROP_ERROR, scale, scaled},
         square::square,
         times::times_masked,
         truncate::{Cut, half, open},
@@ -134,7 +134,7 @@ fn scales<W: Word>() {
                         // A unit, and what was dropped.
                         let exact = as_i64(z[i]) as f64 * f64::from(factor) / f64::from(shift).exp2();
                         assert!(
-                            (expected as f64 - exact).abs() <= 1.0 + FINENESS + exact.abs() * f64::EPSILON,
+                            (expected as f64 - exact).abs() <= 1.0 + MAX_DROP_ERROR + exact.abs() * f64::EPSILON,
                             "{:?} {factor} {shift}",
                             z[i]
                         );

@@ -98,8 +98,8 @@ mod program {
         case::<W>("widen", |k, [z, x, ..]| k.widen(z, x));
         case::<W>("sub_wide", |k, [z, x, ..]| k.sub_wide(z, x));
         case::<W>("mask_parts", |k, [r, m, ..]| k.mask_parts(r, m, 21));
-        case::<W>("mask_carry", |k, [r, s, ..]| k.mask_carry(r, s, 21));
-        case::<W>("mask_low", |k, [r, o, ..]| k.mask_low(r, o, 21));
+        case::<W>("mask_carry_and_top", |k, [r, s, ..]| k.mask_carry_and_top(r, s, 21));
+        case::<W>("mask_lower_share", |k, [r, o, ..]| k.mask_lower_share(r, o, 21));
         case::<W>("squared", |k, [z, c, h, m, hh, hm, f]| k.squared(z, opening(c), h, m, hh, hm, f[0]));
         case::<W>("times_masked", |k, [z, c, open, p, hp, mp, _]| k.times_masked(z, opening(c), open, p, hp, mp));
         case::<W>("selected", |k, [z, c, beta, rho, rh, rm, _]| k.selected(z, opening(c), beta, rho, rh, rm));

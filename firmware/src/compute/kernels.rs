@@ -39,7 +39,7 @@ macro_rules! body {
     (keep_planes $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (move_planes $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     // the dealer
-    (mask_carry $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
+    (mask_carry_and_top $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (mask_parts $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (one_hot $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (subsets $($args:tt)*) => {{ let _ = $($args)*; left_out() }};

@@ -2,10 +2,10 @@
 //!
 //! The dither of a truncation is what server 0 drops of its share. The clear engine has no shares:
 //! it draws its own, the bits of a mask that hide nothing.
-//! [`Recording`] stores what server 0 drops in [`Dithers`], under the names of masks, and
-//! [`Replayed`] writes it into the clear engine's masks. The protocols have no part in it: server 0
-//! runs on streams that record which mask was expanded last, and on kernels that record what is
-//! dropped.
+//! [`DitherRecorder`] stores what server 0 drops in [`Dithers`], under the names of masks, and
+//! [`DitherReplay`] writes it into the clear engine's masks. The protocols have no part in it:
+//! server 0 runs on streams that record which mask was expanded last, and on kernels that record
+//! what is dropped.
 
 use std::{
     cell::Cell,
@@ -26,11 +26,11 @@ thread_local! {
     static LAST: Cell<MaskId> = const { Cell::new(MaskId { lane: 0, request: 0, part: 0 }) };
 }
 
-/// What server 0 dropped of each word, under the name of the mask that hid the rest.
+/// Bits that server 0 dropped of each word, under the name of the mask that hid the rest.
 #[derive(Debug, Default)]
 pub struct Dithers(Mutex<HashMap<MaskId, Dropped>>);
 
-/// So many bits of each word.
+/// Bits of each word.
 #[derive(Debug)]
 struct Dropped {
     bits: u32,
@@ -50,9 +50,9 @@ impl Dithers {
 }
 
 /// Server 0's streams.
-pub struct Marked<'a>(pub &'a dyn Prg);
+pub struct MaskTracker<'a>(pub &'a dyn Prg);
 
-impl Prg for Marked<'_> {
+impl Prg for MaskTracker<'_> {
     fn fill_bytes(&self, id: MaskId, at: u64, out: &mut [u8]) {
         LAST.set(id);
         self.0.fill_bytes(id, at, out);
@@ -60,14 +60,14 @@ impl Prg for Marked<'_> {
 }
 
 /// Server 0's kernels.
-pub struct Recording<'a, W> {
-    /// What computes.
+pub struct DitherRecorder<'a, W> {
+    /// The kernels that compute.
     pub inner: &'a dyn Kernels<W>,
     /// Where to write.
     pub dithers: &'a Dithers,
 }
 
-impl<W: Word> Recording<'_, W> {
+impl<W: Word> DitherRecorder<'_, W> {
     fn record(&self, z: &[W], offset: W, bits: u32) {
         let dropped = |z: &W| number(z.add(offset).and(W::low_mask(bits)));
         if bits > 0 {
@@ -84,7 +84,7 @@ fn number<W: Word>(word: W) -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-/// What kernel `$name` is looked at for.
+/// Records the arguments of `blind`, and nothing of other kernels.
 macro_rules! look {
     ($self:ident blind $c:ident $z:ident $offset:ident $shift:ident) => {
         $self.record($z, $offset, $shift)
@@ -94,7 +94,7 @@ macro_rules! look {
 
 macro_rules! define {
     ($(fn $name:ident($($arg:ident: $ty:ty),*);)*) => {
-        impl<W: Word> Kernels<W> for Recording<'_, W> {
+        impl<W: Word> Kernels<W> for DitherRecorder<'_, W> {
             $(fn $name(&self, $($arg: $ty),*) {
                 look!(self $name $($arg)*);
                 self.inner.$name($($arg),*);
@@ -105,14 +105,14 @@ macro_rules! define {
 with_kernels!(define);
 
 /// The clear engine's source, with the servers' dithers.
-pub struct Replayed<'a, C> {
+pub struct DitherReplay<'a, C> {
     /// Whole masks.
     pub inner: C,
-    /// What server 0 dropped.
+    /// Bits that server 0 dropped.
     pub dithers: &'a Dithers,
 }
 
-impl<W: Word, C: Correlations<W>> Correlations<W> for Replayed<'_, C> {
+impl<W: Word, C: Correlations<W>> Correlations<W> for DitherReplay<'_, C> {
     fn draw(&mut self) -> Result<Draw, Error> {
         self.inner.draw()
     }

@@ -11,7 +11,7 @@
 
 pub mod dither;
 
-use dither::{Dithers, Marked, Recording, Replayed};
+use dither::{DitherRecorder, DitherReplay, Dithers, MaskTracker};
 use std::{
     cell::Cell,
     sync::mpsc::{Receiver, SyncSender, sync_channel},
@@ -195,7 +195,8 @@ impl<W: Word, P: Program> Parties<'_, W, P> {
         let stream = stream.map(|stream| stream as &mut (dyn Corrections<W> + Send));
         let prg = self.prgs[usize::from(role == Role::Server1)];
         let recording = self.dithers.filter(|_| role == Role::Server0);
-        let (marked, recorder) = (Marked(prg), recording.map(|dithers| Recording { inner: self.kernels, dithers }));
+        let (marked, recorder) =
+            (MaskTracker(prg), recording.map(|dithers| DitherRecorder { inner: self.kernels, dithers }));
         let (prg, kernels) = match &recorder {
             Some(recorder) => (&marked as &dyn Prg, recorder as &dyn Kernels<W>),
             None => (prg, self.kernels),
@@ -215,7 +216,7 @@ impl<W: Word, P: Program> Parties<'_, W, P> {
         let mut whole = Whole::new(self.prgs, self.kernels, 0);
         let ended = match self.dithers {
             Some(dithers) => {
-                let mut replayed = Replayed { inner: whole, dithers };
+                let mut replayed = DitherReplay { inner: whole, dithers };
                 run(self.program, party, &mut replayed, self.kernels, self.arena, inputs)
             }
             None => run(self.program, party, &mut whole, self.kernels, self.arena, inputs),

@@ -235,7 +235,7 @@ fn training(job: &Job) -> Checked {
 
 fn optimizer(job: &Job, asked: &Asked) -> Checked {
     let ring_bits = job.numbers.ring_bits;
-    // Adam squares the truncated gradient, which takes 2 shift <= k - 2 (DESIGN.md, section 5).
+    // Adam squares the truncated gradient, which takes 2 shift <= k - 2.
     let (min, max) = match job.optimizer {
         Optimizer::Sgd { .. } | Optimizer::Momentum { .. } => (0, ring_bits - 2),
         Optimizer::Adam(_) | Optimizer::AmsGrad(_) => (1, ring_bits / 2 - 1),
