@@ -4,7 +4,7 @@ use super::{alone, assert_useful, folder, train};
 use std::io::{Read, Write};
 use symbolon::{
     job::{Job, Layer},
-    net::Role,
+    net::{PROTOCOL_VERSION, Role},
 };
 use symbolon_tests::{
     dir::TempDir,
@@ -81,7 +81,7 @@ fn other_versions() {
     }
     roles.server0.says(&[
         "client (127.0.0.1:",
-        "it speaks version 1 of the protocol, this program 4",
+        &format!("it speaks version 1 of the protocol, this program {PROTOCOL_VERSION}"),
         "the same release",
     ]);
     roles.server0.says(&["it does not speak the Symbolon protocol"]);
