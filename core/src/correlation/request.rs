@@ -120,7 +120,7 @@ pub enum Request<'a> {
     BitToWord {
         /// Names the plane.
         bits: View<'a>,
-        /// Elements.
+        /// Elements of the plane.
         len: usize,
         /// At most `k`.
         width: u32,
