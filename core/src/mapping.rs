@@ -29,7 +29,10 @@
 //! - **Memory:** `2^bits` planes of scratch, or as many words an element; no heap.
 
 use crate::{
-    correlation::{Draw, Request, View, Words, digit_planes},
+    correlation::{
+        Draw, View, Words,
+        request::{Digits, OneHotWords, digit_planes},
+    },
     kernel::{
         plane_words,
         portable::{Column, MAX_WIDTH},
@@ -344,7 +347,7 @@ fn arithmetic<W: Word>(
     let (n, bits) = (word.c.len(), mapping.domain.bits);
     let ([c, hot], mut party) = party.scratch([n, n << bits])?;
     let low = index_words(&party, &mapping.domain, word, c);
-    party.take(draw, &Request::OneHotWords { mask: word.mask, low, bits }, &mut [&mut *hot])?;
+    party.take(draw, OneHotWords { mask: word.mask, low, bits }, &mut [&mut *hot])?;
     out.fill(W::default());
     for (table, out) in mapping.tables.iter().zip(out.chunks_exact_mut(n.max(1))) {
         party.kernels.sum_words(out, hot, c, low, table);
@@ -408,8 +411,8 @@ pub fn mapped_planes<W: Word>(
     let hot_planes = digit_planes(widths) + 1;
     let sizes = [bits as usize + above_bits, hot_planes].map(|planes| planes * lanes);
     let ([c, hot], mut party) = party.scratch(sizes)?;
-    let request = Request::Digits { words: Words::Mask(word.mask), low, widths };
-    party.take(draw, &request, &mut [&mut hot[lanes..]])?;
+    let request = Digits { words: Words::Mask(word.mask), low, widths };
+    party.take(draw, request, &mut [&mut hot[lanes..]])?;
     party.kernels.to_planes(c, words, low);
     let ((c, c_above), (hot, hot_above)) = (c.split_at(bits as usize * lanes), hot.split_at_mut(lanes << bits));
     let saturation = if upper.is_some() { hot.len() } else { 0 };

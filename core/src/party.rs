@@ -142,14 +142,20 @@ impl<W: Word> Party<'_, W> {
         self.correlations.draw()
     }
 
-    /// This party's shares of what `request` names, into `out`.
+    /// Takes this party's shares of the values that `request` names into `out`.
     ///
     /// # Errors
     ///
     /// The dealer's, and [`Error::Scratch`].
-    pub fn take(&mut self, draw: &mut Draw, request: &Request<'_>, out: &mut [&mut [W]]) -> Result<(), Error> {
+    pub fn take<'r>(
+        &mut self,
+        draw: &mut Draw,
+        request: impl Into<Request<'r>>,
+        out: &mut [&mut [W]],
+    ) -> Result<(), Error> {
+        let request = request.into();
         let ([scratch], party) = self.scratch([request.scratch::<W>()])?;
-        party.correlations.take(draw, request, out, scratch)
+        party.correlations.take(draw, &request, out, scratch)
     }
 
     /// This party's share of a mask of words.

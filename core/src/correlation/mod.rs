@@ -10,11 +10,10 @@
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}. A server's masks are uniform to its peer; the dealer sees no opened word.
 
-mod request;
+pub mod request;
 mod source;
 
-pub use request::{Dealt, Request, Words};
-pub(crate) use request::{digit_planes, matmul_dims};
+pub use request::{Deal, Dealt, Request, Words};
 pub use source::{Corrections, Dry, Server, Sink, Whole, WholeMasks, receiver};
 
 use crate::{link::Error, prg::MaskId, word::Word};

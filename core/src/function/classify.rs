@@ -9,7 +9,7 @@
 //! - **Needs:** logits with `|z_i - z_j| <= 2^(k-2) - 2^(t+1)`.
 
 use crate::{
-    correlation::Request,
+    correlation::request::OneHotWords,
     kernel::{packed_words, plane_words, portable::MAX_WIDTH},
     link::{Error, Fold},
     mapping::{Domain, blind_index, open_index},
@@ -112,7 +112,7 @@ pub fn one_hot<W: Word>(
         let mask = blind_index(&mut party, &mut draw, &domain, codes, c, packed);
         party.exchange(&mut [(Fold::Swap, &mut *packed)])?; // the one round
         open_index(&mut party, &domain, c, mask, packed)?;
-        party.take(&mut draw, &Request::OneHotWords { mask, low: 0, bits }, &mut [&mut *hot])?;
+        party.take(&mut draw, OneHotWords { mask, low: 0, bits }, &mut [&mut *hot])?;
     }
     party.kernels.unit_rows(out, hot, c, classes);
     Ok(())

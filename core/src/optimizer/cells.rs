@@ -20,7 +20,7 @@
 //!   six; no heap.
 
 use crate::{
-    correlation::{Draw, Request, Words},
+    correlation::{Draw, Words, request::Digits},
     kernel::{plane_words, portable::DIGIT},
     link::Error,
     party::Party,
@@ -64,8 +64,8 @@ pub fn cells<W: Word>(
     let ([joined, hot, c], mut party) =
         party.scratch([upper.planes(), hot_planes, upper.bits()].map(|planes| planes * lanes))?;
     party.kernels.to_planes(c, word.c, low);
-    let request = Request::Digits { words: Words::Mask(word.mask), low, widths: upper.widths() };
-    party.take(&mut draw, &request, &mut [&mut *hot])?;
+    let request = Digits { words: Words::Mask(word.mask), low, widths: upper.widths() };
+    party.take(&mut draw, request, &mut [&mut *hot])?;
     upper.join(&mut party, &mut draw, (c, hot), joined)?; // the first round
     finish(&mut party, &mut draw, &upper, joined, lanes, t) // the second
 }

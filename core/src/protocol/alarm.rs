@@ -32,7 +32,7 @@ use super::{
     truncate::half,
 };
 use crate::{
-    correlation::{Draw, Request, View, Words},
+    correlation::{Draw, View, Words, request::Alarm},
     kernel::plane_words,
     link::Error,
     party::Party,
@@ -76,7 +76,7 @@ pub fn compared<W: Word>(
             party.kernels.to_planes(alarms, z, bits - 1);
         }
         _ => {
-            party.take(draw, &Request::Alarm { words, bits, bit }, &mut [&mut *q, &mut *r])?;
+            party.take(draw, Alarm { words, bits, bit }, &mut [&mut *q, &mut *r])?;
             party.correlations.expand_bits(bit, rho);
             party.kernels.to_planes(planes, c, bits - 2);
             party.kernels.alarms(alarms, planes, open, rho, r, q, party.role.first_mask());

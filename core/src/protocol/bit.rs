@@ -9,7 +9,7 @@
 
 use super::conjunction::hide_bits;
 use crate::{
-    correlation::{Draw, Request, View},
+    correlation::{Draw, View, request::BitToWord},
     kernel::plane_words,
     link::Error,
     party::Party,
@@ -59,8 +59,8 @@ pub fn opened_bits_to_words<W: Word>(
     let ([rho], mut party) = party.scratch([n])?;
     let first = party.role.first_mask();
     for (i, (shift, open)) in shifts.iter().zip(open.chunks_exact(lanes.max(1))).enumerate() {
-        let request = Request::BitToWord { bits: masks.slice(i * lanes, lanes), width: W::BITS - shift, len: n };
-        party.take(draw, &request, &mut [&mut *rho])?;
+        let request = BitToWord { bits: masks.slice(i * lanes, lanes), width: W::BITS - shift, len: n };
+        party.take(draw, request, &mut [&mut *rho])?;
         party.kernels.bit_to_word(z, open, rho, *shift, first);
     }
     Ok(())

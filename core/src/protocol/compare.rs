@@ -27,7 +27,10 @@
 
 use super::conjunction::{conjunctions, hide_bits};
 use crate::{
-    correlation::{Draw, Request, Words, digit_planes},
+    correlation::{
+        Draw, Words,
+        request::{Digits, digit_planes},
+    },
     kernel::{plane_words, portable::MAX_DIGIT_BITS},
     link::Error,
     party::{Party, Role},
@@ -169,7 +172,7 @@ fn leaves<W: Word>(
     let (digits, bits) = (layout.digits as usize, layout.bits as usize + usize::from(with_top));
     let widths = &widths[..digits + usize::from(with_top)];
     let ([hot], mut party) = party.scratch([digit_planes(widths) * lanes])?;
-    party.take(draw, &Request::Digits { words, low: 0, widths }, &mut [&mut *hot])?;
+    party.take(draw, Digits { words, low: 0, widths }, &mut [&mut *hot])?;
     let ([c_planes], party) = party.scratch([bits * lanes])?;
     party.kernels.to_planes(c_planes, c, 0);
     let first = party.role.first_mask();

@@ -10,7 +10,7 @@
 //! - **Clear engine:** runs this way too; its callers take shorter ones.
 
 use crate::{
-    correlation::{Draw, Request, View},
+    correlation::{Draw, View, request::Subsets},
     kernel::portable::needed_subset_count,
     link::Error,
     party::Party,
@@ -55,7 +55,7 @@ pub fn conjunctions<W: Word>(
 ) -> Result<(), Error> {
     assert!(open.len() == masks.len() && out.len() == terms.len() * lanes, "conjunctions: lengths differ");
     let ([shares, products], mut party) = party.scratch([open.len(), needed_subset_count(terms) * lanes])?;
-    party.take(draw, &Request::Subsets { bits: masks, lanes, terms }, &mut [products])?;
+    party.take(draw, Subsets { bits: masks, lanes, terms }, &mut [products])?;
     party.correlations.expand_bits(masks, shares);
     party.kernels.conjunctions(out, open, shares, products, lanes, terms, party.role.first_mask());
     Ok(())

@@ -14,7 +14,7 @@
 
 use super::truncate::{Cut, Opened, clear, open, take_parts};
 use crate::{
-    correlation::{Draw, Request},
+    correlation::{Draw, request::TruncationWide},
     link::Error,
     party::{Party, Role},
     word::Word,
@@ -124,8 +124,8 @@ fn truncated_wide<W: Word, V: Word>(
 ) -> Result<(), Error> {
     let (len, n) = (z.len(), word.cut.bits());
     let ([r, o, m], mut party) = party.scratch([len, 2 * len, 2 * len])?;
-    let request = Request::TruncationWide { mask: word.mask, bits: n };
-    party.take(draw, &request, &mut [&mut *o, &mut *m])?;
+    let request = TruncationWide { mask: word.mask, bits: n };
+    party.take(draw, request, &mut [&mut *o, &mut *m])?;
     party.expand(word.mask, r);
     let (offset, role): (V, Role) = (image(&[word.cut.offset()]), party.role);
     let dealt = o.chunks_exact(2).zip(m.chunks_exact(2));

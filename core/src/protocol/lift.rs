@@ -11,7 +11,7 @@
 
 use super::{bit::opened_bits_to_words, compare::less, conjunction::hide_bits, narrow::open_narrow};
 use crate::{
-    correlation::{Request, Words},
+    correlation::{Words, request::Residue},
     kernel::plane_words,
     link::Error,
     party::{Party, Role},
@@ -43,7 +43,7 @@ pub fn lift<W: Word>(party: &mut Party<'_, W>, x: &mut [W], bits: u32) -> Result
     less(&mut party, &mut draw, c, Words::Mask(mask), bits, below)?; // one for 6 to 20 bits, two for more
     let bit = hide_bits(&mut party, &mut draw, below)?;
     party.open_bits(below)?; // the last round
-    party.take(&mut draw, &Request::Residue { mask, bits }, &mut [&mut *r])?;
+    party.take(&mut draw, Residue { mask, bits }, &mut [&mut *r])?;
     if party.role == Role::Server1 {
         x.fill(W::default());
     } else {

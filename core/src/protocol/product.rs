@@ -10,7 +10,10 @@
 
 use super::masked::Masked;
 use crate::{
-    correlation::{Request, Rows},
+    correlation::{
+        Rows,
+        request::{MatMul, Product},
+    },
     kernel::Matrix,
     link::Error,
     party::Party,
@@ -41,7 +44,7 @@ pub fn multiply<W: Word>(
         party.kernels.mul_add(z, x.words, y.words);
         return Ok(());
     }
-    party.take(&mut draw, &Request::Product { a: x.mask, b: y.mask }, &mut [&mut *z])?;
+    party.take(&mut draw, Product { a: x.mask, b: y.mask }, &mut [&mut *z])?;
     party.expand(x.mask, a);
     y.share(&party, b);
     party.kernels.mul_add(z, x.words, b);
@@ -69,8 +72,8 @@ pub struct Factor<'a, W> {
 /// If shapes do not fit.
 pub fn matmul<W: Word>(party: &mut Party<'_, W>, x: Factor<'_, W>, y: Factor<'_, W>, z: &mut [W]) -> Result<(), Error> {
     let (a_view, b_view) = (x.value.mask, y.value.mask);
-    let transposed = [x.transposed, y.transposed];
-    let dims = crate::correlation::matmul_dims(a_view, b_view, transposed);
+    let request = MatMul { a: a_view, b: b_view, transposed: [x.transposed, y.transposed] };
+    let dims = request.dims();
     assert!(z.len() == dims[0] * dims[2], "matmul: the output has another shape");
     assert!(
         x.value.words.len() == a_view.len() && y.value.words.len() == b_view.len(),
@@ -86,7 +89,7 @@ pub fn matmul<W: Word>(party: &mut Party<'_, W>, x: Factor<'_, W>, y: Factor<'_,
         party.kernels.gemm(z, x_open, y_open, dims);
         return Ok(());
     }
-    party.take(&mut draw, &Request::MatMul { a: a_view, b: b_view, transposed }, &mut [&mut *z])?;
+    party.take(&mut draw, request, &mut [&mut *z])?;
     party.expand(a_view, a);
     y.value.share(&party, b);
     party.kernels.gemm(z, x_open, matrix(b, b_view.cols, y.transposed), dims);

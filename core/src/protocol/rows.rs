@@ -9,7 +9,7 @@
 //! - **Memory:** scratch for `[a]`, `[b]`.
 
 use super::masked::Masked;
-use crate::{correlation::Request, link::Error, party::Party, word::Word};
+use crate::{correlation::request::RowProduct, link::Error, party::Party, word::Word};
 
 /// `z_ij = x_ij s_i`, `x` row after row with as many rows as `s` has words.
 ///
@@ -37,7 +37,7 @@ pub fn multiply_rows<W: Word>(
         party.kernels.mul_add_rows(z, x.words, s.words, cols);
         return Ok(());
     }
-    party.take(&mut draw, &Request::RowProduct { a: x.mask, b: s.mask }, &mut [&mut *z])?;
+    party.take(&mut draw, RowProduct { a: x.mask, b: s.mask }, &mut [&mut *z])?;
     party.expand(x.mask, a);
     s.share(&party, b);
     party.kernels.mul_add_rows(z, x.words, b, cols);

@@ -19,7 +19,7 @@
 
 use super::truncate::{Cut, Opened, open, truncated};
 use crate::{
-    correlation::{Draw, Request},
+    correlation::{Draw, request},
     link::Error,
     party::Party,
     word::Word,
@@ -141,8 +141,8 @@ pub fn scaled<W: Word>(
         return Ok(());
     }
     let ([h, m], mut party) = party.scratch([z.len(); 2])?;
-    let request = Request::Scaled { mask: word.mask, bits, factor, frac_bits };
-    party.take(draw, &request, &mut [&mut *h, &mut *m])?;
+    let request = request::Scaled { mask: word.mask, bits, factor, frac_bits };
+    party.take(draw, request, &mut [&mut *h, &mut *m])?;
     party.kernels.scaled(z, word.opening(), factor, frac_bits, h, m, party.role.first_mask());
     Ok(())
 }

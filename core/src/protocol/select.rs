@@ -12,7 +12,10 @@
 
 use super::{conjunction::hide_bits, truncate::Opened};
 use crate::{
-    correlation::{Draw, Request, View},
+    correlation::{
+        Draw, View,
+        request::{BitToWord, Select},
+    },
     kernel::plane_words,
     link::Error,
     party::Party,
@@ -53,8 +56,8 @@ pub fn open_selector<W: Word>(
     }
     let mask = hide_bits(party, draw, bit)?;
     party.open_bits(bit)?; // the one round
-    let request = Request::BitToWord { bits: mask, len: rho.len(), width: W::BITS };
-    party.take(draw, &request, &mut [rho])?;
+    let request = BitToWord { bits: mask, len: rho.len(), width: W::BITS };
+    party.take(draw, request, &mut [rho])?;
     Ok(mask)
 }
 
@@ -81,8 +84,8 @@ pub fn select<W: Word>(
     }
     assert!(bit.rho.len() == y.len(), "select: lengths differ");
     let ([rho_h, rho_m], mut party) = party.scratch([y.len(); 2])?;
-    let request = Request::Select { mask: word.mask, bits: word.cut.bits(), bit: bit.mask };
-    party.take(draw, &request, &mut [&mut *rho_h, &mut *rho_m])?;
+    let request = Select { mask: word.mask, bits: word.cut.bits(), bit: bit.mask };
+    party.take(draw, request, &mut [&mut *rho_h, &mut *rho_m])?;
     party.kernels.selected(y, word.opening(), bit.open, bit.rho, rho_h, rho_m);
     Ok(())
 }

@@ -16,7 +16,7 @@ use super::{
     truncate::{Opened, clear, take_parts},
 };
 use crate::{
-    correlation::{Draw, Request},
+    correlation::{Draw, request::Square},
     link::Error,
     party::Party,
     word::Word,
@@ -49,7 +49,7 @@ pub fn square<W: Word>(
     }
     let ([h, m, hh, hm], mut party) = party.scratch([n; 4])?;
     take_parts(&mut party, draw, word, W::BITS, h, m)?;
-    party.take(draw, &Request::Square { mask: word.mask, bits }, &mut [&mut *hh, &mut *hm])?;
+    party.take(draw, Square { mask: word.mask, bits }, &mut [&mut *hh, &mut *hm])?;
     let (o, first) = (word.opening(), party.role.first_mask());
     party.kernels.truncated(y, o, h, m, first);
     party.kernels.squared(squared, o, h, m, hh, hm, first);

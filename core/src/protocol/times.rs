@@ -9,7 +9,7 @@
 
 use super::{masked::Masked, truncate::Opened};
 use crate::{
-    correlation::{Draw, Request},
+    correlation::{Draw, request::TruncatedProduct},
     link::Error,
     party::Party,
     word::Word,
@@ -38,8 +38,8 @@ pub fn times_masked<W: Word>(
         return Ok(());
     }
     let ([p, hp, mp], mut party) = party.scratch([n; 3])?;
-    let request = Request::TruncatedProduct { mask: word.mask, bits: word.cut.bits(), factor: factor.mask };
-    party.take(draw, &request, &mut [&mut *hp, &mut *mp])?;
+    let request = TruncatedProduct { mask: word.mask, bits: word.cut.bits(), factor: factor.mask };
+    party.take(draw, request, &mut [&mut *hp, &mut *mp])?;
     party.expand(factor.mask, p);
     party.kernels.times_masked(y, word.opening(), factor.words, p, hp, mp);
     Ok(())

@@ -32,7 +32,7 @@
 
 use super::narrow::{open_narrow, open_two_narrow};
 use crate::{
-    correlation::{Draw, Request, View},
+    correlation::{Deal, Draw, View, request::Truncation},
     kernel::Opening,
     link::Error,
     party::Party,
@@ -290,9 +290,9 @@ pub(crate) fn take_parts<W: Word>(
     m: &mut [W],
 ) -> Result<(), Error> {
     let ([o], mut party) = party.scratch([h.len()])?;
-    let request = Request::Truncation { mask: word.mask, bits: word.cut.bits, ring };
+    let request = Truncation { mask: word.mask, bits: word.cut.bits, ring };
     if request.dealt::<W>()[0].is_some() {
-        party.take(draw, &request, &mut [&mut *o, &mut *m])?;
+        party.take(draw, request, &mut [&mut *o, &mut *m])?;
     } else {
         // Their factor is a multiple of 2^ring.
         o.fill(W::default());
