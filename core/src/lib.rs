@@ -15,6 +15,7 @@
 //! | [`party`] | what a protocol is given |
 //! | [`protocol`] | a file a protocol: opening, products, truncation, comparison, … |
 //! | [`mapping`], [`function`] | public tables at a secret index; the functions made of them |
+//! | [`layer`] | a file a layer; graphs of layers, inference and training over them |
 //! | [`optimizer`] | SGD, momentum, Adam, AMSGrad on shared weights |
 //! | [`report`] | readings shared at their source: schemas, sealed reports, outbox; needs only streams |
 //!
@@ -22,10 +23,14 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+#[cfg(all(feature = "files", not(test)))]
+extern crate std;
+
 pub mod correlation;
 pub mod fixed;
 pub mod function;
 pub mod kernel;
+pub mod layer;
 pub mod link;
 pub mod mapping;
 pub mod optimizer;

@@ -1,15 +1,21 @@
 //! A microcontroller as one of the two parties, on emulated boards: bit for bit what two parties on the host compute.
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss)]
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
+use symbolon::{
+    data::{self, Targets},
+    job::Job,
+    train::{Inputs, real},
+};
 use symbolon_core::word::Word;
 use symbolon_firmware::compute::{
-    job::{self, ARENA_WORDS, DOMAIN, ELEMENTS, FRAC_BITS, HIDDEN, INPUTS, OUTPUTS, RECORDS, RELU_BITS},
+    job::{self, ARENA_WORDS, DOMAIN, ELEMENTS, FRAC_BITS, IMAGE, OUTPUTS, PARAMETERS, RECORDS, RELU_BITS},
     seeds::Sender,
 };
 use symbolon_tests::{
     compute::{Harm, Joint, Secrets, Tape, against_device, dry_run, join, on_the_host},
     emulator::{Board, Emulated, Files, sizes},
+    play::{Game, Keys},
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -31,7 +37,7 @@ fn inputs() -> Vec<i64> {
         state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
         (state >> 33) as i64 % (2 * bound) - bound
     };
-    let bounds = [440, 100_000, 512, 256, 512, 256, 512]; // the first is within the mapping's domain
+    let bounds = [440, 100_000, 256, 256]; // the first is within the mapping's domain
     let mut inputs = Vec::new();
     for (len, bound) in job::INPUT.iter().zip(bounds) {
         inputs.extend((0..*len).map(|_| next(bound)));
@@ -67,29 +73,81 @@ fn assert_right(inputs: &[i64], outputs: &[Vec<u32>]) {
     }
 }
 
-/// The network, in floating point.
+/// The network, in floating point: 4 filters of 3 by 3, means of 2 by 2, ReLU, 10 units.
 fn scores(inputs: &[i64]) -> Vec<f64> {
     let scale = f64::from(1 << FRAC_BITS);
-    let mut rest = inputs;
-    let [records, weights, bias, out_weights, out_bias] =
-        [RECORDS * INPUTS, INPUTS * HIDDEN, HIDDEN, HIDDEN * OUTPUTS, OUTPUTS].map(|len| {
-            let (part, tail) = rest.split_at(len);
-            rest = tail;
-            part.iter().map(|v| *v as f64 / scale).collect::<Vec<_>>()
-        });
-    let dense = |x: &[f64], weights: &[f64], bias: &[f64]| -> Vec<f64> {
-        let outputs = bias.len();
-        let sum = |o: usize| x.iter().enumerate().map(|(i, x)| x * weights[i * outputs + o]).sum::<f64>() + bias[o];
-        (0..outputs).map(sum).collect()
+    let reals: Vec<f64> = inputs.iter().map(|v| *v as f64 / scale).collect();
+    let (records, parameters) = reals.split_at(RECORDS * IMAGE.words());
+    let (filters, dense) = parameters.split_at(4 * 10);
+    let filtered = |x: &[f64], f: usize, row: usize, column: usize| {
+        let element = |e: usize| filters[f * 9 + e] * x[(row + e / 3) * 8 + column + e % 3];
+        (0..9).map(element).sum::<f64>() + filters[36 + f]
     };
-    records
-        .chunks(INPUTS)
-        .flat_map(|record| {
-            let hidden: Vec<f64> = dense(record, &weights, &bias).iter().map(|h| h.max(0.0)).collect();
-            dense(&hidden, &out_weights, &out_bias)
-        })
-        .map(|score| score * scale)
-        .collect()
+    let pooled = |x: &[f64], at: usize| {
+        let (f, row, column) = (at / 9, at / 3 % 3 * 2, at % 3 * 2);
+        let window = [(0, 0), (0, 1), (1, 0), (1, 1)];
+        (window.iter().map(|(i, j)| filtered(x, f, row + i, column + j)).sum::<f64>() / 4.0).max(0.0)
+    };
+    let score = |hidden: &[f64], unit: usize| {
+        let weighed = hidden.iter().enumerate().map(|(i, h)| h * dense[i * OUTPUTS + unit]);
+        (weighed.sum::<f64>() + dense[36 * OUTPUTS + unit]) * scale
+    };
+    let of = |x: &[f64]| {
+        let hidden: Vec<f64> = (0..36).map(|at| pooled(x, at)).collect();
+        (0..OUTPUTS).map(|unit| score(&hidden, unit)).collect::<Vec<_>>()
+    };
+    records.chunks(IMAGE.words()).flat_map(of).collect()
+}
+
+/// The words of two factors, of records and of the parameters of a network that the clear engine
+/// has trained on the digits; and the records' classes.
+fn digits() -> (Vec<Vec<u32>>, Vec<u32>) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host/jobs/digits-conv.toml");
+    let job = Job::load(&path).unwrap();
+    let (train, test) = data::digits(&job).unwrap();
+    let game = Game::new(job.clone());
+    let trained = game.clear::<u64>(Inputs::encode(&job, &train, &test).unwrap(), &Keys::new(1), 1);
+    let word = |real: f64| u32::from_i64((real * f64::from(1 << FRAC_BITS)).round() as i64);
+    let parameters: Vec<u32> = trained.parameters.iter().map(|w| word(real(&job, *w))).collect();
+    assert_eq!(parameters.len(), PARAMETERS);
+    let factors = words(&inputs()[..2 * ELEMENTS]);
+    let pairs = test.features.chunks_exact(RECORDS * IMAGE.words());
+    let inputs = pairs.map(|pair| {
+        let pixels = pair.iter().map(|x| word(f64::from(*x)));
+        factors.iter().copied().chain(pixels).chain(parameters.iter().copied()).collect()
+    });
+    let Targets::Classes(classes) = &test.targets else { panic!("digits have classes") };
+    (inputs.collect(), classes.iter().map(|class| u32::from(*class)).collect())
+}
+
+/// The class of each record.
+fn classes(scores: &[u32]) -> Vec<u32> {
+    let scores = signed(scores);
+    let first_largest = |row: &[i64]| (0..).zip(row).max_by_key(|(_, score)| **score).map(|(class, _)| class).unwrap();
+    scores.chunks(OUTPUTS).map(first_largest).collect()
+}
+
+#[test]
+fn boards_read_digits() {
+    let (all, labels) = digits();
+    let secrets = Secrets::new(6);
+    let right = |inputs: &Vec<u32>, labels: &[u32]| {
+        let [zero, one] = on_the_host(&secrets, &[1; 16], inputs);
+        classes(&join(&zero, &one)[4]).iter().zip(labels).filter(|(class, label)| class == label).count()
+    };
+    let right: usize = all.iter().zip(labels.chunks(RECORDS)).map(|(inputs, labels)| right(inputs, labels)).sum();
+    println!("{right} of {} digits", all.len() * RECORDS);
+    assert!(right * 100 >= all.len() * RECORDS * 93, "{right} of {} digits", all.len() * RECORDS);
+    for board in BOARDS.into_iter().filter(|b| b.available()) {
+        let mut secrets = Secrets::new(6);
+        let device = boot(board, &secrets);
+        let mut tape = Tape::new(device.serial.try_clone().unwrap(), None);
+        let joint = against_device(&mut tape, &mut secrets, &all[0]);
+        let outcome = device.wait(LONG);
+        assert_eq!(outcome.status, Some(0), "{board:?}: {outcome:?}");
+        let joint = joint.unwrap();
+        assert_eq!(classes(&join(&joint.device, &joint.host)[4]), labels[..RECORDS], "{board:?}");
+    }
 }
 
 #[test]

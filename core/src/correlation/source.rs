@@ -150,6 +150,11 @@ impl WholeMasks<'_> {
                 self.words(view, r);
                 kernels.pairs(out, r, view.cols);
             }
+            Words::Columns { mask, rows, zero } => {
+                let r = &mut scratch[..mask.len()];
+                self.words(mask, r);
+                kernels.pairs_of_columns(out, r, rows, zero);
+            }
         }
     }
 }

@@ -12,19 +12,26 @@
 
 mod alarm;
 mod digits;
+mod filters;
 mod gemm;
 mod planes;
 mod rows;
 mod scaled;
 mod table;
 mod transpose;
+mod windows;
 mod words;
+
+pub use filters::{Convolved, Filters};
+pub use windows::Windows;
 
 use crate::word::Word;
 
 /// Every kernel in portable Rust: the definition that SIMD twins equal bit for bit.
 pub mod portable {
-    pub use super::{alarm::*, digits::*, gemm::*, planes::*, rows::*, scaled::*, table::*, transpose::*, words::*};
+    pub use super::{
+        alarm::*, digits::*, gemm::*, planes::*, rows::*, scaled::*, table::*, transpose::*, windows::*, words::*,
+    };
 }
 
 /// A matrix as an argument of [`portable::gemm`]: element `(i, j)` is `words[i * stride + j]`, or `words[j * stride + i]`
@@ -139,6 +146,14 @@ macro_rules! with_kernels {
             fn keep_planes(z: &mut [W], x: &[W]);
             fn move_planes(a: &mut [W], b: &mut [W], kept: &[W]);
             fn cells_clear(t: &mut [W], c: &[W], r: &[W], low: u32, bits: u32);
+            // windows of images
+            fn unfold(matrix: &mut [W], image: &[W], windows: $crate::kernel::Windows);
+            fn fold(image: &mut [W], matrix: &[W], windows: $crate::kernel::Windows);
+            fn sum_windows(z: &mut [W], x: &[W], windows: $crate::kernel::Windows);
+            fn spread_windows(x: &mut [W], z: &[W], windows: $crate::kernel::Windows);
+            fn gather_windows(places: &mut [W], x: &[W], windows: $crate::kernel::Windows);
+            fn scatter_windows(x: &mut [W], places: &[W], windows: $crate::kernel::Windows);
+            fn pairs_of_columns(out: &mut [W], words: &[W], rows: usize, zero: bool);
             // matrices
             fn gemm(z: &mut [W], x: $crate::kernel::Matrix<'_, W>, y: $crate::kernel::Matrix<'_, W>, dims: [usize; 3]);
         }

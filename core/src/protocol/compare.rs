@@ -302,7 +302,8 @@ mod tests {
             assert_eq!(layout.widths().sum::<u32>(), bits, "{layout:?}");
             assert!(layout.widths().all(|w| (1..=MAX_DIGIT_BITS).contains(&w)), "{layout:?}");
             assert_eq!(layout.nodes == 1, bits <= ONE_LEVEL, "{layout:?}");
-            let (mut digits, mut cost) = (layout.digits as usize, layout.widths().map(|w| (1 << w) - 1).sum());
+            let (mut digits, mut cost) =
+                (layout.digits as usize, layout.widths().map(|w| (1usize << w) - 1).sum::<usize>());
             for nodes in [layout.nodes as usize, 1] {
                 for node in Node::all(digits, nodes).filter(|_| digits > 1) {
                     assert!(node.children <= CHILDREN as usize, "{layout:?}");

@@ -59,33 +59,84 @@ pub fn argmax<W: Word>(
 ) -> Result<(), Error> {
     let (rows, lanes) = shape(word, classes);
     assert!(hot.len() == classes * lanes, "argmax: one plane a class");
-    let ([wins], mut party) = party.scratch([pair_count(classes) * lanes])?;
     let mut draw = party.draw()?;
     if rows == 0 || classes == 1 {
         hot.fill(party.role.first_mask());
         return Ok(());
     }
     if classes == 2 {
-        offer_pairs(&mut party, &mut draw, word)?; // their bits are not opened
+        offer_pairs(party, &mut draw, word)?; // their bits are not opened
     }
-    let (bits, half) = difference_bits(word);
+    let ([pairs], mut party) = party.scratch([pair_words::<W>(rows, classes)])?;
     if party.is_clear() {
-        return clear(&mut party, word, classes, wins, hot);
+        let ([y], mut party) = party.scratch([word.c.len()])?;
+        truncated_value(&party, word, y);
+        party.kernels.pairs(pairs, y, classes);
+        return clear(&mut party, (pairs, rows, classes), difference_bits(word), hot);
     }
-    let ([c], mut party) = party.scratch([pair_words::<W>(rows, classes)])?;
-    party.kernels.pairs(c, word.c, classes);
-    party.kernels.add_constant(c, half);
-    let pairs = Words::Pairs(word.mask.matrix(classes));
-    difference_bit(&mut party, &mut draw, c, pairs, bits - 2, wins)?; // [y_i >= y_j], one or two rounds
-    let of_pairs = Bits { each: classes - 1, of_pairs: true };
-    if classes == 2 {
-        last(&party, wins, of_pairs, hot, classes);
+    party.kernels.pairs(pairs, word.c, classes);
+    let words = Words::Pairs(word.mask.matrix(classes));
+    first_largest(&mut party, &mut draw, (pairs, words, rows, classes), difference_bits(word), hot)
+}
+
+/// [`argmax`] of words that lie class by class, all rows of the first class first. With `zero`, a
+/// last class of public zeros is compared too, and has no plane: no other class wins in a row of
+/// negative words.
+///
+/// # Errors
+///
+/// As [`argmax`].
+///
+/// # Panics
+///
+/// As [`argmax`], and if there are fewer than two classes with the zeros.
+pub fn argmax_of_columns<W: Word>(
+    party: &mut Party<'_, W>,
+    word: &Opened<'_, W>,
+    (classes, zero): (usize, bool),
+    hot: &mut [W],
+) -> Result<(), Error> {
+    let ((rows, lanes), all) = (shape(word, classes), classes + usize::from(zero));
+    assert!(hot.len() == classes * lanes && all > 1, "argmax: one plane a class, of two or more");
+    let mut draw = party.draw()?;
+    if rows == 0 {
         return Ok(());
     }
-    let masks = hide_bits(&mut party, &mut draw, wins)?;
+    let ([pairs, c], mut party) = party.scratch([pair_words::<W>(rows, all), word.c.len()])?;
+    if party.is_clear() {
+        truncated_value(&party, word, c);
+        party.kernels.pairs_of_columns(pairs, c, rows, zero);
+        return clear(&mut party, (pairs, rows, all), difference_bits(word), hot);
+    }
+    // Without its offset, an opened word compares with zero as its value does.
+    c.copy_from_slice(word.c);
+    party.kernels.add_constant(c, W::default().sub(word.cut.offset()));
+    party.kernels.pairs_of_columns(pairs, c, rows, zero);
+    let words = Words::Columns { mask: word.mask, rows, zero };
+    first_largest(&mut party, &mut draw, (pairs, words, rows, all), difference_bits(word), hot)
+}
+
+/// From the open differences of all pairs of `classes` words to the one-hot planes.
+fn first_largest<W: Word>(
+    party: &mut Party<'_, W>,
+    draw: &mut Draw,
+    (c, pairs, rows, classes): (&mut [W], Words<'_>, usize, usize),
+    (bits, half): (u32, W),
+    hot: &mut [W],
+) -> Result<(), Error> {
+    let lanes = plane_words::<W>(rows);
+    party.kernels.add_constant(c, half);
+    let ([wins], mut party) = party.scratch([pair_count(classes) * lanes])?;
+    difference_bit(&mut party, draw, c, pairs, bits - 2, wins)?; // [y_i >= y_j], one or two rounds
+    let of_pairs = Bits { classes, each: classes - 1, of_pairs: true };
+    if classes == 2 {
+        last(&party, wins, of_pairs, hot, lanes);
+        return Ok(());
+    }
+    let masks = hide_bits(&mut party, draw, wins)?;
     party.open_bits(wins)?; // the first round of the conjunctions
-    compared(&mut party, &mut draw, (c, pairs, rows, bits), (wins, masks))?;
-    conjoin(&mut party, &mut draw, (wins, masks), of_pairs, hot, classes)
+    compared(&mut party, draw, (c, pairs, rows, bits), (wins, masks))?;
+    conjoin(&mut party, draw, (wins, masks), of_pairs, hot, lanes)
 }
 
 /// Bits of the differences of words, and what makes the least of them 0.
@@ -109,19 +160,15 @@ fn offer_pairs<W: Word>(party: &mut Party<'_, W>, draw: &mut Draw, word: &Opened
     Ok(())
 }
 
+/// [`first_largest`] of the differences themselves.
 fn clear<W: Word>(
     party: &mut Party<'_, W>,
-    word: &Opened<'_, W>,
-    classes: usize,
-    wins: &mut [W],
+    (pairs, rows, classes): (&mut [W], usize, usize),
+    (bits, half): (u32, W),
     hot: &mut [W],
 ) -> Result<(), Error> {
-    let (rows, lanes) = shape(word, classes);
-    let words = [word.c.len(), pair_words::<W>(rows, classes), wins.len()];
-    let ([y, pairs, alarms], mut party) = party.scratch(words)?;
-    truncated_value(&party, word, y);
-    let (bits, half) = difference_bits(word);
-    party.kernels.pairs(pairs, y, classes);
+    let lanes = plane_words::<W>(rows);
+    let ([wins, alarms], mut party) = party.scratch([pair_count(classes) * lanes; 2])?;
     party.trace.opened(pairs, half, bits);
     party.kernels.add_constant(pairs, half);
     party.kernels.to_planes(wins, pairs, bits - 2);
@@ -129,10 +176,10 @@ fn clear<W: Word>(
         party.kernels.to_planes(alarms, pairs, bits - 1);
         alarm::raise(&mut party, alarms, rows);
     }
-    let bits = Bits { each: classes - 1, of_pairs: true };
+    let bits = Bits { classes, each: classes - 1, of_pairs: true };
     for (class, hot) in hot.chunks_exact_mut(lanes).enumerate() {
         hot.fill(W::default().not());
-        for (pair, lost) in (0..bits.each).map(|t| bits.place(classes, class, t)) {
+        for (pair, lost) in (0..bits.each).map(|t| bits.place(class, t)) {
             let flip = if lost { W::default().not() } else { W::default() };
             for (hot, win) in hot.iter_mut().zip(&wins[pair * lanes..]) {
                 *hot = hot.and(win.xor(flip));
@@ -145,6 +192,8 @@ fn clear<W: Word>(
 /// Planes whose conjunction, class by class, is wanted.
 #[derive(Clone, Copy)]
 struct Bits {
+    /// Classes that are compared.
+    classes: usize,
     /// Planes a class.
     each: usize,
     /// Whether they are the bits of pairs, each of which serves two classes; else every class has its own, in order.
@@ -153,13 +202,13 @@ struct Bits {
 
 impl Bits {
     /// Where plane `t` of `class` is, and whether its complement is meant.
-    fn place(self, classes: usize, class: usize, t: usize) -> (usize, bool) {
+    fn place(self, class: usize, t: usize) -> (usize, bool) {
         if !self.of_pairs {
             return (class * self.each + t, false);
         }
         let other = t + usize::from(t >= class);
         let (i, j) = (class.min(other), class.max(other));
-        (i * (2 * classes - i - 1) / 2 + j - i - 1, class == j)
+        (i * (2 * self.classes - i - 1) / 2 + j - i - 1, class == j)
     }
 
     /// The conjunctions of one round for each class: as few rounds as groups of [`GROUP`] allow, then as small groups as so many rounds do.
@@ -178,9 +227,9 @@ fn conjoin<W: Word>(
     (planes, masks): (&[W], View<'_>),
     bits: Bits,
     hot: &mut [W],
-    classes: usize,
+    lanes: usize,
 ) -> Result<(), Error> {
-    let (lanes, groups) = (hot.len() / classes, bits.groups());
+    let (classes, groups) = (hot.len() / lanes, bits.groups());
     let ([joined, open], mut party) = party.scratch([classes * groups * lanes, GROUP * lanes])?;
     let masks = masks.matrix(lanes);
     for (at, joined) in joined.chunks_exact_mut(lanes).enumerate() {
@@ -189,7 +238,7 @@ fn conjoin<W: Word>(
         let (mut which, size) = ([0; GROUP], to - from);
         let open = &mut open[..size * lanes];
         for ((t, which), open) in (from..to).zip(&mut which).zip(open.chunks_exact_mut(lanes)) {
-            let (plane, complement) = bits.place(classes, class, t);
+            let (plane, complement) = bits.place(class, t);
             *which = u32::try_from(plane).unwrap_or(u32::MAX); // a view has no more rows
             open.copy_from_slice(&planes[plane * lanes..][..lanes]);
             if complement {
@@ -200,22 +249,21 @@ fn conjoin<W: Word>(
         let open = (&*open, masks.gather(&which[..size]));
         conjunctions(&mut party, draw, open, lanes, &[(1 << size) - 1], joined)?;
     }
-    let bits = Bits { each: groups, of_pairs: false };
+    let bits = Bits { each: groups, of_pairs: false, ..bits };
     if groups == 1 {
-        last(&party, joined, bits, hot, classes);
+        last(&party, joined, bits, hot, lanes);
         return Ok(());
     }
     let masks = hide_bits(&mut party, draw, joined)?;
     party.open_bits(joined)?; // the one round of this level
-    conjoin(&mut party, draw, (joined, masks), bits, hot, classes)
+    conjoin(&mut party, draw, (joined, masks), bits, hot, lanes)
 }
 
 /// The one bit that each class has left.
-fn last<W: Word>(party: &Party<'_, W>, planes: &[W], bits: Bits, hot: &mut [W], classes: usize) {
+fn last<W: Word>(party: &Party<'_, W>, planes: &[W], bits: Bits, hot: &mut [W], lanes: usize) {
     let first = party.role.first_mask::<W>();
-    let lanes = hot.len() / classes;
     for (class, hot) in hot.chunks_exact_mut(lanes).enumerate() {
-        let (plane, complement) = bits.place(classes, class, 0);
+        let (plane, complement) = bits.place(class, 0);
         hot.copy_from_slice(&planes[plane * lanes..][..lanes]);
         if complement {
             hot.iter_mut().for_each(|h| *h = h.xor(first));

@@ -44,6 +44,35 @@ pub fn relu<W: Word>(
     bit: &mut [W],
     rho: &mut [W],
 ) -> Result<View<'static>, Error> {
+    relu_into(party, (z, None), frac_bits, bit, rho)
+}
+
+/// [`relu`] that keeps both: `z` becomes the truncated value, `kept` what a ReLU lets through.
+///
+/// # Errors
+///
+/// As [`relu`].
+///
+/// # Panics
+///
+/// As [`relu`].
+pub fn relu_apart<W: Word>(
+    party: &mut Party<'_, W>,
+    (z, kept): (&mut [W], &mut [W]),
+    frac_bits: u32,
+    bit: &mut [W],
+    rho: &mut [W],
+) -> Result<View<'static>, Error> {
+    relu_into(party, (z, Some(kept)), frac_bits, bit, rho)
+}
+
+fn relu_into<W: Word>(
+    party: &mut Party<'_, W>,
+    (z, kept): (&mut [W], Option<&mut [W]>),
+    frac_bits: u32,
+    bit: &mut [W],
+    rho: &mut [W],
+) -> Result<View<'static>, Error> {
     assert!(rho.len() == z.len(), "relu: lengths differ");
     let ([c], mut party) = party.scratch([z.len()])?;
     let mut draw = party.draw()?;
@@ -52,7 +81,8 @@ pub fn relu<W: Word>(
     let mask = open_selector(&mut party, &mut draw, bit, rho)?; // the last round
     compared(&mut party, &mut draw, (word.c, Words::Mask(word.mask), word.c.len(), word.cut.bits()), (bit, mask))?;
     truncated(&mut party, &mut draw, &word, z)?;
-    select(&mut party, &mut draw, &word, Selector { open: bit, mask, rho }, z)?;
+    let kept = copied(z, kept);
+    select(&mut party, &mut draw, &word, Selector { open: bit, mask, rho }, kept)?;
     Ok(mask)
 }
 
@@ -71,9 +101,48 @@ pub fn relu_backward<W: Word>(
     frac_bits: u32,
     bit: Selector<'_, W>,
 ) -> Result<(), Error> {
+    backward_into(party, (d, None), frac_bits, bit)
+}
+
+/// [`relu_backward`] that keeps both: `d` becomes the truncated gradient, `kept` the part of it that
+/// the ReLU let through.
+///
+/// # Errors
+///
+/// As [`relu_backward`].
+///
+/// # Panics
+///
+/// As [`relu_backward`].
+pub fn relu_backward_apart<W: Word>(
+    party: &mut Party<'_, W>,
+    (d, kept): (&mut [W], &mut [W]),
+    frac_bits: u32,
+    bit: Selector<'_, W>,
+) -> Result<(), Error> {
+    backward_into(party, (d, Some(kept)), frac_bits, bit)
+}
+
+fn backward_into<W: Word>(
+    party: &mut Party<'_, W>,
+    (d, kept): (&mut [W], Option<&mut [W]>),
+    frac_bits: u32,
+    bit: Selector<'_, W>,
+) -> Result<(), Error> {
     let ([c], mut party) = party.scratch([d.len()])?;
     let mut draw = party.draw()?;
     let word = open(&mut party, &mut draw, d, Cut::signed(frac_bits), c)?; // the one round
     truncated(&mut party, &mut draw, &word, d)?;
-    select(&mut party, &mut draw, &word, bit, d)
+    select(&mut party, &mut draw, &word, bit, copied(d, kept))
+}
+
+/// The words to select from: `z` itself, or its copy in `kept`.
+fn copied<'a, W: Word>(z: &'a mut [W], kept: Option<&'a mut [W]>) -> &'a mut [W] {
+    match kept {
+        None => z,
+        Some(kept) => {
+            kept.copy_from_slice(z);
+            kept
+        }
+    }
 }

@@ -7,6 +7,7 @@ mod clamp;
 mod compare;
 mod functions;
 mod harness;
+mod layers;
 mod lift;
 mod linear;
 mod mapping;

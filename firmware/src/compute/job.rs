@@ -1,16 +1,22 @@
-//! What is computed: a product, a sign, a ReLU, a secure mapping, and the inference of a small dense network.
+//! The computation: a product, a sign, a ReLU, a secure mapping, and the inference of a small
+//! convolutional network.
 //!
 //! - **Words:** `u32`, 8 fraction bits.
 //! - **Memory:** [`INPUT_WORDS`] and [`OUTPUT_WORDS`], and an arena of [`ARENA_WORDS`], which tests hold against a dry run.
 
 use symbolon_core::{
+    layer::{
+        AveragePool, Convolution, Dense, Flatten, Graph, Model, Node, NodeState, Origin, Pass, Placement, Relu, Shape,
+        Size,
+    },
+    layers,
     link::{Error, Fold},
     mapping::{Domain, Mapping, map},
     party::Party,
     prg::MaskId,
     protocol::{
         masked::{Masked, mask_and_open},
-        product::{Factor, matmul, multiply},
+        product::multiply,
         relu::relu,
         sign::sign,
         truncate::{Cut, open, truncate},
@@ -27,18 +33,45 @@ const PLANE: usize = 1;
 /// Fraction bits that the ReLU takes off.
 pub const RELU_BITS: u32 = 3;
 
-/// Records that the network sees at once, and its widths.
-pub const RECORDS: usize = 4;
-/// Readings of a record.
-pub const INPUTS: usize = 16;
-/// Neurons of the hidden layer, with ReLU.
-pub const HIDDEN: usize = 16;
-/// Scores of a record.
-pub const OUTPUTS: usize = 4;
+layers! {
+    /// The layers that a compute node links.
+    pub enum ComputeLayer {
+        0 "dense" Dense(Dense),
+        1 "relu" Relu(Relu),
+        2 "convolution" Convolution(Convolution),
+        4 "average-pool" AveragePool(AveragePool),
+        6 "flatten" Flatten(Flatten),
+    }
+}
 
-/// Lengths of the inputs: two factors, then the network's records, weights and biases.
-pub const INPUT: [usize; 7] =
-    [ELEMENTS, ELEMENTS, RECORDS * INPUTS, INPUTS * HIDDEN, HIDDEN, HIDDEN * OUTPUTS, OUTPUTS];
+/// Records that the network sees at once: images of digits.
+pub const RECORDS: usize = 2;
+/// Shape of a record.
+pub const IMAGE: Shape = Shape([1, 8, 8]);
+/// Scores of a record: classes.
+pub const OUTPUTS: usize = 10;
+/// A small convolutional network: the job `digits-conv` of the host.
+pub const NETWORK: [Node<ComputeLayer>; 5] = [
+    Node::new(
+        ComputeLayer::Convolution(Convolution {
+            filters: 4,
+            kernel: Size([3; 2]),
+            stride: Size::ONE,
+            padding: Size::ZERO,
+            groups: 1,
+        }),
+        Origin::Data,
+    ),
+    Node::new(ComputeLayer::AveragePool(AveragePool { window: Size([2; 2]), stride: None }), Origin::Node(0)),
+    Node::new(ComputeLayer::Relu(Relu {}), Origin::Node(1)),
+    Node::new(ComputeLayer::Flatten(Flatten {}), Origin::Node(2)),
+    Node::new(ComputeLayer::Dense(Dense { units: 10 }), Origin::Node(3)),
+];
+/// Weights and biases of the network.
+pub const PARAMETERS: usize = 4 * (9 + 1) + (36 + 1) * OUTPUTS;
+
+/// Lengths of the inputs: two factors, then the network's records and parameters.
+pub const INPUT: [usize; 4] = [ELEMENTS, ELEMENTS, RECORDS * IMAGE.words(), PARAMETERS];
 /// Outputs: product, sign (a bit plane), ReLU and mapping of the first factor, scores; and how their shares join.
 pub const OUTPUT: [(Fold, usize); 5] = [
     (Fold::Add, ELEMENTS),
@@ -48,7 +81,7 @@ pub const OUTPUT: [(Fold, usize); 5] = [
     (Fold::Add, RECORDS * OUTPUTS),
 ];
 /// Words of all inputs.
-pub const INPUT_WORDS: usize = 2 * ELEMENTS + RECORDS * INPUTS + (INPUTS + 1) * HIDDEN + (HIDDEN + 1) * OUTPUTS;
+pub const INPUT_WORDS: usize = 2 * ELEMENTS + RECORDS * IMAGE.words() + PARAMETERS;
 /// Words of all outputs.
 pub const OUTPUT_WORDS: usize = 3 * ELEMENTS + PLANE + RECORDS * OUTPUTS;
 /// Words of the arena.
@@ -72,14 +105,14 @@ pub const PAD: MaskId = MaskId { lane: 1, request: 0, part: 0 };
 ///
 /// If inputs or outputs have another length.
 pub fn run<W: Word>(party: &mut Party<'_, W>, inputs: &mut [W], outputs: &mut [W]) -> Result<(), Error> {
-    let [x, y, network @ ..] = split(inputs, INPUT);
+    let [x, y, records, parameters] = split(inputs, INPUT);
     let [product_z, sign_z, relu_z, map_z, scores] = split(outputs, OUTPUT.map(|(_, len)| len));
     relu_z.copy_from_slice(x);
     let ([bit, rho], mut scratch) = party.scratch([PLANE, ELEMENTS])?;
     relu(&mut scratch, relu_z, RELU_BITS, bit, rho)?;
     signs(party, x, sign_z)?;
     map(party, &Mapping { domain: DOMAIN, tables: &[&TABLE], one_hot: None, beyond: None }, x, map_z)?;
-    infer(party, network, scores)?;
+    infer(party, records, parameters, scores)?;
     product(party, x, y, product_z) // last: it overwrites its factors
 }
 
@@ -111,37 +144,22 @@ fn signs<W: Word>(party: &mut Party<'_, W>, x: &[W], out: &mut [W]) -> Result<()
     sign(&mut party, &mut draw, &word, out)
 }
 
-/// A hidden layer with ReLU and a layer of scores.
-fn infer<W: Word>(party: &mut Party<'_, W>, network: [&mut [W]; 5], scores: &mut [W]) -> Result<(), Error> {
-    const NEURONS: usize = RECORDS * HIDDEN;
-    let [records, weights, bias, out_weights, out_bias] = network;
-    let ([hidden, bit, rho], mut party) = party.scratch([NEURONS, NEURONS / 32, NEURONS])?;
-    let party = &mut party;
-    dense(party, records, weights, bias, hidden)?;
-    relu(party, hidden, FRAC_BITS, bit, rho)?;
-    dense(party, hidden, out_weights, out_bias, scores)?;
-    truncate(party, scores, FRAC_BITS)
-}
-
-/// `z = x w + b`, with twice the fraction bits.
-fn dense<W: Word>(
+/// Scores of all records.
+fn infer<W: Word>(
     party: &mut Party<'_, W>,
-    x: &mut [W],
-    weights: &mut [W],
-    bias: &mut [W],
-    z: &mut [W],
+    records: &mut [W],
+    parameters: &mut [W],
+    scores: &mut [W],
 ) -> Result<(), Error> {
-    let (inputs, outputs) = (weights.len() / bias.len(), bias.len());
-    let x = factor(masked(party, x)?, inputs);
-    let weights = factor(masked(party, weights)?, outputs);
-    matmul(party, x, weights, z)?;
-    party.kernels.scale(bias, W::from_u64(1 << FRAC_BITS));
-    for row in z.chunks_exact_mut(outputs) {
-        party.kernels.add(row, bias);
-    }
-    Ok(())
-}
-
-fn factor<W: Word>(value: Masked<'_, W>, cols: usize) -> Factor<'_, W> {
-    Factor { value: Masked { mask: value.mask.matrix(cols), ..value }, transposed: false }
+    let mut places = [Placement::default(); NETWORK.len()];
+    let Ok(graph) = Graph::new(&NETWORK, IMAGE, FRAC_BITS, &mut places) else { panic!("the network's shapes fit") };
+    let records = masked(party, records)?;
+    let ([open], mut party) = party.scratch([PARAMETERS])?;
+    open.copy_from_slice(parameters);
+    let open = masked(&mut party, open)?;
+    let data = Masked { mask: records.mask.matrix(IMAGE.words()), ..records };
+    let pass = Pass { model: Model { shares: parameters, open }, data, moment: None };
+    let mut states: [NodeState<'_, W>; NETWORK.len()] = core::array::from_fn(|_| NodeState::default());
+    graph.infer(&mut party, &pass, &mut states, scores)?;
+    truncate(&mut party, scores, graph.output_frac_bits() - FRAC_BITS)
 }

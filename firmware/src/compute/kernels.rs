@@ -25,6 +25,11 @@ macro_rules! body {
     (scaled_parts $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (multiply $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (blend $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
+    (fold $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
+    (spread_windows $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
+    (gather_windows $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
+    (scatter_windows $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
+    (pairs_of_columns $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (pairs $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (add_rows $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (sum_rows $($args:tt)*) => {{ let _ = $($args)*; left_out() }};

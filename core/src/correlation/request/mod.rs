@@ -10,6 +10,7 @@
 mod alarm;
 mod bit;
 mod bit_to_word;
+mod convolution;
 mod digits;
 mod matmul;
 mod one_hot_words;
@@ -197,6 +198,7 @@ requests! {
     13 Subsets subsets
     14 OneHotWords one_hot_words
     15 Residue residue
+    16 Convolution convolution
 }
 
 impl Request<'_> {

@@ -2,7 +2,7 @@
 
 use super::products::words;
 use symbolon_core::{
-    kernel::{Matrix, Opening, packed_words, pair_words, plane_words, portable::Column},
+    kernel::{Matrix, Opening, Windows, packed_words, pair_words, plane_words, portable::Column},
     word::Word,
 };
 
@@ -47,6 +47,18 @@ impl Case<'_> {
     }
     fn frac_bits(&self) -> u32 {
         1 + (self.seed % u64::from(self.word_bits / 2 - 2)) as u32
+    }
+    /// Windows over images whose width follows from `n`.
+    fn windows(&self) -> Windows {
+        let of = |at: u32, limit: u64| (self.seed >> at) as usize % limit as usize;
+        let pad = usize::from(!matches!(self.kernel, "gather_windows" | "scatter_windows"));
+        Windows {
+            channels: 1 + of(0, 3),
+            image: [3 + of(2, 6), 3 + self.n % 40],
+            window: [1 + of(5, 3), 1 + of(7, 3)],
+            stride: [1 + of(9, 2), 1 + of(10, 3)],
+            padding: [pad * of(12, 3), pad * of(14, 3)],
+        }
     }
     /// A number that fits the argument `arg`.
     fn number(&self, arg: &str) -> u64 {
@@ -107,6 +119,15 @@ impl Case<'_> {
             ("alarms", "c") => 2 * n,
             ("fold_alarms", "sums") => SUMS,
             ("fold_alarms", "random") => n + SUMS - 1,
+            ("unfold" | "fold", "matrix") => self.windows().area() * self.windows().output_words(),
+            ("unfold" | "fold", _) => self.windows().image_words(),
+            (_, "places") => 2 * self.windows().area() * self.windows().output_words(),
+            ("sum_windows" | "spread_windows", "z") => 2 * self.windows().output_words(),
+            ("sum_windows" | "spread_windows" | "gather_windows" | "scatter_windows", _) => {
+                2 * self.windows().image_words()
+            }
+            ("pairs_of_columns", "words") => n * cols,
+            ("pairs_of_columns", "out") => pair_words::<W>(n, cols + (self.seed & 1) as usize),
             ("gemm", _) => SIDE * SIDE,
             _ => n,
         }
@@ -212,6 +233,10 @@ drawn! {
     <u64> usize: usize = |case, arg| case.number(arg) as usize, |v: &mut usize| *v;
     <u32> [usize; 3]: [usize; 3] = |case, _arg| [case.n.min(SIDE); 3], |v: &mut [usize; 3]| *v;
     <u64> [usize; 3]: [usize; 3] = |case, _arg| [case.n.min(SIDE); 3], |v: &mut [usize; 3]| *v;
+    <u32> Windows: Windows = |case, _arg| case.windows(), |v: &mut Windows| *v;
+    <u64> Windows: Windows = |case, _arg| case.windows(), |v: &mut Windows| *v;
+    <u32> bool: bool = |case, _arg| case.seed & 1 == 1, |v: &mut bool| *v;
+    <u64> bool: bool = |case, _arg| case.seed & 1 == 1, |v: &mut bool| *v;
     <u32> &'a [u16]: () = |_case, _arg| (), |_| &TERMS;
     <u64> &'a [u16]: () = |_case, _arg| (), |_| &TERMS;
     <u32> &'a [i64]: Vec<i64> = |case, arg| case.signed::<u32>(arg), |v: &'a mut Vec<i64>| &v[..];

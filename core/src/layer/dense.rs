@@ -1,0 +1,151 @@
+//! Fully connected: `z = x w + b`.
+//!
+//! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
+//! - **Cost:** no round and no byte beyond the openings of `x` and of the parameters. Dealt: a word
+//!   for each output, and in training a word for each word of `dx` and of the weights' gradient.
+//! - **Result:** exact, with `2 f` fraction bits.
+//! - **Needs:** `|z| < 2^(k-2)`.
+//! - **Memory:** scratch for a share of `x` and of `w`; nothing between the passes.
+//! - **Origin:** Beaver, CRYPTO '91, on masked values that are opened once ([`crate::protocol::product`]).
+
+use super::{
+    Backward, Describe, GradientSplit, Init, Input, Layer, Misfit, Parameter, Saved, Shape, Site, Takes, between, only,
+};
+use crate::{
+    correlation::Rows,
+    link::Error,
+    party::Party,
+    protocol::{
+        masked::Masked,
+        product::{Factor, gather, matmul},
+    },
+    word::Word,
+};
+use core::ops::Range;
+use serde::{Deserialize, Serialize};
+
+/// A dense layer. Parameters: `inputs` rows of `units` weights, then `units` biases.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "files", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Dense {
+    /// Number of outputs, 1 to 65,536.
+    pub units: u32,
+}
+
+impl Dense {
+    /// Most outputs.
+    pub const MAX_UNITS: u32 = 1 << 16;
+
+    fn weights<'a, W: Word>(self, site: &Site<'a, W>) -> Masked<'a, W> {
+        let (units, n) = (self.units as usize, site.input().words() * self.units as usize);
+        Masked { words: &site.open.words[..n], mask: site.open.mask.slice(0, n).matrix(units) }
+    }
+}
+
+fn factor<W>(value: Masked<'_, W>, transposed: bool) -> Factor<'_, W> {
+    Factor { value, transposed }
+}
+
+impl Describe for Dense {
+    fn output(&self, inputs: &[Shape]) -> Result<Shape, Misfit> {
+        between("units", self.units, 1, Self::MAX_UNITS)?;
+        match only(inputs)? {
+            Shape([_, 1, 1]) => Ok(Shape::vector(self.units)),
+            got => Err(Misfit::Vector { got }),
+        }
+    }
+
+    fn parameters(&self, input: Shape, each: &mut dyn FnMut(Parameter)) {
+        let (inputs, units) = (input.0[0], self.units);
+        let init = Init::Glorot { fans: inputs.saturating_add(units) };
+        each(Parameter { name: "weight", dims: [inputs, units, 1, 1], axes: 2, transposed: true, init });
+        each(Parameter { name: "bias", dims: [units, 1, 1, 1], axes: 1, transposed: false, init });
+    }
+
+    fn takes(&self, _: Shape) -> Takes {
+        Takes::Masked
+    }
+
+    fn gives(&self, _: Shape, _: u32, frac_bits: u32) -> u32 {
+        2 * frac_bits
+    }
+
+    fn takes_gradient(&self, _: Shape) -> Takes {
+        Takes::Masked
+    }
+
+    fn gives_gradient(&self, _: Shape, _: u32, frac_bits: u32) -> u32 {
+        2 * frac_bits
+    }
+
+    fn onnx(&self) -> &'static str {
+        "Gemm"
+    }
+}
+
+impl<W: Word> Layer<W> for Dense {
+    fn forward(
+        &self,
+        party: &mut Party<'_, W>,
+        site: &Site<'_, W>,
+        x: &[Input<'_, W>],
+        z: &mut [W],
+        _: &mut Saved<'_, W>,
+    ) -> Result<(), Error> {
+        matmul(party, factor(x[0].masked(), false), factor(self.weights(site), false), z)?;
+        let units = self.units as usize;
+        let ([bias], party) = party.scratch([units])?;
+        bias.copy_from_slice(&site.shares[site.shares.len() - units..]);
+        party.kernels.scale(bias, W::from_u64(1 << site.frac_bits));
+        z.chunks_exact_mut(units).for_each(|row| party.kernels.add(row, bias));
+        Ok(())
+    }
+}
+
+impl<W: Word> Backward<W> for Dense {
+    fn backward(
+        &self,
+        party: &mut Party<'_, W>,
+        site: &Site<'_, W>,
+        _: Option<Masked<'_, W>>,
+        dz: Input<'_, W>,
+        _: usize,
+        dx: &mut [W],
+        _: &Saved<'_, W>,
+    ) -> Result<(), Error> {
+        matmul(party, factor(dz.masked(), false), factor(self.weights(site), true), dx)
+    }
+
+    fn split(&self, site: &Site<'_, W>) -> GradientSplit {
+        GradientSplit::Parameters { units: site.input().words(), each: self.units as usize }
+    }
+
+    fn gradient(
+        &self,
+        party: &mut Party<'_, W>,
+        site: &Site<'_, W>,
+        part: Range<usize>,
+        x: Masked<'_, W>,
+        dz: Masked<'_, W>,
+        gradient: &mut [W],
+    ) -> Result<(), Error> {
+        let (inputs, units, batch) = (site.input().words(), self.units as usize, x.mask.rows.len());
+        let rows = part.start / units..inputs.min(part.end / units); // of the weights: columns of x
+        let (weights, bias) = gradient.split_at_mut(rows.len() * units);
+        if !rows.is_empty() {
+            let ([own], mut party) = party.scratch([batch * rows.len()])?;
+            gather(x.words, inputs, Rows::All(batch), rows.start, rows.len(), own);
+            let own = Masked { words: own, mask: x.mask.columns(rows.start, rows.len()) };
+            matmul(&mut party, factor(own, true), factor(dz, false), weights)?;
+        }
+        if !bias.is_empty() {
+            let ([shares], party) = party.scratch([dz.words.len()])?;
+            dz.share(&party, shares); // free: no round, nothing dealt
+            bias.fill(W::default());
+            shares.chunks_exact(units).for_each(|row| party.kernels.add(bias, row));
+            party.kernels.scale(bias, W::from_u64(1 << site.frac_bits));
+        }
+        Ok(())
+    }
+}

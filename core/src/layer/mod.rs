@@ -1,0 +1,440 @@
+//! Layers and the graphs that they make: one file a layer.
+//!
+//! A layer is its own description: a few public numbers, `Copy`, serialisable without an allocator.
+//! It holds no parameter, no buffer and no word type. So the struct that a job file spells is the
+//! struct whose methods run in the plan, at the dealer, at both servers, in the clear engine and on
+//! a microcontroller.
+//!
+//! **Values have forms.** A value is a share with some number of fraction bits, or it is masked and
+//! open. Linear layers take masked values and give sums of products; nonlinear layers take shares
+//! of any scale. Gradients go through the same forms backwards. The [graph](Graph) alone puts a
+//! truncation or an opening between two layers, exactly where their forms differ. So each value is
+//! truncated once and opened once, in every network.
+//!
+//! | file | layer | forward, rounds | kind |
+//! | --- | --- | --- | --- |
+//! | [`dense`] | `z = x w + b` | 0 | linear |
+//! | [`convolution`] | filters over windows | 0 | linear |
+//! | [`average_pool`] | means of windows, or of images | 0 | local |
+//! | [`flatten`] | rows as vectors | 0 | local |
+//! | [`join`] | sum and concatenation of two inputs | 0 | local |
+//! | [`dropout`] | public masks | 0 | local |
+//! | [`square`] | `x^2` | 0 | linear |
+//! | [`relu`] | `max(0, x)` | 3 or 4 | nonlinear |
+//! | [`max_pool`] | maxima of windows, and a ReLU | 4 or more | nonlinear |
+//! | [`leaky_relu`] | `max(0, x) + slope min(0, x)` | 3 or 4 | nonlinear |
+//!
+//! To add a layer, write its file and add its line to [`AnyLayer`]'s list.
+//!
+//! **Adversary:** semi-honest, one of {server 0, server 1, dealer}. Graphs, shapes and scales are
+//! public.
+
+mod any;
+pub mod average_pool;
+mod backward;
+pub mod convolution;
+pub mod dense;
+pub mod dropout;
+pub mod flatten;
+mod forward;
+mod fraction;
+mod graph;
+pub mod join;
+pub mod leaky_relu;
+pub mod max_pool;
+pub mod relu;
+mod size;
+pub mod square;
+
+pub use any::AnyLayer;
+pub use average_pool::{AveragePool, GlobalAveragePool};
+pub use convolution::Convolution;
+pub use dense::Dense;
+pub use dropout::Dropout;
+pub use flatten::Flatten;
+pub use forward::{Model, Moment, NodeState, Pass, Tensor};
+pub use fraction::Fraction;
+pub use graph::{Fault, Graph, Node, Origin, Placement, Reason};
+pub use join::{Add, Concat};
+pub use leaky_relu::LeakyRelu;
+pub use max_pool::MaxPool;
+pub use relu::Relu;
+pub use size::Size;
+pub use square::Square;
+
+use crate::{correlation::View, link::Error, party::Party, prg::Prg, protocol::masked::Masked, word::Word};
+use core::{fmt, ops::Range};
+use serde::{Deserialize, Serialize};
+
+/// One row of a tensor: channels, height, width. A vector of `n` words is `[n, 1, 1]`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "files", derive(schemars::JsonSchema))]
+pub struct Shape(pub [u32; 3]);
+
+impl Shape {
+    /// The shape of a vector.
+    pub const fn vector(words: u32) -> Self {
+        Self([words, 1, 1])
+    }
+
+    /// Words of a row.
+    pub const fn words(self) -> usize {
+        let Self([c, h, w]) = self;
+        (c as usize).saturating_mul(h as usize).saturating_mul(w as usize)
+    }
+
+    /// Channels.
+    pub const fn channels(self) -> usize {
+        self.0[0] as usize
+    }
+
+    /// Height and width.
+    pub const fn image(self) -> [usize; 2] {
+        [self.0[1] as usize, self.0[2] as usize]
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self([c, h, w]) = self;
+        write!(f, "[{c}, {h}, {w}]")
+    }
+}
+
+/// The form in which a layer takes a value or a gradient.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Takes {
+    /// Shares of any scale.
+    Any,
+    /// Shares with the job's fraction bits.
+    Truncated,
+    /// Public words under a mask, with the job's fraction bits.
+    Masked,
+}
+
+/// A value or gradient in the form that a layer asked for.
+#[derive(Clone, Copy)]
+pub enum Input<'a, W> {
+    /// Shares and their fraction bits.
+    Shares(&'a [W], u32),
+    /// Public words under a mask, as a matrix of the rows.
+    Masked(Masked<'a, W>),
+}
+
+impl<'a, W> Input<'a, W> {
+    /// The masked value.
+    ///
+    /// # Panics
+    ///
+    /// If the graph gave shares.
+    pub fn masked(self) -> Masked<'a, W> {
+        let Self::Masked(x) = self else { panic!("the layer takes masked values") };
+        x
+    }
+
+    /// The shares and their fraction bits.
+    ///
+    /// # Panics
+    ///
+    /// If the graph gave a masked value.
+    pub fn shares(self) -> (&'a [W], u32) {
+        let Self::Shares(x, frac_bits) = self else { panic!("the layer takes shares") };
+        (x, frac_bits)
+    }
+}
+
+/// A layer's place in a network: the shapes around it, its parameters, the fraction bits of values.
+#[derive(Clone, Copy)]
+pub struct Site<'a, W> {
+    /// Number of its node.
+    pub node: u16,
+    /// Shape of each input; the second is that of the first if there is one.
+    pub inputs: [Shape; 2],
+    /// Shape of the output.
+    pub output: Shape,
+    /// Shares of its parameters, with the job's fraction bits.
+    pub shares: &'a [W],
+    /// The same parameters, masked and open.
+    pub open: Masked<'a, W>,
+    /// The job's fraction bits of values, `f`.
+    pub frac_bits: u32,
+    /// The public randomness of a training step; `None` in inference.
+    pub moment: Option<Moment<'a>>,
+}
+
+impl<W> Site<'_, W> {
+    /// Shape of the first input.
+    pub fn input(&self) -> Shape {
+        self.inputs[0]
+    }
+}
+
+/// Words and a mask's name that a forward pass leaves for the backward pass.
+#[derive(Default)]
+pub struct Saved<'a, W> {
+    /// [`Layer::saved`] words.
+    pub words: &'a mut [W],
+    /// The name of a mask.
+    pub mask: Option<View<'static>>,
+}
+
+/// A tensor of parameters.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Parameter {
+    /// `weight` or `bias`.
+    pub name: &'static str,
+    /// Lengths of the axes in the order in which the words lie; unused ones are 1.
+    pub dims: [u32; 4],
+    /// Number of axes.
+    pub axes: usize,
+    /// Whether the words lie as inputs by outputs, where exchange formats have outputs by inputs.
+    pub transposed: bool,
+    /// Initial values.
+    pub init: Init,
+}
+
+impl Parameter {
+    /// Words of the tensor.
+    pub fn words(&self) -> usize {
+        self.dims.iter().fold(1usize, |n, d| n.saturating_mul(*d as usize))
+    }
+}
+
+/// Initial values of a tensor.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Init {
+    /// Uniform in `±sqrt(6 / fans)`, for the sum of inputs and outputs of a unit (Glorot and
+    /// Bengio, 2010, equation 16).
+    Glorot {
+        /// Inputs and outputs of a unit together.
+        fans: u32,
+    },
+}
+
+/// Public numbers of a layer that follow from its description and the shapes around it.
+pub trait Describe {
+    /// The row that comes out.
+    ///
+    /// # Errors
+    ///
+    /// The reason why these rows do not go in.
+    fn output(&self, inputs: &[Shape]) -> Result<Shape, Misfit>;
+
+    /// Number of inputs, 1 or 2.
+    fn inputs(&self) -> usize {
+        1
+    }
+
+    /// Calls `each` with every tensor of parameters, in the order of the flat buffer.
+    fn parameters(&self, input: Shape, each: &mut dyn FnMut(Parameter)) {
+        let _ = (input, each);
+    }
+
+    /// The form in which it takes its inputs.
+    fn takes(&self, input: Shape) -> Takes;
+
+    /// Fraction bits of the result, from those of the inputs (the most of them) and the job's.
+    fn gives(&self, input: Shape, taken: u32, frac_bits: u32) -> u32;
+
+    /// The form in which its backward pass takes the gradient of the result.
+    fn takes_gradient(&self, input: Shape) -> Takes;
+
+    /// Fraction bits of the gradient that it passes on, as [`Describe::gives`].
+    fn gives_gradient(&self, input: Shape, taken: u32, frac_bits: u32) -> u32;
+
+    /// The operator that stands for it in ONNX.
+    fn onnx(&self) -> &'static str;
+}
+
+/// Inference by a layer.
+pub trait Layer<W: Word>: Describe + Sync {
+    /// Words that `rows` rows keep for the backward pass; scratch in inference.
+    fn saved(&self, site: &Site<'_, W>, rows: usize) -> usize {
+        let _ = (site, rows);
+        0
+    }
+
+    /// Computes `z` from the inputs `x`.
+    ///
+    /// # Errors
+    ///
+    /// The link's and the dealer's, and [`Error::Scratch`].
+    fn forward(
+        &self,
+        party: &mut Party<'_, W>,
+        site: &Site<'_, W>,
+        x: &[Input<'_, W>],
+        z: &mut [W],
+        saved: &mut Saved<'_, W>,
+    ) -> Result<(), Error>;
+}
+
+/// How the gradient of a layer's parameters is cut over lanes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum GradientSplit {
+    /// Each lane computes its own range of the gradient from all rows: `units` ranges of `each`
+    /// parameters; the last lane also has the parameters that are left.
+    Parameters {
+        /// Ranges that lanes may have.
+        units: usize,
+        /// Parameters of a range.
+        each: usize,
+    },
+    /// Each lane computes the whole gradient of its own rows; the lanes' shares are added.
+    Rows,
+}
+
+/// Training of a layer. A trait of its own, so that a microcontroller links no backward pass.
+pub trait Backward<W: Word>: Layer<W> {
+    /// The gradient of input number `input` from that of the result. `x` are the inputs, if the
+    /// layer takes them masked.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layer::forward`].
+    #[allow(clippy::too_many_arguments)] // both passes' values meet here
+    fn backward(
+        &self,
+        party: &mut Party<'_, W>,
+        site: &Site<'_, W>,
+        x: Option<Masked<'_, W>>,
+        dz: Input<'_, W>,
+        input: usize,
+        dx: &mut [W],
+        saved: &Saved<'_, W>,
+    ) -> Result<(), Error>;
+
+    /// Whether all lanes must meet before this layer, as for statistics of the batch.
+    fn meets(&self) -> bool {
+        false
+    }
+
+    /// How the work of [`Backward::gradient`] is cut.
+    fn split(&self, site: &Site<'_, W>) -> GradientSplit {
+        let _ = site;
+        GradientSplit::Rows
+    }
+
+    /// The gradient of the parameters `part`, with twice the job's fraction bits, from the masked
+    /// input and the masked gradient of the result.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layer::forward`].
+    fn gradient(
+        &self,
+        party: &mut Party<'_, W>,
+        site: &Site<'_, W>,
+        part: Range<usize>,
+        x: Masked<'_, W>,
+        dz: Masked<'_, W>,
+        gradient: &mut [W],
+    ) -> Result<(), Error> {
+        let _ = (party, site, part, x, dz, gradient);
+        Ok(())
+    }
+}
+
+/// The public stream of dropout masks: uniform, the same at all parties, and no secret.
+pub type PublicStream<'a> = &'a dyn Prg;
+
+/// The reason why a layer does not take a row.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Misfit {
+    /// It takes vectors.
+    Vector {
+        /// The row's shape.
+        got: Shape,
+    },
+    /// A number of the layer is out of range.
+    Number {
+        /// Its key.
+        key: &'static str,
+        /// The number.
+        got: u32,
+        /// Least valid number.
+        min: u32,
+        /// Greatest valid number.
+        max: u32,
+    },
+    /// Its window is larger than the image.
+    Window {
+        /// Height and width of the window.
+        window: [u32; 2],
+        /// The row's shape, with padding.
+        got: Shape,
+    },
+    /// The channels are no multiple of the groups.
+    Groups {
+        /// Channels that are divided.
+        channels: u32,
+        /// Groups.
+        groups: u32,
+    },
+    /// Both inputs must have one shape.
+    Differ {
+        /// Shape of the first.
+        first: Shape,
+        /// Shape of the second.
+        second: Shape,
+    },
+    /// Both inputs must have images of one size.
+    Images {
+        /// Shape of the first.
+        first: Shape,
+        /// Shape of the second.
+        second: Shape,
+    },
+    /// It takes another number of inputs.
+    Inputs {
+        /// The number it takes.
+        want: usize,
+        /// The number it was given.
+        got: usize,
+    },
+    /// The output has too many words.
+    Large {
+        /// The output's shape.
+        got: Shape,
+    },
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vector { got } => {
+                write!(
+                    f,
+                    "takes a vector, and its input has the shape {got}; put a layer of kind \"flatten\" before it"
+                )
+            }
+            Self::Number { key, got, min, max } => write!(f, "has {key} = {got}, which must be {min} to {max}"),
+            Self::Window { window: [h, w], got } => {
+                write!(f, "has a window of {h} by {w}, larger than its input, whose shape is {got} with the padding")
+            }
+            Self::Groups { channels, groups } => {
+                write!(f, "has {groups} groups, which must divide its {channels} channels")
+            }
+            Self::Differ { first, second } => {
+                write!(f, "takes two inputs of one shape, and they have the shapes {first} and {second}")
+            }
+            Self::Images { first, second } => write!(
+                f,
+                "takes two inputs with images of one height and width, and they have the shapes {first} and {second}"
+            ),
+            Self::Inputs { want, got } => write!(f, "takes {want} inputs, and is given {got}"),
+            Self::Large { got } => write!(f, "gives the shape {got}, more than 2^24 words a row"),
+        }
+    }
+}
+
+/// Holds a number of a layer to its range.
+pub(crate) fn between(key: &'static str, got: u32, min: u32, max: u32) -> Result<(), Misfit> {
+    if (min..=max).contains(&got) { Ok(()) } else { Err(Misfit::Number { key, got, min, max }) }
+}
+
+/// The one input of a layer.
+pub(crate) fn only(inputs: &[Shape]) -> Result<Shape, Misfit> {
+    let &[input] = inputs else { return Err(Misfit::Inputs { want: 1, got: inputs.len() }) };
+    Ok(input)
+}

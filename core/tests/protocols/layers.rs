@@ -1,0 +1,296 @@
+//! Every layer in a small network, forward and backward: secure equals clear bit for bit, and both
+//! equal a reference in floating point, whose gradients are finite differences.
+
+use crate::harness::*;
+use symbolon_core::{
+    layer::{
+        Add, AnyLayer, AveragePool, Backward, Concat, Convolution, Dense, Describe, Flatten, Fraction,
+        GlobalAveragePool, Graph, LeakyRelu, MaxPool, Model, Node, NodeState, Origin, Pass, Placement, Relu, Saved,
+        Shape, Size, Square, Tensor,
+    },
+    link::Error,
+    party::Party,
+    protocol::masked::{Masked, mask_and_open},
+    word::Word,
+};
+
+/// The passes of a network on one lane: outputs, and the gradient of all parameters for a given
+/// gradient of the outputs.
+struct Network {
+    nodes: Vec<Node<AnyLayer>>,
+    input: Shape,
+    frac_bits: u32,
+}
+
+impl Network {
+    fn graph<T>(&self, f: impl FnOnce(&Graph<'_, AnyLayer>) -> T) -> T {
+        let mut places = vec![Placement::default(); self.nodes.len()];
+        f(&Graph::new(&self.nodes, self.input, self.frac_bits, &mut places).unwrap())
+    }
+}
+
+/// Opens `words` under a fresh mask.
+fn open<'a, W: Word>(party: &mut Party<'_, W>, words: &'a mut [W]) -> Result<Masked<'a, W>, Error> {
+    let mask = party.draw()?.mask(words.len());
+    let mask = mask_and_open(party, words, mask)?;
+    Ok(Masked { words, mask })
+}
+
+impl Job for Network {
+    fn run<W: Word>(&self, party: &mut Party<'_, W>, mut inputs: Vec<Vec<W>>) -> Result<Vec<Shared<W>>, Error> {
+        let [x, parameters, dz] = &mut inputs[..] else { panic!("three inputs") };
+        let mut places = vec![Placement::default(); self.nodes.len()];
+        let graph = Graph::new(&self.nodes, self.input, self.frac_bits, &mut places).unwrap();
+        let rows = x.len() / self.input.words();
+        let mut copy = parameters.clone();
+        let open_parameters = open(party, &mut copy)?;
+        let data = open(party, x)?;
+        let data = Masked { mask: data.mask.matrix(self.input.words()), ..data };
+        let pass = Pass { model: Model { shares: parameters, open: open_parameters }, data, moment: None };
+        let zeros = |n: usize| vec![W::default(); n];
+        let kept: Vec<_> = graph.places.iter().map(|p| [rows * p.output.words(); 2].map(zeros)).collect();
+        let mut kept = kept;
+        let mut saved: Vec<_> = (0..graph.nodes.len()).map(|i| zeros(graph.saved_words(i, &pass, rows))).collect();
+        let mut states = Vec::new();
+        for ((place, [value, gradient]), saved) in graph.places.iter().zip(&mut kept).zip(&mut saved) {
+            let mut state = NodeState { saved: Saved { words: saved, mask: None }, ..NodeState::default() };
+            if place.is_opened {
+                let mask = party.draw()?.mask(value.len());
+                state.value = Tensor::kept(value, mask);
+            }
+            if place.parameters > 0 {
+                let mask = party.draw()?.mask(gradient.len());
+                state.gradient = Tensor::kept(gradient, mask);
+            }
+            states.push(state);
+        }
+        let (mut slab, mut gradients) = (zeros(graph.slab_words(rows)), zeros(graph.gradient_words(rows)));
+        let nodes = 0..graph.nodes.len();
+        graph.forward(party, &pass, nodes.clone(), &mut slab, &mut states)?;
+        let z = slab[graph.output_words(rows)].to_vec();
+        gradients[graph.output_gradient(rows)].copy_from_slice(dz);
+        graph.begin_backward(&mut states);
+        graph.backward(party, &pass, nodes.clone(), &mut gradients, &mut states)?;
+        let mut gradient = zeros(graph.parameters());
+        for i in nodes.filter(|i| graph.places[*i].parameters > 0) {
+            let place = &graph.places[i];
+            let [_, dz] = states[i].opened(place.output.words());
+            let x = match graph.nodes[i].input {
+                Origin::Data => data,
+                Origin::Node(j) => states[usize::from(j)].opened(place.inputs[0].words())[0].unwrap(),
+            };
+            let (site, part) = (graph.site(i, &pass), 0..place.parameters);
+            graph.nodes[i].layer.gradient(party, &site, part, x, dz.unwrap(), &mut gradient[place.range()])?;
+        }
+        Ok(vec![Shared::Words(z), Shared::Words(gradient)])
+    }
+}
+
+/// The output of a layer for one row, in floating point.
+fn reference(layer: &AnyLayer, inputs: &[(&[f64], Shape)], output: Shape, parameters: &[f64]) -> Vec<f64> {
+    let (x, shape) = inputs[0];
+    let windows = |window: Size, stride: Size| (window.0.map(usize::from), stride.0.map(usize::from));
+    // Reduces the elements of each window in each channel.
+    let pooled = |(window, stride): ([usize; 2], [usize; 2]), reduce: &dyn Fn(&[f64]) -> f64| {
+        let ([height, width], [down, across]) = (shape.image(), output.image());
+        let mut z = Vec::new();
+        for (c, y, q) in
+            (0..shape.channels()).flat_map(|c| (0..down * across).map(move |p| (c, p / across, p % across)))
+        {
+            let elements: Vec<f64> = (0..window[0] * window[1])
+                .map(|e| (y * stride[0] + e / window[1], q * stride[1] + e % window[1]))
+                .map(|(row, column)| x[(c * height + row) * width + column])
+                .collect();
+            z.push(reduce(&elements));
+        }
+        z
+    };
+    let mean = |elements: &[f64]| elements.iter().sum::<f64>() / elements.len() as f64;
+    match layer {
+        AnyLayer::Dense(dense) => {
+            let units = dense.units as usize;
+            let sum = |u: usize| x.iter().enumerate().map(|(i, x)| x * parameters[i * units + u]).sum::<f64>();
+            (0..units).map(|u| sum(u) + parameters[x.len() * units + u]).collect()
+        }
+        AnyLayer::Convolution(conv) => convolution(conv, (x, shape), output, parameters),
+        AnyLayer::Relu(_) => x.iter().map(|x| x.max(0.0)).collect(),
+        AnyLayer::LeakyRelu(leaky) => x.iter().map(|x| x.max(leaky.slope.value() * x)).collect(),
+        AnyLayer::Square(_) => x.iter().map(|x| x * x).collect(),
+        AnyLayer::Flatten(_) | AnyLayer::Dropout(_) => x.to_vec(),
+        AnyLayer::Add(_) => x.iter().zip(inputs[1].0).map(|(a, b)| a + b).collect(),
+        AnyLayer::Concat(_) => [x, inputs[1].0].concat(),
+        AnyLayer::AveragePool(pool) => pooled(windows(pool.window, pool.stride.unwrap_or(pool.window)), &mean),
+        AnyLayer::GlobalAveragePool(_) => pooled((shape.image(), [1; 2]), &mean),
+        AnyLayer::MaxPool(pool) => {
+            let floor = if pool.relu { 0.0 } else { f64::NEG_INFINITY };
+            let most = |elements: &[f64]| elements.iter().copied().fold(floor, f64::max);
+            pooled(windows(pool.window, pool.stride.unwrap_or(pool.window)), &most)
+        }
+    }
+}
+
+fn convolution(conv: &Convolution, (x, shape): (&[f64], Shape), output: Shape, parameters: &[f64]) -> Vec<f64> {
+    let ([height, width], [down, across]) = (shape.image(), output.image());
+    let [kernel, stride, padding] = [conv.kernel, conv.stride, conv.padding].map(|size| size.0.map(usize::from));
+    let (filters, groups) = (conv.filters as usize, conv.groups as usize);
+    let (channels, area) = (shape.channels() / groups, kernel[0] * kernel[1]);
+    let bias = &parameters[filters * channels * area..];
+    let mut z = Vec::new();
+    for (f, p) in (0..filters).flat_map(|f| (0..down * across).map(move |p| (f, p))) {
+        let mut sum = bias[f];
+        for (c, e) in (0..channels).flat_map(|c| (0..area).map(move |e| (c, e))) {
+            let row = (p / across * stride[0] + e / kernel[1]).checked_sub(padding[0]).filter(|row| *row < height);
+            let column = (p % across * stride[1] + e % kernel[1]).checked_sub(padding[1]).filter(|c| *c < width);
+            let (Some(row), Some(column)) = (row, column) else { continue };
+            let channel = f / (filters / groups) * channels + c;
+            sum += parameters[(f * channels + c) * area + e] * x[(channel * height + row) * width + column];
+        }
+        z.push(sum);
+    }
+    z
+}
+
+/// Outputs of a network for all rows, in floating point.
+fn outputs(graph: &Graph<'_, AnyLayer>, x: &[f64], parameters: &[f64]) -> Vec<f64> {
+    let mut all = Vec::new();
+    for row in x.chunks_exact(graph.input.words()) {
+        let mut values: Vec<Vec<f64>> = Vec::new();
+        for (node, place) in graph.nodes.iter().zip(graph.places) {
+            let inputs: Vec<(&[f64], Shape)> = node
+                .origins()
+                .zip(place.inputs)
+                .map(|(origin, shape)| match origin {
+                    Origin::Data => (row, shape),
+                    Origin::Node(j) => (&values[usize::from(j)][..], shape),
+                })
+                .collect();
+            values.push(reference(&node.layer, &inputs, place.output, &parameters[place.range()]));
+        }
+        all.extend(values.pop().unwrap());
+    }
+    all
+}
+
+/// Holds a network to the reference: `tolerance` in units of `2^-f`, of outputs and of gradients.
+fn check<W: Word>(network: &Network, rows: usize, tolerance: [f64; 2], salt: u64) {
+    let (mut values, unit) = (Values(salt), f64::from(1u32 << network.frac_bits));
+    let mut real = |n: usize, limit: f64| -> Vec<f64> {
+        // Multiples of the unit, so that nothing is lost before the network.
+        (0..n)
+            .map(|_| ((values.next() % 2001) as f64 / 1000.0 - 1.0) * limit)
+            .map(|x| (x * unit).round() / unit)
+            .collect()
+    };
+    let (parameters, output) = network.graph(|graph| (graph.parameters(), graph.output().words()));
+    let (x, w, c) = (real(rows * network.input.words(), 1.0), real(parameters, 0.7), real(rows * output, 1.0));
+    let encode = |v: &[f64], f: u32| {
+        Shared::Words(v.iter().map(|x| W::from_i64((x * f64::from(1u32 << f)).round() as i64)).collect())
+    };
+    let f = network.frac_bits;
+    let got = play::<W>(network, &[encode(&x, f), encode(&w, f), encode(&c, f)], salt);
+    network.graph(|graph| {
+        let decode = |words: &Shared<W>, bits: u32| -> Vec<f64> {
+            words.clone().words().into_iter().map(|w| as_i64(w) as f64 / (f64::from(bits)).exp2()).collect()
+        };
+        let z = decode(&got.outputs[0], graph.output_frac_bits());
+        for (i, (z, want)) in z.iter().zip(outputs(graph, &x, &w)).enumerate() {
+            assert!((z - want).abs() <= tolerance[0] / unit, "output {i} is {z}, not {want}: {:?}", network.nodes);
+        }
+        let loss = |w: &[f64]| outputs(graph, &x, w).iter().zip(&c).map(|(z, c)| z * c).sum::<f64>();
+        let gradient = decode(&got.outputs[1], 2 * f);
+        assert_eq!(gradient.len(), w.len());
+        let step = 1e-5;
+        for (i, got) in gradient.iter().enumerate() {
+            let at = |by: f64| {
+                let mut w = w.clone();
+                w[i] += by;
+                loss(&w)
+            };
+            let want = (at(step) - at(-step)) / (2.0 * step);
+            assert!(
+                (got - want).abs() <= tolerance[1] / unit,
+                "gradient {i} is {got}, not {want}: {:?}",
+                network.nodes
+            );
+        }
+    });
+}
+
+fn size(side: u16) -> Size {
+    Size([side; 2])
+}
+
+fn conv(filters: u32, side: u16) -> Convolution {
+    Convolution { filters, kernel: size(side), stride: Size::ONE, padding: Size::ZERO, groups: 1 }
+}
+
+/// A chain of layers.
+fn chain(layers: &[AnyLayer]) -> Vec<Node<AnyLayer>> {
+    let origin = |i: usize| i.checked_sub(1).map_or(Origin::Data, |i| Origin::Node(i as u16));
+    layers.iter().enumerate().map(|(i, layer)| Node::new(*layer, origin(i))).collect()
+}
+
+/// Networks that have every layer, in images of odd sizes, with each layer behind one that has
+/// parameters, so that its backward pass matters.
+fn networks() -> Vec<(Vec<Node<AnyLayer>>, Shape)> {
+    let (dense, flatten) = (|units| AnyLayer::Dense(Dense { units }), AnyLayer::Flatten(Flatten {}));
+    let (relu, image) = (AnyLayer::Relu(Relu {}), Shape([2, 7, 5]));
+    let strided =
+        Convolution { stride: Size([2, 1]), padding: Size([1, 2]), kernel: Size([3, 5]), groups: 2, ..conv(4, 3) };
+    let depthwise = Convolution { groups: 4, padding: size(1), ..conv(4, 3) };
+    let leaky = AnyLayer::LeakyRelu(LeakyRelu { slope: Fraction::nearest(0.125).unwrap() });
+    let pool = |window, stride, relu| AnyLayer::MaxPool(MaxPool { window, stride, relu });
+    let average = |window| AnyLayer::AveragePool(AveragePool { window, stride: None });
+    let first = AnyLayer::Convolution(conv(3, 3)); // 3 by 5 by 3
+    let mut all = vec![
+        (chain(&[dense(5), relu, dense(3)]), Shape::vector(6)),
+        (chain(&[dense(5), leaky, dense(1)]), Shape::vector(6)),
+        (chain(&[dense(4), AnyLayer::Square(Square {}), dense(2)]), Shape::vector(3)),
+        (chain(&[AnyLayer::Convolution(strided), AnyLayer::Convolution(depthwise), flatten]), image),
+        (chain(&[first, average(size(2)), relu, flatten, dense(2)]), image),
+        (chain(&[first, average(Size([3, 1])), flatten, dense(2)]), image),
+        (chain(&[first, relu, AnyLayer::GlobalAveragePool(GlobalAveragePool {}), dense(2)]), image),
+        (chain(&[first, pool(size(2), None, true), flatten, dense(2)]), image),
+        (chain(&[first, pool(Size([3, 2]), Some(Size([2, 1])), false), flatten, dense(2)]), image),
+        (chain(&[first, pool(Size([1, 2]), None, false), flatten, dense(2)]), image),
+    ];
+    // A residual block: the input of two convolutions is added to their output; and a concatenation.
+    let padded = AnyLayer::Convolution(Convolution { padding: size(1), ..conv(3, 3) });
+    let mut nodes = chain(&[first, relu, padded, relu, padded]);
+    let join = |layer, a, b| Node { second: Some(Origin::Node(b)), ..Node::new(layer, Origin::Node(a)) };
+    nodes.push(join(AnyLayer::Add(Add {}), 4, 1));
+    nodes.push(join(AnyLayer::Concat(Concat {}), 5, 2));
+    nodes.push(Node::new(flatten, Origin::Node(6)));
+    nodes.push(Node::new(dense(2), Origin::Node(7)));
+    all.push((nodes, image));
+    all
+}
+
+#[test]
+fn layers_equal_the_reference_in_64_bits() {
+    for (salt, (nodes, input)) in (1u64..).zip(networks()) {
+        for rows in [1, 3] {
+            check::<u64>(&Network { nodes: nodes.clone(), input, frac_bits: 18 }, rows, [600.0, 2500.0], salt);
+        }
+    }
+}
+
+#[test]
+fn layers_equal_the_reference_in_32_bits() {
+    for (salt, (nodes, input)) in (1u64..).zip(networks()) {
+        check::<u32>(&Network { nodes, input, frac_bits: 9 }, 2, [60.0, 300.0], salt);
+    }
+}
+
+#[test]
+fn a_description_is_encoded_by_its_number() {
+    let layers = networks().into_iter().flat_map(|(nodes, _)| nodes).map(|node| node.layer);
+    for layer in layers {
+        let mut buffer = [0; 64];
+        let bytes = postcard::to_slice(&layer, &mut buffer).unwrap();
+        assert_eq!(bytes[0], layer.number());
+        let (back, rest) = postcard::take_from_bytes::<AnyLayer>(bytes).unwrap();
+        assert!(back == layer && rest.is_empty() && !layer.onnx().is_empty());
+    }
+    assert!(postcard::from_bytes::<AnyLayer>(&[255, 1]).is_err());
+}
