@@ -90,11 +90,11 @@ impl Shape<'_> {
             true => ("mean-squared-error", "target = { divide = 1 }".to_owned(), 1),
         };
         format!(
-            "name = \"small\"\nloss = \"{loss}\"\n\
-             [data]\nfeatures = {FEATURES}\ntrain_records = {records}\ntest_records = {}\n{task}\nscale = {{ divide = 1 }}\n\
+            "version = 2\nname = \"small\"\nloss = \"{loss}\"\n\
+             [data]\nshape = [{FEATURES}]\ntrain_records = {records}\ntest_records = {}\n{task}\nscale = {{ divide = 1 }}\n\
              [data.csv]\ntrain = \"records.csv\"\ntest_every = 5\nlabel = \"label\"\n\
              [numbers]\nring_bits = {ring_bits}\nprg = \"{prg}\"\n\
-             [network]\nlayers = [{{ dense = {hidden} }}, \"relu\", {{ dense = {outputs} }}]\n\
+             [network]\nlayers = [{{ kind = 'dense', units = {hidden} }}, {{ kind = 'relu' }}, {{ kind = 'dense', units = {outputs} }}]\n\
              [training]\nepochs = {epochs}\nbatch = {batch}\nseed = 7\n\
              [optimizer]\n{optimizer}\n\
              [lanes]\nlanes = {lanes}\ntile = 64\n\

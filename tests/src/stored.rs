@@ -85,12 +85,12 @@ impl Task<'_> {
         let target = if *regression { "target = { divide = 2 }\n" } else { "" };
         let counter = if *ring_bits == 64 { "\"counter\", " } else { "" };
         let toml = format!(
-            "name = \"stored\"\nloss = \"{loss}\"\n\
+            "version = 2\nname = \"stored\"\nloss = \"{loss}\"\n\
              [data]\n{target}scale = {{ divide = 4 }}\n\
              [data.reports]\nschema = \"small.toml\"\nfeatures = [{counter}\"temperature\", \"on\", \"level\"]\n\
              {task}\ntest_every = 5\n\
              [numbers]\nring_bits = {ring_bits}\n\
-             [network]\nlayers = [{{ dense = 6 }}, \"relu\", {{ dense = {outputs} }}]\n\
+             [network]\nlayers = [{{ kind = 'dense', units = 6 }}, {{ kind = 'relu' }}, {{ kind = 'dense', units = {outputs} }}]\n\
              [training]\nepochs = 1\nbatch = 16\nseed = 7\n\
              [optimizer]\n{optimizer}\n\
              [lanes]\nlanes = {lanes}\ntile = 64\n\

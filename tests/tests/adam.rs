@@ -5,9 +5,10 @@ use std::{fmt::Write, ops::ControlFlow, path::Path};
 use symbolon::{
     data::{digits, load},
     engine::clear::{self, Audit},
-    job::{Job, Layer},
+    job::Job,
     train::{Event, Inputs, epoch_result, initial_weights, real},
 };
+use symbolon_core::layer::{AnyLayer, Dense};
 use symbolon_core::{link::Count, prg::Seed};
 use symbolon_tests::{
     dir::TempDir,
@@ -16,10 +17,10 @@ use symbolon_tests::{
 
 /// 32 equal rows (x = 1), one weight and a bias, ten steps towards `target`.
 fn task(target: f64) -> (Job, Inputs<u64>) {
-    let toml = "name = \"step\"\nloss = \"mean-squared-error\"\n\
-         [data]\nfeatures = 1\ntrain_records = 32\ntest_records = 0\ntarget = { divide = 1 }\nscale = { divide = 1 }\n\
+    let toml = "version = 2\nname = \"step\"\nloss = \"mean-squared-error\"\n\
+         [data]\nshape = [1]\ntrain_records = 32\ntest_records = 0\ntarget = { divide = 1 }\nscale = { divide = 1 }\n\
          [data.csv]\ntrain = \"rows.csv\"\nlabel = \"y\"\n\
-         [numbers]\nring_bits = 64\n[network]\nlayers = [{ dense = 1 }]\n\
+         [numbers]\nring_bits = 64\n[network]\nlayers = [{ kind = 'dense', units = 1 }]\n\
          [training]\nepochs = 10\nbatch = 32\nseed = 1\n[optimizer]\nkind = \"adam\"\n\
          [reveal]\nloss = \"epoch\"\nmodel = true\n";
     let job = Job::parse(toml, Path::new("step.toml")).unwrap();
@@ -73,7 +74,7 @@ fn batches_of_one_record_learn() {
     let accuracy: Vec<f64> = (1..=3)
         .map(|seed| {
             let mut job = Job::digits().unwrap();
-            job.network.layers[0] = Layer::Dense { units: 32 };
+            job.network.nodes[0].layer = AnyLayer::Dense(Dense { units: 32 });
             (job.training.epochs, job.training.batch, job.training.seed) = (2, 1, seed);
             job.optimizer = symbolon::job::Optimizer::Adam(symbolon::job::Adam::for_numbers(&job.numbers));
             job.validate().unwrap();

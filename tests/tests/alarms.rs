@@ -5,10 +5,11 @@
 use std::path::Path;
 use symbolon::{
     engine::plan::{Cost, plan},
-    job::{Job, Layer, RevealLoss},
+    job::{Job, Network, RevealLoss},
     kernel::HostWord,
     train::Inputs,
 };
+use symbolon_core::layer::{AnyLayer, Dense};
 use symbolon_core::word::Word;
 use symbolon_tests::{
     jobs::{OPTIMIZERS, Shape, Values},
@@ -45,7 +46,7 @@ fn one_record<W: HostWord + Word>(ring_bits: u32) {
     for salt in 0..6 {
         let planted = || {
             let mut inputs = shape.inputs::<W>();
-            let features = job.data.features;
+            let features = job.data.features();
             inputs.train[40 * features..41 * features].fill(large);
             inputs
         };
@@ -68,7 +69,7 @@ fn one_word_that_is_compared_is_found() {
 fn words_that_are_not_compared_are_found_by_sample() {
     let shape = Shape { ring_bits: 32, regression: true, epochs: 64, batch: 16, ..Shape::default() };
     let mut job = shape.job();
-    job.network.layers = vec![Layer::Dense { units: 1 }];
+    job.network = Network::chain([AnyLayer::Dense(Dense { units: 1 })]);
     job.reveal.loss = RevealLoss::Epoch;
     let inputs = |target: u64| {
         let shape = &shape;
@@ -89,7 +90,7 @@ fn overflows_before_the_maximum_are_found() {
     for classes in [2, 10] {
         let shape = Shape { ring_bits: 32, epochs: 48, ..Shape::default() };
         let mut job = shape.job();
-        job.network.layers = vec![Layer::Dense { units: classes }];
+        job.network = Network::chain([AnyLayer::Dense(Dense { units: u32::try_from(classes).unwrap() })]);
         job.data.task = symbolon::job::Task::Classes(classes);
         job.validate().unwrap();
         let inputs = |scale: u64| {

@@ -6,10 +6,11 @@ use std::{collections::HashSet, path::Path};
 use symbolon::{
     data::{dataset_dir, digits, load},
     engine::plan::plan,
-    job::{self, Job, Layer, Loss, Noise, Optimizer, Prg, RevealLoss, When},
+    job::{self, Job, Loss, Noise, Optimizer, Prg, RevealLoss, When},
     kernel::HostWord,
     train::Inputs,
 };
+use symbolon_core::layer::{AnyLayer, Dense};
 use symbolon_core::{correlation::receiver, party::Role as Party, prg::MaskId, word::Word};
 use symbolon_tests::{
     jobs::{OPTIMIZERS, Shape},
@@ -196,7 +197,7 @@ fn all_that_matters_enters_the_plans_hash() {
         ("alarm", &|job| job.reveal.alarm = false),
         ("records", &|job| job.data.train_records += 1),
         ("test records", &|job| job.data.test_records += 1),
-        ("layers", &|job| job.network.layers[0] = Layer::Dense { units: 9 }),
+        ("layers", &|job| job.network.nodes[0].layer = AnyLayer::Dense(Dense { units: 9 })),
         ("cells kept", &|job| job.optimizer = Optimizer::Adam(job::Adam { keep: 2, ..adam(job) })),
         ("optimizer", &|job| job.optimizer = Optimizer::AmsGrad(adam(job))),
     ];

@@ -10,6 +10,7 @@ use symbolon::{
     report::EpochResult,
     train::{EncodeError, Inputs, epoch_result},
 };
+use symbolon_core::layer::{AnyLayer, Dense, Node};
 use symbolon_core::word::Word;
 use symbolon_tests::{
     dir::TempDir,
@@ -22,10 +23,10 @@ use symbolon_tests::{
 fn line(ring_bits: u32, [train, test]: [usize; 2], targets: [f64; 2]) -> (Job, Dataset, Dataset) {
     let batch = train.min(128);
     let toml = format!(
-        "name = \"line\"\nloss = \"mean-squared-error\"\n\
-         [data]\nfeatures = 1\ntrain_records = {train}\ntest_records = {test}\ntarget = {{ divide = 1 }}\nscale = {{ divide = 1 }}\n\
+        "version = 2\nname = \"line\"\nloss = \"mean-squared-error\"\n\
+         [data]\nshape = [1]\ntrain_records = {train}\ntest_records = {test}\ntarget = {{ divide = 1 }}\nscale = {{ divide = 1 }}\n\
          [data.csv]\ntrain = \"train.csv\"\ntest = \"test.csv\"\nlabel = \"y\"\n\
-         [numbers]\nring_bits = {ring_bits}\n[network]\nlayers = [{{ dense = 1 }}]\n\
+         [numbers]\nring_bits = {ring_bits}\n[network]\nlayers = [{{ kind = 'dense', units = 1 }}]\n\
          [training]\nepochs = 1\nbatch = {batch}\nseed = 1\n\
          [optimizer]\nkind = \"sgd\"\nlearning_rate = 0.03125\n\
          [reveal]\naccuracy = true\nloss = \"epoch\"\nmodel = true\n"
@@ -124,7 +125,7 @@ fn inputs<W: Word>(job: &Job, noise: u64) -> (Inputs<W>, [u64; 2]) {
     let mut counts = [0; 2];
     let tables = [(&mut inputs.train, &inputs.train_labels), (&mut inputs.test, &inputs.test_labels)];
     for ((features, labels), count) in tables.into_iter().zip(&mut counts) {
-        for (row, label) in features.chunks_exact_mut(job.data.features).zip(labels.iter()) {
+        for (row, label) in features.chunks_exact_mut(job.data.features()).zip(labels.iter()) {
             let code = W::bytes(&[*label])[0] & ((1 << place.bits) - 1);
             match usize::from(code) < job.outputs() {
                 true => *count += 1,
@@ -168,8 +169,8 @@ fn weights_cost_what_the_plan_says() {
     let plan = |classes| {
         let mut job = TASK.job();
         job.data.task = symbolon::job::Task::Classes(classes);
-        if let Some(symbolon::job::Layer::Dense { units }) = job.network.layers.last_mut() {
-            *units = classes;
+        if let Some(Node { layer: AnyLayer::Dense(Dense { units }), .. }) = job.network.nodes.last_mut() {
+            *units = u32::try_from(classes).unwrap();
         }
         job.validate().unwrap();
         (job.data.may_lack_class(), symbolon::engine::plan::plan(&job).unwrap())

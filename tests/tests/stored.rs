@@ -8,7 +8,7 @@ use std::{
 };
 use symbolon::{
     data::{Pile, Shelf},
-    job::{Column, Format, Job, Layer, Noise, Place, Reports, Target},
+    job::{Column, Format, Job, Noise, Place, Reports, Target},
     net::{Capacity, ClientTls, Config, Hosts, Limits, Listener, Role, ServerTls, StopHandle},
     release::allowed::{Allowed, Entry},
     session::{
@@ -19,6 +19,7 @@ use symbolon::{
     },
     train::{Inputs, real},
 };
+use symbolon_core::layer::{AnyLayer, Dense, Shape};
 use symbolon_core::{
     prg::{ChaCha20Prg, MaskId, Seed},
     report::record::{expand, split},
@@ -239,7 +240,7 @@ fn a_label_is_a_declared_one() {
         job.reveal.model = false;
         let Format::Reports(reports) = &mut job.data.format else { panic!() };
         change(reports);
-        job.data.features = reports.columns.len();
+        job.data.shape = Shape::vector(u32::try_from(reports.columns.len()).unwrap());
         refusal(&servers, &job)
     };
     let told = with(&|reports| {
@@ -253,8 +254,8 @@ fn a_label_is_a_declared_one() {
     let mut job = TASK.job();
     job.reveal.model = false;
     job.data.task = symbolon::job::Task::Classes(2);
-    job.network.layers.pop();
-    job.network.layers.push(Layer::Dense { units: 2 });
+    (job.network.nodes.pop(), job.network.names.pop());
+    job.network.push(AnyLayer::Dense(Dense { units: 2 }));
     let told = refusal(&servers, &job);
     assert!(told.contains("the label has 3 classes, and the job 2"), "{told}");
 }

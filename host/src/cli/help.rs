@@ -201,8 +201,8 @@ mod tests {
             "data.csv.on_missing",
             "data.reports.test_every",
             "data.scale.columns[].offset",
-            "network.layers[].dense",
-            "network.layers[] = \"relu\"",
+            "network.layers[].units",
+            "network.layers[].input",
             "loss = \"mean-squared-error\"",
             "numbers.prg = \"chacha20\"",
         ] {

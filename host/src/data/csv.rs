@@ -104,9 +104,9 @@ impl File {
             Columns::Only(only) => find(only)?,
             Columns::Except(except) => others(&find(except)?),
         };
-        let (job, file) = (data.features as u64, features.len() as u64);
+        let (job, file) = (data.features() as u64, features.len() as u64);
         if job != file {
-            return Err(DataError::Count { path: table.into_path(), key: "data.features", job, file });
+            return Err(DataError::Count { path: table.into_path(), key: "data.shape (features)", job, file });
         }
         table.take(features.iter().copied().chain([label]).collect());
         Ok(Self { table, features, label })

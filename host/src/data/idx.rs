@@ -67,9 +67,10 @@ pub(super) fn load(
     labels: Source,
 ) -> Result<Dataset, DataError> {
     let (mut images, mut labels) = (Idx::open(images)?, Idx::open(labels)?);
-    for (file, key, job, got) in
-        [(&images, "data.features", data.features, images.width), (&labels, "values a label", 1, labels.width)]
-    {
+    for (file, key, job, got) in [
+        (&images, "data.shape (features)", data.features(), images.width),
+        (&labels, "values a label", 1, labels.width),
+    ] {
         let (path, job) = (file.source.path.clone(), job as u64);
         if job != got {
             return Err(DataError::Count { path, key, job, file: got });
@@ -81,7 +82,7 @@ pub(super) fn load(
         return Err(DataError::Count { path: images.source.path, key, job, file });
     }
     let mut set = Dataset::with_rows(data, records)?;
-    let (mut features, mut target) = (vec![0.0; data.features], [0.0]);
+    let (mut features, mut target) = (vec![0.0; data.features()], [0.0]);
     for record in 0..file {
         if !images.next(&mut features)? || !labels.next(&mut target)? {
             break;

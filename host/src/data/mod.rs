@@ -82,14 +82,14 @@ impl fmt::Debug for Dataset {
 impl Dataset {
     /// An empty set with room for `rows` records, taken at once.
     fn with_rows(data: &Data, rows: usize) -> Result<Self, DataError> {
-        let memory = |_| DataError::Memory { rows, cols: data.features };
+        let memory = |_| DataError::Memory { rows, cols: data.features() };
         let mut features = Vec::new();
-        features.try_reserve_exact(rows.saturating_mul(data.features)).map_err(memory)?;
+        features.try_reserve_exact(rows.saturating_mul(data.features())).map_err(memory)?;
         let targets = match data.task {
             Task::Classes(_) => Targets::Classes(Vec::with_capacity(rows)),
             Task::Regression(_) => Targets::Values(Vec::with_capacity(rows)),
         };
-        Ok(Self { features, targets, rows: 0, cols: data.features, held: 0, skipped: 0 })
+        Ok(Self { features, targets, rows: 0, cols: data.features(), held: 0, skipped: 0 })
     }
 
     /// Features of record `i`.

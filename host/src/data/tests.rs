@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::job::{Affine, Columns, Csv, Idx, OnMissing, Scale, TestSet};
+use symbolon_core::layer::Shape;
 
 mod text;
 
@@ -50,7 +51,7 @@ fn idx_job() -> Job {
     let [train_images, train_labels, test_images, test_labels] = ["xi", "xl", "ti", "tl"].map(str::to_owned);
     job.data = Data {
         format: Format::Idx(Idx { train_images, train_labels, test_images, test_labels }),
-        features: 4,
+        shape: Shape::vector(4),
         train_records: 3,
         test_records: 1,
         task: Task::Classes(3),
@@ -131,7 +132,7 @@ fn idx_that_does_not_fit_is_refused() {
     // The header alone decides: no element follows these sizes, and none is asked for.
     assert_eq!(count(&idx_file(8, &[2, 4], &[]), &idx_file(8, &[2], &[])), ("data.train_records", 3, 2));
     assert_eq!(count(&idx_file(8, &[3, u32::MAX, u32::MAX, 9, 9, 9, 9, 9], &[]), &labels()).2, u64::MAX);
-    assert_eq!(count(&idx_file(8, &[3, 2, 3], &[]), &labels()), ("data.features", 4, 6));
+    assert_eq!(count(&idx_file(8, &[3, 2, 3], &[]), &labels()), ("data.shape (features)", 4, 6));
     let pair = |images: &[u8], labels: &[u8]| match refused(images, labels) {
         DataError::Labels { features, labels, .. } => (features, labels),
         other => panic!("{other}"),
@@ -209,7 +210,7 @@ fn survives(job: &Job, files: &[(&str, Vec<u8>)], seed: u64) -> usize {
         random(&mut state);
         if let Ok((train, test)) = result {
             accepted += 1;
-            assert_eq!((train.rows, train.cols), (job.data.train_records, job.data.features));
+            assert_eq!((train.rows, train.cols), (job.data.train_records, job.data.features()));
             assert_eq!(train.features.len(), train.rows * train.cols);
             assert_eq!((test.rows, test.features.len()), (job.data.test_records, test.rows * test.cols));
             assert!(train.features.iter().all(|x| x.is_finite()));
@@ -244,7 +245,7 @@ fn csv_format() -> Csv {
 fn csv_job(rows: usize, test_rows: usize, format: Csv) -> Job {
     let mut job = idx_job();
     job.data.format = Format::Csv(format);
-    job.data.features = 2;
+    job.data.shape = Shape::vector(2);
     job.data.train_records = rows;
     job.data.test_records = test_rows;
     job.data.scale = Scale::Divide(1.0);
@@ -354,7 +355,10 @@ fn csv_shapes_are_held_to_the_job() {
     assert!(matches!(refused("a,b,y\n", 1), DataError::Empty { .. }));
     assert!(matches!(refused("a,b,y\n1,2,0\n1,2\n", 2), DataError::Ragged { line: 3, want: 3, got: 2, .. }));
     assert!(matches!(refused("a,b,y\n1,2,0,7\n", 1), DataError::Ragged { line: 2, want: 3, got: 4, .. }));
-    assert!(matches!(refused("a,b,c,y\n1,2,3,0\n", 1), DataError::Count { key: "data.features", job: 2, file: 3, .. }));
+    assert!(matches!(
+        refused("a,b,c,y\n1,2,3,0\n", 1),
+        DataError::Count { key: "data.shape (features)", job: 2, file: 3, .. }
+    ));
     let two = "a,b,y\n1,2,0\n3,4,1\n";
     assert!(matches!(refused(two, 3), DataError::Count { key: "data.train_records", job: 3, file: 2, .. }));
     let (first, _) = csv_load(two, 1, csv_format()).unwrap();

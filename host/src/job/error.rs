@@ -4,7 +4,10 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use symbolon_core::layer::{Reason, Shape};
 use symbolon_core::report::schema::SchemaError;
+
+use super::VERSION;
 
 /// Why a job was refused.
 #[derive(Debug)]
@@ -28,6 +31,13 @@ pub enum JobError {
         /// The parser's words.
         message: String,
     },
+    /// A file of another version of the format.
+    Version {
+        /// The job file.
+        file: PathBuf,
+        /// Its version; `None` for files of version 1, which give none.
+        got: Option<String>,
+    },
     /// A value that breaks a rule.
     Invalid {
         /// The job file.
@@ -48,6 +58,15 @@ impl fmt::Display for JobError {
             Self::Syntax { file, line, column, message } => {
                 write!(f, "{}:{line}:{column}: {message}", file.display())
             }
+            Self::Version { file, got: None } => write!(
+                f,
+                "{0}: a job file without `version = {VERSION}`; `symbolon job migrate {0}` writes a file of version 1 \
+                 in the present form",
+                file.display()
+            ),
+            Self::Version { file, got: Some(got) } => {
+                write!(f, "{}: version = {got}; this program reads version {VERSION}", file.display())
+            }
             Self::Invalid { file, invalid } => write!(f, "{}: {invalid}", file.display()),
             Self::Encoding => {
                 write!(f, "the peer sent bytes that are no job of this version; run the same version on all hosts")
@@ -62,7 +81,7 @@ impl std::error::Error for JobError {
         match self {
             Self::Read { source, .. } => Some(source),
             Self::Invalid { invalid, .. } | Self::Sent(invalid) => Some(invalid),
-            Self::Syntax { .. } | Self::Encoding => None,
+            Self::Syntax { .. } | Self::Version { .. } | Self::Encoding => None,
         }
     }
 }
@@ -123,12 +142,24 @@ pub enum Rule {
     NeededBy { by: &'static str },
     /// A key that another choice has no use for.
     UnusedBy { by: &'static str },
-    /// First or last layer is not dense.
-    NotDense,
-    /// ReLU after something that is not dense.
-    ReluAfterDense,
+    /// A shape of another number of axes than one or three.
+    Shape { got: usize },
+    /// A shape of another number of words than there are features.
+    ShapeOf { got: Shape, features: usize },
+    /// A layer that does not fit into the network.
+    Layer { reason: Reason },
+    /// A layer's name with other characters than letters, digits, `.`, `_`, `-`, or too long.
+    LayerName { got: String },
+    /// A layer's name that another layer has.
+    TakenName { got: String },
+    /// An input that is no layer.
+    NoLayer { got: String, known: Vec<String> },
+    /// An input that comes later or is the layer itself.
+    LaterLayer { got: String },
+    /// A network without parameters.
+    NoParameters,
     /// Last layer does not fit the task.
-    Outputs { got: usize, want: usize },
+    Outputs { got: Shape, want: Shape },
     /// Softmax needs classes.
     LossNeedsClasses,
     /// A target whose errors' squares the numbers do not hold.
@@ -226,9 +257,32 @@ impl fmt::Display for Rule {
             Self::AtMostOne { of } => write!(f, "give at most one of: {}", of.join(", ")),
             Self::NeededBy { by } => write!(f, "is missing; {by} needs it"),
             Self::UnusedBy { by } => write!(f, "means nothing to {by}; remove it"),
-            Self::NotDense => write!(f, "is not dense; the first and the last layer are"),
-            Self::ReluAfterDense => write!(f, "is relu after relu; put a dense layer between"),
-            Self::Outputs { got, want } => write!(f, "has {got} units; the task needs {want} in the last layer"),
+            Self::Shape { got } => {
+                write!(
+                    f,
+                    "has {got} numbers; give [channels, height, width], or [features] for records without a shape"
+                )
+            }
+            Self::ShapeOf { got, features } => {
+                write!(f, "is {got}; give a shape of the {features} features that the reports have")
+            }
+            Self::Layer { reason } => reason.fmt(f),
+            Self::LayerName { got } => {
+                write!(f, "is {got:?}; use 1 to 32 letters, digits, '.', '_' or '-', and not \"data\"")
+            }
+            Self::TakenName { got } => write!(f, "is {got:?}, the name of another layer; give each its own"),
+            Self::NoLayer { got, known } => {
+                write!(f, "reads {got:?}, which is no layer; the names are {}", known.join(", "))
+            }
+            Self::LaterLayer { got } => write!(
+                f,
+                "reads {got:?}, which does not come before it; put layers in the order in which they are computed, \
+                 without cycles"
+            ),
+            Self::NoParameters => write!(f, "have nothing to train; add a layer with parameters, such as \"dense\""),
+            Self::Outputs { got, want } => {
+                write!(f, "is the last layer and gives the shape {got}; the task needs {want}")
+            }
             Self::LossNeedsClasses => write!(f, "is softmax-cross-entropy; a regression takes mean-squared-error"),
             Self::SquareTooFar { far, limit } => write!(
                 f,

@@ -4,18 +4,23 @@ use std::path::{Path, PathBuf};
 
 use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
+use symbolon_core::layer::Shape;
 
+use super::network::NetworkFile;
 use super::reveal::RevealFile;
 use super::source::{ReportsFile, Rest, Source};
 use super::{
-    Adam, Affine, Asked, Columns, Csv, Data, Dyadic, Format, Idx, Invalid, Job, JobError, Lanes, Layer, Loss, Network,
-    Numbers, OnMissing, Optimizer, Prg, Rule, Scale, Task, TestSet, Training, validate,
+    Adam, Affine, Asked, Columns, Csv, Data, Dyadic, Format, Idx, Invalid, Job, JobError, Lanes, Loss, Numbers,
+    OnMissing, Optimizer, Prg, Rule, Scale, Task, TestSet, Training, VERSION, validate,
 };
 
 /// A job file: what is trained, on what, in which numbers, and what is revealed.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct JobFile {
+    /// Version of the format: 2.
+    #[serde(rename = "version")]
+    _version: u8,
     /// Name for logs and reports: 1 to 64 letters, digits, `.`, `_` or `-`.
     name: String,
     /// The records: where they come from and how they become numbers. Exactly one of `idx`, `csv`
@@ -43,8 +48,10 @@ struct JobFile {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct DataFile {
-    /// Features a record, up to 65,536; jobs that learn from reports take it from the schema.
-    features: Option<usize>,
+    /// Shape of a record, `[channels, height, width]` or `[features]`, up to 65,536 features in
+    /// all. Jobs that learn from reports take their number from the schema, and may give a shape of
+    /// as many.
+    shape: Option<Vec<u32>>,
     /// Records to train on; jobs that learn from reports take it from the manifest.
     train_records: Option<usize>,
     /// Records to evaluate on, 0 for none; jobs that learn from reports take it from the manifest.
@@ -106,23 +113,6 @@ struct NumbersFile {
     grad_frac_bits: Option<u32>,
     /// The generator that expands seeds; `aes128-ctr`, if left out.
     prg: Option<Prg>,
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct NetworkFile {
-    /// From the features to the outputs. The first and the last layer are dense; the last has
-    /// `classes` units, or 1.
-    layers: Vec<LayerFile>,
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum LayerFile {
-    /// Fully connected with a bias, with so many outputs.
-    Dense(usize),
-    /// `max(x, 0)`, element-wise.
-    Relu,
 }
 
 #[derive(Clone, Copy, Eq, PartialEq, Deserialize, JsonSchema)]
@@ -204,8 +194,13 @@ impl Draft {
     ///
     /// # Errors
     ///
-    /// [`JobError::Syntax`] with line and column.
+    /// [`JobError::Syntax`] with line and column, [`JobError::Version`].
     pub fn parse(text: &str, file: &Path) -> Result<Self, JobError> {
+        let table: toml::Table = toml::from_str(text).map_err(|error| syntax(text, file, &error))?;
+        if table.get("version").and_then(toml::Value::as_integer) != Some(VERSION.into()) {
+            let got = table.get("version").map(ToString::to_string);
+            return Err(JobError::Version { file: file.into(), got });
+        }
         let raw = toml::from_str(text).map_err(|error| syntax(text, file, &error))?;
         Ok(Self { file: file.into(), raw })
     }
@@ -251,6 +246,14 @@ fn syntax(text: &str, file: &Path, error: &toml::de::Error) -> JobError {
     JobError::Syntax { file: file.into(), line, column, message: error.message().trim_end().to_owned() }
 }
 
+fn shape(numbers: &[u32]) -> Result<Shape, Invalid> {
+    match *numbers {
+        [features] => Ok(Shape::vector(features)),
+        [channels, height, width] => Ok(Shape([channels, height, width])),
+        _ => Err(broken("data.shape", Rule::Shape { got: numbers.len() })),
+    }
+}
+
 fn broken(key: &str, rule: Rule) -> Invalid {
     Invalid { key: key.to_owned(), rule }
 }
@@ -262,15 +265,12 @@ impl JobFile {
         validate::numbers(&numbers)?;
         let optimizer = self.optimizer.resolve(&numbers)?;
         let reveal = self.reveal.resolve(&data)?;
-        let layers = self.network.layers.into_iter().map(|layer| match layer {
-            LayerFile::Dense(units) => Layer::Dense { units },
-            LayerFile::Relu => Layer::Relu,
-        });
+        let network = self.network.resolve()?;
         Ok(Job {
             name: self.name,
             data,
             numbers,
-            network: Network { layers: layers.collect() },
+            network,
             loss: self.loss,
             training: self.training,
             optimizer,
@@ -283,11 +283,8 @@ impl JobFile {
 impl DataFile {
     fn resolve(self, source: Option<Source<'_>>) -> Result<Data, Invalid> {
         let Self { classes, target, scale, .. } = self;
-        let counts = [
-            ("data.features", self.features),
-            ("data.train_records", self.train_records),
-            ("data.test_records", self.test_records),
-        ];
+        let shape = self.shape.map(|shape| self::shape(&shape)).transpose()?;
+        let counts = [("data.train_records", self.train_records), ("data.test_records", self.test_records)];
         let format = match (self.idx, self.csv, self.reports) {
             (Some(idx), None, None) => Format::Idx(idx),
             (None, Some(csv), None) => Format::Csv(csv.resolve()?),
@@ -296,7 +293,7 @@ impl DataFile {
                     return Err(broken(key, Rule::UnusedBy { by: "[data.reports], which takes it from the manifest" }));
                 }
                 let source = source.ok_or_else(|| broken("data.reports", Rule::NeedsManifest))?;
-                return reports.resolve(Rest { classes, target, scale }, source);
+                return reports.resolve(Rest { classes, target, scale, shape }, source);
             }
             _ => {
                 let of = &["[data.idx]", "[data.csv]", "[data.reports]"];
@@ -311,9 +308,9 @@ impl DataFile {
         let count = |(key, count): (&str, Option<usize>)| {
             count.ok_or_else(|| broken(key, Rule::NeededBy { by: "a job that learns from files" }))
         };
-        let [features, train_records, test_records] = counts.map(count);
-        let (features, train_records, test_records) = (features?, train_records?, test_records?);
-        Ok(Data { format, features, train_records, test_records, task, scale })
+        let shape = shape.ok_or_else(|| broken("data.shape", Rule::NeededBy { by: "a job that learns from files" }))?;
+        let [train_records, test_records] = counts.map(count);
+        Ok(Data { format, shape, train_records: train_records?, test_records: test_records?, task, scale })
     }
 }
 

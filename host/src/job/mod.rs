@@ -10,6 +10,7 @@
 mod error;
 mod file;
 pub mod form;
+mod network;
 mod optimizer;
 mod reports;
 mod reveal;
@@ -24,9 +25,11 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use symbolon_core::layer::Shape;
 
 pub use error::{Invalid, JobError, Rule};
 pub use file::{Draft, job_schema};
+pub use network::{Laid, Network};
 pub use optimizer::{Adam, Dyadic, Optimizer};
 pub(crate) use reports::pow2;
 pub use reports::{Column, Held, Line, Place, Records, Reports, Senders, Set, Sorter, Target};
@@ -39,8 +42,11 @@ pub use source::Source;
 /// No encoded job is longer; a peer that sends more is refused before anything is read.
 pub const MAX_ENCODED_BYTES: usize = 1 << 21;
 
-/// From the first release on, changes whenever the encoding does.
-const HASH_DOMAIN: &[u8] = b"symbolon job v1";
+/// Version of the job format: the first byte of an encoded job, and `version` in a job file.
+pub const VERSION: u8 = 2;
+
+/// Changes whenever the encoding does.
+const HASH_DOMAIN: &[u8] = b"symbolon job v2";
 
 /// A training job. Every field is public and enters the hash.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,8 +76,8 @@ pub struct Job {
 pub struct Data {
     /// Files, or reports.
     pub format: Format,
-    /// Features a record.
-    pub features: usize,
+    /// Shape of a record: channels, height, width.
+    pub shape: Shape,
     /// Records to train on.
     pub train_records: usize,
     /// Records to evaluate on; 0 for none.
@@ -234,23 +240,11 @@ pub enum Prg {
     ChaCha20,
 }
 
-/// A chain of layers.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-pub struct Network {
-    /// From the features to the outputs.
-    pub layers: Vec<Layer>,
-}
-
-/// One layer.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
-pub enum Layer {
-    /// Fully connected, with a bias.
-    Dense {
-        /// Outputs.
-        units: usize,
-    },
-    /// `max(x, 0)`, element-wise.
-    Relu,
+impl Data {
+    /// Features a record.
+    pub fn features(&self) -> usize {
+        self.shape.words()
+    }
 }
 
 /// What training minimises.
@@ -334,13 +328,14 @@ impl Job {
         validate::validate(self, &Asked::default())
     }
 
-    /// The one encoding: equal jobs have equal bytes. At most [`MAX_ENCODED_BYTES`] for a valid job.
+    /// The one encoding, [`VERSION`] first: equal jobs have equal bytes. At most
+    /// [`MAX_ENCODED_BYTES`] for a valid job.
     ///
     /// # Errors
     ///
     /// [`JobError::Encoding`]; not for a valid job.
     pub fn encode(&self) -> Result<Vec<u8>, JobError> {
-        postcard::to_stdvec(self).map_err(|_| JobError::Encoding)
+        postcard::to_stdvec(&(VERSION, self)).map_err(|_| JobError::Encoding)
     }
 
     /// Reads and checks what a peer encoded.
@@ -352,6 +347,7 @@ impl Job {
         if bytes.len() > MAX_ENCODED_BYTES {
             return Err(JobError::Encoding);
         }
+        let [VERSION, bytes @ ..] = bytes else { return Err(JobError::Encoding) };
         let (job, rest) = postcard::take_from_bytes::<Self>(bytes).map_err(|_| JobError::Encoding)?;
         if !rest.is_empty() {
             return Err(JobError::Encoding);
@@ -394,20 +390,6 @@ impl Job {
             Task::Classes(classes) => classes,
             Task::Regression(_) => 1,
         }
-    }
-
-    /// `(inputs, units)` of each dense layer, from first to last.
-    pub fn dense_shapes(&self) -> Vec<(usize, usize)> {
-        let units = self.network.layers.iter().filter_map(|layer| match layer {
-            Layer::Dense { units } => Some(*units),
-            Layer::Relu => None,
-        });
-        units.scan(self.data.features, |inputs, units| Some((std::mem::replace(inputs, units), units))).collect()
-    }
-
-    /// Weights and biases of the network.
-    pub fn parameters(&self) -> usize {
-        self.dense_shapes().iter().map(|(inputs, units)| (inputs + 1) * units).sum()
     }
 
     /// Steps an epoch, the shorter last one included.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use symbolon_core::layer::Shape;
 use symbolon_core::report::{
     header::DeviceId,
     schema::{Field, Kind, Schema, SchemaError},
@@ -52,6 +53,7 @@ pub(super) struct Rest {
     pub(super) classes: Option<usize>,
     pub(super) target: Option<Affine>,
     pub(super) scale: Scale,
+    pub(super) shape: Option<Shape>,
 }
 
 fn broken(key: &str, rule: Rule) -> Invalid {
@@ -114,8 +116,12 @@ impl ReportsFile {
                 Held::Of(_) => return Err(broken("data.reports.test_devices", Rule::NoRecords)),
             }
         }
-        let features = reports.columns.len();
-        Ok(Data { format: Format::Reports(reports), features, train_records, test_records, task, scale: rest.scale })
+        let features = u32::try_from(reports.columns.len()).unwrap_or(u32::MAX);
+        let shape = rest.shape.unwrap_or(Shape::vector(features));
+        if shape.words() != reports.columns.len() {
+            return Err(broken("data.shape", Rule::ShapeOf { got: shape, features: reports.columns.len() }));
+        }
+        Ok(Data { format: Format::Reports(reports), shape, train_records, test_records, task, scale: rest.scale })
     }
 
     fn target(&self, rest: &Rest, schema: &Schema<'_>) -> Result<(Target, Task), Invalid> {

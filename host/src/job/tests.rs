@@ -5,12 +5,14 @@ mod reports;
 use std::path::PathBuf;
 
 use super::*;
+use symbolon_core::layer::{AnyLayer, Dense, Misfit, Reason};
 
 /// A valid job that edits start from; it leaves every default out.
 const BASE: &str = r#"
+version = 2
 name = "base"
 loss = "softmax-cross-entropy"
-data.features = 4
+data.shape = [4]
 data.train_records = 80
 data.test_records = 20
 data.classes = 3
@@ -18,7 +20,7 @@ data.scale.divide = 2
 data.csv.train = "a.csv"
 data.csv.test_every = 5
 data.csv.label = "y"
-network.layers = [{ dense = 8 }, "relu", { dense = 3 }]
+network.layers = [{ kind = 'dense', units = 8 }, { kind = 'relu' }, { kind = 'dense', units = 3 }]
 training = { epochs = 1, batch = 16, seed = 1 }
 optimizer.kind = "adam"
 "#;
@@ -120,7 +122,7 @@ fn job_files_hold_the_measured_stacks() {
     );
     assert_eq!((narrow.numbers.ring_bits, narrow.numbers.frac_bits, narrow.numbers.grad_frac_bits), (32, 11, 15));
     assert_eq!((load("mnist-adam.toml").grad_shift(), narrow.grad_shift()), (Some(12), Some(14)));
-    assert_eq!(narrow.dense_shapes(), [(784, 128), (128, 128), (128, 10)]);
+    assert_eq!(narrow.parameters(), 785 * 128 + 129 * 128 + 129 * 10);
     assert_eq!((narrow.parameters(), narrow.steps_per_epoch(), narrow.outputs()), (118_282, 469, 10));
     assert_eq!(Job::digits().unwrap(), load("digits.toml"));
     assert_eq!(load("boston.toml").outputs(), 1);
@@ -150,7 +152,7 @@ fn the_hash_ignores_spelling_and_nothing_else() {
     );
     assert_eq!(same, base().hash().unwrap());
     let changes = [
-        "name = \"other\"",
+        "version = 2\nname = \"other\"",
         "data.train_records = 81",
         "data.scale.divide = 3",
         "data.csv.train = \"b.csv\"",
@@ -165,8 +167,8 @@ fn the_hash_ignores_spelling_and_nothing_else() {
         "numbers.ring_bits = 32",
         "numbers.frac_bits = 13",
         "numbers.grad_frac_bits = 18",
-        "network.layers = [{ dense = 9 }, \"relu\", { dense = 3 }]",
-        "network.layers = [{ dense = 8 }, { dense = 3 }]",
+        "network.layers = [{ kind = 'dense', units = 9 }, { kind = 'relu' }, { kind = 'dense', units = 3 }]",
+        "network.layers = [{ kind = 'dense', units = 8 }, { kind = 'dense', units = 3 }]",
         "loss = \"mean-squared-error\"",
         "training = { epochs = 2, batch = 16, seed = 1 }",
         "training = { epochs = 1, batch = 8, seed = 1 }",
@@ -195,18 +197,20 @@ fn syntax_errors_say_where() {
         Err(JobError::Syntax { line, column, message, .. }) => (line, column, message),
         other => panic!("{other:?}"),
     };
-    let (line, column, message) = at("name = \"x\"\ndata = = 1\n");
-    assert_eq!((line, column), (2, 8), "{message}");
+    let (line, column, message) = at("version = 2\nname = \"x\"\ndata = = 1\n");
+    assert_eq!((line, column), (3, 8), "{message}");
     let (line, _, message) = at(&edited("data.colour = 1"));
     assert_eq!(line, 1);
     assert!(message.contains("unknown field `colour`") && message.contains("train_records"), "{message}");
     let (_, _, message) = at(&edited("training = { epochs = 1, batch = -1, seed = 1 }"));
     assert!(message.contains("-1"), "{message}");
-    let (_, _, message) = at(&edited("network.layers = [{ conv = 8 }]"));
+    let (_, _, message) = at(&edited("network.layers = [{ kind = 'conv' }]"));
     assert!(message.contains("`conv`") && message.contains("dense") && message.contains("relu"), "{message}");
     let (_, _, message) = at(&edited("numbers.prg = \"rc4\""));
     assert!(message.contains("aes128-ctr"), "{message}");
-    let (_, _, message) = at("name = \"x\"");
+    let (_, _, message) = at(&edited("network.layers = [{ kind = 'dense', units = 3, unit = 3 }]"));
+    assert!(message.contains("unknown field `unit`"), "{message}");
+    let (_, _, message) = at("version = 2\nname = \"x\"");
     assert!(message.contains("missing field"), "{message}");
     for key in
         ["extra", "numbers.extra", "network.extra", "optimizer.extra", "lanes.extra", "reveal.extra", "data.csv.extra"]
@@ -214,19 +218,24 @@ fn syntax_errors_say_where() {
         let (_, _, message) = at(&edited(&format!("{key} = 1")));
         assert!(message.contains("unknown field `extra`"), "{key}: {message}");
     }
+    let old = edited("").replace("version = 2\n", "");
+    let old = parse(&old).unwrap_err().to_string();
+    assert!(old.contains("symbolon job migrate"), "{old}");
+    let new = parse(&edited("version = 3")).unwrap_err().to_string();
+    assert!(new.contains("version = 3") && new.contains("reads version 2"), "{new}");
     let missing = Job::load(Path::new("no-such-job.toml")).unwrap_err();
     assert!(missing.to_string().contains("no-such-job.toml"));
 }
 
 #[test]
 fn names_and_data_follow_their_rules() {
-    refused("name = \"a b\"", "name", Rule::Name { got: "a b".into() });
-    refused("name = \"\"", "name", Rule::Name { got: String::new() });
-    refused("data.features = 0", "data.features", out_of(0, 1, 1 << 16));
+    refused("version = 2\nname = \"a b\"", "name", Rule::Name { got: "a b".into() });
+    refused("version = 2\nname = \"\"", "name", Rule::Name { got: String::new() });
+    refused("data.shape = [0]", "data.shape (features)", out_of(0, 1, 1 << 16));
     refused("data.train_records = 0", "data.train_records", out_of(0, 1, 1 << 28));
     refused("data.test_records = 300_000_000", "data.test_records", out_of(300_000_000, 0, 1 << 28));
     let cells = 65_536 * (200_000_000 + 20);
-    let big = "data.features = 65_536\ndata.train_records = 200_000_000";
+    let big = "data.shape = [65_536]\ndata.train_records = 200_000_000";
     refused(big, "data (features times records)", out_of(cells, 1, 1 << 36));
     refused("data.classes = 1", "data.classes", out_of(1, 2, 255));
     refused("data.target.divide = 1", "data", Rule::ExactlyOne { of: &["classes", "target"] });
@@ -298,17 +307,16 @@ fn numbers_and_network_follow_their_rules() {
     );
     refused("numbers = { grad_frac_bits = 32 }", "numbers.grad_frac_bits", out_of(32, 12, 31));
     refused("numbers = { grad_frac_bits = 11 }", "numbers.grad_frac_bits", out_of(11, 12, 31));
-    refused("network.layers = []", "network.layers", out_of(0, 1, 64));
-    refused("network.layers = [\"relu\", { dense = 3 }]", "network.layers[0]", Rule::NotDense);
-    refused("network.layers = [{ dense = 3 }, \"relu\"]", "network.layers[1]", Rule::NotDense);
-    let twice = "network.layers = [{ dense = 3 }, \"relu\", \"relu\", { dense = 3 }]";
-    refused(twice, "network.layers[2]", Rule::ReluAfterDense);
-    refused("network.layers = [{ dense = 0 }]", "network.layers[0]", out_of(0, 1, 1 << 16));
-    refused("network.layers = [{ dense = 4 }]", "network.layers[0]", Rule::Outputs { got: 4, want: 3 });
-    let wide = "network.layers = [{ dense = 65_536 }, { dense = 65_536 }, { dense = 3 }]";
+    refused("network.layers = []", "network.layers", out_of(0, 1, 1024));
+    let none = Misfit::Number { key: "units", got: 0, min: 1, max: 1 << 16 };
+    let none = Rule::Layer { reason: Reason::Misfit(none) };
+    refused("network.layers = [{ kind = 'dense', units = 0 }]", "network.layers[0] (dense1)", none);
+    let outputs = Rule::Outputs { got: Shape::vector(4), want: Shape::vector(3) };
+    refused("network.layers = [{ kind = 'dense', units = 4 }]", "network.layers[0] (dense1)", outputs);
+    let wide = "network.layers = [{ kind = 'dense', units = 65_536 }, { kind = 'dense', units = 65_536 }, { kind = 'dense', units = 3 }]";
     refused(wide, "network (parameters)", out_of(65_536 * 5 + 65_536 * 65_537 + 3 * 65_537, 1, 1 << 30));
-    let regression =
-        edited("data.target = { divide = 1 }\nnetwork.layers = [{ dense = 1 }]").replace("data.classes = 3", "");
+    let regression = edited("data.target = { divide = 1 }\nnetwork.layers = [{ kind = 'dense', units = 1 }]")
+        .replace("data.classes = 3", "");
     let Err(JobError::Invalid { invalid, .. }) = parse(&regression) else { panic!("valid") };
     assert_eq!((invalid.key.as_str(), invalid.rule), ("loss", Rule::LossNeedsClasses));
     let regression = regression.replace("softmax-cross-entropy", "mean-squared-error");
@@ -317,8 +325,8 @@ fn numbers_and_network_follow_their_rules() {
     let untested = edited("reveal.accuracy = true\ndata.test_records = 0").replace("data.csv.test_every = 5", "");
     let Err(JobError::Invalid { invalid, .. }) = parse(&untested) else { panic!("valid") };
     assert_eq!(invalid.rule, Rule::AccuracyNeedsTest);
-    let text = edited("network.layers = [{ dense = 3 }]");
-    assert_eq!(parse(&text).unwrap().network.layers, [Layer::Dense { units: 3 }]);
+    let text = edited("network.layers = [{ kind = 'dense', units = 3 }]");
+    assert_eq!(parse(&text).unwrap().network, Network::chain([AnyLayer::Dense(Dense { units: 3 })]));
 }
 
 #[test]
@@ -521,7 +529,7 @@ fn what_a_peer_sends_is_checked() {
 #[test]
 fn the_largest_job_fits_its_encoding() {
     let mut job = base();
-    job.data.features = 1 << 16;
+    job.data.shape = Shape::vector(1 << 16);
     job.data.scale = Scale::Columns(vec![Affine { offset: 1.0, divide: 1.0 }; 1 << 16]);
     let Format::Csv(csv) = &mut job.data.format else { panic!("not CSV") };
     csv.missing = vec!["x".repeat(255); 1024];

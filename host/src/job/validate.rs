@@ -10,8 +10,7 @@ use std::path::{Component, Path};
 
 use super::form::Kind;
 use super::{
-    Adam, Asked, Columns, Csv, Dyadic, Format, Held, Invalid, Job, Layer, Loss, Numbers, Optimizer, Rule, Scale, Task,
-    TestSet,
+    Adam, Asked, Columns, Csv, Dyadic, Format, Held, Invalid, Job, Loss, Numbers, Optimizer, Rule, Scale, Task, TestSet,
 };
 
 const MAX_FEATURES: usize = 1 << 16;
@@ -22,8 +21,6 @@ const MAX_CELLS: u64 = 1 << 36;
 const MAX_CLASSES: usize = 255;
 /// Steps of a job.
 const MAX_STEPS: u64 = 1 << 22;
-const MAX_LAYERS: usize = 64;
-const MAX_UNITS: usize = 1 << 16;
 const MAX_PARAMETERS: usize = 1 << 30;
 const MAX_EPOCHS: u32 = 1 << 20;
 const MAX_BATCH: usize = 1 << 16;
@@ -91,10 +88,10 @@ fn name(name: &str) -> Checked {
 
 fn data(job: &Job) -> Checked {
     let data = &job.data;
-    between("data.features", wide(data.features), 1, wide(MAX_FEATURES))?;
+    between("data.shape (features)", wide(data.features()), 1, wide(MAX_FEATURES))?;
     between("data.train_records", wide(data.train_records), 1, wide(MAX_RECORDS))?;
     between("data.test_records", wide(data.test_records), 0, wide(MAX_RECORDS))?;
-    let cells = wide(data.features) * (wide(data.train_records) + wide(data.test_records));
+    let cells = wide(data.features()) * (wide(data.train_records) + wide(data.test_records));
     between("data (features times records)", cells, 1, MAX_CELLS)?;
     match data.task {
         Task::Classes(classes) => between("data.classes", wide(classes), 2, wide(MAX_CLASSES))?,
@@ -103,7 +100,7 @@ fn data(job: &Job) -> Checked {
             divisor("data.target.divide", target.divide)?;
         }
     }
-    scale(&data.scale, data.features)?;
+    scale(&data.scale, data.features())?;
     let has_test = match &data.format {
         Format::Idx(idx) => {
             path("data.idx.train_images", &idx.train_images)?;
@@ -113,7 +110,7 @@ fn data(job: &Job) -> Checked {
             true
         }
         Format::Csv(csv) => {
-            self::csv(csv, data.features)?;
+            self::csv(csv, data.features())?;
             csv.test != TestSet::None
         }
         Format::Reports(reports) => {
@@ -199,23 +196,7 @@ pub(super) fn numbers(numbers: &Numbers) -> Checked {
 }
 
 fn network(job: &Job) -> Checked {
-    let layers = &job.network.layers;
-    between("network.layers", wide(layers.len()), 1, wide(MAX_LAYERS))?;
-    for (i, layer) in layers.iter().enumerate() {
-        let key = format!("network.layers[{i}]");
-        match layer {
-            Layer::Dense { units } => between(&key, wide(*units), 1, wide(MAX_UNITS))?,
-            Layer::Relu => {
-                hold(i > 0 && i + 1 < layers.len(), &key, Rule::NotDense)?;
-                hold(layers[i - 1] != Layer::Relu, &key, Rule::ReluAfterDense)?;
-            }
-        }
-    }
-    between("network (parameters)", wide(job.parameters()), 1, wide(MAX_PARAMETERS))?;
-    if let Some(Layer::Dense { units }) = layers.last() {
-        let outputs = Rule::Outputs { got: *units, want: job.outputs() };
-        hold(*units == job.outputs(), &format!("network.layers[{}]", layers.len() - 1), outputs)?;
-    }
+    super::network::validate(job, MAX_PARAMETERS)?;
     let classes = matches!(job.data.task, Task::Classes(_));
     hold(classes || job.loss == Loss::MeanSquaredError, "loss", Rule::LossNeedsClasses)
 }

@@ -1,17 +1,20 @@
 //! Facts that a reader of a model needs beside its tensors: in the model's metadata and in the
 //! run's JSON.
 
-use crate::job::{Affine, Columns, Format, Job, Layer, Loss, Scale, Task};
+use crate::job::{Affine, Columns, Format, Job, Loss, Scale, Task};
 use serde::{Deserialize, Serialize};
+use symbolon_core::layer::{AnyLayer, Origin, Shape};
 
 /// How to evaluate a model: scale the features, apply the layers in order, and scale a regression's
 /// output back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelFacts {
-    /// Axes of each `layers.I.weight`: `units, inputs`, as in PyTorch's `Linear`. A layer computes
-    /// `weight x + bias`.
+    /// Axes of each layer's tensors, `NAME.weight` and `NAME.bias`: as in PyTorch, a dense layer's
+    /// weight is `units, inputs`.
     pub layout: String,
-    /// First to last.
+    /// Shape of a record: channels, height, width.
+    pub shape: Shape,
+    /// In topological order; the last layer gives the output.
     pub layers: Vec<LayerFacts>,
     /// From the last layer to the result: `softmax` of its outputs, or `identity`.
     pub output: String,
@@ -30,19 +33,18 @@ pub struct ModelFacts {
     pub except: Option<Vec<String>>,
 }
 
-/// A dense layer.
+/// A layer of a network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LayerFacts {
-    /// Its weight's name.
-    pub weight: String,
-    /// Its bias's name.
-    pub bias: String,
-    /// Number of inputs.
-    pub inputs: usize,
-    /// Number of outputs.
-    pub units: usize,
-    /// `relu` or `identity`.
-    pub activation: String,
+    /// Its name, which its tensors' names begin with.
+    pub name: String,
+    /// Names of the layers that it reads, or `data`.
+    pub inputs: Vec<String>,
+    /// Shape of its output.
+    pub shape: Shape,
+    /// Its kind and numbers, as in a job file.
+    #[serde(flatten)]
+    pub layer: AnyLayer,
 }
 
 impl ModelFacts {
@@ -63,6 +65,7 @@ impl ModelFacts {
         let output = if job.loss == Loss::SoftmaxCrossEntropy { "softmax" } else { "identity" };
         Self {
             layout: "units, inputs".to_owned(),
+            shape: job.data.shape,
             layers: layers(job),
             output: output.to_owned(),
             scale: job.data.scale.clone(),
@@ -75,20 +78,19 @@ impl ModelFacts {
 }
 
 fn layers(job: &Job) -> Vec<LayerFacts> {
-    let mut layers: Vec<LayerFacts> = Vec::new();
-    let mut shapes = job.dense_shapes().into_iter().enumerate();
-    for layer in &job.network.layers {
-        match (layer, layers.last_mut()) {
-            (Layer::Relu, Some(last)) => "relu".clone_into(&mut last.activation),
-            (Layer::Relu, None) => {}
-            (Layer::Dense { .. }, _) => layers.extend(shapes.next().map(|(i, (inputs, units))| LayerFacts {
-                weight: format!("layers.{i}.weight"),
-                bias: format!("layers.{i}.bias"),
-                inputs,
-                units,
-                activation: "identity".to_owned(),
-            })),
-        }
-    }
+    let (laid, names) = (job.network(), &job.network.names);
+    let name = |origin| match origin {
+        Origin::Data => "data".to_owned(),
+        Origin::Node(j) => names[usize::from(j)].clone(),
+    };
+    let graph = laid.graph();
+    let layers = names.iter().zip(graph.nodes).zip(graph.places);
     layers
+        .map(|((own, node), place)| LayerFacts {
+            name: own.clone(),
+            inputs: node.origins().map(name).collect(),
+            shape: place.output,
+            layer: node.layer,
+        })
+        .collect()
 }

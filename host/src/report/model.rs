@@ -17,7 +17,7 @@ const MAX_BYTES: u64 = 1 << 34;
 /// Opened weights. `Debug` shows name and shape alone.
 #[derive(Clone, PartialEq)]
 pub struct Tensor {
-    /// For example `layers.0.weight`.
+    /// For example `dense1.weight`.
     pub name: String,
     /// Its product is the number of values.
     pub shape: Vec<usize>,

@@ -64,8 +64,8 @@ fn a_file_is_replaced_whole_or_not_at_all() {
 
 fn tensors() -> Vec<Tensor> {
     vec![
-        Tensor { name: "layers.0.bias".into(), shape: vec![2], values: vec![-0.5, f32::MIN_POSITIVE] },
-        Tensor { name: "layers.0.weight".into(), shape: vec![3, 2], values: vec![0.0, 1.0, 2.0, 3.0, 4.0, 5.5] },
+        Tensor { name: "dense1.bias".into(), shape: vec![2], values: vec![-0.5, f32::MIN_POSITIVE] },
+        Tensor { name: "dense1.weight".into(), shape: vec![3, 2], values: vec![0.0, 1.0, 2.0, 3.0, 4.0, 5.5] },
     ]
 }
 
@@ -82,9 +82,9 @@ fn a_model_says_how_it_is_evaluated() {
     assert_eq!((note("scale"), note("job_hash")), (r#"{"divide":16.0}"#, &"cd".repeat(32)[..]));
     assert!(!notes.contains_key("target"), "nothing is said of what is not there");
     let layers: Vec<LayerFacts> = serde_json::from_str(note("layers")).unwrap();
-    let shapes: Vec<_> = layers.iter().map(|layer| (layer.inputs, layer.units, &layer.activation[..])).collect();
-    assert_eq!(shapes[0], (64, 64, "relu"));
-    assert_eq!(shapes.last().map(|shape| (shape.1, shape.2)), Some((10, "identity")));
+    let kinds: Vec<_> = layers.iter().map(|layer| (&layer.name[..], layer.layer.kind(), layer.shape.words())).collect();
+    assert_eq!(kinds, [("dense1", "dense", 64), ("relu1", "relu", 64), ("dense2", "dense", 10)]);
+    assert_eq!((&layers[0].inputs[..], &layers[2].inputs[..]), (&["data".to_owned()][..], &["relu1".to_owned()][..]));
     let history: Vec<EpochResult> = serde_json::from_str(note("history")).unwrap();
     assert_eq!(history, summary().history);
 }

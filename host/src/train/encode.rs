@@ -1,6 +1,6 @@
 //! From data sets to ring words, and from opened words back to reals.
 
-use super::{Inputs, layers};
+use super::Inputs;
 use crate::{
     data::{Dataset, Targets},
     job::Job,
@@ -149,25 +149,23 @@ pub fn real<W: Word>(job: &Job, word: W) -> f64 {
     decode(signed(word), job.numbers.frac_bits)
 }
 
-/// The opened parameters as named tensors: `layers.I.weight`, units by inputs as PyTorch's `Linear`
-/// has them, and `layers.I.bias`.
+/// The opened parameters as named tensors: the layer's name, then `weight` or `bias`, with axes as
+/// PyTorch has them.
 #[allow(clippy::cast_possible_truncation)] // 32-bit floats are the format
 pub fn tensors<W: Word>(job: &Job, parameters: &[W]) -> Vec<Tensor> {
-    let values =
-        |range: std::ops::Range<usize>| parameters[range].iter().map(|w| real(job, *w) as f32).collect::<Vec<f32>>();
-    let layers = layers(job).into_iter().enumerate();
-    layers
-        .flat_map(|(i, layer)| {
-            [
-                Tensor {
-                    name: format!("layers.{i}.weight"),
-                    shape: vec![layer.units, layer.inputs],
-                    values: transposed(&values(layer.weights()), layer.units),
-                },
-                Tensor { name: format!("layers.{i}.bias"), shape: vec![layer.units], values: values(layer.bias()) },
-            ]
-        })
-        .collect()
+    let (laid, mut tensors) = (job.network(), Vec::new());
+    for (i, layer) in job.network.names.iter().enumerate() {
+        laid.graph().parameters_of(i, |parameter, range| {
+            let values: Vec<f32> = parameters[range].iter().map(|w| real(job, *w) as f32).collect();
+            let shape: Vec<usize> = parameter.dims[..parameter.axes].iter().map(|d| *d as usize).collect();
+            let name = format!("{layer}.{}", parameter.name);
+            tensors.push(match (&shape[..], parameter.transposed) {
+                (&[rows, cols], true) => Tensor { name, shape: vec![cols, rows], values: transposed(&values, cols) },
+                _ => Tensor { name, shape, values },
+            });
+        });
+    }
+    tensors
 }
 
 /// The columns of a matrix of `cols` columns, one after the other.

@@ -1,9 +1,9 @@
 //! Public randomness of a job: initial weights and batch order, both from the job's seed.
 
-use super::shape::layers;
 use crate::{job::Job, secret::Secret};
 use symbolon_core::{
     fixed::encode,
+    layer::Init,
     party::Role,
     prg::{ChaCha20Prg, MaskId, Prg, Seed},
     word::Word,
@@ -11,10 +11,19 @@ use symbolon_core::{
 
 /// Streams of public randomness, keyed by the job's seed. Nothing secret may come from here.
 fn public_stream(job: &Job) -> ChaCha20Prg {
+    ChaCha20Prg::new(&Seed::from_bytes(&seed(job)), b"public, no mask.")
+}
+
+fn seed(job: &Job) -> [u8; 32] {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&job.training.seed.to_le_bytes());
     bytes[8..].copy_from_slice(b"symbolon job seed v1....");
-    ChaCha20Prg::new(&Seed::from_bytes(&bytes), b"public, no mask.")
+    bytes
+}
+
+/// The public stream of dropout masks, another than that of weights and orders.
+pub(super) fn dropout_stream(job: &Job) -> ChaCha20Prg {
+    ChaCha20Prg::new(&Seed::from_bytes(&seed(job)), b"public, dropout.")
 }
 
 /// Numbers that are expanded at a time, to bound the memory.
@@ -30,13 +39,25 @@ fn numbers(job: &Job, request: u32, part: u16, n: usize) -> impl Iterator<Item =
     })
 }
 
-/// Parameters before the first step, in the flat order of [`layers`]: uniform in `±sqrt(6 / (inputs + units))` (Glorot and Bengio, 2010).
+/// Parameters before the first step, in the flat order of the network: of each layer as its
+/// [`Parameter`](symbolon_core::layer::Parameter)s say, from a stream of its own.
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
 pub fn initial_weights(job: &Job) -> impl Iterator<Item = f64> {
-    (0u16..).zip(layers(job)).flat_map(move |(part, layer)| {
-        let bound = (6.0 / (layer.inputs + layer.units) as f64).sqrt();
+    let (laid, mut layers) = (job.network(), Vec::new());
+    for i in 0..laid.graph().nodes.len() {
+        let mut tensors = Vec::new();
+        laid.graph().parameters_of(i, |parameter, range| tensors.push((parameter.init, range.len())));
+        if !tensors.is_empty() {
+            layers.push(tensors);
+        }
+    }
+    (0u16..).zip(layers).flat_map(move |(part, tensors)| {
+        let total = tensors.iter().map(|(_, len)| len).sum();
+        let inits = tensors.into_iter().flat_map(|(init, len)| std::iter::repeat_n(init, len));
         let unit = |n: u64| (n >> 11) as f64 / (1u64 << 52) as f64 - 1.0; // in [-1, 1)
-        numbers(job, 0, part, (layer.inputs + 1) * layer.units).map(move |n| unit(n) * bound)
+        numbers(job, 0, part, total).zip(inits).map(move |(n, init)| match init {
+            Init::Glorot { fans } => unit(n) * (6.0 / f64::from(fans)).sqrt(),
+        })
     })
 }
 

@@ -36,8 +36,8 @@ pub(super) fn into_ring<W: Word>(
     let Format::Reports(reports) = &job.data.format else { return Ok(inputs) };
     let tile = job.lanes.tile;
     let widths = widths::<W>(job, &job.data.lines());
-    readings(lanes, &widths, &mut inputs.train, job.data.features, tile)?;
-    readings(lanes, &widths, &mut inputs.test, job.data.features, tile)?;
+    readings(lanes, &widths, &mut inputs.train, job.data.features(), tile)?;
+    readings(lanes, &widths, &mut inputs.test, job.data.features(), tile)?;
     let targets: Vec<Line> = job.data.target_line().into_iter().collect();
     let widths = self::widths::<W>(job, &targets);
     for table in [&mut inputs.train_labels, &mut inputs.test_labels] {

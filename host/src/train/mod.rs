@@ -4,25 +4,24 @@
 //! optimizer and opening of the new weights over the lanes' parameters. Data and labels are masked and opened once a job, weights once a step, activations
 //! and their gradients once each; every product uses those openings.
 
+mod criterion;
 mod encode;
 mod evaluate;
 mod figures;
 mod initial;
 mod lift;
 mod narrow;
-mod network;
 mod optimize;
 mod order;
-mod shape;
 mod step;
 mod table;
 mod tally;
+mod tape;
 
 pub use encode::{EncodeError, real, signed, tensors};
 pub use figures::{Impossible, Output, epoch_result, sound_parameters};
 pub use initial::{batch_order, initial_weights};
 pub use order::{Orders, SharedOrders};
-pub use shape::{Dense, layers};
 pub use tally::Sum;
 
 use crate::{
@@ -57,7 +56,7 @@ impl<W: Word> Inputs<W> {
     pub fn lens(job: &Job) -> [usize; 4] {
         let width = if matches!(job.data.format, Format::Reports(_)) { 1 } else { job.outputs() };
         let (train, test) = (job.data.train_records, job.data.test_records);
-        [train * job.data.features, train * width, test * job.data.features, test * width]
+        [train * job.data.features(), train * width, test * job.data.features(), test * width]
     }
 
     /// Words of all tables together while `job` runs: of reports, the labels' codes, their one-hot
@@ -86,13 +85,16 @@ impl<W: Word> Inputs<W> {
 /// Returns the bytes that a server allocates for `job`, except its lanes' arenas and connections:
 /// - data, with one-hot labels and weights;
 /// - parameters, with their openings and gradients, and the optimizer's state;
-/// - activations of a batch, and an epoch's order;
+/// - the step's tape: values and gradients of a batch;
+/// - an epoch's order;
 /// - the copy of the model that leaves.
 pub fn memory_bytes<W: Word>(job: &Job) -> u64 {
     let (n, batch, lanes) = (job.parameters(), job.training.batch, usize::from(job.lanes.lanes));
-    let units: usize = layers(job).iter().map(|layer| layer.units).sum();
     let model = if job.reveal.model { n } else { 0 };
-    let words = Inputs::<W>::words(job) + 3 * n + model + (2 * batch + lanes) * units;
+    // Tapes of dry words have the lengths of others, and no memory.
+    let rows = vec![batch.div_ceil(lanes); lanes];
+    let tape = tape::Tape::<W::Dry>::new(&job.network(), &tape::described(&vec![W::Dry::default(); n]), batch, &rows);
+    let words = Inputs::<W>::words(job) + 3 * n + model + tape.words();
     // Terms that are kept for their clamp.
     let terms = if job.reveal.noise.is_some() {
         job.data.train_records * outputs_of_loss(job) + job.data.test_records
@@ -185,7 +187,7 @@ pub enum Halt {
     Stopped,
 }
 
-/// Runs `job` on this party's lanes; returns its shares of the trained parameters, in the flat order of [`layers`].
+/// Runs `job` on this party's lanes; returns its shares of the trained parameters, in the flat order of the network.
 ///
 /// # Errors
 ///

@@ -20,7 +20,7 @@ impl<W: Word> Inputs<W> {
             Target::Label(place) => place,
             Target::Reading(column) => column.place,
         };
-        let (features, labelled_apart) = (job.data.features, reports.about.is_some());
+        let (features, labelled_apart) = (job.data.features(), reports.about.is_some());
         let counts = [job.data.train_records, job.data.test_records];
         read(shelf, reports, counts, &mut |set, row, stored| {
             let (table, labels) = match set {

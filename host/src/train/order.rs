@@ -151,6 +151,7 @@ mod tests {
         thread,
         time::{Duration, Instant},
     };
+    use symbolon_core::layer::Shape;
     use symbolon_core::{
         correlation::{Dry, Request, Sink},
         kernel::Nothing,
@@ -198,7 +199,7 @@ mod tests {
     fn lanes_of_a_large_job_take_the_memory_of_one() {
         let mut job = job();
         (job.training.epochs, job.training.batch, job.lanes.lanes) = (2, 1 << 16, 64);
-        (job.data.features, job.data.train_records) = (1, 1 << 25);
+        (job.data.shape, job.data.train_records) = (Shape::vector(1), 1 << 25);
         let (orders, started) = (SharedOrders::new(64), Instant::now());
         thread::scope(|scope| {
             for lane in 0..64 {

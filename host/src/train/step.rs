@@ -2,30 +2,31 @@
 
 use super::{
     Inputs, Stop,
-    initial::initial_shares,
+    criterion::{Criterion, Target, enter},
+    initial::{dropout_stream, initial_shares},
     lift,
-    network::{Criterion, Network, Slot, Slots, Target, enter},
     optimize::{Optimizer, Tile},
     order::Batch,
-    shape::{Dense, layers},
     table::Table,
     tally::{Sum, Tally, total},
+    tape::{self, LaneStates, Tape, described, split},
 };
 use crate::{
     alarms::ENOUGH,
-    job::{Job, RevealLoss},
+    job::{Job, Laid, RevealLoss},
     lanes::Lanes,
     secret::Secret,
 };
 use std::ops::Range;
 use symbolon_core::{
-    correlation::{Mask, Rows, View},
+    correlation::{Mask, View},
+    layer::{AnyLayer, Backward, GradientSplit, Graph, Model, Moment, Origin, Pass},
     link::Error,
-    party::Role,
+    party::{Party, Role},
+    prg::{ChaCha20Prg, Prg},
     protocol::{
         alarm::check_kept,
         masked::{Masked, mask_and_open},
-        product::{Factor, gather, matmul},
     },
     word::Word,
 };
@@ -35,27 +36,66 @@ const GRAIN: usize = 64;
 
 /// All parameters of a network, flat.
 pub(super) struct Parameters<W: Word> {
-    pub(super) layers: Vec<Dense>,
+    /// The network.
+    pub(super) laid: Laid,
     /// This party's shares.
     shares: Secret<W>,
     /// The same, masked and open.
     open: Vec<W>,
     /// Names the mask.
     mask: View<'static>,
-    criterion: Criterion,
+    pub(super) criterion: Criterion,
 }
 
 impl<W: Word> Parameters<W> {
-    pub(super) fn network(&self, job: &Job) -> Network<'_, W> {
-        Network {
-            layers: &self.layers,
-            shares: &self.shares,
-            open: &self.open,
-            mask: self.mask,
-            frac_bits: job.numbers.frac_bits,
-            criterion: &self.criterion,
+    /// As passes take them.
+    pub(super) fn model(&self) -> Model<'_, W> {
+        Model { shares: &self.shares, open: Masked { words: &self.open, mask: self.mask } }
+    }
+}
+
+/// A lane's part of a layer's gradient.
+struct Piece<'a, W> {
+    /// The nodes that use the parameters; their gradients are added.
+    nodes: Vec<usize>,
+    /// The parameters, counted within the layer.
+    part: Range<usize>,
+    /// The rows that are summed up; `None` for the whole batch.
+    rows: Option<Range<usize>>,
+    gradient: &'a mut [W],
+}
+
+/// Node `i` and those that use its parameters.
+fn tied(graph: &Graph<'_, AnyLayer>, i: usize) -> Vec<usize> {
+    let uses = |j: &usize| graph.nodes[*j].tied.is_some_and(|tied| usize::from(tied) == i);
+    std::iter::once(i).chain((i + 1..graph.nodes.len()).filter(uses)).collect()
+}
+
+/// Cuts the gradient of a layer over lanes: `units` ranges of `each` parameters, and the rest with
+/// the last of them.
+fn cut_parameters<'a, W: Word>(
+    lanes: &Lanes<'_, W>,
+    work: &mut [Vec<Piece<'a, W>>],
+    nodes: &[usize],
+    mut gradient: &'a mut [W],
+    [units, each]: [usize; 2],
+) {
+    let total = gradient.len();
+    for (lane, work) in work.iter_mut().enumerate() {
+        let range = lanes.part(lane, units, 1);
+        let end = if lane + 1 == lanes.len() { total } else { range.end * each };
+        let part = range.start * each..end;
+        let gradient = gradient.split_off_mut(..part.len()).unwrap_or_default();
+        if !part.is_empty() {
+            work.push(Piece { nodes: nodes.to_vec(), part, rows: None, gradient });
         }
     }
+}
+
+/// The most rows that lane `i` has of a batch of at most `batch`.
+fn largest_part<W: Word>(lanes: &Lanes<'_, W>, i: usize, batch: usize) -> usize {
+    // Parts of shorter batches are no longer, but for the rounding of their ends.
+    lanes.part(i, batch, 1).len().max(batch.div_ceil(lanes.len()))
 }
 
 /// One party's state of a job.
@@ -70,23 +110,11 @@ pub(super) struct Trainer<'j, W: Word> {
     pub(super) test: Option<(Table<W>, Table<W>)>,
     gradient: Secret<W>,
     optimizer: Optimizer<W>,
-    /// For each layer: activations, gradients of pre-activations, and their sums lane by lane.
-    hidden: Vec<Vec<W>>,
-    delta: Vec<Vec<W>>,
-    bias: Vec<Secret<W>>,
+    tape: Tape<W>,
+    /// The public stream of dropout masks.
+    dropout: ChaCha20Prg,
     /// The epoch's loss so far, lane by lane.
     loss: Vec<Tally<W>>,
-}
-
-/// Splits `mask` and `words` at the ends of `parts`, which follow each other.
-fn split<W>(mut words: &mut [W], mut mask: Mask, lens: impl Iterator<Item = usize>) -> Vec<(&mut [W], Mask)> {
-    lens.map(|len| {
-        let (own, others) = std::mem::replace(&mut mask, Mask::empty()).split_at(len);
-        let (head, tail) = std::mem::take(&mut words).split_at_mut(len);
-        (words, mask) = (tail, others);
-        (head, own)
-    })
-    .collect()
 }
 
 impl<'j, W: Word> Trainer<'j, W> {
@@ -94,22 +122,21 @@ impl<'j, W: Word> Trainer<'j, W> {
     pub(super) fn open(lanes: &mut Lanes<'_, W>, job: &'j Job, inputs: Inputs<W>) -> Result<Self, Stop> {
         let (tile, outputs) = (job.lanes.tile, job.outputs());
         let inputs = lift::into_ring(lanes, job, inputs)?;
-        let train = Table::open(lanes, inputs.train, job.data.features, tile)?;
+        let train = Table::open(lanes, inputs.train, job.data.features(), tile)?;
         let weights = job.data.may_lack_class().then(|| weights(lanes, &inputs.train_labels, outputs));
         let weights = weights.map(|weights| Table::open(lanes, weights, 1, tile)).transpose()?;
         let labels = Table::open(lanes, inputs.train_labels, outputs, tile)?;
         let test = match job.data.test_records {
             0 => None,
             _ => Some((
-                Table::open(lanes, inputs.test, job.data.features, tile)?,
+                Table::open(lanes, inputs.test, job.data.features(), tile)?,
                 Table::open(lanes, inputs.test_labels, outputs, tile)?,
             )),
         };
-        let layers = layers(job);
+        let laid = job.network();
         let shares = initial_shares(job, lanes.role());
         let n = shares.len();
-        let zeros = |n: usize| vec![W::default(); n];
-        let batch = job.training.batch;
+        let rows: Vec<_> = (0..lanes.len()).map(|i| largest_part(lanes, i, job.training.batch)).collect();
         let mut trainer = Self {
             job,
             train,
@@ -118,21 +145,15 @@ impl<'j, W: Word> Trainer<'j, W> {
             test,
             gradient: Secret::zeros(n),
             optimizer: Optimizer::new(job, lanes, n, GRAIN),
-            hidden: layers
-                .split_last()
-                .map_or(&[][..], |(_, rest)| rest)
-                .iter()
-                .map(|l| zeros(batch * l.units))
-                .collect(),
-            delta: layers.iter().map(|l| zeros(batch * l.units)).collect(),
-            bias: layers.iter().map(|l| Secret::zeros(lanes.len() * l.units)).collect(),
+            dropout: dropout_stream(job),
+            tape: Tape::new(&laid, &described(&shares), job.training.batch, &rows),
             loss: Vec::new(),
             parameters: Parameters {
-                open: zeros(n),
+                open: vec![W::default(); n],
                 mask: Mask::empty().view(),
-                layers,
+                criterion: Criterion::new(job, laid.graph().output_frac_bits()),
+                laid,
                 shares,
-                criterion: Criterion::new(job),
             },
         };
         trainer.loss = trainer.no_loss(lanes);
@@ -142,117 +163,118 @@ impl<'j, W: Word> Trainer<'j, W> {
 
     /// One step on the training records `rows`: number `step` of the job.
     pub(super) fn step(&mut self, lanes: &mut Lanes<'_, W>, rows: Batch<'_>, step: u64) -> Result<(), Error> {
-        let views = self.pass(lanes, rows)?;
-        self.gradients(lanes, rows, &views)?;
+        self.pass(lanes, rows, step)?;
+        self.gradients(lanes, rows)?;
         self.update(lanes, Some(step))
     }
 
-    /// Forward and backward pass, each lane over its rows. Names the masks of `hidden` and `delta`.
-    fn pass(&mut self, lanes: &mut Lanes<'_, W>, rows: Batch<'_>) -> Result<[Vec<View<'static>>; 2], Error> {
-        let n = rows.len();
-        let parts: Vec<_> = (0..lanes.len()).map(|i| lanes.part(i, n, 1)).collect();
-        let mut work: Vec<Vec<Slots<'_, W>>> = parts.iter().map(|_| Vec::new()).collect();
-        let (mut hidden_views, mut delta_views) = (Vec::new(), Vec::new());
-        let mut hidden = self.hidden.iter_mut();
-        for (layer, (delta, bias)) in self.parameters.layers.iter().zip(self.delta.iter_mut().zip(&mut self.bias)) {
-            let units = layer.units;
-            let draw = |lanes: &mut Lanes<'_, W>, views: &mut Vec<View<'static>>| {
-                let mask = lanes.draw()?.mask(n * units);
-                views.push(mask.view());
-                Ok::<_, Error>(mask)
-            };
-            let hidden = match hidden.next() {
-                None => parts.iter().map(|_| None).collect::<Vec<_>>(),
-                Some(words) => {
-                    let mask = draw(lanes, &mut hidden_views)?;
-                    let pieces = split(&mut words[..n * units], mask, parts.iter().map(|p| p.len() * units));
-                    pieces.into_iter().map(|(words, mask)| Some(Slot::new(words, mask))).collect()
-                }
-            };
-            let mask = draw(lanes, &mut delta_views)?;
-            let delta = split(&mut delta[..n * units], mask, parts.iter().map(|p| p.len() * units));
-            let pieces = work.iter_mut().zip(hidden).zip(delta).zip(bias.chunks_exact_mut(units));
-            for (((work, hidden), (words, mask)), bias) in pieces {
-                work.push(Slots { hidden, delta: Slot::new(words, mask), bias });
-            }
-        }
-        let network = self.parameters.network(self.job);
+    /// Forward and backward pass, each lane over its rows.
+    fn pass(&mut self, lanes: &mut Lanes<'_, W>, rows: Batch<'_>, step: u64) -> Result<(), Error> {
+        let parts: Vec<_> = (0..lanes.len()).map(|i| lanes.part(i, rows.len(), 1)).collect();
+        let (graph, model) = (self.parameters.laid.graph(), self.parameters.model());
+        let stream: &dyn Prg = &self.dropout;
+        let step = u32::try_from(step).unwrap_or(u32::MAX); // a job has no more steps
+        let all = self.tape.states(lanes, &graph, &described(model.shares), &parts)?;
         let (train, labels, weights) = (&self.train, &self.labels, self.weights.as_ref());
-        let wants_loss = self.job.reveal.loss == RevealLoss::Epoch;
-        let terms = |rows| if wants_loss { network.criterion.terms(rows, labels.cols()) } else { 0 };
-        let work = work.into_iter().zip(&parts).zip(self.loss.iter_mut()).collect();
-        lanes.each(work, |party, ((mut slots, part), tally)| {
+        let (criterion, wants_loss) = (&self.parameters.criterion, self.job.reveal.loss == RevealLoss::Epoch);
+        let terms = |rows| if wants_loss { criterion.terms(rows, labels.cols()) } else { 0 };
+        let work = all.into_iter().zip(&parts).zip(self.loss.iter_mut()).collect();
+        lanes.each(work, |party, ((lane, part), tally)| {
+            let LaneStates { data, slabs: [values, gradients], mut states } = lane;
             let rows = rows.part(part.clone());
             check_kept(party, ENOUGH)?;
-            let n = rows.len();
+            let (n, nodes) = (rows.len(), 0..graph.nodes.len());
+            let moment = Moment { stream, step, row: part.start };
+            let pass = Pass { model, data: train.rows_of(rows, data), moment: Some(moment) };
+            graph.forward(party, &pass, nodes.clone(), values, &mut states)?;
             let weighed = if weights.is_some() { n } else { 0 };
-            let lens = [n * train.cols(), n * labels.cols(), weighed, terms(n)];
-            let ([x, y, w, loss], mut party) = party.scratch(lens)?;
-            let x = train.rows_of(rows, x);
-            let labels = labels.rows_of(rows, y);
-            let weights = weights.map(|weights| weights.rows_of(rows, w));
-            let target = Target { labels, weights, loss: wants_loss.then_some(&mut *loss) };
-            network.pass(&mut party, 0, x, &mut slots, target)?;
+            let ([y, w, loss], mut party) = party.scratch([n * labels.cols(), weighed, terms(n)])?;
+            let counted = weights.map(|weights| weights.rows_of(rows, w));
+            let wanted = wants_loss.then_some(&mut *loss);
+            let target = Target { labels: labels.rows_of(rows, y), weights: counted, loss: wanted };
+            let delta = &mut gradients[graph.output_gradient(n)];
+            delta.copy_from_slice(&values[graph.output_words(n)]);
+            criterion.gradient(&mut party, nodes.end - 1, delta, target)?;
+            graph.begin_backward(&mut states);
+            graph.backward(&mut party, &pass, nodes, gradients, &mut states)?;
             tally.add(loss);
-            if let Some(weights) = weights.filter(|_| wants_loss) {
+            if let Some(weights) = counted.filter(|_| wants_loss) {
                 let ([ones], party) = party.scratch([n])?;
                 weights.share(&party, ones);
                 tally.count(ones);
             }
             Ok(())
-        })?;
-        Ok([hidden_views, delta_views])
+        })
     }
 
-    /// Gradients of all parameters, summed over the batch, `2 f` fraction bits: each lane over its inputs of each layer.
-    fn gradients(
-        &mut self,
-        lanes: &mut Lanes<'_, W>,
-        rows: Batch<'_>,
-        [hidden_views, delta_views]: &[Vec<View<'static>>; 2],
-    ) -> Result<(), Error> {
-        let (batch, lanes_len) = (rows.len(), lanes.len());
-        // For each lane: layer, inputs, and where their weights' gradients go.
-        type Piece<'a, W> = (usize, Range<usize>, &'a mut [W]);
-        let mut work: Vec<Vec<Piece<'_, W>>> = (0..lanes_len).map(|_| Vec::new()).collect();
+    /// Gradients of all parameters, summed over the batch, `2 f` fraction bits: each lane over its
+    /// range of the parameters of a layer, or over its rows.
+    fn gradients(&mut self, lanes: &mut Lanes<'_, W>, rows: Batch<'_>) -> Result<(), Error> {
+        let (graph, model) = (self.parameters.laid.graph(), self.parameters.model());
+        let mut partials = self.tape.take_partials();
+        let described = described(model.shares);
+        let mut work: Vec<Vec<Piece<'_, W>>> = (0..lanes.len()).map(|_| Vec::new()).collect();
         let mut rest = &mut self.gradient[..];
-        for (l, layer) in self.parameters.layers.iter().enumerate() {
-            let (weights, tail) = rest.split_at_mut(layer.inputs * layer.units);
-            let (bias, tail) = tail.split_at_mut(layer.units);
-            rest = tail;
-            bias.fill(W::default());
-            for lane in self.bias[l].chunks_exact(layer.units) {
-                lanes.kernels().add(bias, lane);
+        for i in (0..graph.nodes.len()).filter(|i| graph.places[*i].parameters > 0) {
+            if graph.nodes[i].tied.is_some() {
+                continue;
             }
-            lanes.kernels().scale(bias, W::from_u64(1 << self.job.numbers.frac_bits));
-            let mut weights = weights;
-            for (i, work) in work.iter_mut().enumerate() {
-                let inputs = lanes.part(i, layer.inputs, 1);
-                let (own, others) = weights.split_at_mut(inputs.len() * layer.units);
-                work.push((l, inputs, own));
-                weights = others;
+            let own = rest.split_off_mut(..graph.places[i].parameters).unwrap_or_default();
+            match graph.nodes[i].layer.split(&graph.site(i, &described)) {
+                GradientSplit::Parameters { units, each } => {
+                    cut_parameters(lanes, &mut work, &tied(&graph, i), own, [units, each]);
+                }
+                GradientSplit::Rows => own.fill(W::default()),
             }
         }
-        let (layers, hidden, delta, train) = (&self.parameters.layers, &self.hidden, &self.delta, &self.train);
+        let by_rows: Vec<_> = tape::by_rows(&graph, &described).collect();
+        for ((lane, work), partial) in work.iter_mut().enumerate().zip(&mut partials) {
+            let mut partial = &mut partial[..];
+            for i in &by_rows {
+                let gradient = partial.split_off_mut(..graph.places[*i].parameters).unwrap_or_default();
+                let own = lanes.part(lane, rows.len(), 1);
+                work.push(Piece { nodes: vec![*i], part: 0..gradient.len(), rows: Some(own), gradient });
+            }
+        }
+        let (tape, train) = (&self.tape, &self.train);
         lanes.each(work, |party, pieces| {
-            for (l, inputs, gradient) in pieces {
-                enter(party, l, "weight gradient");
-                let (cols, units) = (inputs.len(), layers[l].units);
-                let ([x], mut party) = party.scratch([batch * cols])?;
-                let value = match l.checked_sub(1) {
-                    None => train.part_of(rows, inputs, x),
-                    Some(below) => {
-                        let all = layers[below].units;
-                        gather(&hidden[below], all, Rows::All(batch), inputs.start, cols, x);
-                        Masked { words: x, mask: hidden_views[below].matrix(all).columns(inputs.start, cols) }
-                    }
+            for Piece { nodes, part, rows: own, gradient } in pieces {
+                let own = own.unwrap_or(0..rows.len());
+                if own.is_empty() {
+                    gradient.fill(W::default());
+                    continue;
+                }
+                let data = train.masked(rows.part(own.clone()), tape.rows(own.clone(), train.cols()));
+                let pass = Pass { model, data, moment: None };
+                let each = |party: &mut Party<'_, W>, node: usize, gradient: &mut [W]| {
+                    let x = match graph.nodes[node].input {
+                        Origin::Data => data,
+                        Origin::Node(j) => tape.value(usize::from(j), own.clone()),
+                    };
+                    let (site, dz) = (graph.site(node, &pass), tape.gradient(node, own.clone()));
+                    enter(party, node, "weight gradient");
+                    graph.nodes[node].layer.gradient(party, &site, part.clone(), x, dz, gradient)
                 };
-                let x = Factor { value, transposed: true };
-                let delta = Masked { words: &delta[l][..batch * units], mask: delta_views[l].matrix(units) };
-                matmul(&mut party, x, Factor { value: delta, transposed: false }, gradient)?;
+                let Some((first, others)) = nodes.split_first() else { continue };
+                each(party, *first, gradient)?;
+                for node in others {
+                    let ([other], mut party) = party.scratch([gradient.len()])?;
+                    each(&mut party, *node, other)?;
+                    party.kernels.add(gradient, other);
+                }
             }
             Ok(())
-        })
+        })?;
+        for partial in &partials {
+            let mut partial = &partial[..];
+            for i in &by_rows {
+                let place = &graph.places[*i];
+                let own = partial.split_off(..place.parameters).unwrap_or_default();
+                lanes.kernels().add(&mut self.gradient[place.range()], own);
+            }
+        }
+        self.tape.put_partials(partials);
+        Ok(())
     }
 
     /// Updates the parameters (but before the first step) and opens them under a fresh mask: each lane its range, tile by tile.

@@ -2,7 +2,6 @@
 
 use super::order::Batch;
 use crate::{lanes::Lanes, secret::Secret};
-use std::ops::Range;
 use symbolon_core::{
     correlation::{Rows, View},
     link::Error,
@@ -58,18 +57,18 @@ impl<W: Word> Table<W> {
     }
     /// Returns the rows of `batch`, gathered into `words`.
     pub(super) fn rows_of<'a>(&self, batch: Batch<'a>, words: &'a mut [W]) -> Masked<'a, W> {
-        self.part_of(batch, 0..self.cols, words)
+        if let Batch::Listed(which) = batch {
+            gather(&self.words, self.cols, Rows::Which(which), 0, self.cols, words);
+        }
+        self.masked(batch, words)
     }
-    /// Returns the columns `cols` of the rows of `batch`, gathered into `words`.
-    pub(super) fn part_of<'a>(&self, batch: Batch<'a>, cols: Range<usize>, words: &'a mut [W]) -> Masked<'a, W> {
+    /// Returns the rows of `batch`, which the caller has in `words`.
+    pub(super) fn masked<'a>(&self, batch: Batch<'a>, words: &'a [W]) -> Masked<'a, W> {
         let mask = match batch {
-            Batch::Listed(which) => {
-                gather(&self.words, self.cols, Rows::Which(which), cols.start, cols.len(), words);
-                self.mask().gather(which)
-            }
+            Batch::Listed(which) => self.mask().gather(which),
             Batch::Counted(rows) => View { rows: Rows::All(rows), ..self.mask() },
         };
-        Masked { words, mask: mask.columns(cols.start, cols.len()) }
+        Masked { words, mask }
     }
     /// Rows.
     pub fn rows(&self) -> usize {

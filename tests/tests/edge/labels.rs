@@ -14,11 +14,11 @@ const SCHEMA: &str = "task = \"rooms\"\n\
     [[field]]\nname = \"sound\"\nwidth = 16\noffset = -1\nstep = 0.001\nunit = \"1\"\n\
     [[field]]\nname = \"light\"\nwidth = 8\noffset = -1\nstep = 0.01\nunit = \"1\"\n";
 const LABELS: &str = "task = \"rooms\"\n[[field]]\nname = \"busy\"\nlabel = { bits = 1, classes = 2 }\n";
-const JOB: &str = "name = \"rooms\"\nloss = \"softmax-cross-entropy\"\n\
+const JOB: &str = "version = 2\nname = \"rooms\"\nloss = \"softmax-cross-entropy\"\n\
     [data]\nscale = { divide = 1 }\n\
     [data.reports]\nschema = \"rooms.toml\"\nlabel_schema = \"labels.toml\"\nfeatures = [\"sound\", \"light\"]\nlabel = \"busy\"\n\
     test_every = 4\n\
-    [network]\nlayers = [{ dense = 8 }, \"relu\", { dense = 2 }]\n\
+    [network]\nlayers = [{ kind = 'dense', units = 8 }, { kind = 'relu' }, { kind = 'dense', units = 2 }]\n\
     [training]\nepochs = 8\nbatch = 16\nseed = 3\n\
     [optimizer]\nkind = \"momentum\"\nlearning_rate = 0.05\nmomentum = 0.9\n\
     [reveal]\naccuracy = true\nloss = \"epoch\"\nepsilon = \"off\"\n";
@@ -70,7 +70,7 @@ pub(super) fn revoke(fleet: &Fleet, name: &str) {
     for server in [Role::Server0, Role::Server1] {
         let file = fleet.intake(server).devices;
         let text = fs::read_to_string(&file).unwrap();
-        let line = format!("name = \"{name}\"\n");
+        let line = format!("version = 2\nname = \"{name}\"\n");
         assert!(text.contains(&line));
         fs::write(&file, text.replace(&line, &format!("{line}revoked = true\n"))).unwrap();
     }

@@ -40,13 +40,16 @@ impl Reader {
         let divide = scale["divide"].as_f64().unwrap();
         let mut x: Vec<f64> = record.iter().map(|x| x / divide).collect();
         for layer in self.note::<Vec<LayerFacts>>("layers") {
-            let weight = self.tensor(&layer.weight);
-            assert_eq!((weight.len(), x.len()), (layer.units * layer.inputs, layer.inputs));
+            if layer.layer.kind() == "relu" {
+                x.iter_mut().for_each(|x| *x = x.max(0.0));
+                continue;
+            }
+            let weight = self.tensor(&format!("{}.weight", layer.name));
+            assert_eq!(weight.len(), layer.shape.words() * x.len());
             let unit = |(row, bias): (&[f32], &f32)| {
-                let z = row.iter().zip(&x).map(|(w, x)| f64::from(*w) * x).sum::<f64>() + f64::from(*bias);
-                if layer.activation == "relu" { z.max(0.0) } else { z }
+                row.iter().zip(&x).map(|(w, x)| f64::from(*w) * x).sum::<f64>() + f64::from(*bias)
             };
-            x = weight.chunks_exact(layer.inputs).zip(self.tensor(&layer.bias)).map(unit).collect();
+            x = weight.chunks_exact(x.len()).zip(self.tensor(&format!("{}.bias", layer.name))).map(unit).collect();
         }
         x
     }
@@ -78,10 +81,10 @@ fn a_square_layer_is_read_as_it_is_meant() {
         let (a, b) = (4.0 * values.unit(), values.unit());
         writeln!(csv, "{a:.3},{b:.3},{}", u8::from(a > 0.2)).unwrap();
     }
-    let job = "name = \"square\"\nloss = \"softmax-cross-entropy\"\n\
-        [data]\nfeatures = 2\ntrain_records = 400\ntest_records = 100\nclasses = 2\nscale = { divide = 4 }\n\
+    let job = "version = 2\nname = \"square\"\nloss = \"softmax-cross-entropy\"\n\
+        [data]\nshape = [2]\ntrain_records = 400\ntest_records = 100\nclasses = 2\nscale = { divide = 4 }\n\
         [data.csv]\ntrain = \"records.csv\"\ntest_every = 5\ncolumns = [\"a\", \"b\"]\nlabel = \"label\"\n\
-        [network]\nlayers = [{ dense = 2 }]\n[training]\nepochs = 10\nbatch = 16\nseed = 1\n\
+        [network]\nlayers = [{ kind = 'dense', units = 2 }]\n[training]\nepochs = 10\nbatch = 16\nseed = 1\n\
         [optimizer]\nkind = \"momentum\"\nlearning_rate = 0.05\nmomentum = 0.9\n\
         [reveal]\naccuracy = true\nloss = \"epoch\"\nmodel = true\n";
     let (reader, results, rows) = trained(job, &csv);

@@ -116,8 +116,7 @@ fn a_slow_upload_ends_well() {
 fn an_upload_of_mnist_ends_well() {
     let _alone = alone();
     let shape = Shape { ring_bits: 32, records: 60_000, batch: 128, hidden: 32, ..Shape::default() };
-    let text =
-        shape.toml().replace("features = 6", "features = 784").replace("test_records = 15000", "test_records = 0");
+    let text = shape.toml().replace("shape = [6]", "shape = [784]").replace("test_records = 15000", "test_records = 0");
     let text = text.replace("test_every = 5\n", "").replace("accuracy = true", "accuracy = false");
     let job = Job::parse(&text, "mnist.toml".as_ref()).unwrap();
     assert!(upload(3_000_000, Timeouts::default(), &job) > Duration::from_secs(50));

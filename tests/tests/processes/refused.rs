@@ -3,9 +3,10 @@
 use super::{alone, assert_useful, folder, train};
 use std::io::{Read, Write};
 use symbolon::{
-    job::{Job, Layer},
+    job::Job,
     net::{PROTOCOL_VERSION, Role},
 };
+use symbolon_core::layer::{AnyLayer, Dense};
 use symbolon_tests::{
     dir::TempDir,
     jobs::{CLASSES, FEATURES, Shape},
@@ -111,7 +112,7 @@ fn jobs_without_sense_or_bounds() {
             .contains("the job from client: the peer sent bytes that are no job of this version")
     );
     assert!(order(&roles, edited(&|job| job.training.batch = 3)).contains("training.batch"));
-    assert!(order(&roles, edited(&|job| job.network.layers.truncate(2))).contains("network.layers"));
+    assert!(order(&roles, edited(&|job| job.network.nodes.truncate(2))).contains("network.layers"));
     let endless = edited(&|job| {
         job.training.epochs = 1 << 20;
         job.data.train_records = 1 << 28;
@@ -132,7 +133,7 @@ fn jobs_without_sense_or_bounds() {
             &roles,
             edited(&|job| {
                 (job.data.train_records, job.training.batch, job.lanes.lanes) = (records, 1 << 16, 64);
-                job.network.layers[0] = Layer::Dense { units };
+                job.network.nodes[0].layer = AnyLayer::Dense(Dense { units });
             }),
         );
         assert!(reason.contains("policy.largest_memory_mib is 8192, the job needs "), "{reason}");
@@ -154,12 +155,12 @@ fn jobs_and_data_that_do_not_fit() {
     let client = write(&dir, &deployment(), &hosts, Role::Client, &HASTY, "");
     // Each is refused before anybody is asked: nobody listens.
     let jobs = [
-        (shape.toml().replace("{ dense = 3 }", "{ dense = 4 }"), ["network.layers[2]", "3"]),
-        (shape.toml().replace("\"relu\", {", "\"relu\", \"relu\", {"), ["network.layers[2]", "dense"]),
+        (shape.toml().replace("units = 3 }", "units = 4 }"), ["network.layers[2]", "[3, 1, 1]"]),
+        (shape.toml().replace("'relu'", "'relax'"), ["job.toml:", "relax"]),
         (shape.toml().replace("batch = 16", "batch = 12"), ["training.batch", "power of two"]),
-        (shape.toml().replace("features = 6", "features = 7"), ["data.features", "records.csv"]),
+        (shape.toml().replace("shape = [6]", "shape = [7]"), ["data.shape", "records.csv"]),
         (shape.toml().replace("train_records = 112", "train_records = 113"), ["data.train_records", "records.csv"]),
-        (shape.toml().replace("epochs = 1", "epochs = \"one\""), ["job.toml", "job.toml:19:10"]),
+        (shape.toml().replace("epochs = 1", "epochs = \"one\""), ["job.toml", "job.toml:20:10"]),
         (shape.toml().replace("kind = \"sgd\"", "kind = \"sgd\"\nlow = 3"), ["optimizer.low", "sgd"]),
     ];
     for (text, said) in jobs {

@@ -5,15 +5,16 @@ use std::{fmt::Write as _, fs, path::Path};
 
 /// A regression of targets around 150 that are not scaled.
 const JOB: &str = r#"
+version = 2
 name = "advice"
 loss = "mean-squared-error"
-data.features = 4
+data.shape = [4]
 data.train_records = 320
 data.test_records = 80
 data.target.divide = 1
 data.scale.divide = 1
 data.csv = { train = "rows.csv", test_every = 5, label = "y" }
-network.layers = [{ dense = 16 }, "relu", { dense = 1 }]
+network.layers = [{ kind = 'dense', units = 16 }, { kind = 'relu' }, { kind = 'dense', units = 1 }]
 training = { epochs = 20, batch = 32, seed = 1 }
 reveal = { accuracy = true, loss = "epoch", model = true }
 "#;

@@ -2,6 +2,7 @@
 
 use super::*;
 use std::path::Path;
+use symbolon_core::layer::{AnyLayer, Dense};
 use symbolon_core::link::Link;
 
 /// 1 second a round trip, 8 bits a second.
@@ -24,10 +25,10 @@ fn a_cost_takes_the_time_of_its_slowest_line() {
 /// 11 steps an epoch, the last one shorter; 2 epochs before Adam's choices repeat.
 fn job(optimizer: &str, epochs: u32) -> Job {
     let text = format!(
-        "name = \"j\"\nloss = \"softmax-cross-entropy\"\n\
-         data = {{ features = 3, train_records = 84, test_records = 20, classes = 3, scale.divide = 2, \
+        "version = 2\nname = \"j\"\nloss = \"softmax-cross-entropy\"\n\
+         data = {{ shape = [3], train_records = 84, test_records = 20, classes = 3, scale.divide = 2, \
          csv = {{ train = \"a.csv\", test_every = 5, label = \"y\" }} }}\n\
-         network.layers = [{{ dense = 5 }}, \"relu\", {{ dense = 3 }}]\n\
+         network.layers = [{{ kind = 'dense', units = 5 }}, {{ kind = 'relu' }}, {{ kind = 'dense', units = 3 }}]\n\
          training = {{ epochs = {epochs}, batch = 8, seed = 1 }}\n\
          optimizer = {{ {optimizer} }}\n\
          lanes = {{ lanes = 2, tile = 64 }}\n\
@@ -85,7 +86,7 @@ fn a_job_that_would_run_out_of_request_numbers_is_refused() {
     let mut job = job("kind = \"adam\"", 380_000);
     job.lanes.lanes = 1;
     assert!(plan(&job).is_ok());
-    job.network.layers[0] = crate::job::Layer::Dense { units: 4000 }; // 438 tiles
+    job.network.nodes[0].layer = AnyLayer::Dense(Dense { units: 4000 }); // 438 tiles
     job.validate().unwrap();
     assert_eq!(plan(&job).err(), Some(PlanError::Requests));
     job.training.epochs = 1000;

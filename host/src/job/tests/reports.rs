@@ -24,13 +24,14 @@ const FIELDS: [Field<'static>; 5] = [
 ];
 
 const FILE: &str = r#"
+version = 2
 name = "reports"
 loss = "softmax-cross-entropy"
 data.scale.divide = 4
 data.reports.schema = "fields.toml"
 data.reports.label = "state"
 data.reports.test_devices = ["00000000000000ff", "cellar"]
-network.layers = [{ dense = 3 }]
+network.layers = [{ kind = 'dense', units = 3 }]
 training = { epochs = 1, batch = 2, seed = 1 }
 optimizer.kind = "adam"
 "#;
@@ -83,7 +84,7 @@ fn a_job_has_its_fields_from_the_schema_and_its_counts_from_the_manifest() {
     assert_eq!(places, [(80, 1), (81, 1), (32, 16), (48, 16), (64, 8), (0, 32)]);
     assert!(reports.columns.iter().all(|c| (c.offset, c.step) == (-1.0, 0.5)));
     assert_eq!(reports.target, Target::Label(Place { at: 72, bits: 2 }));
-    assert_eq!((job.data.task.clone(), job.data.features), (Task::Classes(3), 6));
+    assert_eq!((job.data.task.clone(), job.data.features()), (Task::Classes(3), 6));
     assert_eq!((job.data.train_records, job.data.test_records), (5, 2));
     assert_eq!((&reports.train, &reports.test), (&Senders::All, &Held::Of(vec![5, 0xff])));
     assert!(job.reveal.accuracy && job.data.is_stored());
@@ -109,7 +110,7 @@ fn records_are_chosen_by_device_and_by_number() {
 #[test]
 fn squares_of_errors_within_the_declared_range_fit() {
     let narrow = "numbers.ring_bits = 32\ndata.reports.features = [\"volts\"]\ndata.reports.label = \"level\"\n\
-                  loss = \"mean-squared-error\"\nnetwork.layers = [{ dense = 1 }]";
+                  loss = \"mean-squared-error\"\nnetwork.layers = [{ kind = 'dense', units = 1 }]";
     let refused = Rule::SquareTooFar { far: 63.75, limit: 16.0 };
     refuses(&format!("{narrow}\ndata.target = {{ divide = 2 }}"), "data.reports.label", &refused);
     assert!(refused.to_string().contains("allows errors of 63.75 after scaling"), "{refused}");
@@ -120,23 +121,25 @@ fn squares_of_errors_within_the_declared_range_fit() {
 #[test]
 fn labels_with_codes_to_spare_may_lack_a_class() {
     assert!(build("").unwrap().data.may_lack_class(), "two bits, three classes");
-    assert!(!build("data.classes = 4\nnetwork.layers = [{ dense = 4 }]").unwrap().data.may_lack_class());
+    assert!(
+        !build("data.classes = 4\nnetwork.layers = [{ kind = 'dense', units = 4 }]").unwrap().data.may_lack_class()
+    );
     assert!(!Job::digits().unwrap().data.may_lack_class(), "files are checked by their reader");
 }
 
 #[test]
 fn a_reading_is_a_regression_and_labels_may_come_apart() {
     let regression = "data.reports.label = \"level\"\nloss = \"mean-squared-error\"\n\
-                      network.layers = [{ dense = 1 }]\ndata.target = { divide = 2 }";
+                      network.layers = [{ kind = 'dense', units = 1 }]\ndata.target = { divide = 2 }";
     let job = build(regression).unwrap();
-    assert_eq!((job.data.features, job.outputs()), (5, 1));
+    assert_eq!((job.data.features(), job.outputs()), (5, 1));
     assert!(matches!(reports(&job).target, Target::Reading(Column { place: Place { at: 64, bits: 8 }, .. })));
     let apart = with("data.reports.label_schema = \"labels.toml\"\ndata.reports.label = \"who\"");
     let labels = [label("none", 1, 2), label("who", 3, 3)];
     let job = build_from(&apart, &FIELDS, Some(&labels)).unwrap();
     assert_eq!(reports(&job).about.map(|about| about.bytes), Some(2));
     assert_eq!(reports(&job).target, Target::Label(Place { at: 8, bits: 3 }));
-    assert_eq!(job.data.features, 6);
+    assert_eq!(job.data.features(), 6);
     let draft = Draft::parse(&apart, Path::new("jobs/reports.toml")).unwrap();
     assert_eq!(draft.schema(), Some(PathBuf::from("jobs/fields.toml")));
     assert_eq!(draft.label_schema(), Some(PathBuf::from("jobs/labels.toml")));
@@ -150,12 +153,21 @@ fn what_does_not_fit_is_refused() {
     refuses("data.reports.features = [\"state\"]", key, &duplicate("state"));
     let known = FIELDS.iter().map(|field| field.name.to_owned()).collect();
     refuses("data.reports.features = [\"amps\"]", key, &Rule::Field { got: "amps".into(), known });
-    refuses("data.reports.features = []", "data.features", &out_of(0, 1, 1 << 16));
+    refuses("data.reports.features = []", "data.shape (features)", &out_of(0, 1, 1 << 16));
     refuses("data.reports.label = \"volts\"", "data.reports.label", &Rule::NotOne { got: "volts".into() });
     refuses("data.classes = 5", "data.classes", &out_of(5, 2, 4));
+    let shape = Rule::ShapeOf { got: Shape::vector(5), features: 6 };
+    refuses("data.shape = [5]", "data.shape", &shape);
+    assert_eq!(
+        build("data.shape = [3, 2, 1]\nnetwork.layers = [{ kind = 'flatten' }, { kind = 'dense', units = 3 }]")
+            .unwrap()
+            .data
+            .shape,
+        Shape([3, 2, 1])
+    );
     refuses(
-        "data.features = 6",
-        "data.features",
+        "data.train_records = 6",
+        "data.train_records",
         &Rule::UnusedBy { by: "[data.reports], which takes it from the manifest" },
     );
     refuses("data.reports.test_every = 2", "data.reports", &Rule::AtMostOne { of: &["test_devices", "test_every"] });

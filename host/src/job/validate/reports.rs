@@ -15,7 +15,7 @@ const MAX_LABEL_BITS: u32 = 8;
 pub(super) fn reports(reports: &Reports, data: &Data) -> Checked {
     records("data.reports.schema", reports.records)?;
     reports.about.map_or(Ok(()), |about| records("data.reports.label_schema", about))?;
-    let (key, features) = ("data.reports.features", data.features);
+    let (key, features) = ("data.reports.features", data.features());
     let got = reports.columns.len();
     hold(got == features && features <= 8 * MAX_RECORD_BYTES, key, Rule::PerFeature { got, features })?;
     let mut seen = BTreeSet::new();

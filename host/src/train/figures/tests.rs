@@ -10,10 +10,10 @@ fn job(ring_bits: u32, regression: bool) -> Job {
         false => ("softmax-cross-entropy", "classes = 3", 3),
     };
     let text = format!(
-        "name = \"j\"\nloss = \"{loss}\"\n\
-         data = {{ features = 3, train_records = 84, test_records = 20, {task}, scale.divide = 2, \
+        "version = 2\nname = \"j\"\nloss = \"{loss}\"\n\
+         data = {{ shape = [3], train_records = 84, test_records = 20, {task}, scale.divide = 2, \
          csv = {{ train = \"a.csv\", test_every = 5, label = \"y\" }} }}\n\
-         numbers = {{ ring_bits = {ring_bits} }}\nnetwork.layers = [{{ dense = {outputs} }}]\n\
+         numbers = {{ ring_bits = {ring_bits} }}\nnetwork.layers = [{{ kind = 'dense', units = {outputs} }}]\n\
          optimizer = {{ kind = \"sgd\", learning_rate = 0.5 }}\n\
          training = {{ epochs = 1, batch = 32, seed = 1 }}\n"
     );

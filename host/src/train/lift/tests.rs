@@ -9,6 +9,7 @@ use crate::{
     train::{real, signed},
 };
 use std::sync::{Arc, Mutex};
+use symbolon_core::layer::{AnyLayer, Dense, Shape};
 use symbolon_core::{
     correlation::Whole,
     link::Alone,
@@ -49,7 +50,7 @@ fn job(ring_bits: u32, label_bits: u32, classes: usize) -> Job {
     let at = at.next_multiple_of(8);
     let label = Place { bits: label_bits, at };
     job.data = Data {
-        features: columns.len(),
+        shape: Shape::vector(u32::try_from(columns.len()).unwrap()),
         train_records: RECORDS,
         test_records: 0,
         task: Task::Classes(classes),
@@ -64,7 +65,7 @@ fn job(ring_bits: u32, label_bits: u32, classes: usize) -> Job {
             test: Held::None,
         }),
     };
-    job.network.layers = vec![crate::job::Layer::Dense { units: job.outputs() }];
+    job.network = crate::job::Network::chain([AnyLayer::Dense(Dense { units: u32::try_from(job.outputs()).unwrap() })]);
     job.reveal.accuracy = false;
     job.lanes = crate::job::Lanes { lanes: 3, tile: 64 };
     job.validate().unwrap();
@@ -118,11 +119,11 @@ fn values<W: HostWord + Word>(ring_bits: u32) {
         let codes = inputs::<W>(&job, u64::from(salt));
         let out = lifted(&job, inputs::<W>(&job, u64::from(salt)), salt);
         for (i, (code, word)) in codes.train.iter().zip(&out.train[..]).enumerate() {
-            let (column, Scale::Columns(scales)) = (&reports.columns[i % job.data.features], &job.data.scale) else {
+            let (column, Scale::Columns(scales)) = (&reports.columns[i % job.data.features()], &job.data.scale) else {
                 panic!("another scale")
             };
             let code = signed(*code).cast_unsigned() & ((1 << column.place.bits) - 1);
-            let scale = scales[i % job.data.features];
+            let scale = scales[i % job.data.features()];
             let want = (column.offset + column.step * code as f64 - scale.offset) / scale.divide;
             let got = real(&job, *word);
             // The dither is within a unit; the slope's rounding is far below one for these ranges.
@@ -155,7 +156,7 @@ fn labels_past_the_last_class_weigh_nothing() {
 #[test]
 fn the_mean_of_many_liftings_is_the_value() {
     let job = job(32, 3, 5);
-    let mut sums = vec![0.0; RECORDS * job.data.features];
+    let mut sums = vec![0.0; RECORDS * job.data.features()];
     let times = 200;
     for salt in 0..times {
         let out = lifted(&job, inputs::<u32>(&job, 8), salt);

@@ -1,0 +1,208 @@
+//! The network of a job: named layers, each with the origins of its inputs.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use symbolon_core::layer::{AnyLayer, Fault, Graph, Node, Origin, Placement, Shape};
+
+use super::{Invalid, Job, Rule};
+
+/// Most layers of a network.
+const MAX_LAYERS: usize = 1024;
+/// Most bytes of a layer's name.
+const MAX_NAME_BYTES: usize = 32;
+
+/// A network: layers from the records to the outputs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Network {
+    /// Name of each layer; unique.
+    pub names: Vec<String>,
+    /// The layers in topological order; the last one gives the outputs.
+    pub nodes: Vec<Node<AnyLayer>>,
+}
+
+impl Network {
+    /// A chain of layers with default names.
+    pub fn chain(layers: impl IntoIterator<Item = AnyLayer>) -> Self {
+        let mut network = Self::default();
+        for layer in layers {
+            network.push(layer);
+        }
+        network
+    }
+
+    /// Appends a layer that reads the one before it.
+    pub fn push(&mut self, layer: AnyLayer) {
+        let input = last(&self.nodes);
+        self.names.push(self.default_name(&layer));
+        self.nodes.push(Node::new(layer, input));
+    }
+
+    /// The kind and its count, as `dense2`.
+    fn default_name(&self, layer: &AnyLayer) -> String {
+        let before = self.nodes.iter().filter(|node| node.layer.kind() == layer.kind()).count();
+        format!("{}{}", layer.kind(), before + 1)
+    }
+}
+
+/// The origin that a layer reads if it names none.
+fn last(nodes: &[Node<AnyLayer>]) -> Origin {
+    nodes.len().checked_sub(1).map_or(Origin::Data, |i| Origin::Node(u16::try_from(i).unwrap_or(u16::MAX)))
+}
+
+/// A network whose shapes fit, with what the graph says about each layer.
+#[derive(Clone, Debug)]
+pub struct Laid {
+    nodes: Vec<Node<AnyLayer>>,
+    places: Vec<Placement>,
+    input: Shape,
+    frac_bits: u32,
+}
+
+impl Laid {
+    /// The graph.
+    pub fn graph(&self) -> Graph<'_, AnyLayer> {
+        Graph { nodes: &self.nodes, places: &self.places, input: self.input, frac_bits: self.frac_bits }
+    }
+}
+
+impl Job {
+    /// The graph of the job's network.
+    ///
+    /// # Errors
+    ///
+    /// The first layer that does not fit; not for a valid job.
+    pub fn laid(&self) -> Result<Laid, Fault> {
+        let (nodes, input, frac_bits) = (self.network.nodes.clone(), self.data.shape, self.numbers.frac_bits);
+        let mut places = vec![Placement::default(); nodes.len()];
+        Graph::new(&nodes, input, frac_bits, &mut places)?;
+        Ok(Laid { nodes, places, input, frac_bits })
+    }
+
+    /// The graph of a valid job's network.
+    ///
+    /// # Panics
+    ///
+    /// If the job is invalid.
+    pub fn network(&self) -> Laid {
+        self.laid().expect("a valid job's layers fit")
+    }
+
+    /// Parameters of the network; 0 if its layers do not fit.
+    pub fn parameters(&self) -> usize {
+        self.laid().map_or(0, |laid| laid.graph().parameters())
+    }
+}
+
+/// `[network]`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NetworkFile {
+    /// From the records to the outputs. Each layer has a `kind` and its keys.
+    layers: Vec<LayerFile>,
+}
+
+/// A layer in a job file.
+#[derive(Deserialize, JsonSchema)]
+struct LayerFile {
+    /// A name for `input` keys, messages and model files; the kind and its count, if left out.
+    name: Option<String>,
+    /// The layer or layers that this one reads, or `"data"`; the one before it, if left out.
+    input: Option<InputFile>,
+    /// The layer and its own keys.
+    #[serde(flatten)]
+    layer: AnyLayer,
+}
+
+/// One name or two.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "a layer's name or a list of two names")]
+enum InputFile {
+    /// One input.
+    One(String),
+    /// Two inputs.
+    Two([String; 2]),
+}
+
+/// The name under which layers read the records.
+const DATA: &str = "data";
+
+fn broken(key: String, rule: Rule) -> Invalid {
+    Invalid { key, rule }
+}
+
+impl NetworkFile {
+    pub(super) fn resolve(self) -> Result<Network, Invalid> {
+        let mut network = Network::default();
+        // Names of later layers too, so that a cycle is not taken for a misspelling.
+        let mut all = BTreeMap::new();
+        for (i, layer) in self.layers.iter().enumerate() {
+            let Some(name) = &layer.name else { continue };
+            let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+            if name.is_empty() || name.len() > MAX_NAME_BYTES || name == DATA || !name.chars().all(plain) {
+                return Err(broken(format!("network.layers[{i}].name"), Rule::LayerName { got: name.clone() }));
+            }
+            if all.insert(name.clone(), i).is_some() {
+                return Err(broken(format!("network.layers[{i}].name"), Rule::TakenName { got: name.clone() }));
+            }
+        }
+        for (i, layer) in self.layers.into_iter().enumerate() {
+            let name = layer.name.unwrap_or_else(|| network.default_name(&layer.layer));
+            let key = format!("network.layers[{i}] ({name})");
+            let origin = |input: String| origin(&network, &all, i, input).map_err(|rule| broken(key.clone(), rule));
+            let (input, second) = match layer.input {
+                None => (last(&network.nodes), None),
+                Some(InputFile::One(input)) => (origin(input)?, None),
+                Some(InputFile::Two([first, second])) => (origin(first)?, Some(origin(second)?)),
+            };
+            network.names.push(name);
+            network.nodes.push(Node { layer: layer.layer, input, second, tied: None });
+        }
+        Ok(network)
+    }
+}
+
+fn origin(network: &Network, all: &BTreeMap<String, usize>, i: usize, input: String) -> Result<Origin, Rule> {
+    if input == DATA {
+        return Ok(Origin::Data);
+    }
+    let known = || network.names.iter().chain(all.keys()).cloned().chain([DATA.to_owned()]).collect();
+    match network.names.iter().position(|name| *name == input) {
+        Some(j) => Ok(Origin::Node(u16::try_from(j).unwrap_or(u16::MAX))),
+        None => match all.get(&input) {
+            Some(j) if *j >= i => Err(Rule::LaterLayer { got: input }),
+            _ => Err(Rule::NoLayer { got: input, known: known() }),
+        },
+    }
+}
+
+/// Holds the network to its rules: shapes fit, every output is read, the last has `outputs` words.
+pub(super) fn validate(job: &Job, max_parameters: usize) -> Result<(), Invalid> {
+    let network = &job.network;
+    let count = network.nodes.len() as u64;
+    if count == 0 || network.nodes.len() > MAX_LAYERS || network.names.len() != network.nodes.len() {
+        let rule = Rule::Between { got: count, min: 1, max: MAX_LAYERS as u64 };
+        return Err(broken("network.layers".to_owned(), rule));
+    }
+    if let Some(i) = network.names.iter().position(|name| name.is_empty() || name.len() > MAX_NAME_BYTES) {
+        let rule = Rule::LayerName { got: network.names[i].chars().take(MAX_NAME_BYTES + 1).collect() };
+        return Err(broken(format!("network.layers[{i}].name"), rule));
+    }
+    let key = |i: usize| format!("network.layers[{i}] ({})", network.names[i]);
+    let laid = job.laid().map_err(|Fault { node, reason }| broken(key(node), Rule::Layer { reason }))?;
+    let (graph, last) = (laid.graph(), network.nodes.len() - 1);
+    let (got, want) = (graph.output(), Shape::vector(u32::try_from(job.outputs()).unwrap_or(u32::MAX)));
+    if got != want {
+        return Err(broken(key(last), Rule::Outputs { got, want }));
+    }
+    if !graph.places[last].trains {
+        return Err(broken("network.layers".to_owned(), Rule::NoParameters));
+    }
+    let parameters = graph.parameters() as u64;
+    if parameters > max_parameters as u64 {
+        let rule = Rule::Between { got: parameters, min: 1, max: max_parameters as u64 };
+        return Err(broken("network (parameters)".to_owned(), rule));
+    }
+    Ok(())
+}

@@ -1,0 +1,177 @@
+//! Networks of every layer, trained: secure equals clear bit for bit, at the plan's cost, whatever
+//! the lanes, the batch and the ring; and what a network must not be.
+#![allow(clippy::unwrap_used)]
+
+use std::{fmt::Write as _, path::Path};
+use symbolon::{
+    job::{Job, JobError},
+    kernel::HostWord,
+    train::Inputs,
+};
+use symbolon_core::word::Word;
+use symbolon_tests::{
+    jobs::Values,
+    play::{Game, Keys, Played},
+};
+
+/// Every layer in one network of images of odd sizes; the last layer is dense.
+const ALL: &str = "
+    { name = 'stem', kind = 'convolution', filters = 4, kernel = [3, 2], padding = [1, 0] },
+    { kind = 'max-pool', window = 2, relu = true },
+    { name = 'deep', kind = 'convolution', filters = 4, kernel = 3, padding = 1, groups = 4 },
+    { kind = 'leaky-relu', slope = 0.125 },
+    { name = 'sum', kind = 'add', input = ['leaky-relu1', 'max-pool1'] },
+    { kind = 'dropout', rate = 0.5 },
+    { name = 'both', kind = 'concat', input = ['dropout1', 'deep'] },
+    { kind = 'average-pool', window = [1, 2] },
+    { kind = 'relu' },
+    { name = 'narrow', kind = 'convolution', filters = 3, kernel = 1, stride = [2, 1] },
+    { kind = 'square' },
+    { kind = 'global-average-pool' },
+    { kind = 'flatten' },
+    { kind = 'dense', units = 3 },
+";
+
+struct Case<'a> {
+    layers: &'a str,
+    ring_bits: u32,
+    lanes: u16,
+    batch: usize,
+    records: usize,
+    optimizer: &'a str,
+}
+
+impl Case<'_> {
+    fn toml(&self) -> String {
+        let Self { layers, ring_bits, lanes, batch, records, optimizer } = self;
+        let frac_bits = if *ring_bits == 32 { 9 } else { 12 };
+        format!(
+            "version = 2\nname = 'layers'\nloss = 'softmax-cross-entropy'\n\
+             [data]\nshape = [2, 7, 6]\ntrain_records = {records}\ntest_records = {}\nclasses = 3\nscale = {{ divide = 1 }}\n\
+             [data.csv]\ntrain = 'records.csv'\ntest_every = 5\nlabel = 'label'\n\
+             [numbers]\nring_bits = {ring_bits}\nfrac_bits = {frac_bits}\ngrad_frac_bits = {}\n\
+             [network]\nlayers = [{layers}]\n\
+             [training]\nepochs = 2\nbatch = {batch}\nseed = 3\n[optimizer]\n{optimizer}\n\
+             [lanes]\nlanes = {lanes}\ntile = 64\n[reveal]\naccuracy = true\nloss = 'epoch'\nmodel = true\n",
+            records / 4,
+            frac_bits + 4,
+        )
+    }
+
+    fn job(&self) -> Job {
+        Job::parse(&self.toml(), Path::new("layers.toml")).unwrap()
+    }
+
+    fn inputs<W: Word>(&self) -> Inputs<W> {
+        let (mut values, job) = (Values(5), self.job());
+        let columns = job.data.features();
+        let mut text = (0..columns).fold(String::new(), |text, i| text + &format!("f{i},")) + "label\n";
+        for _ in 0..self.records + self.records / 4 {
+            (0..columns).try_for_each(|_| write!(text, "{},", values.unit())).unwrap();
+            writeln!(text, "{}", values.below(3)).unwrap();
+        }
+        let dir = symbolon_tests::dir::TempDir::new();
+        let _ = dir.file("records.csv", &text);
+        let (train, test) = symbolon::data::load(&job, &dir).unwrap();
+        Inputs::encode(&job, &train, &test).unwrap()
+    }
+
+    /// Trains on shares and in the clear.
+    fn agree<W: HostWord + Word>(&self) {
+        let (mut game, keys) = (Game::new(self.job()), Keys::new(u64::from(W::BITS)));
+        game.recording = false;
+        let Played { result, counts, dealt_bytes, dithers, .. } = game.secure::<W>(self.inputs(), &keys, 64);
+        let clear = game.replay(self.inputs(), &keys, &dithers, 1);
+        assert_eq!(format!("{:?}", result.epochs), format!("{:?}", clear.epochs), "{}", self.toml());
+        assert!(W::bytes(&result.parameters) == W::bytes(&clear.parameters), "parameters differ: {}", self.toml());
+        let total = game.plan.total;
+        for count in counts {
+            assert_eq!((count.rounds, count.bytes), (total.rounds, total.bytes_each_way), "{}", self.toml());
+        }
+        assert_eq!(dealt_bytes, total.dealer_bytes, "{}", self.toml());
+    }
+}
+
+const SGD: &str = "kind = 'sgd'\nlearning_rate = 0.25";
+const MOMENTUM: &str = "kind = 'momentum'\nlearning_rate = 0.125\nmomentum = 0.5";
+
+#[test]
+fn secure_equals_clear_for_every_layer() {
+    for lanes in 1..=5 {
+        let case = Case { layers: ALL, ring_bits: 64, lanes, batch: 4, records: 11, optimizer: SGD };
+        case.agree::<u64>();
+        Case { ring_bits: 32, batch: 8, optimizer: MOMENTUM, ..case }.agree::<u32>();
+    }
+}
+
+#[test]
+fn secure_equals_clear_in_batches_of_one() {
+    let case = Case { layers: ALL, ring_bits: 64, lanes: 2, batch: 1, records: 3, optimizer: MOMENTUM };
+    case.agree::<u64>();
+    Case { ring_bits: 32, optimizer: "kind = 'adam'", ..case }.agree::<u32>();
+}
+
+fn refused(layers: &str) -> String {
+    let case = Case { layers, ring_bits: 64, lanes: 1, batch: 4, records: 11, optimizer: SGD };
+    match Job::parse(&case.toml(), Path::new("layers.toml")) {
+        Err(error @ JobError::Invalid { .. }) => error.to_string(),
+        other => panic!("{layers}: {other:?}"),
+    }
+}
+
+#[test]
+fn networks_that_do_not_fit_are_refused_with_the_layer_and_the_reason() {
+    let last = "{ name = 'out', kind = 'dense', units = 3 }";
+    let flat = "{ kind = 'flatten' }";
+    let cases = [
+        (last.to_owned(), ["(out)", "[2, 7, 6]", "flatten"]),
+        (format!("{{ kind = 'max-pool', window = [8, 1] }}, {flat}, {last}"), ["(max-pool1)", "8 by 1", "[2, 7, 6]"]),
+        (format!("{{ kind = 'max-pool', window = 5 }}, {flat}, {last}"), ["(max-pool1)", "25", "2 to 16"]),
+        (
+            format!("{{ name = 'c', kind = 'convolution', filters = 3, kernel = 3, groups = 2 }}, {flat}, {last}"),
+            ["(c)", "2 groups", "3 channels"],
+        ),
+        (
+            format!("{{ kind = 'convolution', filters = 3, kernel = 9, padding = 0 }}, {flat}, {last}"),
+            ["(convolution1)", "9 by 9", "[2, 7, 6]"],
+        ),
+        (
+            format!(
+                "{flat}, {{ name = 'a', kind = 'dense', units = 2 }}, {{ name = 'b', kind = 'add', input = ['a', 'flatten1'] }}, {last}"
+            ),
+            ["(b)", "[2, 1, 1]", "[84, 1, 1]"],
+        ),
+        (
+            format!("{flat}, {{ name = 'a', kind = 'relu', input = 'b' }}, {{ name = 'b', kind = 'relu' }}, {last}"),
+            ["(a)", "\"b\"", "cycle"],
+        ),
+        (
+            format!(
+                "{flat}, {{ name = 'a', kind = 'dense', units = 2 }}, {{ name = 'out', kind = 'dense', units = 3, input = 'flatten1' }}"
+            ),
+            ["(a)", "no reader", "last layer"],
+        ),
+        (format!("{flat}, {{ kind = 'dense', units = 3, input = 'flaten' }}"), ["(dense1)", "\"flaten\"", "flatten1"]),
+        (
+            format!("{flat}, {{ kind = 'add', input = ['flatten1', 'flatten1'] }}, {last}"),
+            ["(add1)", "same layer", "twice"],
+        ),
+        (format!("{flat}, {{ kind = 'add' }}, {last}"), ["(add1)", "takes 2 inputs", "given 1"]),
+        (format!("{flat}, {{ kind = 'dense', units = 4 }}"), ["(dense1)", "[4, 1, 1]", "[3, 1, 1]"]),
+        (
+            format!("{{ name = 'x', kind = 'relu' }}, {{ name = 'x', kind = 'flatten' }}, {last}"),
+            ["\"x\"", "name of another layer", "name"],
+        ),
+        (
+            "{ kind = 'global-average-pool' }, { kind = 'concat', input = ['global-average-pool1', 'data'] }"
+                .to_owned(),
+            ["(concat1)", "height and width", "[2, 7, 6]"],
+        ),
+    ];
+    for (layers, parts) in cases {
+        let message = refused(&layers);
+        for part in parts {
+            assert!(message.contains(part), "{layers}: {message:?} lacks {part:?}");
+        }
+    }
+}
