@@ -119,7 +119,7 @@ enum Command {
     /// Make a server a new key for devices to seal to
     Key(provision::KeyArgs),
     /// Share a file of records as a device shares its readings
-    Share(share::Args),
+    Share(Box<share::Args>),
     /// Say what became of each device's reports
     Devices(devices::Args),
     /// Allow jobs on a server, or print the allowed jobs

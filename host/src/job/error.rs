@@ -105,6 +105,10 @@ pub enum Rule {
     MultipleOf { got: u64, of: u64 },
     /// A list with another number of entries than there are features.
     PerFeature { got: usize, features: usize },
+    /// A number of channels that does not divide the features.
+    Channels { got: usize, features: usize },
+    /// Another number of features than the format's records have.
+    FeaturesOf { got: usize, want: usize },
     /// A name with other characters than letters, digits, `.`, `_`, `-`, or longer than 64.
     Name { got: String },
     /// A file name that leaves the data directory.
@@ -213,6 +217,10 @@ impl fmt::Display for Rule {
             Self::PerFeature { got, features } => {
                 write!(f, "has {got} entries; give one for each of the {features} features")
             }
+            Self::Channels { got, features } => {
+                write!(f, "has {got} entries, which do not divide {features} features; give one for each channel")
+            }
+            Self::FeaturesOf { got, want } => write!(f, "is {got}; records of this format have {want}"),
             Self::Name { got } => write!(f, "is {got:?}; use 1 to 64 letters, digits, '.', '_' or '-'"),
             Self::RelativePath { got } => {
                 write!(f, "is {got:?}; give a file name relative to the data directory, without '..'")

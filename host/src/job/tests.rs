@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+mod arrays;
 mod reports;
 
 use std::path::PathBuf;
@@ -231,7 +232,8 @@ fn names_and_data_follow_their_rules() {
     refused("data.classes = 1", "data.classes", out_of(1, 2, 255));
     refused("data.target.divide = 1", "data", Rule::ExactlyOne { of: &["classes", "target"] });
     let idx = "data.idx = { train_images = \"a\", train_labels = \"b\", test_images = \"c\", test_labels = \"d\" }";
-    refused(idx, "data", Rule::ExactlyOne { of: &["[data.idx]", "[data.csv]", "[data.reports]"] });
+    let Invalid { key, rule: Rule::ExactlyOne { of } } = invalid(idx) else { panic!("both accepted") };
+    assert!(key == "data" && of.contains(&"[data.idx]") && of.contains(&"[data.npz]") && of.len() == 7);
     refused("data.scale.divide = 0", "data.scale.divide", Rule::Zero);
     refused("data.test_records = 0", "data.test_records", Rule::TestRecords { got: 0 });
     refused("data.csv.test_every = 1", "data.csv.test_every", out_of(1, 2, 1 << 28));
