@@ -103,7 +103,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
     parts.map(|(a, b)| (a.to_owned(), b.to_owned())).ok_or_else(|| "give FIELD=COLUMN".to_owned())
 }
 
-fn delimiter(text: &str) -> Result<char, String> {
+pub(super) fn delimiter(text: &str) -> Result<char, String> {
     let text = if text == "tab" { "\t" } else { text };
     let mut chars = text.chars();
     let one = chars.next().filter(|c| chars.next().is_none() && Csv::is_delimiter(*c));
