@@ -1,7 +1,7 @@
 //! What a protocol function is given: role, link, correlations, kernels, arena. No type parameter but the word.
 
 use crate::{
-    correlation::{Correlations, Draw, Request, View},
+    correlation::{Correlations, Draw, Request, View, request::Deal},
     kernel::Kernels,
     link::{Error, Fold, Link, Part},
     word::Word,
@@ -150,12 +150,12 @@ impl<W: Word> Party<'_, W> {
     pub fn take<'r>(
         &mut self,
         draw: &mut Draw,
-        request: impl Into<Request<'r>>,
+        request: impl Deal + Into<Request<'r>>,
         out: &mut [&mut [W]],
     ) -> Result<(), Error> {
-        let request = request.into();
-        let ([scratch], party) = self.scratch([request.scratch::<W>()])?;
-        party.correlations.take(draw, &request, out, scratch)
+        // Of this kind alone: a microcontroller does not link what other kinds need.
+        let ([scratch], party) = self.scratch([request.scratch::<W>().max(request.packed::<W>())])?;
+        party.correlations.take(draw, &request.into(), out, scratch)
     }
 
     /// This party's share of a mask of words.

@@ -12,7 +12,7 @@
 //! | [`noise`] | two-sided geometric noise, exact |
 //! | [`job`] | what is trained, on what, in which numbers, what is revealed |
 //! | [`schema`] | schemas as files; reals as codes |
-//! | [`data`] | IDX and CSV files, checked against the job, scaled |
+//! | [`data`] | CSV, IDX, NPY, NPZ and CIFAR files, checked against the job, scaled |
 //! | [`report`] | progress, learning curve, summary, the model's file |
 //! | [`net`] | TLS between roles, certificates, configurations, policies |
 //! | [`alarms`] | words that left their range: sums over subsets, a sample |

@@ -8,7 +8,7 @@ use crate::noise::Dice;
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use symbolon::{
-    device::{CsvRows, Headings, IdxRows},
+    device::{ArrayRows, CsvRows, Headings},
     intake::{self, manifest::Manifest, wire::Batch},
     schema::SchemaFile,
 };
@@ -50,6 +50,7 @@ pub fn targets() -> Vec<Target> {
         Target { name: "schema", seeds: texts(&[SCHEMA]), run: schema },
         Target { name: "rows of CSV", seeds: tables(), run: csv_rows },
         Target { name: "rows of IDX", seeds: vec![IDX.to_vec()], run: idx_rows },
+        Target { name: "rows of NPY", seeds: vec![npy(b'F'), npy(b'T')], run: npy_rows },
         Target { name: "job", seeds: texts(&JOBS), run: job },
         Target { name: "encoded job", seeds: JOBS.iter().filter_map(|text| encoded(text)).collect(), run: encoded_job },
     ]
@@ -265,7 +266,7 @@ fn csv_rows(bytes: &[u8]) {
 
 /// An IDX file has as many records as it says, and nothing else.
 fn idx_rows(bytes: &[u8]) {
-    let Ok(rows) = IdxRows::read("fuzz.idx", Cursor::new(bytes.to_vec()), &rooms()) else { return };
+    let Ok(rows) = ArrayRows::read_idx("fuzz.idx", Cursor::new(bytes.to_vec()), &rooms()) else { return };
     let Ok(rows) = rows.collect::<Result<Vec<_>, _>>() else { return };
     let width = match bytes[2] {
         8 | 9 => 1,
@@ -275,6 +276,14 @@ fn idx_rows(bytes: &[u8]) {
     };
     assert_eq!(bytes.len(), 4 + 4 * usize::from(bytes[3]) + 2 * width * rows.len());
     assert_eq!(&bytes[4..8], u32::try_from(rows.len()).unwrap().to_be_bytes());
+}
+
+/// An NPY file has as many records as it says, and nothing else.
+fn npy_rows(bytes: &[u8]) {
+    let Ok(rows) = ArrayRows::read_npy("fuzz.npy", Cursor::new(bytes.to_vec()), &rooms()) else { return };
+    let Ok(rows) = rows.collect::<Result<Vec<_>, _>>() else { return };
+    assert!(rows.iter().all(|row| row.reals.len() == 2));
+    assert!(2 * rows.len() <= bytes.len() || bytes.starts_with(&[0x1f, 0x8b]), "{} rows", rows.len());
 }
 
 fn job(bytes: &[u8]) {
@@ -290,6 +299,15 @@ fn encoded_job(bytes: &[u8]) {
 }
 
 // --- good input ------------------------------------------------------------------------------------------------------
+
+/// Three records of two doubles, row by row or column by column.
+fn npy(order: u8) -> Vec<u8> {
+    let fortran = if order == b'T' { "True" } else { "False" };
+    let header = format!("{{'descr': '<f8', 'fortran_order': {fortran}, 'shape': (3, 2), }}");
+    let len = u16::try_from(header.len()).unwrap().to_le_bytes();
+    let values = [20.5f64, 0.0, 21.0, 1.0, 22.0, 1.0].into_iter().flat_map(f64::to_le_bytes);
+    b"\x93NUMPY\x01\x00".iter().copied().chain(len).chain(header.into_bytes()).chain(values).collect()
+}
 
 const SCHEMA: &str = include_str!("../../host/jobs/occupancy.schema.toml");
 const SECRET: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";

@@ -106,7 +106,7 @@ fn secure_equals_clear_for_every_layer() {
 
 #[test]
 fn secure_equals_clear_in_batches_of_one() {
-    let case = Case { layers: ALL, ring_bits: 64, lanes: 2, batch: 1, records: 3, optimizer: MOMENTUM };
+    let case = Case { layers: ALL, ring_bits: 64, lanes: 2, batch: 1, records: 4, optimizer: MOMENTUM };
     case.agree::<u64>();
     Case { ring_bits: 32, optimizer: "kind = 'adam'", ..case }.agree::<u32>();
 }
@@ -116,6 +116,24 @@ fn refused(layers: &str) -> String {
     match Job::parse(&case.toml(), Path::new("layers.toml")) {
         Err(error @ JobError::Invalid { .. }) => error.to_string(),
         other => panic!("{layers}: {other:?}"),
+    }
+}
+
+/// Each pool adds two fraction bits: sums are not truncated between.
+#[test]
+fn scales_beyond_the_ring_are_refused() {
+    let pools = "{ kind = 'average-pool', window = 2, stride = 1 }, ".repeat(5);
+    let layers = format!(
+        "{{ kind = 'convolution', filters = 2, kernel = 1, padding = 0 }}, {pools} {{ kind = 'relu' }}, \
+         {{ kind = 'flatten' }}, {{ kind = 'dense', units = 3 }}"
+    );
+    let case = Case { layers: &layers, ring_bits: 32, lanes: 1, batch: 4, records: 11, optimizer: SGD };
+    assert!(Job::parse(&case.toml(), Path::new("layers.toml")).is_ok(), "18 and 10 bits");
+    let toml =
+        case.toml().replace("frac_bits = 9", "frac_bits = 10").replace("grad_frac_bits = 13", "grad_frac_bits = 14");
+    let refused = Job::parse(&toml, Path::new("layers.toml")).unwrap_err().to_string();
+    for part in ["(average-pool5)", "30 fraction bits", "room for 28"] {
+        assert!(refused.contains(part), "{refused}");
     }
 }
 

@@ -254,7 +254,8 @@ fn a_label_is_a_declared_one() {
     let mut job = TASK.job();
     job.reveal.model = false;
     job.data.task = symbolon::job::Task::Classes(2);
-    (job.network.nodes.pop(), job.network.names.pop());
+    job.network.nodes.pop();
+    job.network.names.pop();
     job.network.push(AnyLayer::Dense(Dense { units: 2 }));
     let told = refusal(&servers, &job);
     assert!(told.contains("the label has 3 classes, and the job 2"), "{told}");

@@ -56,9 +56,10 @@ fn reciprocal(n: usize) -> (u64, u32) {
     if n.is_power_of_two() {
         return (1, shift);
     }
-    // 512 < factor < 1024.
-    let shift = shift + 10;
-    (((1u64 << shift) + n as u64 / 2) / n as u64, shift)
+    // 512 < factor < 1024. In 16 bits of `n`, so that no device links a division of 64 bits.
+    #[allow(clippy::cast_possible_truncation)] // 16 bits
+    let top = (if shift > 15 { n >> (shift - 15) } else { n << (15 - shift) }) as u32;
+    (u64::from(((1 << 25) + top / 2) / top), shift + 10)
 }
 
 fn takes(windows: Result<Windows, Misfit>) -> Takes {
@@ -132,7 +133,7 @@ macro_rules! pool {
                 z: &mut [W],
                 _: &mut Saved<'_, W>,
             ) -> Result<(), Error> {
-                let windows = $windows(self, site.input()).expect("the graph's shapes fit");
+                let windows = super::fits($windows(self, site.input()));
                 forward(party, windows, x[0], z);
                 Ok(())
             }
@@ -149,7 +150,7 @@ macro_rules! pool {
                 dx: &mut [W],
                 _: &Saved<'_, W>,
             ) -> Result<(), Error> {
-                let windows = $windows(self, site.input()).expect("the graph's shapes fit");
+                let windows = super::fits($windows(self, site.input()));
                 backward(party, windows, dz, dx)
             }
         }

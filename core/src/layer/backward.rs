@@ -93,7 +93,7 @@ impl<L> Graph<'_, L> {
         let scale = own.gradient.frac_bits;
         let gradient = taken(&party, own.gradient.masked(dz, cols), wants_shares, (&*dz, scale), share);
         party.trace.enter(site.node, "backward");
-        let x = below.value.masked(&[], to.output.words()).filter(|x| !x.words.is_empty());
+        let x = below.value.kept_open(to.output.words());
         let frac_bits = layer.gives_gradient(shape, scale, self.frac_bits);
         if is_second {
             layer.backward(&mut party, &site, x, gradient, input, other, &own.saved)?;
@@ -128,7 +128,7 @@ impl<'a, W: Word> NodeState<'a, W> {
     /// The output's and the gradient's openings, once they are there, where they have buffers of
     /// their own.
     pub fn opened(&self, cols: usize) -> [Option<Masked<'_, W>>; 2] {
-        [self.value.masked(&[], cols), self.gradient.masked(&[], cols)]
+        [self.value.kept_open(cols), self.gradient.kept_open(cols)]
     }
 }
 

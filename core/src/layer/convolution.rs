@@ -62,6 +62,8 @@ fn one_group() -> u32 {
 impl Convolution {
     /// Most filters.
     pub const MAX_FILTERS: u32 = 1 << 16;
+    /// Most words of the unfolded windows of an image's group.
+    pub const MAX_UNFOLDED: usize = 1 << 26;
 
     /// Filters over images of the shape `input`.
     ///
@@ -81,7 +83,7 @@ impl Convolution {
     }
 
     fn filters<W>(&self, site: &Site<'_, W>) -> Filters {
-        self.over(site.input()).expect("the graph's shapes fit")
+        super::fits(self.over(site.input()))
     }
 }
 
@@ -94,6 +96,9 @@ fn weights<'a, W: Word>(site: &Site<'a, W>, filters: Filters) -> Masked<'a, W> {
 impl Describe for Convolution {
     fn output(&self, inputs: &[Shape]) -> Result<Shape, Misfit> {
         let filters = self.over(only(inputs)?)?;
+        if filters.matrix_words() > Self::MAX_UNFOLDED {
+            return Err(Misfit::Unfolded { words: filters.matrix_words(), most: Self::MAX_UNFOLDED });
+        }
         Ok(output(self.filters, &filters.windows))
     }
 

@@ -6,7 +6,8 @@
 //! - **Result:** exact, with `2 f` fraction bits.
 //! - **Needs:** `|z| < 2^(k-2)`.
 //! - **Memory:** scratch for a share of `x` and of `w`; nothing between the passes.
-//! - **Origin:** Beaver, CRYPTO '91, on masked values that are opened once ([`crate::protocol::product`]).
+//! - **Source:** Beaver, CRYPTO '91, on masked values that are opened once
+//!   ([`crate::protocol::product`]).
 
 use super::{
     Backward, Describe, GradientSplit, Init, Input, Layer, Misfit, Parameter, Saved, Shape, Site, Takes, between, only,

@@ -107,6 +107,11 @@ impl<'a, W: Word> Tensor<'a, W> {
         Ok(())
     }
 
+    /// The open value as a matrix of `cols` columns, if it is open in a buffer of its own.
+    pub(super) fn kept_open(&self, cols: usize) -> Option<Masked<'_, W>> {
+        self.own.as_ref().and_then(|_| self.masked(&[], cols))
+    }
+
     /// The open value as a matrix of `cols` columns, if it is open; `words` is where it lies if it
     /// has no buffer of its own.
     pub(super) fn masked<'v>(&'v self, words: &'v [W], cols: usize) -> Option<Masked<'v, W>> {
@@ -214,7 +219,7 @@ impl<'a, L> Graph<'_, L> {
             Origin::Data => 0..0,
         };
         let ranges = [range(node.input), if node.second.is_some() { range(second) } else { 0..0 }, place.words(rows)];
-        let [a, b, z] = slab.get_disjoint_mut(ranges).expect("values that live together lie apart");
+        let Ok([a, b, z]) = slab.get_disjoint_mut(ranges) else { panic!("values that live together lie apart") };
         // Shares of inputs that are open already.
         let is_any = node.layer.takes(place.inputs[0]) != Takes::Masked;
         let open = |origin| match origin {

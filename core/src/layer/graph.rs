@@ -56,11 +56,12 @@ pub struct Placement {
     pub is_opened: bool,
     /// Whether the node or one before it has parameters, so that its gradient is wanted.
     pub trains: bool,
-    /// Number of the last node that reads the output; its own for the last node.
-    last: u16,
-    /// First word of the output, and of its gradient, for a slab of one row.
-    value: usize,
-    gradient: usize,
+    /// Number of the last node that reads the output; the greatest number for the last node.
+    pub last: u16,
+    /// First word of the output in a slab of one row.
+    pub value: usize,
+    /// First word of the output's gradient in a slab of one row.
+    pub gradient: usize,
 }
 
 impl Placement {
@@ -100,7 +101,8 @@ pub enum Reason {
     Twice,
     /// No node reads its output, and it is not the last.
     Unread,
-    /// It uses the parameters of a node that has others.
+    /// It uses the parameters of a node that is not the same layer, on another shape, or has none
+    /// of its own.
     Tied,
     /// There are no nodes, or more than the buffer of places or numbers take.
     Count,
@@ -115,7 +117,7 @@ impl fmt::Display for Reason {
             Self::Unread => f.write_str(
                 "has no reader: name it as the input of a later layer, or remove it; only the last layer is the output",
             ),
-            Self::Tied => f.write_str("uses the parameters of a layer that has others"),
+            Self::Tied => f.write_str("uses the parameters of a layer that is not the same"),
             Self::Count => f.write_str("is one too many, or there are no layers"),
         }
     }
@@ -149,7 +151,10 @@ impl<'a, L: Describe> Graph<'a, L> {
     /// # Errors
     ///
     /// The first node that does not fit.
-    pub fn new(nodes: &'a [Node<L>], input: Shape, frac_bits: u32, places: &'a mut [Placement]) -> Result<Self, Fault> {
+    pub fn new(nodes: &'a [Node<L>], input: Shape, frac_bits: u32, places: &'a mut [Placement]) -> Result<Self, Fault>
+    where
+        L: PartialEq,
+    {
         let count = nodes.len();
         if count == 0 || count > places.len() || count > usize::from(u16::MAX) {
             return Err(Fault { node: count.saturating_sub(1), reason: Reason::Count });
@@ -162,6 +167,29 @@ impl<'a, L: Describe> Graph<'a, L> {
         }
         lay(nodes, places)?;
         Ok(Self { nodes, places, input, frac_bits })
+    }
+
+    /// Calls `each` with the number of each node that trains and the most fraction bits that the
+    /// gradient of its output has.
+    pub fn gradient_frac_bits(&self, scales: &mut [u32], mut each: impl FnMut(usize, u32)) {
+        scales.fill(self.frac_bits);
+        for (i, node) in self.nodes.iter().enumerate().rev() {
+            let shape = self.places[i].inputs[0];
+            if !self.places[i].trains {
+                continue;
+            }
+            each(i, scales[i]);
+            let taken = match node.layer.takes_gradient(shape) {
+                Takes::Any => scales[i],
+                Takes::Truncated | Takes::Masked => self.frac_bits,
+            };
+            let given = node.layer.gives_gradient(shape, taken, self.frac_bits);
+            for origin in node.origins() {
+                let Origin::Node(j) = origin else { continue };
+                let scale = &mut scales[usize::from(j)];
+                *scale = (*scale).max(given);
+            }
+        }
     }
 
     /// Number of parameters.
@@ -213,7 +241,7 @@ impl<'a, L: Describe> Graph<'a, L> {
 }
 
 /// Shapes, scale and parameters of node `i`, from the places of those before it.
-fn describe<L: Describe>(
+fn describe<L: Describe + PartialEq>(
     nodes: &[Node<L>],
     i: usize,
     data: Shape,
@@ -266,8 +294,14 @@ fn describe<L: Describe>(
             *parameters = parameters.saturating_add(own);
             *parameters - own
         }
-        Some(j) if usize::from(j) < i && places[usize::from(j)].parameters == own => places[usize::from(j)].parameter,
-        Some(_) => return Err(Reason::Tied),
+        Some(j) => {
+            let j = usize::from(j);
+            let same = |owner: &Node<L>| owner.tied.is_none() && owner.layer == node.layer;
+            if j >= i || !same(&nodes[j]) || places[j].inputs[0] != inputs[0] {
+                return Err(Reason::Tied);
+            }
+            places[j].parameter
+        }
     };
     Ok(Placement {
         inputs,
@@ -299,13 +333,13 @@ fn number(i: usize) -> Origin {
 /// Lays outputs and gradients into their slabs: two values that live at one time do not overlap.
 fn lay<L: Describe>(nodes: &[Node<L>], places: &mut [Placement]) -> Result<(), Fault> {
     let count = nodes.len();
-    for j in 0..count {
+    for (j, place) in places.iter_mut().enumerate() {
         let reads = |node: &Node<L>| node.origins().any(|origin| origin == number(j));
         let last = (j + 1..count).rev().find(|i| reads(&nodes[*i]));
         if last.is_none() && j + 1 < count {
             return Err(Fault { node: j, reason: Reason::Unread });
         }
-        places[j].last = last.and_then(|last| u16::try_from(last).ok()).unwrap_or(u16::MAX);
+        place.last = last.and_then(|last| u16::try_from(last).ok()).unwrap_or(u16::MAX);
     }
     // An output lives from its node to the last reader, a gradient from that reader down to its node.
     let lives = |places: &[Placement], j: usize| j..=usize::from(places[j].last).min(count);
@@ -357,8 +391,9 @@ mod tests {
         let graph = Graph::new(&nodes, Shape::vector(4), 8, &mut places).unwrap();
         assert_eq!(graph.parameters(), 25 + 42 + 24);
         assert_eq!((graph.output(), graph.output_frac_bits()), (Shape::vector(3), 16));
-        // Two neighbours at a time: 5 and 5, 5 and 7, 7 and 7, 7 and 3.
-        assert_eq!(graph.slab_words(2), 2 * 14);
+        // Two neighbours live at a time. The first 7 words do not fit before the second 5, and lie
+        // behind them; the next 7 fit before.
+        assert_eq!(graph.slab_words(2), 2 * (5 + 5 + 7));
         for (i, place) in graph.places.iter().enumerate().skip(1) {
             let (a, b) = (place.words(3), graph.places[i - 1].words(3));
             assert!(a.end <= b.start || b.end <= a.start);

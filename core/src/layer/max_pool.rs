@@ -49,7 +49,7 @@ impl MaxPool {
     }
 
     fn pool<W>(self, site: &Site<'_, W>, frac_bits: u32) -> (Windows, Pool) {
-        let windows = self.windows(site.input()).expect("the graph's shapes fit");
+        let windows = super::fits(self.windows(site.input()));
         (windows, Pool { area: windows.area(), frac_bits: frac_bits - site.frac_bits, relu: self.relu })
     }
 }

@@ -392,6 +392,13 @@ pub enum Misfit {
         /// The number it was given.
         got: usize,
     },
+    /// The windows of an image take too many words.
+    Unfolded {
+        /// Words of the windows of one group of channels.
+        words: usize,
+        /// The most.
+        most: usize,
+    },
     /// The output has too many words.
     Large {
         /// The output's shape.
@@ -423,6 +430,9 @@ impl fmt::Display for Misfit {
                 "takes two inputs with images of one height and width, and they have the shapes {first} and {second}"
             ),
             Self::Inputs { want, got } => write!(f, "takes {want} inputs, and is given {got}"),
+            Self::Unfolded { words, most } => {
+                write!(f, "has windows of {words} words an image, and {most} at most are unfolded; take smaller ones")
+            }
             Self::Large { got } => write!(f, "gives the shape {got}, more than 2^24 words a row"),
         }
     }
@@ -437,4 +447,11 @@ pub(crate) fn between(key: &'static str, got: u32, min: u32, max: u32) -> Result
 pub(crate) fn only(inputs: &[Shape]) -> Result<Shape, Misfit> {
     let &[input] = inputs else { return Err(Misfit::Inputs { want: 1, got: inputs.len() }) };
     Ok(input)
+}
+
+/// A number that follows from shapes which the graph has checked. Without the error's text, which a
+/// microcontroller would link.
+pub(crate) fn fits<T>(number: Result<T, Misfit>) -> T {
+    let Ok(number) = number else { panic!("the graph's shapes fit") };
+    number
 }

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     correlation::{Draw, View, Words},
-    kernel::{pair_count, pair_words, plane_words},
+    kernel::{Kernels, pair_count, pair_words, plane_words},
     link::Error,
     party::Party,
     word::Word,
@@ -65,7 +65,7 @@ pub fn argmax<W: Word>(
         return Ok(());
     }
     if classes == 2 {
-        offer_pairs(party, &mut draw, word)?; // their bits are not opened
+        offer_pairs(party, &mut draw, word, |kernels, out, y| kernels.pairs(out, y, 2))?; // their bits are not opened
     }
     let ([pairs], mut party) = party.scratch([pair_words::<W>(rows, classes)])?;
     if party.is_clear() {
@@ -80,8 +80,8 @@ pub fn argmax<W: Word>(
 }
 
 /// [`argmax`] of words that lie class by class, all rows of the first class first. With `zero`, a
-/// last class of public zeros is compared too, and has no plane: no other class wins in a row of
-/// negative words.
+/// last class of public zeros is compared too, and has no plane: no class wins in a row of negative
+/// words, and a word that is zero wins over the zeros. Alarms are those of [`argmax`].
 ///
 /// # Errors
 ///
@@ -101,6 +101,9 @@ pub fn argmax_of_columns<W: Word>(
     let mut draw = party.draw()?;
     if rows == 0 {
         return Ok(());
+    }
+    if all == 2 {
+        offer_pairs(party, &mut draw, word, |kernels, out, y| kernels.pairs_of_columns(out, y, rows, zero))?;
     }
     let ([pairs, c], mut party) = party.scratch([pair_words::<W>(rows, all), word.c.len()])?;
     if party.is_clear() {
@@ -147,14 +150,19 @@ fn difference_bits<W: Word>(word: &Opened<'_, W>) -> (u32, W) {
 
 /// Offers the differences of two classes to the party's alarms, shifted so that theirs is a whole
 /// word's.
-fn offer_pairs<W: Word>(party: &mut Party<'_, W>, draw: &mut Draw, word: &Opened<'_, W>) -> Result<(), Error> {
+fn offer_pairs<W: Word>(
+    party: &mut Party<'_, W>,
+    draw: &mut Draw,
+    word: &Opened<'_, W>,
+    pairs: impl Fn(&dyn Kernels<W>, &mut [W], &[W]),
+) -> Result<(), Error> {
     if party.alarms.is_none() {
         return Ok(());
     }
     let (rows, _) = shape(word, 2);
     let ([y, differences], mut party) = party.scratch([word.c.len(), pair_words::<W>(rows, 2)])?;
     truncated(&mut party, draw, word, y)?;
-    party.kernels.pairs(differences, y, 2);
+    pairs(party.kernels, differences, y);
     party.kernels.scale(differences, W::from_u64(1).shl(W::BITS - word.cut.bits()));
     alarm::offer(&mut party, &differences[..rows], half());
     Ok(())

@@ -14,7 +14,7 @@ mod program {
 
     use semihosting::println;
     use symbolon_core::{
-        kernel::{Kernels, Matrix, Opening, Portable},
+        kernel::{Kernels, Matrix, Opening, Portable, Windows},
         prg::{ChaCha20Prg, MaskId, Seed},
         share,
         word::Word,
@@ -139,6 +139,19 @@ mod program {
         case::<W>("gemm", |k, [z, x, y, ..]| k.gemm(&mut z[..28], matrix(x, 5), matrix(y, 7), [4, 5, 7]));
     }
 
+    /// Two channels of 5 by 4, seen by windows of 2 by 3: as many words as a slice has, or fewer.
+    const WINDOWS: Windows = Windows { channels: 2, image: [5, 4], window: [2, 3], stride: [2, 1], padding: [0, 0] };
+
+    fn windows<W: Word>() {
+        case::<W>("unfold", |k, [matrix, image, ..]| k.unfold(&mut matrix[..48], &image[..40], WINDOWS));
+        case::<W>("fold", |k, [image, matrix, ..]| k.fold(&mut image[..40], &matrix[..48], WINDOWS));
+        case::<W>("sum_windows", |k, [z, x, ..]| k.sum_windows(&mut z[..8], &x[..40], WINDOWS));
+        case::<W>("spread_windows", |k, [x, z, ..]| k.spread_windows(&mut x[..40], &z[..8], WINDOWS));
+        case::<W>("gather_windows", |k, [places, x, ..]| k.gather_windows(&mut places[..48], &x[..40], WINDOWS));
+        case::<W>("scatter_windows", |k, [x, places, ..]| k.scatter_windows(&mut x[..40], &places[..48], WINDOWS));
+        case::<W>("pairs_of_columns", |k, [out, x, ..]| k.pairs_of_columns(&mut out[..60], &x[..30], 10, true));
+    }
+
     fn tables<W: Word>() {
         case::<W>("rotate_planes", |k, [hot, c, f, ..]| k.rotate_planes(hot, c, 3, f[0]));
         case::<W>("sum_planes", |k, [z, hot, ..]| {
@@ -172,6 +185,7 @@ mod program {
         scaled::<W>();
         planes::<W>();
         matrices::<W>();
+        windows::<W>();
         alarms::<W>();
         tables::<W>();
         digits::<W>();

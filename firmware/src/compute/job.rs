@@ -70,6 +70,33 @@ pub const NETWORK: [Node<ComputeLayer>; 5] = [
 /// Weights and biases of the network.
 pub const PARAMETERS: usize = 4 * (9 + 1) + (36 + 1) * OUTPUTS;
 
+/// The places of the network's nodes, as [`Graph::new`] finds them; a constant, so that a device
+/// links no code that finds them.
+pub const PLACES: [Placement; NETWORK.len()] = {
+    const fn place(inputs: Shape, output: Shape, frac_bits: u32) -> Placement {
+        Placement {
+            inputs: [inputs; 2],
+            output,
+            frac_bits,
+            parameter: 0,
+            parameters: 0,
+            is_opened: false,
+            trains: true,
+            last: 0,
+            value: 0,
+            gradient: 0,
+        }
+    }
+    let (filtered, pooled, flat) = (Shape([4, 6, 6]), Shape([4, 3, 3]), Shape::vector(36));
+    [
+        Placement { parameters: 40, last: 1, ..place(IMAGE, filtered, 16) },
+        Placement { last: 2, value: 144, gradient: 144, ..place(filtered, pooled, 18) },
+        Placement { last: 3, ..place(pooled, pooled, 8) },
+        Placement { is_opened: true, last: 4, value: 36, gradient: 36, ..place(pooled, flat, 8) },
+        Placement { parameter: 40, parameters: 370, last: u16::MAX, ..place(flat, Shape::vector(10), 16) },
+    ]
+};
+
 /// Lengths of the inputs: two factors, then the network's records and parameters.
 pub const INPUT: [usize; 4] = [ELEMENTS, ELEMENTS, RECORDS * IMAGE.words(), PARAMETERS];
 /// Outputs: product, sign (a bit plane), ReLU and mapping of the first factor, scores; and how their shares join.
@@ -85,7 +112,7 @@ pub const INPUT_WORDS: usize = 2 * ELEMENTS + RECORDS * IMAGE.words() + PARAMETE
 /// Words of all outputs.
 pub const OUTPUT_WORDS: usize = 3 * ELEMENTS + PLANE + RECORDS * OUTPUTS;
 /// Words of the arena.
-pub const ARENA_WORDS: usize = 770;
+pub const ARENA_WORDS: usize = 1746;
 
 /// The logistic function at sixteen places from -2 to 1.75.
 const TABLE: [i64; 16] = [31, 38, 47, 57, 69, 82, 97, 112, 128, 144, 159, 174, 187, 199, 209, 218];
@@ -151,8 +178,7 @@ fn infer<W: Word>(
     parameters: &mut [W],
     scores: &mut [W],
 ) -> Result<(), Error> {
-    let mut places = [Placement::default(); NETWORK.len()];
-    let Ok(graph) = Graph::new(&NETWORK, IMAGE, FRAC_BITS, &mut places) else { panic!("the network's shapes fit") };
+    let graph = Graph { nodes: &NETWORK, places: &PLACES, input: IMAGE, frac_bits: FRAC_BITS };
     let records = masked(party, records)?;
     let ([open], mut party) = party.scratch([PARAMETERS])?;
     open.copy_from_slice(parameters);

@@ -34,6 +34,7 @@ mod devices;
 mod exit;
 mod gateway;
 mod help;
+mod job;
 mod local;
 mod plan;
 mod policy;
@@ -82,6 +83,9 @@ enum Command {
         #[command(flatten)]
         network: plan::Link,
     },
+    /// Write a job file
+    #[command(subcommand)]
+    Job(job::Args),
     /// Train in the clear, say how much room each tensor leaves in its words, and recommend numbers
     /// that hold
     Audit(audit::Args),
@@ -119,7 +123,7 @@ enum Command {
     /// Make a server a new key for devices to seal to
     Key(provision::KeyArgs),
     /// Share a file of records as a device shares its readings
-    Share(share::Args),
+    Share(Box<share::Args>),
     /// Say what became of each device's reports
     Devices(devices::Args),
     /// Allow jobs on a server, or print the allowed jobs
@@ -157,6 +161,7 @@ pub fn main() -> Exit {
         Command::Demo(args) => demo::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Plan { job, config, json, network } => plan::run(&job, config.as_deref(), json.as_deref(), network),
+        Command::Job(args) => job::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Server(args) => roles::server(&args),
         Command::Dealer(args) => roles::dealer(&args),

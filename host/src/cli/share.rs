@@ -3,7 +3,10 @@
 use super::exit::Failure;
 use crate::{
     data::Dialect,
-    device::{BootCounter, CsvRows, Device, DeviceError, Headings, IdxRows, KeyFile, Options, Row, RowsError, Way},
+    device::{
+        ArrayFiles, ArrayRows, BootCounter, CsvRows, Device, DeviceError, Headings, KeyFile, Options, Row, RowsError,
+        Way,
+    },
     job::{Csv, OnMissing},
     net::Broker,
     report::Progress,
@@ -18,7 +21,7 @@ use symbolon_core::report::node::Status;
 
 /// Arguments of `symbolon share`.
 #[derive(Debug, clap::Args)]
-#[command(group = clap::ArgGroup::new("file").required(true).args(["csv", "idx"]))]
+#[command(group = clap::ArgGroup::new("file").required(true).args(["csv", "idx", "npy", "npz"]))]
 #[command(group = clap::ArgGroup::new("way").required(true).args(["gateway", "mqtt"]))]
 pub(super) struct Args {
     /// Key file of the data owner, as `symbolon provision` wrote it; its boot counter lies beside it
@@ -75,6 +78,21 @@ pub(super) struct Args {
     /// The IDX file with their labels
     #[arg(long, value_name = "FILE", requires = "idx")]
     idx_labels: Option<PathBuf>,
+    /// An NPY file with the features, plain or gzip
+    #[arg(long, value_name = "FILE")]
+    npy: Option<PathBuf>,
+    /// The NPY file with their labels
+    #[arg(long, value_name = "FILE", requires = "npy")]
+    npy_labels: Option<PathBuf>,
+    /// An NPZ file
+    #[arg(long, value_name = "FILE", requires = "npz_features")]
+    npz: Option<PathBuf>,
+    /// Array of the NPZ file with the features
+    #[arg(long, value_name = "NAME", requires = "npz")]
+    npz_features: Option<String>,
+    /// Array of the NPZ file with their labels
+    #[arg(long, value_name = "NAME", requires = "npz")]
+    npz_labels: Option<String>,
     /// Give up after so long without progress
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     patience: u64,
@@ -85,7 +103,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
     parts.map(|(a, b)| (a.to_owned(), b.to_owned())).ok_or_else(|| "give FIELD=COLUMN".to_owned())
 }
 
-fn delimiter(text: &str) -> Result<char, String> {
+pub(super) fn delimiter(text: &str) -> Result<char, String> {
     let text = if text == "tab" { "\t" } else { text };
     let mut chars = text.chars();
     let one = chars.next().filter(|c| chars.next().is_none() && Csv::is_delimiter(*c));
@@ -210,22 +228,35 @@ fn span(text: &str) -> Result<RangeInclusive<u64>, String> {
 type Numbered = (u64, Row, Vec<u8>);
 
 fn records(args: &Args, schema: &SchemaFile) -> Result<Vec<Numbered>, Failure> {
-    match (&args.csv, &args.idx) {
-        (Some(csv), _) => {
-            let missing = if args.missing.is_empty() { vec![String::new()] } else { args.missing.clone() };
-            let (delimiter, on_missing) = (args.delimiter, args.on_missing);
-            let dialect = Dialect { delimiter, header: true, missing, on_missing };
-            let columns = args.columns.iter().cloned().collect();
-            let headings = Headings { dialect, columns, time: args.time.clone(), about: args.about };
-            let mut rows = CsvRows::open(csv, schema, &headings)?;
-            let records = packed(csv, &mut rows, schema)?;
-            if rows.skipped() > 0 {
-                say!("{} rows with a missing cell are left out", rows.skipped());
-            }
-            Ok(records)
+    let Some(csv) = &args.csv else {
+        let files = arrays(args)?;
+        let (ArrayFiles::Idx { features: file, .. }
+        | ArrayFiles::Npy { features: file, .. }
+        | ArrayFiles::Npz { file, .. }) = files;
+        return packed(file, ArrayRows::open(files, schema)?, schema);
+    };
+    let missing = if args.missing.is_empty() { vec![String::new()] } else { args.missing.clone() };
+    let (delimiter, on_missing) = (args.delimiter, args.on_missing);
+    let dialect = Dialect { delimiter, header: true, missing, on_missing };
+    let columns = args.columns.iter().cloned().collect();
+    let headings = Headings { dialect, columns, time: args.time.clone(), about: args.about };
+    let mut rows = CsvRows::open(csv, schema, &headings)?;
+    let records = packed(csv, &mut rows, schema)?;
+    if rows.skipped() > 0 {
+        say!("{} rows with a missing cell are left out", rows.skipped());
+    }
+    Ok(records)
+}
+
+fn arrays(args: &Args) -> Result<ArrayFiles<'_>, Failure> {
+    match (&args.idx, &args.npy, &args.npz) {
+        (Some(features), ..) => Ok(ArrayFiles::Idx { features, labels: args.idx_labels.as_deref() }),
+        (None, Some(features), _) => Ok(ArrayFiles::Npy { features, labels: args.npy_labels.as_deref() }),
+        (None, None, Some(file)) => {
+            let features = args.npz_features.as_deref().unwrap_or_default();
+            Ok(ArrayFiles::Npz { file, features, labels: args.npz_labels.as_deref() })
         }
-        (None, Some(idx)) => packed(idx, IdxRows::open(idx, args.idx_labels.as_deref(), schema)?, schema),
-        (None, None) => Err(Failure::Input("give --csv or --idx".to_owned())),
+        (None, None, None) => Err(Failure::Input("give --csv, --idx, --npy or --npz".to_owned())),
     }
 }
 

@@ -70,7 +70,7 @@ impl<'a> Part<'a> {
         }
         let table = &file.table;
         for (i, column) in file.features.iter().enumerate() {
-            let scaled = feature(&data.scale, i, table.number(*column)?);
+            let scaled = feature(data, i, table.number(*column)?);
             set.features.push(scaled.map_err(|problem| table.refused(*column, problem))?);
         }
         let target = table.number(file.label)?;

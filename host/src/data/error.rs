@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use super::{CifarProblem, NpyProblem, ZipProblem};
 use crate::plain::Plain;
 
 /// Why records were refused. Shown to their owner alone, so it may quote a cell.
@@ -40,7 +41,35 @@ pub enum DataError {
         /// Records that its header announces; 0 if it ends before.
         want: u64,
     },
-    /// An IDX file of labels announces another number of records than that of the features.
+    /// An NPY file that cannot be read.
+    Npy {
+        /// The file.
+        path: PathBuf,
+        /// Its fault.
+        problem: NpyProblem,
+    },
+    /// A zip archive that cannot be read.
+    Zip {
+        /// The file.
+        path: PathBuf,
+        /// Its fault.
+        problem: ZipProblem,
+    },
+    /// A file of CIFAR's binary format that cannot be read.
+    Cifar {
+        /// The file.
+        path: PathBuf,
+        /// Its fault.
+        problem: CifarProblem,
+    },
+    /// A file of labels has another number of values a record than one.
+    LabelWidth {
+        /// The file.
+        path: PathBuf,
+        /// Values a record.
+        got: u64,
+    },
+    /// A file of labels announces another number of records than that of the features.
     Labels {
         /// The file with the labels.
         path: PathBuf,
@@ -152,14 +181,14 @@ pub enum Place {
         /// Name of the column.
         column: String,
     },
-    /// In an IDX file of features.
+    /// In a file of features without lines.
     Feature {
         /// From 0.
         record: u64,
         /// From 0.
         feature: usize,
     },
-    /// In an IDX file of labels.
+    /// The label of a record in a file without lines.
     Label {
         /// From 0.
         record: u64,
@@ -228,12 +257,24 @@ impl fmt::Display for DataError {
                 "{} is not an IDX file: it begins with {got:02x?}, expected 00 00, an element type and the number of dimensions",
                 path.display()
             ),
+            Self::Npy { path, problem } => write!(f, "{} {problem}", path.display()),
+            Self::Zip { path, problem } => write!(f, "{} {problem}", path.display()),
+            Self::Cifar { path, problem } => write!(f, "{} {problem}", path.display()),
+            Self::LabelWidth { path, got } => write!(
+                f,
+                "{} holds {got} values a label, expected 1: a class index or a target; turn one-hot rows into indices",
+                path.display()
+            ),
             Self::Short { path, want: 0, .. } => write!(f, "{} ends in its header; fetch it again", path.display()),
             Self::Short { path, records, want } => {
                 write!(f, "{} ends after {records} of {want} records; fetch it again", path.display())
             }
             Self::Labels { path, features, labels } => {
-                write!(f, "{} holds {labels} labels for {features} records of features", path.display())
+                write!(
+                    f,
+                    "{} holds {labels} labels for {features} records of features; take the labels of the same set",
+                    path.display()
+                )
             }
             Self::Trailing { path } => {
                 write!(f, "{} goes on behind the last record that its header announces; fetch it again", path.display())

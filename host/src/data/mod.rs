@@ -1,14 +1,20 @@
 //! Data sets of the data owner: found, read, checked against the job, scaled.
 //!
-//! Only the data owner's process calls this. Files are IDX or CSV, either of them plain or gzip. Sizes are held to the
-//! job's counts before memory is taken. Nothing is computed from the records: scale and split stand in the job.
+//! Only the data owner's process calls this. Files are CSV, IDX, NPY or CIFAR's, each of them plain
+//! or gzip, or NPZ. Sizes are held to the job's counts before memory is taken. Nothing is computed
+//! from the records: scale and split stand in the job.
 //!
-//! The same reader of either format serves records that are shared as reports (`crate::device`).
+//! The same readers of CSV, IDX, NPY and NPZ serve records that are shared as reports
+//! (`crate::device`).
 
+mod array;
+mod cifar;
 mod csv;
 mod error;
 mod idx;
 mod lines;
+mod npy;
+mod npz;
 mod scale;
 mod shelf;
 mod source;
@@ -21,8 +27,14 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use crate::job::{Data, Format, Job, Task};
+pub(crate) use array::Array;
+pub use cifar::CifarProblem;
 pub use error::{DataError, Place, Problem};
-pub(crate) use idx::Idx;
+pub(crate) use idx::open as open_idx;
+pub use npy::NpyProblem;
+pub(crate) use npy::open as open_npy;
+pub use npz::ZipProblem;
+pub(crate) use npz::member as open_member;
 pub(crate) use shelf::read;
 pub use shelf::{Pile, Shelf, ShelfError, Stored, Take};
 use source::open;
@@ -142,23 +154,20 @@ type Opener<'a> = &'a dyn Fn(&str) -> Result<Source, DataError>;
 fn load_from(data: &Data, open: Opener<'_>) -> Result<(Dataset, Dataset), DataError> {
     match &data.format {
         Format::Idx(files) => {
-            let train = idx::load(
-                data,
-                data.train_records,
-                "data.train_records",
-                open(&files.train_images)?,
-                open(&files.train_labels)?,
-            )?;
-            let test = idx::load(
-                data,
-                data.test_records,
-                "data.test_records",
-                open(&files.test_images)?,
-                open(&files.test_labels)?,
-            )?;
-            Ok((train, test))
+            let pair = |[features, labels]: [&String; 2]| Ok([idx::open(open(features)?)?, idx::open(open(labels)?)?]);
+            let train = pair([&files.train_images, &files.train_labels])?;
+            let train = array::load(data, data.train_records, "data.train_records", train)?;
+            let test = pair([&files.test_images, &files.test_labels])?;
+            Ok((train, array::load(data, data.test_records, "data.test_records", test)?))
         }
         Format::Csv(format) => csv::load(data, format, open),
         Format::Reports(_) => Err(DataError::Reports),
+        Format::Cifar10(files) => cifar::load(data, &files.into(), open),
+        Format::Cifar100(files) => cifar::load(data, &files.into(), open),
+        Format::Npy(files) => npy::load(data, files, open),
+        Format::Npz(set) => {
+            let path = open(&set.file)?.path;
+            npy::load(data, &set.members(), &|name| npz::member(&path, name))
+        }
     }
 }

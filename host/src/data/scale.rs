@@ -4,10 +4,12 @@ use super::{Dataset, Problem, Targets};
 use crate::job::{Data, Scale, Task};
 
 /// The scaled value of feature `column`.
-pub(super) fn feature(scale: &Scale, column: usize, raw: f64) -> Result<f32, Problem> {
-    match scale {
+pub(super) fn feature(data: &Data, column: usize, raw: f64) -> Result<f32, Problem> {
+    match &data.scale {
         Scale::Divide(by) => finite(raw / by),
-        Scale::Columns(columns) => finite(columns.get(column).map_or(f64::NAN, |affine| affine.apply(raw))),
+        Scale::Columns(_) | Scale::Channels(_) => {
+            finite(data.scale.affine(column, data.features()).map_or(f64::NAN, |affine| affine.apply(raw)))
+        }
         Scale::Ranges(ranges) => {
             let (least, greatest) = ranges.get(column).copied().unwrap_or((f64::NAN, f64::NAN));
             if raw.is_finite() && !(least..=greatest).contains(&raw) {

@@ -139,7 +139,8 @@ impl Table {
         }
     }
 
-    fn is_missing(&self, column: usize) -> bool {
+    /// Whether a cell of the row in hand stands for a missing value.
+    pub(crate) fn is_missing(&self, column: usize) -> bool {
         let cell = self.row.cell(column);
         self.dialect.missing.iter().any(|marker| marker.as_bytes() == cell)
     }

@@ -7,6 +7,8 @@ use super::*;
 use crate::job::{Affine, Columns, Csv, Idx, OnMissing, Scale, TestSet};
 use symbolon_core::layer::Shape;
 
+mod cifar;
+mod numpy;
 mod text;
 
 /// A folder of its own, gone at the end.
@@ -139,7 +141,8 @@ fn idx_that_does_not_fit_is_refused() {
     };
     assert_eq!(pair(&images(), &idx_file(8, &[2], &[0; 2])), (3, 2));
     assert_eq!(pair(&idx_file(8, &[u32::MAX, 4], &[]), &labels()), (u64::from(u32::MAX), 3));
-    assert_eq!(count(&images(), &idx_file(8, &[3, 2], &[0; 6])), ("values a label", 1, 2));
+    let wide = refused(&images(), &idx_file(8, &[3, 2], &[0; 6]));
+    assert!(matches!(wide, DataError::LabelWidth { got: 2, .. }));
     let Err(DataError::Value { place, problem, .. }) = idx_load(&images(), &idx_file(8, &[3], &[0, 1, 3])) else {
         panic!("accepted")
     };

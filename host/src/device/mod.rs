@@ -3,7 +3,7 @@
 //!
 //! - [`KeyFile`]: what `symbolon provision` wrote.
 //! - [`BootCounter`]: a durable counter in a file beside it.
-//! - [`CsvRows`], [`IdxRows`]: a data owner's records, as the schema's reals.
+//! - [`CsvRows`], [`ArrayRows`]: a data owner's records, as the schema's reals.
 //! - [`Device`]: takes records, waits for room, and gives them up never: a record is done when both servers say so.
 
 mod boot;
@@ -17,7 +17,7 @@ pub use key::KeyFile;
 pub use line::Way;
 pub(crate) use link::system_rng;
 pub use link::{Device, Options};
-pub use rows::{CsvRows, Headings, IdxRows, Row, RowsError};
+pub use rows::{ArrayFiles, ArrayRows, CsvRows, Headings, Row, RowsError};
 
 use crate::net::PrivateFileError;
 use std::{fmt, io, path::PathBuf};

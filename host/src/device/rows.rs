@@ -1,7 +1,7 @@
 //! A data owner's records, row by row, as the schema's reals.
 
 use crate::{
-    data::{DataError, Dialect, Idx, Problem, Source, Table, open_file, unpacked},
+    data::{Array, DataError, Dialect, Problem, Source, Table, open_file, open_idx, open_member, open_npy, unpacked},
     schema::SchemaFile,
     time::unix_ms,
 };
@@ -143,41 +143,85 @@ impl Iterator for CsvRows {
     }
 }
 
-/// Rows of a pair of IDX files, as MNIST's: features, then a label.
+/// A data owner's features, and perhaps the labels that follow them in a record.
+#[derive(Clone, Copy, Debug)]
+pub enum ArrayFiles<'a> {
+    /// A pair of IDX files, as MNIST's, plain or gzip.
+    Idx {
+        /// Features.
+        features: &'a Path,
+        /// Labels.
+        labels: Option<&'a Path>,
+    },
+    /// A pair of NPY files, plain or gzip.
+    Npy {
+        /// Features.
+        features: &'a Path,
+        /// Labels.
+        labels: Option<&'a Path>,
+    },
+    /// Arrays of an NPZ file, by name.
+    Npz {
+        /// The file.
+        file: &'a Path,
+        /// Array of features.
+        features: &'a str,
+        /// Array of labels.
+        labels: Option<&'a str>,
+    },
+}
+
+/// Rows of arrays in files: features, then a label.
 ///
-/// After an error there are no more. The last row is not the end: `None` says that both files are
+/// After an error there are no more. The last row is not the end: `None` says that all files are
 /// whole.
-pub struct IdxRows {
-    files: Vec<Idx>,
+pub struct ArrayRows {
+    files: Vec<Array>,
     number: u64,
     ended: bool,
 }
 
-impl IdxRows {
-    /// Opens the files, plain or gzip. The schema's fields must be as many codes as a row of both has.
+impl ArrayRows {
+    /// Opens the files. The schema's fields must be as many codes as a row of all files has.
     ///
     /// # Errors
     ///
     /// [`RowsError`].
-    pub fn open(features: &Path, labels: Option<&Path>, schema: &SchemaFile) -> Result<Self, RowsError> {
-        let open = |path: &Path| open_file(path.to_owned());
-        Self::new(open(features)?, labels.map(open).transpose()?, schema)
+    pub fn open(files: ArrayFiles<'_>, schema: &SchemaFile) -> Result<Self, RowsError> {
+        let idx = |path: &Path| open_idx(open_file(path.to_owned())?);
+        let npy = |path: &Path| open_npy(open_file(path.to_owned())?);
+        let (features, labels) = match files {
+            ArrayFiles::Idx { features, labels } => (idx(features)?, labels.map(idx).transpose()?),
+            ArrayFiles::Npy { features, labels } => (npy(features)?, labels.map(npy).transpose()?),
+            ArrayFiles::Npz { file, features, labels } => {
+                let member = |name: &str| open_npy(open_member(file, name)?);
+                (member(features)?, labels.map(member).transpose()?)
+            }
+        };
+        Self::new(features, labels, schema)
     }
 
-    /// Reads features alone from memory; `name` serves errors.
+    /// Reads the features of an IDX file alone from memory; `name` serves errors.
     ///
     /// # Errors
     ///
     /// As [`Self::open`].
-    pub fn read(name: &str, bytes: impl BufRead + 'static, schema: &SchemaFile) -> Result<Self, RowsError> {
-        Self::new(unpacked(name.into(), Box::new(bytes))?, None, schema)
+    pub fn read_idx(name: &str, bytes: impl BufRead + 'static, schema: &SchemaFile) -> Result<Self, RowsError> {
+        Self::new(open_idx(unpacked(name.into(), Box::new(bytes))?)?, None, schema)
     }
 
-    fn new(features: Source, labels: Option<Source>, schema: &SchemaFile) -> Result<Self, RowsError> {
-        let features = Idx::open(features)?;
-        let labels = labels.map(Idx::open).transpose()?;
+    /// The same of an NPY file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
+    pub fn read_npy(name: &str, bytes: impl BufRead + 'static, schema: &SchemaFile) -> Result<Self, RowsError> {
+        Self::new(open_npy(unpacked(name.into(), Box::new(bytes))?)?, None, schema)
+    }
+
+    fn new(features: Array, labels: Option<Array>, schema: &SchemaFile) -> Result<Self, RowsError> {
         labels.as_ref().map_or(Ok(()), |labels| labels.pair(&features))?;
-        let got = labels.as_ref().map_or(0, Idx::width).saturating_add(features.width());
+        let got = labels.as_ref().map_or(0, Array::width).saturating_add(features.width());
         let want = schema.fields().iter().map(|field| u64::from(field.count)).sum();
         if got != want {
             return Err(RowsError::Width { path: features.path().to_owned(), got, want });
@@ -193,7 +237,7 @@ impl IdxRows {
             reals.resize(start + usize::try_from(file.width()).unwrap_or(usize::MAX), 0.0);
             if !file.next(&mut reals[start..])? {
                 // All files have as many records.
-                self.files.iter_mut().try_for_each(Idx::finish)?;
+                self.files.iter_mut().try_for_each(Array::finish)?;
                 return Ok(None);
             }
         }
@@ -202,7 +246,7 @@ impl IdxRows {
     }
 }
 
-impl Iterator for IdxRows {
+impl Iterator for ArrayRows {
     type Item = Result<Row, RowsError>;
 
     fn next(&mut self) -> Option<Self::Item> {

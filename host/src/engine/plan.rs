@@ -180,6 +180,8 @@ pub enum PlanError {
     },
     /// A lane has more requests than there are request numbers.
     Requests,
+    /// An operation takes more memory than any machine has.
+    Memory,
 }
 
 impl fmt::Display for PlanError {
@@ -189,6 +191,10 @@ impl fmt::Display for PlanError {
                 f,
                 "an epoch takes too long to plan: its requests and exchanges, of all lanes, may be {most} (the rule \
                  plan.work); take larger batches or tiles, or fewer lanes"
+            ),
+            Self::Memory => f.write_str(
+                "an operation of the job takes more memory than any machine has (the rule plan.memory); take smaller \
+                 layers or batches",
             ),
             Self::Requests => f.write_str(
                 "the job has more than 2^32 requests a lane (the rule plan.requests); take fewer epochs, or larger \
@@ -336,9 +342,10 @@ impl Repetition {
 /// [`PlanError`].
 pub fn plan(job: &Job) -> Result<Plan, PlanError> {
     let repetition = Repetition::of(job);
-    // In each step, at least one lane makes a request and an exchange.
+    // In each step, at least one lane makes a request and an exchange; and each passes all layers.
     let steps = u64::from(repetition.first + repetition.period) * job.steps_per_epoch() as u64;
-    if 2 * steps > MAX_WORK / u64::from(job.lanes.lanes) {
+    let layers = job.network.nodes.len() as u64;
+    if steps.saturating_mul(layers.max(2)) > MAX_WORK / u64::from(job.lanes.lanes) {
         return Err(PlanError::Work { most: MAX_WORK });
     }
     if job.numbers.ring_bits == 32 { plan_for::<u32>(job, repetition) } else { plan_for::<u64>(job, repetition) }
@@ -375,6 +382,7 @@ fn plan_for<W: Word>(job: &Job, repetition: Repetition) -> Result<Plan, PlanErro
     let inputs = train::Inputs::dry(&shorter);
     train::run_in(Orders::Counted, &mut lanes, &shorter, inputs, &mut marks).map_err(|halt| match halt {
         train::Halt::Protocol { error: Error::RequestsSpent, .. } => PlanError::Work { most: MAX_WORK },
+        train::Halt::Protocol { error: Error::Scratch { .. }, .. } => PlanError::Memory,
         halt => unreachable!("a dry run cannot fail otherwise: {halt:?}"),
     })?;
     let arena_bytes = (lanes.arena_peak() * word_bytes::<W>()) as u64;

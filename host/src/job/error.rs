@@ -124,6 +124,10 @@ pub enum Rule {
     MultipleOf { got: u64, of: u64 },
     /// A list with another number of entries than there are features.
     PerFeature { got: usize, features: usize },
+    /// A number of channels that does not divide the features.
+    Channels { got: usize, features: usize },
+    /// Another number of features than the format's records have.
+    FeaturesOf { got: usize, want: usize },
     /// A name with other characters than letters, digits, `.`, `_`, `-`, or longer than 64.
     Name { got: String },
     /// A file name that leaves the data directory.
@@ -156,6 +160,8 @@ pub enum Rule {
     NoLayer { got: String, known: Vec<String> },
     /// An input that comes later or is the layer itself.
     LaterLayer { got: String },
+    /// A layer whose values or gradients have too many fraction bits for the ring.
+    Scale { got: u32, most: u32 },
     /// A network without parameters.
     NoParameters,
     /// Last layer does not fit the task.
@@ -244,6 +250,10 @@ impl fmt::Display for Rule {
             Self::PerFeature { got, features } => {
                 write!(f, "has {got} entries; give one for each of the {features} features")
             }
+            Self::Channels { got, features } => {
+                write!(f, "has {got} entries, which do not divide {features} features; give one for each channel")
+            }
+            Self::FeaturesOf { got, want } => write!(f, "is {got}; records of this format have {want}"),
             Self::Name { got } => write!(f, "is {got:?}; use 1 to 64 letters, digits, '.', '_' or '-'"),
             Self::RelativePath { got } => {
                 write!(f, "is {got:?}; give a file name relative to the data directory, without '..'")
@@ -278,6 +288,11 @@ impl fmt::Display for Rule {
                 f,
                 "reads {got:?}, which does not come before it; put layers in the order in which they are computed, \
                  without cycles"
+            ),
+            Self::Scale { got, most } => write!(
+                f,
+                "has values or gradients of {got} fraction bits, and the ring has room for {most}; put a layer that \
+                 truncates before it, such as \"relu\", or take fewer numbers.frac_bits"
             ),
             Self::NoParameters => write!(f, "have nothing to train; add a layer with parameters, such as \"dense\""),
             Self::Outputs { got, want } => {

@@ -10,8 +10,8 @@ use super::network::NetworkFile;
 use super::reveal::RevealFile;
 use super::source::{ReportsFile, Rest, Source};
 use super::{
-    Adam, Affine, Asked, Columns, Csv, Data, Dyadic, Format, Idx, Invalid, Job, JobError, Lanes, Loss, Numbers,
-    OnMissing, Optimizer, Prg, Rule, Scale, Task, TestSet, Training, VERSION, validate,
+    Adam, Affine, Asked, Cifar10, Cifar100, Columns, Csv, Data, Dyadic, Format, Idx, Invalid, Job, JobError, Lanes,
+    Loss, Npy, Npz, Numbers, OnMissing, Optimizer, Prg, Rule, Scale, Task, TestSet, Training, VERSION, validate,
 };
 
 /// A job file: what is trained, on what, in which numbers, and what is revealed.
@@ -23,8 +23,8 @@ struct JobFile {
     _version: u8,
     /// Name for logs and reports: 1 to 64 letters, digits, `.`, `_` or `-`.
     name: String,
-    /// The records: where they come from and how they become numbers. Exactly one of `idx`, `csv`
-    /// and `reports`.
+    /// The records: where they come from and how they become numbers. Exactly one of `idx`, `csv`,
+    /// `cifar10`, `cifar100`, `npy`, `npz` and `reports`.
     data: DataFile,
     /// Word size, fixed point and generator.
     #[serde(default)]
@@ -66,6 +66,14 @@ struct DataFile {
     idx: Option<Idx>,
     /// CSV files, plain or gzip.
     csv: Option<CsvFile>,
+    /// Files of CIFAR-10's binary version, plain or gzip; `shape = [3072]`, `classes = 10`.
+    cifar10: Option<Cifar10>,
+    /// Files of CIFAR-100's binary version, plain or gzip; `shape = [3072]`.
+    cifar100: Option<Cifar100>,
+    /// NPY files of numpy, plain or gzip.
+    npy: Option<Npy>,
+    /// An NPZ file of numpy.
+    npz: Option<Npz>,
     /// Reports of devices that the servers hold.
     reports: Option<ReportsFile>,
 }
@@ -285,9 +293,17 @@ impl DataFile {
         let Self { classes, target, scale, .. } = self;
         let shape = self.shape.map(|shape| self::shape(&shape)).transpose()?;
         let counts = [("data.train_records", self.train_records), ("data.test_records", self.test_records)];
-        let format = match (self.idx, self.csv, self.reports) {
-            (Some(idx), None, None) => Format::Idx(idx),
-            (None, Some(csv), None) => Format::Csv(csv.resolve()?),
+        let files = [
+            self.idx.map(Format::Idx),
+            self.csv.map(CsvFile::resolve).transpose()?.map(Format::Csv),
+            self.cifar10.map(Format::Cifar10),
+            self.cifar100.map(Format::Cifar100),
+            self.npy.map(Format::Npy),
+            self.npz.map(Format::Npz),
+        ];
+        let mut files = files.into_iter().flatten();
+        let format = match (files.next(), files.next(), self.reports) {
+            (Some(files), None, None) => files,
             (None, None, Some(reports)) => {
                 if let Some((key, _)) = counts.iter().find(|(_, count)| count.is_some()) {
                     return Err(broken(key, Rule::UnusedBy { by: "[data.reports], which takes it from the manifest" }));
@@ -296,7 +312,15 @@ impl DataFile {
                 return reports.resolve(Rest { classes, target, scale, shape }, source);
             }
             _ => {
-                let of = &["[data.idx]", "[data.csv]", "[data.reports]"];
+                let of = &[
+                    "[data.idx]",
+                    "[data.csv]",
+                    "[data.cifar10]",
+                    "[data.cifar100]",
+                    "[data.npy]",
+                    "[data.npz]",
+                    "[data.reports]",
+                ];
                 return Err(broken("data", Rule::ExactlyOne { of }));
             }
         };

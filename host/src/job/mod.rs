@@ -7,9 +7,11 @@
 //!
 //! Record counts stand in the job, so that a plan can be made where the data is not.
 
+mod arrays;
 mod error;
 mod file;
 pub mod form;
+pub mod migrate;
 mod network;
 mod optimizer;
 mod reports;
@@ -27,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use symbolon_core::layer::Shape;
 
+pub use arrays::{CIFAR_FEATURES, Cifar10, Cifar100, Cifar100Label, Npy, Npz};
 pub use error::{Invalid, JobError, Rule};
 pub use file::{Draft, job_schema};
 pub use network::{Laid, Network};
@@ -97,6 +100,14 @@ pub enum Format {
     Csv(Csv),
     /// Reports that the servers hold.
     Reports(Reports),
+    /// CIFAR-10's binary version; gzip is recognised by content.
+    Cifar10(Cifar10),
+    /// CIFAR-100's binary version; gzip is recognised by content.
+    Cifar100(Cifar100),
+    /// Arrays in the format of numpy; gzip is recognised by content.
+    Npy(Npy),
+    /// Arrays in a zip archive, as numpy writes them.
+    Npz(Npz),
 }
 
 /// The four files of an IDX data set.
@@ -214,6 +225,9 @@ pub enum Scale {
     Columns(Vec<Affine>),
     /// `[least, greatest]` a feature, mapped to 0 to 1. Values outside are refused in files; readings, which nobody sees, go on beyond.
     Ranges(Vec<(f64, f64)>),
+    /// One offset and divisor a channel of an image: features are channel by channel, equally many
+    /// each.
+    Channels(Vec<Affine>),
 }
 
 /// The numbers that servers compute in.

@@ -1,6 +1,6 @@
 //! The network of a job: named layers, each with the origins of its inputs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use symbolon_core::layer::{AnyLayer, Fault, Graph, Node, Origin, Placement, Shap
 use super::{Invalid, Job, Rule};
 
 /// Most layers of a network.
-const MAX_LAYERS: usize = 1024;
+const MAX_LAYERS: usize = 256;
 /// Most bytes of a layer's name.
 const MAX_NAME_BYTES: usize = 32;
 
@@ -139,10 +139,6 @@ impl NetworkFile {
         let mut all = BTreeMap::new();
         for (i, layer) in self.layers.iter().enumerate() {
             let Some(name) = &layer.name else { continue };
-            let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-            if name.is_empty() || name.len() > MAX_NAME_BYTES || name == DATA || !name.chars().all(plain) {
-                return Err(broken(format!("network.layers[{i}].name"), Rule::LayerName { got: name.clone() }));
-            }
             if all.insert(name.clone(), i).is_some() {
                 return Err(broken(format!("network.layers[{i}].name"), Rule::TakenName { got: name.clone() }));
             }
@@ -177,6 +173,42 @@ fn origin(network: &Network, all: &BTreeMap<String, usize>, i: usize, input: Str
     }
 }
 
+/// Bits of a word that no scale takes: sign, range of an opening, and two for values.
+const SPARE_BITS: u32 = 4;
+
+/// Names are plain and unique.
+fn names(names: &[String]) -> Result<(), Invalid> {
+    let mut seen = BTreeSet::new();
+    for (i, name) in names.iter().enumerate() {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        let key = || format!("network.layers[{i}].name");
+        let got = || name.chars().take(MAX_NAME_BYTES + 1).collect();
+        if name.is_empty() || name.len() > MAX_NAME_BYTES || name == DATA || !name.chars().all(plain) {
+            return Err(broken(key(), Rule::LayerName { got: got() }));
+        }
+        if !seen.insert(name) {
+            return Err(broken(key(), Rule::TakenName { got: got() }));
+        }
+    }
+    Ok(())
+}
+
+/// Holds the scale of every value and gradient to the ring; the first layer that passes it, with its
+/// fraction bits.
+fn scales(job: &Job, graph: &Graph<'_, AnyLayer>) -> Result<(), (usize, u32)> {
+    let most = job.numbers.ring_bits - SPARE_BITS;
+    if let Some((i, place)) = graph.places.iter().enumerate().find(|(_, place)| place.frac_bits > most) {
+        return Err((i, place.frac_bits));
+    }
+    let (mut buffer, mut worst) = (vec![0; graph.nodes.len()], None);
+    graph.gradient_frac_bits(&mut buffer, |i, bits| {
+        if bits > most {
+            worst.get_or_insert((i, bits));
+        }
+    });
+    worst.map_or(Ok(()), Err)
+}
+
 /// Holds the network to its rules: shapes fit, every output is read, the last has `outputs` words.
 pub(super) fn validate(job: &Job, max_parameters: usize) -> Result<(), Invalid> {
     let network = &job.network;
@@ -185,10 +217,7 @@ pub(super) fn validate(job: &Job, max_parameters: usize) -> Result<(), Invalid> 
         let rule = Rule::Between { got: count, min: 1, max: MAX_LAYERS as u64 };
         return Err(broken("network.layers".to_owned(), rule));
     }
-    if let Some(i) = network.names.iter().position(|name| name.is_empty() || name.len() > MAX_NAME_BYTES) {
-        let rule = Rule::LayerName { got: network.names[i].chars().take(MAX_NAME_BYTES + 1).collect() };
-        return Err(broken(format!("network.layers[{i}].name"), rule));
-    }
+    names(&network.names)?;
     let key = |i: usize| format!("network.layers[{i}] ({})", network.names[i]);
     let laid = job.laid().map_err(|Fault { node, reason }| broken(key(node), Rule::Layer { reason }))?;
     let (graph, last) = (laid.graph(), network.nodes.len() - 1);
@@ -199,6 +228,8 @@ pub(super) fn validate(job: &Job, max_parameters: usize) -> Result<(), Invalid> 
     if !graph.places[last].trains {
         return Err(broken("network.layers".to_owned(), Rule::NoParameters));
     }
+    scales(job, &graph)
+        .map_err(|(i, got)| broken(key(i), Rule::Scale { got, most: job.numbers.ring_bits - SPARE_BITS }))?;
     let parameters = graph.parameters() as u64;
     if parameters > max_parameters as u64 {
         let rule = Rule::Between { got: parameters, min: 1, max: max_parameters as u64 };

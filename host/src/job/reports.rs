@@ -219,7 +219,7 @@ impl Data {
     /// Each feature's line, for a job that learns from reports; none for others.
     pub fn lines(&self) -> Vec<Line> {
         let Format::Reports(reports) = &self.format else { return Vec::new() };
-        let scaled = |(i, column): (usize, &Column)| Some(column.line(self.scale.affine(i)?));
+        let scaled = |(i, column): (usize, &Column)| Some(column.line(self.scale.affine(i, self.features())?));
         reports.columns.iter().enumerate().filter_map(scaled).collect()
     }
 
@@ -235,13 +235,17 @@ impl Data {
 }
 
 impl Scale {
-    /// Feature `column`'s, if the scale has it.
-    pub fn affine(&self, column: usize) -> Option<Affine> {
+    /// That of feature `column` of `features`, if the scale has it.
+    pub fn affine(&self, column: usize, features: usize) -> Option<Affine> {
         match self {
             Self::Divide(by) => Some(Affine { offset: 0.0, divide: *by }),
             Self::Columns(columns) => columns.get(column).copied(),
             Self::Ranges(ranges) => {
                 ranges.get(column).map(|&(least, greatest)| Affine { offset: least, divide: greatest - least })
+            }
+            Self::Channels(channels) => {
+                let each = features.checked_div(channels.len()).filter(|each| *each > 0)?;
+                channels.get(column / each).copied()
             }
         }
     }

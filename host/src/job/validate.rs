@@ -3,6 +3,7 @@
 //! Limits bound every allocation that a job leads to, and keep fixed-point words inside the ring for the magnitudes
 //! that training shows (the range audit finds what a data set needs).
 
+mod arrays;
 mod reports;
 
 use std::collections::BTreeSet;
@@ -10,7 +11,8 @@ use std::path::{Component, Path};
 
 use super::form::Kind;
 use super::{
-    Adam, Asked, Columns, Csv, Dyadic, Format, Held, Invalid, Job, Loss, Numbers, Optimizer, Rule, Scale, Task, TestSet,
+    Adam, Affine, Asked, Columns, Csv, Dyadic, Format, Held, Invalid, Job, Loss, Numbers, Optimizer, Rule, Scale, Task,
+    TestSet,
 };
 
 const MAX_FEATURES: usize = 1 << 16;
@@ -117,6 +119,13 @@ fn data(job: &Job) -> Checked {
             self::reports::reports(reports, data)?;
             reports.test != Held::None
         }
+        Format::Cifar10(files) => arrays::cifar("data.cifar10", [&files.train, &files.test], data.features())?,
+        Format::Cifar100(files) => arrays::cifar("data.cifar100", [&files.train, &files.test], data.features())?,
+        Format::Npy(files) => arrays::npy("data.npy", files)?,
+        Format::Npz(set) => {
+            path("data.npz.file", &set.file)?;
+            arrays::npy("data.npz", &set.members())?
+        }
     };
     hold(has_test == (data.test_records > 0), "data.test_records", Rule::TestRecords { got: data.test_records })
 }
@@ -127,10 +136,13 @@ fn scale(scale: &Scale, features: usize) -> Checked {
         Scale::Divide(by) => divisor("data.scale.divide", *by),
         Scale::Columns(columns) => {
             per_feature(columns.len())?;
-            columns.iter().enumerate().try_for_each(|(i, affine)| {
-                real(&format!("data.scale.columns[{i}].offset"), affine.offset)?;
-                divisor(&format!("data.scale.columns[{i}].divide"), affine.divide)
-            })
+            affines("data.scale.columns", columns)
+        }
+        Scale::Channels(channels) => {
+            let got = channels.len();
+            hold(got > 0, "data.scale.channels", Rule::Empty)?;
+            hold(features.is_multiple_of(got), "data.scale.channels", Rule::Channels { got, features })?;
+            affines("data.scale.channels", channels)
         }
         Scale::Ranges(ranges) => {
             per_feature(ranges.len())?;
@@ -142,6 +154,13 @@ fn scale(scale: &Scale, features: usize) -> Checked {
             })
         }
     }
+}
+
+fn affines(key: &str, affines: &[Affine]) -> Checked {
+    affines.iter().enumerate().try_for_each(|(i, affine)| {
+        real(&format!("{key}[{i}].offset"), affine.offset)?;
+        divisor(&format!("{key}[{i}].divide"), affine.divide)
+    })
 }
 
 fn path(key: &str, name: &str) -> Checked {

@@ -56,7 +56,12 @@ impl ModelFacts {
                 Columns::All => (None, Some(vec![csv.label.clone()])),
                 Columns::Except(except) => (None, Some([&except[..], std::slice::from_ref(&csv.label)].concat())),
             },
-            Format::Idx(_) | Format::Reports(_) => (None, None),
+            Format::Idx(_)
+            | Format::Reports(_)
+            | Format::Cifar10(_)
+            | Format::Cifar100(_)
+            | Format::Npy(_)
+            | Format::Npz(_) => (None, None),
         };
         let (target, classes) = match job.data.task {
             Task::Classes(classes) => (None, Some(classes)),

@@ -220,6 +220,12 @@ fn with_scales(job: &Job, facts: &Facts) -> Option<Job> {
             }
         }
         Scale::Columns(columns) => columns.iter_mut().zip(&facts.features).for_each(|(c, most)| c.divide *= by(most)),
+        Scale::Channels(channels) => {
+            let each = (facts.features.len() / channels.len().max(1)).max(1);
+            for (channel, features) in channels.iter_mut().zip(facts.features.chunks(each)) {
+                channel.divide *= features.iter().map(by).fold(1.0, f64::max);
+            }
+        }
         Scale::Ranges(_) => {}
     }
     (other.data != job.data).then_some(other)
@@ -229,6 +235,12 @@ fn with_scales(job: &Job, facts: &Facts) -> Option<Job> {
 fn round_above(most: f64) -> f64 {
     let power = 10f64.powf(most.log10().floor());
     [1.0, 2.0, 5.0, 10.0].into_iter().map(|digit| digit * power).find(|round| *round >= most).unwrap_or(most)
+}
+
+/// Reports the divisors that differ between two lists of the scale.
+fn moved(list: &str, from: &[Affine], to: &[Affine], change: &mut impl FnMut(&str, String)) {
+    let moved = from.iter().zip(to).enumerate().filter(|(_, (from, to))| from != to);
+    moved.for_each(|(i, (_, to))| change(&format!("data.scale.{list}[{i}].divide"), to.divide.to_string()));
 }
 
 /// The keys that lead from one job to the other.
@@ -256,10 +268,8 @@ fn changes(old: &Job, new: &Job) -> Vec<Change> {
             let entries: Vec<_> = to.iter().map(|column| format!("{{ divide = {} }}", column.divide)).collect();
             change("data.scale", format!("{{ columns = [{}] }}", entries.join(", ")));
         }
-        (Scale::Columns(from), Scale::Columns(to)) => {
-            let moved = from.iter().zip(to).enumerate().filter(|(_, (from, to))| from != to);
-            moved.for_each(|(i, (_, to))| change(&format!("data.scale.columns[{i}].divide"), to.divide.to_string()));
-        }
+        (Scale::Columns(from), Scale::Columns(to)) => moved("columns", from, to, &mut change),
+        (Scale::Channels(from), Scale::Channels(to)) => moved("channels", from, to, &mut change),
         _ => {}
     }
     match (old.optimizer, new.optimizer) {

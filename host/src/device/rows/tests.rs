@@ -111,7 +111,7 @@ fn idx(records: u8, bytes: impl IntoIterator<Item = u8>) -> Vec<u8> {
 }
 
 fn idx_rows(bytes: Vec<u8>) -> Result<Vec<Row>, RowsError> {
-    IdxRows::read("features", Cursor::new(bytes), &SchemaFile::parse(BYTES).unwrap())?.collect()
+    ArrayRows::read_idx("features", Cursor::new(bytes), &SchemaFile::parse(BYTES).unwrap())?.collect()
 }
 
 #[test]
@@ -130,6 +130,39 @@ fn idx_ends_where_its_header_says() {
     assert!(matches!(wide, Err(RowsError::Width { want: 4, .. })));
     let labels = unpacked("labels".into(), Box::new(Cursor::new(vec![0, 0, 8, 1, 0, 0, 0, 3, 1, 1, 1]))).unwrap();
     let features = unpacked("features".into(), Box::new(Cursor::new(idx(2, 1..9)))).unwrap();
-    let pair = IdxRows::new(features, Some(labels), &SchemaFile::parse(BYTES).unwrap()).err().unwrap();
+    let pair = ArrayRows::new(
+        open_idx(features).unwrap(),
+        Some(open_idx(labels).unwrap()),
+        &SchemaFile::parse(BYTES).unwrap(),
+    )
+    .err()
+    .unwrap();
     assert!(pair.to_string().contains("labels holds 3 labels for 2 records of features"), "{pair}");
+}
+
+#[test]
+fn arrays_of_numpy_are_rows_in_both_orders() {
+    let schema = SchemaFile::parse(BYTES).unwrap();
+    let npy = |order: &str, values: &[u8]| {
+        let header = format!("{{'descr': '|u1', 'fortran_order': {order}, 'shape': (2, 4), }}");
+        let len = u16::try_from(header.len()).unwrap().to_le_bytes();
+        [b"\x93NUMPY\x01\x00", &len[..], header.as_bytes(), values].concat()
+    };
+    let read = |bytes: Vec<u8>| ArrayRows::read_npy("features", Cursor::new(bytes), &schema)?.collect();
+    let rows: Result<Vec<Row>, RowsError> = read(npy("False", &[1, 2, 3, 4, 5, 6, 7, 8]));
+    assert_eq!(rows.unwrap()[1].reals, [5.0, 6.0, 7.0, 8.0]);
+    let rows: Result<Vec<Row>, RowsError> = read(npy("True", &[1, 5, 2, 6, 3, 7, 4, 8]));
+    assert_eq!(rows.unwrap()[1].reals, [5.0, 6.0, 7.0, 8.0]);
+    let long: Result<Vec<Row>, RowsError> = read(npy("False", &[0; 9]));
+    let Err(RowsError::Data(error)) = long.map(|rows| rows.len()) else { panic!("accepted") };
+    assert!(matches!(*error, DataError::Trailing { .. }));
+
+    let file = std::env::temp_dir().join(format!("symbolon-rows-{}.npz", std::process::id()));
+    std::fs::write(&file, include_bytes!("../../data/tests/numpy/deflated.npz")).unwrap();
+    let open = |features, labels| ArrayRows::open(ArrayFiles::Npz { file: &file, features, labels }, &schema);
+    let rows: Vec<Row> = open("x_flat_u1_fortran", None).unwrap().map(Result::unwrap).collect();
+    assert_eq!((rows.len(), &rows[2].reals[..]), (3, &[8.0, 9.0, 10.0, 11.0][..]));
+    let wide = open("x_flat_u1_fortran", Some("y_u1")).err().unwrap();
+    std::fs::remove_file(&file).unwrap();
+    assert!(matches!(wide, RowsError::Width { got: 5, want: 4, .. }));
 }

@@ -9,11 +9,11 @@ use symbolon_core::{
     correlation::{
         Corrections, Correlations, Request, Requests, Rows, Server, Sink, View, Words,
         request::{
-            Alarm, Bit, BitToWord, Digits, MatMul, OneHotWords, Product, Residue, RowProduct, Scaled, Select, Square,
-            Subsets, TruncatedProduct, Truncation, TruncationWide,
+            Alarm, Bit, BitToWord, Convolution, Digits, MatMul, OneHotWords, Product, Residue, RowProduct, Scaled,
+            Select, Square, Subsets, TruncatedProduct, Truncation, TruncationWide,
         },
     },
-    kernel::plane_words,
+    kernel::{Convolved, Filters, Windows, plane_words},
     link::{Error, Peer},
     prg::{ChaCha20Prg, MaskId, Prg, Seed},
     word::{Word, word_bytes},
@@ -23,6 +23,13 @@ use symbolon_core::{
 fn mask(request: u32, rows: usize, cols: usize) -> View<'static> {
     let id = MaskId { lane: 0, request, part: 0 };
     View { id, at: 0, rows: Rows::All(rows), cols, stride: cols }
+}
+
+/// Two filters of 2 by 3 in two groups, over two channels of 4 by 3 with a column of zeros on each
+/// side.
+fn filters() -> Filters {
+    let windows = Windows { channels: 2, image: [4, 3], window: [2, 3], stride: [1, 1], padding: [0, 1] };
+    Filters { windows, count: 2, groups: 2 }
 }
 
 /// Requests of all kinds, on 70 elements. A new kind has to come in here.
@@ -49,6 +56,10 @@ fn requests<W: Word>() -> Vec<Request<'static>> {
         Subsets { bits: mask(4, 1, 4 * lanes), lanes, terms: &[0b11, 0b101, 0b1111] }.into(),
         OneHotWords { mask: r, low: 3, bits: 2 }.into(),
         Residue { mask: r, bits: 8 }.into(),
+        Convolution { a: mask(1, 2, 24), b: mask(2, 1, 2 * 6), filters: filters(), of: Convolved::Output }.into(),
+        Convolution { a: mask(1, 2, 18), b: mask(2, 1, 2 * 6), filters: filters(), of: Convolved::Input }.into(),
+        Convolution { a: mask(1, 2, 18), b: mask(2, 2, 24), filters: filters(), of: Convolved::Weights }.into(),
+        Bit { words: Words::Columns { mask: r, rows: 10, zero: true }, bit: 5 }.into(),
     ]
 }
 

@@ -75,7 +75,12 @@ impl Server {
     fn charge(&self, job: &Job, order: &Order, client: &str) -> Result<Account, SessionError> {
         let selection = match &job.data.format {
             Format::Reports(reports) => Some(Selection::of(reports)),
-            Format::Idx(_) | Format::Csv(_) => None,
+            Format::Idx(_)
+            | Format::Csv(_)
+            | Format::Cifar10(_)
+            | Format::Cifar100(_)
+            | Format::Npy(_)
+            | Format::Npz(_) => None,
         };
         let charge = Charge {
             session: order.session,

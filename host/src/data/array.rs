@@ -1,0 +1,283 @@
+//! Arrays of numbers in files: the one reader of IDX and NPY behind their headers.
+//!
+//! The first dimension counts records; the others together are the values of one.
+
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+
+use super::scale::{feature, push_target};
+use super::{DataError, Dataset, Place, Problem, Source};
+use crate::job::Data;
+
+/// Types of numbers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Kind {
+    Bool,
+    U8,
+    I8,
+    U16,
+    I16,
+    U32,
+    I32,
+    U64,
+    I64,
+    F32,
+    F64,
+}
+
+/// A number's type and the order of its bytes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Element {
+    pub(super) kind: Kind,
+    pub(super) big_endian: bool,
+}
+
+impl Element {
+    pub(super) fn len_bytes(self) -> usize {
+        match self.kind {
+            Kind::Bool | Kind::U8 | Kind::I8 => 1,
+            Kind::U16 | Kind::I16 => 2,
+            Kind::U32 | Kind::I32 | Kind::F32 => 4,
+            Kind::U64 | Kind::I64 | Kind::F64 => 8,
+        }
+    }
+
+    /// The number in `bytes`, which are as many as the element has. Integers beyond `2^53` are
+    /// rounded.
+    fn decode(self, bytes: &[u8]) -> f64 {
+        let mut wide = [0; 8];
+        let used = &mut wide[..bytes.len()];
+        used.copy_from_slice(bytes);
+        if self.big_endian {
+            used.reverse();
+        }
+        let [a, b, c, d, ..] = wide;
+        #[expect(clippy::cast_precision_loss, reason = "the contract says so")]
+        match self.kind {
+            Kind::Bool => f64::from(u8::from(a != 0)),
+            Kind::U8 => f64::from(a),
+            Kind::I8 => f64::from(a.cast_signed()),
+            Kind::U16 => f64::from(u16::from_le_bytes([a, b])),
+            Kind::I16 => f64::from(i16::from_le_bytes([a, b])),
+            Kind::U32 => f64::from(u32::from_le_bytes([a, b, c, d])),
+            Kind::I32 => f64::from(i32::from_le_bytes([a, b, c, d])),
+            Kind::U64 => u64::from_le_bytes(wide) as f64,
+            Kind::I64 => i64::from_le_bytes(wide) as f64,
+            Kind::F32 => f64::from(f32::from_le_bytes([a, b, c, d])),
+            Kind::F64 => f64::from_le_bytes(wide),
+        }
+    }
+}
+
+/// Reads the first `records` records; `key` is where the job says so.
+pub(super) fn load(
+    data: &Data,
+    records: usize,
+    key: &'static str,
+    [mut features, mut labels]: [Array; 2],
+) -> Result<Dataset, DataError> {
+    let (job, file) = (data.features() as u64, features.width);
+    if job != file {
+        return Err(DataError::Count { path: features.source.path, key: "data.shape (features)", job, file });
+    }
+    if labels.width != 1 {
+        return Err(DataError::LabelWidth { path: labels.source.path, got: labels.width });
+    }
+    labels.pair(&features)?;
+    let (job, file) = (records as u64, features.records);
+    if file < job {
+        return Err(DataError::Count { path: features.source.path, key, job, file });
+    }
+    let mut set = Dataset::with_rows(data, records)?;
+    features.keep(job);
+    let (mut values, mut target) = (vec![0.0; data.features()], [0.0]);
+    for record in 0..file {
+        if !features.next(&mut values)? || !labels.next(&mut target)? {
+            break;
+        }
+        if record >= job {
+            continue;
+        }
+        for (column, raw) in values.iter().enumerate() {
+            let place = Place::Feature { record, feature: column };
+            set.features.push(feature(data, column, *raw).map_err(|problem| features.refused(place, problem))?);
+        }
+        let place = Place::Label { record };
+        push_target(data, &mut set, target[0]).map_err(|problem| labels.refused(place, problem))?;
+        set.rows += 1;
+    }
+    features.finish()?;
+    labels.finish()?;
+    set.held = file;
+    Ok(set)
+}
+
+/// An array in a file, record by record.
+pub(crate) struct Array {
+    source: Source,
+    element: Element,
+    /// Sizes that the header announces: records, and the dimensions of one.
+    records: u64,
+    dims: Vec<u64>,
+    /// Values a record.
+    width: u64,
+    /// Records that were read.
+    read: u64,
+    row: Vec<u8>,
+    /// `None` if a record's values lie together.
+    columns: Option<Columns>,
+}
+
+/// An array whose first index is the fastest in the file, so that columns lie together.
+struct Columns {
+    /// The first records whose values are kept; later ones are passed over.
+    keep: u64,
+    /// Once the file was read: the kept values, column by column.
+    bytes: Option<Vec<u8>>,
+    /// Place in the file of each of a record's values.
+    places: Vec<usize>,
+}
+
+impl Array {
+    /// Takes `source` behind its header. `shape` begins with the records. Memory is taken with the
+    /// first record.
+    pub(super) fn new(source: Source, element: Element, shape: &[u64], columns_together: bool) -> Self {
+        let (records, dims) = shape.split_first().map_or((0, Vec::new()), |(first, rest)| (*first, rest.to_vec()));
+        let width = dims.iter().copied().fold(1, u64::saturating_mul);
+        // With one value a record both orders are the same.
+        let columns =
+            (columns_together && width > 1).then_some(Columns { keep: records, bytes: None, places: Vec::new() });
+        Self { source, element, records, dims, width, read: 0, row: Vec::new(), columns }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.source.path
+    }
+
+    /// Values a record.
+    pub(crate) fn width(&self) -> u64 {
+        self.width
+    }
+
+    /// Whether this file has a label for each of the records of `features`.
+    pub(crate) fn pair(&self, features: &Self) -> Result<(), DataError> {
+        let (features, labels) = (features.records, self.records);
+        if features == labels {
+            Ok(())
+        } else {
+            Err(DataError::Labels { path: self.source.path.clone(), features, labels })
+        }
+    }
+
+    /// Only the first `records` records are used: [`Self::next`] may give zeros for later ones.
+    fn keep(&mut self, records: u64) {
+        if let Some(columns) = &mut self.columns {
+            columns.keep = records.min(self.records);
+        }
+    }
+
+    /// Reads one record into `values`, which are as many as its [`Self::width`]; false behind the
+    /// last.
+    pub(crate) fn next(&mut self, values: &mut [f64]) -> Result<bool, DataError> {
+        if self.read == self.records {
+            return Ok(false);
+        }
+        let len_bytes = self.element.len_bytes();
+        if self.columns.is_some() {
+            self.gather(values)?;
+        } else {
+            self.row.resize(values.len() * len_bytes, 0);
+            fill(&mut self.source, &mut self.row, self.read, self.records)?;
+            for (value, bytes) in values.iter_mut().zip(self.row.chunks_exact(len_bytes)) {
+                *value = self.element.decode(bytes);
+            }
+        }
+        self.read += 1;
+        Ok(true)
+    }
+
+    /// Takes a record out of the columns, which the first call reads.
+    fn gather(&mut self, values: &mut [f64]) -> Result<(), DataError> {
+        let Some(columns) = &mut self.columns else { return Ok(()) };
+        let len_bytes = self.element.len_bytes();
+        let bytes = match &mut columns.bytes {
+            Some(bytes) => bytes,
+            none => {
+                columns.places = places(&self.dims, values.len());
+                let sizes = [columns.keep, self.records - columns.keep].map(|n| n.saturating_mul(len_bytes as u64));
+                none.insert(read_columns(&mut self.source, values.len(), sizes, self.records)?)
+            }
+        };
+        values.fill(0.0);
+        if self.read < columns.keep {
+            // Both are below the length of `bytes`.
+            #[expect(clippy::cast_possible_truncation, reason = "as many records are in memory")]
+            let (record, keep) = (self.read as usize, columns.keep as usize);
+            for (value, place) in values.iter_mut().zip(&columns.places) {
+                let at = (place * keep + record) * len_bytes;
+                *value = self.element.decode(&bytes[at..at + len_bytes]);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn refused(&self, place: Place, problem: Problem) -> DataError {
+        DataError::Value { path: self.source.path.clone(), place, problem }
+    }
+
+    /// The file must end here; for gzip this checks the sum as well.
+    pub(crate) fn finish(&mut self) -> Result<(), DataError> {
+        match self.source.reader.read(&mut [0]) {
+            Ok(0) => Ok(()),
+            Ok(_) => Err(DataError::Trailing { path: self.source.path.clone() }),
+            Err(error) => Err(self.source.failed(error)),
+        }
+    }
+}
+
+/// Reads `columns` columns of `kept` bytes that are kept and `passed` bytes that are not. Memory
+/// grows with the bytes that the file really has.
+fn read_columns(
+    source: &mut Source,
+    columns: usize,
+    [kept, passed]: [u64; 2],
+    want: u64,
+) -> Result<Vec<u8>, DataError> {
+    let mut bytes = Vec::new();
+    for _ in 0..columns {
+        let got = source.reader.by_ref().take(kept).read_to_end(&mut bytes);
+        let got = got.map_err(|error| source.failed(error))? as u64;
+        let over = std::io::copy(&mut source.reader.by_ref().take(passed), &mut std::io::sink());
+        if got < kept || over.map_err(|error| source.failed(error))? < passed {
+            return Err(DataError::Short { path: source.path.clone(), records: 0, want });
+        }
+    }
+    Ok(bytes)
+}
+
+/// For each of a record's `width` values, in the order where the last index is the fastest: its
+/// place where the first index is.
+fn places(dims: &[u64], width: usize) -> Vec<usize> {
+    let place = |value: usize| {
+        let mut rest = value as u64;
+        let from_last = dims.iter().rev().map(|size| {
+            let index = rest % size;
+            rest /= size;
+            (index, *size)
+        });
+        let indices: Vec<(u64, u64)> = from_last.collect();
+        let place = indices.iter().fold(0, |place, (index, size)| place * size + index);
+        #[expect(clippy::cast_possible_truncation, reason = "below `width`")]
+        let place = place as usize;
+        place
+    };
+    (0..width).map(place).collect()
+}
+
+/// Fills `bytes`. The file has `records` whole records before them, of `want`; 0 in its header.
+pub(super) fn fill(source: &mut Source, bytes: &mut [u8], records: u64, want: u64) -> Result<(), DataError> {
+    source.reader.read_exact(bytes).map_err(|error| match error.kind() {
+        ErrorKind::UnexpectedEof => DataError::Short { path: source.path.clone(), records, want },
+        _ => source.failed(error),
+    })
+}
