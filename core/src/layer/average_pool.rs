@@ -1,13 +1,14 @@
 //! Mean of windows, local on shares of any scale.
 //!
-//! `z = 2^s / n * sum / 2^s` for windows of `n` elements. Where `n` is a power of two the sum is the
-//! mean with `log2 n` more fraction bits, so that nothing is rounded: behind a convolution the next
-//! truncation takes them off too, once for `n` words. Other sums are multiplied by `round(2^s / n)`,
-//! a constant of 10 bits.
+//! `z = 2^s / n * sum / 2^s` for windows of `n` elements. Where `n` is a power of two the sum is
+//! the mean with `log2 n` more fraction bits, so that nothing is rounded: behind a convolution the
+//! next truncation takes them off too, once for `n` words. Other sums are multiplied by
+//! `round(2^s / n)`, a constant of 10 bits.
 //!
 //! - **Adversary:** none; no message is sent.
 //! - **Cost:** no round, no byte, nothing dealt.
-//! - **Result:** exact for windows of a power of two; else with a relative error of at most `2^-10`.
+//! - **Result:** exact for windows of a power of two; else with a relative error of at most
+//!   `2^-10`.
 //! - **Needs:** sums below `2^(k-2)`; windows of another size take truncated values.
 //! - **Memory:** none between the passes.
 

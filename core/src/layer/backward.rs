@@ -23,7 +23,8 @@ impl<L> Graph<'_, L> {
 
     /// Takes the gradients of the outputs of `nodes` to those of their inputs, last node first, in
     /// `slab`, which has [`gradient_words`](Graph::gradient_words). Where two nodes read one
-    /// output, their gradients are added. Gradients that parameters need are opened in their states.
+    /// output, their gradients are added. Gradients that parameters need are opened in their
+    /// states.
     ///
     /// # Errors
     ///

@@ -262,8 +262,8 @@ impl<'a, L> Graph<'_, L> {
     }
 
     /// Outputs of the network for the records of `pass`, with
-    /// [`output_frac_bits`](Graph::output_frac_bits). Takes a slab from the arena; `states` are fresh,
-    /// one a node.
+    /// [`output_frac_bits`](Graph::output_frac_bits). Takes a slab from the arena; `states` are
+    /// fresh, one a node.
     ///
     /// # Errors
     ///

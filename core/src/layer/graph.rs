@@ -225,7 +225,8 @@ impl<'a, L: Describe> Graph<'a, L> {
         }
     }
 
-    /// Calls `each` with every tensor of the node's own parameters and its range in the flat buffer.
+    /// Calls `each` with every tensor of the node's own parameters and its range in the flat
+    /// buffer.
     pub fn parameters_of(&self, node: usize, mut each: impl FnMut(Parameter, Range<usize>)) {
         if self.nodes[node].tied.is_some() {
             return;
@@ -315,8 +316,8 @@ fn describe<L: Describe + PartialEq>(
     })
 }
 
-/// Fraction bits of the output of node `j` when node `i` reads it: an earlier reader may have had it
-/// truncated.
+/// Fraction bits of the output of node `j` when node `i` reads it: an earlier reader may have had
+/// it truncated.
 fn scale<L: Describe>(nodes: &[Node<L>], places: &[Placement], j: usize, i: usize, frac_bits: u32) -> u32 {
     let reads = |node: &Node<L>| node.origins().any(|origin| origin == number(j));
     let between = nodes[j + 1..i].iter().zip(&places[j + 1..i]);
@@ -341,7 +342,8 @@ fn lay<L: Describe>(nodes: &[Node<L>], places: &mut [Placement]) -> Result<(), F
         }
         place.last = last.and_then(|last| u16::try_from(last).ok()).unwrap_or(u16::MAX);
     }
-    // An output lives from its node to the last reader, a gradient from that reader down to its node.
+    // An output lives from its node to the last reader, a gradient from that reader down to its
+    // node.
     let lives = |places: &[Placement], j: usize| j..=usize::from(places[j].last).min(count);
     for i in 0..count {
         let (own, words) = (lives(places, i), places[i].output.words());

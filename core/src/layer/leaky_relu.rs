@@ -6,8 +6,8 @@
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
 //! - **Cost:** that of a ReLU: forward 3 or 4 rounds, backward 1.
-//! - **Result:** that of the slope which the job holds, rounded to 8 significant bits; `y` is within
-//!   one unit, unbiased.
+//! - **Result:** that of the slope which the job holds, rounded to 8 significant bits; `y` is
+//!   within one unit, unbiased.
 //! - **Needs:** as [`crate::protocol::relu`].
 //! - **Memory:** a word and a bit an element between the passes.
 

@@ -104,8 +104,8 @@ pub fn relu_backward<W: Word>(
     backward_into(party, (d, None), frac_bits, bit)
 }
 
-/// [`relu_backward`] that keeps both: `d` becomes the truncated gradient, `kept` the part of it that
-/// the ReLU let through.
+/// [`relu_backward`] that keeps both: `d` becomes the truncated gradient, `kept` the part of it
+/// that the ReLU let through.
 ///
 /// # Errors
 ///

@@ -254,7 +254,8 @@ fn networks() -> Vec<(Vec<Node<AnyLayer>>, Shape)> {
         (chain(&[first, pool(Size([3, 2]), Some(Size([2, 1])), false), flatten, dense(2)]), image),
         (chain(&[first, pool(Size([1, 2]), None, false), flatten, dense(2)]), image),
     ];
-    // A residual block: the input of two convolutions is added to their output; and a concatenation.
+    // A residual block: the input of two convolutions is added to their output; and a
+    // concatenation.
     let padded = AnyLayer::Convolution(Convolution { padding: size(1), ..conv(3, 3) });
     let mut nodes = chain(&[first, relu, padded, relu, padded]);
     let join = |layer, a, b| Node { second: Some(Origin::Node(b)), ..Node::new(layer, Origin::Node(a)) };

@@ -193,8 +193,8 @@ fn names(names: &[String]) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// Holds the scale of every value and gradient to the ring; the first layer that passes it, with its
-/// fraction bits.
+/// Holds the scale of every value and gradient to the ring; the first layer that passes it, with
+/// its fraction bits.
 fn scales(job: &Job, graph: &Graph<'_, AnyLayer>) -> Result<(), (usize, u32)> {
     let most = job.numbers.ring_bits - SPARE_BITS;
     if let Some((i, place)) = graph.places.iter().enumerate().find(|(_, place)| place.frac_bits > most) {

@@ -187,8 +187,8 @@ pub enum Halt {
     Stopped,
 }
 
-/// Runs `job` on this party's lanes; returns its shares of the trained parameters, in the flat order
-/// of the network.
+/// Runs `job` on this party's lanes; returns its shares of the trained parameters, in the flat
+/// order of the network.
 ///
 /// # Errors
 ///
