@@ -32,7 +32,7 @@ impl Fraction {
         while shift > 0 && factor.is_multiple_of(2) {
             (factor, shift) = (factor / 2, shift - 1);
         }
-        (factor < 1 << shift || factor == 0).then_some(Self { factor, shift })
+        (u32::from(factor) < 1 << shift || factor == 0).then_some(Self { factor, shift })
     }
 
     /// The number that it stands for.
