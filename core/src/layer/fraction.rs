@@ -17,7 +17,8 @@ impl Fraction {
     /// No fraction is finer.
     pub const MAX_SHIFT: u8 = 16;
 
-    /// The nearest fraction of 8 significant bits; `None` unless `0 <= value < 1`.
+    /// The nearest fraction of 8 significant bits; `None` unless `0 <= value < 1`, and where it
+    /// rounds to 1.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // in range
     pub fn nearest(value: f64) -> Option<Self> {
         if !(0.0..1.0).contains(&value) {
@@ -121,7 +122,7 @@ mod tests {
         assert_eq!((of(0.5), of(0.25), of(0.0)), (Some((1, 1)), Some((1, 2)), Some((0, 0))));
         assert_eq!(of(0.01), Some((164 / 4, 14 - 2)));
         assert_eq!((of(1.0), of(-0.1), of(f64::NAN), of(0.9999)), (None, None, None, None));
-        for i in 1..1000 {
+        for i in 1..=998 {
             let value = f64::from(i) / 1000.0;
             let Some(near) = Fraction::nearest(value) else { panic!("{value}") };
             let error = (near.value() - value).abs();

@@ -78,7 +78,7 @@ pub const PLACES: [Placement; NETWORK.len()] = {
             inputs: [inputs; 2],
             output,
             frac_bits,
-            parameter: 0,
+            parameter: 40, // those of the convolution lie before
             parameters: 0,
             is_opened: false,
             trains: true,
@@ -89,11 +89,11 @@ pub const PLACES: [Placement; NETWORK.len()] = {
     }
     let (filtered, pooled, flat) = (Shape([4, 6, 6]), Shape([4, 3, 3]), Shape::vector(36));
     [
-        Placement { parameters: 40, last: 1, ..place(IMAGE, filtered, 16) },
+        Placement { parameter: 0, parameters: 40, last: 1, ..place(IMAGE, filtered, 16) },
         Placement { last: 2, value: 144, gradient: 144, ..place(filtered, pooled, 18) },
         Placement { last: 3, ..place(pooled, pooled, 8) },
         Placement { is_opened: true, last: 4, value: 36, gradient: 36, ..place(pooled, flat, 8) },
-        Placement { parameter: 40, parameters: 370, last: u16::MAX, ..place(flat, Shape::vector(10), 16) },
+        Placement { parameters: 370, last: u16::MAX, ..place(flat, Shape::vector(10), 16) },
     ]
 };
 
