@@ -102,9 +102,6 @@ macro_rules! all_layers {
             ) -> Result<(), Error> {
                 match self { $(Self::$name(layer) => layer.backward(party, site, x, dz, input, dx, saved)),* }
             }
-            fn meets(&self) -> bool {
-                match self { $(Self::$name(layer) => Backward::<W>::meets(layer)),* }
-            }
             fn split(&self, site: &Site<'_, W>) -> GradientSplit {
                 match self { $(Self::$name(layer) => layer.split(site)),* }
             }

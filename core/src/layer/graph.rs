@@ -39,7 +39,7 @@ impl<L> Node<L> {
     }
 }
 
-/// What the graph says about a node: shapes, scale, parameters, and where its words lie.
+/// A node as the graph sees it: shapes, scale, parameters, and the places of its words.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Placement {
     /// Shapes of the inputs; the second is that of the first if there is one.
@@ -90,7 +90,7 @@ pub struct Fault {
     pub reason: Reason,
 }
 
-/// What is wrong with a node.
+/// The fault of a node.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Reason {
     /// Its inputs do not fit.

@@ -3,8 +3,8 @@
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
 //! - **Cost, result, needs:** as [`crate::protocol::pool`]. A ReLU in the pool (`relu = true`)
-//!   costs one comparison an element more, and no round; a layer of its own costs an opening and
-//!   three or four rounds for each window.
+//!   costs one comparison an element more, and no round in windows of three to nine elements; a
+//!   layer of its own costs an opening and three or four rounds for each window.
 //! - **Memory:** a word and a bit an element of a window between the passes.
 
 use super::{

@@ -83,7 +83,7 @@ impl Shape {
         (c as usize).saturating_mul(h as usize).saturating_mul(w as usize)
     }
 
-    /// Channels.
+    /// Number of channels.
     pub const fn channels(self) -> usize {
         self.0[0] as usize
     }
@@ -304,11 +304,6 @@ pub trait Backward<W: Word>: Layer<W> {
         saved: &Saved<'_, W>,
     ) -> Result<(), Error>;
 
-    /// Whether all lanes must meet before this layer, as for statistics of the batch.
-    fn meets(&self) -> bool {
-        false
-    }
-
     /// How the work of [`Backward::gradient`] is cut.
     fn split(&self, site: &Site<'_, W>) -> GradientSplit {
         let _ = site;
@@ -368,7 +363,7 @@ pub enum Misfit {
     Groups {
         /// Channels that are divided.
         channels: u32,
-        /// Groups.
+        /// Number of groups.
         groups: u32,
     },
     /// Both inputs must have one shape.

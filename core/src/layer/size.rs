@@ -12,7 +12,7 @@ pub struct Size(pub [u16; 2]);
 impl Size {
     /// One unit each way.
     pub const ONE: Self = Self([1; 2]);
-    /// Nothing.
+    /// No unit either way.
     pub const ZERO: Self = Self([0; 2]);
 
     /// From larger numbers.

@@ -1,5 +1,4 @@
-//! `x^2`, element by element: the activation of CryptoNets (Gilad-Bachrach et al., ICML 2016,
-//! section 3.2).
+//! `x^2`, element by element: the activation of CryptoNets (Gilad-Bachrach et al., ICML 2016).
 //!
 //! `x` is open under a mask, so that its square and the gradient `2 x dz` are products of masked
 //! values ([`crate::protocol::product`]).

@@ -10,8 +10,7 @@
 //! - **Cost:** no round, no byte; one word dealt an output.
 //! - **Result:** exact in the ring; it has the sum of the factors' fraction bits.
 //! - **Memory:** scratch for `[a]`, `[b]` and the windows of one image.
-//! - **Source:** Beaver, CRYPTO '91; Wagh, Gupta, Chandran, PoPETs 2019, section 4.1, unfold the
-//!   windows before they share.
+//! - **Source:** Beaver, CRYPTO '91, for any bilinear function.
 
 use super::masked::Masked;
 use crate::{

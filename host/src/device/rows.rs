@@ -148,16 +148,16 @@ impl Iterator for CsvRows {
 pub enum ArrayFiles<'a> {
     /// A pair of IDX files, as MNIST's, plain or gzip.
     Idx {
-        /// Features.
+        /// The file with the features.
         features: &'a Path,
-        /// Labels.
+        /// The file with the labels.
         labels: Option<&'a Path>,
     },
     /// A pair of NPY files, plain or gzip.
     Npy {
-        /// Features.
+        /// The file with the features.
         features: &'a Path,
-        /// Labels.
+        /// The file with the labels.
         labels: Option<&'a Path>,
     },
     /// Arrays of an NPZ file, by name.

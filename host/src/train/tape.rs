@@ -73,7 +73,7 @@ pub(super) struct Tape<W: Word> {
     lanes: Vec<LaneTape<W>>,
 }
 
-/// What one lane's passes work on.
+/// The buffers that one lane's passes work on.
 pub(super) struct LaneStates<'a, W: Word> {
     /// The lane's part of the records, to be gathered.
     pub(super) data: &'a mut [W],

@@ -148,7 +148,7 @@ impl Proposal {
     }
 }
 
-/// What no regression is left with.
+/// The scale of a target for which no constants are proposed.
 const UNSCALED: Affine = Affine { offset: 0.0, divide: 1.0 };
 
 /// Whether words of 32 bits hold the squares of a regression's errors.
