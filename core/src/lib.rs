@@ -15,6 +15,7 @@
 //! | [`party`] | what a protocol is given |
 //! | [`protocol`] | a file a protocol: opening, products, truncation, comparison, … |
 //! | [`mapping`], [`function`] | public tables at a secret index; the functions made of them |
+//! | [`loss`] | losses and their gradients, from outputs and masked labels |
 //! | [`optimizer`] | SGD, momentum, Adam, AMSGrad on shared weights |
 //! | [`report`] | readings shared at their source: schemas, sealed reports, outbox; needs only streams |
 //!
@@ -27,6 +28,7 @@ pub mod fixed;
 pub mod function;
 pub mod kernel;
 pub mod link;
+pub mod loss;
 pub mod mapping;
 pub mod optimizer;
 pub mod party;

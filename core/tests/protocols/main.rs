@@ -9,6 +9,7 @@ mod functions;
 mod harness;
 mod lift;
 mod linear;
+mod loss;
 mod mapping;
 mod maximum;
 mod narrow;

@@ -21,6 +21,7 @@ mod select;
 mod square;
 mod subsets;
 mod truncated_product;
+mod truncated_row_product;
 mod truncation;
 mod truncation_wide;
 mod words;
@@ -197,6 +198,7 @@ requests! {
     13 Subsets subsets
     14 OneHotWords one_hot_words
     15 Residue residue
+    16 TruncatedRowProduct truncated_row_product
 }
 
 impl Request<'_> {

@@ -10,7 +10,7 @@ use symbolon_core::{
         Corrections, Correlations, Request, Requests, Rows, Server, Sink, View, Words,
         request::{
             Alarm, Bit, BitToWord, Digits, MatMul, OneHotWords, Product, Residue, RowProduct, Scaled, Select, Square,
-            Subsets, TruncatedProduct, Truncation, TruncationWide,
+            Subsets, TruncatedProduct, TruncatedRowProduct, Truncation, TruncationWide,
         },
     },
     kernel::plane_words,
@@ -49,6 +49,7 @@ fn requests<W: Word>() -> Vec<Request<'static>> {
         Subsets { bits: mask(4, 1, 4 * lanes), lanes, terms: &[0b11, 0b101, 0b1111] }.into(),
         OneHotWords { mask: r, low: 3, bits: 2 }.into(),
         Residue { mask: r, bits: 8 }.into(),
+        TruncatedRowProduct { mask: mask(1, 7, 10), bits: 23, factor: mask(2, 1, 7) }.into(),
     ]
 }
 
