@@ -24,7 +24,7 @@
 //! - **Needs:** `-2^(k-2) <= z <= 2^(k-2) - 2^(2f-2)`: range alarms see each such word. Labels from 0
 //!   to 1.
 //! - **Memory:** scratch as a dry run says, and tables of 4 kB; no heap.
-//! - **Source:** derived here; the number of cells by `reference/logistic.py` of the project.
+//! - **Source:** derived here.
 
 use super::{Describe, Loss, LossError, Numbers, Target, minus_labels};
 use crate::{

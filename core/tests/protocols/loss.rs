@@ -587,7 +587,7 @@ fn accepted_fraction_bits_compute() {
             let (least, most) = ((0..W::BITS).find(fits).unwrap(), (0..W::BITS).rev().find(fits).unwrap());
             for frac_bits in [least, most] {
                 let case = Case::new(loss.clone(), 3, frac_bits);
-                let data = Data::classes(vec![0, 1, 0, 1, 0, 0], 3, |row| Some(row));
+                let data = Data::classes(vec![0, 1, 0, 1, 0, 0], 3, Some);
                 let ([got, _], _) = played::<W>(&case, &data, 4);
                 assert_eq!(got.len(), 6);
             }
