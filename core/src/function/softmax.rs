@@ -155,13 +155,14 @@ pub fn gradient<W: Word>(
     gradient_with(party, softmax, logits, (labels, Constants::default()), delta, loss)
 }
 
-/// [`gradient`] with public constants: `δ_j = r ω (e_j - y'_j S)` and `ω (max z + ln S - Σ y'_j z_j)`,
-/// for the targets `y'` and the row's weight `ω`, which is that of its class; a row of no class
-/// weighs nothing, and needs no [`Labels::weights`].
+/// [`gradient`] with public constants: `δ_j = r ω (e_j - y'_j S)` and
+/// `ω (max z + ln S - Σ y'_j z_j)`, for the targets `y'` and the row's weight `ω`, which is that
+/// of its class; a row of no class weighs nothing, and needs no [`Labels::weights`].
 ///
 /// Constants take no round. Smoothing costs a word dealt a row where rows have weights. Weights of
-/// classes cost as [`Labels::weights`] do, and a word each way a row. Where there are constants, the
-/// loss is truncated with the gradient: `k - b - s` bits each way and `2 (b + s + 1)` dealt a row.
+/// classes cost as [`Labels::weights`] do, and a word each way a row. Where there are constants,
+/// the loss is truncated with the gradient: `k - b - s` bits each way and `2 (b + s + 1)` dealt a
+/// row.
 ///
 /// Needs `2 frac_bits + b` and the bits of the largest class weight to be at most `k - 3`; and, if
 /// the loss is asked for, losses below `2^(k-2)` once they have `b + s` fraction bits more.
@@ -283,9 +284,9 @@ impl Softmax {
         Ok(word)
     }
 
-    /// In one round, opens the words of `terms` from `from` on, under the mask returned, and each sum
-    /// for its index; the sums are those from `at` on. Writes shares of the sums' reciprocals to
-    /// `functions`, and of their logarithms if there is room.
+    /// In one round, opens the words of `terms` from `from` on, under the mask returned, and each
+    /// sum for its index; the sums are those from `at` on. Writes shares of the sums' reciprocals
+    /// to `functions`, and of their logarithms if there is room.
     fn functions_of_sum<W: Word>(
         &self,
         party: &mut Party<'_, W>,
@@ -313,8 +314,8 @@ impl Softmax {
         Ok(mask)
     }
 
-    /// `t = 2^b w (e - y' S)`, without constants `w e - y S`: no round. `weighed` are `e`, masked, and
-    /// the weights of rows; without them, `e` is shared.
+    /// `t = 2^b w (e - y' S)`, without constants `w e - y S`: no round. `weighed` are `e`, masked,
+    /// and the weights of rows; without them, `e` is shared.
     fn errors<W: Word>(
         &self,
         party: &mut Party<'_, W>,
@@ -372,8 +373,8 @@ impl Softmax {
     }
 
     /// From `parts`, shares of `t_j`, then `r`, then perhaps entropies, to `out_j = r t_j`,
-    /// truncated, and the (weighed) entropies: two rounds. `t` and entropies have `more_bits` fraction
-    /// bits more than `frac_bits`.
+    /// truncated, and the (weighed) entropies: two rounds. `t` and entropies have `more_bits`
+    /// fraction bits more than `frac_bits`.
     fn divide<W: Word>(
         &self,
         party: &mut Party<'_, W>,

@@ -5,14 +5,14 @@
 //! Mathematical Statistics 35, 1964).
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
-//! - **Cost:** that of [`clamped`] by `f` bits: 3 rounds where at most 22 bits are opened (`k = 32`,
-//!   `f = 11`), else 4. Rows' weights: a weighed truncation ([`super::squared_error`]) and [`clamped`]
-//!   of all bits, 5 rounds. The loss: 2 rounds, `3 k - f - 1` bits each way; a word and `2 (f + 2)`
-//!   bits dealt an output.
-//! - **Result:** the gradient within a unit of the exact one, exact beyond `δ` and a unit; each term
-//!   within a unit of the formula for the error that was clamped.
-//! - **Needs:** `|e| + δ` below `2^(k-2-f)` units; with the loss, `2 |e| δ` below `2^(k-2)` for both
-//!   in units. Range alarms see each error and sample the loss.
+//! - **Cost:** that of [`clamped`] by `f` bits: 3 rounds where at most 22 bits are opened
+//!   (`k = 32`, `f = 11`), else 4. Rows' weights: a weighed truncation ([`super::squared_error`])
+//!   and [`clamped`] of all bits, 5 rounds. The loss: 2 rounds, `3 k - f - 1` bits each way; a word
+//!   and `2 (f + 2)` bits dealt an output.
+//! - **Result:** the gradient within a unit of the exact one, exact beyond `δ` and a unit; each
+//!   term within a unit of the formula for the error that was clamped.
+//! - **Needs:** `|e| + δ` below `2^(k-2-f)` units; with the loss, `2 |e| δ` below `2^(k-2)` for
+//!   both in units. Range alarms see each error and sample the loss.
 //! - **Memory:** scratch as a dry run says; no heap, no table.
 
 use super::{Describe, Loss, LossError, Numbers, Target, minus_labels, truncate_weighed};

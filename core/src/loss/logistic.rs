@@ -1,13 +1,15 @@
 //! Binary cross-entropy of each output through a sigmoid.
 //!
-//! The loss is `ln(1 + e^z) - y z`, the gradient `σ(z) - y`. Both come from one opened word, the cell
-//! `c` of `z`, a quarter wide: `σ(c) = [c >= 0] + g(c)` and `ln(1 + e^c) = max(0, c) + h(c)`, where
-//! `g(c) = σ(c) - [c >= 0]` and `h(c) = ln(1 + e^-|c|)` vanish on both sides. So one table with one
-//! value beyond its domain serves both ends, and no `z` is too large. 64 cells on `[-8, 8)`.
+//! The loss is `ln(1 + e^z) - y z`, the gradient `σ(z) - y`. Both come from one opened word, the
+//! cell `c` of `z`, a quarter wide: `σ(c) = [c >= 0] + g(c)` and `ln(1 + e^c) = max(0, c) + h(c)`,
+//! where `g(c) = σ(c) - [c >= 0]` and `h(c) = ln(1 + e^-|c|)` vanish on both sides. So one table
+//! with one value beyond its domain serves both ends, and no `z` is too large. There are 64
+//! cells on `[-8, 8)`.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
-//! - **Cost:** rounds: one for the word, one or two for its sign, one or two for the digits above the
-//!   index, one for the planes. Bits each way an output, for `f = 11`, 12 planes of `g` and 11 of `h`:
+//! - **Cost:** rounds: one for the word, one or two for its sign, one or two for the digits above
+//!   the index, one for the planes. Bits each way an output, for `f = 11`, 12 planes of `g` and 11
+//!   of `h`:
 //!
 //!   | `k` | rounds | word | sign | above the index (with the loss) | planes (with the loss) |
 //!   | --- | --- | --- | --- | --- | --- |
@@ -17,12 +19,12 @@
 //!   Rows' weights take a round more, and a word each way and dealt an output, twice with the loss.
 //!   The loss takes no round, unless labels have more than `f - 2` fraction bits: then one, and
 //!   `k - label_frac_bits - 2 + f` bits each way.
-//! - **Result:** `σ` and the loss at a cell next to `z`, exact at multiples of a quarter. One result
-//!   of the gradient is within `2^-4` of `σ(z) - y`, in the mean over the dither within `2^-10`; a
-//!   term of the loss within 0.25, in the mean within 0.003. Beyond 8, `σ` is off by less than
-//!   `e^-8` and the loss by as much. Half a unit comes on top.
-//! - **Needs:** `-2^(k-2) <= z <= 2^(k-2) - 2^(2f-2)`: range alarms see each such word. Labels from 0
-//!   to 1.
+//! - **Result:** `σ` and the loss at a cell next to `z`, exact at multiples of a quarter. One
+//!   result of the gradient is within `2^-4` of `σ(z) - y`, in the mean over the dither within
+//!   `2^-10`; a term of the loss within 0.25, in the mean within 0.003. Beyond 8, `σ` is off by
+//!   less than `e^-8` and the loss by as much. Half a unit comes on top.
+//! - **Needs:** `-2^(k-2) <= z <= 2^(k-2) - 2^(2f-2)`: range alarms see each such word. Labels from
+//!   0 to 1.
 //! - **Memory:** scratch as a dry run says, and tables of 4 kB; no heap.
 //! - **Source:** derived here.
 
@@ -138,8 +140,8 @@ impl Built {
         (self.label_frac_bits + CELL_FRAC_BITS).saturating_sub(self.frac_bits)
     }
 
-    /// Writes shares of `σ` of the opened cells to `values`, and of `h` if `tables` has it. Opens the
-    /// cells' signs in `bit`, names their mask, and writes its share to `rho`.
+    /// Writes shares of `σ` of the opened cells to `values`, and of `h` if `tables` has it. Opens
+    /// the cells' signs in `bit`, names their mask, and writes its share to `rho`.
     fn functions<W: Word>(
         &self,
         party: &mut Party<'_, W>,

@@ -1,8 +1,8 @@
 //! Losses: from a model's outputs and the labels to a gradient, a file each.
 //!
-//! A loss is described by a struct of public numbers without a word type ([`Describe`]), which a job
-//! holds. [`Describe::check`] holds it against the job's [`Numbers`], [`Describe::build`] makes its
-//! tables; what it builds runs ([`Loss`]). Build once a job: a softmax has 6 kB of tables.
+//! A loss is described by a struct of public numbers without a word type ([`Describe`]), which a
+//! job holds. [`Describe::check`] holds it against the job's [`Numbers`], [`Describe::build`] makes
+//! its tables; what it builds runs ([`Loss`]). Build once a job: a softmax has 6 kB of tables.
 //!
 //! To add one: a file beside these, with its struct, which implements [`Describe`], and what that
 //! builds, which implements [`Loss`]; then its line in the list of `losses!` below.
@@ -36,8 +36,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// The labels of some rows.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a, W> {
-    /// Row after row, a word an output, with [`Numbers::label_frac_bits`] fraction bits: one-hot rows
-    /// of integers, or values.
+    /// Row after row, a word an output, with [`Numbers::label_frac_bits`] fraction bits: one-hot
+    /// rows of integers, or values.
     pub labels: Masked<'a, W>,
     /// A word a row: 1, or 0 for a row whose label names no class, and whose labels are 0. Without
     /// it, each row weighs 1.
@@ -207,9 +207,9 @@ impl fmt::Display for LossError {
 
 impl core::error::Error for LossError {}
 
-/// Makes [`AnyLoss`] and [`Built`] from the list of losses: number, kind, struct, file. The number is
-/// the loss's in every encoding of a job, and the kind its name in job files: append, never change
-/// one or use it again.
+/// Makes [`AnyLoss`] and [`Built`] from the list of losses: number, kind, struct, file. The number
+/// is the loss's in every encoding of a job, and the kind its name in job files: append, never
+/// change one or use it again.
 macro_rules! losses {
     ($($number:literal $kind:literal $Name:ident $file:ident)*) => {
         /// A loss of any kind, in public numbers: the part of a job that describes it.

@@ -7,8 +7,8 @@
 //!
 //! - **Adversary, Result, Needs:** those of [`softmax`], with
 //!   [constants](softmax::gradient_with) if any are given.
-//! - **Cost:** that of [`softmax::gradient`]: 10 rounds for `k = 32`, 12 for `k = 64`. Constants take
-//!   no round, and cost nothing where they are left out.
+//! - **Cost:** that of [`softmax::gradient`]: 10 rounds for `k = 32`, 12 for `k = 64`. Constants
+//!   take no round, and cost nothing where they are left out.
 //! - **Memory:** scratch as a dry run says, and tables of 6 kB; no heap.
 
 use super::{Describe, Loss, LossError, Numbers, Target};

@@ -6,8 +6,8 @@
 //! - **Cost:** 1 round, `k - f` bits each way; `2 (f + 1)` bits dealt. Weights of rows: a word and
 //!   `f + 1` bits more dealt. The loss: 2 rounds, `2 k - f - 1` bits each way; a word and
 //!   `2 (f + 2)` bits dealt. All for each output.
-//! - **Result:** the gradient within a unit, unbiased; each term `e² / 2` of that gradient, within a
-//!   unit.
+//! - **Result:** the gradient within a unit, unbiased; each term `e² / 2` of that gradient, within
+//!   a unit.
 //! - **Needs:** `|z| < 2^(k-2)`; with the loss, `|e| < 2^(k/2 - 1)` units, which the range alarms
 //!   sample.
 //! - **Memory:** scratch as a dry run says; no heap, no table.

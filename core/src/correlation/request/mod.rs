@@ -1,7 +1,7 @@
 //! Functions of masks that can be dealt, a file each: shape, scratch, values.
 //!
-//! To add one: a file beside these, with a struct that implements [`Deal`], and its line in the list
-//! of `requests!` below. Dealer, plan and both servers need nothing else.
+//! To add one: a file beside these, with a struct that implements [`Deal`], and its line in the
+//! list of `requests!` below. Dealer, plan and both servers need nothing else.
 //!
 //! In the formulas, `r` is the lower `n = bits` bits of the whole mask that a view names,
 //! `h = r mod 2^(n-1)` and `m = msb(r)`; `o` is the carry that the lower `n - 1` bits of both
@@ -79,7 +79,8 @@ impl Dealt {
     }
 }
 
-/// A function of masks that the dealer evaluates. Its fields are public: names, lengths, parameters.
+/// A function of masks that the dealer evaluates. Its fields are public: names, lengths,
+/// parameters.
 pub trait Deal {
     /// The dealt values in order; at most two.
     fn dealt<W: Word>(&self) -> [Option<Dealt>; 2];
