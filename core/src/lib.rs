@@ -16,6 +16,7 @@
 //! | [`protocol`] | a file a protocol: opening, products, truncation, comparison, … |
 //! | [`mapping`], [`function`] | public tables at a secret index; the functions made of them |
 //! | [`layer`] | a file a layer; graphs of layers, inference and training over them |
+//! | [`loss`] | losses and their gradients, from outputs and masked labels |
 //! | [`optimizer`] | SGD, momentum, Adam, AMSGrad on shared weights |
 //! | [`report`] | readings shared at their source: schemas, sealed reports, outbox; needs only streams |
 //!
@@ -32,6 +33,7 @@ pub mod function;
 pub mod kernel;
 pub mod layer;
 pub mod link;
+pub mod loss;
 pub mod mapping;
 pub mod optimizer;
 pub mod party;

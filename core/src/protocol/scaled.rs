@@ -24,13 +24,15 @@ use crate::{
     party::Party,
     word::Word,
 };
+use serde::{Deserialize, Serialize};
 
 /// Upper bound of the error that dropped bits make, in units of the result.
 pub const MAX_DROP_ERROR: f64 = 1.0 / (1 << DROP_ERROR_BITS) as f64;
 const DROP_ERROR_BITS: u32 = 2;
 
 /// A public constant `factor / 2^shift`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Dyadic {
     /// Below 2^16.
     pub factor: u32,

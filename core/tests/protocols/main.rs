@@ -10,6 +10,7 @@ mod harness;
 mod layers;
 mod lift;
 mod linear;
+mod loss;
 mod mapping;
 mod maximum;
 mod narrow;
