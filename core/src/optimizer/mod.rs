@@ -3,8 +3,9 @@
 //! Each is a struct of public constants in a file of its own, and implements [`Optimizer`]: a step
 //! over flat slices, the parameters of one tile, whatever layers they belong to. Gradients come
 //! untruncated, as a matrix product gives them: with twice the fraction bits of values, summed over
-//! the batch. Weights stay shared; the caller opens them for the next pass. State is flat and begins
-//! as zeros. A [`Recipe`] puts clipping, coupled weight decay and a public schedule before the step.
+//! the batch. Weights stay shared; the caller opens them for the next pass. State is flat and
+//! begins as zeros. A [`Recipe`] puts clipping, coupled weight decay and a public schedule before
+//! the step.
 //!
 //! | | rounds | bytes each way: k = 64 | k = 32 | dealt, k = 64 / 32 | state, words |
 //! | --- | --- | --- | --- | --- | --- |
@@ -22,8 +23,8 @@
 //! | [`Clip`] | + 4 | + 18.75 | + 9.5 | + 106.5 / 42.5 | 0 |
 //! | [`Schedule`] | 0 | up to + 1.25 | up to + 1.25 | a rate's ([`crate::protocol::scaled`]) | 0 |
 //!
-//! **Adversary:** semi-honest, one of {server 0, server 1, dealer}. Constants, step numbers, rates and
-//! which steps keep their cells are public.
+//! **Adversary:** semi-honest, one of {server 0, server 1, dealer}. Constants, step numbers, rates
+//! and which steps keep their cells are public.
 
 mod adam;
 mod adamw;
@@ -74,8 +75,8 @@ pub trait Optimizer<W: Word>: Sync {
         state: State<'_, W>,
     ) -> Result<(), Error>;
 
-    /// `[first, period]`: after `first` steps of one rate, each `period` steps cost the same. A plan
-    /// runs no more.
+    /// `[first, period]`: after `first` steps of one rate, each `period` steps cost the same. So a
+    /// plan runs no more.
     fn period(&self) -> [u64; 2] {
         [0, 1]
     }
@@ -206,7 +207,8 @@ impl Recipe {
         self.optimizer.step(party, at, gradient, weights, state)
     }
 
-    /// As [`Optimizer::period`], the schedule included; `first` is `u64::MAX` where no steps repeat.
+    /// As [`Optimizer::period`], the schedule included. Where no steps repeat, `first` is
+    /// `u64::MAX`.
     pub fn period<W: Word>(&self) -> [u64; 2] {
         let [first, period] = Optimizer::<W>::period(&self.optimizer);
         [first.max(self.schedule.changes()), period]

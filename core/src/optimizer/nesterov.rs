@@ -12,9 +12,9 @@ use crate::{
 ///
 /// Sutskever, Martens, Dahl, Hinton (ICML 2013, section 2), with the gradient taken at the weights
 /// that the momentum leads to, as deep-learning libraries have it. `g = u' - momentum u` turns the
-/// step into `learning_rate ((1 + momentum) u' - momentum u)` (derived here). Both products come from
-/// the words that [`Momentum`] opens for `u` and `u'`: the second is computed a step ahead, with
-/// that step's rate, and kept as a share. So nothing is opened beside that word.
+/// step into `learning_rate ((1 + momentum) u' - momentum u)` (derived here). Both products come
+/// from the words that [`Momentum`] opens for `u` and `u'`: the second is computed a step ahead,
+/// with that step's rate, and kept as a share. So nothing is opened beside that word.
 ///
 /// - **Cost:** the rounds and bytes each way of [`Momentum`]; a word and `shift + 1` bits more
 ///   dealt, for the second product.

@@ -7,8 +7,8 @@
 //!   cosine `(1 + cos(pi t / steps)) / 2` (Loshchilov, Hutter, ICLR 2017, equation 5, without
 //!   restarts). In a warm-up of `n` steps, step `i` from 0 has `(i + 1) / n` (Goyal et al., 2017,
 //!   section 2.2).
-//! - **Cost:** none of its own. A rate that is no power of two costs a scaling's word dealt and some
-//!   bits each way more ([`crate::protocol::scaled`]).
+//! - **Cost:** none of its own. A rate that is no power of two costs a scaling's word dealt and
+//!   some bits each way more ([`crate::protocol::scaled`]).
 //! - **Result:** each factor is rounded to eight bits, within `2^-8` of the exact one.
 
 use super::Dyadic;

@@ -57,8 +57,8 @@ impl Dyadic {
         Self { factor: rounded(factor, drop), shift: shift - drop }
     }
 
-    /// This constant with its factor rounded to `bits` bits, as far as the shift allows; unchanged if
-    /// it has no more.
+    /// This constant with its factor rounded to `bits` bits, as far as the shift allows; unchanged
+    /// if it has no more.
     pub fn to_bits(self, bits: u32) -> Self {
         let drop = (u32::BITS - self.factor.leading_zeros()).saturating_sub(bits).min(self.shift);
         if drop == 0 {

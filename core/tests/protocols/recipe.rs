@@ -123,8 +123,8 @@ fn in_float(recipe: &Recipe, mut w: f64, target: f64) -> Vec<f64> {
 }
 
 /// Holds each step of Adam's kind against that of floating point from the same gradients: 0.86 to 2
-/// times as long where `v` is 4 units or more, and the decay as it is. The slack is for roundings of
-/// `m` and of rates.
+/// times as long where `v` is 4 units or more, and the decay as it is. The slack is for roundings
+/// of `m` and of rates.
 fn follows_adam(recipe: &Recipe, mut w: f64, target: f64, own: &[f64]) -> usize {
     let unit = f64::from(FRAC_BITS).exp2();
     let (adam, maximum, decay) = match recipe.optimizer {

@@ -146,8 +146,8 @@ enum Kind {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct OptimizerFile {
-    /// The optimizer. `sgd` needs `learning_rate`, `momentum` and `nesterov` need `momentum` too, the
-    /// others take `low`, `cells`, `keep`, `lazy` and `bias_correction`.
+    /// The optimizer. `sgd` needs `learning_rate`, `momentum` and `nesterov` need `momentum` too,
+    /// the others take `low`, `cells`, `keep`, `lazy` and `bias_correction`.
     kind: Kind,
     /// Step size, above 0 and up to 255; of Adam, AMSGrad and AdamW 0.001, if left out. `symbolon
     /// plan` prints the number that is computed with.

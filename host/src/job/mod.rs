@@ -437,12 +437,12 @@ impl Job {
         if self.training.drop_last { records - records % batch } else { records }
     }
 
-    /// Epochs that are unlike others, and the number of epochs after which those that follow repeat.
+    /// Epochs that are unlike others, and the number of epochs after which those behind repeat.
     ///
     /// - Adam chooses its cells in the first steps and in each `keep`th, wherever an epoch begins.
     /// - Its bias correction takes long to become 1.
-    /// - A rate's bits decide how many bits its step opens, so epochs in which a schedule changes it
-    ///   are unlike all others.
+    /// - A rate's bits decide how many bits its step opens. So epochs in which a schedule changes
+    ///   it are unlike all others.
     #[must_use]
     pub fn rhythm(&self) -> (u32, u32) {
         let [first, period] = self.recipe().period::<u64>();

@@ -267,8 +267,8 @@ impl Job {
 /// rate of 0.001, the default, has `shift = 9 - f + low / 2`: its step is that of Adam in floating
 /// point within a factor of two wherever `v` is 4 units or more. Another rate has as many less in
 /// `shift` as it has doublings, `floor(log2(learning_rate / 0.001))`, and the rest, from 1 to 2, is
-/// the public factor `rate`, in eight bits. A job that declares fewer cells costs less (`low = 2 fg - 26` and 7
-/// cells fit a classifier in batches of 128); there, second moments outside of the window are taken
+/// the public factor `rate`, in eight bits. A job that declares fewer cells costs less (7 cells
+/// and `low = 2 fg - 26` fit a classifier in batches of 128); there, second moments outside of the window are taken
 /// for its ends, so that steps above it grow with the gradient and below it vanish: audit such a
 /// job.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -281,7 +281,8 @@ pub struct Adam {
     pub shift: i32,
     /// Multiplies all steps: from 1 to 2, 1 in a job that leaves the learning rate out.
     pub rate: Dyadic,
-    /// Steps that a choice of cells is kept for, after [`core::Adam::FRESH_STEPS`]; 1 chooses anew in each.
+    /// Steps that a choice of cells is kept for, after [`core::Adam::FRESH_STEPS`]; 1 chooses in
+    /// each.
     pub keep: u32,
     /// Whether `v` is updated only where cells are chosen anew, by a larger step to match; `keep` is 4 then.
     pub lazy: bool,
@@ -359,14 +360,14 @@ impl Adam {
 
     /// The learning rate that a job file gives for these steps.
     pub fn asked_rate(&self, numbers: &Numbers) -> f64 {
-        let doublings = Self::default_shift(numbers, self.low) - self.shift;
-        Self::LEARNING_RATE * f64::from(doublings).exp2() * self.rate.value()
+        let doublings = f64::from(Self::default_shift(numbers, self.low)) - f64::from(self.shift);
+        Self::LEARNING_RATE * doublings.exp2() * self.rate.value()
     }
 
     /// The learning rate that the cells stand for, where `v` is just above a threshold; at most
     /// twice this in the cell.
     pub fn learning_rate(&self, numbers: &Numbers) -> f64 {
-        let shift = f64::from(numbers.frac_bits.cast_signed() + self.shift + 1);
+        let shift = f64::from(numbers.frac_bits + 1) + f64::from(self.shift);
         (f64::from(self.low) / 2.0 - shift).exp2() * self.rate.value()
     }
 

@@ -94,8 +94,8 @@ impl Job {
         all
     }
 
-    /// The weight decay that is computed with in place of `decay`, and the nearest one that needs no
-    /// rounding.
+    /// The weight decay that is computed with in place of `decay`, and the nearest one that needs
+    /// no rounding.
     fn decay(&self, decay: f64) -> (f64, f64) {
         let Optimizer::AdamW(adam) = self.optimizer else {
             let unit = (-f64::from(self.sum_shift())).exp2();
