@@ -1,4 +1,5 @@
-//! Adam learns as it does in floating point, whatever the size of the gradients.
+//! Adam learns as it does in floating point, whatever the size of the gradients, and all
+//! optimizers learn.
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss)]
 
 use std::{fmt::Write, ops::ControlFlow, path::Path};
@@ -88,4 +89,29 @@ fn batches_of_one_record_learn() {
     println!("accuracy in batches of one record: {accuracy:?}");
     let mean = accuracy.iter().sum::<f64>() / accuracy.len() as f64;
     assert!(mean > 0.90, "{accuracy:?}");
+}
+
+/// Every optimizer learns the digits in four epochs, with what goes before its step.
+#[test]
+fn every_optimizer_learns_the_digits() {
+    let base = include_str!("../../host/jobs/digits.toml");
+    let (head, _) = base.split_once("[optimizer]").unwrap();
+    for (optimizer, least) in [
+        ("kind = \"sgd\"\nlearning_rate = 0.3\nweight_decay = 0.0005\nschedule = \"cosine\"\nclip = 0.5", 0.90),
+        ("kind = \"momentum\"\nlearning_rate = 0.05\nmomentum = 0.9\nweight_decay = 0.0005\nwarm_up_steps = 45", 0.93),
+        ("kind = \"nesterov\"\nlearning_rate = 0.05\nmomentum = 0.9\nschedule = \"cosine\"\nclip = 0.5", 0.93),
+        ("kind = \"adam\"\nlearning_rate = 0.003\nschedule.step = { every_epochs = 2, factor = 0.3 }", 0.93),
+        ("kind = \"amsgrad\"\nlearning_rate = 0.003\nbias_correction = true\nclip = 0.5", 0.93),
+        ("kind = \"adamw\"\nlearning_rate = 0.003\nweight_decay = 0.02\nschedule = \"cosine\"\nwarm_up_steps = 20", 0.93),
+    ] {
+        let text = format!("{head}[optimizer]\n{optimizer}\n[reveal]\naccuracy = true\nloss = \"epoch\"\n");
+        let job = Job::parse(&text.replace("epochs = 8", "epochs = 4"), Path::new("digits.toml")).unwrap();
+        let (train, test) = digits(&job).unwrap();
+        let inputs = Inputs::encode(&job, &train, &test).unwrap();
+        let trained = Game::new(job.clone()).clear::<u64>(inputs, &Keys::new(5), 2);
+        let (loss, score) = *trained.epochs.last().unwrap();
+        let accuracy = epoch_result(&job, job.training.epochs, loss, score).unwrap().accuracy.unwrap();
+        println!("{accuracy:.4} {optimizer:?}");
+        assert!(accuracy > least, "{accuracy}: {optimizer}");
+    }
 }

@@ -1,11 +1,12 @@
 //! Adam (Kingma, Ba, ICLR 2015), without an inverse square root.
 
 use super::{
-    Dyadic, amsgrad,
+    Dyadic, Moment, Optimizer, State, amsgrad,
     cells::{MOST, cells},
+    schedule::{nearest, power, scheduled},
 };
 use crate::{
-    correlation::View,
+    correlation::{Draw, View},
     kernel::plane_words,
     link::Error,
     party::Party,
@@ -19,6 +20,7 @@ use crate::{
     },
     word::Word,
 };
+use core::ops::Range;
 
 /// `m += 410/4096 (g - m)`, `v += (g^2 - v) / 2^second_shift`, `w -= m >> s(v)`.
 ///
@@ -66,6 +68,12 @@ pub struct Adam {
     pub second_shift: u32,
     /// Whether `v` is updated only where cells are chosen anew.
     pub lazy: bool,
+    /// Steps that a choice of cells is kept for, after [`Adam::FRESH_STEPS`]; 1 chooses in each.
+    pub keep: u32,
+    /// Whether steps are multiplied by [`Adam::correction`].
+    pub bias_correction: bool,
+    /// Multiplies all steps: the part of the learning rate that `shift` leaves, from 1 to 2.
+    pub rate: Dyadic,
 }
 
 /// The first and second moments `m` and `v` of each parameter, shared. They begin as zeros.
@@ -93,6 +101,8 @@ pub struct Turn {
     pub choose: bool,
     /// Multiplies the step: a learning-rate schedule, [`Adam::correction`], or their product ([`Dyadic::times`]).
     pub rate: Dyadic,
+    /// The fraction of the weights that the step takes off beside: [`super::AdamW`]'s.
+    pub decay: Option<Dyadic>,
 }
 
 impl Adam {
@@ -100,6 +110,11 @@ impl Adam {
     pub const BETA1_COMPLEMENT: u32 = 410;
     /// See [`Self::BETA1_COMPLEMENT`].
     pub const BETA1_SHIFT: u32 = 12;
+    /// Steps in which cells are always chosen anew.
+    pub const FRESH_STEPS: u64 = 16;
+    /// Steps after which the bias correction is 1: eight times those that `v` remembers, after
+    /// which `beta2` has decayed below `2^-11`.
+    pub const CORRECTED_STEPS: u64 = 8 << 10;
 
     /// Thresholds from `2^low` on that cover every `v` of a word of `bits` bits: at most a factor
     /// of four lies above the last.
@@ -107,7 +122,7 @@ impl Adam {
         bits.saturating_sub(1 + second_shift + low).div_ceil(2)
     }
 
-    /// One step. `gradient` is overwritten.
+    /// One step as `turn` says. `gradient` is overwritten.
     ///
     /// # Errors
     ///
@@ -116,7 +131,7 @@ impl Adam {
     /// # Panics
     ///
     /// If lengths differ or a constant is out of range.
-    pub fn step<W: Word>(
+    pub fn turn<W: Word>(
         &self,
         party: &mut Party<'_, W>,
         (gradient, weights): (&mut [W], &mut [W]),
@@ -127,7 +142,41 @@ impl Adam {
         self.run(party, (gradient, weights), moments, None, kept, turn)
     }
 
-    /// Both Adam and AMSGrad, whose planes of state are `passed`.
+    /// How often cells are chosen in the first `steps` steps.
+    pub fn choices(&self, steps: u64) -> u64 {
+        let (fresh, keep) = (Self::FRESH_STEPS, u64::from(self.keep.max(1)));
+        if steps <= fresh { steps } else { fresh + steps.div_ceil(keep) - fresh.div_ceil(keep) }
+    }
+
+    /// Whether the cells are chosen anew in this step, counted from 0.
+    pub fn chooses_cells(&self, step: u64) -> bool {
+        step < Self::FRESH_STEPS || step.is_multiple_of(u64::from(self.keep.max(1)))
+    }
+
+    /// The public inputs of a step: cells, and the product of all rates.
+    pub(super) fn turn_at(&self, at: Moment, decay: Option<Dyadic>) -> Turn {
+        let count = at.step + 1;
+        let updates = if self.lazy { self.choices(count) } else { count };
+        let rate = if self.bias_correction { self.correction(count, updates) } else { Dyadic::ONE };
+        let rate = scheduled(scheduled(rate, self.rate), at.rate);
+        Turn { choose: self.chooses_cells(at.step), rate, decay }
+    }
+
+    /// [`Self::run`] on the state of an [`Optimizer`]: `m`, `v` and what `passed` leaves.
+    pub(super) fn take<W: Word>(
+        &self,
+        party: &mut Party<'_, W>,
+        (gradient, weights): (&mut [W], &mut [W]),
+        State { durable, volatile, mask }: State<'_, W>,
+        passed: Option<&mut [W]>,
+        turn: Turn,
+    ) -> Result<(), Error> {
+        let (first, second) = durable.split_at_mut(gradient.len());
+        let kept = &mut Kept { words: volatile, mask };
+        self.run(party, (gradient, weights), Moments { first, second }, passed, kept, turn)
+    }
+
+    /// Adam, AdamW, and AMSGrad, whose planes of state are `passed`.
     pub(super) fn run<W: Word>(
         &self,
         party: &mut Party<'_, W>,
@@ -173,10 +222,7 @@ impl Adam {
         let factor = Masked { words: kept.words, mask: kept.mask.expect("chosen above, where it was not before") };
         times_masked(&mut party, &mut draws[1], &word, factor, gradient)?;
         let rate = turn.rate.over::<W>(self.thresholds.saturating_add_signed(self.shift));
-        let word = open(&mut party, &mut draws[2], gradient, rate.cut(), c)?; // the step's round
-        scaled(&mut party, &mut draws[2], &word, rate, gradient)?;
-        party.kernels.sub(weights, gradient);
-        Ok(())
+        step_off(&mut party, &mut draws[2], (gradient, rate), (weights, turn.decay), c)
     }
 
     /// `P` of the cell that `v` lies in, opened as `P - p`: four rounds, five for AMSGrad.
@@ -211,30 +257,66 @@ impl Adam {
     pub fn correction(&self, steps: u64, updates: u64) -> Dyadic {
         let beta1 = ONE - (u64::from(Self::BETA1_COMPLEMENT) << (FRAC_BITS - Self::BETA1_SHIFT));
         let beta2 = ONE - (ONE >> self.second_shift);
-        let root = (u128::from(ONE - power(beta2, updates.max(1))) << FRAC_BITS).isqrt();
-        let ratio = (root << FRAC_BITS) / u128::from(ONE - power(beta1, steps.max(1)));
-        // The eight bits from the topmost on, rounded.
-        let shift = (u128::BITS - ratio.leading_zeros()).saturating_sub(CORRECTION_BITS);
-        let factor = ((ratio >> shift.saturating_sub(1)) + 1) >> shift.min(1);
-        let reduce = factor.trailing_zeros().min(FRAC_BITS.saturating_sub(shift));
-        Dyadic { factor: u32::try_from(factor >> reduce).unwrap_or(1), shift: FRAC_BITS.saturating_sub(shift + reduce) }
+        let left = |beta: u64, times: u64| u128::from(ONE) - power(beta.into(), times.max(1), FRAC_BITS);
+        let root = (left(beta2, updates) << FRAC_BITS).isqrt();
+        let ratio = (root << FRAC_BITS) / left(beta1, steps);
+        nearest(ratio, FRAC_BITS)
     }
+}
+
+impl<W: Word> Optimizer<W> for Adam {
+    /// Durable: `m`, then `v`. Volatile: the last choice of cells.
+    fn state(&self, n: usize) -> [usize; 2] {
+        [2 * n, n]
+    }
+
+    fn step(
+        &self,
+        party: &mut Party<'_, W>,
+        at: Moment,
+        gradient: &mut [W],
+        weights: &mut [W],
+        state: State<'_, W>,
+    ) -> Result<(), Error> {
+        self.take(party, (gradient, weights), state, None, self.turn_at(at, None))
+    }
+
+    fn period(&self) -> [u64; 2] {
+        let keeps = self.keep > 1;
+        let corrected = if self.bias_correction { Self::CORRECTED_STEPS } else { 0 };
+        let fresh = if keeps { Self::FRESH_STEPS } else { 0 };
+        [corrected.max(fresh), u64::from(self.keep.max(1))]
+    }
+
+    fn second_moments(&self, n: usize) -> Range<usize> {
+        n..2 * n
+    }
+}
+
+/// `w -= rate z + decay w`, all opened in one round into `c` and a buffer of its own.
+fn step_off<W: Word>(
+    party: &mut Party<'_, W>,
+    draw: &mut Draw,
+    (z, rate): (&mut [W], Dyadic),
+    (weights, decay): (&mut [W], Option<Dyadic>),
+    c: &mut [W],
+) -> Result<(), Error> {
+    let Some(decay) = decay else {
+        let word = open(party, draw, z, rate.cut(), c)?; // the step's round
+        scaled(party, draw, &word, rate, z)?;
+        party.kernels.sub(weights, z);
+        return Ok(());
+    };
+    let ([d, loss], mut party) = party.scratch([z.len(); 2])?;
+    let words = [(&*z, rate.cut()), (&*weights, decay.cut())];
+    let [word, own] = open_two(&mut party, draw, words, [c, d])?; // the step's round
+    scaled(&mut party, draw, &word, rate, z)?;
+    scaled(&mut party, draw, &own, decay, loss)?;
+    party.kernels.sub(weights, z);
+    party.kernels.sub(weights, loss);
+    Ok(())
 }
 
 /// Fraction bits of the powers in [`Adam::correction`].
 const FRAC_BITS: u32 = 32;
 const ONE: u64 = 1 << FRAC_BITS;
-const CORRECTION_BITS: u32 = 8;
-
-/// `base^exponent` below 1, by squaring.
-fn power(mut base: u64, mut exponent: u64) -> u64 {
-    let mut result = ONE;
-    while exponent > 0 {
-        if exponent & 1 == 1 {
-            result = (result * base) >> FRAC_BITS;
-        }
-        base = (base * base) >> FRAC_BITS;
-        exponent >>= 1;
-    }
-    result
-}

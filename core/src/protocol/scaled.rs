@@ -59,6 +59,16 @@ impl Dyadic {
         Self { factor: rounded(factor, drop), shift: shift - drop }
     }
 
+    /// This constant with its factor rounded to `bits` bits, as far as the shift allows; unchanged
+    /// if it has no more.
+    pub fn to_bits(self, bits: u32) -> Self {
+        let drop = (u32::BITS - self.factor.leading_zeros()).saturating_sub(bits).min(self.shift);
+        if drop == 0 {
+            return self;
+        }
+        Self { factor: rounded(u64::from(self.factor), drop), shift: self.shift - drop }.reduced(0)
+    }
+
     /// The same constant with the least factor that leaves `least` bits to divide by.
     fn reduced(self, least: u32) -> Self {
         let drop = if self.factor == 0 { 0 } else { self.factor.trailing_zeros() };

@@ -15,6 +15,7 @@ mod mapping;
 mod maximum;
 mod narrow;
 mod optimizer;
+mod recipe;
 mod relu;
 mod reuse;
 mod softmax;

@@ -5,7 +5,10 @@ use crate::harness::*;
 use symbolon_core::{
     kernel::{packed_words, plane_words},
     link::Error,
-    optimizer::{Adam, AmsGrad, Dyadic, Kept, Moments, Momentum, Sgd, Turn, cells::cells},
+    optimizer::{
+        Adam, AmsGrad, AnyOptimizer, Dyadic, Kept, Moment, Moments, Momentum, Optimizer, Sgd, State as Durable, Turn,
+        cells::cells,
+    },
     party::Party,
     protocol::{
         masked::Masked,
@@ -16,15 +19,23 @@ use symbolon_core::{
 };
 
 /// Numbers for the two rings, with a window of seven cells.
-fn adam<W: Word>() -> Adam {
-    match W::BITS {
-        64 => Adam { grad_shift: 12, low: 12, thresholds: 6, shift: 3, second_shift: 10, lazy: false },
-        _ => Adam { grad_shift: 14, low: 4, thresholds: 6, shift: 0, second_shift: 10, lazy: false },
+pub fn adam<W: Word>() -> Adam {
+    let (grad_shift, low, shift) = if W::BITS == 64 { (12, 12, 3) } else { (14, 4, 0) };
+    Adam {
+        grad_shift,
+        low,
+        thresholds: 6,
+        shift,
+        second_shift: 10,
+        lazy: false,
+        keep: 1,
+        bias_correction: false,
+        rate: Dyadic::ONE,
     }
 }
 
 /// The same with cells for every second moment that a word holds.
-fn whole<W: Word>() -> Adam {
+pub fn whole<W: Word>() -> Adam {
     let (adam, low) = (adam::<W>(), 2);
     let thresholds = Adam::thresholds(W::BITS, adam.second_shift, low);
     // Half of what `low` moves down, the shift moves down.
@@ -32,7 +43,7 @@ fn whole<W: Word>() -> Adam {
     Adam { low, thresholds, shift, ..adam }
 }
 
-fn grad_bits<W: Word>() -> u32 {
+pub fn grad_bits<W: Word>() -> u32 {
     if W::BITS == 64 { 19 } else { 15 }
 }
 
@@ -144,9 +155,9 @@ impl Job for Steps<'_> {
             let moments = Moments { first: &mut m, second: &mut v };
             let at = (&mut gradient[..], &mut w[..]);
             if self.maximum {
-                AmsGrad(self.adam).step(party, at, moments, &mut passed, &mut kept, *turn)?;
+                AmsGrad(self.adam).turn(party, at, moments, &mut passed, &mut kept, *turn)?;
             } else {
-                self.adam.step(party, at, moments, &mut kept, *turn)?;
+                self.adam.turn(party, at, moments, &mut kept, *turn)?;
             }
             let mut p = vec![W::default(); n];
             Masked { words: &words, mask: mask.unwrap() }.share(party, &mut p);
@@ -159,8 +170,8 @@ impl Job for Steps<'_> {
     }
 }
 
-const CHOOSE: Turn = Turn { choose: true, rate: Dyadic::ONE };
-const KEEP: Turn = Turn { choose: false, rate: Dyadic::ONE };
+const CHOOSE: Turn = Turn { choose: true, rate: Dyadic::ONE, decay: None };
+const KEEP: Turn = Turn { choose: false, rate: Dyadic::ONE, decay: None };
 
 struct State {
     w: i64,
@@ -395,10 +406,9 @@ struct Descend(Option<Momentum>, Sgd);
 impl Job for Descend {
     fn run<W: Word>(&self, party: &mut Party<'_, W>, mut inputs: Vec<Vec<W>>) -> Result<Vec<Shared<W>>, Error> {
         let [mut gradient, mut w, mut velocity] = [0; 3].map(|_| inputs.remove(0));
-        match self.0 {
-            None => self.1.step(party, &mut gradient, &mut w)?,
-            Some(momentum) => momentum.step(party, &mut gradient, &mut w, &mut velocity)?,
-        }
+        let optimizer = self.0.map_or(AnyOptimizer::from(self.1), AnyOptimizer::from);
+        let state = Durable { durable: &mut velocity, volatile: &mut [], mask: &mut None };
+        optimizer.step(party, Moment::constant(0), &mut gradient, &mut w, state)?;
         Ok(vec![Shared::Words(w), Shared::Words(velocity)])
     }
 }
@@ -490,20 +500,25 @@ impl Job for Minimise {
             // Eight times the learning rate of 0.001, and bias correction.
             let adam = Adam { grad_shift: self.grad_shift, ..adam::<W>() };
             let rate = adam.correction(step, step).times(Dyadic { factor: 8, shift: 0 });
-            let turn = Turn { choose: step < 16 || step % 4 == 0, rate };
+            let turn = Turn { choose: step < 16 || step % 4 == 0, rate, decay: None };
             let at = (&mut gradient[..], &mut w[..]);
             let moments = Moments { first: &mut m, second: &mut v };
             let mut kept = Kept { words: &mut words, mask: &mut mask };
             match self.with {
-                Method::Sgd => Sgd { learning_rate, grad_shift: sum_shift }.step(party, at.0, at.1)?,
+                Method::Sgd => {
+                    let state = Durable { durable: &mut [], volatile: &mut [], mask: &mut None };
+                    let sgd = Sgd { learning_rate, grad_shift: sum_shift };
+                    sgd.step(party, Moment::constant(step), at.0, at.1, state)?;
+                }
                 Method::Momentum => {
                     let narrow = W::BITS == 32;
                     let grad_shift = self.grad_shift;
                     let momentum = Momentum { learning_rate, momentum, grad_shift, weight_shift, narrow };
-                    momentum.step(party, at.0, at.1, moments.first)?;
+                    let state = Durable { durable: moments.first, volatile: &mut [], mask: &mut None };
+                    momentum.step(party, Moment::constant(step), at.0, at.1, state)?;
                 }
-                Method::Adam => adam.step(party, at, moments, &mut kept, turn)?,
-                Method::AmsGrad => AmsGrad(adam).step(party, at, moments, &mut passed, &mut kept, turn)?,
+                Method::Adam => adam.turn(party, at, moments, &mut kept, turn)?,
+                Method::AmsGrad => AmsGrad(adam).turn(party, at, moments, &mut passed, &mut kept, turn)?,
             }
         }
         Ok(vec![Shared::Words(w)])

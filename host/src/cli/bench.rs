@@ -24,7 +24,7 @@ use symbolon_core::{
     },
     kernel::plane_words,
     link::Error,
-    optimizer::{Adam, AmsGrad, Dyadic, Kept, Moments, Momentum, Sgd, Turn},
+    optimizer::{Adam, AmsGrad, Dyadic, Kept, Moment, Moments, Momentum, Optimizer, Sgd, State, Turn},
     party::Party,
     prg::{Aes128Prg, Prg},
     protocol::{
@@ -220,7 +220,8 @@ impl Program for Operation {
             }
             Self::Sgd => {
                 let sgd = Sgd { learning_rate: Dyadic { factor: 205, shift: 12 }, grad_shift: f + 7 };
-                sgd.step(party, &mut z.clone(), &mut z)?;
+                let state = State { durable: &mut [], volatile: &mut [], mask: &mut None };
+                sgd.step(party, Moment::constant(0), &mut z.clone(), &mut z, state)?;
             }
             Self::Momentum => {
                 let momentum = Momentum {
@@ -230,7 +231,9 @@ impl Program for Operation {
                     weight_shift: if W::BITS == 32 { 4 } else { 7 },
                     narrow: W::BITS == 32,
                 };
-                momentum.step(party, &mut z.clone(), &mut z, &mut vec![W::default(); n])?;
+                let velocity = &mut vec![W::default(); n];
+                let state = State { durable: velocity, volatile: &mut [], mask: &mut None };
+                momentum.step(party, Moment::constant(0), &mut z.clone(), &mut z, state)?;
             }
             Self::Adam | Self::AdamEverySecondMoment | Self::AdamKept | Self::AdamKeptLazy | Self::AmsGrad => {
                 adam(*self, party, &mut z)?
@@ -246,7 +249,8 @@ fn adam<W: Word>(operation: Operation, party: &mut Party<'_, W>, weights: &mut [
     let lazy = matches!(operation, Operation::AdamKeptLazy);
     let second_shift = if lazy { 8 } else { 10 };
     let (grad_shift, low, shift) = if W::BITS == 32 { (14, 4, 0) } else { (12, 12, 3) };
-    let adam = Adam { grad_shift, low, thresholds: 6, shift, second_shift, lazy };
+    let (keep, bias_correction, rate) = (1, false, Dyadic::ONE);
+    let adam = Adam { grad_shift, low, thresholds: 6, shift, second_shift, lazy, keep, bias_correction, rate };
     let adam = if matches!(operation, Operation::AdamEverySecondMoment) {
         Adam {
             low: 2,
@@ -263,12 +267,12 @@ fn adam<W: Word>(operation: Operation, party: &mut Party<'_, W>, weights: &mut [
     let (mut words, mut mask) = if keeps { masked(party, n).map(|(w, m)| (w, Some(m)))? } else { (zeros(), None) };
     let moments = Moments { first: &mut first, second: &mut second };
     let mut kept = Kept { words: &mut words, mask: &mut mask };
-    let turn = Turn { choose: !keeps, rate: Dyadic::ONE };
+    let turn = Turn { choose: !keeps, rate, decay: None };
     if matches!(operation, Operation::AmsGrad) {
         let mut passed = vec![W::default(); AmsGrad(adam).passed_words::<W>(n)];
-        return AmsGrad(adam).step(party, (&mut gradient, weights), moments, &mut passed, &mut kept, turn);
+        return AmsGrad(adam).turn(party, (&mut gradient, weights), moments, &mut passed, &mut kept, turn);
     }
-    adam.step(party, (&mut gradient, weights), moments, &mut kept, turn)
+    adam.turn(party, (&mut gradient, weights), moments, &mut kept, turn)
 }
 
 /// One row of the report.

@@ -189,7 +189,19 @@ pub enum Rule {
     /// The mean gradient's precision does not fit.
     GradShift { shift: i64, min: u32, max: u32 },
     /// Adam's step would be shifted out of the word.
-    AdamShift { got: i32, min: i32, max: i32 },
+    AdamRate { got: f64, min: f64, max: f64 },
+    /// A weight decay of Adam or AMSGrad.
+    DecayOfAdam,
+    /// AdamW without a weight decay. Only a peer can send one.
+    DecayMissing,
+    /// A weight decay that the numbers would compute as another.
+    Decay { asked: f64, effective: f64, works: f64 },
+    /// A bound of gradients that the ring does not hold, or that is below one unit.
+    Clip { got: f64, min: f64, max: f64, ring_bits: u32 },
+    /// A warm-up as long as the job.
+    WarmUp { got: u32, steps: u64 },
+    /// A schedule's factor that does not lower the learning rate.
+    ScheduleFactor { got: f64 },
     /// A lazy Adam keeps its cells for another number of steps than an update of `v` stands for.
     LazyKeep { got: u32, want: u32 },
     /// `reveal.epsilon` is invalid.
@@ -339,7 +351,26 @@ impl fmt::Display for Rule {
                 "the summed gradient would be truncated by {shift} bits (2 frac_bits + log2(batch) - grad_frac_bits); \
                  choose them so that it is {min} to {max}"
             ),
-            Self::AdamShift { got, min, max } => write!(f, "is {got}; give {min} to {max} for so many cells"),
+            Self::AdamRate { got, min, max } => {
+                write!(f, "is {got}; give a number from {min} to {max}, or another number of optimizer.cells")
+            }
+            Self::DecayOfAdam => {
+                write!(f, "would go through the moments of adam and amsgrad; set optimizer.kind = \"adamw\", or remove it")
+            }
+            Self::DecayMissing => write!(f, "is missing; adamw needs it, or set optimizer.kind = \"adam\""),
+            Self::Decay { asked, effective, works } => {
+                write!(f, "is {asked}, and these numbers would compute {effective}; give {works}, ")?;
+                write!(f, "more numbers.frac_bits or a larger training.batch")
+            }
+            Self::Clip { got, min, max, ring_bits } => {
+                write!(f, "is {got}, and a ring of {ring_bits} bits clips at {min} to {max}; give a bound in between, ")?;
+                write!(f, "or a smaller numbers.frac_bits or training.batch")?;
+                f.write_str(if *ring_bits < 64 { ", or numbers.ring_bits = 64" } else { "" })
+            }
+            Self::WarmUp { got, steps } => {
+                write!(f, "is {got}; give fewer steps than the job's {steps}")
+            }
+            Self::ScheduleFactor { got } => write!(f, "is {got}; give a number above 0 and below 1"),
             Self::LazyKeep { got, want } => {
                 write!(f, "is {got}; a lazy optimizer keeps its cells for {want} steps, so set {want} or lazy = false")
             }

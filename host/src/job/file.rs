@@ -7,11 +7,13 @@ use serde::Deserialize;
 use symbolon_core::layer::Shape;
 
 use super::network::NetworkFile;
+use super::optimizer::ScheduleFile;
 use super::reveal::RevealFile;
 use super::source::{ReportsFile, Rest, Source};
 use super::{
     Adam, Affine, Asked, Cifar10, Cifar100, Columns, Csv, Data, Dyadic, Format, Idx, Invalid, Job, JobError, Lanes,
-    Loss, Npy, Npz, Numbers, OnMissing, Optimizer, Prg, Rule, Scale, Task, TestSet, Training, VERSION, validate,
+    Loss, Npy, Npz, Numbers, OnMissing, Optimizer, Prg, Refinements, Rule, Scale, Schedule, Task, TestSet, Training,
+    VERSION, validate,
 };
 
 /// A job file: what is trained, on what, in which numbers, and what is revealed.
@@ -130,20 +132,37 @@ enum Kind {
     Sgd,
     /// `u = momentum * u + g`, `w -= learning_rate * u`.
     Momentum,
+    /// `u = momentum * u + g`, `w -= learning_rate * (g + momentum * u)`.
+    Nesterov,
     /// Adam with cells for the inverse square root.
     Adam,
     /// The same with the running maximum of the second moment.
     AmsGrad,
+    /// Adam, and a weight decay that does not go through its moments.
+    AdamW,
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct OptimizerFile {
-    /// The optimizer. `sgd` needs `learning_rate`, `momentum` needs `momentum` too, the others take
-    /// the keys below these.
+    /// The optimizer. `sgd` needs `learning_rate`, `momentum` and `nesterov` need `momentum` too,
+    /// the others take `low`, `cells`, `keep`, `lazy` and `bias_correction`.
     kind: Kind,
-    /// Step size, above 0 and up to 255. `symbolon plan` prints the number that is computed with.
+    /// Step size, above 0 and up to 255; of Adam, AMSGrad and AdamW 0.001, if left out. `symbolon
+    /// plan` prints the number that is computed with.
     learning_rate: Option<f64>,
+    /// Steps in which the learning rate rises to its full size; 0, if left out.
+    warm_up_steps: Option<u32>,
+    /// The change of the learning rate after the warm-up; `constant`, if left out.
+    #[serde(default)]
+    schedule: ScheduleFile,
+    /// Greatest size of a mean gradient, above 0 and up to 255; larger ones are replaced by it. Not
+    /// clipped, if left out.
+    clip: Option<f64>,
+    /// Weight decay, above 0 and below 1: of `sgd`, `momentum` and `nesterov` added to the gradient
+    /// times the weight, none if left out; of `adamw` taken off the weight times the learning rate,
+    /// 0.01 if left out. `adam` and `amsgrad` take none.
+    weight_decay: Option<f64>,
     /// Decay of the velocity, above 0 and below 1.
     momentum: Option<f64>,
     /// Base-two logarithm of the first threshold on Adam's second moment `v`, which has `2
@@ -152,8 +171,6 @@ struct OptimizerFile {
     /// Adam's cells, a factor of four in `v` each: as many as cover every `v` that the ring holds,
     /// if left out; fewer cost less, and take a `v` outside of them for the nearest one inside.
     cells: Option<u32>,
-    /// Shift of Adam's step in the lowest cell; one less doubles the learning rate.
-    shift: Option<i32>,
     /// Steps that a choice of cells is kept for, 1 to 256; 1, if left out.
     keep: Option<u32>,
     /// Whether `v` is updated only where cells are chosen anew; needs `keep = 4`. False, if left
@@ -163,6 +180,9 @@ struct OptimizerFile {
     /// out.
     bias_correction: Option<bool>,
 }
+
+/// The weight decay of an AdamW job that names none.
+const ADAMW_DECAY: f64 = 0.01;
 
 fn comma() -> char {
     ','
@@ -235,7 +255,9 @@ impl Draft {
     /// [`JobError::Invalid`] with key and rule.
     pub fn resolve(self, source: Option<Source<'_>>) -> Result<Job, JobError> {
         let Self { file, raw } = self;
-        let asked = Asked { learning_rate: raw.optimizer.learning_rate, momentum: raw.optimizer.momentum };
+        let own = &raw.optimizer;
+        let asked =
+            Asked { learning_rate: own.learning_rate, momentum: own.momentum, weight_decay: own.weight_decay };
         let job = raw.resolve(source).and_then(|job| validate::validate(&job, &asked).map(|()| job));
         job.map_err(|invalid| JobError::Invalid { file, invalid })
     }
@@ -271,6 +293,7 @@ impl JobFile {
         let data = self.data.resolve(source)?;
         let numbers = self.numbers.resolve()?;
         validate::numbers(&numbers)?;
+        let refinements = self.optimizer.refinements()?;
         let optimizer = self.optimizer.resolve(&numbers)?;
         let reveal = self.reveal.resolve(&data)?;
         let network = self.network.resolve()?;
@@ -282,6 +305,7 @@ impl JobFile {
             loss: self.loss,
             training: self.training,
             optimizer,
+            refinements,
             lanes: self.lanes,
             reveal,
         })
@@ -389,9 +413,43 @@ impl OptimizerFile {
                 let momentum = decay("optimizer.momentum", self.momentum, "momentum", numbers.ring_bits)?;
                 Ok(Optimizer::Momentum { learning_rate: rate("momentum")?, momentum })
             }
+            Kind::Nesterov => {
+                self.without_cells("nesterov")?;
+                let momentum = decay("optimizer.momentum", self.momentum, "nesterov", numbers.ring_bits)?;
+                Ok(Optimizer::Nesterov { learning_rate: rate("nesterov")?, momentum })
+            }
             Kind::Adam => Ok(Optimizer::Adam(self.cells("adam", numbers)?)),
             Kind::AmsGrad => Ok(Optimizer::AmsGrad(self.cells("amsgrad", numbers)?)),
+            Kind::AdamW => Ok(Optimizer::AdamW(self.cells("adamw", numbers)?)),
         }
+    }
+
+    /// Clipping, weight decay and schedule, which do not depend on the optimizer.
+    fn refinements(&self) -> Result<Refinements, Invalid> {
+        let given = |key: &str, value: Option<f64>| {
+            value.map(|_| dyadic(key, value, "the optimizer")).transpose()
+        };
+        let weight_decay = match self.kind {
+            Kind::Adam | Kind::AmsGrad if self.weight_decay.is_some() => {
+                return Err(broken("optimizer.weight_decay", Rule::DecayOfAdam));
+            }
+            Kind::AdamW => Some(self.weight_decay.unwrap_or(ADAMW_DECAY)),
+            _ => self.weight_decay,
+        };
+        let schedule = match self.schedule {
+            ScheduleFile::Constant => Schedule::Constant,
+            ScheduleFile::Cosine => Schedule::Cosine,
+            ScheduleFile::Step { every_epochs, factor } => Schedule::Step {
+                every_epochs,
+                factor: dyadic("optimizer.schedule.step.factor", Some(factor), "a schedule")?,
+            },
+        };
+        Ok(Refinements {
+            warm_up_steps: self.warm_up_steps.unwrap_or(0),
+            schedule,
+            clip: given("optimizer.clip", self.clip)?,
+            weight_decay: given("optimizer.weight_decay", weight_decay)?,
+        })
     }
 
     fn unused(&self, by: &'static str, given: bool, key: &str) -> Result<(), Invalid> {
@@ -401,21 +459,25 @@ impl OptimizerFile {
     fn without_cells(&self, by: &'static str) -> Result<(), Invalid> {
         self.unused(by, self.low.is_some(), "optimizer.low")?;
         self.unused(by, self.cells.is_some(), "optimizer.cells")?;
-        self.unused(by, self.shift.is_some(), "optimizer.shift")?;
         self.unused(by, self.keep.is_some(), "optimizer.keep")?;
         self.unused(by, self.lazy.is_some(), "optimizer.lazy")?;
         self.unused(by, self.bias_correction.is_some(), "optimizer.bias_correction")
     }
 
     fn cells(&self, by: &'static str, numbers: &Numbers) -> Result<Adam, Invalid> {
-        self.unused(by, self.learning_rate.is_some(), "optimizer.learning_rate")?;
         self.unused(by, self.momentum.is_some(), "optimizer.momentum")?;
         let (low, lazy) = (self.low.unwrap_or(Adam::LOW), self.lazy.unwrap_or(false));
         let all = Adam::all_cells(numbers.ring_bits, Adam::second_shift_if(lazy), low);
+        let got = self.learning_rate.unwrap_or(Adam::LEARNING_RATE);
+        let (min, max) = ((-f64::from(Dyadic::MAX_SHIFT)).exp2(), f64::from(Dyadic::MAX_FACTOR));
+        let steps = Adam::steps_of(got, numbers, low).filter(|_| (min..=max).contains(&got));
+        let out = || broken("optimizer.learning_rate", Rule::RealBetween { got, min, max });
+        let (shift, rate) = steps.ok_or_else(out)?;
         Ok(Adam {
             low,
             cells: self.cells.unwrap_or(all),
-            shift: self.shift.unwrap_or(Adam::default_shift(numbers, low)),
+            shift,
+            rate,
             keep: self.keep.unwrap_or(1),
             lazy,
             bias_correction: self.bias_correction.unwrap_or(false),

@@ -33,7 +33,7 @@ pub use arrays::{CIFAR_FEATURES, Cifar10, Cifar100, Cifar100Label, Npy, Npz};
 pub use error::{Invalid, JobError, Rule};
 pub use file::{Draft, job_schema};
 pub use network::{Laid, Network};
-pub use optimizer::{Adam, Dyadic, Optimizer};
+pub use optimizer::{Adam, Dyadic, Optimizer, Refinements, Schedule};
 pub(crate) use reports::pow2;
 pub use reports::{Column, Held, Line, Place, Records, Reports, Senders, Set, Sorter, Target};
 pub(crate) use reveal::EpsilonFile;
@@ -68,6 +68,8 @@ pub struct Job {
     pub training: Training,
     /// How weights are updated.
     pub optimizer: Optimizer,
+    /// Clipping, weight decay and the schedule of the learning rate.
+    pub refinements: Refinements,
     /// How work is cut; fixed by the job, so that no machine changes the plan.
     pub lanes: Lanes,
     /// What is opened, and to nobody but the analyst.
@@ -431,15 +433,18 @@ impl Job {
         if self.training.drop_last { records - records % batch } else { records }
     }
 
-    /// Epochs that are unlike others, and the number of epochs after which those that follow repeat: Adam chooses its cells in the first steps and in each `keep`th, wherever an
-    /// epoch begins, and its bias correction takes long to become 1.
+    /// Epochs that are unlike others, and the number of epochs after which those behind repeat.
+    ///
+    /// - Adam chooses its cells in the first steps and in each `keep`th, wherever an epoch begins.
+    /// - Its bias correction takes long to become 1.
+    /// - A rate's bits decide how many bits its step opens. So epochs in which a schedule changes
+    ///   it are unlike all others.
     #[must_use]
     pub fn rhythm(&self) -> (u32, u32) {
-        let (Optimizer::Adam(adam) | Optimizer::AmsGrad(adam)) = self.optimizer else { return (0, 1) };
-        let steps = u32::try_from(self.steps_per_epoch()).unwrap_or(u32::MAX);
-        let keeps = adam.keep > 1;
-        let first = if adam.bias_correction { Adam::CORRECTED_STEPS } else { u32::from(keeps) * Adam::FRESH_STEPS };
-        (first.div_ceil(steps), if keeps { adam.keep / gcd(adam.keep, steps) } else { 1 })
+        let [first, period] = self.recipe().period::<u64>();
+        let steps = self.steps_per_epoch().max(1) as u64;
+        let epochs = |steps: u64| u32::try_from(steps).unwrap_or(u32::MAX);
+        (epochs(first.div_ceil(steps)), epochs(period / gcd(period, steps)))
     }
 
     /// The bound below which errors of a scaled target stay, so that their squares (`2 f` fraction
@@ -460,6 +465,6 @@ impl Job {
 }
 
 /// The greatest common divisor.
-fn gcd(a: u32, b: u32) -> u32 {
+fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }

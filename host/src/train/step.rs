@@ -284,7 +284,7 @@ impl<'j, W: Word> Trainer<'j, W> {
         self.parameters.mask = mask.view();
         let parts: Vec<usize> = (0..lanes.len()).map(|i| lanes.part(i, n, GRAIN).len()).collect();
         let open = split(&mut self.parameters.open, mask, parts.iter().copied());
-        let (tile, config) = (self.job.lanes.tile, self.optimizer.config());
+        let (tile, recipe) = (self.job.lanes.tile, self.optimizer.recipe());
         let mut pieces = Vec::new();
         let (mut shares, mut gradient) = (&mut self.parameters.shares[..], &mut self.gradient[..]);
         for ((open, mask), state) in open.into_iter().zip(self.optimizer.lanes()) {
@@ -298,7 +298,7 @@ impl<'j, W: Word> Trainer<'j, W> {
             for (((shares, gradient), open), state) in tiles.zip(state) {
                 if let Some(step) = step {
                     enter(party, 0, "optimizer");
-                    config.step(party, step, gradient, shares, state)?;
+                    state.step(party, &recipe, step, gradient, shares)?;
                 }
                 enter(party, 0, "open weights");
                 open.copy_from_slice(shares);
@@ -331,9 +331,10 @@ impl<'j, W: Word> Trainer<'j, W> {
         if lanes.role() != Role::Clear {
             return Ok(());
         }
+        let recipe = self.optimizer.recipe();
         let tiles = self.optimizer.lanes().collect();
         lanes.each(tiles, |party, tiles: &mut [Tile<W>]| {
-            tiles.iter().for_each(|tile| party.trace.moments(tile.second()));
+            tiles.iter().for_each(|tile| party.trace.moments(tile.second(&recipe)));
             Ok(())
         })
     }

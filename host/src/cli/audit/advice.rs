@@ -1,7 +1,7 @@
 //! Other settings, tried before they are recommended, and what made these fail.
 
 use super::{Cells, Facts, Failure, Outcome, Records, Verdict, outcome::play};
-use crate::job::{Adam, Affine, Dyadic, Job, Optimizer, Scale, Task};
+use crate::job::{Adam, Affine, Dyadic, Job, Scale, Task};
 use std::fmt;
 
 /// Scaled targets above this are named as a cause.
@@ -172,7 +172,7 @@ fn with_numbers(job: &Job, ring_bits: u32, frac_bits: u32, grad_frac_bits: u32) 
     if grad_frac_bits < frac_bits {
         return None;
     }
-    if let Optimizer::Adam(adam) | Optimizer::AmsGrad(adam) = &mut job.optimizer {
+    if let Some(adam) = job.optimizer.adam_mut() {
         let finer = i64::from(grad_frac_bits) - i64::from(old.grad_frac_bits);
         let coarser = i64::from(frac_bits) - i64::from(old.frac_bits);
         let whole = adam.low == Adam::LOW && adam.cells == adam.most_cells(old.ring_bits);
@@ -189,12 +189,10 @@ fn with_numbers(job: &Job, ring_bits: u32, frac_bits: u32, grad_frac_bits: u32) 
     Some(job)
 }
 
-/// The learning rate divided; `None` for Adam, whose is fixed by its cells.
+/// The learning rate divided; `None` for Adam, whose words do not grow with it.
 fn with_rate(job: &Job, by: f64) -> Option<Job> {
     let mut job = job.clone();
-    let (Optimizer::Sgd { learning_rate } | Optimizer::Momentum { learning_rate, .. }) = &mut job.optimizer else {
-        return None;
-    };
+    let learning_rate = job.optimizer.learning_rate_mut()?;
     *learning_rate = Dyadic::nearest(learning_rate.value() / by)?;
     Some(job)
 }
@@ -272,30 +270,26 @@ fn changes(old: &Job, new: &Job) -> Vec<Change> {
         (Scale::Channels(from), Scale::Channels(to)) => moved("channels", from, to, &mut change),
         _ => {}
     }
-    match (old.optimizer, new.optimizer) {
-        (
-            Optimizer::Sgd { learning_rate: from } | Optimizer::Momentum { learning_rate: from, .. },
-            Optimizer::Sgd { learning_rate: to } | Optimizer::Momentum { learning_rate: to, .. },
-        ) if from != to => change("optimizer.learning_rate", to.value().to_string()),
-        (Optimizer::Adam(from) | Optimizer::AmsGrad(from), Optimizer::Adam(to) | Optimizer::AmsGrad(to)) => {
-            // What a job that leaves them out has anyway is no change.
-            for (key, from, to, default) in [
-                ("optimizer.low", from.low.into(), to.low.into(), Adam::LOW.into()),
-                ("optimizer.cells", from.cells.into(), to.cells.into(), to.most_cells(new.numbers.ring_bits).into()),
-                (
-                    "optimizer.shift",
-                    from.shift.into(),
-                    to.shift.into(),
-                    Adam::default_shift(&new.numbers, to.low).into(),
-                ),
-            ] as [(&str, i64, i64, i64); 3]
-            {
-                if from != to && to != default {
-                    change(key, to.to_string());
-                }
+    let (mut from, mut to) = (old.optimizer, new.optimizer);
+    if let (Some(from), Some(to)) = (from.learning_rate_mut(), to.learning_rate_mut())
+        && from != to
+    {
+        change("optimizer.learning_rate", to.value().to_string());
+    }
+    if let (Some(from), Some(to)) = (from.adam(), to.adam()) {
+        // A value that a job has anyway where it leaves the key out is no change.
+        for (key, from, to, default) in [
+            ("optimizer.low", from.low, to.low, Adam::LOW),
+            ("optimizer.cells", from.cells, to.cells, to.most_cells(new.numbers.ring_bits)),
+        ] {
+            if from != to && to != default {
+                change(key, to.to_string());
             }
         }
-        _ => {}
+        let (before, after) = (from.asked_rate(&old.numbers), to.asked_rate(&new.numbers));
+        if before != after {
+            change("optimizer.learning_rate", after.to_string());
+        }
     }
     changes
 }

@@ -11,7 +11,7 @@ use super::{exit::Failure, plan::constants, stored};
 use crate::{
     engine::clear::Range,
     intake::manifest,
-    job::{Adam, Draft, Job, Optimizer},
+    job::{Draft, Job},
     net::{Config, Role},
     report::write_atomic,
 };
@@ -129,8 +129,7 @@ struct Cells {
 
 impl Cells {
     fn of(job: &Job, outcome: &Outcome) -> Option<Self> {
-        let (Optimizer::Adam(adam) | Optimizer::AmsGrad(adam)) = job.optimizer else { return None };
-        let (low, top) = Adam::window(&adam);
+        let (low, top) = job.optimizer.adam()?.window();
         let below = |bits: u32| outcome.moments.iter().take(bits as usize + 1).sum::<u64>();
         let parameters = outcome.moments.iter().sum();
         Some(Self { lowest: below(low), top: parameters - below(top), parameters })
