@@ -15,6 +15,7 @@
 //! | [`party`] | what a protocol is given |
 //! | [`protocol`] | a file a protocol: opening, products, truncation, comparison, … |
 //! | [`mapping`], [`function`] | public tables at a secret index; the functions made of them |
+//! | [`metric`] | figures of a model on test records: sums over rows |
 //! | [`optimizer`] | SGD, momentum, Adam, AMSGrad on shared weights |
 //! | [`report`] | readings shared at their source: schemas, sealed reports, outbox; needs only streams |
 //!
@@ -28,6 +29,7 @@ pub mod function;
 pub mod kernel;
 pub mod link;
 pub mod mapping;
+pub mod metric;
 pub mod optimizer;
 pub mod party;
 pub mod prg;

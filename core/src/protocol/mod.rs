@@ -16,6 +16,7 @@ pub mod masked;
 pub mod maximum;
 pub mod narrow;
 pub mod product;
+pub mod rank;
 pub mod relu;
 pub mod rows;
 pub mod scaled;

@@ -11,6 +11,7 @@ mod lift;
 mod linear;
 mod mapping;
 mod maximum;
+mod metrics;
 mod narrow;
 mod optimizer;
 mod relu;
