@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 
+use super::metrics::{self, MetricFile};
 use super::reveal::RevealFile;
 use super::source::{ReportsFile, Rest, Source};
 use super::{
@@ -35,6 +36,9 @@ struct JobFile {
     /// How work is cut.
     #[serde(default)]
     lanes: Lanes,
+    /// The metrics that are measured on the test records: kinds, or tables with a `kind` and its
+    /// numbers. The accuracy of classes or the mean squared error of a regression, if left out.
+    metrics: Option<Vec<MetricFile>>,
     /// The outputs, opened to the analyst alone.
     #[serde(default)]
     reveal: RevealFile,
@@ -261,7 +265,8 @@ impl JobFile {
         let numbers = self.numbers.resolve()?;
         validate::numbers(&numbers)?;
         let optimizer = self.optimizer.resolve(&numbers)?;
-        let reveal = self.reveal.resolve(&data)?;
+        let reveal = self.reveal.resolve(&data, self.metrics.is_some())?;
+        let metrics = metrics::resolve(self.metrics, &data)?;
         let layers = self.network.layers.into_iter().map(|layer| match layer {
             LayerFile::Dense(units) => Layer::Dense { units },
             LayerFile::Relu => Layer::Relu,
@@ -275,6 +280,7 @@ impl JobFile {
             training: self.training,
             optimizer,
             lanes: self.lanes,
+            metrics,
             reveal,
         })
     }

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::path::{Component, Path};
 
 use super::form::Kind;
+use super::metrics;
 use super::{
     Adam, Asked, Columns, Csv, Dyadic, Format, Held, Invalid, Job, Layer, Loss, Numbers, Optimizer, Rule, Scale, Task,
     TestSet,
@@ -284,9 +285,10 @@ fn cells(adam: &Adam, ring_bits: u32) -> Checked {
 fn reveal(job: &Job) -> Checked {
     hold(!job.reveal.accuracy || job.data.test_records > 0, "reveal.accuracy", Rule::AccuracyNeedsTest)?;
     hold(!job.reveal.alarm || job.reveal.any_result(), "reveal.alarm", Rule::AlarmAlone)?;
+    metrics::validate(job)?;
     if let Some(noise) = &job.reveal.noise {
         super::reveal::validate(noise)?;
-        let fits = Kind::ALL.iter().all(|kind| kind.form(job).is_some_and(|form| form.bits() < 64));
+        let fits = Kind::all(job).all(|kind| kind.form(job).is_some_and(|form| form.bits() < 64));
         hold(fits, "reveal.epsilon", Rule::NoiseTooLarge)?;
     }
     // Stored targets are what the schema declares, at most; those of files are checked with the
