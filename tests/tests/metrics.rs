@@ -199,3 +199,75 @@ fn lists_that_do_not_fit_are_refused() {
         ("metrics (sums with noise)", Rule::Between { got: 65_025, min: 0, max: 4096 })
     );
 }
+
+/// A sum and its count of records.
+type Pinned = Option<(u64, Option<u64>)>;
+
+/// Jobs (bits, whether regression, whether with noise; or on stored reports): rounds, bytes each way
+/// and dealt, and each epoch's loss and score, as they were when a job had one score.
+const PINS: [(&str, [u64; 3], &[(Pinned, Pinned)]); 10] = [
+    (
+        "32 false false",
+        [151, 33_004, 133_576],
+        &[(Some((118_545, None)), Some((7, None))), (Some((94_313, None)), Some((8, None)))],
+    ),
+    ("32 false true", [147, 32_444, 130_108], &[(None, None), (Some((89_156, None)), Some((9, None)))]),
+    (
+        "32 true false",
+        [105, 21_748, 56_224],
+        &[(Some((19_904, None)), Some((7869, None))), (Some((8246, None)), Some((4035, None)))],
+    ),
+    ("32 true true", [107, 21_980, 58_276], &[(None, None), (Some((8243, None)), Some((4023, None)))]),
+    ("stored 32", [191, 34_248, 119_436], &[(Some((185_215, Some(75))), Some((3, Some(14))))]),
+    (
+        "64 false false",
+        [169, 92_216, 399_440],
+        &[(Some((233_987, None)), Some((7, None))), (Some((190_750, None)), Some((8, None)))],
+    ),
+    ("64 false true", [165, 89_168, 390_296], &[(None, None), (Some((179_840, None)), Some((9, None)))]),
+    (
+        "64 true false",
+        [109, 49_832, 116_624],
+        &[(Some((39_803, None)), Some((15_753, None))), (Some((16_506, None)), Some((8077, None)))],
+    ),
+    ("64 true true", [112, 50_744, 131_192], &[(None, None), (Some((16_496, None)), Some((8054, None)))]),
+    ("stored 64", [220, 86_920, 329_408], &[(Some((361_259, Some(75))), Some((2, Some(14))))]),
+];
+
+fn hold<W: HostWord + Word>(name: &str, job: Job, inputs: &dyn Fn() -> Inputs<W>) {
+    let mut game = Game::new(job);
+    game.recording = false;
+    let epochs = game.secure(inputs(), &Keys::new(5), 2).result.epochs;
+    let total = game.plan.total;
+    let (_, costs, pinned) = PINS.iter().find(|pin| pin.0 == name).unwrap();
+    assert_eq!([total.rounds, total.bytes_each_way, total.dealer_bytes], *costs, "{name}");
+    let got: Vec<(Pinned, Pinned)> = epochs
+        .into_iter()
+        .map(|(loss, score)| (loss.map(|s| (s.total, s.records)), score.map(|s| (s.sums[0], s.records))))
+        .collect();
+    assert_eq!(got, *pinned, "{name}");
+}
+
+#[test]
+fn jobs_with_one_score_are_as_they_were() {
+    for ring_bits in [32, 64] {
+        for (regression, noise) in [(false, false), (false, true), (true, false), (true, true)] {
+            let shape = Shape { ring_bits, regression, epochs: 2, records: 48, lanes: 3, ..Shape::default() };
+            let mut job = shape.job();
+            if noise {
+                job.reveal.when = When::End;
+                job.reveal.noise = Some(Noise { epsilon_milli: 1000, largest_loss: 1 });
+            }
+            let name = format!("{ring_bits} {regression} {noise}");
+            match ring_bits {
+                32 => hold::<u32>(&name, job, &|| shape.inputs()),
+                _ => hold::<u64>(&name, job, &|| shape.inputs()),
+            }
+        }
+        let task = Task { ring_bits, lanes: 2, records: 113, regression: false, optimizer: OPTIMIZERS[0] };
+        match ring_bits {
+            32 => hold::<u32>("stored 32", task.job(), &|| task.inputs()),
+            _ => hold::<u64>("stored 64", task.job(), &|| task.inputs()),
+        }
+    }
+}

@@ -37,7 +37,8 @@ struct JobFile {
     #[serde(default)]
     lanes: Lanes,
     /// The metrics that are measured on the test records: kinds, or tables with a `kind` and its
-    /// numbers. The accuracy of classes or the mean squared error of a regression, if left out.
+    /// numbers, as `{ kind = "top-k", k = 3 }`. The accuracy of classes or the mean squared error of
+    /// a regression, if left out.
     metrics: Option<Vec<MetricFile>>,
     /// The outputs, opened to the analyst alone.
     #[serde(default)]
