@@ -177,12 +177,12 @@ fn lists_that_do_not_fit_are_refused() {
         Job::parse(&toml, std::path::Path::new("metrics.toml")).map_err(|error| error.to_string())
     };
     for (lines, told) in [
-        ("metrics = []", "metrics: is 0; give 1 to 16"),
+        ("metrics = []", "metrics: is 0; give an integer from 1 to 16"),
         ("metrics = [\"accurate\"]", "metrics[0]: is \"accurate\", which is no metric; give one of: accuracy, top-k, "),
         ("metrics = [\"accuracy\", \"top-k\"]", "metrics[1]: cannot be read as `top-k`: missing field `k`"),
         ("metrics = [{ kind = \"auc\", k = 1 }]", "metrics[0]: cannot be read as `auc`: unknown field `k`"),
         ("metrics = [{ k = 1 }]", "metrics[0]: is missing; a table with the key `kind` needs it"),
-        ("metrics = [{ kind = \"top-k\", k = 3 }]", "metrics[0]: `top-k` has k = 3; give 1 to 2"),
+        ("metrics = [{ kind = \"top-k\", k = 3 }]", "metrics[0]: `top-k` has k = 3; give an integer from 1 to 2"),
         ("metrics = [\"r2\"]", "metrics[0]: `r2` needs the target of a regression"),
         ("metrics = [\"accuracy\", \"accuracy\"]", "metrics[1]: names \"accuracy\" twice"),
     ] {

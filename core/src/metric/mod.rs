@@ -84,7 +84,7 @@ impl TestSet {
 
     /// Returns the limits of a squared error for noise, in units: twice the largest loss.
     pub fn square_limits(&self) -> Option<[i64; 2]> {
-        self.largest_loss.map(|largest| [0, 2 * i64::from(largest) << self.frac_bits])
+        self.largest_loss.map(|largest| [0, (2 * i64::from(largest)) << self.frac_bits])
     }
 
     /// Returns the limit of an error's magnitude for noise, in units: the least whole number whose
@@ -216,7 +216,7 @@ impl fmt::Display for Misfit {
         match self {
             Self::NeedsClasses => f.write_str("needs classes, and the task is a regression; remove it"),
             Self::NeedsTarget => f.write_str("needs the target of a regression, and the task has classes; remove it"),
-            Self::Between { key, got, min, max } => write!(f, "has {key} = {got}; give {min} to {max}"),
+            Self::Between { key, got, min, max } => write!(f, "has {key} = {got}; give an integer from {min} to {max}"),
         }
     }
 }

@@ -107,7 +107,7 @@ fn predicted(row: &[i64]) -> usize {
     (0..row.len()).find(|i| (0..row.len()).all(|j| j == *i || beats(row, *i, j))).unwrap()
 }
 
-fn counts<W: Word>(metric: AnyMetric, set: &TestSet, data: &Data) -> Vec<i64> {
+fn counts(metric: AnyMetric, set: &TestSet, data: &Data) -> Vec<i64> {
     let mut sums = vec![0; metric.describe().sums(set)];
     for (r, label) in data.labels.iter().enumerate().filter(|(_, label)| **label < set.cols()) {
         let row = data.row(set, r);
@@ -146,7 +146,7 @@ fn counts_are_exact() {
                 for lacking in [false, true] {
                     let data = Data::classes(&set, rows, lacking, rows as u64 + u64::from(classes));
                     let (sums, _) = data.play::<W>(metric, &set, 7);
-                    assert_eq!(sums, counts::<W>(metric, &set, &data), "{metric}, {classes} classes, {rows} rows");
+                    assert_eq!(sums, counts(metric, &set, &data), "{metric}, {classes} classes, {rows} rows");
                 }
             }
         }
@@ -200,7 +200,7 @@ fn costs_are_those_of_the_contracts() {
 }
 
 /// Errors of a regression: outputs and targets in units of `2^-2f` and `2^-f`.
-fn regression<W: Word>(set: &TestSet, rows: usize, seed: u64) -> (Vec<i64>, Vec<i64>) {
+fn regression(set: &TestSet, rows: usize, seed: u64) -> (Vec<i64>, Vec<i64>) {
     let mut values = Values(seed);
     let units = (0..rows).map(|_| values.signed(2 * set.frac_bits + 2)).collect();
     (units, (0..rows).map(|_| values.signed(set.frac_bits + 2)).collect())
@@ -211,7 +211,7 @@ fn errors_are_close() {
     fn check<W: Word>() {
         for rows in [1, 33, 130] {
             let set = set::<W>(1, Task::Regression);
-            let (units, targets) = regression::<W>(&set, rows, rows as u64);
+            let (units, targets) = regression(&set, rows, rows as u64);
             let unit = (-f64::from(set.frac_bits)).exp2();
             let reals: Vec<[f64; 2]> =
                 units.iter().zip(&targets).map(|(z, y)| [*z as f64 * unit * unit, *y as f64 * unit]).collect();
@@ -356,18 +356,18 @@ fn what_does_not_suit_is_refused() {
     assert_eq!(R2 {}.check(&classes), Err(Misfit::NeedsTarget));
     for k in [0, 3] {
         let misfit = TopK { k }.check(&classes).unwrap_err();
-        assert_eq!(misfit.to_string(), format!("has k = {k}; give 1 to 2"));
+        assert_eq!(misfit.to_string(), format!("has k = {k}; give an integer from 1 to 2"));
     }
     let many = Auc { thresholds: 256, largest: 0 };
-    assert_eq!(many.check(&classes).unwrap_err().to_string(), "has thresholds = 256; give 1 to 255");
+    assert_eq!(many.check(&classes).unwrap_err().to_string(), "has thresholds = 256; give an integer from 1 to 255");
     assert!(Auc { thresholds: 0, largest: 0 }.check(&classes).is_err());
     assert_eq!(
         Auc { thresholds: 3, largest: 129 }.check(&classes).unwrap_err().to_string(),
-        "has largest = 129; give 0 to 128"
+        "has largest = 129; give an integer from 0 to 128"
     );
     assert_eq!(
         R2 {}.check(&TestSet { outputs: 2, ..target }).unwrap_err().to_string(),
-        "has outputs of the network = 2; give 1 to 1"
+        "has outputs of the network = 2; give an integer from 1 to 1"
     );
 }
 
