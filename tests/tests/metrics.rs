@@ -16,7 +16,7 @@ use symbolon_tests::{
 };
 
 const OF_CLASSES: &str = "metrics = [\"accuracy\", { kind = \"top-k\", k = 2 }, \"confusion\", \"log-loss\",
-     { kind = \"auc\", thresholds = 7 }, { kind = \"auc\", thresholds = 3, largest = 2 }]\n";
+     { kind = \"auc\", thresholds = 7 }, { kind = \"auc\", thresholds = 3, largest = 2 }, \"perplexity\"]\n";
 const OF_TARGETS: &str = "metrics = [\"mean-squared-error\", \"mean-absolute-error\", \"r2\"]\n";
 
 /// Metrics of a job file's first lines.
@@ -68,6 +68,7 @@ fn consistent(result: &EpochResult, records: f64) {
     assert!(value(metrics, 1) >= accuracy - 0.05, "two guesses are better than one");
     assert!((value(metrics, 2) - accuracy).abs() <= 2.0 / records, "{metrics:?}");
     assert!((0.0..3.0).contains(&value(metrics, 3)), "{metrics:?}");
+    assert!((value(metrics, 6) / value(metrics, 3).exp() - 1.0).abs() < 0.1, "{metrics:?}");
     let all = |at: usize| metrics[at].table.as_ref().unwrap().iter().flatten().sum::<f64>();
     assert_eq!([all(2), all(4), all(5)], [records, 3.0 * records, 3.0 * records]);
     assert!((value(metrics, 4) - value(metrics, 5)).abs() < 0.3, "{metrics:?}");

@@ -2,7 +2,7 @@
 
 use super::{
     Describe, Metric, absolute_error::AbsoluteError, accuracy::Accuracy, auc::Auc, confusion::Confusion,
-    log_loss::LogLoss, r2::R2, squared_error::SquaredError, top_k::TopK,
+    log_loss::LogLoss, perplexity::Perplexity, r2::R2, squared_error::SquaredError, top_k::TopK,
 };
 use crate::word::Word;
 use core::fmt;
@@ -108,6 +108,7 @@ metrics! {
     5 "r2" R2,
     6 "log-loss" LogLoss,
     7 "auc" Auc,
+    8 "perplexity" Perplexity,
 }
 
 impl<'de> Deserialize<'de> for AnyMetric {

@@ -14,6 +14,7 @@
 //! | [`absolute_error`] | 1 | 3 / 4 |
 //! | [`r2`] | 3 | 3 |
 //! | [`log_loss`] | 1 | 8 / 10 |
+//! | [`perplexity`] | 1 | 8 / 10 |
 //! | [`auc`] | `2 curves (thresholds + 1)` | 4 / 5 |
 //!
 //! The rounds are those of one call of [`Metric::measure`], after the forward pass.
@@ -26,6 +27,7 @@ pub mod auc;
 pub mod confusion;
 mod list;
 pub mod log_loss;
+pub mod perplexity;
 pub mod r2;
 pub mod squared_error;
 pub mod top_k;

@@ -6,8 +6,8 @@ use symbolon_core::{
     link::Error,
     metric::{
         AnyMetric, Describe, Kind, Misfit, Moved, Predictions, Task, Terms, TestSet, absolute_error::AbsoluteError,
-        accuracy::Accuracy, auc::Auc, confusion::Confusion, log_loss::LogLoss, r2::R2, squared_error::SquaredError,
-        top_k::TopK,
+        accuracy::Accuracy, auc::Auc, confusion::Confusion, log_loss::LogLoss, perplexity::Perplexity, r2::R2,
+        squared_error::SquaredError, top_k::TopK,
     },
     party::Party,
     protocol::masked::{Masked, mask_and_open},
@@ -259,7 +259,8 @@ fn log_losses_are_close() {
             for lacking in [false, true] {
                 let set = TestSet { may_lack_class: lacking, ..set::<W>(classes, Task::Classes) };
                 let data = Data::classes(&set, rows, lacking, 11);
-                let (sums, _) = data.play::<W>(AnyMetric::LogLoss(LogLoss {}), &set, 3);
+                let (sums, cost) = data.play::<W>(AnyMetric::LogLoss(LogLoss {}), &set, 3);
+                assert_eq!(data.play::<W>(AnyMetric::Perplexity(Perplexity {}), &set, 3), (sums.clone(), cost));
                 let unit = (-f64::from(set.frac_bits)).exp2();
                 let exact: f64 = data
                     .labels
@@ -318,6 +319,11 @@ fn figures_follow_from_sums() {
     assert_eq!((matrix.moved(&classes), matrix.columns(&classes)), (Moved { once: 0, often: 2 }, Some(2)));
     assert_eq!(Accuracy {}.value(&classes, &[3.0], 4.0), Some(0.75));
     assert_eq!(Accuracy {}.value(&classes, &[0.0], 0.0), None);
+    for loss in [-1.0, 0.0, 0.7, 30.0, 600.0] {
+        let got = Perplexity {}.value(&classes, &[3.0 * loss], 3.0).unwrap();
+        assert!((got / f64::exp(loss) - 1.0).abs() < 1e-9, "{got} for {loss}");
+    }
+    assert_eq!(Perplexity {}.value(&classes, &[0.0], 0.0), None);
     let target = set::<u64>(1, Task::Regression);
     assert_eq!(R2 {}.value(&target, &[2.0, 0.0, 8.0], 4.0), Some(0.75));
     assert_eq!(R2 {}.value(&target, &[2.0, 4.0, 4.0], 4.0), None, "no variance");
@@ -383,6 +389,7 @@ fn numbers_stay() {
     assert_eq!(bytes(AnyMetric::R2(R2 {})), [5]);
     assert_eq!(bytes(AnyMetric::LogLoss(LogLoss {})), [6]);
     assert_eq!(bytes(AnyMetric::Auc(Auc { thresholds: 9, largest: 2 })), [7, 9, 2]);
+    assert_eq!(bytes(AnyMetric::Perplexity(Perplexity {})), [8]);
     assert!(postcard::from_bytes::<AnyMetric>(&[200, 1]).is_err());
     assert!(postcard::from_bytes::<AnyMetric>(&[1]).is_err());
     for kind in Kind::ALL {
