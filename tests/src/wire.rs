@@ -85,10 +85,8 @@ pub enum Update {
     Epoch {
         /// From 1.
         epoch: u32,
-        /// A share.
-        loss: Option<u64>,
-        /// A share.
-        score: Option<u64>,
+        /// Shares.
+        numbers: Vec<u64>,
     },
     /// The range alarm.
     Alarm {

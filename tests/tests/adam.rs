@@ -82,7 +82,7 @@ fn batches_of_one_record_learn() {
             let (train, test) = digits(&job).unwrap();
             let inputs = Inputs::encode(&job, &train, &test).unwrap();
             let trained = Game::new(job.clone()).clear::<u64>(inputs, &Keys::new(seed), 2);
-            let (loss, score) = *trained.epochs.last().unwrap();
+            let (loss, score) = trained.epochs.last().unwrap().clone();
             epoch_result(&job, job.training.epochs, loss, score).unwrap().accuracy.unwrap()
         })
         .collect();

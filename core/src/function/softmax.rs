@@ -24,7 +24,7 @@ use crate::{
     mapping::{Domain, Mapping, OneHot, blind_index, mapped, open_index},
     party::Party,
     protocol::{
-        masked::{Masked, hide},
+        masked::{Masked, hide, mask_and_open},
         maximum::{argmax, choose},
         product::multiply,
         rows::multiply_rows,
@@ -242,6 +242,49 @@ pub fn probabilities<W: Word>(
     e.copy_from_slice(&terms[..n]);
     softmax.functions_of_sum(&mut party, (&mut *terms, n), n + rows, r)?;
     softmax.divide(&mut party, &mut draw, parts, (None, 0), out, &mut [])
+}
+
+/// Shares of each row's cross-entropy `max z - z_y + ln S`, with `frac_bits` fraction bits: for test
+/// rows, without the gradient. If `may_lack` is set, rows whose label is all zeros get 0, for one
+/// round and a word each way and `classes` words dealt a row more.
+///
+/// Rounds: those of [`gradient`] but the last two.
+///
+/// # Errors
+///
+/// As [`gradient`].
+///
+/// # Panics
+///
+/// As [`gradient`].
+pub fn cross_entropies<W: Word>(
+    party: &mut Party<'_, W>,
+    softmax: &Softmax,
+    logits: &[W],
+    (one_hot, may_lack): (Masked<'_, W>, bool),
+    out: &mut [W],
+) -> Result<(), Error> {
+    let (n, rows) = softmax.dims(logits.len());
+    assert!(out.len() == rows && one_hot.words.len() == n, "softmax: lengths differ");
+    let ([c, y, largest, terms, functions], mut party) = party.scratch([n, n, rows, n + rows, 2 * rows])?;
+    let mut draw = party.draw()?;
+    let word = softmax.terms(&mut party, &mut draw, logits, c, [y, largest, terms])?;
+    softmax.functions_of_sum(&mut party, terms, n + rows, functions)?;
+    let logarithm = &mut functions[rows..];
+    if !may_lack {
+        softmax.entropies(&mut party, &mut draw, (&word, y, largest), one_hot, logarithm)?;
+        out.copy_from_slice(logarithm);
+        return Ok(());
+    }
+    // Σ_j y_j (max z + ln S - z_j)
+    party.kernels.add(logarithm, largest);
+    times_masked(&mut party, &mut draw, &word, one_hot, y)?;
+    let mask = mask_and_open(&mut party, logarithm, draw.mask(rows))?;
+    let products = &mut terms[..n];
+    multiply_rows(&mut party, one_hot, Masked { words: logarithm, mask }, products)?;
+    party.kernels.sub(products, y);
+    party.kernels.sum_rows(out, products, softmax.cols());
+    Ok(())
 }
 
 impl Softmax {

@@ -13,6 +13,7 @@ mod linear;
 mod loss;
 mod mapping;
 mod maximum;
+mod metrics;
 mod narrow;
 mod optimizer;
 mod recipe;

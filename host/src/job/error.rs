@@ -4,8 +4,11 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use symbolon_core::layer::{Reason, Shape};
-use symbolon_core::report::schema::SchemaError;
+use symbolon_core::{
+    layer::{Reason, Shape},
+    metric::{Kind, Misfit},
+    report::schema::SchemaError,
+};
 
 use super::VERSION;
 
@@ -170,6 +173,12 @@ pub enum Rule {
     LossNeedsClasses,
     /// A target whose errors' squares the numbers do not hold.
     SquareTooFar { far: f64, limit: f64 },
+    /// A metric of an unknown kind.
+    MetricKind { got: String },
+    /// Numbers of a metric that it does not take, or lacks.
+    MetricNumbers { kind: Kind, error: String },
+    /// A metric that does not suit the task.
+    Metric { kind: Kind, misfit: Misfit },
     /// Accuracy is counted over test records.
     AccuracyNeedsTest,
     /// The range alarm and nothing else would be revealed.
@@ -316,6 +325,12 @@ impl fmt::Display for Rule {
                 "allows errors of {far} after scaling, and words with these fraction bits hold squares of less than {limit}; \
                  divide by more (data.target.divide), take fewer fraction bits or ring_bits = 64, or reveal neither loss nor accuracy"
             ),
+            Self::MetricKind { got } => {
+                let known: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+                write!(f, "is {got:?}, which is no metric; give one of: {}", known.join(", "))
+            }
+            Self::MetricNumbers { kind, error } => write!(f, "cannot be read as `{kind}`: {error}"),
+            Self::Metric { kind, misfit } => write!(f, "`{kind}` {misfit}"),
             Self::AlarmAlone => write!(f, "is true in a job that reveals nothing else; set it to false"),
             Self::AccuracyNeedsTest => write!(f, "is true without test records; set it to false or give test records"),
             Self::TestRecords { got } => {

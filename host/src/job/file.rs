@@ -6,6 +6,7 @@ use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use symbolon_core::layer::Shape;
 
+use super::metrics::{self, MetricFile};
 use super::network::NetworkFile;
 use super::optimizer::ScheduleFile;
 use super::reveal::RevealFile;
@@ -42,6 +43,10 @@ struct JobFile {
     /// How work is cut.
     #[serde(default)]
     lanes: Lanes,
+    /// The metrics that are measured on the test records: kinds, or tables with a `kind` and its
+    /// numbers, as `{ kind = "top-k", k = 3 }`. The accuracy of classes or the mean squared error of
+    /// a regression, if left out.
+    metrics: Option<Vec<MetricFile>>,
     /// The outputs, opened to the analyst alone.
     #[serde(default)]
     reveal: RevealFile,
@@ -295,7 +300,8 @@ impl JobFile {
         validate::numbers(&numbers)?;
         let refinements = self.optimizer.refinements()?;
         let optimizer = self.optimizer.resolve(&numbers)?;
-        let reveal = self.reveal.resolve(&data)?;
+        let reveal = self.reveal.resolve(&data, self.metrics.is_some())?;
+        let metrics = metrics::resolve(self.metrics, &data)?;
         let network = self.network.resolve()?;
         Ok(Job {
             name: self.name,
@@ -307,6 +313,7 @@ impl JobFile {
             optimizer,
             refinements,
             lanes: self.lanes,
+            metrics,
             reveal,
         })
     }

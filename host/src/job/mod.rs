@@ -11,6 +11,7 @@ mod arrays;
 mod error;
 mod file;
 pub mod form;
+mod metrics;
 pub mod migrate;
 mod network;
 mod optimizer;
@@ -27,7 +28,7 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use symbolon_core::layer::Shape;
+use symbolon_core::{layer::Shape, metric::AnyMetric};
 
 pub use arrays::{CIFAR_FEATURES, Cifar10, Cifar100, Cifar100Label, Npy, Npz};
 pub use error::{Invalid, JobError, Rule};
@@ -72,6 +73,9 @@ pub struct Job {
     pub refinements: Refinements,
     /// How work is cut; fixed by the job, so that no machine changes the plan.
     pub lanes: Lanes,
+    /// The metrics that are measured on the test records, if [`Reveal::accuracy`] says that they
+    /// are opened.
+    pub metrics: Vec<AnyMetric>,
     /// What is opened, and to nobody but the analyst.
     pub reveal: Reveal,
 }
@@ -447,14 +451,15 @@ impl Job {
         (epochs(first.div_ceil(steps)), epochs(period / gcd(period, steps)))
     }
 
-    /// The bound below which errors of a scaled target stay, so that their squares (`2 f` fraction
-    /// bits) are below `2^(k-2)`. Infinite if no square is computed: nothing that a regression
-    /// reveals needs one.
+    /// The bound below which errors of a scaled target stay, so that the words of the loss and of
+    /// the metrics hold them: squares (`2 f` fraction bits) are below `2^(k-2)`. Infinite if the job
+    /// reveals nothing that is made of errors.
     pub fn error_limit(&self) -> f64 {
-        if self.reveal.loss == RevealLoss::Never && !self.reveal.accuracy {
-            return f64::INFINITY;
-        }
-        pow2(self.numbers.ring_bits / 2 - 1) / pow2(self.numbers.frac_bits)
+        let set = self.test_set();
+        let of_loss = (self.reveal.loss == RevealLoss::Epoch).then(|| set.square_bits());
+        let of_metrics = self.measured().iter().filter_map(|metric| metric.describe().error_bits(&set));
+        let bits = of_metrics.chain(of_loss).min();
+        bits.map_or(f64::INFINITY, |bits| pow2(bits) / pow2(self.numbers.frac_bits))
     }
 
     /// Bits to truncate a batch's summed gradient (`2 f` fraction bits) by, to have its mean at `fg` bits:

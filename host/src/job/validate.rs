@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::path::{Component, Path};
 
 use super::form::Kind;
+use super::metrics;
 use super::{
     Adam, Affine, Asked, Columns, Csv, Dyadic, Format, Held, Invalid, Job, Loss, Numbers, Optimizer, Rule, Scale,
     Schedule, Task, TestSet,
@@ -323,9 +324,10 @@ fn cells(adam: &Adam, numbers: &Numbers) -> Checked {
 fn reveal(job: &Job) -> Checked {
     hold(!job.reveal.accuracy || job.data.test_records > 0, "reveal.accuracy", Rule::AccuracyNeedsTest)?;
     hold(!job.reveal.alarm || job.reveal.any_result(), "reveal.alarm", Rule::AlarmAlone)?;
+    metrics::validate(job)?;
     if let Some(noise) = &job.reveal.noise {
         super::reveal::validate(noise)?;
-        let fits = Kind::ALL.iter().all(|kind| kind.form(job).is_some_and(|form| form.bits() < 64));
+        let fits = Kind::all(job).all(|kind| kind.form(job).is_some_and(|form| form.bits() < 64));
         hold(fits, "reveal.epsilon", Rule::NoiseTooLarge)?;
     }
     // Stored targets are what the schema declares, at most; those of files are checked with the

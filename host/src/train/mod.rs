@@ -22,7 +22,7 @@ pub use encode::{EncodeError, real, signed, tensors};
 pub use figures::{Impossible, Output, epoch_result, sound_parameters};
 pub use initial::{batch_order, initial_weights};
 pub use order::{Orders, SharedOrders};
-pub use tally::Sum;
+pub use tally::{Scores, Sum};
 
 use crate::{
     job::{Format, Job, Loss, RevealLoss, When},
@@ -33,6 +33,7 @@ use std::ops::ControlFlow;
 use step::Trainer;
 use symbolon_core::{
     link::{Count, Error},
+    metric::AnyMetric,
     word::{Word, word_bytes},
 };
 
@@ -97,7 +98,10 @@ pub fn memory_bytes<W: Word>(job: &Job) -> u64 {
     let words = Inputs::<W>::words(job) + 3 * n + model + tape.words();
     // Terms that are kept for their clamp.
     let terms = if job.reveal.noise.is_some() {
-        job.data.train_records * outputs_of_loss(job) + job.data.test_records
+        let set = job.test_set();
+        let of_metric = |metric: &AnyMetric| metric.describe().words(&set, job.data.test_records);
+        let of_metrics: usize = job.measured().iter().map(of_metric).sum();
+        job.data.train_records * outputs_of_loss(job) + of_metrics
     } else {
         0
     };
@@ -138,8 +142,8 @@ pub enum Event<W: Word> {
         epoch: u32,
         /// The training loss summed over the epoch, `f` fraction bits, if the job reveals it.
         loss: Option<Sum<W::Wide>>,
-        /// Correct test predictions (classes), or the squared test error summed, `f` fraction bits (regression), if the job reveals it.
-        score: Option<Sum<W::Wide>>,
+        /// The sums of the metrics on the test records, if the job reveals them.
+        score: Option<Scores<W::Wide>>,
     },
     /// After the last epoch: whether any word of the job left its range, if the job reveals it.
     Alarm {
@@ -277,7 +281,7 @@ fn epochs<W: Word>(
         let (mut loss, mut score) = (None, None);
         if job.opens_numbers(epoch) {
             loss = (job.reveal.loss == RevealLoss::Epoch).then(|| trainer.take_loss(lanes)).transpose()?;
-            score = if job.reveal.accuracy { trainer.evaluate(lanes)? } else { None };
+            score = trainer.evaluate(lanes)?;
             lanes.check_kept()?;
         } else {
             trainer.forget_loss(lanes);
