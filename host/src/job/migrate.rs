@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn comments_and_order_stay() {
         let old = "# A job.\n\nname = \"a\" # here\nloss = \"softmax-cross-entropy\"\n\n[data]\n# how many\nfeatures = 7_84 # all\n\
-                   classes = 3\n\n[network]\nlayers = [{ kind = 'dense', units = 8 }, { kind = 'relu' }, { kind = 'dense', units = 3 }] # two\n";
+                   classes = 3\n\n[network]\nlayers = [{ dense = 8 }, \"relu\", { dense = 3 }] # two\n";
         let new = "# A job.\n\nversion = 2\nname = \"a\" # here\nloss = \"softmax-cross-entropy\"\n\n[data]\n# how many\nshape = [7_84] # all\n\
                    classes = 3\n\n[network]\nlayers = [{ kind = \"dense\", units = 8 }, { kind = \"relu\" }, { kind = \"dense\", units = 3 }] # two\n";
         assert_eq!(migrate(old).unwrap(), new);
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn dotted_keys_and_faults() {
-        let new = migrate("version = 2\nname = \"a\"\ndata.features = 4\nnetwork.layers = [{ kind = 'relu' }]\n").unwrap();
+        let new = migrate("name = \"a\"\ndata.features = 4\nnetwork.layers = [\"relu\"]\n").unwrap();
         assert_eq!(new, "version = 2\nname = \"a\"\ndata.shape = [4]\nnetwork.layers = [{ kind = \"relu\" }]\n");
         assert_eq!(migrate("network.layers = [\"tanh\"]"), Err(MigrateError::Layer { index: 0 }));
         assert!(matches!(migrate("name = = 1"), Err(MigrateError::Syntax { message }) if message.contains("line 1")));

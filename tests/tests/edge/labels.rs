@@ -70,7 +70,7 @@ pub(super) fn revoke(fleet: &Fleet, name: &str) {
     for server in [Role::Server0, Role::Server1] {
         let file = fleet.intake(server).devices;
         let text = fs::read_to_string(&file).unwrap();
-        let line = format!("version = 2\nname = \"{name}\"\n");
+        let line = format!("name = \"{name}\"\n");
         assert!(text.contains(&line));
         fs::write(&file, text.replace(&line, &format!("{line}revoked = true\n"))).unwrap();
     }

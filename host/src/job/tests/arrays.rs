@@ -33,7 +33,7 @@ fn jobs_on_arrays_are_read_and_sent() {
         (
             "npz = { file = \"s\", train_features = \"x\", train_labels = \"y\", \
              test_features = \"u\", test_labels = \"v\" }",
-            "version = 2\nname = \"n\"",
+            "name = \"n\"",
         ),
     ] {
         let job = parse(&on(files, more)).unwrap_or_else(|error| panic!("{files}: {error}"));
@@ -51,11 +51,11 @@ fn arrays_follow_their_rules() {
     let outside = "cifar100 = { train = [\"a\"], test = [\"b\", \"../c\"], label = \"coarse\" }";
     refused_on(outside, IMAGES, "data.cifar100.test[1]", "without '..'");
     let half = "npy = { train_features = \"x\", train_labels = \"y\", test_features = \"u\" }";
-    refused_on(half, "version = 2\nname = \"n\"", "data.npy.test_labels", "is missing; test_features needs it");
+    refused_on(half, "name = \"n\"", "data.npy.test_labels", "is missing; test_features needs it");
     let half = "npz = { file = \"s\", train_features = \"x\", train_labels = \"y\", test_labels = \"v\" }";
-    refused_on(half, "version = 2\nname = \"n\"", "data.npz.test_features", "is missing; test_labels needs it");
+    refused_on(half, "name = \"n\"", "data.npz.test_features", "is missing; test_labels needs it");
     let absolute = "npz = { file = \"/s\", train_features = \"x\", train_labels = \"y\" }";
-    refused_on(absolute, "version = 2\nname = \"n\"", "data.npz.file", "relative to the data directory");
+    refused_on(absolute, "name = \"n\"", "data.npz.file", "relative to the data directory");
     let labels = parse(&on("cifar100 = { train = [\"a\"], label = \"third\" }", IMAGES)).unwrap_err();
     assert!(labels.to_string().contains("expected `coarse` or `fine`"), "{labels}");
 }
