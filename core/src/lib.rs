@@ -16,6 +16,8 @@
 //! | [`protocol`] | a file a protocol: opening, products, truncation, comparison, … |
 //! | [`mapping`], [`function`] | public tables at a secret index; the functions made of them |
 //! | [`layer`] | a file a layer; graphs of layers, inference and training over them |
+//! | [`loss`] | losses and their gradients, from outputs and masked labels |
+//! | [`metric`] | figures of a model on test records: sums over rows |
 //! | [`optimizer`] | SGD, momentum, Adam, AMSGrad on shared weights |
 //! | [`report`] | readings shared at their source: schemas, sealed reports, outbox; needs only streams |
 //!
@@ -27,12 +29,15 @@
 extern crate std;
 
 pub mod correlation;
+pub mod dyadic;
 pub mod fixed;
 pub mod function;
 pub mod kernel;
 pub mod layer;
 pub mod link;
+pub mod loss;
 pub mod mapping;
+pub mod metric;
 pub mod optimizer;
 pub mod party;
 pub mod prg;

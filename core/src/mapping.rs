@@ -298,8 +298,34 @@ pub fn mapped<W: Word>(
     }
     match mapping.one_hot::<W>() {
         OneHot::Arithmetic => arithmetic(party, draw, mapping, word, out),
-        OneHot::Boolean => boolean(party, draw, mapping, word, out),
+        OneHot::Boolean => boolean(party, draw, mapping, word, out, &mut []).map(|_| ()),
     }
+}
+
+/// [`mapped`] by a boolean one-hot vector, which opens the shared planes `beside`, too, in its last
+/// round: in place, under the mask returned.
+///
+/// # Errors
+///
+/// As [`map`].
+///
+/// # Panics
+///
+/// As [`map`].
+pub(crate) fn mapped_beside<W: Word>(
+    party: &mut Party<'_, W>,
+    draw: &mut Draw,
+    mapping: &Mapping<'_>,
+    word: &Opened<'_, W>,
+    out: &mut [W],
+    beside: &mut [W],
+) -> Result<View<'static>, Error> {
+    mapping.check::<W>(word.c.len(), out.len());
+    if party.is_clear() {
+        clear(party, mapping, word, out)?;
+        return Ok(draw.mask(beside.len()).view());
+    }
+    boolean(party, draw, mapping, word, out, beside)
 }
 
 fn clear<W: Word>(
@@ -361,10 +387,13 @@ fn boolean<W: Word>(
     mapping: &Mapping<'_>,
     word: &Opened<'_, W>,
     out: &mut [W],
-) -> Result<(), Error> {
+    beside: &mut [W],
+) -> Result<View<'static>, Error> {
     let (n, lanes) = (word.c.len(), plane_words::<W>(word.c.len()));
-    let ([planes], mut party) = party.scratch([mapping.planes() * lanes])?;
-    mapped_planes(&mut party, draw, mapping, word, planes)?;
+    let own = mapping.planes() * lanes;
+    let ([planes], mut party) = party.scratch([own + beside.len()])?;
+    mapped_planes(&mut party, draw, mapping, word, &mut planes[..own])?;
+    planes[own..].copy_from_slice(beside);
     let masks = hide_bits(&mut party, draw, planes)?;
     party.open_bits(planes)?; // the round of boolean one-hot vectors
     let mut at = 0;
@@ -379,7 +408,8 @@ fn boolean<W: Word>(
         opened_bits_to_words(&mut party, draw, open, &shifts[..entries.planes()], out)?;
         at += len;
     }
-    Ok(())
+    beside.copy_from_slice(&planes[own..]);
+    Ok(masks.slice(own, beside.len()))
 }
 
 /// XOR shares of the entries' bits: table after table, for each the planes of those bits in which

@@ -9,6 +9,7 @@ use symbolon::net::{
     CertificateFault, Config, ConfigFault, DeployError, Deployment, Endpoint, Hosts, Identity, IdentityFiles,
     IdentityProblem, Jobs, Limits, Part, Policy, PolicyFiles, Reveal, Role, init, write_all,
 };
+use symbolon_core::metric::Kind;
 
 const SERVERS: [Role; 2] = [Role::Server0, Role::Server1];
 
@@ -77,7 +78,7 @@ fn a_configuration_is_read() {
     assert_eq!((config.policy.epsilon_milli, config.policy.outputs_per_job), (Some(250), 7));
     let files = PolicyFiles { allowed: "there/jobs.toml".into(), ledger: "there/../ledger.redb".into() };
     assert_eq!(config.policy_files, files);
-    assert_eq!(config.policy.reveals, [Reveal::Accuracy, Reveal::Model]);
+    assert_eq!(config.policy.reveals, [Reveal::Metric(Kind::Accuracy), Reveal::Model]);
     assert_eq!(config.policy.limits, Limits { places: 3, largest_memory_bytes: 100 << 20 });
     assert!(config.policy.require_alarm && !Policy::default().require_alarm);
     assert_eq!(config.policy.smallest_batch, Policy::default().smallest_batch);
@@ -159,7 +160,7 @@ fn init_writes_configurations_that_load() {
         }
         if role.is_server() {
             assert_eq!(config.peer(Role::Dealer).unwrap(), "[2001:db8::1]:7102");
-            assert_eq!(config.policy.reveals, [Reveal::Accuracy, Reveal::Loss, Reveal::Model]);
+            assert_eq!(config.policy.reveals, [Reveal::Metric(Kind::Accuracy), Reveal::Loss, Reveal::Model]);
         }
         #[cfg(unix)]
         {

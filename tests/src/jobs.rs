@@ -87,7 +87,7 @@ impl Shape<'_> {
         let Self { ring_bits, optimizer, lanes, epochs, batch, records, hidden, prg, regression } = self;
         let (loss, task, outputs) = match regression {
             false => ("softmax-cross-entropy", format!("classes = {CLASSES}"), CLASSES),
-            true => ("mean-squared-error", "target = { divide = 1 }".to_owned(), 1),
+            true => ("squared-error", "target = { divide = 1 }".to_owned(), 1),
         };
         format!(
             "version = 2\nname = \"small\"\nloss = \"{loss}\"\n\
@@ -145,11 +145,15 @@ impl Shape<'_> {
 }
 
 /// All optimizers, with and without their options.
-pub const OPTIMIZERS: [&str; 6] = [
+pub const OPTIMIZERS: [&str; 10] = [
     "kind = \"sgd\"\nlearning_rate = 0.5",
     "kind = \"momentum\"\nlearning_rate = 0.05\nmomentum = 0.9",
     "kind = \"adam\"",
     "kind = \"adam\"\nkeep = 4\nlazy = true",
     "kind = \"adam\"\nbias_correction = true",
     "kind = \"amsgrad\"",
+    "kind = \"sgd\"\nlearning_rate = 0.5\nclip = 0.05\nschedule.step = { every_epochs = 1, factor = 0.3 }",
+    "kind = \"nesterov\"\nlearning_rate = 0.05\nmomentum = 0.9\nweight_decay = 0.001\nwarm_up_steps = 3",
+    "kind = \"adamw\"\nlearning_rate = 0.0015\nschedule = \"cosine\"\nwarm_up_steps = 1",
+    "kind = \"amsgrad\"\nlearning_rate = 0.003\nkeep = 3\nclip = 0.25\nbias_correction = true",
 ];

@@ -20,7 +20,7 @@ use symbolon::{
     lanes::{Lane, Lanes},
     net::{ClientTls, Connection, Deployment, Hosts, Role, ServerTls, Timeouts, accept, connect},
     secret::Secret,
-    train::{self, Event, Inputs, Orders, Sum, signed},
+    train::{self, Event, Inputs, Orders, Scores, Sum, signed},
 };
 use symbolon_core::{
     correlation::{Corrections, Server as Source, Whole, receiver},
@@ -227,14 +227,14 @@ fn meet(deployment: &Deployment, from: Role, to: Role) -> (Connection, Connectio
 pub struct Trained<W> {
     /// In the flat order of the network.
     pub parameters: Vec<W>,
-    /// Loss and score of each epoch.
+    /// Loss and scores of each epoch.
     pub epochs: Vec<Outputs>,
     /// The range alarm, if the job has one.
     pub alarm: Option<W>,
 }
 
-/// Loss and score of an epoch.
-pub type Outputs = (Option<Sum<u64>>, Option<Sum<u64>>);
+/// Loss and scores of an epoch.
+pub type Outputs = (Option<Sum<u64>>, Option<Scores<u64>>);
 
 /// A secure run.
 #[derive(Debug)]
@@ -384,9 +384,13 @@ fn sent(connections: &[Connection]) -> u64 {
 fn watch<W: Word>(outputs: &mut (Vec<Outputs>, Option<W>)) -> impl FnMut(Event<W>, Count) -> ControlFlow<()> {
     let word = |w: W::Wide| signed(w).cast_unsigned();
     let words = move |sum: Sum<W::Wide>| Sum { total: word(sum.total), records: sum.records.map(word) };
+    let scores = move |scores: Scores<W::Wide>| Scores {
+        sums: scores.sums.into_iter().map(word).collect(),
+        records: scores.records.map(word),
+    };
     move |event, _| {
         match event {
-            Event::Epoch { loss, score, .. } => outputs.0.push((loss.map(words), score.map(words))),
+            Event::Epoch { loss, score, .. } => outputs.0.push((loss.map(words), score.map(scores))),
             Event::Alarm { share } => outputs.1 = Some(share),
             _ => {}
         }
@@ -416,8 +420,13 @@ fn join<W: Word>(mut a: Trained<W>, b: Trained<W>) -> Trained<W> {
         let records = a.records.zip(b.records).map(|(a, b)| a.wrapping_add(b));
         Some(Sum { total: a.total.wrapping_add(b.total), records })
     };
+    let scores = |a: Option<Scores<u64>>, b: Option<Scores<u64>>| {
+        let (a, b) = a.zip(b)?;
+        let sums = a.sums.iter().zip(&b.sums).map(|(a, b)| a.wrapping_add(*b)).collect();
+        Some(Scores { sums, records: a.records.zip(b.records).map(|(a, b)| a.wrapping_add(b)) })
+    };
     for (a, b) in a.epochs.iter_mut().zip(b.epochs) {
-        *a = (sum(a.0, b.0), sum(a.1, b.1));
+        *a = (sum(a.0, b.0), scores(a.1.take(), b.1));
     }
     a.alarm = a.alarm.zip(b.alarm).map(|(a, b)| a.xor(b));
     a

@@ -80,7 +80,7 @@ impl Task<'_> {
         let Self { ring_bits, lanes, records, regression, optimizer } = self;
         let (loss, task, outputs) = match regression {
             false => ("softmax-cross-entropy", "label = \"state\"", 3),
-            true => ("mean-squared-error", "label = \"power\"", 1),
+            true => ("squared-error", "label = \"power\"", 1),
         };
         let target = if *regression { "target = { divide = 2 }\n" } else { "" };
         let counter = if *ring_bits == 64 { "\"counter\", " } else { "" };

@@ -85,10 +85,8 @@ pub enum Update {
     Epoch {
         /// From 1.
         epoch: u32,
-        /// A share.
-        loss: Option<u64>,
-        /// A share.
-        score: Option<u64>,
+        /// Shares.
+        numbers: Vec<u64>,
     },
     /// The range alarm.
     Alarm {
@@ -173,7 +171,7 @@ pub const GREETING: usize = 8;
 ///
 /// If there is none.
 pub fn take_greeting(bytes: &mut &[u8]) {
-    assert!(bytes.starts_with(b"SYMB\x06\0\0\0"), "no greeting: {:?}", &bytes[..bytes.len().min(GREETING)]);
+    assert!(bytes.starts_with(b"SYMB\x07\0\0\0"), "no greeting: {:?}", &bytes[..bytes.len().min(GREETING)]);
     *bytes = &bytes[GREETING..];
 }
 

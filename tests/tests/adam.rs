@@ -1,4 +1,5 @@
-//! Adam learns as it does in floating point, whatever the size of the gradients.
+//! Adam learns as it does in floating point, whatever the size of the gradients, and all
+//! optimizers learn.
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss)]
 
 use std::{fmt::Write, ops::ControlFlow, path::Path};
@@ -17,7 +18,7 @@ use symbolon_tests::{
 
 /// 32 equal rows (x = 1), one weight and a bias, ten steps towards `target`.
 fn task(target: f64) -> (Job, Inputs<u64>) {
-    let toml = "version = 2\nname = \"step\"\nloss = \"mean-squared-error\"\n\
+    let toml = "version = 2\nname = \"step\"\nloss = \"squared-error\"\n\
          [data]\nshape = [1]\ntrain_records = 32\ntest_records = 0\ntarget = { divide = 1 }\nscale = { divide = 1 }\n\
          [data.csv]\ntrain = \"rows.csv\"\nlabel = \"y\"\n\
          [numbers]\nring_bits = 64\n[network]\nlayers = [{ kind = 'dense', units = 1 }]\n\
@@ -43,7 +44,7 @@ fn moved(target: f64) -> f64 {
 }
 
 /// Adam's steps do not depend on the scale of the loss: 0.055 in ten steps of the rate 0.001, in
-/// floating point. With a fixed window of cells it was 5 here, and 64 for the larger target.
+/// floating point. With a fixed window of buckets it was 5 here, and 64 for the larger target.
 #[test]
 fn steps_do_not_grow_with_the_gradient() {
     for target in [10.0, 100.0, 1000.0] {
@@ -68,7 +69,7 @@ fn gradients_whose_squares_wrap_are_seen() {
 }
 
 /// Floating-point Adam reaches 92 to 95 % on these digits in batches of one record; a fixed window
-/// of cells 16 to 40 %.
+/// of buckets 16 to 40 %.
 #[test]
 fn batches_of_one_record_learn() {
     let accuracy: Vec<f64> = (1..=3)
@@ -81,11 +82,39 @@ fn batches_of_one_record_learn() {
             let (train, test) = digits(&job).unwrap();
             let inputs = Inputs::encode(&job, &train, &test).unwrap();
             let trained = Game::new(job.clone()).clear::<u64>(inputs, &Keys::new(seed), 2);
-            let (loss, score) = *trained.epochs.last().unwrap();
+            let (loss, score) = trained.epochs.last().unwrap().clone();
             epoch_result(&job, job.training.epochs, loss, score).unwrap().accuracy.unwrap()
         })
         .collect();
     println!("accuracy in batches of one record: {accuracy:?}");
     let mean = accuracy.iter().sum::<f64>() / accuracy.len() as f64;
     assert!(mean > 0.90, "{accuracy:?}");
+}
+
+/// Every optimizer learns the digits in four epochs, with what goes before its step.
+#[test]
+fn every_optimizer_learns_the_digits() {
+    let base = include_str!("../../host/jobs/digits.toml");
+    let (head, _) = base.split_once("[optimizer]").unwrap();
+    for (optimizer, least) in [
+        ("kind = \"sgd\"\nlearning_rate = 0.3\nweight_decay = 0.0005\nschedule = \"cosine\"\nclip = 0.5", 0.90),
+        ("kind = \"momentum\"\nlearning_rate = 0.05\nmomentum = 0.9\nweight_decay = 0.0005\nwarm_up_steps = 45", 0.93),
+        ("kind = \"nesterov\"\nlearning_rate = 0.05\nmomentum = 0.9\nschedule = \"cosine\"\nclip = 0.5", 0.93),
+        ("kind = \"adam\"\nlearning_rate = 0.003\nschedule.step = { every_epochs = 2, factor = 0.3 }", 0.93),
+        ("kind = \"amsgrad\"\nlearning_rate = 0.003\nbias_correction = true\nclip = 0.5", 0.93),
+        (
+            "kind = \"adamw\"\nlearning_rate = 0.003\nweight_decay = 0.02\nschedule = \"cosine\"\nwarm_up_steps = 20",
+            0.93,
+        ),
+    ] {
+        let text = format!("{head}[optimizer]\n{optimizer}\n[reveal]\naccuracy = true\nloss = \"epoch\"\n");
+        let job = Job::parse(&text.replace("epochs = 8", "epochs = 4"), Path::new("digits.toml")).unwrap();
+        let (train, test) = digits(&job).unwrap();
+        let inputs = Inputs::encode(&job, &train, &test).unwrap();
+        let trained = Game::new(job.clone()).clear::<u64>(inputs, &Keys::new(5), 2);
+        let (loss, score) = trained.epochs.last().unwrap().clone();
+        let accuracy = epoch_result(&job, job.training.epochs, loss, score).unwrap().accuracy.unwrap();
+        println!("{accuracy:.4} {optimizer:?}");
+        assert!(accuracy > least, "{accuracy}: {optimizer}");
+    }
 }

@@ -6,11 +6,12 @@ use std::{collections::HashSet, path::Path};
 use symbolon::{
     data::{dataset_dir, digits, load},
     engine::plan::plan,
-    job::{self, Job, Loss, Noise, Optimizer, Prg, RevealLoss, When},
+    job::{self, Job, Noise, Optimizer, Prg, RevealLoss, When},
     kernel::HostWord,
     train::Inputs,
 };
 use symbolon_core::layer::{AnyLayer, Dense};
+use symbolon_core::loss::SquaredError;
 use symbolon_core::{correlation::receiver, party::Role as Party, prg::MaskId, word::Word};
 use symbolon_tests::{
     jobs::{OPTIMIZERS, Shape},
@@ -47,7 +48,7 @@ fn shape_agrees<W: HostWord + Word>(shape: &Shape<'_>) {
     agree::<W>(shape.job(), &|| shape.inputs());
 }
 
-/// More steps than those in which Adam always chooses cells anew, a shorter last batch, two epochs.
+/// More steps than those in which Adam always chooses buckets anew, a shorter last batch, two epochs.
 fn long(ring_bits: u32, optimizer: &str) -> Shape<'_> {
     Shape { ring_bits, optimizer, epochs: 2, batch: 8, records: 84, hidden: 12, ..Shape::default() }
 }
@@ -146,13 +147,13 @@ fn secure_equals_clear_on_mnist() {
 #[test]
 fn squared_error_learns_classes() {
     let mut job = Job::digits().unwrap();
-    job.loss = Loss::MeanSquaredError;
+    job.loss = SquaredError {}.into();
     let nearest = |value| job::Dyadic::nearest(value).unwrap();
     job.optimizer = Optimizer::Momentum { learning_rate: nearest(0.05), momentum: nearest(0.9) };
     let (train, test) = digits(&job).unwrap();
     let clear = Game::new(job.clone()).clear::<u64>(Inputs::encode(&job, &train, &test).unwrap(), &Keys::new(8), 2);
-    let (_, score) = *clear.epochs.last().unwrap();
-    let right = score.unwrap().total;
+    let (_, score) = clear.epochs.last().unwrap();
+    let right = score.as_ref().unwrap().sums[0];
     assert!(right * 100 > test.rows as u64 * 90, "{right} of {} are right", test.rows);
 }
 
@@ -198,7 +199,7 @@ fn all_that_matters_enters_the_plans_hash() {
         ("records", &|job| job.data.train_records += 1),
         ("test records", &|job| job.data.test_records += 1),
         ("layers", &|job| job.network.nodes[0].layer = AnyLayer::Dense(Dense { units: 9 })),
-        ("cells kept", &|job| job.optimizer = Optimizer::Adam(job::Adam { keep: 2, ..adam(job) })),
+        ("buckets kept", &|job| job.optimizer = Optimizer::Adam(job::Adam { refresh_every: 2, ..adam(job) })),
         ("optimizer", &|job| job.optimizer = Optimizer::AmsGrad(adam(job))),
     ];
     let mut seen = HashSet::new();

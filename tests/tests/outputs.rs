@@ -5,12 +5,13 @@
 use std::{fmt::Write, path::Path};
 use symbolon::{
     data::{Dataset, load},
-    job::{Format, Job, Loss},
+    job::{Format, Job},
     kernel::HostWord,
     report::EpochResult,
     train::{EncodeError, Inputs, epoch_result},
 };
 use symbolon_core::layer::{AnyLayer, Dense, Node};
+use symbolon_core::loss::{AnyLoss, SoftmaxCrossEntropy, SquaredError};
 use symbolon_core::word::Word;
 use symbolon_tests::{
     dir::TempDir,
@@ -23,7 +24,7 @@ use symbolon_tests::{
 fn line(ring_bits: u32, [train, test]: [usize; 2], targets: [f64; 2]) -> (Job, Dataset, Dataset) {
     let batch = train.min(128);
     let toml = format!(
-        "version = 2\nname = \"line\"\nloss = \"mean-squared-error\"\n\
+        "version = 2\nname = \"line\"\nloss = \"squared-error\"\n\
          [data]\nshape = [1]\ntrain_records = {train}\ntest_records = {test}\ntarget = {{ divide = 1 }}\nscale = {{ divide = 1 }}\n\
          [data.csv]\ntrain = \"train.csv\"\ntest = \"test.csv\"\nlabel = \"y\"\n\
          [numbers]\nring_bits = {ring_bits}\n[network]\nlayers = [{{ kind = 'dense', units = 1 }}]\n\
@@ -61,7 +62,7 @@ fn figures<W: HostWord + Word>(job: &Job, inputs: &dyn Fn() -> Inputs<W>) -> Epo
         assert_eq!((count.rounds, count.bytes), (total.rounds, total.bytes_each_way));
     }
     assert_eq!(played.dealt_bytes, game.plan.total.dealer_bytes);
-    let (loss, score) = *clear.epochs.last().unwrap();
+    let (loss, score) = clear.epochs.last().unwrap().clone();
     epoch_result(job, 1, loss, score).unwrap()
 }
 
@@ -144,10 +145,8 @@ fn teaches_nothing<W: HostWord + Word>(job: &Job) {
     assert!(same(&one, &other), "a record without a class was learnt from");
     let (_, [train, test]) = inputs::<W>(job, 0);
     assert!(train < 91 && test < 22, "some records have no class");
-    let (loss, score) = one.epochs[0];
-    for (sum, records) in [(loss.unwrap(), train), (score.unwrap(), test)] {
-        assert_eq!(sum.records, Some(records));
-    }
+    let (loss, score) = one.epochs[0].clone();
+    assert_eq!([loss.unwrap().records, score.unwrap().records], [Some(train), Some(test)]);
     let result = figures::<W>(job, &|| inputs(job, 0).0);
     assert_eq!(result.scored, Some(test));
     assert!(result.loss.unwrap() > 0.2 && result.accuracy.unwrap() <= 1.0, "{result:?}");
@@ -155,8 +154,8 @@ fn teaches_nothing<W: HostWord + Word>(job: &Job) {
 
 #[test]
 fn records_without_a_class_teach_nothing() {
-    for loss in [Loss::SoftmaxCrossEntropy, Loss::MeanSquaredError] {
-        let with = |task: Task<'_>| Job { loss, ..task.job() };
+    for loss in [AnyLoss::from(SoftmaxCrossEntropy::default()), SquaredError {}.into()] {
+        let with = |task: Task<'_>| Job { loss: loss.clone(), ..task.job() };
         teaches_nothing::<u64>(&with(TASK));
         // The counter, which is in the records, does not fit into 32 bits.
         teaches_nothing::<u32>(&with(Task { ring_bits: 32, lanes: 3, ..TASK }));

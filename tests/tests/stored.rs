@@ -21,6 +21,7 @@ use symbolon::{
 };
 use symbolon_core::layer::{AnyLayer, Dense, Shape};
 use symbolon_core::{
+    metric::{AnyMetric, confusion::Confusion, log_loss::LogLoss},
     prg::{ChaCha20Prg, MaskId, Seed},
     report::record::{expand, split},
 };
@@ -229,6 +230,29 @@ fn a_label_is_not_read_by_thousands_of_outputs() {
     assert!(outcome.epochs[0].accuracy_standard_error.unwrap() > 0.0);
     let told = refusal(&servers, &job);
     assert!(told.contains("policy.epsilon is 1, of which 0 are left today, and the job spends 1"), "{told}");
+}
+
+/// A policy names the kinds of metrics that jobs may open.
+#[test]
+fn a_metric_is_permitted_by_name() {
+    let mut job = TASK.job();
+    job.reveal.model = false;
+    job.metrics.extend([AnyMetric::Confusion(Confusion {}), AnyMetric::LogLoss(LogLoss {})]);
+    let servers = Servers::start_with(DEFAULTS, shares(&TASK.pile()).map(Some), Limits::default());
+    let told = refusal(&servers, &job);
+    assert!(told.contains("policy.reveals does not permit `confusion`"), "{told}");
+    let named = DEFAULTS.replace("\"model\"", "\"confusion\", \"log-loss\"");
+    let servers = Servers::start_with(&named, shares(&TASK.pile()).map(Some), Limits::default());
+    let outcome = servers.run(&job).unwrap();
+    let metrics = &outcome.epochs[0].metrics;
+    assert_eq!(metrics.iter().map(|metric| &*metric.kind).collect::<Vec<_>>(), ["accuracy", "confusion", "log-loss"]);
+    let table = metrics[1].table.as_ref().unwrap();
+    assert!(table.len() == 3 && table.iter().all(|row| row.len() == 3), "{table:?}");
+    assert!(metrics.iter().all(|metric| metric.value.is_none() || metric.standard_error.unwrap() > 0.0), "{metrics:?}");
+    assert_eq!(
+        (metrics[0].value, metrics[0].standard_error),
+        (outcome.epochs[0].accuracy, outcome.epochs[0].accuracy_standard_error)
+    );
 }
 
 /// Any bits of a reading could be called the label, and counted.

@@ -32,7 +32,7 @@ pub fn tabulate(domain: &Domain, in_frac_bits: u32, out_frac_bits: u32, function
 }
 
 /// `2^n`.
-fn pow2(n: u32) -> f64 {
+pub(crate) fn pow2(n: u32) -> f64 {
     (0..n).fold(1.0, |p, _| p * 2.0)
 }
 

@@ -24,12 +24,12 @@ use crate::{
     mapping::{Domain, Mapping, OneHot, blind_index, mapped, open_index},
     party::Party,
     protocol::{
-        masked::{Masked, hide},
+        masked::{Masked, hide, mask_and_open},
         maximum::{argmax, choose},
         product::multiply,
         rows::multiply_rows,
         times::times_masked,
-        truncate::{Cut, Opened, open, truncate, truncated},
+        truncate::{Cut, Opened, open, truncate, truncate_two, truncated},
     },
     word::Word,
 };
@@ -87,6 +87,49 @@ pub struct Labels<'a, W> {
     pub weights: Option<Masked<'a, W>>,
 }
 
+/// Public constants of a loss: smoothed labels and weights of the classes. The default has neither,
+/// and costs nothing.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Constants<'a> {
+    /// `o`: the target of each wrong class is `o / 2^b`, that of the right one what is left of 1.
+    pub smoothing: u32,
+    /// `b`.
+    pub smoothing_bits: u32,
+    /// A row counts `c_j / 2^s` times, `j` its class: one number a class, or none at all.
+    pub class_weights: &'a [u16],
+    /// `s`.
+    pub class_weight_bits: u32,
+}
+
+impl Constants<'_> {
+    /// Fraction bits that they add.
+    fn bits(&self) -> u32 {
+        self.smoothing_bits + self.class_weight_bits
+    }
+    /// `2^b`.
+    fn one<W: Word>(&self) -> W {
+        W::from_u64(1 << self.smoothing_bits)
+    }
+    /// What the target of the right class has more than that of a wrong one, times `2^b`.
+    fn right<W: Word>(&self, classes: u32) -> W {
+        self.one::<W>().sub(W::from_u64(u64::from(self.smoothing) * u64::from(classes)))
+    }
+    /// `z_ij = z_ij c_j`; nothing without weights of classes.
+    fn weigh<W: Word>(&self, party: &mut Party<'_, W>, z: &mut [W]) -> Result<(), Error> {
+        if self.class_weights.is_empty() {
+            return Ok(());
+        }
+        let ([weights], party) = party.scratch([self.class_weights.len()])?;
+        for (word, weight) in weights.iter_mut().zip(self.class_weights) {
+            *word = W::from_u64(u64::from(*weight));
+        }
+        for row in z.chunks_exact_mut(weights.len()) {
+            party.kernels.multiply(row, weights);
+        }
+        Ok(())
+    }
+}
+
 /// Shares of `δ_j = r (w e_j - y_j S)` with `frac_bits` fraction bits, and, if asked, of each row's
 /// cross-entropy `w (max z - z_y + ln S)`, with as many.
 ///
@@ -109,34 +152,69 @@ pub fn gradient<W: Word>(
     delta: &mut [W],
     loss: Option<&mut [W]>,
 ) -> Result<(), Error> {
+    gradient_with(party, softmax, logits, (labels, Constants::default()), delta, loss)
+}
+
+/// [`gradient`] with public constants: `δ_j = r ω (e_j - y'_j S)` and
+/// `ω (max z + ln S - Σ y'_j z_j)`, for the targets `y'` and the row's weight `ω`, which is that
+/// of its class; a row of no class weighs nothing, and needs no [`Labels::weights`].
+///
+/// Constants take no round. Smoothing costs a word dealt a row where rows have weights. Weights of
+/// classes cost as [`Labels::weights`] do, and a word each way a row. Where there are constants,
+/// the loss is truncated with the gradient: `k - b - s` bits each way and `2 (b + s + 1)` dealt a
+/// row.
+///
+/// Needs `2 frac_bits + b` and the bits of the largest class weight to be at most `k - 3`; and, if
+/// the loss is asked for, losses below `2^(k-2)` once they have `b + s` fraction bits more.
+///
+/// # Errors
+///
+/// As [`gradient`].
+///
+/// # Panics
+///
+/// If lengths do not fit.
+pub fn gradient_with<W: Word>(
+    party: &mut Party<'_, W>,
+    softmax: &Softmax,
+    logits: &[W],
+    (labels, constants): (Labels<'_, W>, Constants<'_>),
+    delta: &mut [W],
+    loss: Option<&mut [W]>,
+) -> Result<(), Error> {
     let (n, rows) = softmax.dims(logits.len());
     let of_loss = if loss.is_some() { rows } else { 0 };
+    let of_classes = if constants.class_weights.is_empty() { 0 } else { rows };
     let loss = loss.unwrap_or_default();
     let lengths = [delta.len(), labels.one_hot.words.len(), loss.len()];
     assert!(lengths == [n, n, of_loss], "softmax: lengths differ");
-    let lens = [n, n, rows, n + rows, n + rows + of_loss];
+    assert!([0, softmax.cols()].contains(&constants.class_weights.len()), "softmax: not one weight a class");
+    let lens = [n, n, rows, n + rows + of_classes, n + rows + of_loss];
     let ([c, y, largest, terms, parts], mut party) = party.scratch(lens)?;
     let mut draw = party.draw()?;
-    let word = softmax.terms(&mut party, &mut draw, logits, c, [y, largest, terms])?;
+    let (own, row_weights) = terms.split_at_mut(n + rows);
+    let word = softmax.terms(&mut party, &mut draw, logits, c, [y, largest, own])?;
+    if of_classes > 0 {
+        let ([hot], mut party) = party.scratch([n])?;
+        labels.one_hot.share(&party, hot);
+        constants.weigh(&mut party, hot)?;
+        party.kernels.sum_rows(row_weights, hot, softmax.cols());
+    }
 
-    // In the round that reads the index off S: S itself for its product with the labels, and e where rows have weights.
-    let from = if labels.weights.is_some() { 0 } else { n };
+    // In the round that reads the index off S: S itself for its product with the labels, and e and
+    // weights of classes where rows have weights.
+    let from = if labels.weights.is_some() || of_classes > 0 { 0 } else { n };
     let (t, functions) = parts.split_at_mut(n);
-    let hidden = softmax.functions_of_sum(&mut party, terms, from, functions)?;
-    let sum = Masked { words: &terms[n..], mask: hidden.slice(n - from, rows) };
-    multiply_rows(&mut party, labels.one_hot, sum, t)?;
-    party.kernels.scale(t, W::from_i64(-1));
-    if let Some(weights) = labels.weights {
-        let ([weighed], mut party) = party.scratch([n])?;
-        multiply_rows(&mut party, Masked { words: &terms[..n], mask: hidden.slice(0, n) }, weights, weighed)?;
-        party.kernels.add(t, weighed);
-    } else {
-        party.kernels.add(t, &terms[..n]);
-    }
+    let hidden = softmax.functions_of_sum(&mut party, (&mut *terms, n), from, functions)?;
+    let part = |at, len| Masked { words: &terms[at..at + len], mask: hidden.slice(at - from, len) };
+    let weights = if of_classes > 0 { Some(part(n + rows, rows)) } else { labels.weights };
+    let weighed = weights.map(|weights| [part(0, n), weights]);
+    softmax.errors(&mut party, (labels.one_hot, &constants), (&terms[..n], part(n, rows)), weighed, t)?;
     if of_loss > 0 {
-        softmax.entropies(&mut party, &mut draw, (&word, y, largest), labels.one_hot, &mut functions[rows..])?;
+        let (entropies, logits) = (&mut functions[rows..], (&word, &*y, &*largest));
+        softmax.entropies(&mut party, &mut draw, logits, (labels.one_hot, &constants), entropies)?;
     }
-    softmax.divide(&mut party, &mut draw, parts, labels.weights, delta, loss)
+    softmax.divide(&mut party, &mut draw, parts, (weights, constants.bits()), delta, loss)
 }
 
 /// Shares of the probabilities `r e_j`, with `frac_bits` fraction bits: the forward pass alone, for inference. As many rounds as [`gradient`]. They sum to
@@ -162,8 +240,52 @@ pub fn probabilities<W: Word>(
     softmax.terms(&mut party, &mut draw, logits, c, [y, largest, terms])?;
     let (e, r) = parts.split_at_mut(n);
     e.copy_from_slice(&terms[..n]);
-    softmax.functions_of_sum(&mut party, terms, n + rows, r)?;
-    softmax.divide(&mut party, &mut draw, parts, None, out, &mut [])
+    softmax.functions_of_sum(&mut party, (&mut *terms, n), n + rows, r)?;
+    softmax.divide(&mut party, &mut draw, parts, (None, 0), out, &mut [])
+}
+
+/// Shares of each row's cross-entropy `max z - z_y + ln S`, with `frac_bits` fraction bits: for test
+/// rows, without the gradient. If `may_lack` is set, rows whose label is all zeros get 0, for one
+/// round and a word each way and `classes` words dealt a row more.
+///
+/// Rounds: those of [`gradient`] but the last two.
+///
+/// # Errors
+///
+/// As [`gradient`].
+///
+/// # Panics
+///
+/// As [`gradient`].
+pub fn cross_entropies<W: Word>(
+    party: &mut Party<'_, W>,
+    softmax: &Softmax,
+    logits: &[W],
+    (one_hot, may_lack): (Masked<'_, W>, bool),
+    out: &mut [W],
+) -> Result<(), Error> {
+    let (n, rows) = softmax.dims(logits.len());
+    assert!(out.len() == rows && one_hot.words.len() == n, "softmax: lengths differ");
+    let ([c, y, largest, terms, functions], mut party) = party.scratch([n, n, rows, n + rows, 2 * rows])?;
+    let mut draw = party.draw()?;
+    let word = softmax.terms(&mut party, &mut draw, logits, c, [y, largest, terms])?;
+    softmax.functions_of_sum(&mut party, (&mut *terms, n), n + rows, functions)?;
+    let logarithm = &mut functions[rows..];
+    if !may_lack {
+        let labels = (one_hot, &Constants::default());
+        softmax.entropies(&mut party, &mut draw, (&word, y, largest), labels, logarithm)?;
+        out.copy_from_slice(logarithm);
+        return Ok(());
+    }
+    // Σ_j y_j (max z + ln S - z_j)
+    party.kernels.add(logarithm, largest);
+    times_masked(&mut party, &mut draw, &word, one_hot, y)?;
+    let mask = mask_and_open(&mut party, logarithm, draw.mask(rows))?;
+    let products = &mut terms[..n];
+    multiply_rows(&mut party, one_hot, Masked { words: logarithm, mask }, products)?;
+    party.kernels.sub(products, y);
+    party.kernels.sum_rows(out, products, softmax.cols());
+    Ok(())
 }
 
 impl Softmax {
@@ -206,17 +328,18 @@ impl Softmax {
         Ok(word)
     }
 
-    /// In one round, opens what of `terms` is from `from` on, under the mask returned, and each sum for its index. Writes shares of the sums' reciprocals to
-    /// `functions`, and of their logarithms if there is room.
+    /// In one round, opens the words of `terms` from `from` on, under the mask returned, and each
+    /// sum for its index; the sums are those from `at` on. Writes shares of the sums' reciprocals
+    /// to `functions`, and of their logarithms if there is room.
     fn functions_of_sum<W: Word>(
         &self,
         party: &mut Party<'_, W>,
-        terms: &mut [W],
+        (terms, at): (&mut [W], usize),
         from: usize,
         functions: &mut [W],
     ) -> Result<View<'static>, Error> {
         let (domain, tables) = &self.of_sum;
-        let sum = &terms[terms.len() / (self.cols() + 1) * self.cols()..];
+        let sum = &terms[at..at + at / self.cols()];
         let ([c, packed], mut party) = party.scratch([sum.len(), packed_words::<W>(sum.len(), domain.bits)])?;
         let mut draw = party.draw()?;
         let index = blind_index(&mut party, &mut draw, domain, sum, c, packed);
@@ -235,32 +358,73 @@ impl Softmax {
         Ok(mask)
     }
 
+    /// `t = 2^b w (e - y' S)`, without constants `w e - y S`: no round. `weighed` are `e`, masked,
+    /// and the weights of rows; without them, `e` is shared.
+    fn errors<W: Word>(
+        &self,
+        party: &mut Party<'_, W>,
+        (one_hot, constants): (Masked<'_, W>, &Constants<'_>),
+        (e, sum): (&[W], Masked<'_, W>),
+        weighed: Option<[Masked<'_, W>; 2]>,
+        t: &mut [W],
+    ) -> Result<(), Error> {
+        multiply_rows(party, one_hot, sum, t)?;
+        constants.weigh(party, t)?;
+        party.kernels.scale(t, W::default().sub(constants.right(self.shape.classes)));
+        let wrong_rows = if constants.smoothing > 0 { sum.words.len() } else { 0 };
+        let ([wrong], mut party) = party.scratch([wrong_rows])?;
+        if let Some([e, weights]) = weighed {
+            let ([weighed], mut party) = party.scratch([t.len()])?;
+            multiply_rows(&mut party, e, weights, weighed)?;
+            party.kernels.add_scaled(t, weighed, constants.one());
+            if wrong_rows > 0 {
+                multiply(&mut party, sum, weights, wrong)?;
+            }
+        } else {
+            party.kernels.add_scaled(t, e, constants.one());
+            if wrong_rows > 0 {
+                sum.share(&party, wrong);
+            }
+        }
+        if wrong_rows > 0 {
+            party.kernels.scale(wrong, W::from_i64(-i64::from(constants.smoothing)));
+            party.kernels.add_rows(t, wrong, self.cols());
+        }
+        Ok(())
+    }
+
     /// From shares of the sums' logarithms to those of each row's cross-entropy: no round.
     fn entropies<W: Word>(
         &self,
         party: &mut Party<'_, W>,
         draw: &mut Draw,
         (word, y, largest): (&Opened<'_, W>, &[W], &[W]),
-        one_hot: Masked<'_, W>,
+        (one_hot, constants): (Masked<'_, W>, &Constants<'_>),
         entropy: &mut [W],
     ) -> Result<(), Error> {
-        let ([own, right], mut party) = party.scratch([y.len(), largest.len()])?;
+        let ([own, sums], mut party) = party.scratch([y.len(), largest.len()])?;
         own.copy_from_slice(y);
         times_masked(&mut party, draw, word, one_hot, own)?;
-        party.kernels.sum_rows(right, own, self.cols());
         party.kernels.add(entropy, largest);
-        party.kernels.sub(entropy, right);
+        party.kernels.scale(entropy, constants.one());
+        party.kernels.sum_rows(sums, own, self.cols());
+        party.kernels.add_scaled(entropy, sums, W::default().sub(constants.right(self.shape.classes)));
+        if constants.smoothing > 0 {
+            party.kernels.sum_rows(sums, y, self.cols());
+            party.kernels.add_scaled(entropy, sums, W::from_i64(-i64::from(constants.smoothing)));
+        }
         Ok(())
     }
 
     /// From `parts`, shares of `t_j`, then `r`, then perhaps entropies, to `out_j = r t_j`,
-    /// truncated, and the (weighed) entropies: two rounds.
+    /// truncated, and the (weighed) entropies: two rounds. `t` and entropies have `more_bits`
+    /// fraction bits more than `frac_bits`.
     fn divide<W: Word>(
         &self,
         party: &mut Party<'_, W>,
         draw: &mut Draw,
         parts: &mut [W],
-        weights: Option<Masked<'_, W>>,
+        (weights, more_bits): (Option<Masked<'_, W>>, u32),
         out: &mut [W],
         entropies: &mut [W],
     ) -> Result<(), Error> {
@@ -282,9 +446,15 @@ impl Softmax {
             _ => products[n..].copy_from_slice(&parts[n + rows..]),
         }
         // The products have twice the fraction bits; entropies, if weighed, by 1 or 0.
-        truncate(&mut party, &mut products[..n], self.shape.frac_bits)?; // the last round
-        out.copy_from_slice(&products[..n]);
-        entropies.copy_from_slice(&products[n..]);
+        let (products, weighed) = products.split_at_mut(n);
+        let frac_bits = self.shape.frac_bits + more_bits;
+        if more_bits == 0 || weighed.is_empty() {
+            truncate(&mut party, products, frac_bits)?; // the last round
+        } else {
+            truncate_two(&mut party, [(products, frac_bits), (weighed, more_bits)])?; // the last round
+        }
+        out.copy_from_slice(products);
+        entropies.copy_from_slice(weighed);
         Ok(())
     }
 }

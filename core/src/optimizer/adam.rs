@@ -1,11 +1,12 @@
 //! Adam (Kingma, Ba, ICLR 2015), without an inverse square root.
 
 use super::{
-    Dyadic, amsgrad,
-    cells::{MOST, cells},
+    Dyadic, Moment, Optimizer, State, amsgrad,
+    buckets::{MOST, buckets},
+    schedule::{nearest, power, scheduled},
 };
 use crate::{
-    correlation::View,
+    correlation::{Draw, View},
     kernel::plane_words,
     link::Error,
     party::Party,
@@ -19,30 +20,31 @@ use crate::{
     },
     word::Word,
 };
+use core::ops::Range;
 
 /// `m += 410/4096 (g - m)`, `v += (g^2 - v) / 2^second_shift`, `w -= m >> s(v)`.
 ///
-/// Only the cell of `v` matters, of `T + 1` cells between `T` thresholds: `s = shift` where
-/// `v < 2^low`, one more for each factor of four above, `shift + T` from `2^(low + 2 T - 2)` on.
-/// The lowest cell stands in for epsilon. So the division is a product with
+/// Only the bucket of `v` matters, of `T + 1` buckets between `T` thresholds: `s = shift` where
+/// `v < 2^first_threshold_log2`, one more for each factor of four above, `shift + T` from `2^(first_threshold_log2 + 2 T - 2)` on.
+/// The lowest bucket stands in for epsilon. So the division is a product with
 /// `P = 2^(T - thresholds passed)` and a truncation:
 ///
 /// 1. Open the gradient `G` for `g`; `g^2` for nothing.
 /// 2. In one round open `M = 3686 m + 410 g` for `m' = M >> 12`, and
 ///    `U = (2^second_shift - 1) v + g^2` for `v' = U >> second_shift`.
-/// 3. `T` bits from the word of `v'` ([`super::cells`]); open them masked, sum them up to `P`, open
+/// 3. `T` bits from the word of `v'` ([`super::buckets`]); open them masked, sum them up to `P`, open
 ///    `P - p` under a mask `p`.
 /// 4. `m' P` from `M`'s word, nothing opened. Open it; `w -= m' P >> (T + shift)`, the public rate
 ///    folded in.
 ///
-/// With `low = 2` and [`Adam::thresholds`] the cells cover every `v` that the word holds: with
-/// `rate = 2^(low/2 - shift - 1 - f)`, the step lies between 0.86 and 2 times `rate m / sqrt(v)`
+/// With `first_threshold_log2 = 2` and [`Adam::thresholds`] the buckets cover every `v` that the word holds: with
+/// `rate = 2^(first_threshold_log2/2 - shift - 1 - f)`, the step lies between 0.86 and 2 times `rate m / sqrt(v)`
 /// wherever `v` is 4 units or more. A narrower window, for less cost, replaces a `v` outside of it
 /// by its nearer end. There the step grows with the gradient (above) or vanishes with it (below).
 ///
 /// - **Cost:** 7 rounds, and bytes each way / dealt a parameter: `k = 64` 52.5 / 282 with all 26
 ///   thresholds, 40.8 / 110 with six; `k = 32` 20.6 / 75 with all ten, 19.1 / 58 with six. With
-///   kept cells 3 rounds and 26.6 / 31, 10.8 / 23; lazily 19.9 / 18.6, 8 / 14.4. All with the
+///   kept buckets 3 rounds and 26.6 / 31, 10.8 / 23; lazily 19.9 / 18.6, 8 / 14.4. All with the
 ///   steps of six thresholds and the shifts of the two rings (`grad_shift` 12 and 14, `shift` 3 and
 ///   0), and a rate that is a power of two; another costs a word dealt and some bits each way more
 ///   ([`crate::protocol::scaled`]).
@@ -51,21 +53,27 @@ use crate::{
 ///   `|g| < 2^(k/2 - 1)`, `fg + 12 <= k - 2`, `U < 2^(k-1)`. `|m' P|` then stays below `2^(k-2)`,
 ///   whatever `v` is.
 /// - **Memory:** about ten words of scratch a parameter with a window of six thresholds, 20 with
-///   26; six and a half with kept cells.
+///   26; six and a half with kept buckets.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Adam {
     /// Fraction bits of the gradient beyond those of `m`, and the batch's logarithm: `2 f + log2(batch) - fg`.
     pub grad_shift: u32,
     /// Base-two logarithm of the first threshold on `v`, 2 at least.
-    pub low: u32,
+    pub first_threshold_log2: u32,
     /// Thresholds, a factor of four apart.
     pub thresholds: u32,
-    /// Shift of the lowest cell; it may be negative.
+    /// Shift of the lowest bucket; it may be negative.
     pub shift: i32,
     /// `1 - beta2 = 2^-second_shift`: 10, or 8 where `v` is updated in one of four steps.
     pub second_shift: u32,
-    /// Whether `v` is updated only where cells are chosen anew.
-    pub lazy: bool,
+    /// Whether `v` is updated only where buckets are chosen anew.
+    pub lazy_second_moment: bool,
+    /// Steps that a choice of buckets is kept for, after [`Adam::FRESH_STEPS`]; 1 chooses in each.
+    pub refresh_every: u32,
+    /// Whether steps are multiplied by [`Adam::correction`].
+    pub bias_correction: bool,
+    /// Multiplies all steps: the part of the learning rate that `shift` leaves, from 1 to 2.
+    pub rate: Dyadic,
 }
 
 /// The first and second moments `m` and `v` of each parameter, shared. They begin as zeros.
@@ -76,7 +84,7 @@ pub struct Moments<'a, W> {
     pub second: &'a mut [W],
 }
 
-/// A choice of cells that later steps may keep: `P - p`, public, and the name of `p`. One value, masked and opened once. Not for checkpoints: where there is none,
+/// A choice of buckets that later steps may keep: `P - p`, public, and the name of `p`. One value, masked and opened once. Not for checkpoints: where there is none,
 /// a step chooses anew.
 #[derive(Debug)]
 pub struct Kept<'a, W> {
@@ -89,10 +97,12 @@ pub struct Kept<'a, W> {
 /// What is particular to one step. Public.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Turn {
-    /// Whether to choose cells anew, or to keep the last choice if there is one.
+    /// Whether to choose buckets anew, or to keep the last choice if there is one.
     pub choose: bool,
     /// Multiplies the step: a learning-rate schedule, [`Adam::correction`], or their product ([`Dyadic::times`]).
     pub rate: Dyadic,
+    /// The fraction of the weights that the step takes off beside: [`super::AdamW`]'s.
+    pub decay: Option<Dyadic>,
 }
 
 impl Adam {
@@ -100,14 +110,19 @@ impl Adam {
     pub const BETA1_COMPLEMENT: u32 = 410;
     /// See [`Self::BETA1_COMPLEMENT`].
     pub const BETA1_SHIFT: u32 = 12;
+    /// Steps in which buckets are always chosen anew.
+    pub const FRESH_STEPS: u64 = 16;
+    /// Steps after which the bias correction is 1: eight times those that `v` remembers, after
+    /// which `beta2` has decayed below `2^-11`.
+    pub const CORRECTED_STEPS: u64 = 8 << 10;
 
-    /// Thresholds from `2^low` on that cover every `v` of a word of `bits` bits: at most a factor
+    /// Thresholds from `2^first_threshold_log2` on that cover every `v` of a word of `bits` bits: at most a factor
     /// of four lies above the last.
-    pub const fn thresholds(bits: u32, second_shift: u32, low: u32) -> u32 {
-        bits.saturating_sub(1 + second_shift + low).div_ceil(2)
+    pub const fn thresholds(bits: u32, second_shift: u32, first_threshold_log2: u32) -> u32 {
+        bits.saturating_sub(1 + second_shift + first_threshold_log2).div_ceil(2)
     }
 
-    /// One step. `gradient` is overwritten.
+    /// One step as `turn` says. `gradient` is overwritten.
     ///
     /// # Errors
     ///
@@ -116,7 +131,7 @@ impl Adam {
     /// # Panics
     ///
     /// If lengths differ or a constant is out of range.
-    pub fn step<W: Word>(
+    pub fn turn<W: Word>(
         &self,
         party: &mut Party<'_, W>,
         (gradient, weights): (&mut [W], &mut [W]),
@@ -127,7 +142,41 @@ impl Adam {
         self.run(party, (gradient, weights), moments, None, kept, turn)
     }
 
-    /// Both Adam and AMSGrad, whose planes of state are `passed`.
+    /// How often buckets are chosen in the first `steps` steps.
+    pub fn choices(&self, steps: u64) -> u64 {
+        let (fresh, refresh_every) = (Self::FRESH_STEPS, u64::from(self.refresh_every.max(1)));
+        if steps <= fresh { steps } else { fresh + steps.div_ceil(refresh_every) - fresh.div_ceil(refresh_every) }
+    }
+
+    /// Whether the buckets are chosen anew in this step, counted from 0.
+    pub fn refreshes(&self, step: u64) -> bool {
+        step < Self::FRESH_STEPS || step.is_multiple_of(u64::from(self.refresh_every.max(1)))
+    }
+
+    /// The public inputs of a step: buckets, and the product of all rates.
+    pub(super) fn turn_at(&self, at: Moment, decay: Option<Dyadic>) -> Turn {
+        let count = at.step + 1;
+        let updates = if self.lazy_second_moment { self.choices(count) } else { count };
+        let rate = if self.bias_correction { self.correction(count, updates) } else { Dyadic::ONE };
+        let rate = scheduled(scheduled(rate, self.rate), at.rate);
+        Turn { choose: self.refreshes(at.step), rate, decay }
+    }
+
+    /// [`Self::run`] on the state of an [`Optimizer`]: `m`, `v` and what `passed` leaves.
+    pub(super) fn take<W: Word>(
+        &self,
+        party: &mut Party<'_, W>,
+        (gradient, weights): (&mut [W], &mut [W]),
+        State { durable, volatile, mask }: State<'_, W>,
+        passed: Option<&mut [W]>,
+        turn: Turn,
+    ) -> Result<(), Error> {
+        let (first, second) = durable.split_at_mut(gradient.len());
+        let kept = &mut Kept { words: volatile, mask };
+        self.run(party, (gradient, weights), Moments { first, second }, passed, kept, turn)
+    }
+
+    /// Adam, AdamW, and AMSGrad, whose planes of state are `passed`.
     pub(super) fn run<W: Word>(
         &self,
         party: &mut Party<'_, W>,
@@ -140,7 +189,7 @@ impl Adam {
         let n = gradient.len();
         assert!([weights.len(), m.len(), v.len(), kept.words.len()] == [n; 4], "adam: lengths differ");
         let choose = turn.choose || kept.mask.is_none();
-        let update = choose || !self.lazy;
+        let update = choose || !self.lazy_second_moment;
         let mut draws = [party.draw()?, party.draw()?, party.draw()?];
         // Buffers of opened words: c of the gradient, of M, of m' P in turn; d of g^2, then of U.
         let ([c, d], mut party) = party.scratch([n, if update { n } else { 0 }])?;
@@ -173,13 +222,10 @@ impl Adam {
         let factor = Masked { words: kept.words, mask: kept.mask.expect("chosen above, where it was not before") };
         times_masked(&mut party, &mut draws[1], &word, factor, gradient)?;
         let rate = turn.rate.over::<W>(self.thresholds.saturating_add_signed(self.shift));
-        let word = open(&mut party, &mut draws[2], gradient, rate.cut(), c)?; // the step's round
-        scaled(&mut party, &mut draws[2], &word, rate, gradient)?;
-        party.kernels.sub(weights, gradient);
-        Ok(())
+        step_off(&mut party, &mut draws[2], (gradient, rate), (weights, turn.decay), c)
     }
 
-    /// `P` of the cell that `v` lies in, opened as `P - p`: four rounds, five for AMSGrad.
+    /// `P` of the bucket that `v` lies in, opened as `P - p`: four rounds, five for AMSGrad.
     fn choose<W: Word>(
         &self,
         party: &mut Party<'_, W>,
@@ -189,11 +235,11 @@ impl Adam {
     ) -> Result<(), Error> {
         let thresholds = self.thresholds as usize;
         assert!((1..=MOST).contains(&thresholds), "adam: no such number of thresholds");
-        assert!(self.low >= 2, "adam: a threshold below four units");
+        assert!(self.first_threshold_log2 >= 2, "adam: a threshold below four units");
         let n = word.c.len();
         let ([t], mut party) = party.scratch([thresholds * plane_words::<W>(n)])?;
-        // t_1 = [v < 4 2^(low - 2)].
-        cells(&mut party, word, (self.low - 2, thresholds), t)?;
+        // t_1 = [v < 4 2^(first_threshold_log2 - 2)].
+        buckets(&mut party, word, (self.first_threshold_log2 - 2, thresholds), t)?;
         if let Some(passed) = passed {
             amsgrad::maximum(&mut party, t, passed, plane_words::<W>(n))?;
         }
@@ -211,30 +257,66 @@ impl Adam {
     pub fn correction(&self, steps: u64, updates: u64) -> Dyadic {
         let beta1 = ONE - (u64::from(Self::BETA1_COMPLEMENT) << (FRAC_BITS - Self::BETA1_SHIFT));
         let beta2 = ONE - (ONE >> self.second_shift);
-        let root = (u128::from(ONE - power(beta2, updates.max(1))) << FRAC_BITS).isqrt();
-        let ratio = (root << FRAC_BITS) / u128::from(ONE - power(beta1, steps.max(1)));
-        // The eight bits from the topmost on, rounded.
-        let shift = (u128::BITS - ratio.leading_zeros()).saturating_sub(CORRECTION_BITS);
-        let factor = ((ratio >> shift.saturating_sub(1)) + 1) >> shift.min(1);
-        let reduce = factor.trailing_zeros().min(FRAC_BITS.saturating_sub(shift));
-        Dyadic { factor: u32::try_from(factor >> reduce).unwrap_or(1), shift: FRAC_BITS.saturating_sub(shift + reduce) }
+        let left = |beta: u64, times: u64| u128::from(ONE) - power(beta.into(), times.max(1), FRAC_BITS);
+        let root = (left(beta2, updates) << FRAC_BITS).isqrt();
+        let ratio = (root << FRAC_BITS) / left(beta1, steps);
+        nearest(ratio, FRAC_BITS)
     }
+}
+
+impl<W: Word> Optimizer<W> for Adam {
+    /// Durable: `m`, then `v`. Volatile: the last choice of buckets.
+    fn state(&self, n: usize) -> [usize; 2] {
+        [2 * n, n]
+    }
+
+    fn step(
+        &self,
+        party: &mut Party<'_, W>,
+        at: Moment,
+        gradient: &mut [W],
+        weights: &mut [W],
+        state: State<'_, W>,
+    ) -> Result<(), Error> {
+        self.take(party, (gradient, weights), state, None, self.turn_at(at, None))
+    }
+
+    fn period(&self) -> [u64; 2] {
+        let keeps = self.refresh_every > 1;
+        let corrected = if self.bias_correction { Self::CORRECTED_STEPS } else { 0 };
+        let fresh = if keeps { Self::FRESH_STEPS } else { 0 };
+        [corrected.max(fresh), u64::from(self.refresh_every.max(1))]
+    }
+
+    fn second_moments(&self, n: usize) -> Range<usize> {
+        n..2 * n
+    }
+}
+
+/// `w -= rate z + decay w`, all opened in one round into `c` and a buffer of its own.
+fn step_off<W: Word>(
+    party: &mut Party<'_, W>,
+    draw: &mut Draw,
+    (z, rate): (&mut [W], Dyadic),
+    (weights, decay): (&mut [W], Option<Dyadic>),
+    c: &mut [W],
+) -> Result<(), Error> {
+    let Some(decay) = decay else {
+        let word = open(party, draw, z, rate.cut(), c)?; // the step's round
+        scaled(party, draw, &word, rate, z)?;
+        party.kernels.sub(weights, z);
+        return Ok(());
+    };
+    let ([d, loss], mut party) = party.scratch([z.len(); 2])?;
+    let words = [(&*z, rate.cut()), (&*weights, decay.cut())];
+    let [word, own] = open_two(&mut party, draw, words, [c, d])?; // the step's round
+    scaled(&mut party, draw, &word, rate, z)?;
+    scaled(&mut party, draw, &own, decay, loss)?;
+    party.kernels.sub(weights, z);
+    party.kernels.sub(weights, loss);
+    Ok(())
 }
 
 /// Fraction bits of the powers in [`Adam::correction`].
 const FRAC_BITS: u32 = 32;
 const ONE: u64 = 1 << FRAC_BITS;
-const CORRECTION_BITS: u32 = 8;
-
-/// `base^exponent` below 1, by squaring.
-fn power(mut base: u64, mut exponent: u64) -> u64 {
-    let mut result = ONE;
-    while exponent > 0 {
-        if exponent & 1 == 1 {
-            result = (result * base) >> FRAC_BITS;
-        }
-        base = (base * base) >> FRAC_BITS;
-        exponent >>= 1;
-    }
-    result
-}

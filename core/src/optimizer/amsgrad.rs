@@ -1,7 +1,7 @@
 //! AMSGrad (Reddi, Kale, Kumar, ICLR 2018): Adam by the running maximum of the second moment.
 
 use super::{
-    Dyadic,
+    Dyadic, Moment, Optimizer, State,
     adam::{Adam, Kept, Moments, Turn},
 };
 use crate::{
@@ -11,15 +11,16 @@ use crate::{
     protocol::conjunction::{conjunctions, hide_bits},
     word::Word,
 };
+use core::ops::Range;
 
 /// [`Adam`] that divides by the largest `v` so far.
 ///
-/// That maximum enters only through its cell, and cells are nested bits, so it is a conjunction: `t_j` of the maximum is `t_j` now and `t_j` before. Kept as state
+/// That maximum enters only through its bucket, and buckets are nested bits, so it is a conjunction: `t_j` of the maximum is `t_j` now and `t_j` before. Kept as state
 /// are the complements, a bit a threshold and parameter: which were passed.
 ///
-/// - **Cost:** as Adam, and where cells are chosen 1 round, 2 bits each way and 1 bit dealt a
+/// - **Cost:** as Adam, and where buckets are chosen 1 round, 2 bits each way and 1 bit dealt a
 ///   threshold more.
-/// - **Result:** each cell once passed stays so, its dither included: the maximum of the dithered cells.
+/// - **Result:** each bucket once passed stays so, its dither included: the maximum of the dithered buckets.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct AmsGrad(pub Adam);
 
@@ -29,16 +30,16 @@ impl AmsGrad {
         self.0.thresholds as usize * plane_words::<W>(n)
     }
 
-    /// One step; `passed` are the planes of thresholds that were passed. See [`Adam::step`].
+    /// One step; `passed` are the planes of thresholds that were passed. See [`Adam::turn`].
     ///
     /// # Errors
     ///
-    /// As [`Adam::step`].
+    /// As [`Adam::turn`].
     ///
     /// # Panics
     ///
     /// If lengths differ.
-    pub fn step<W: Word>(
+    pub fn turn<W: Word>(
         &self,
         party: &mut Party<'_, W>,
         (gradient, weights): (&mut [W], &mut [W]),
@@ -54,6 +55,36 @@ impl AmsGrad {
     /// As [`Adam::correction`].
     pub fn correction(&self, steps: u64, updates: u64) -> Dyadic {
         self.0.correction(steps, updates)
+    }
+}
+
+impl<W: Word> Optimizer<W> for AmsGrad {
+    /// Durable: `m`, `v`, then the planes of passed thresholds. Volatile: the last choice of buckets.
+    fn state(&self, n: usize) -> [usize; 2] {
+        [2 * n + self.passed_words::<W>(n), n]
+    }
+
+    fn step(
+        &self,
+        party: &mut Party<'_, W>,
+        at: Moment,
+        gradient: &mut [W],
+        weights: &mut [W],
+        State { durable, volatile, mask }: State<'_, W>,
+    ) -> Result<(), Error> {
+        let n = gradient.len();
+        assert!(durable.len() == 2 * n + self.passed_words::<W>(n), "amsgrad: lengths differ");
+        let (durable, passed) = durable.split_at_mut(2 * n);
+        let state = State { durable, volatile, mask };
+        self.0.take(party, (gradient, weights), state, Some(passed), self.0.turn_at(at, None))
+    }
+
+    fn period(&self) -> [u64; 2] {
+        Optimizer::<W>::period(&self.0)
+    }
+
+    fn second_moments(&self, n: usize) -> Range<usize> {
+        Optimizer::<W>::second_moments(&self.0, n)
     }
 }
 

@@ -1,12 +1,13 @@
 //! Stochastic gradient descent with momentum.
 
-use super::Dyadic;
+use super::{Dyadic, Moment, Optimizer, State, schedule::scheduled};
 use crate::{
+    correlation::Draw,
     link::Error,
     party::Party,
     protocol::{
         scaled::scaled,
-        truncate::{Cut, open, truncate, truncated},
+        truncate::{Cut, Opened, open, truncate, truncated},
     },
     word::Word,
 };
@@ -49,24 +50,14 @@ impl Momentum {
         self.learning_rate.over::<W>(self.above() + self.weight_shift)
     }
 
-    /// One step. `velocity` is `u`; `gradient` is overwritten.
-    ///
-    /// # Errors
-    ///
-    /// The link's and the dealer's, and [`Error::Scratch`].
-    ///
-    /// # Panics
-    ///
-    /// If lengths differ.
-    pub fn step<W: Word>(
+    /// Opens `M` into `c`: the round of `u` and of the step. `velocity` becomes the share of `M`.
+    pub(super) fn open<'c, W: Word>(
         &self,
         party: &mut Party<'_, W>,
         gradient: &mut [W],
-        weights: &mut [W],
         velocity: &mut [W],
-    ) -> Result<(), Error> {
-        let n = gradient.len();
-        assert!(weights.len() == n && velocity.len() == n, "momentum: lengths differ");
+        c: &'c mut [W],
+    ) -> Result<(Opened<'c, W>, Draw), Error> {
         let at = if self.narrow { 0 } else { self.grad_shift };
         if self.narrow {
             truncate(party, gradient, self.grad_shift)?;
@@ -74,11 +65,35 @@ impl Momentum {
         let power = |bits| W::from_u64(1).shl(bits);
         let decay = W::from_u64(u64::from(self.momentum.factor)).mul(power(self.above() - self.momentum.shift));
         party.kernels.blend(velocity, decay, gradient, power(self.above() - at));
-
         let mut draw = party.draw()?;
+        let word = open(party, &mut draw, velocity, Cut::signed(self.above()), c)?;
+        Ok((word, draw))
+    }
+}
+
+impl<W: Word> Optimizer<W> for Momentum {
+    /// Durable: `u`.
+    fn state(&self, n: usize) -> [usize; 2] {
+        [n, 0]
+    }
+
+    /// # Panics
+    ///
+    /// If lengths differ.
+    fn step(
+        &self,
+        party: &mut Party<'_, W>,
+        at: Moment,
+        gradient: &mut [W],
+        weights: &mut [W],
+        State { durable: velocity, .. }: State<'_, W>,
+    ) -> Result<(), Error> {
+        let n = gradient.len();
+        assert!(weights.len() == n && velocity.len() == n, "momentum: lengths differ");
+        let now = Self { learning_rate: scheduled(self.learning_rate, at.rate), ..*self };
         let ([c], mut party) = party.scratch([n])?;
-        let word = open(&mut party, &mut draw, velocity, Cut::signed(self.above()), c)?; // the round of u and w
-        scaled(&mut party, &mut draw, &word, self.rate::<W>(), gradient)?;
+        let (word, mut draw) = self.open(&mut party, gradient, velocity, c)?;
+        scaled(&mut party, &mut draw, &word, now.rate::<W>(), gradient)?;
         truncated(&mut party, &mut draw, &word, velocity)?;
         party.kernels.sub(weights, gradient);
         Ok(())

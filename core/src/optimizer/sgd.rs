@@ -1,6 +1,6 @@
 //! Stochastic gradient descent.
 
-use super::Dyadic;
+use super::{Dyadic, Moment, Optimizer, State, schedule::scheduled};
 use crate::{link::Error, party::Party, protocol::scaled::scale, word::Word};
 
 /// `w -= learning_rate * g`.
@@ -24,19 +24,27 @@ impl Sgd {
     pub fn rate<W: Word>(&self) -> Dyadic {
         self.learning_rate.over::<W>(self.grad_shift)
     }
+}
 
-    /// One step. `gradient` is overwritten.
-    ///
-    /// # Errors
-    ///
-    /// The link's and the dealer's, and [`Error::Scratch`].
-    ///
+impl<W: Word> Optimizer<W> for Sgd {
+    fn state(&self, _: usize) -> [usize; 2] {
+        [0; 2]
+    }
+
     /// # Panics
     ///
     /// If lengths differ.
-    pub fn step<W: Word>(&self, party: &mut Party<'_, W>, gradient: &mut [W], weights: &mut [W]) -> Result<(), Error> {
+    fn step(
+        &self,
+        party: &mut Party<'_, W>,
+        at: Moment,
+        gradient: &mut [W],
+        weights: &mut [W],
+        _: State<'_, W>,
+    ) -> Result<(), Error> {
         assert!(gradient.len() == weights.len(), "sgd: lengths differ");
-        scale(party, gradient, self.rate::<W>())?;
+        let now = Self { learning_rate: scheduled(self.learning_rate, at.rate), ..*self };
+        scale(party, gradient, now.rate::<W>())?;
         party.kernels.sub(weights, gradient);
         Ok(())
     }

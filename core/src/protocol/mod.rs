@@ -18,6 +18,7 @@ pub mod maximum;
 pub mod narrow;
 pub mod pool;
 pub mod product;
+pub mod rank;
 pub mod relu;
 pub mod rows;
 pub mod scaled;

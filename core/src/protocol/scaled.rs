@@ -29,41 +29,9 @@ use crate::{
 pub const MAX_DROP_ERROR: f64 = 1.0 / (1 << DROP_ERROR_BITS) as f64;
 const DROP_ERROR_BITS: u32 = 2;
 
-/// A public constant `factor / 2^shift`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Dyadic {
-    /// Below 2^16.
-    pub factor: u32,
-    /// Bits to divide by.
-    pub shift: u32,
-}
+pub use crate::dyadic::Dyadic;
 
 impl Dyadic {
-    /// 1.
-    pub const ONE: Self = Self { factor: 1, shift: 0 };
-    /// Factors are below `2^FACTOR_BITS`.
-    pub const FACTOR_BITS: u32 = 16;
-
-    /// The product, its factor rounded to [`Self::FACTOR_BITS`] bits (and no more than they hold).
-    ///
-    /// # Panics
-    ///
-    /// If a factor has more bits.
-    pub fn times(self, other: Self) -> Self {
-        assert!((self.factor | other.factor) >> Self::FACTOR_BITS == 0, "a factor has at most 16 bits");
-        let (factor, shift) = (u64::from(self.factor) * u64::from(other.factor), self.shift + other.shift);
-        let bits = u64::BITS - factor.leading_zeros();
-        let drop = bits.saturating_sub(Self::FACTOR_BITS).min(shift);
-        Self { factor: rounded(factor, drop), shift: shift - drop }
-    }
-
-    /// The same constant with the least factor that leaves `least` bits to divide by.
-    fn reduced(self, least: u32) -> Self {
-        let drop = if self.factor == 0 { 0 } else { self.factor.trailing_zeros() };
-        let drop = drop.min(self.shift.saturating_sub(least));
-        Self { factor: self.factor >> drop, shift: self.shift - drop }
-    }
-
     /// Which bits of a signed word its product with this constant needs.
     ///
     /// # Panics
@@ -76,19 +44,10 @@ impl Dyadic {
         Cut::signed(shift.saturating_sub(kept))
     }
 
-    /// This constant divided by `2^bits`, as far as words of the ring have the bits: where more than `k - 2` are to be truncated, the factor is
-    /// rounded to fewer, and is 0 where none are left.
+    /// This constant divided by `2^bits`, as far as words of the ring have the bits.
     pub fn over<W: Word>(self, bits: u32) -> Self {
-        let shift = self.shift + bits;
-        let drop = shift.saturating_sub(W::BITS - 2);
-        Self { factor: rounded(u64::from(self.factor), drop), shift: shift - drop }
+        self.divided(bits, W::BITS - 2)
     }
-}
-
-/// `x / 2^drop`, to the nearest that a factor holds.
-fn rounded(x: u64, drop: u32) -> u32 {
-    let nearest = ((x << 1).checked_shr(drop).unwrap_or(0) + 1) >> 1;
-    u32::try_from(nearest.min(u64::from(u16::MAX))).unwrap_or(0)
 }
 
 /// Multiplies `z` by `constant`, in place: one round.

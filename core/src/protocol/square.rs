@@ -13,7 +13,9 @@
 
 use super::{
     alarm,
-    truncate::{Opened, clear, take_parts},
+    masked::{Masked, mask_and_open},
+    product::multiply,
+    truncate::{Opened, clear, take_parts, truncate},
 };
 use crate::{
     correlation::{Draw, request::Square},
@@ -54,4 +56,25 @@ pub fn square<W: Word>(
     party.kernels.truncated(y, o, h, m, first);
     party.kernels.squared(squared, o, h, m, hh, hm, first);
     alarm::squared(&mut party, y)
+}
+
+/// Shares of all `e² / 2^shift`, from the error `e`: opens it masked, one product, one truncation.
+/// Two rounds; needs `|e| < 2^(k/2 - 1)` units.
+///
+/// # Errors
+///
+/// The link's and the dealer's, and [`Error::Scratch`].
+///
+/// # Panics
+///
+/// If lengths differ, or `shift > k - 2`.
+pub fn squares<W: Word>(party: &mut Party<'_, W>, e: &[W], shift: u32, squares: &mut [W]) -> Result<(), Error> {
+    alarm::squared(party, e)?;
+    let ([open], mut party) = party.scratch([e.len()])?;
+    open.copy_from_slice(e);
+    let mask = party.draw()?.mask(e.len());
+    let mask = mask_and_open(&mut party, open, mask)?;
+    let e = Masked { words: open, mask };
+    multiply(&mut party, e, e, squares)?;
+    truncate(&mut party, squares, shift)
 }

@@ -188,7 +188,7 @@ pub fn open<'c, W: Word>(
     Ok(Opened { c, mask, cut })
 }
 
-/// [`open`] of two values of one length in one round.
+/// [`open`] of two values in one round.
 ///
 /// # Errors
 ///
@@ -203,7 +203,7 @@ pub(crate) fn open_two<'c, W: Word>(
     [(x, x_cut), (y, y_cut)]: [(&[W], Cut<W>); 2],
     [c, d]: [&'c mut [W]; 2],
 ) -> Result<[Opened<'c, W>; 2], Error> {
-    assert!([x.len(), y.len(), d.len()] == [c.len(); 3], "open: lengths differ");
+    assert!([x.len(), y.len()] == [c.len(), d.len()], "open: lengths differ");
     let masks = [blind(party, draw, x, x_cut, c), blind(party, draw, y, y_cut, d)];
     open_two_narrow(party, [(&mut *c, x_cut.bits), (&mut *d, y_cut.bits)])?;
     let [x, y] = masks;
@@ -254,6 +254,25 @@ fn truncate_by<W: Word>(party: &mut Party<'_, W>, z: &mut [W], cut: Cut<W>) -> R
     let mut draw = party.draw()?;
     let word = open(&mut party, &mut draw, z, cut, c)?; // the one round
     truncated(&mut party, &mut draw, &word, z)
+}
+
+/// [`truncate`] of two values, each by bits of its own, in one round.
+///
+/// # Errors
+///
+/// As [`truncate`].
+///
+/// # Panics
+///
+/// As [`truncate`].
+pub(crate) fn truncate_two<W: Word>(party: &mut Party<'_, W>, values: [(&mut [W], u32); 2]) -> Result<(), Error> {
+    let [(x, x_bits), (y, y_bits)] = values;
+    let ([c, d], mut party) = party.scratch([x.len(), y.len()])?;
+    let mut draw = party.draw()?;
+    let both = [(&*x, Cut::signed(x_bits)), (&*y, Cut::signed(y_bits))];
+    let [first, second] = open_two(&mut party, &mut draw, both, [c, d])?; // the one round
+    truncated(&mut party, &mut draw, &first, x)?;
+    truncated(&mut party, &mut draw, &second, y)
 }
 
 /// Shares of the truncated value of a word that is open: no round. `o` and `m` are dealt here.

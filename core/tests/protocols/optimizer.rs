@@ -5,7 +5,10 @@ use crate::harness::*;
 use symbolon_core::{
     kernel::{packed_words, plane_words},
     link::Error,
-    optimizer::{Adam, AmsGrad, Dyadic, Kept, Moments, Momentum, Sgd, Turn, cells::cells},
+    optimizer::{
+        Adam, AmsGrad, AnyOptimizer, Dyadic, Kept, Moment, Moments, Momentum, Optimizer, Sgd, State as Durable, Turn,
+        buckets::buckets,
+    },
     party::Party,
     protocol::{
         masked::Masked,
@@ -15,24 +18,32 @@ use symbolon_core::{
     word::Word,
 };
 
-/// Numbers for the two rings, with a window of seven cells.
-fn adam<W: Word>() -> Adam {
-    match W::BITS {
-        64 => Adam { grad_shift: 12, low: 12, thresholds: 6, shift: 3, second_shift: 10, lazy: false },
-        _ => Adam { grad_shift: 14, low: 4, thresholds: 6, shift: 0, second_shift: 10, lazy: false },
+/// Numbers for the two rings, with a window of seven buckets.
+pub fn adam<W: Word>() -> Adam {
+    let (grad_shift, first_threshold_log2, shift) = if W::BITS == 64 { (12, 12, 3) } else { (14, 4, 0) };
+    Adam {
+        grad_shift,
+        first_threshold_log2,
+        thresholds: 6,
+        shift,
+        second_shift: 10,
+        lazy_second_moment: false,
+        refresh_every: 1,
+        bias_correction: false,
+        rate: Dyadic::ONE,
     }
 }
 
-/// The same with cells for every second moment that a word holds.
-fn whole<W: Word>() -> Adam {
-    let (adam, low) = (adam::<W>(), 2);
-    let thresholds = Adam::thresholds(W::BITS, adam.second_shift, low);
-    // Half of what `low` moves down, the shift moves down.
-    let shift = adam.shift - i32::try_from(adam.low - low).unwrap() / 2;
-    Adam { low, thresholds, shift, ..adam }
+/// The same with buckets for every second moment that a word holds.
+pub fn whole<W: Word>() -> Adam {
+    let (adam, first_threshold_log2) = (adam::<W>(), 2);
+    let thresholds = Adam::thresholds(W::BITS, adam.second_shift, first_threshold_log2);
+    // Half of what `first_threshold_log2` moves down, the shift moves down.
+    let shift = adam.shift - i32::try_from(adam.first_threshold_log2 - first_threshold_log2).unwrap() / 2;
+    Adam { first_threshold_log2, thresholds, shift, ..adam }
 }
 
-fn grad_bits<W: Word>() -> u32 {
+pub fn grad_bits<W: Word>() -> u32 {
     if W::BITS == 64 { 19 } else { 15 }
 }
 
@@ -42,28 +53,28 @@ fn near(value: i64, exact: i128, bits: u32) -> bool {
     excess == 0 || excess == 1 && exact & ((1 << bits) - 1) != 0
 }
 
-struct Cells {
-    low: u32,
+struct Buckets {
+    first_threshold_log2: u32,
     thresholds: usize,
 }
 
-impl Job for Cells {
+impl Job for Buckets {
     fn run<W: Word>(&self, party: &mut Party<'_, W>, mut inputs: Vec<Vec<W>>) -> Result<Vec<Shared<W>>, Error> {
         let u = inputs.remove(0);
         let mut c = vec![W::default(); u.len()];
         let mut t = vec![W::default(); self.thresholds * plane_words::<W>(u.len())];
         let mut draw = party.draw()?;
         let word = open(party, &mut draw, &u, Cut::unsigned(0), &mut c)?;
-        cells(party, &word, (self.low, self.thresholds), &mut t)?;
+        buckets(party, &word, (self.first_threshold_log2, self.thresholds), &mut t)?;
         Ok(vec![Shared::Planes(t, u.len()), Shared::Public(c)])
     }
 }
 
 /// Checks thresholds on words of every size, the largest included, so that every digit counts.
-fn cells_are_exact<W: Word>(low: u32, thresholds: usize, opened: u64, dealt: u64) {
-    let mut values = Values(u64::from(low));
+fn cells_are_exact<W: Word>(first_threshold_log2: u32, thresholds: usize, opened: u64, dealt: u64) {
+    let mut values = Values(u64::from(first_threshold_log2));
     let mut seen = vec![0; thresholds + 1];
-    let job = Cells { low, thresholds };
+    let job = Buckets { first_threshold_log2, thresholds };
     for n in LENGTHS.into_iter().chain([20_000]) {
         let mut draw = |_| {
             let e = 1u64 << (values.next() % u64::from(W::BITS));
@@ -86,7 +97,7 @@ fn cells_are_exact<W: Word>(low: u32, thresholds: usize, opened: u64, dealt: u64
             assert!(t.is_sorted(), "{t:?}");
             seen[t.iter().filter(|t| **t).count()] += 1;
             for (j, bit) in (0u32..).zip(t) {
-                let d = 1u128 << (low + 2 * j);
+                let d = 1u128 << (first_threshold_log2 + 2 * j);
                 let rounded = u + (d - 1 - u128::from(as_u64(c[e])) % d);
                 assert_eq!(bit, rounded % (1 << W::BITS) < 4 * d, "{u} at threshold {j}");
                 // Only the very largest words round up past the top.
@@ -121,7 +132,7 @@ fn cells_are_thresholds_with_a_public_dither() {
 #[test]
 fn words_above_the_window_are_in_the_topmost_cell() {
     let u: Vec<u64> = (0..4096u64).map(|i| (1 << 40) + (i << 20)).collect();
-    let got = play(&Cells { low: 20, thresholds: 6 }, &[Shared::Words(u)], 7);
+    let got = play(&Buckets { first_threshold_log2: 20, thresholds: 6 }, &[Shared::Words(u)], 7);
     assert!((0..6).all(|j| got.outputs[0].bits(j).iter().all(|bit| !bit)));
 }
 
@@ -144,9 +155,9 @@ impl Job for Steps<'_> {
             let moments = Moments { first: &mut m, second: &mut v };
             let at = (&mut gradient[..], &mut w[..]);
             if self.maximum {
-                AmsGrad(self.adam).step(party, at, moments, &mut passed, &mut kept, *turn)?;
+                AmsGrad(self.adam).turn(party, at, moments, &mut passed, &mut kept, *turn)?;
             } else {
-                self.adam.step(party, at, moments, &mut kept, *turn)?;
+                self.adam.turn(party, at, moments, &mut kept, *turn)?;
             }
             let mut p = vec![W::default(); n];
             Masked { words: &words, mask: mask.unwrap() }.share(party, &mut p);
@@ -159,8 +170,8 @@ impl Job for Steps<'_> {
     }
 }
 
-const CHOOSE: Turn = Turn { choose: true, rate: Dyadic::ONE };
-const KEEP: Turn = Turn { choose: false, rate: Dyadic::ONE };
+const CHOOSE: Turn = Turn { choose: true, rate: Dyadic::ONE, decay: None };
+const KEEP: Turn = Turn { choose: false, rate: Dyadic::ONE, decay: None };
 
 struct State {
     w: i64,
@@ -168,7 +179,7 @@ struct State {
     v: i64,
 }
 
-/// What the cell of `U` has to do with `P`.
+/// What the bucket of `U` has to do with `P`.
 #[derive(Clone, Copy)]
 enum Cell {
     In,
@@ -176,18 +187,18 @@ enum Cell {
     Any,
 }
 
-/// Holds one step of one parameter against the formulas: some rounding of `g`, one for `g` and `g^2`, explains `m` and `v`, and `P` is a cell of `U`.
-fn check(adam: &Adam, gradient: i64, before: &State, after: &State, p: i64, cell: Cell, updated: bool) {
+/// Holds one step of one parameter against the formulas: some rounding of `g`, one for `g` and `g^2`, explains `m` and `v`, and `P` is a bucket of `U`.
+fn check(adam: &Adam, gradient: i64, before: &State, after: &State, p: i64, bucket: Cell, updated: bool) {
     let bits = adam.grad_shift;
-    let low = adam.low - 2;
+    let least_log2 = adam.first_threshold_log2 - 2;
     let explained = [gradient >> bits, (gradient >> bits) + 1].into_iter().any(|g| {
         let u = i128::from(before.v) * ((1 << adam.second_shift) - 1) + i128::from(g) * i128::from(g);
         let passed = adam.thresholds - p.ilog2();
-        let least = if passed == 0 { 0 } else { 3 << (low + 2 * passed - 2) };
-        let below = if passed == adam.thresholds { i128::MAX } else { 1 << (low + 2 * passed + 2) };
+        let least = if passed == 0 { 0 } else { 3 << (least_log2 + 2 * passed - 2) };
+        let below = if passed == adam.thresholds { i128::MAX } else { 1 << (least_log2 + 2 * passed + 2) };
         // Of the truncated moment, which is the new one unless AMSGrad's test has put zeros there.
         let [v, up] = [0, 1].map(|up| (u >> adam.second_shift) + up);
-        let fits = match cell {
+        let fits = match bucket {
             Cell::In => [v, up].iter().any(|v| (least..below).contains(v)),
             Cell::AtMost => v < below,
             Cell::Any => true,
@@ -225,8 +236,8 @@ fn inputs<W: Word>(values: &mut Values, n: usize, steps: usize) -> Vec<Vec<W>> {
     all
 }
 
-fn adam_follows_its_formulas<W: Word>(adam: Adam, lazy: bool) {
-    let adam = Adam { lazy, second_shift: if lazy { 8 } else { 10 }, ..adam };
+fn adam_follows_its_formulas<W: Word>(adam: Adam, lazy_second_moment: bool) {
+    let adam = Adam { lazy_second_moment, second_shift: if lazy_second_moment { 8 } else { 10 }, ..adam };
     let turns = [CHOOSE, KEEP, KEEP, CHOOSE];
     let mut values = Values(21);
     for n in LENGTHS {
@@ -245,9 +256,9 @@ fn adam_follows_its_formulas<W: Word>(adam: Adam, lazy: bool) {
                     &after,
                     p,
                     if turn.choose { Cell::In } else { Cell::Any },
-                    turn.choose || !lazy,
+                    turn.choose || !lazy_second_moment,
                 );
-                assert!(turn.choose || p == kept, "a kept cell changed");
+                assert!(turn.choose || p == kept, "a kept bucket changed");
                 (before, kept) = (after, p);
             }
         }
@@ -294,11 +305,11 @@ fn kept_cells_equal_fresh_ones_when_nothing_changes() {
     run::<u64>();
 }
 
-/// `opened` and `dealt` bits of the cells, and bytes each way and dealt of all.
+/// `opened` and `dealt` bits of the buckets, and bytes each way and dealt of all.
 fn adam_costs<W: Word>(plain: Adam, (opened, dealt): (u64, u64), figures: [f64; 2]) {
     let n = 640;
     let k = u64::from(W::BITS);
-    let lazy = Adam { lazy: true, ..plain };
+    let lazy_second_moment = Adam { lazy_second_moment: true, ..plain };
     let cost = |adam, maximum, turns: &[Turn]| {
         let inputs = vec![Shared::Words(vec![W::default(); n]); 3 + turns.len()];
         play(&Steps { adam, maximum, turns }, &inputs, 4).cost
@@ -317,13 +328,13 @@ fn adam_costs<W: Word>(plain: Adam, (opened, dealt): (u64, u64), figures: [f64; 
     let lazily = 2 * (tg + 1 + moments + 1 + step + 1) + k + moments + 1;
     let kept = lazily + k + tg + 2 * (10 + 1);
     let full = cost(plain, false, &[CHOOSE]);
-    // Then the cells, the weights of their bits, P.
+    // Then the buckets, the weights of their bits, P.
     let weights: u64 = (0..thresholds).map(|shift| k - shift).sum();
     assert_eq!(full, bits(7, open + 2 * k - 10 + opened + thresholds, kept + dealt + weights));
     assert_eq!(less(cost(plain, false, &[CHOOSE, KEEP]), full), bits(3, open + k - 10, kept));
-    // There, v is updated where cells are chosen alone.
-    let full = cost(lazy, false, &[CHOOSE]);
-    assert_eq!(less(cost(lazy, false, &[CHOOSE, KEEP]), full), bits(3, open, lazily));
+    // There, v is updated where buckets are chosen alone.
+    let full = cost(lazy_second_moment, false, &[CHOOSE]);
+    assert_eq!(less(cost(lazy_second_moment, false, &[CHOOSE, KEEP]), full), bits(3, open, lazily));
     let full = cost(plain, false, &[CHOOSE]);
     assert_eq!(less(cost(plain, true, &[CHOOSE]), full), bits(1, 2 * thresholds, thresholds));
     // The figures of the module's docs.
@@ -353,10 +364,10 @@ fn amsgrad_never_comes_back_from_a_cell() {
                 let mut last = 64;
                 for (i, turn) in turns.iter().enumerate() {
                     let (after, p) = states(&got.outputs, i, e);
-                    // A cell that was left is as if U were in the lowest one still allowed; otherwise U itself must be in the cell.
+                    // A bucket that was left is as if U were in the lowest one still allowed; otherwise U itself must be in the bucket.
                     let highest = if p == last { Cell::AtMost } else { Cell::In };
-                    let cell = if turn.choose { highest } else { Cell::Any };
-                    check(&adam, as_i64(inputs[3 + i][e]), &before, &after, p, cell, true);
+                    let bucket = if turn.choose { highest } else { Cell::Any };
+                    check(&adam, as_i64(inputs[3 + i][e]), &before, &after, p, bucket, true);
                     assert!(p <= last);
                     (lower, equal) = (lower + u32::from(p < last), equal + u32::from(p == last && p < 64 && i > 0));
                     (before, last) = (State { v: 0, ..after }, p);
@@ -395,10 +406,9 @@ struct Descend(Option<Momentum>, Sgd);
 impl Job for Descend {
     fn run<W: Word>(&self, party: &mut Party<'_, W>, mut inputs: Vec<Vec<W>>) -> Result<Vec<Shared<W>>, Error> {
         let [mut gradient, mut w, mut velocity] = [0; 3].map(|_| inputs.remove(0));
-        match self.0 {
-            None => self.1.step(party, &mut gradient, &mut w)?,
-            Some(momentum) => momentum.step(party, &mut gradient, &mut w, &mut velocity)?,
-        }
+        let optimizer = self.0.map_or(AnyOptimizer::from(self.1), AnyOptimizer::from);
+        let state = Durable { durable: &mut velocity, volatile: &mut [], mask: &mut None };
+        optimizer.step(party, Moment::constant(0), &mut gradient, &mut w, state)?;
         Ok(vec![Shared::Words(w), Shared::Words(velocity)])
     }
 }
@@ -490,20 +500,25 @@ impl Job for Minimise {
             // Eight times the learning rate of 0.001, and bias correction.
             let adam = Adam { grad_shift: self.grad_shift, ..adam::<W>() };
             let rate = adam.correction(step, step).times(Dyadic { factor: 8, shift: 0 });
-            let turn = Turn { choose: step < 16 || step % 4 == 0, rate };
+            let turn = Turn { choose: step < 16 || step % 4 == 0, rate, decay: None };
             let at = (&mut gradient[..], &mut w[..]);
             let moments = Moments { first: &mut m, second: &mut v };
             let mut kept = Kept { words: &mut words, mask: &mut mask };
             match self.with {
-                Method::Sgd => Sgd { learning_rate, grad_shift: sum_shift }.step(party, at.0, at.1)?,
+                Method::Sgd => {
+                    let state = Durable { durable: &mut [], volatile: &mut [], mask: &mut None };
+                    let sgd = Sgd { learning_rate, grad_shift: sum_shift };
+                    sgd.step(party, Moment::constant(step), at.0, at.1, state)?;
+                }
                 Method::Momentum => {
                     let narrow = W::BITS == 32;
                     let grad_shift = self.grad_shift;
                     let momentum = Momentum { learning_rate, momentum, grad_shift, weight_shift, narrow };
-                    momentum.step(party, at.0, at.1, moments.first)?;
+                    let state = Durable { durable: moments.first, volatile: &mut [], mask: &mut None };
+                    momentum.step(party, Moment::constant(step), at.0, at.1, state)?;
                 }
-                Method::Adam => adam.step(party, at, moments, &mut kept, turn)?,
-                Method::AmsGrad => AmsGrad(adam).step(party, at, moments, &mut passed, &mut kept, turn)?,
+                Method::Adam => adam.turn(party, at, moments, &mut kept, turn)?,
+                Method::AmsGrad => AmsGrad(adam).turn(party, at, moments, &mut passed, &mut kept, turn)?,
             }
         }
         Ok(vec![Shared::Words(w)])
@@ -557,7 +572,7 @@ fn path_against_float<W: Word>(adam: Adam, frac_bits: u32, scale: f64) -> Vec<f6
         .collect()
 }
 
-/// Adam's path does not depend on the scale of a loss. With a window of cells it did: steps grew
+/// Adam's path does not depend on the scale of a loss. With a window of buckets it did: steps grew
 /// with the gradients above, and vanished below.
 #[test]
 fn the_path_is_that_of_float_at_every_scale() {

@@ -24,7 +24,7 @@ use symbolon_core::{
     },
     kernel::plane_words,
     link::Error,
-    optimizer::{Adam, AmsGrad, Dyadic, Kept, Moments, Momentum, Sgd, Turn},
+    optimizer::{Adam, AmsGrad, Dyadic, Kept, Moment, Moments, Momentum, Optimizer, Sgd, State, Turn},
     party::Party,
     prg::{Aes128Prg, Prg},
     protocol::{
@@ -107,15 +107,15 @@ pub(super) enum Operation {
     Sgd,
     /// The same with momentum.
     Momentum,
-    /// A step that chooses one of seven cells.
+    /// A step that chooses one of seven buckets.
     Adam,
-    /// The same of cells for every second moment.
+    /// The same of buckets for every second moment.
     AdamEverySecondMoment,
     /// A step that keeps them.
     AdamKept,
     /// A step that keeps them and the second moment.
     AdamKeptLazy,
-    /// A step that chooses cells.
+    /// A step that chooses buckets.
     AmsGrad,
 }
 
@@ -220,7 +220,8 @@ impl Program for Operation {
             }
             Self::Sgd => {
                 let sgd = Sgd { learning_rate: Dyadic { factor: 205, shift: 12 }, grad_shift: f + 7 };
-                sgd.step(party, &mut z.clone(), &mut z)?;
+                let state = State { durable: &mut [], volatile: &mut [], mask: &mut None };
+                sgd.step(party, Moment::constant(0), &mut z.clone(), &mut z, state)?;
             }
             Self::Momentum => {
                 let momentum = Momentum {
@@ -230,7 +231,9 @@ impl Program for Operation {
                     weight_shift: if W::BITS == 32 { 4 } else { 7 },
                     narrow: W::BITS == 32,
                 };
-                momentum.step(party, &mut z.clone(), &mut z, &mut vec![W::default(); n])?;
+                let velocity = &mut vec![W::default(); n];
+                let state = State { durable: velocity, volatile: &mut [], mask: &mut None };
+                momentum.step(party, Moment::constant(0), &mut z.clone(), &mut z, state)?;
             }
             Self::Adam | Self::AdamEverySecondMoment | Self::AdamKept | Self::AdamKeptLazy | Self::AmsGrad => {
                 adam(*self, party, &mut z)?
@@ -240,18 +243,29 @@ impl Program for Operation {
     }
 }
 
-/// One step of Adam's kind; where cells are kept, they are masked zeros made before.
+/// One step of Adam's kind; where buckets are kept, they are masked zeros made before.
 fn adam<W: Word>(operation: Operation, party: &mut Party<'_, W>, weights: &mut [W]) -> Result<(), Error> {
     let n = weights.len();
-    let lazy = matches!(operation, Operation::AdamKeptLazy);
-    let second_shift = if lazy { 8 } else { 10 };
-    let (grad_shift, low, shift) = if W::BITS == 32 { (14, 4, 0) } else { (12, 12, 3) };
-    let adam = Adam { grad_shift, low, thresholds: 6, shift, second_shift, lazy };
+    let lazy_second_moment = matches!(operation, Operation::AdamKeptLazy);
+    let second_shift = if lazy_second_moment { 8 } else { 10 };
+    let (grad_shift, first_threshold_log2, shift) = if W::BITS == 32 { (14, 4, 0) } else { (12, 12, 3) };
+    let (refresh_every, bias_correction, rate) = (1, false, Dyadic::ONE);
+    let adam = Adam {
+        grad_shift,
+        first_threshold_log2,
+        thresholds: 6,
+        shift,
+        second_shift,
+        lazy_second_moment,
+        refresh_every,
+        bias_correction,
+        rate,
+    };
     let adam = if matches!(operation, Operation::AdamEverySecondMoment) {
         Adam {
-            low: 2,
+            first_threshold_log2: 2,
             thresholds: Adam::thresholds(W::BITS, second_shift, 2),
-            shift: shift - low.cast_signed() / 2 + 1,
+            shift: shift - first_threshold_log2.cast_signed() / 2 + 1,
             ..adam
         }
     } else {
@@ -263,12 +277,12 @@ fn adam<W: Word>(operation: Operation, party: &mut Party<'_, W>, weights: &mut [
     let (mut words, mut mask) = if keeps { masked(party, n).map(|(w, m)| (w, Some(m)))? } else { (zeros(), None) };
     let moments = Moments { first: &mut first, second: &mut second };
     let mut kept = Kept { words: &mut words, mask: &mut mask };
-    let turn = Turn { choose: !keeps, rate: Dyadic::ONE };
+    let turn = Turn { choose: !keeps, rate, decay: None };
     if matches!(operation, Operation::AmsGrad) {
         let mut passed = vec![W::default(); AmsGrad(adam).passed_words::<W>(n)];
-        return AmsGrad(adam).step(party, (&mut gradient, weights), moments, &mut passed, &mut kept, turn);
+        return AmsGrad(adam).turn(party, (&mut gradient, weights), moments, &mut passed, &mut kept, turn);
     }
-    adam.step(party, (&mut gradient, weights), moments, &mut kept, turn)
+    adam.turn(party, (&mut gradient, weights), moments, &mut kept, turn)
 }
 
 /// One row of the report.

@@ -120,7 +120,8 @@ fn visit(path: &str, node: &Value, root: &Value, entries: &mut Vec<Entry>) {
     let node = resolved(node, root);
     keys(path, node, root, entries, None);
     for variant in list(node, "oneOf") {
-        keys(path, variant, root, entries, Some(text(variant)));
+        let tagged = properties(variant).any(|(_, property)| property.get("const").is_some());
+        keys(path, variant, root, entries, Some(text(variant)).filter(|_| !tagged));
         if let Some(name) = variant.get("const") {
             entries.push(Entry {
                 path: format!("{path} = {name}"),
@@ -129,17 +130,30 @@ fn visit(path: &str, node: &Value, root: &Value, entries: &mut Vec<Entry>) {
             });
         }
     }
+    for one in list(node, "anyOf") {
+        visit(path, one, root, entries);
+    }
     if let Some(items) = node.get("items") {
         visit(&format!("{path}[]"), items, root, entries);
     }
 }
 
+/// The properties of `node`; first the one that names a choice.
+fn properties(node: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    let all = node.get("properties").and_then(Value::as_object).into_iter().flatten();
+    let (tags, others): (Vec<_>, Vec<_>) = all.partition(|(_, property)| property.get("const").is_some());
+    tags.into_iter().chain(others)
+}
+
 /// Appends the properties of `node` and what is below them. `about` is the text of a choice that
 /// has one key.
 fn keys(path: &str, node: &Value, root: &Value, entries: &mut Vec<Entry>, about: Option<&str>) {
-    let Some(properties) = node.get("properties").and_then(Value::as_object) else { return };
-    for (key, property) in properties {
+    for (key, property) in properties(node) {
         let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        if let Some(name) = property.get("const") {
+            entries.push(Entry { path: format!("{path} = {name}"), kind: String::new(), text: text(node).to_owned() });
+            continue;
+        }
         let mut kind = kind(property, root);
         if about.is_none() && list(node, "required").iter().any(|name| name == key) {
             kind += ", needed";
@@ -203,7 +217,8 @@ mod tests {
             "data.scale.columns[].offset",
             "network.layers[].units",
             "network.layers[].input",
-            "loss = \"mean-squared-error\"",
+            "loss.kind = \"huber\"",
+            "loss.delta",
             "numbers.prg = \"chacha20\"",
         ] {
             assert!(has("job", path), "{path}");

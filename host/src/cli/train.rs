@@ -29,7 +29,7 @@ use std::{
     path::{Path, PathBuf},
     time::Instant,
 };
-use symbolon_core::{link::Count, word::Word};
+use symbolon_core::{link::Count, metric::Kind, word::Word};
 
 /// Arguments of `symbolon train`.
 #[derive(Debug, clap::Args)]
@@ -176,7 +176,7 @@ fn run_in<W: HostWord + Word>(args: &Args, job: &Job, train: &Dataset, test: &Da
 pub(super) fn everything() -> Policy {
     Policy {
         jobs: Some(Jobs::Any),
-        reveals: vec![Reveal::Accuracy, Reveal::Loss, Reveal::Model],
+        reveals: Kind::ALL.iter().map(|kind| Reveal::Metric(*kind)).chain([Reveal::Loss, Reveal::Model]).collect(),
         smallest_batch: 1,
         smallest_records: 1,
         ..Policy::default()
@@ -223,7 +223,7 @@ pub(super) fn variance(job: &Job, test: &Dataset) -> Option<f64> {
 
 /// A summary with what every engine knows.
 fn summary(job: &Job, engine: &str, history: Vec<EpochResult>, plan_hash: &[u8; 32]) -> Result<Summary, Failure> {
-    let last = history.last().copied().unwrap_or_default();
+    let last = history.last().cloned().unwrap_or_default();
     Ok(Summary {
         job: job.name.clone(),
         engine: engine.to_owned(),
@@ -232,6 +232,7 @@ fn summary(job: &Job, engine: &str, history: Vec<EpochResult>, plan_hash: &[u8; 
         mean_squared_error: last.mean_squared_error,
         r2: last.r2,
         loss: last.loss,
+        metrics: last.metrics,
         seconds_train: 0.0,
         seconds_setup: 0.0,
         bytes_sent: Roles::default(),
@@ -356,7 +357,7 @@ pub(super) fn clear_stored<W: HostWord + Word>(
                 match epoch_result(job, epoch, loss, score) {
                     Ok(result) => {
                         let result = result.exact().with_variance(variance);
-                        tell(job, &progress, &News::Epoch(result));
+                        tell(job, &progress, &News::Epoch(result.clone()));
                         history.push(result);
                     }
                     Err(error) => impossible = impossible.and(Err(error)),

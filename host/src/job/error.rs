@@ -4,8 +4,12 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use symbolon_core::layer::{Reason, Shape};
-use symbolon_core::report::schema::SchemaError;
+use symbolon_core::{
+    layer::{Reason, Shape},
+    loss::{AnyLoss, LossError},
+    metric::{Kind, Misfit},
+    report::schema::SchemaError,
+};
 
 use super::VERSION;
 
@@ -166,10 +170,20 @@ pub enum Rule {
     NoParameters,
     /// Last layer does not fit the task.
     Outputs { got: Shape, want: Shape },
-    /// Softmax needs classes.
-    LossNeedsClasses,
+    /// A loss of classes in a regression.
+    LossNeedsClasses { kind: &'static str },
+    /// A loss of an unknown kind.
+    LossKind { got: String },
+    /// A loss that the job's numbers do not hold.
+    Loss { error: LossError },
     /// A target whose errors' squares the numbers do not hold.
     SquareTooFar { far: f64, limit: f64 },
+    /// A metric of an unknown kind.
+    MetricKind { got: String },
+    /// Numbers of a kind that it does not take, or lacks.
+    KindNumbers { kind: String, error: String },
+    /// A metric that does not suit the task.
+    Metric { kind: Kind, misfit: Misfit },
     /// Accuracy is counted over test records.
     AccuracyNeedsTest,
     /// The range alarm and nothing else would be revealed.
@@ -189,9 +203,21 @@ pub enum Rule {
     /// The mean gradient's precision does not fit.
     GradShift { shift: i64, min: u32, max: u32 },
     /// Adam's step would be shifted out of the word.
-    AdamShift { got: i32, min: i32, max: i32 },
-    /// A lazy Adam keeps its cells for another number of steps than an update of `v` stands for.
-    LazyKeep { got: u32, want: u32 },
+    AdamRate { got: f64, min: f64, max: f64 },
+    /// A weight decay of Adam or AMSGrad.
+    DecayOfAdam,
+    /// AdamW without a weight decay. Only a peer can send one.
+    DecayMissing,
+    /// A weight decay that the numbers would compute as another.
+    Decay { asked: f64, effective: f64, works: f64 },
+    /// A bound of gradients that the ring does not hold, or that is below one unit.
+    Clip { got: f64, min: f64, max: f64, ring_bits: u32 },
+    /// A warm-up as long as the job.
+    WarmUp { got: u32, steps: u64 },
+    /// A schedule's factor that does not lower the learning rate.
+    ScheduleFactor { got: f64 },
+    /// A lazy Adam keeps its buckets for another number of steps than an update of `v` stands for.
+    LazyRefresh { got: u32, want: u32 },
     /// `reveal.epsilon` is invalid.
     Epsilon,
     /// The noise does not fit into a word.
@@ -298,12 +324,24 @@ impl fmt::Display for Rule {
             Self::Outputs { got, want } => {
                 write!(f, "is the last layer and gives the shape {got}; the task needs {want}")
             }
-            Self::LossNeedsClasses => write!(f, "is softmax-cross-entropy; a regression takes mean-squared-error"),
+            Self::LossNeedsClasses { kind } => {
+                write!(f, "is {kind}, which is one of classes; a regression takes squared-error or huber")
+            }
+            Self::LossKind { got } => {
+                write!(f, "is {got:?}, which is no loss; give one of: {}", AnyLoss::KINDS.join(", "))
+            }
+            Self::Loss { error } => write!(f, "cannot be computed: {error}"),
             Self::SquareTooFar { far, limit } => write!(
                 f,
                 "allows errors of {far} after scaling, and words with these fraction bits hold squares of less than {limit}; \
                  divide by more (data.target.divide), take fewer fraction bits or ring_bits = 64, or reveal neither loss nor accuracy"
             ),
+            Self::MetricKind { got } => {
+                let known: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+                write!(f, "is {got:?}, which is no metric; give one of: {}", known.join(", "))
+            }
+            Self::KindNumbers { kind, error } => write!(f, "cannot be read as `{kind}`: {error}"),
+            Self::Metric { kind, misfit } => write!(f, "`{kind}` {misfit}"),
             Self::AlarmAlone => write!(f, "is true in a job that reveals nothing else; set it to false"),
             Self::AccuracyNeedsTest => write!(f, "is true without test records; set it to false or give test records"),
             Self::TestRecords { got } => {
@@ -339,9 +377,37 @@ impl fmt::Display for Rule {
                 "the summed gradient would be truncated by {shift} bits (2 frac_bits + log2(batch) - grad_frac_bits); \
                  choose them so that it is {min} to {max}"
             ),
-            Self::AdamShift { got, min, max } => write!(f, "is {got}; give {min} to {max} for so many cells"),
-            Self::LazyKeep { got, want } => {
-                write!(f, "is {got}; a lazy optimizer keeps its cells for {want} steps, so set {want} or lazy = false")
+            Self::AdamRate { got, min, max } => {
+                write!(f, "is {got}; give a number from {min} to {max}, or another number of optimizer.buckets")
+            }
+            Self::DecayOfAdam => {
+                write!(
+                    f,
+                    "would go through the moments of adam and amsgrad; set optimizer.kind = \"adamw\", or remove it"
+                )
+            }
+            Self::DecayMissing => write!(f, "is missing; adamw needs it, or set optimizer.kind = \"adam\""),
+            Self::Decay { asked, effective, works } => {
+                write!(f, "is {asked}, and these numbers would compute {effective}; give {works}, ")?;
+                write!(f, "more numbers.frac_bits or a larger training.batch")
+            }
+            Self::Clip { got, min, max, ring_bits } => {
+                write!(
+                    f,
+                    "is {got}, and a ring of {ring_bits} bits clips at {min} to {max}; give a bound in between, "
+                )?;
+                write!(f, "or a smaller numbers.frac_bits or training.batch")?;
+                f.write_str(if *ring_bits < 64 { ", or numbers.ring_bits = 64" } else { "" })
+            }
+            Self::WarmUp { got, steps } => {
+                write!(f, "is {got}; give fewer steps than the job's {steps}")
+            }
+            Self::ScheduleFactor { got } => write!(f, "is {got}; give a number above 0 and below 1"),
+            Self::LazyRefresh { got, want } => {
+                write!(
+                    f,
+                    "is {got}; a lazy optimizer keeps its buckets for {want} steps, so set {want} or lazy_second_moment = false"
+                )
             }
             Self::Epsilon => write!(f, "is no epsilon; give 0.001 to 1000 in steps of 0.001, or \"off\""),
             Self::NoiseTooLarge => {

@@ -4,14 +4,18 @@ use std::path::{Path, PathBuf};
 
 use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
-use symbolon_core::layer::Shape;
+use symbolon_core::{layer::Shape, loss::AnyLoss, metric::AnyMetric};
 
+use super::kind::{KindFile, KindOr};
+use super::metrics;
 use super::network::NetworkFile;
+use super::optimizer::{self, ScheduleFile};
 use super::reveal::RevealFile;
 use super::source::{ReportsFile, Rest, Source};
 use super::{
     Adam, Affine, Asked, Cifar10, Cifar100, Columns, Csv, Data, Dyadic, Format, Idx, Invalid, Job, JobError, Lanes,
-    Loss, Npy, Npz, Numbers, OnMissing, Optimizer, Prg, Rule, Scale, Task, TestSet, Training, VERSION, validate,
+    Npy, Npz, Numbers, OnMissing, Optimizer, Prg, Refinements, Rule, Scale, Schedule, Task, TestSet, Training, VERSION,
+    loss, validate,
 };
 
 /// A job file: what is trained, on what, in which numbers, and what is revealed.
@@ -31,8 +35,10 @@ struct JobFile {
     numbers: NumbersFile,
     /// The model.
     network: NetworkFile,
-    /// The loss that training minimises.
-    loss: Loss,
+    /// The loss that training minimises: a kind, or a table with a `kind` and its numbers, as
+    /// `{ kind = "huber", delta = 1.0 }`.
+    #[schemars(with = "KindOr<AnyLoss>")]
+    loss: KindFile,
     /// Epochs, batches and their order.
     training: Training,
     /// How weights follow gradients.
@@ -40,6 +46,11 @@ struct JobFile {
     /// How work is cut.
     #[serde(default)]
     lanes: Lanes,
+    /// The metrics that are measured on the test records: kinds, or tables with a `kind` and its
+    /// numbers, as `{ kind = "top-k", k = 3 }`. The accuracy of classes or the mean squared error of
+    /// a regression, if left out.
+    #[schemars(with = "Option<Vec<KindOr<AnyMetric>>>")]
+    metrics: Option<Vec<KindFile>>,
     /// The outputs, opened to the analyst alone.
     #[serde(default)]
     reveal: RevealFile,
@@ -101,7 +112,7 @@ struct CsvFile {
     except: Option<Vec<String>>,
     /// The column of the class index or the regression target.
     label: String,
-    /// Cells, after trimming, that stand for a missing value.
+    /// Buckets, after trimming, that stand for a missing value.
     #[serde(default = "empty_cell")]
     missing: Vec<String>,
     /// The treatment of a row with a missing value in a column that is used.
@@ -130,39 +141,57 @@ enum Kind {
     Sgd,
     /// `u = momentum * u + g`, `w -= learning_rate * u`.
     Momentum,
-    /// Adam with cells for the inverse square root.
+    /// `u = momentum * u + g`, `w -= learning_rate * (g + momentum * u)`.
+    Nesterov,
+    /// Adam with buckets for the inverse square root.
     Adam,
     /// The same with the running maximum of the second moment.
     AmsGrad,
+    /// Adam, and a weight decay that does not go through its moments.
+    AdamW,
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct OptimizerFile {
-    /// The optimizer. `sgd` needs `learning_rate`, `momentum` needs `momentum` too, the others take
-    /// the keys below these.
+    /// The optimizer. `sgd` needs `learning_rate`, `momentum` and `nesterov` need `momentum` too,
+    /// the others take `first_threshold_log2`, `buckets`, `refresh_every`, `lazy_second_moment` and `bias_correction`.
     kind: Kind,
-    /// Step size, above 0 and up to 255. `symbolon plan` prints the number that is computed with.
+    /// Step size, above 0 and up to 255; of Adam, AMSGrad and AdamW 0.001, if left out. `symbolon
+    /// plan` prints the number that is computed with.
     learning_rate: Option<f64>,
+    /// Steps in which the learning rate rises to its full size; 0, if left out.
+    warm_up_steps: Option<u32>,
+    /// The change of the learning rate after the warm-up; `constant`, if left out.
+    #[serde(default)]
+    schedule: ScheduleFile,
+    /// Greatest size of a mean gradient, above 0 and up to 255; larger ones are replaced by it. Not
+    /// clipped, if left out.
+    clip: Option<f64>,
+    /// Weight decay, above 0 and below 1: of `sgd`, `momentum` and `nesterov` added to the gradient
+    /// times the weight, none if left out; of `adamw` taken off the weight times the learning rate,
+    /// 0.01 if left out. `adam` and `amsgrad` take none.
+    weight_decay: Option<f64>,
     /// Decay of the velocity, above 0 and below 1.
     momentum: Option<f64>,
     /// Base-two logarithm of the first threshold on Adam's second moment `v`, which has `2
     /// grad_frac_bits` fraction bits.
-    low: Option<u32>,
-    /// Adam's cells, a factor of four in `v` each: as many as cover every `v` that the ring holds,
+    first_threshold_log2: Option<u32>,
+    /// Adam's buckets, a factor of four in `v` each: as many as cover every `v` that the ring holds,
     /// if left out; fewer cost less, and take a `v` outside of them for the nearest one inside.
-    cells: Option<u32>,
-    /// Shift of Adam's step in the lowest cell; one less doubles the learning rate.
-    shift: Option<i32>,
-    /// Steps that a choice of cells is kept for, 1 to 256; 1, if left out.
-    keep: Option<u32>,
-    /// Whether `v` is updated only where cells are chosen anew; needs `keep = 4`. False, if left
+    buckets: Option<u32>,
+    /// Steps that a choice of buckets is kept for, 1 to 256; 1, if left out.
+    refresh_every: Option<u32>,
+    /// Whether `v` is updated only where buckets are chosen anew; needs `refresh_every = 4`. False, if left
     /// out.
-    lazy: Option<bool>,
+    lazy_second_moment: Option<bool>,
     /// Whether the first steps are enlarged by `sqrt(1 - beta2^t) / (1 - beta1^t)`. False, if left
     /// out.
     bias_correction: Option<bool>,
 }
+
+/// The weight decay of an AdamW job that names none.
+const ADAMW_DECAY: f64 = 0.01;
 
 fn comma() -> char {
     ','
@@ -235,7 +264,8 @@ impl Draft {
     /// [`JobError::Invalid`] with key and rule.
     pub fn resolve(self, source: Option<Source<'_>>) -> Result<Job, JobError> {
         let Self { file, raw } = self;
-        let asked = Asked { learning_rate: raw.optimizer.learning_rate, momentum: raw.optimizer.momentum };
+        let own = &raw.optimizer;
+        let asked = Asked { learning_rate: own.learning_rate, momentum: own.momentum, weight_decay: own.weight_decay };
         let job = raw.resolve(source).and_then(|job| validate::validate(&job, &asked).map(|()| job));
         job.map_err(|invalid| JobError::Invalid { file, invalid })
     }
@@ -271,18 +301,22 @@ impl JobFile {
         let data = self.data.resolve(source)?;
         let numbers = self.numbers.resolve()?;
         validate::numbers(&numbers)?;
+        let refinements = self.optimizer.refinements()?;
         let optimizer = self.optimizer.resolve(&numbers)?;
-        let reveal = self.reveal.resolve(&data)?;
+        let reveal = self.reveal.resolve(&data, self.metrics.is_some())?;
+        let metrics = metrics::resolve(self.metrics, &data)?;
         let network = self.network.resolve()?;
         Ok(Job {
             name: self.name,
             data,
             numbers,
             network,
-            loss: self.loss,
+            loss: loss::resolve(self.loss)?,
             training: self.training,
             optimizer,
+            refinements,
             lanes: self.lanes,
+            metrics,
             reveal,
         })
     }
@@ -389,9 +423,41 @@ impl OptimizerFile {
                 let momentum = decay("optimizer.momentum", self.momentum, "momentum", numbers.ring_bits)?;
                 Ok(Optimizer::Momentum { learning_rate: rate("momentum")?, momentum })
             }
-            Kind::Adam => Ok(Optimizer::Adam(self.cells("adam", numbers)?)),
-            Kind::AmsGrad => Ok(Optimizer::AmsGrad(self.cells("amsgrad", numbers)?)),
+            Kind::Nesterov => {
+                self.without_cells("nesterov")?;
+                let momentum = decay("optimizer.momentum", self.momentum, "nesterov", numbers.ring_bits)?;
+                Ok(Optimizer::Nesterov { learning_rate: rate("nesterov")?, momentum })
+            }
+            Kind::Adam => Ok(Optimizer::Adam(self.buckets("adam", numbers)?)),
+            Kind::AmsGrad => Ok(Optimizer::AmsGrad(self.buckets("amsgrad", numbers)?)),
+            Kind::AdamW => Ok(Optimizer::AdamW(self.buckets("adamw", numbers)?)),
         }
+    }
+
+    /// Clipping, weight decay and schedule, which do not depend on the optimizer.
+    fn refinements(&self) -> Result<Refinements, Invalid> {
+        let given = |key: &str, value: Option<f64>| value.map(|_| dyadic(key, value, "the optimizer")).transpose();
+        let weight_decay = match self.kind {
+            Kind::Adam | Kind::AmsGrad if self.weight_decay.is_some() => {
+                return Err(broken("optimizer.weight_decay", Rule::DecayOfAdam));
+            }
+            Kind::AdamW => Some(self.weight_decay.unwrap_or(ADAMW_DECAY)),
+            _ => self.weight_decay,
+        };
+        let schedule = match self.schedule {
+            ScheduleFile::Constant => Schedule::Constant,
+            ScheduleFile::Cosine => Schedule::Cosine,
+            ScheduleFile::Step { every_epochs, factor } => Schedule::Step {
+                every_epochs,
+                factor: dyadic("optimizer.schedule.step.factor", Some(factor), "a schedule")?,
+            },
+        };
+        Ok(Refinements {
+            warm_up_steps: self.warm_up_steps.unwrap_or(0),
+            schedule,
+            clip: given("optimizer.clip", self.clip)?,
+            weight_decay: given("optimizer.weight_decay", weight_decay)?,
+        })
     }
 
     fn unused(&self, by: &'static str, given: bool, key: &str) -> Result<(), Invalid> {
@@ -399,25 +465,30 @@ impl OptimizerFile {
     }
 
     fn without_cells(&self, by: &'static str) -> Result<(), Invalid> {
-        self.unused(by, self.low.is_some(), "optimizer.low")?;
-        self.unused(by, self.cells.is_some(), "optimizer.cells")?;
-        self.unused(by, self.shift.is_some(), "optimizer.shift")?;
-        self.unused(by, self.keep.is_some(), "optimizer.keep")?;
-        self.unused(by, self.lazy.is_some(), "optimizer.lazy")?;
+        self.unused(by, self.first_threshold_log2.is_some(), "optimizer.first_threshold_log2")?;
+        self.unused(by, self.buckets.is_some(), "optimizer.buckets")?;
+        self.unused(by, self.refresh_every.is_some(), "optimizer.refresh_every")?;
+        self.unused(by, self.lazy_second_moment.is_some(), "optimizer.lazy_second_moment")?;
         self.unused(by, self.bias_correction.is_some(), "optimizer.bias_correction")
     }
 
-    fn cells(&self, by: &'static str, numbers: &Numbers) -> Result<Adam, Invalid> {
-        self.unused(by, self.learning_rate.is_some(), "optimizer.learning_rate")?;
+    fn buckets(&self, by: &'static str, numbers: &Numbers) -> Result<Adam, Invalid> {
         self.unused(by, self.momentum.is_some(), "optimizer.momentum")?;
-        let (low, lazy) = (self.low.unwrap_or(Adam::LOW), self.lazy.unwrap_or(false));
-        let all = Adam::all_cells(numbers.ring_bits, Adam::second_shift_if(lazy), low);
+        let (first_threshold_log2, lazy_second_moment) =
+            (self.first_threshold_log2.unwrap_or(Adam::FIRST_THRESHOLD_LOG2), self.lazy_second_moment.unwrap_or(false));
+        let all = Adam::all_buckets(numbers.ring_bits, Adam::second_shift_if(lazy_second_moment), first_threshold_log2);
+        let got = self.learning_rate.unwrap_or(Adam::LEARNING_RATE);
+        let (min, max) = ((-f64::from(Dyadic::MAX_SHIFT)).exp2(), f64::from(Dyadic::MAX_FACTOR));
+        let steps = Adam::steps_of(got, numbers, first_threshold_log2).filter(|_| (min..=max).contains(&got));
+        let out = || broken("optimizer.learning_rate", Rule::RealBetween { got, min, max });
+        let (shift, rate) = steps.ok_or_else(out)?;
         Ok(Adam {
-            low,
-            cells: self.cells.unwrap_or(all),
-            shift: self.shift.unwrap_or(Adam::default_shift(numbers, low)),
-            keep: self.keep.unwrap_or(1),
-            lazy,
+            first_threshold_log2,
+            buckets: self.buckets.unwrap_or(all),
+            shift,
+            rate,
+            refresh_every: self.refresh_every.unwrap_or(1),
+            lazy_second_moment,
             bias_correction: self.bias_correction.unwrap_or(false),
         })
     }
@@ -431,5 +502,5 @@ fn dyadic(key: &str, value: Option<f64>, by: &'static str) -> Result<Dyadic, Inv
 
 fn decay(key: &str, value: Option<f64>, by: &'static str, ring_bits: u32) -> Result<Dyadic, Invalid> {
     let got = value.ok_or_else(|| broken(key, Rule::NeededBy { by }))?;
-    Dyadic::decay(got, ring_bits).ok_or_else(|| broken(key, Rule::below_one(got, ring_bits)))
+    optimizer::decay(got, ring_bits).ok_or_else(|| broken(key, Rule::below_one(got, ring_bits)))
 }

@@ -10,14 +10,15 @@
 //!   [`clamp`](symbolon_core::protocol::clamp) for each term.
 //! - **Privacy:** as in [`crate::noise`], for the replacement of one record *that the number is
 //!   about*, with the model as it is. The training records' influence on the model is not covered.
+//!   `ε` is split evenly over the numbers that one replacement changes: of a metric's sums that is
+//!   not all of them, but as many as [`moved`](symbolon_core::metric::Describe::moved) says.
 
-use super::{Job, Loss, MILLI, RevealLoss, Task, When};
+use super::{Job, MILLI, RevealLoss, When};
 use crate::noise::Scale;
-
-/// Without a clamp, the cross-entropy of a row lies less than `ENTROPY_BELOW` below 0. It lies at
-/// most `ENTROPY_ABOVE` above the largest difference of two logits, `ln 255` included.
-const ENTROPY_BELOW: i128 = 1;
-const ENTROPY_ABOVE: i128 = 7;
+use symbolon_core::{
+    loss::Describe,
+    metric::{AnyMetric, Terms},
+};
 
 /// The form of one number.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -79,34 +80,53 @@ pub enum Kind {
     Loss,
     /// The count of training records with a class.
     LossRecords,
-    /// The count of correct test predictions, or the sum of squared test errors.
-    Score,
+    /// A sum of a metric on the test records.
+    Metric {
+        /// Place of the metric in the job's list.
+        metric: usize,
+        /// Number of the sum.
+        sum: usize,
+    },
     /// The count of test records with a class.
-    ScoreRecords,
+    TestRecords,
 }
 
 impl Kind {
-    /// All kinds, in the order of their noise.
-    pub const ALL: [Self; 4] = [Self::Loss, Self::LossRecords, Self::Score, Self::ScoreRecords];
+    /// Returns all numbers that `job` may open, in the order of their noise.
+    pub fn all(job: &Job) -> impl Iterator<Item = Self> {
+        let set = job.test_set();
+        let sums: Vec<usize> = job.measured().iter().map(|metric| metric.describe().sums(&set)).collect();
+        let of_metric = |(metric, sums)| (0..sums).map(move |sum| Self::Metric { metric, sum });
+        let metrics = sums.into_iter().enumerate().flat_map(of_metric);
+        [Self::Loss, Self::LossRecords].into_iter().chain(metrics).chain([Self::TestRecords])
+    }
 
     fn is_of_training(self) -> bool {
         matches!(self, Self::Loss | Self::LossRecords)
     }
 
-    /// Returns whether `job` opens this number in epoch `epoch`. A count of records with a class is
-    /// opened once, unless each epoch trains on other records.
+    /// Returns the terms of the number, of a sum of a metric.
+    fn terms(self, job: &Job) -> Option<Terms> {
+        let Self::Metric { metric, sum } = self else { return None };
+        Some(job.measured().get(metric)?.describe().terms(&job.test_set(), sum))
+    }
+
+    /// Returns whether `job` opens this number in epoch `epoch`. A count of records with a class,
+    /// and a sum about labels alone, is opened once, unless each epoch trains on other records.
     pub fn is_opened(self, job: &Job, epoch: u32) -> bool {
         let first = if job.reveal.when == When::End { job.training.epochs } else { 1 };
         if !job.opens_numbers(epoch) {
             return false;
         }
-        let (loss, score) = (job.reveal.loss == RevealLoss::Epoch, job.reveal.accuracy && job.data.test_records > 0);
-        let counted = job.data.may_lack_class();
+        let (loss, counted) = (job.reveal.loss == RevealLoss::Epoch, job.data.may_lack_class());
         match self {
             Self::Loss => loss,
             Self::LossRecords => loss && counted && (epoch == first || job.training.drop_last),
-            Self::Score => score,
-            Self::ScoreRecords => score && counted && epoch == first,
+            Self::Metric { .. } => self.terms(job).is_some_and(|terms| epoch == first || !terms.once),
+            Self::TestRecords => {
+                let needed = job.measured().iter().any(|metric| metric.describe().needs_records());
+                needed && counted && epoch == first
+            }
         }
     }
 
@@ -123,21 +143,14 @@ impl Kind {
 
     /// Returns the number's form in `job`; `None` if its noise does not fit.
     pub fn form(self, job: &Job) -> Option<Form> {
-        let (records, terms) = match self {
-            Self::Loss | Self::LossRecords => (job.records_per_epoch(), self.terms(job)),
-            Self::Score | Self::ScoreRecords => (job.data.test_records, 1),
-        };
-        let [least, greatest] = self.term(job).map(|limit| limit * terms);
+        let records = if self.is_of_training() { job.records_per_epoch() } else { job.data.test_records };
+        let (terms, [least, greatest]) = self.term(job);
+        let [least, greatest] = [least, greatest].map(|limit| limit * terms);
         let scale = match job.reveal.noise {
             None => None,
             Some(noise) => {
-                let together: u64 = Self::ALL
-                    .iter()
-                    .filter(|k| k.is_of_training() == self.is_of_training())
-                    .map(|k| k.times(job))
-                    .sum();
                 let change = u64::try_from(greatest - least).ok()?;
-                let t = together.max(1).checked_mul(u64::from(MILLI))?;
+                let t = self.together(job).max(1).checked_mul(u64::from(MILLI))?;
                 Some(Scale::new(change, t, u64::from(noise.epsilon_milli))?)
             }
         };
@@ -145,38 +158,40 @@ impl Kind {
         Some(Form { least: least * records, greatest: greatest * records, scale })
     }
 
-    /// Returns the number of terms that a record adds to the number.
-    fn terms(self, job: &Job) -> i128 {
-        match (self, job.loss) {
-            (Self::Loss, Loss::MeanSquaredError) => job.outputs() as i128,
-            _ => 1,
+    /// Returns the number of parts into which `ε` is split: as many as the numbers, about the same
+    /// records, that the replacement of one record changes. Each of them spends one part.
+    fn together(self, job: &Job) -> u64 {
+        if self.is_of_training() {
+            return Self::Loss.times(job) + Self::LossRecords.times(job);
         }
+        let set = job.test_set();
+        let often = u64::from(if job.reveal.when == When::End { 1 } else { job.training.epochs });
+        let of_metric = |metric: &AnyMetric| {
+            let moved = metric.describe().moved(&set);
+            moved.often.saturating_mul(often).saturating_add(moved.once)
+        };
+        let metrics = job.measured().iter().map(of_metric).fold(0, u64::saturating_add);
+        metrics.saturating_add(Self::TestRecords.times(job))
     }
 
-    /// Returns the least and the greatest term, in units of the sum.
-    fn term(self, job: &Job) -> [i128; 2] {
-        let (ring_bits, frac_bits) = (job.numbers.ring_bits, job.numbers.frac_bits);
-        let one = 1i128 << frac_bits;
-        // The greatest truncated square of an opened word.
-        let square = (1i128 << (ring_bits - 2 - frac_bits)) + 1;
-        let clamped = |limits: [i64; 2]| limits.map(|limit| i128::from(limit) * one);
-        match (self, &job.data.task) {
-            (Self::LossRecords | Self::ScoreRecords, _) | (Self::Score, Task::Classes(_)) => [0, 1],
-            (Self::Score, Task::Regression(_)) => job.error_limits().map_or([0, square], clamped),
-            (Self::Loss, _) => job.loss_limits().map_or_else(
-                || match job.loss {
-                    Loss::SoftmaxCrossEntropy => [-ENTROPY_BELOW * one, square + ENTROPY_ABOVE * one],
-                    Loss::MeanSquaredError => [0, square],
-                },
-                clamped,
-            ),
+    /// Returns how many terms a record adds to the number, and the least and the greatest term, in
+    /// units of the sum.
+    fn term(self, job: &Job) -> (i128, [i128; 2]) {
+        if let Some(terms) = self.terms(job) {
+            return (i128::from(terms.per_record), terms.limits().map(i128::from));
         }
+        let one = 1i128 << job.numbers.frac_bits;
+        if self != Self::Loss {
+            return (1, [0, 1]);
+        }
+        let clamped = job.loss_limits().map(|limits| limits.map(|limit| i128::from(limit) * one));
+        (job.loss_terms() as i128, clamped.unwrap_or_else(|| job.loss.limits(&job.loss_numbers())))
     }
 }
 
 /// Counts the outputs that `job` opens: numbers, the model, the alarm.
 pub fn outputs(job: &Job) -> u64 {
-    let numbers: u64 = Kind::ALL.iter().map(|kind| kind.times(job)).sum();
+    let numbers: u64 = Kind::all(job).map(|kind| kind.times(job)).sum();
     numbers + u64::from(job.reveal.model) + u64::from(job.reveal.alarm)
 }
 
@@ -184,7 +199,10 @@ pub fn outputs(job: &Job) -> u64 {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::job::Noise;
+    use crate::job::{Noise, Task};
+
+    /// The count of correct predictions.
+    const SCORE: Kind = Kind::Metric { metric: 0, sum: 0 };
 
     fn noisy(epsilon_milli: u32) -> Job {
         let mut job = Job::digits().unwrap();
@@ -198,10 +216,10 @@ mod tests {
         let mut job = Job::digits().unwrap();
         for (records, bits) in [(1, 1), (127, 7), (128, 8), (360, 9)] {
             job.data.test_records = records;
-            assert_eq!(Kind::Score.form(&job).unwrap().bits(), bits, "{records} records");
+            assert_eq!(SCORE.form(&job).unwrap().bits(), bits, "{records} records");
         }
         let job = noisy(1000);
-        let form = Kind::Score.form(&job).unwrap();
+        let form = SCORE.form(&job).unwrap();
         let noise = 2 * u128::try_from(form.scale().unwrap().bound()).unwrap();
         let values = job.data.test_records as u128 + 1 + 2 * noise;
         assert_eq!(form.bits(), u128::BITS - (values - 1).leading_zeros());
@@ -214,7 +232,7 @@ mod tests {
         let mut narrow = plain.clone();
         (narrow.numbers.ring_bits, narrow.numbers.frac_bits) = (32, 11);
         for job in [plain, narrow, noisy(1), noisy(1000)] {
-            for kind in Kind::ALL {
+            for kind in Kind::all(&job) {
                 let form = kind.form(&job).unwrap();
                 let [low, high] = form.limits();
                 for value in [low, low + 1, -1, 0, 1, high - 1, high] {
@@ -235,7 +253,7 @@ mod tests {
     #[test]
     fn a_word_full_of_labels_is_cut() {
         let job = Job::digits().unwrap();
-        let form = Kind::Score.form(&job).unwrap();
+        let form = SCORE.form(&job).unwrap();
         let labels = (0..50u64).fold(0, |word, i| word | ((i * 7) % 2) << i);
         let share = 0x9e37_79b9_7f4a_7c15u64;
         let got = form.join([form.cut(share, true), form.cut(labels.wrapping_sub(share), false)]);
@@ -250,7 +268,7 @@ mod tests {
         use chacha20::{ChaCha20Rng, rand_core::SeedableRng};
         let mut job = noisy(1000);
         job.training.epochs = 101;
-        let form = Kind::Score.form(&job).unwrap();
+        let form = SCORE.form(&job).unwrap();
         let (scale, mut rng) = (form.scale().unwrap(), ChaCha20Rng::from_seed([3; 32]));
         let (mut right, runs) = (0, 40);
         for run in 0..runs {
@@ -277,10 +295,10 @@ mod tests {
         // Five losses, each about 9 units of 2^12 a record: t = 1000 * 5 * 9 * 4096, s = 1000.
         let form = Kind::Loss.form(&job).unwrap();
         assert_eq!(form.scale(), Scale::new(9 * 4096, 5000, 1000));
-        assert_eq!(Kind::Score.form(&job).unwrap().scale(), Scale::new(1, 5000, 1000));
+        assert_eq!(SCORE.form(&job).unwrap().scale(), Scale::new(1, 5000, 1000));
         assert_eq!(outputs(&job), 5 + 5 + 1 + u64::from(job.reveal.model));
         job.reveal.when = When::End;
-        assert_eq!(Kind::Score.form(&job).unwrap().scale(), Scale::new(1, 1000, 1000));
+        assert_eq!(SCORE.form(&job).unwrap().scale(), Scale::new(1, 1000, 1000));
         assert_eq!(outputs(&job), 3 + u64::from(job.reveal.model));
         (job.reveal.when, job.training.epochs) = (When::Epoch, u32::MAX);
         job.data.task = Task::Classes(10);

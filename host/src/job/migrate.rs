@@ -1,14 +1,14 @@
 //! Job files of version 1 in the present form.
 //!
 //! The text is edited and not written anew, so that comments and order stay. Version 1 had no
-//! `version`, the number of features in place of a shape, and layers as `{ dense = 8 }` and
-//! `"relu"`.
+//! `version`, the number of features in place of a shape, layers as `{ dense = 8 }` and `"relu"`,
+//! another name of the squared error, and other keys of Adam.
 
 use std::fmt;
 
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Key, Table, TableLike, Value};
 
-use super::VERSION;
+use super::{Adam, VERSION};
 
 /// The reason why a file is not migrated.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -65,6 +65,8 @@ pub fn migrate(text: &str) -> Result<String, MigrateError> {
     if let Some(list) = file.get_mut("network").and_then(|item| item.get_mut("layers")).and_then(Item::as_array_mut) {
         layers(list)?;
     }
+    loss(file.as_table_mut());
+    optimizer(file.as_table_mut());
     version(file.as_table_mut());
     Ok(file.to_string())
 }
@@ -83,34 +85,70 @@ fn version(file: &mut Table) {
     file.sort_values_by(|a, _, b, _| (b.get() == "version").cmp(&(a.get() == "version")));
 }
 
-/// `features = n` becomes `shape = [n]`, where it stands.
-fn features(data: &mut dyn TableLike) {
-    let Some(features) = data.get("features").and_then(Item::as_value).cloned() else { return };
-    let entries: Vec<(Key, Item)> = {
-        let names: Vec<String> = data.iter().map(|(name, _)| name.to_owned()).collect();
-        names
-            .into_iter()
-            .filter_map(|name| {
-                let key = data.key(&name)?.clone();
-                Some((key, data.remove(&name)?))
-            })
-            .collect()
-    };
+/// Renames keys where they stand, by the list; `change` gives the new value.
+fn rename(table: &mut dyn TableLike, names: &[(&str, &str)], change: impl Fn(&str, &Value) -> Option<Value>) {
+    if !names.iter().any(|(old, _)| table.contains_key(old)) {
+        return;
+    }
+    let all: Vec<String> = table.iter().map(|(name, _)| name.to_owned()).collect();
+    // Keys keep their order of insertion.
+    let entries: Vec<(Key, Item)> =
+        all.iter().filter_map(|name| Some((table.key(name)?.clone(), table.remove(name)?))).collect();
     for (key, item) in entries {
-        if key.get() != "features" {
-            data.entry_format(&key).or_insert(item);
+        let new = names.iter().find(|(old, _)| *old == key.get()).and_then(|(_, new)| Some((new, item.as_value()?)));
+        let Some((new, value)) = new else {
+            table.entry_format(&key).or_insert(item);
             continue;
-        }
-        let mut shape = Array::new();
-        let mut bare = features.clone();
+        };
+        let mut changed = change(new, value).unwrap_or_else(|| value.clone());
+        *changed.decor_mut() = value.decor().clone();
+        let renamed =
+            Key::new(*new).with_leaf_decor(key.leaf_decor().clone()).with_dotted_decor(key.dotted_decor().clone());
+        table.entry_format(&renamed).or_insert(Item::Value(changed));
+    }
+}
+
+/// `features = n` becomes `shape = [n]`.
+fn features(data: &mut dyn TableLike) {
+    rename(data, &[("features", "shape")], |_, features| {
+        let (mut shape, mut bare) = (Array::new(), features.clone());
         bare.decor_mut().clear();
         shape.push_formatted(bare);
-        let mut value = Value::Array(shape);
-        *value.decor_mut() = features.decor().clone();
-        let renamed =
-            Key::new("shape").with_leaf_decor(key.leaf_decor().clone()).with_dotted_decor(key.dotted_decor().clone());
-        data.entry_format(&renamed).or_insert(Item::Value(value));
+        Some(Value::Array(shape))
+    });
+}
+
+/// The kind of the loss.
+fn loss(file: &mut Table) {
+    let Some(loss) = file.get_mut("loss").and_then(Item::as_value_mut) else { return };
+    if loss.as_str() == Some("mean-squared-error") {
+        let decor = loss.decor().clone();
+        *loss = "squared-error".into();
+        *loss.decor_mut() = decor;
     }
+}
+
+/// Keys of [`OptimizerFile`](super::file) as version 1 named them.
+const OF_ADAM: [(&str, &str); 5] = [
+    ("low", "first_threshold_log2"),
+    ("cells", "buckets"),
+    ("keep", "refresh_every"),
+    ("lazy", "lazy_second_moment"),
+    ("shift", "learning_rate"),
+];
+
+/// Adam's keys; its shift becomes the learning rate that it stood for.
+fn optimizer(file: &mut Table) {
+    let number = |table: &str, key: &str| file.get(table)?.get(key)?.as_integer();
+    let frac_bits =
+        number("numbers", "frac_bits").unwrap_or(if number("numbers", "ring_bits") == Some(32) { 11 } else { 12 });
+    let default_shift = 9 - frac_bits + number("optimizer", "low").unwrap_or(Adam::FIRST_THRESHOLD_LOG2.into()) / 2;
+    let Some(table) = file.get_mut("optimizer").and_then(Item::as_table_like_mut) else { return };
+    rename(table, &OF_ADAM, |new, value| {
+        let shift = value.as_integer().filter(|_| new == "learning_rate")?;
+        let doublings = i32::try_from(default_shift - shift).ok()?;
+        Some((Adam::LEARNING_RATE * f64::from(doublings).exp2()).into())
+    });
 }
 
 fn layers(list: &mut Array) -> Result<(), MigrateError> {
@@ -149,6 +187,15 @@ mod tests {
                    classes = 3\n\n[network]\nlayers = [{ kind = \"dense\", units = 8 }, { kind = \"relu\" }, { kind = \"dense\", units = 3 }] # two\n";
         assert_eq!(migrate(old).unwrap(), new);
         assert_eq!(migrate(new), Err(MigrateError::Version { got: "2".to_owned() }));
+    }
+
+    #[test]
+    fn keys_of_adam_are_renamed() {
+        let old = "loss = \"mean-squared-error\" # the loss\n[numbers]\nring_bits = 32\n[optimizer]\nkind = \"adam\"\n# one less doubles\n\
+                   shift = -1 # fast\nlow = 4\ncells = 7\nkeep = 4\nlazy = true\n";
+        let new = "version = 2\nloss = \"squared-error\" # the loss\n[numbers]\nring_bits = 32\n[optimizer]\nkind = \"adam\"\n# one less doubles\n\
+                   learning_rate = 0.002 # fast\nfirst_threshold_log2 = 4\nbuckets = 7\nrefresh_every = 4\nlazy_second_moment = true\n";
+        assert_eq!(migrate(old).unwrap(), new);
     }
 
     #[test]

@@ -11,6 +11,9 @@ mod arrays;
 mod error;
 mod file;
 pub mod form;
+mod kind;
+mod loss;
+mod metrics;
 pub mod migrate;
 mod network;
 mod optimizer;
@@ -27,13 +30,17 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use symbolon_core::layer::Shape;
+use symbolon_core::{
+    layer::Shape,
+    loss::{AnyLoss, Describe},
+    metric::AnyMetric,
+};
 
 pub use arrays::{CIFAR_FEATURES, Cifar10, Cifar100, Cifar100Label, Npy, Npz};
 pub use error::{Invalid, JobError, Rule};
 pub use file::{Draft, job_schema};
 pub use network::{Laid, Network};
-pub use optimizer::{Adam, Dyadic, Optimizer};
+pub use optimizer::{Adam, Dyadic, Optimizer, Refinements, Schedule};
 pub(crate) use reports::pow2;
 pub use reports::{Column, Held, Line, Place, Records, Reports, Senders, Set, Sorter, Target};
 pub(crate) use reveal::EpsilonFile;
@@ -63,13 +70,18 @@ pub struct Job {
     /// The model.
     pub network: Network,
     /// What is minimised.
-    pub loss: Loss,
+    pub loss: AnyLoss,
     /// Epochs, batches and their order.
     pub training: Training,
     /// How weights are updated.
     pub optimizer: Optimizer,
+    /// Clipping, weight decay and the schedule of the learning rate.
+    pub refinements: Refinements,
     /// How work is cut; fixed by the job, so that no machine changes the plan.
     pub lanes: Lanes,
+    /// The metrics that are measured on the test records, if [`Reveal::accuracy`] says that they
+    /// are opened.
+    pub metrics: Vec<AnyMetric>,
     /// What is opened, and to nobody but the analyst.
     pub reveal: Reveal,
 }
@@ -139,7 +151,7 @@ pub struct Csv {
     pub columns: Columns,
     /// The column that holds the class index or the regression target.
     pub label: String,
-    /// Cells, after trimming, that stand for a missing value.
+    /// Buckets, after trimming, that stand for a missing value.
     pub missing: Vec<String>,
     /// What happens to a row with a missing value in a column that is used.
     pub on_missing: OnMissing,
@@ -147,7 +159,7 @@ pub struct Csv {
 
 impl Csv {
     /// Whether a character can stand between cells: ASCII, and no part of a number or a quoted
-    /// cell.
+    /// bucket.
     pub fn is_delimiter(c: char) -> bool {
         c.is_ascii() && !c.is_ascii_alphanumeric() && !"\"\r\n\0.-+".contains(c)
     }
@@ -259,16 +271,6 @@ impl Data {
     pub fn features(&self) -> usize {
         self.shape.words()
     }
-}
-
-/// What training minimises.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Loss {
-    /// Cross-entropy of the softmax of the outputs; for classes.
-    SoftmaxCrossEntropy,
-    /// Half the squared difference, summed over the outputs; classes count as one-hot vectors.
-    MeanSquaredError,
 }
 
 /// Length and order of training.
@@ -431,25 +433,29 @@ impl Job {
         if self.training.drop_last { records - records % batch } else { records }
     }
 
-    /// Epochs that are unlike others, and the number of epochs after which those that follow repeat: Adam chooses its cells in the first steps and in each `keep`th, wherever an
-    /// epoch begins, and its bias correction takes long to become 1.
+    /// Epochs that are unlike others, and the number of epochs after which those behind repeat.
+    ///
+    /// - Adam chooses its buckets in the first steps and in each `refresh_every`th, wherever an epoch begins.
+    /// - Its bias correction takes long to become 1.
+    /// - A rate's bits decide how many bits its step opens. So epochs in which a schedule changes
+    ///   it are unlike all others.
     #[must_use]
     pub fn rhythm(&self) -> (u32, u32) {
-        let (Optimizer::Adam(adam) | Optimizer::AmsGrad(adam)) = self.optimizer else { return (0, 1) };
-        let steps = u32::try_from(self.steps_per_epoch()).unwrap_or(u32::MAX);
-        let keeps = adam.keep > 1;
-        let first = if adam.bias_correction { Adam::CORRECTED_STEPS } else { u32::from(keeps) * Adam::FRESH_STEPS };
-        (first.div_ceil(steps), if keeps { adam.keep / gcd(adam.keep, steps) } else { 1 })
+        let [first, period] = self.recipe().period::<u64>();
+        let steps = self.steps_per_epoch().max(1) as u64;
+        let epochs = |steps: u64| u32::try_from(steps).unwrap_or(u32::MAX);
+        (epochs(first.div_ceil(steps)), epochs(period / gcd(period, steps)))
     }
 
-    /// The bound below which errors of a scaled target stay, so that their squares (`2 f` fraction
-    /// bits) are below `2^(k-2)`. Infinite if no square is computed: nothing that a regression
-    /// reveals needs one.
+    /// The bound below which errors of a scaled target stay, so that the words of the loss and of
+    /// the metrics hold them: squares (`2 f` fraction bits) are below `2^(k-2)`. Infinite if the job
+    /// reveals nothing that is made of errors.
     pub fn error_limit(&self) -> f64 {
-        if self.reveal.loss == RevealLoss::Never && !self.reveal.accuracy {
-            return f64::INFINITY;
-        }
-        pow2(self.numbers.ring_bits / 2 - 1) / pow2(self.numbers.frac_bits)
+        let set = self.test_set();
+        let of_loss = (self.reveal.loss == RevealLoss::Epoch).then(|| self.loss.error_bits(&self.loss_numbers()));
+        let of_metrics = self.measured().iter().filter_map(|metric| metric.describe().error_bits(&set));
+        let bits = of_metrics.chain(of_loss).min();
+        bits.map_or(f64::INFINITY, |bits| pow2(bits) / pow2(self.numbers.frac_bits))
     }
 
     /// Bits to truncate a batch's summed gradient (`2 f` fraction bits) by, to have its mean at `fg` bits:
@@ -460,6 +466,6 @@ impl Job {
 }
 
 /// The greatest common divisor.
-fn gcd(a: u32, b: u32) -> u32 {
+fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }

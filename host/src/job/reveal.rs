@@ -2,8 +2,9 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use symbolon_core::loss::Describe as _;
 
-use super::{Data, Invalid, Job, Loss, Rule, Task};
+use super::{Data, Invalid, Job, Rule, Task};
 
 /// Thousandths in a unit: `ε` and its budgets are counted in thousandths.
 pub const MILLI: u32 = 1000;
@@ -15,8 +16,8 @@ const MAX_LOSS: u32 = 64;
 /// The outputs that a job opens.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Reveal {
-    /// The count of correct test predictions, or the sum of squared test errors of a regression.
-    /// Where a label may name no class, the count of test records with a class comes with it.
+    /// The sums of all [metrics](Job::metrics) on the test records. Where a label may name no class,
+    /// the count of test records with a class comes with them if a metric needs it.
     pub accuracy: bool,
     /// The mean training loss.
     pub loss: RevealLoss,
@@ -25,7 +26,7 @@ pub struct Reveal {
     /// One bit, after the last epoch: whether any word left its range, so that the results are
     /// wrong. On unless the job says otherwise.
     pub alarm: bool,
-    /// When accuracy and loss are opened.
+    /// When metrics and loss are opened.
     pub when: When,
     /// The noise of counts and sums; the model and the alarm have none.
     pub noise: Option<Noise>,
@@ -77,18 +78,12 @@ impl Job {
     /// noise.
     pub fn loss_limits(&self) -> Option<[i64; 2]> {
         let noise = self.reveal.noise?;
-        // The approximate loss of the softmax may be slightly below 0.
-        let least = if self.loss == Loss::SoftmaxCrossEntropy { -1 } else { 0 };
-        Some([least, i64::from(noise.largest_loss)])
+        // An approximate loss may be slightly below 0.
+        let [least, _] = self.loss.limits(&self.loss_numbers());
+        Some([if least < 0 { -1 } else { 0 }, i64::from(noise.largest_loss)])
     }
 
-    /// Returns the limits to which a squared test error is clamped, in whole units; `None` without
-    /// noise.
-    pub fn error_limits(&self) -> Option<[i64; 2]> {
-        self.reveal.noise.map(|noise| [0, 2 * i64::from(noise.largest_loss)])
-    }
-
-    /// Returns whether accuracy and loss are opened after epoch `epoch`.
+    /// Returns whether metrics and loss are opened after epoch `epoch`.
     pub fn opens_numbers(&self, epoch: u32) -> bool {
         self.reveal.when == When::Epoch || epoch == self.training.epochs
     }
@@ -103,8 +98,8 @@ impl Job {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RevealFile {
-    /// The count of correct test predictions, or a regression's squared test error; true for
-    /// classes with test records, if left out.
+    /// The metrics on the test records; true for classes with test records and where the job lists
+    /// metrics, if left out.
     accuracy: Option<bool>,
     /// The mean training loss; `epoch`, if left out.
     loss: Option<RevealLoss>,
@@ -114,11 +109,11 @@ pub(super) struct RevealFile {
     /// One bit: whether a word left the range of its opening; true, if left out, where the job
     /// reveals anything else.
     alarm: Option<bool>,
-    /// When accuracy and loss are opened; `epoch`, if left out.
+    /// When metrics and loss are opened; `epoch`, if left out.
     #[serde(default)]
     when: When,
     /// The `ε` of the whole job, 0.001 to 1000 in steps of 0.001, or `"off"`. Each server adds
-    /// noise to accuracy and loss. If left out, 1 for a job that learns from reports, else off.
+    /// noise to metrics and loss. If left out, 1 for a job that learns from reports, else off.
     epsilon: Option<EpsilonFile>,
     /// With noise, the bound on a record's loss, 1 to 64; 8, if left out.
     largest_loss: Option<u32>,
@@ -151,9 +146,13 @@ impl EpsilonFile {
 }
 
 impl RevealFile {
-    pub(super) fn resolve(self, data: &Data) -> Result<Reveal, Invalid> {
+    /// `lists` says whether the job lists metrics.
+    pub(super) fn resolve(self, data: &Data, lists: bool) -> Result<Reveal, Invalid> {
         let broken = |key: &str, rule| Invalid { key: key.to_owned(), rule };
-        let counts = matches!(data.task, Task::Classes(_)) && data.test_records > 0;
+        let counts = lists || matches!(data.task, Task::Classes(_)) && data.test_records > 0;
+        if lists && self.accuracy == Some(false) {
+            return Err(broken("metrics", Rule::UnusedBy { by: "a job with reveal.accuracy = false" }));
+        }
         let (accuracy, loss) = (self.accuracy.unwrap_or(counts), self.loss.unwrap_or(RevealLoss::Epoch));
         let carries = accuracy || loss != RevealLoss::Never;
         let epsilon = match &self.epsilon {

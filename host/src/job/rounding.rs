@@ -6,7 +6,7 @@
 
 use symbolon_core::optimizer as core;
 
-use super::{Adam, Dyadic, Invalid, Job, Line, Optimizer, Rule};
+use super::{Adam, Dyadic, Invalid, Job, Line, Optimizer, Rule, Schedule};
 
 /// A number may be computed as another within this fraction of it. The slack covers the rounding of
 /// floats.
@@ -28,6 +28,7 @@ pub struct Constant {
 pub(super) struct Asked {
     pub(super) learning_rate: Option<f64>,
     pub(super) momentum: Option<f64>,
+    pub(super) weight_decay: Option<f64>,
 }
 
 /// Whether `effective` may stand for `asked`.
@@ -45,7 +46,7 @@ impl Job {
                 let (effective, _) = self.rate(self.sgd(learning_rate).grad_shift, learning_rate);
                 vec![constant("optimizer.learning_rate", Some(learning_rate.value()), effective)]
             }
-            Optimizer::Momentum { learning_rate, momentum } => {
+            Optimizer::Momentum { learning_rate, momentum } | Optimizer::Nesterov { learning_rate, momentum } => {
                 let steps = self.momentum(learning_rate, momentum);
                 let (effective, _) = self.rate(steps.above() + steps.weight_shift, learning_rate);
                 vec![
@@ -53,32 +54,75 @@ impl Job {
                     constant("optimizer.momentum", Some(momentum.value()), momentum.value()),
                 ]
             }
-            Optimizer::Adam(adam) | Optimizer::AmsGrad(adam) => {
+            Optimizer::Adam(adam) | Optimizer::AmsGrad(adam) | Optimizer::AdamW(adam) => {
                 let beta1 = f64::from(Adam::BETA1_COMPLEMENT) * (-f64::from(Adam::BETA1_SHIFT)).exp2();
                 let beta2 = (-f64::from(adam.second_shift())).exp2();
                 vec![
-                    constant("optimizer (learning rate)", None, adam.learning_rate(&self.numbers)),
+                    constant(
+                        "optimizer.learning_rate",
+                        Some(adam.asked_rate(&self.numbers)),
+                        adam.learning_rate(&self.numbers),
+                    ),
                     constant("optimizer (1 - beta1)", None, beta1),
                     constant("optimizer (1 - beta2)", None, beta2),
                 ]
             }
         };
+        constants.extend(self.refined());
         constants.extend(self.slopes());
         constants
+    }
+
+    /// The constants of clipping, weight decay and schedule: none of a job without them.
+    fn refined(&self) -> Vec<Constant> {
+        let own = &self.refinements;
+        let unit = (-f64::from(self.numbers.frac_bits + self.sum_shift())).exp2();
+        let constant = |key: &str, asked, effective| Constant { key: key.to_owned(), asked, effective };
+        let mut all = Vec::new();
+        if own.warm_up_steps > 0 || own.schedule != Schedule::Constant {
+            let [first, last] = self.first_and_last_rate();
+            all.push(constant("optimizer (first step's factor on the learning rate)", None, first));
+            all.push(constant("optimizer (last step's factor on the learning rate)", None, last));
+        }
+        if let Some(clip) = own.clip {
+            all.push(constant("optimizer.clip", Some(clip.value()), self.clip_bound(clip) as f64 * unit));
+        }
+        if let Some(decay) = own.weight_decay {
+            let (effective, _) = self.decay(decay.value());
+            all.push(constant("optimizer.weight_decay", Some(decay.value()), effective));
+        }
+        all
+    }
+
+    /// The weight decay that is computed with in place of `decay`, and the nearest one that needs
+    /// no rounding.
+    fn decay(&self, decay: f64) -> (f64, f64) {
+        let Optimizer::AdamW(adam) = self.optimizer else {
+            let unit = (-f64::from(self.sum_shift())).exp2();
+            let units = self.decay_units(decay);
+            return (f64::from(units) * unit, f64::from(units.max(1)) * unit);
+        };
+        let Dyadic { factor, shift } = match self.numbers.ring_bits {
+            32 => self.decoupled_decay().over::<u32>(0),
+            _ => self.decoupled_decay().over::<u64>(0),
+        };
+        let rate = adam.asked_rate(&self.numbers);
+        let real = |factor: u32| f64::from(factor) * (-f64::from(shift)).exp2() / rate;
+        (real(factor), real(factor.max(1)))
     }
 
     /// [`core::Sgd`] with this job's numbers.
     pub(crate) fn sgd(&self, learning_rate: Dyadic) -> core::Sgd {
         let grad_shift = self.numbers.frac_bits + self.training.batch.ilog2();
-        core::Sgd { learning_rate: learning_rate.core(), grad_shift }
+        core::Sgd { learning_rate: learning_rate, grad_shift }
     }
 
     /// [`core::Momentum`] with this job's numbers.
     pub(crate) fn momentum(&self, learning_rate: Dyadic, momentum: Dyadic) -> core::Momentum {
         let numbers = &self.numbers;
         core::Momentum {
-            learning_rate: learning_rate.core(),
-            momentum: momentum.core(),
+            learning_rate: learning_rate,
+            momentum: momentum,
             grad_shift: self.grad_shift().unwrap_or(0),
             weight_shift: numbers.grad_frac_bits - numbers.frac_bits,
             narrow: numbers.ring_bits == 32,
@@ -88,9 +132,9 @@ impl Job {
     /// The learning rate that is computed with where a step truncates `bits` more than the rate's
     /// own, and the distance of two rates that the ring tells apart.
     fn rate(&self, bits: u32, rate: Dyadic) -> (f64, f64) {
-        let core::Dyadic { factor, shift } = match self.numbers.ring_bits {
-            32 => rate.core().over::<u32>(bits),
-            _ => rate.core().over::<u64>(bits),
+        let Dyadic { factor, shift } = match self.numbers.ring_bits {
+            32 => rate.over::<u32>(bits),
+            _ => rate.over::<u64>(bits),
         };
         let effective = f64::from(factor) * (f64::from(bits) - f64::from(shift)).exp2();
         let finest = (f64::from(self.numbers.ring_bits - 2) - f64::from(bits)).min(f64::from(Dyadic::MAX_SHIFT));
@@ -133,7 +177,7 @@ impl Job {
             Optimizer::Sgd { learning_rate } => {
                 rate(learning_rate, self.rate(self.sgd(learning_rate).grad_shift, learning_rate))?
             }
-            Optimizer::Momentum { learning_rate, momentum } => {
+            Optimizer::Momentum { learning_rate, momentum } | Optimizer::Nesterov { learning_rate, momentum } => {
                 let effective = momentum.value();
                 let asked = asked.momentum.unwrap_or(effective);
                 if !close(1.0 - asked, 1.0 - effective) {
@@ -142,7 +186,14 @@ impl Job {
                 let steps = self.momentum(learning_rate, momentum);
                 rate(learning_rate, self.rate(steps.above() + steps.weight_shift, learning_rate))?;
             }
-            Optimizer::Adam(_) | Optimizer::AmsGrad(_) => {}
+            Optimizer::Adam(_) | Optimizer::AmsGrad(_) | Optimizer::AdamW(_) => {}
+        }
+        if let Some(decay) = self.refinements.weight_decay {
+            let asked = asked.weight_decay.unwrap_or(decay.value());
+            let (effective, works) = self.decay(decay.value());
+            if !close(asked, effective) {
+                return refuse("optimizer.weight_decay", Rule::Decay { asked, effective, works });
+            }
         }
         let slopes = self.slopes();
         let other = slopes.iter().find(|slope| !close(slope.asked.unwrap_or(slope.effective), slope.effective));

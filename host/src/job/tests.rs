@@ -1,9 +1,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod arrays;
+mod optimizer;
 mod reports;
 
 use std::path::PathBuf;
+
+use symbolon_core::optimizer as core;
 
 use super::*;
 use symbolon_core::layer::{AnyLayer, Dense, Misfit, Reason};
@@ -113,13 +116,30 @@ fn all_job_files_are_valid_and_differ() {
 #[test]
 fn job_files_hold_the_measured_stacks() {
     let load = |name: &str| Job::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("jobs").join(name)).unwrap();
-    let adam = Adam { low: 12, cells: 7, shift: 3, keep: 1, lazy: false, bias_correction: false };
+    let rate = Dyadic { factor: 1, shift: 0 };
+    let adam = Adam {
+        first_threshold_log2: 12,
+        buckets: 7,
+        shift: 3,
+        rate,
+        refresh_every: 1,
+        lazy_second_moment: false,
+        bias_correction: false,
+    };
     assert_eq!(load("mnist-adam.toml").optimizer, Optimizer::Adam(adam));
     assert_eq!(load("mnist-adam-bias.toml").optimizer, Optimizer::Adam(Adam { bias_correction: true, ..adam }));
     let narrow = load("mnist-adam-32.toml");
     assert_eq!(
         narrow.optimizer,
-        Optimizer::Adam(Adam { low: 4, cells: 7, shift: 0, keep: 4, lazy: true, bias_correction: false })
+        Optimizer::Adam(Adam {
+            first_threshold_log2: 4,
+            buckets: 7,
+            shift: 0,
+            rate,
+            refresh_every: 4,
+            lazy_second_moment: true,
+            bias_correction: false
+        })
     );
     assert_eq!((narrow.numbers.ring_bits, narrow.numbers.frac_bits, narrow.numbers.grad_frac_bits), (32, 11, 15));
     assert_eq!((load("mnist-adam.toml").grad_shift(), narrow.grad_shift()), (Some(12), Some(14)));
@@ -170,15 +190,22 @@ fn the_hash_ignores_spelling_and_nothing_else() {
         "numbers.grad_frac_bits = 18",
         "network.layers = [{ kind = 'dense', units = 9 }, { kind = 'relu' }, { kind = 'dense', units = 3 }]",
         "network.layers = [{ kind = 'dense', units = 8 }, { kind = 'dense', units = 3 }]",
-        "loss = \"mean-squared-error\"",
+        "loss = \"squared-error\"",
         "training = { epochs = 2, batch = 16, seed = 1 }",
         "training = { epochs = 1, batch = 8, seed = 1 }",
         "training = { epochs = 1, batch = 16, seed = 2 }",
         "optimizer.kind = \"amsgrad\"",
-        "optimizer.keep = 2",
-        "optimizer.low = 13",
-        "optimizer.cells = 7",
-        "optimizer.shift = 4",
+        "optimizer.refresh_every = 2",
+        "optimizer.first_threshold_log2 = 13",
+        "optimizer.buckets = 7",
+        "optimizer.learning_rate = 0.002",
+        "optimizer.learning_rate = 0.0015",
+        "optimizer.warm_up_steps = 3",
+        "optimizer.schedule = \"cosine\"",
+        "optimizer.schedule.step = { every_epochs = 1, factor = 0.5 }",
+        "optimizer.clip = 0.5",
+        "optimizer.kind = \"adamw\"",
+        "optimizer.kind = \"adamw\"\noptimizer.weight_decay = 0.1",
         "optimizer.bias_correction = true",
         "lanes.lanes = 3",
         "lanes.tile = 64",
@@ -302,11 +329,7 @@ fn scales_follow_their_rules() {
 fn numbers_and_network_follow_their_rules() {
     refused("numbers.ring_bits = 48", "numbers.ring_bits", Rule::RingBits { got: 48 });
     refused("numbers.frac_bits = 25", "numbers.frac_bits", out_of(25, 4, 24));
-    refused(
-        "numbers = { ring_bits = 32, frac_bits = 13 }\noptimizer.shift = 0",
-        "numbers.frac_bits",
-        out_of(13, 4, 12),
-    );
+    refused("numbers = { ring_bits = 32, frac_bits = 13 }", "numbers.frac_bits", out_of(13, 4, 12));
     refused("numbers = { grad_frac_bits = 32 }", "numbers.grad_frac_bits", out_of(32, 12, 31));
     refused("numbers = { grad_frac_bits = 11 }", "numbers.grad_frac_bits", out_of(11, 12, 31));
     refused("network.layers = []", "network.layers", out_of(0, 1, 256));
@@ -320,8 +343,11 @@ fn numbers_and_network_follow_their_rules() {
     let regression = edited("data.target = { divide = 1 }\nnetwork.layers = [{ kind = 'dense', units = 1 }]")
         .replace("data.classes = 3", "");
     let Err(JobError::Invalid { invalid, .. }) = parse(&regression) else { panic!("valid") };
-    assert_eq!((invalid.key.as_str(), invalid.rule), ("loss", Rule::LossNeedsClasses));
-    let regression = regression.replace("softmax-cross-entropy", "mean-squared-error");
+    assert_eq!(
+        (invalid.key.as_str(), invalid.rule),
+        ("loss", Rule::LossNeedsClasses { kind: "softmax-cross-entropy" })
+    );
+    let regression = regression.replace("softmax-cross-entropy", "squared-error");
     assert!(!parse(&regression).unwrap().reveal.accuracy);
     assert!(parse(&format!("reveal.accuracy = true\n{regression}")).unwrap().reveal.accuracy);
     let untested = edited("reveal.accuracy = true\ndata.test_records = 0").replace("data.csv.test_every = 5", "");
@@ -346,30 +372,39 @@ fn training_and_lanes_follow_their_rules() {
 #[test]
 fn optimizers_follow_their_rules() {
     let shift = Rule::GradShift { shift: -3, min: 1, max: 31 };
-    refused("numbers = { frac_bits = 6 }\noptimizer.shift = 3", "numbers.grad_frac_bits", shift);
-    let squares = "numbers = { ring_bits = 32, frac_bits = 12 }\noptimizer.shift = 0\noptimizer.low = 4\n\
+    refused("numbers = { frac_bits = 6 }", "numbers.grad_frac_bits", shift);
+    let squares = "numbers = { ring_bits = 32, frac_bits = 12 }\noptimizer.first_threshold_log2 = 4\n\
                    data.train_records = 512\ntraining = { epochs = 1, batch = 128, seed = 1 }";
     refused(squares, "numbers.grad_frac_bits", Rule::GradShift { shift: 16, min: 1, max: 15 });
-    refused("optimizer.low = 1", "optimizer.low", out_of(1, 2, 50));
-    refused("optimizer.cells = 1", "optimizer.cells", out_of(1, 2, 27));
-    refused("optimizer.cells = 28", "optimizer.cells", out_of(28, 2, 27));
-    refused("optimizer.low = 12\noptimizer.cells = 23", "optimizer.cells", out_of(23, 2, 22));
-    refused("optimizer.shift = 28", "optimizer.shift", Rule::AdamShift { got: 28, min: -26, max: 27 });
+    refused("optimizer.first_threshold_log2 = 1", "optimizer.first_threshold_log2", out_of(1, 2, 50));
+    refused("optimizer.buckets = 1", "optimizer.buckets", out_of(1, 2, 27));
+    refused("optimizer.buckets = 28", "optimizer.buckets", out_of(28, 2, 27));
+    refused("optimizer.first_threshold_log2 = 12\noptimizer.buckets = 23", "optimizer.buckets", out_of(23, 2, 22));
+    // With 7 buckets it is -6 at least: 0.016.
+    let key = "optimizer.learning_rate";
+    let seven = Rule::AdamRate { got: 0.032, min: 0.001 * (-49f64).exp2(), max: 0.016 };
+    refused("optimizer.buckets = 7\noptimizer.learning_rate = 0.032", key, seven);
+    for bad in ["0", "-1", "nan", "inf", "300", "1e-12"] {
+        assert!(matches!(invalid(&format!("{key} = {bad}")).rule, Rule::RealBetween { .. }), "{bad}");
+    }
+    refused("optimizer.refresh_every = 0", "optimizer.refresh_every", out_of(0, 1, 1 << 8));
     refused(
-        "optimizer.cells = 7\noptimizer.shift = -7",
-        "optimizer.shift",
-        Rule::AdamShift { got: -7, min: -6, max: 47 },
+        "optimizer.refresh_every = 2\noptimizer.lazy_second_moment = true",
+        "optimizer.refresh_every",
+        Rule::LazyRefresh { got: 2, want: 4 },
     );
-    refused("optimizer.keep = 0", "optimizer.keep", out_of(0, 1, 1 << 8));
-    refused("optimizer.keep = 2\noptimizer.lazy = true", "optimizer.keep", Rule::LazyKeep { got: 2, want: 4 });
     let unused = |by| Rule::UnusedBy { by };
-    refused("optimizer.learning_rate = 0.1", "optimizer.learning_rate", unused("adam"));
     refused("optimizer.momentum = 0.1", "optimizer.momentum", unused("adam"));
     let sgd = "optimizer.kind = \"sgd\"\n";
     refused(sgd, "optimizer.learning_rate", Rule::NeededBy { by: "sgd" });
     let sgd = "optimizer.kind = \"sgd\"\noptimizer.learning_rate = 0.5\n";
-    for (key, value) in [("low", "3"), ("shift", "3"), ("keep", "1"), ("bias_correction", "false"), ("momentum", "0.5")]
-    {
+    for (key, value) in [
+        ("first_threshold_log2", "3"),
+        ("buckets", "3"),
+        ("refresh_every", "1"),
+        ("bias_correction", "false"),
+        ("momentum", "0.5"),
+    ] {
         refused(&format!("{sgd}optimizer.{key} = {value}"), &format!("optimizer.{key}"), unused("sgd"));
     }
     assert_eq!(
@@ -384,7 +419,7 @@ fn optimizers_follow_their_rules() {
     refused(momentum, "optimizer.momentum", Rule::NeededBy { by: "momentum" });
     let one = Rule::RealBetween { got: 1.0, min: 0.0, max: 65_535.0 / 65_536.0 };
     refused(&format!("{momentum}optimizer.momentum = 1"), "optimizer.momentum", one);
-    refused(&format!("{momentum}optimizer.keep = 1"), "optimizer.keep", unused("momentum"));
+    refused(&format!("{momentum}optimizer.refresh_every = 1"), "optimizer.refresh_every", unused("momentum"));
 }
 
 #[test]
@@ -409,15 +444,15 @@ fn constants_round_to_eight_bits() {
 fn decays_keep_their_difference_to_one() {
     let dyadic = |factor, shift| Some(Dyadic { factor, shift });
     for ring_bits in [32, 64] {
-        assert_eq!(Dyadic::decay(0.9, ring_bits), dyadic(115, 7));
-        assert_eq!(Dyadic::decay(0.5, ring_bits), dyadic(1, 1));
+        assert_eq!(super::optimizer::decay(0.9, ring_bits), dyadic(115, 7));
+        assert_eq!(super::optimizer::decay(0.5, ring_bits), dyadic(1, 1));
     }
     for value in [0.8, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999, 0.9995] {
-        let decay = Dyadic::decay(value, 64).unwrap();
+        let decay = super::optimizer::decay(value, 64).unwrap();
         let error = (1.0 - decay.value()) / (1.0 - value) - 1.0;
-        assert!(error.abs() <= 1.0 / 64.0 + 1e-9 && decay.factor <= Dyadic::MAX_DECAY, "{value}: {decay:?}");
+        assert!(error.abs() <= 1.0 / 64.0 + 1e-9 && decay.factor <= super::optimizer::MAX_DECAY, "{value}: {decay:?}");
     }
-    assert_eq!([1.0, 0.0, 1.5, -0.5, 0.999_999].map(|value| Dyadic::decay(value, 64)), [None; 5]);
+    assert_eq!([1.0, 0.0, 1.5, -0.5, 0.999_999].map(|value| super::optimizer::decay(value, 64)), [None; 5]);
 }
 
 /// Rates and decays that would be computed as others: asked, and what works.
@@ -473,12 +508,24 @@ fn effective_numbers_are_the_ones_of_the_optimizer() {
     assert_eq!(job.constants(), expected);
     let adam = base().constants();
     assert_eq!(adam.len(), 3);
-    assert!((adam[0].effective - 0.001).abs() < 0.000_03, "{adam:?}");
+    assert!((adam[0].effective - 0.001).abs() < 0.000_03 && adam[0].asked == Some(0.001), "{adam:?}");
     // The bias correction never loses a bit of its factor to the ring.
     for (ring_bits, shift) in [(32, 9), (64, 25)] {
-        let (low, thresholds, second_shift) = (4, 6, 10);
-        let core = symbolon_core::optimizer::Adam { grad_shift: 1, low, thresholds, shift, second_shift, lazy: false };
-        for step in 1..=Adam::CORRECTED_STEPS.into() {
+        let (first_threshold_log2, thresholds, second_shift) = (4, 6, 10);
+        let rate = core::Dyadic::ONE;
+        let (lazy_second_moment, refresh_every, bias_correction) = (false, 1, true);
+        let core = core::Adam {
+            grad_shift: 1,
+            first_threshold_log2,
+            thresholds,
+            shift,
+            second_shift,
+            lazy_second_moment,
+            refresh_every,
+            bias_correction,
+            rate,
+        };
+        for step in 1..=core::Adam::CORRECTED_STEPS {
             let rate = core.correction(step, step);
             assert!(rate.shift.cast_signed() + 6 + shift <= ring_bits - 2, "{ring_bits} bits, step {step}: {rate:?}");
         }
@@ -487,15 +534,15 @@ fn effective_numbers_are_the_ones_of_the_optimizer() {
 
 #[test]
 fn cells_are_chosen_at_first_and_then_rarely() {
-    let adam = Adam { low: 4, cells: 7, shift: 0, keep: 4, lazy: false, bias_correction: false };
-    let chosen: Vec<u64> = (0..30).filter(|step| adam.chooses_cells(*step)).collect();
+    let adam = core::Adam { refresh_every: 4, ..base().optimizer.adam().unwrap().core(1) };
+    let chosen: Vec<u64> = (0..30).filter(|step| adam.refreshes(*step)).collect();
     assert_eq!(chosen, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 20, 24, 28]);
-    assert!((0..100).all(|step| Adam { keep: 1, ..adam }.chooses_cells(step)));
-    for keep in [1, 3, 4, 64] {
-        let adam = Adam { keep, ..adam };
+    assert!((0..100).all(|step| core::Adam { refresh_every: 1, ..adam }.refreshes(step)));
+    for refresh_every in [1, 3, 4, 64] {
+        let adam = core::Adam { refresh_every, ..adam };
         for steps in 0..200 {
-            let counted = (0..steps).filter(|step| adam.chooses_cells(*step)).count();
-            assert_eq!(adam.choices(steps), counted as u64, "keep {keep}, {steps} steps");
+            let counted = (0..steps).filter(|step| adam.refreshes(*step)).count();
+            assert_eq!(adam.choices(steps), counted as u64, "refresh_every {refresh_every}, {steps} steps");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The rules that a job keeps, whether it was read from a file or sent by a peer.
 //!
-//! Limits bound every allocation that a job leads to, and keep fixed-point words inside the ring for the magnitudes
+//! Limits bound every allocation that a job leads to, and refresh_every fixed-point words inside the ring for the magnitudes
 //! that training shows (the range audit finds what a data set needs).
 
 mod arrays;
@@ -10,9 +10,11 @@ use std::collections::BTreeSet;
 use std::path::{Component, Path};
 
 use super::form::Kind;
+use super::metrics;
+use super::optimizer::MAX_DECAY;
 use super::{
-    Adam, Affine, Asked, Columns, Csv, Dyadic, Format, Held, Invalid, Job, Loss, Numbers, Optimizer, Rule, Scale, Task,
-    TestSet,
+    Adam, Affine, Asked, Columns, Csv, Dyadic, Format, Held, Invalid, Job, Numbers, Optimizer, Rule, Scale, Schedule,
+    Task, TestSet,
 };
 
 const MAX_FEATURES: usize = 1 << 16;
@@ -30,7 +32,7 @@ const MAX_LANES: u16 = 64;
 /// A tile is whole words of bit planes.
 const TILE_MULTIPLE: usize = 64;
 const MAX_TILE: usize = 1 << 22;
-const MAX_KEEP: u32 = 1 << 8;
+const MAX_REFRESH: u32 = 1 << 8;
 /// Bounds the list of column names.
 const MAX_NAMES: usize = MAX_FEATURES + 1;
 const MAX_MISSING: usize = 1024;
@@ -216,8 +218,7 @@ pub(super) fn numbers(numbers: &Numbers) -> Checked {
 
 fn network(job: &Job) -> Checked {
     super::network::validate(job, MAX_PARAMETERS)?;
-    let classes = matches!(job.data.task, Task::Classes(_));
-    hold(classes || job.loss == Loss::MeanSquaredError, "loss", Rule::LossNeedsClasses)
+    super::loss::validate(job)
 }
 
 fn training(job: &Job) -> Checked {
@@ -237,24 +238,57 @@ fn optimizer(job: &Job, asked: &Asked) -> Checked {
     let ring_bits = job.numbers.ring_bits;
     // Adam squares the truncated gradient, which takes 2 shift <= k - 2.
     let (min, max) = match job.optimizer {
-        Optimizer::Sgd { .. } | Optimizer::Momentum { .. } => (0, ring_bits - 2),
-        Optimizer::Adam(_) | Optimizer::AmsGrad(_) => (1, ring_bits / 2 - 1),
+        Optimizer::Sgd { .. } | Optimizer::Momentum { .. } | Optimizer::Nesterov { .. } => (0, ring_bits - 2),
+        Optimizer::Adam(_) | Optimizer::AmsGrad(_) | Optimizer::AdamW(_) => (1, ring_bits / 2 - 1),
     };
     let kept = job.grad_shift().is_some_and(|shift| (min..=max).contains(&shift));
     let sum = 2 * i64::from(job.numbers.frac_bits) + i64::from(job.training.batch.ilog2());
     let shift = sum - i64::from(job.numbers.grad_frac_bits);
     hold(kept, "numbers.grad_frac_bits", Rule::GradShift { shift, min, max })?;
+    refinements(job)?;
     match job.optimizer {
         Optimizer::Sgd { learning_rate } => constant("optimizer.learning_rate", learning_rate, Dyadic::MAX_FACTOR),
-        Optimizer::Momentum { learning_rate, momentum } => {
+        Optimizer::Momentum { learning_rate, momentum } | Optimizer::Nesterov { learning_rate, momentum } => {
             constant("optimizer.learning_rate", learning_rate, Dyadic::MAX_FACTOR)?;
-            let most = if ring_bits > 32 { Dyadic::MAX_DECAY } else { Dyadic::MAX_FACTOR };
+            let most = if ring_bits > 32 { MAX_DECAY } else { Dyadic::MAX_FACTOR };
             constant("optimizer.momentum", momentum, most)?;
             let got = asked.momentum.unwrap_or(momentum.value());
             hold(momentum.value() < 1.0, "optimizer.momentum", Rule::below_one(got, ring_bits))
         }
-        Optimizer::Adam(adam) | Optimizer::AmsGrad(adam) => cells(&adam, ring_bits),
+        Optimizer::Adam(adam) | Optimizer::AmsGrad(adam) | Optimizer::AdamW(adam) => buckets(&adam, &job.numbers),
     }
+}
+
+/// Clipping, weight decay and schedule, each by itself.
+fn refinements(job: &Job) -> Checked {
+    let own = &job.refinements;
+    let steps = u64::from(job.training.epochs) * wide(job.steps_per_epoch());
+    let (got, key) = (own.warm_up_steps, "optimizer.warm_up_steps");
+    hold(got == 0 || u64::from(got) < steps, key, Rule::WarmUp { got, steps })?;
+    if let Schedule::Step { every_epochs, factor } = own.schedule {
+        let max = u64::from(MAX_EPOCHS);
+        between("optimizer.schedule.step.every_epochs", u64::from(every_epochs), 1, max)?;
+        let key = "optimizer.schedule.step.factor";
+        constant(key, factor, Dyadic::MAX_FACTOR)?;
+        hold(factor.value() < 1.0, key, Rule::ScheduleFactor { got: factor.value() })?;
+    }
+    if let Some(clip) = own.clip {
+        constant("optimizer.clip", clip, Dyadic::MAX_FACTOR)?;
+        let (unit, ring_bits) = (job.numbers.frac_bits + job.sum_shift(), job.numbers.ring_bits);
+        let most = 1 << (ring_bits - 3);
+        let (min, max) = (super::pow2(unit).recip(), (super::pow2(ring_bits - 3) - 1.0) / super::pow2(unit));
+        let rule = Rule::Clip { got: clip.value(), min, max, ring_bits };
+        hold((1..most).contains(&job.clip_bound(clip)), "optimizer.clip", rule)?;
+    }
+    let key = "optimizer.weight_decay";
+    let adam = matches!(job.optimizer, Optimizer::Adam(_) | Optimizer::AmsGrad(_));
+    let adamw = matches!(job.optimizer, Optimizer::AdamW(_));
+    hold(!adamw || own.weight_decay.is_some(), key, Rule::DecayMissing)?;
+    let Some(decay) = own.weight_decay else { return Ok(()) };
+    hold(!adam, key, Rule::DecayOfAdam)?;
+    constant(key, decay, Dyadic::MAX_FACTOR)?;
+    let rule = Rule::RealBetween { got: decay.value(), min: 0.0, max: 255.0 / 256.0 };
+    hold(decay.value() < 1.0, key, rule)
 }
 
 fn constant(key: &str, constant: Dyadic, most: u32) -> Checked {
@@ -267,26 +301,42 @@ fn constant(key: &str, constant: Dyadic, most: u32) -> Checked {
 
 /// Thresholds on `v` lie inside the word that is opened for it, the upper bits of `(2^second_shift
 /// - 1) v + g^2`.
-fn cells(adam: &Adam, ring_bits: u32) -> Checked {
+fn buckets(adam: &Adam, numbers: &Numbers) -> Checked {
+    let ring_bits = numbers.ring_bits;
     let second_shift = adam.second_shift();
-    between("optimizer.low", u64::from(adam.low), 2, u64::from(ring_bits - second_shift - 4))?;
-    let all = adam.most_cells(ring_bits);
-    between("optimizer.cells", u64::from(adam.cells), 2, u64::from(all))?;
+    between(
+        "optimizer.first_threshold_log2",
+        u64::from(adam.first_threshold_log2),
+        2,
+        u64::from(ring_bits - second_shift - 4),
+    )?;
+    let all = adam.most_buckets(ring_bits);
+    between("optimizer.buckets", u64::from(adam.buckets), 2, u64::from(all))?;
     // What the product with the power of two is truncated by.
-    let (min, max) = (1 - adam.cells.cast_signed(), (ring_bits - 10).cast_signed() - adam.cells.cast_signed());
-    let shift = Rule::AdamShift { got: adam.shift, min, max };
-    hold((min..=max).contains(&adam.shift), "optimizer.shift", shift)?;
-    between("optimizer.keep", u64::from(adam.keep), 1, u64::from(MAX_KEEP))?;
-    let lazy = Rule::LazyKeep { got: adam.keep, want: Adam::LAZY_KEEP };
-    hold(!adam.lazy || adam.keep == Adam::LAZY_KEEP, "optimizer.keep", lazy)
+    let (min, max) = (1 - adam.buckets.cast_signed(), (ring_bits - 10).cast_signed() - adam.buckets.cast_signed());
+    let key = "optimizer.learning_rate";
+    let at = |shift| Adam { shift, rate: Dyadic { factor: 1, shift: 0 }, ..*adam }.asked_rate(numbers);
+    let rate = Rule::AdamRate { got: adam.asked_rate(numbers), min: at(max), max: at(min) };
+    hold((min..=max).contains(&adam.shift), key, rate)?;
+    constant(key, adam.rate, Dyadic::MAX_FACTOR)?;
+    let got = adam.rate.value();
+    hold((1.0..2.0).contains(&got), key, Rule::RealBetween { got, min: 1.0, max: 255.0 / 128.0 })?;
+    between("optimizer.refresh_every", u64::from(adam.refresh_every), 1, u64::from(MAX_REFRESH))?;
+    let lazy_second_moment = Rule::LazyRefresh { got: adam.refresh_every, want: Adam::LAZY_REFRESH };
+    hold(
+        !adam.lazy_second_moment || adam.refresh_every == Adam::LAZY_REFRESH,
+        "optimizer.refresh_every",
+        lazy_second_moment,
+    )
 }
 
 fn reveal(job: &Job) -> Checked {
     hold(!job.reveal.accuracy || job.data.test_records > 0, "reveal.accuracy", Rule::AccuracyNeedsTest)?;
     hold(!job.reveal.alarm || job.reveal.any_result(), "reveal.alarm", Rule::AlarmAlone)?;
+    metrics::validate(job)?;
     if let Some(noise) = &job.reveal.noise {
         super::reveal::validate(noise)?;
-        let fits = Kind::ALL.iter().all(|kind| kind.form(job).is_some_and(|form| form.bits() < 64));
+        let fits = Kind::all(job).all(|kind| kind.form(job).is_some_and(|form| form.bits() < 64));
         hold(fits, "reveal.epsilon", Rule::NoiseTooLarge)?;
     }
     // Stored targets are what the schema declares, at most; those of files are checked with the

@@ -215,7 +215,8 @@ struct RawPolicy {
     /// The jobs that the server takes. If left out, jobs that learn from reports must be listed;
     /// jobs on a client's own upload need not be.
     jobs: Option<Jobs>,
-    /// The outputs that they may open; `["accuracy", "loss"]`, if left out.
+    /// The outputs that they may open: kinds of metrics, `loss`, `model`, `predictions`;
+    /// `["accuracy", "loss"]`, if left out. `accuracy` permits `mean-squared-error` too.
     reveals: Option<Vec<Reveal>>,
     /// Fewest records a step, the last of an epoch included; 16, if left out.
     smallest_batch: Option<u64>,

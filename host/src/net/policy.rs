@@ -6,19 +6,21 @@
 use core::fmt;
 
 use crate::intake::validity::UnixSeconds;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use symbolon_core::metric::Kind;
 
 /// The hash of a job.
 pub type JobHash = [u8; 32];
 
 /// Something that a job may open.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Reveal {
-    /// The score on the test set: the count of correct predictions and, where labels may name no
-    /// class, of the records that have one; or the sum of squared errors.
-    Accuracy,
+    /// The sums of a metric on the test set and, where labels may name no class, the count of the
+    /// records that have one. `accuracy` stands for `mean-squared-error` too.
+    Metric(Kind),
     /// The mean loss of an epoch and, where labels may name no class, the count of the records that
     /// have one.
     Loss,
@@ -31,11 +33,53 @@ pub enum Reveal {
 impl fmt::Display for Reveal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Accuracy => "accuracy",
+            Self::Metric(kind) => kind.name(),
             Self::Loss => "loss",
             Self::Model => "model",
             Self::Predictions => "predictions",
         })
+    }
+}
+
+impl Reveal {
+    /// Returns all that jobs may open: metrics first, then the others.
+    fn all() -> impl Iterator<Item = Self> {
+        let metrics = Kind::ALL.iter().map(|kind| Self::Metric(*kind));
+        metrics.chain([Self::Loss, Self::Model, Self::Predictions])
+    }
+
+    /// Returns whether a policy that names `self` permits `asked`.
+    fn permits(self, asked: Self) -> bool {
+        let [accuracy, error] = [Kind::Accuracy, Kind::SquaredError].map(Self::Metric);
+        self == asked || (self == accuracy && asked == error)
+    }
+}
+
+impl TryFrom<String> for Reveal {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        Self::all().find(|reveal| reveal.to_string() == name).ok_or_else(|| {
+            let known: Vec<String> = Self::all().map(|reveal| reveal.to_string()).collect();
+            format!("`{name}` is no output of a job; give some of: {}", known.join(", "))
+        })
+    }
+}
+
+impl From<Reveal> for String {
+    fn from(reveal: Reveal) -> Self {
+        reveal.to_string()
+    }
+}
+
+impl JsonSchema for Reveal {
+    fn schema_name() -> Cow<'static, str> {
+        "Reveal".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let names: Vec<String> = Self::all().map(|reveal| reveal.to_string()).collect();
+        json_schema!({ "type": "string", "enum": names })
     }
 }
 
@@ -106,7 +150,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             jobs: None,
-            reveals: vec![Reveal::Accuracy, Reveal::Loss],
+            reveals: vec![Reveal::Metric(Kind::Accuracy), Reveal::Loss],
             smallest_batch: 16,
             smallest_records: 100,
             require_alarm: false,
@@ -169,7 +213,7 @@ impl Policy {
         if jobs == Jobs::Listed && !facts.listed {
             return Err(Refusal::Job(*facts.job));
         }
-        if let Some(reveal) = facts.reveals.iter().find(|reveal| !self.reveals.contains(reveal)) {
+        if let Some(reveal) = facts.reveals.iter().find(|asked| !self.reveals.iter().any(|own| own.permits(**asked))) {
             return Err(Refusal::Reveal(*reveal));
         }
         if facts.batch < self.smallest_batch {
@@ -479,7 +523,7 @@ mod tests {
     #[test]
     fn permits_what_no_rule_forbids() {
         let policy = Policy { jobs: Some(Jobs::Listed), ..Policy::default() };
-        let job = Facts { listed: true, ..facts(&[Reveal::Loss, Reveal::Accuracy]) };
+        let job = Facts { listed: true, ..facts(&[Reveal::Loss, Reveal::Metric(Kind::Accuracy)]) };
         policy.check(&job).unwrap();
         policy.check(&Facts { stored: Some(STORED), ..job }).unwrap();
     }
@@ -487,7 +531,7 @@ mod tests {
     #[test]
     fn names_the_rule() {
         let policy = Policy::default();
-        let good = facts(&[Reveal::Accuracy]);
+        let good = facts(&[Reveal::Metric(Kind::Accuracy)]);
         let listed = Policy { jobs: Some(Jobs::Listed), ..Policy::default() };
         assert_eq!(listed.check(&good), Err(Refusal::Job(HASH)));
         // Other people's records: listed jobs alone, unless the operator says otherwise.
@@ -513,12 +557,12 @@ mod tests {
 
     #[test]
     fn other_peoples_records_have_rules_of_their_own() {
-        let policy = Policy { reveals: vec![Reveal::Accuracy, Reveal::Model], ..Policy::default() };
+        let policy = Policy { reveals: vec![Reveal::Metric(Kind::Accuracy), Reveal::Model], ..Policy::default() };
         let check = |stored: StoredFacts, reveals: &[Reveal]| {
             let told = policy.check(&Facts { listed: true, stored: Some(stored), ..facts(reveals) });
             told.map_err(|refusal| refusal.rule())
         };
-        let accuracy = &[Reveal::Accuracy][..];
+        let accuracy = &[Reveal::Metric(Kind::Accuracy)][..];
         assert_eq!(check(StoredFacts { outputs: 12_000, ..STORED }, accuracy), Err("policy.outputs_per_job"));
         assert_eq!(check(StoredFacts { steps: 1, ..STORED }, accuracy), Ok(()));
         assert_eq!(check(StoredFacts { steps: 1, ..STORED }, &[Reveal::Model]), Err("policy.fewest_steps"));

@@ -1,9 +1,10 @@
 //! Facts that a reader of a model needs beside its tensors: in the model's metadata and in the
 //! run's JSON.
 
-use crate::job::{Affine, Columns, Format, Job, Loss, Scale, Task};
+use crate::job::{Affine, Columns, Format, Job, Scale, Task};
 use serde::{Deserialize, Serialize};
 use symbolon_core::layer::{AnyLayer, Origin, Shape};
+use symbolon_core::loss::Describe as _;
 
 /// How to evaluate a model: scale the features, apply the layers in order, and scale a regression's
 /// output back.
@@ -67,12 +68,11 @@ impl ModelFacts {
             Task::Classes(classes) => (None, Some(classes)),
             Task::Regression(target) => (Some(target), None),
         };
-        let output = if job.loss == Loss::SoftmaxCrossEntropy { "softmax" } else { "identity" };
         Self {
             layout: "units, inputs".to_owned(),
             shape: job.data.shape,
             layers: layers(job),
-            output: output.to_owned(),
+            output: job.loss.activation().name().to_owned(),
             scale: job.data.scale.clone(),
             target,
             classes,

@@ -14,7 +14,7 @@ pub use facts::{LayerFacts, ModelFacts};
 pub use file::write_atomic;
 pub use model::{Model, ModelError, Tensor, read_model, write_model};
 pub use progress::Progress;
-pub use summary::{EpochResult, Roles, Summary, human_bytes, human_seconds};
+pub use summary::{EpochResult, MetricResult, Roles, Summary, human_bytes, human_seconds};
 
 /// Peak resident memory of this process in bytes; `None` where the system does not tell (it does on Linux).
 pub fn peak_rss() -> Option<u64> {

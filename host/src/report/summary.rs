@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use symbolon_core::metric::{Kind, Unit};
 
 use super::{ModelFacts, write_atomic};
 
@@ -29,8 +30,46 @@ impl<T> Roles<T> {
     }
 }
 
+/// The figure of a metric on the test records.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MetricResult {
+    /// The metric's kind, as job files name it.
+    pub kind: String,
+    /// Its name for people.
+    pub name: String,
+    /// The unit of the figure: `fraction`, `number`, `target` or `target-squared`.
+    pub unit: Unit,
+    /// The figure; null where it is not defined.
+    pub value: Option<f64>,
+    /// Standard error that noise gives to the figure; null without noise.
+    pub standard_error: Option<f64>,
+    /// The metric's sums, row after row, where they are a result of their own: a confusion matrix
+    /// has a row for each class; an AUC has two for each curve, positives and negatives by cell.
+    pub table: Option<Vec<Vec<f64>>>,
+}
+
+impl MetricResult {
+    /// Returns whether the figure has a field of its own in results.
+    fn has_field(&self) -> bool {
+        matches!(Kind::named(&self.kind), Some(Kind::Accuracy | Kind::SquaredError | Kind::R2))
+    }
+}
+
+impl fmt::Display for MetricResult {
+    /// The figure with its unit and standard error.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(value) = self.value else { return f.write_str("not defined") };
+        f.write_str(&match self.unit {
+            Unit::Fraction => percent(value, self.standard_error),
+            Unit::Number => with_error(value, self.standard_error),
+            Unit::Target => with_error(value, self.standard_error) + " (in units of the target)",
+            Unit::TargetSquared => with_error(value, self.standard_error) + " (in units of the target squared)",
+        })
+    }
+}
+
 /// The outputs of an epoch; null is not revealed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpochResult {
     /// Number, from 1.
     pub epoch: u32,
@@ -42,7 +81,8 @@ pub struct EpochResult {
     pub scored: Option<u64>,
     /// Of a regression on the test records, in units of the target squared.
     pub mean_squared_error: Option<f64>,
-    /// Coefficient of determination on the test records, where the client has them.
+    /// Coefficient of determination on the test records, where it is revealed or the client has the
+    /// records.
     pub r2: Option<f64>,
     /// Standard error that noise gives to the loss; null without noise.
     #[serde(default)]
@@ -53,12 +93,16 @@ pub struct EpochResult {
     /// Standard error that noise gives to the mean squared error; null without noise.
     #[serde(default)]
     pub mean_squared_error_standard_error: Option<f64>,
+    /// The figures of all metrics that the job reveals, in its order.
+    #[serde(default)]
+    pub metrics: Vec<MetricResult>,
 }
 
 impl EpochResult {
     /// Returns the same for an engine that adds no noise.
     #[must_use]
-    pub fn exact(self) -> Self {
+    pub fn exact(mut self) -> Self {
+        self.metrics.iter_mut().for_each(|metric| metric.standard_error = None);
         Self {
             loss_standard_error: None,
             accuracy_standard_error: None,
@@ -70,7 +114,7 @@ impl EpochResult {
     /// Returns whether the epoch reveals nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.loss.is_none() && self.accuracy.is_none() && self.mean_squared_error.is_none()
+        self.loss.is_none() && self.accuracy.is_none() && self.mean_squared_error.is_none() && self.metrics.is_empty()
     }
 
     /// The same, with R² if the variance of the test records' targets is known: in units of the
@@ -78,7 +122,8 @@ impl EpochResult {
     #[must_use]
     pub fn with_variance(self, variance: Option<f64>) -> Self {
         let variance = variance.filter(|variance| *variance > 0.0);
-        Self { r2: self.mean_squared_error.zip(variance).map(|(error, variance)| 1.0 - error / variance), ..self }
+        let computed = self.mean_squared_error.zip(variance).map(|(error, variance)| 1.0 - error / variance);
+        Self { r2: self.r2.or(computed), ..self }
     }
 }
 
@@ -91,6 +136,10 @@ impl fmt::Display for EpochResult {
         self.r2.map_or(Ok(()), |r2| write!(f, ", R² {r2:.3}"))?;
         let error = |error| with_error(error, self.mean_squared_error_standard_error);
         self.mean_squared_error.map_or(Ok(()), |value| write!(f, ", mean squared error {}", error(value)))?;
+        self.metrics
+            .iter()
+            .filter(|metric| !metric.has_field())
+            .try_for_each(|metric| write!(f, ", {} {metric}", metric.name))?;
         self.loss.map_or(Ok(()), |loss| write!(f, ", loss {}", with_error(loss, self.loss_standard_error)))
     }
 }
@@ -125,6 +174,9 @@ pub struct Summary {
     pub r2: Option<f64>,
     /// Mean training loss of the last epoch, if revealed.
     pub loss: Option<f64>,
+    /// The figures of all metrics that the job reveals, after the last epoch.
+    #[serde(default)]
+    pub metrics: Vec<MetricResult>,
     /// The training steps alone.
     pub seconds_train: f64,
     /// From the start to the first step: processes, handshakes, sharing of the data.
@@ -184,7 +236,7 @@ impl Summary {
 
 impl Summary {
     /// Lines of the score, by the name of what it is.
-    fn scores(&self) -> Vec<(&'static str, String)> {
+    fn scores(&self) -> Vec<(String, String)> {
         let mut lines = Vec::new();
         let without = self.scored.map_or(0, |scored| self.test_samples.saturating_sub(scored));
         let note = if without > 0 {
@@ -192,7 +244,7 @@ impl Summary {
         } else {
             String::new()
         };
-        let last = self.history.last().copied().unwrap_or_default();
+        let last = self.history.last().cloned().unwrap_or_default();
         let accuracy = |accuracy| percent(accuracy, last.accuracy_standard_error);
         lines.extend(self.accuracy.map(|value| ("accuracy", accuracy(value) + &note)));
         lines.extend(self.r2.map(|r2| ("R²", format!("{r2:.3}"))));
@@ -201,9 +253,12 @@ impl Summary {
             ("test error", format!("{error} (mean square, in units of the target squared)"))
         };
         lines.extend(self.mean_squared_error.map(error));
+        let mut lines: Vec<_> = lines.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let others = self.metrics.iter().filter(|metric| !metric.has_field());
+        lines.extend(others.map(|metric| (metric.name.clone(), metric.to_string())));
         if lines.is_empty() {
             let name = if self.model.target.is_some() { "test error" } else { "accuracy" };
-            lines.push((name, format!("not revealed{note}")));
+            lines.push((name.to_owned(), format!("not revealed{note}")));
         }
         lines
     }
@@ -214,32 +269,39 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let trained = self.samples as f64 * f64::from(self.epochs);
         let hidden = || "not revealed".to_owned();
-        let mut lines = vec![("job", format!("{} ({} engine, {}-bit ring)", self.job, self.engine, self.ring_bits))];
+        let mut lines =
+            vec![("job".to_owned(), format!("{} ({} engine, {}-bit ring)", self.job, self.engine, self.ring_bits))];
         lines.extend(self.scores());
         let of_loss = self.history.last().and_then(|last| last.loss_standard_error);
         if let Some(epsilon) = self.epsilon {
-            lines.push(("noise", format!("epsilon {epsilon} for all outputs together; ± is the standard error of it")));
+            lines.push((
+                "noise".to_owned(),
+                format!("epsilon {epsilon} for all outputs together; ± is the standard error of it"),
+            ));
         }
-        lines.extend([
+        let mut facts = vec![
             ("loss", self.loss.map_or_else(hidden, |loss| with_error(loss, of_loss))),
             (
                 "training",
                 format!("{} for {} x {} samples", human_seconds(self.seconds_train), self.epochs, self.samples),
             ),
-        ]);
+        ];
         if self.seconds_train > 0.0 {
-            lines.push(("rate", format!("{:.0} samples/s", trained / self.seconds_train)));
+            facts.push(("rate", format!("{:.0} samples/s", trained / self.seconds_train)));
         }
-        lines.extend([
+        facts.extend([
             ("set-up", human_seconds(self.seconds_setup)),
             ("rounds", self.rounds.to_string()),
             ("dealt", human_bytes(self.dealer_bytes)),
             ("plan", self.plan_hash.clone()),
             ("job hash", self.job_hash.clone()),
         ]);
+        lines.extend(facts.into_iter().map(|(name, value)| (name.to_owned(), value)));
         for (name, value) in lines {
-            writeln!(f, "{name:<12}{value}")?;
+            let gap = if name.chars().count() < 12 { "" } else { "  " };
+            writeln!(f, "{name:<12}{gap}{value}")?;
         }
+        self.metrics.iter().try_for_each(|metric| write_table(f, metric))?;
         writeln!(f, "\n{:<12}{:>14}{:>16}", "role", "sent", "peak memory")?;
         for ((name, sent), (_, peak)) in self.bytes_sent.named().into_iter().zip(self.peak_rss_bytes.named()) {
             let peak = peak.map_or_else(|| "unknown".to_owned(), human_bytes);
@@ -247,6 +309,21 @@ impl fmt::Display for Summary {
         }
         Ok(())
     }
+}
+
+/// Most columns of a table that is shown to people.
+const SHOWN: usize = 16;
+
+/// Writes the table of a metric, if it is a narrow one.
+fn write_table(f: &mut fmt::Formatter<'_>, metric: &MetricResult) -> fmt::Result {
+    let Some(table) = metric.table.as_ref().filter(|table| table.iter().all(|row| row.len() <= SHOWN)) else {
+        return Ok(());
+    };
+    writeln!(f, "\n{}", metric.name)?;
+    table.iter().try_for_each(|row| {
+        row.iter().try_for_each(|cell| write!(f, "{cell:>8.0}"))?;
+        writeln!(f)
+    })
 }
 
 /// Bytes in decimal units, as networks and disks are sold: `1.23 GB`.

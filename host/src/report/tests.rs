@@ -150,6 +150,7 @@ fn summary() -> Summary {
         mean_squared_error: None,
         r2: None,
         loss: None,
+        metrics: Vec::new(),
         seconds_train: 2.0,
         seconds_setup: 0.25,
         bytes_sent: Roles { server_0: 1_000, server_1: 2_500_000, dealer: 3_210_000_000, client: 12 },

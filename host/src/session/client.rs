@@ -14,7 +14,7 @@ use crate::{
     job::{Job, form::Kind},
     net::{AbortHandle, ClientTls, Config, Connection, Role, connect},
     report::EpochResult,
-    train::{Impossible, Inputs, Sum, epoch_result, sound_parameters},
+    train::{Impossible, Inputs, Scores, Sum, epoch_result, sound_parameters},
 };
 use std::{
     sync::mpsc::{self, RecvTimeoutError},
@@ -29,7 +29,7 @@ use symbolon_core::{
 use zeroize::Zeroizing;
 
 /// How a job goes, for a progress bar.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum News {
     /// All roles agree on the plan; data and weights are open.
     Ready,
@@ -190,7 +190,8 @@ fn listen<W: Word>(
     });
     drop(to);
     let (epochs, results, alarm) = (Vec::new(), Vec::new(), [None; 2]);
-    let mut heard = Heard { job, started, epochs, counted: [None; 2], results, alarm, seconds_setup: 0.0 };
+    let known = Kind::all(job).map(|kind| (kind, None)).collect();
+    let mut heard = Heard { job, started, epochs, known, results, alarm, seconds_setup: 0.0 };
     let (mut failed, mut impossible): (Option<(Role, Instant)>, _) = (None, None);
     loop {
         let patience = failed.map_or(Duration::MAX, |(_, at)| grace.saturating_sub(at.elapsed()));
@@ -247,9 +248,9 @@ struct Heard<'a> {
     job: &'a Job,
     started: Instant,
     /// Each epoch's shares, by server.
-    epochs: Vec<[Option<Outputs>; 2]>,
-    /// The last counts of records with a class, in the loss and in the score.
-    counted: [Option<i64>; 2],
+    epochs: Vec<[Option<Vec<u64>>; 2]>,
+    /// All numbers of the job, with the last value of each.
+    known: Vec<(Kind, Option<i64>)>,
     results: Vec<EpochResult>,
     /// Shares of the range alarm, by server.
     alarm: [Option<bool>; 2],
@@ -267,16 +268,17 @@ impl Heard<'_> {
             Update::Alive(alive) => news(News::Alive(role, alive)),
             Update::Step { done, bytes_sent } if index == 0 => news(News::Step { done, bytes_sent }),
             Update::Alarm { share } => self.alarm[index] = Some(share),
-            Update::Epoch { epoch, loss, score } => {
+            Update::Epoch { epoch, numbers } => {
                 let at = epoch.min(self.job.training.epochs) as usize;
                 if at > self.epochs.len() {
-                    self.epochs.resize(at, [None; 2]);
+                    self.epochs.resize(at, [None, None]);
                 }
                 let Some(pair) = at.checked_sub(1).and_then(|i| self.epochs.get_mut(i)) else { return Ok(()) };
-                pair[index] = Some([loss, score]);
-                if let [Some(a), Some(b)] = *pair {
-                    let result = self.joined(epoch, a, b)?;
-                    news(News::Epoch(result));
+                pair[index] = Some(numbers);
+                if let [Some(a), Some(b)] = pair {
+                    let shares = [std::mem::take(a), std::mem::take(b)];
+                    let result = self.joined(epoch, &shares)?;
+                    news(News::Epoch(result.clone()));
                     self.results.push(result);
                 }
             }
@@ -300,28 +302,25 @@ impl Heard<'_> {
     }
 }
 
-/// One server's shares of an epoch's loss and score.
-type Outputs = [Option<Sum<u64>>; 2];
-
 impl Heard<'_> {
-    /// Joins the shares of an epoch's outputs. The shares come together here alone.
-    fn joined(&mut self, epoch: u32, a: Outputs, b: Outputs) -> Result<EpochResult, Impossible> {
+    /// Joins both servers' shares of an epoch's numbers. The shares come together here alone.
+    fn joined(&mut self, epoch: u32, [a, b]: &[Vec<u64>; 2]) -> Result<EpochResult, Impossible> {
         let job = self.job;
-        let join = |kind: Kind, shares: [Option<u64>; 2]| {
-            let [Some(a), Some(b)] = shares else { return None };
-            Some(kind.form(job)?.join([a, b]))
-        };
-        let kinds = [[Kind::Loss, Kind::LossRecords], [Kind::Score, Kind::ScoreRecords]];
-        let mut sums = [None; 2];
-        for (i, [sum, records]) in kinds.into_iter().enumerate() {
-            let (Some(a), Some(b)) = (a[i], b[i]) else { continue };
-            let counted = join(records, [a.records, b.records]).or(self.counted[i]);
-            self.counted[i] = counted;
-            let word = |number: i64| number.cast_unsigned();
-            sums[i] = join(sum, [Some(a.total), Some(b.total)])
-                .map(|total| Sum { total: word(total), records: counted.map(word) });
+        let opened = self.known.iter_mut().filter(|(kind, _)| kind.is_opened(job, epoch));
+        for ((kind, value), (a, b)) in opened.zip(a.iter().zip(b)) {
+            *value = kind.form(job).map(|form| form.join([*a, *b]));
         }
-        epoch_result(job, epoch, sums[0], sums[1])
+        let opens = |kind: Kind| kind.is_opened(job, epoch);
+        let word = |(_, value): &(Kind, Option<i64>)| value.map(i64::cast_unsigned);
+        let (loss, score) = self.known.split_at(2);
+        let loss = loss.first().filter(|(kind, _)| opens(*kind)).and_then(word);
+        let loss = loss.map(|total| Sum { total, records: self.known.get(1).and_then(word) });
+        let score = score.split_last().filter(|(_, sums)| sums.iter().any(|(kind, _)| opens(*kind)));
+        let score = score.and_then(|(records, sums)| {
+            let sums = sums.iter().map(word).collect::<Option<Vec<u64>>>()?;
+            Some(Scores { sums, records: word(records) })
+        });
+        epoch_result(job, epoch, loss, score)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What roles tell each other, beside shares and masked words. One type for each awaited message.
 
 use super::{SessionError, SessionId, heartbeat::Alive};
-use crate::{intake::wire::Request, net::Role, train::Sum};
+use crate::{intake::wire::Request, net::Role};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -76,8 +76,9 @@ pub(super) enum Update {
     Ready { plan_hash: [u8; 32] },
     /// So many steps are done.
     Step { done: u64, bytes_sent: u64 },
-    /// An epoch is evaluated; values are this server's shares.
-    Epoch { epoch: u32, loss: Option<Sum<u64>>, score: Option<Sum<u64>> },
+    /// An epoch is evaluated: this server's shares of the numbers that the job opens in it, in the
+    /// order of [`Kind::all`](crate::job::form::Kind::all).
+    Epoch { epoch: u32, numbers: Vec<u64> },
     /// After the last epoch: this server's share of the range alarm.
     Alarm { share: bool },
     /// The job is done. The words of the parameters' shares follow if the job reveals the model.

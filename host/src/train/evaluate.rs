@@ -1,73 +1,103 @@
-//! Evaluation on the test set: one sum is revealed and, where labels may name no class, the number
-//! of records that have one.
+//! Evaluation on the test set: the sums of the job's metrics and, where labels may name no class, the
+//! number of records that have one.
 
 use super::{
-    criterion::{enter, squares},
+    enter,
     order::Batch,
     step::Trainer,
-    tally::{Sum, Tally, total},
+    tally::{Scores, Tally, totals},
 };
-use crate::{job::Task, lanes::Lanes};
+use crate::lanes::Lanes;
 use symbolon_core::{
-    function::classify::{count_correct, predict},
-    kernel::plane_words,
     layer::{NodeState, Pass},
     link::Error,
-    protocol::truncate::truncate,
+    metric::{AnyMetric, Predictions, TestSet},
+    party::Party,
+    protocol::{masked::Masked, truncate::truncate},
     word::Word,
 };
 
 /// Test records that a lane evaluates at a time.
 const CHUNK: usize = 512;
 
+/// One lane's sums of all metrics, and its number of records, last.
+struct Tallies<W: Word>(Vec<Tally<W>>);
+
+impl<W: Word> Tallies<W> {
+    fn new(metrics: &[AnyMetric], set: &TestSet) -> Self {
+        let describe = metrics.iter().map(AnyMetric::describe);
+        let terms = describe.flat_map(|metric| (0..metric.sums(set)).map(move |sum| metric.terms(set, sum)));
+        let records = set.may_lack_class.then(Tally::of_counts);
+        Self(terms.map(|terms| Tally::of(&terms)).chain(records).collect())
+    }
+
+    /// Measures all metrics on some rows.
+    fn measure(
+        &mut self,
+        party: &mut Party<'_, W>,
+        (metrics, set): (&[AnyMetric], &TestSet),
+        rows: &Predictions<'_, W>,
+    ) -> Result<(), Error> {
+        let mut tallies = self.0.iter_mut();
+        for metric in metrics {
+            let (metric, protocol) = (metric.describe(), metric.protocol::<W>());
+            let ([terms], mut party) = party.scratch([metric.words(set, rows.rows(set))])?;
+            protocol.measure(&mut party, set, rows, terms)?;
+            let mut rest = &*terms;
+            for (sum, tally) in (0..metric.sums(set)).zip(&mut tallies) {
+                let (own, others) = rest.split_at(metric.terms(set, sum).words(rows.rows(set)));
+                tally.add(own);
+                rest = others;
+            }
+        }
+        if let Some(records) = tallies.next() {
+            let ([ones], party) = party.scratch([rows.labels.words.len()])?;
+            rows.labels.share(&party, ones);
+            records.add(ones);
+        }
+        Ok(())
+    }
+}
+
 impl<W: Word> Trainer<'_, W> {
-    /// This party's share of the score: correct predictions, or the summed squared error with `f`
-    /// fraction bits. `None` without test records.
-    pub(super) fn evaluate(&self, lanes: &mut Lanes<'_, W>) -> Result<Option<Sum<W::Wide>>, Error> {
-        let Some((test, labels)) = &self.test else { return Ok(None) };
-        let counted = self.job.data.may_lack_class();
+    /// This party's shares of the metrics' sums. `None` if the job measures nothing.
+    pub(super) fn evaluate(&self, lanes: &mut Lanes<'_, W>) -> Result<Option<Scores<W::Wide>>, Error> {
+        let (metrics, set) = (self.job.measured(), self.job.test_set());
+        let Some((test, labels)) = self.test.as_ref().filter(|_| !metrics.is_empty()) else { return Ok(None) };
         let parts: Vec<_> = (0..lanes.len()).map(|i| lanes.part(i, test.rows(), 1)).collect();
-        let tally = || match self.job.data.task {
-            Task::Classes(_) => Tally::of_counts(),
-            Task::Regression(_) => Tally::of_terms(self.job.numbers.frac_bits, self.job.error_limits()),
-        };
-        let mut tallies: Vec<Tally<W>> = parts.iter().map(|_| tally()).collect();
-        let (graph, model, outputs) = (self.parameters.laid.graph(), self.parameters.model(), self.job.outputs());
-        let shift = graph.output_frac_bits() - graph.frac_bits;
-        lanes.each(parts.into_iter().zip(&mut tallies).collect(), |party, (part, tally)| {
+        let mut tallies: Vec<_> = parts.iter().map(|_| Tallies::new(metrics, &set)).collect();
+        lanes.each(parts.into_iter().zip(&mut tallies).collect(), |party, (part, tallies)| {
             for start in part.clone().step_by(CHUNK) {
                 #[allow(clippy::cast_possible_truncation)] // records are counted in 32 bits
                 let rows: Vec<u32> = (start as u32..part.end.min(start + CHUNK) as u32).collect();
-                let n = rows.len() * outputs;
-                let ([x, y, z], mut party) = party.scratch([rows.len() * test.cols(), n, n])?;
-                let pass = Pass { model, data: test.rows_of(Batch::Listed(&rows), x), moment: None };
-                let mut states: Vec<NodeState<'_, W>> = Vec::new();
-                states.resize_with(graph.nodes.len(), NodeState::default);
-                graph.infer(&mut party, &pass, &mut states, z)?;
-                enter(&mut party, graph.nodes.len() - 1, "evaluation");
+                let n = rows.len();
+                let lens = [n * test.cols(), n * labels.cols(), n * set.cols()];
+                let ([x, y, outputs], mut party) = party.scratch(lens)?;
+                self.outputs(&mut party, test.rows_of(Batch::Listed(&rows), x), outputs)?;
                 let labels = labels.rows_of(Batch::Listed(&rows), y);
-                match self.job.data.task {
-                    Task::Classes(classes) => {
-                        let ([hot], mut party) = party.scratch([classes * plane_words::<W>(rows.len())])?;
-                        predict(&mut party, (z, shift), classes, hot)?;
-                        tally.add(&[count_correct(&mut party, hot, labels, classes)?]);
-                        if counted {
-                            labels.share(&party, z);
-                            tally.count(z);
-                        }
-                    }
-                    Task::Regression(_) => {
-                        truncate(&mut party, z, shift)?;
-                        let ([y, terms], mut party) = party.scratch([n; 2])?;
-                        labels.share(&party, y);
-                        party.kernels.sub(z, y);
-                        squares(&mut party, z, graph.frac_bits, terms)?;
-                        tally.add(terms);
-                    }
-                }
+                tallies.measure(&mut party, (metrics, &set), &Predictions { outputs, labels })?;
             }
             Ok(())
         })?;
-        total(lanes, tallies, counted).map(Some)
+        let mut sums = totals(lanes, tallies.into_iter().map(|tallies| tallies.0).collect())?;
+        let records = if set.may_lack_class { sums.pop() } else { None };
+        Ok(Some(Scores { sums, records }))
+    }
+
+    /// This party's shares of the network's outputs for rows `x`, `2 f` fraction bits.
+    fn outputs(&self, party: &mut Party<'_, W>, x: Masked<'_, W>, outputs: &mut [W]) -> Result<(), Error> {
+        let (graph, model) = (self.parameters.laid.graph(), self.parameters.model());
+        let mut states: Vec<NodeState<'_, W>> = Vec::new();
+        states.resize_with(graph.nodes.len(), NodeState::default);
+        graph.infer(party, &Pass { model, data: x, moment: None }, &mut states, outputs)?;
+        enter(party, graph.nodes.len() - 1, "evaluation");
+        let (got, want) = (graph.output_frac_bits(), 2 * graph.frac_bits);
+        if got > want {
+            return truncate(party, outputs, got - want);
+        }
+        if got < want {
+            party.kernels.scale(outputs, W::from_u64(1).shl(want - got));
+        }
+        Ok(())
     }
 }

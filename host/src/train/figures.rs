@@ -5,16 +5,14 @@
 //! that a single loss and a single squared error are bounded. An output outside of these bounds is
 //! an error and never a result.
 
-use super::{Sum, real, signed};
+use super::{Scores, Sum, real, signed};
 use crate::{
-    job::{Job, Loss, Task, form::Kind, pow2},
-    report::EpochResult,
+    job::{Job, Task, form::Kind, pow2},
+    report::{EpochResult, MetricResult},
 };
 use std::fmt;
-use symbolon_core::word::Word;
-
-/// A row's loss is this far from the exact one at most ([`symbolon_core::function::softmax`]).
-const SOFTMAX_ERROR: f64 = 0.72;
+use symbolon_core::loss::Describe as _;
+use symbolon_core::{metric, word::Word};
 
 /// An output that is not possible while words stay in their range.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,10 +34,13 @@ pub struct Impossible {
 pub enum Output {
     /// Mean training loss of a record.
     Loss,
-    /// Correct predictions.
-    Correct,
-    /// Mean squared error of a test record, scaled.
-    SquaredError,
+    /// A sum of a metric, or the mean of its terms.
+    Metric {
+        /// The metric.
+        kind: metric::Kind,
+        /// The name of the sum.
+        name: &'static str,
+    },
     /// Records whose label names a class.
     Records,
     /// A parameter of the model.
@@ -50,8 +51,7 @@ impl fmt::Display for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Loss => "the mean training loss",
-            Self::Correct => "the number of correct predictions",
-            Self::SquaredError => "the mean squared error of the scaled target",
+            Self::Metric { name, .. } => name,
             Self::Records => "the number of records with a class",
             Self::Parameter => "a parameter of the model",
         })
@@ -81,49 +81,149 @@ pub fn epoch_result<V: Word>(
     job: &Job,
     epoch: u32,
     loss: Option<Sum<V>>,
-    score: Option<Sum<V>>,
+    score: Option<Scores<V>>,
 ) -> Result<EpochResult, Impossible> {
-    let hold = |output, got: f64, [least, greatest]: [f64; 2]| match (least..=greatest).contains(&got) {
-        true => Ok(got),
-        false => Err(Impossible { output, epoch, got, least, greatest }),
-    };
-    let records = |sum: &Sum<V>, kind, all: usize| match sum.records {
-        Some(records) => hold(Output::Records, integer(records), limits(job, kind, [0.0, count(all)])),
-        None => Ok(count(all)),
-    };
     let mut result = EpochResult { epoch, ..EpochResult::default() };
+    let check = Check { job, epoch };
     if let Some(sum) = loss {
         let kinds = [Kind::Loss, Kind::LossRecords];
-        let records = records(&sum, kinds[1], job.records_per_epoch())?;
+        let records = check.records(sum.records, kinds[1], job.records_per_epoch())?;
         result.loss = mean(real(job, sum.total), records);
         result
             .loss
-            .map_or(Ok(0.0), |loss| hold(Output::Loss, loss, mean_limits(job, kinds[0], records, losses(job))))?;
-        result.loss_standard_error = result.loss.and_then(|loss| standard_error(job, kinds, loss, records));
+            .map_or(Ok(0.0), |loss| check.hold(Output::Loss, loss, mean_limits(job, kinds[0], records, losses(job))))?;
+        result.loss_standard_error = result.loss.and_then(|loss| loss_standard_error(job, kinds, loss, records));
     }
-    if let Some(sum) = score {
-        let kinds = [Kind::Score, Kind::ScoreRecords];
-        let records = records(&sum, kinds[1], job.data.test_records)?;
-        match job.data.task {
-            Task::Classes(_) => {
-                let correct = hold(Output::Correct, integer(sum.total), limits(job, kinds[0], [0.0, records]))?;
-                result.accuracy = mean(correct, records);
-                result.accuracy_standard_error =
-                    result.accuracy.and_then(|accuracy| standard_error(job, kinds, accuracy, records));
-                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // at most 2^62
-                let scored = records.max(0.0) as u64;
-                result.scored = Some(scored);
-            }
-            Task::Regression(scale) => {
-                let (error, squared) = (real(job, sum.total) / records, scale.divide * scale.divide);
-                hold(Output::SquaredError, error, mean_limits(job, kinds[0], records, [0.0, single(job)]))?;
-                result.mean_squared_error = Some(error * squared);
-                result.mean_squared_error_standard_error =
-                    standard_error(job, kinds, error, records).map(|deviation| deviation * squared);
-            }
-        }
+    if let Some(scores) = score {
+        result.metrics = check.metrics(&scores)?;
+        let records = check.records(scores.records, Kind::TestRecords, job.data.test_records)?;
+        let needed = job.measured().iter().any(|metric| metric.describe().needs_records());
+        name_known(&mut result, (needed && matches!(job.data.task, Task::Classes(_))).then_some(records));
     }
     Ok(result)
+}
+
+/// Holds the outputs of an epoch to their limits.
+struct Check<'a> {
+    job: &'a Job,
+    epoch: u32,
+}
+
+impl Check<'_> {
+    fn hold(&self, output: Output, got: f64, [least, greatest]: [f64; 2]) -> Result<f64, Impossible> {
+        match (least..=greatest).contains(&got) {
+            true => Ok(got),
+            false => Err(Impossible { output, epoch: self.epoch, got, least, greatest }),
+        }
+    }
+
+    /// Returns the number of records in a sum: `all`, unless it was counted.
+    fn records<V: Word>(&self, counted: Option<V>, kind: Kind, all: usize) -> Result<f64, Impossible> {
+        counted.map_or(Ok(count(all)), |records| {
+            self.hold(Output::Records, integer(records), limits(self.job, kind, [0.0, count(all)]))
+        })
+    }
+
+    /// Returns the figures of all metrics.
+    fn metrics<V: Word>(&self, scores: &Scores<V>) -> Result<Vec<MetricResult>, Impossible> {
+        let (job, set) = (self.job, self.job.test_set());
+        let records = self.records(scores.records, Kind::TestRecords, job.data.test_records)?;
+        let mut rest = &scores.sums[..];
+        let mut results = Vec::new();
+        for (at, metric) in job.measured().iter().enumerate() {
+            let (own, others) = rest.split_at(metric.describe().sums(&set).min(rest.len()));
+            rest = others;
+            let sums = (0..).zip(own).map(|(sum, word)| self.sum((at, sum), *word, records));
+            let sums = sums.collect::<Result<Vec<f64>, _>>()?;
+            results.push(metric_result(job, at, &sums, records));
+        }
+        Ok(results)
+    }
+
+    /// Returns a sum of a metric in real numbers, if that is possible.
+    fn sum<V: Word>(&self, (at, sum): (usize, usize), word: V, records: f64) -> Result<f64, Impossible> {
+        let (job, metric) = (self.job, &self.job.measured()[at]);
+        let terms = metric.describe().terms(&job.test_set(), sum);
+        let kind = Kind::Metric { metric: at, sum };
+        let output = Output::Metric { kind: metric.kind(), name: terms.name };
+        let got = integer(word) / pow2(terms.frac_bits);
+        #[allow(clippy::cast_precision_loss)] // limits are compared, no more
+        let range = terms.range.map(|limit| limit as f64 / pow2(terms.frac_bits));
+        if terms.counted {
+            self.hold(output, got, limits(job, kind, range.map(|limit| limit * records)))?;
+        } else if let Some(mean) = mean(got, records * f64::from(terms.per_record)) {
+            let noisy = |limit| limit / pow2(terms.frac_bits) / records / f64::from(terms.per_record);
+            let limits = job.reveal.noise.map_or(range, |_| limits(job, kind, range).map(noisy));
+            self.hold(output, mean, limits)?;
+        }
+        Ok(got)
+    }
+}
+
+/// Gives the figures of known metrics their own fields, with the number of records that they score.
+fn name_known(result: &mut EpochResult, records: Option<f64>) {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // at most 2^62
+    let scored = records.map(|records| records.max(0.0) as u64);
+    result.scored = scored;
+    for metric in &result.metrics {
+        let (value, error) = (metric.value, metric.standard_error);
+        match metric::Kind::named(&metric.kind) {
+            Some(metric::Kind::Accuracy) => {
+                (result.accuracy, result.accuracy_standard_error) = (value, error);
+            }
+            Some(metric::Kind::SquaredError) => {
+                (result.mean_squared_error, result.mean_squared_error_standard_error) = (value, error);
+            }
+            Some(metric::Kind::R2) => result.r2 = value,
+            _ => {}
+        }
+    }
+}
+
+/// Returns the figure of a metric, the standard error that noise gives to it, and its table.
+fn metric_result(job: &Job, at: usize, sums: &[f64], records: f64) -> MetricResult {
+    let (metric, set) = (&job.measured()[at], job.test_set());
+    let describe = metric.describe();
+    let value = describe.value(&set, sums, records);
+    let table = describe.columns(&set).map(|columns| sums.chunks(columns.max(1)).map(<[f64]>::to_vec).collect());
+    MetricResult {
+        kind: metric.kind().name().to_owned(),
+        name: metric.to_string(),
+        unit: describe.unit(),
+        value,
+        standard_error: value.and_then(|_| metric_error(job, at, sums, records)),
+        table,
+    }
+}
+
+/// Returns the standard error that noise gives to a metric's figure: the noise of each number times
+/// the figure's derivative by it, for small noise.
+fn metric_error(job: &Job, at: usize, sums: &[f64], records: f64) -> Option<f64> {
+    job.reveal.noise?;
+    let (describe, set) = (job.measured()[at].describe(), job.test_set());
+    // A difference over a small step on either side.
+    let slope = |value: &mut dyn FnMut(f64) -> Option<f64>, x: f64| {
+        let step = x.abs().max(1.0) / pow2(20);
+        Some((value(x + step)? - value(x - step)?) / (2.0 * step))
+    };
+    let deviation = |kind: Kind| Some(kind.form(job)?.scale()?.deviation());
+    let mut changed = sums.to_vec();
+    let mut variance = 0.0;
+    for (sum, x) in sums.iter().enumerate() {
+        let terms = describe.terms(&set, sum);
+        let mut value = |x| {
+            changed[sum] = x;
+            describe.value(&set, &changed, records)
+        };
+        let slope = slope(&mut value, *x)?;
+        changed[sum] = *x;
+        variance += (slope * deviation(Kind::Metric { metric: at, sum })? / pow2(terms.frac_bits)).powi(2);
+    }
+    if describe.needs_records() && Kind::TestRecords.times(job) > 0 {
+        let slope = slope(&mut |records| describe.value(&set, sums, records), records)?;
+        variance += (slope * deviation(Kind::TestRecords)?).powi(2);
+    }
+    Some(variance.sqrt())
 }
 
 /// Returns the limits of a number: with noise those of its form, otherwise `plain`.
@@ -133,7 +233,7 @@ fn limits(job: &Job, kind: Kind, plain: [f64; 2]) -> [f64; 2] {
     form.map_or(plain, |form| form.limits().map(|limit| limit as f64))
 }
 
-/// Returns the limits of a sum's mean.
+/// Returns the limits of the loss's mean.
 fn mean_limits(job: &Job, kind: Kind, records: f64, plain: [f64; 2]) -> [f64; 2] {
     match job.reveal.noise {
         None => plain,
@@ -141,15 +241,11 @@ fn mean_limits(job: &Job, kind: Kind, records: f64, plain: [f64; 2]) -> [f64; 2]
     }
 }
 
-/// Returns the standard error that noise gives to `mean`, a sum divided by a count.
-fn standard_error(job: &Job, [sum, records]: [Kind; 2], mean: f64, count: f64) -> Option<f64> {
+/// Returns the standard error that noise gives to the loss, a sum divided by a count.
+fn loss_standard_error(job: &Job, [sum, records]: [Kind; 2], mean: f64, count: f64) -> Option<f64> {
     let deviation = |kind: Kind| Some(kind.form(job)?.scale()?.deviation());
-    let unit = match (sum, &job.data.task) {
-        (Kind::Score, Task::Classes(_)) => 1.0,
-        _ => pow2(job.numbers.frac_bits),
-    };
     let of_records = if records.times(job) > 0 { deviation(records)? } else { 0.0 };
-    Some((deviation(sum)? / unit).hypot(mean * of_records) / count)
+    Some((deviation(sum)? / pow2(job.numbers.frac_bits)).hypot(mean * of_records) / count)
 }
 
 /// Asserts that a model's parameters are numbers of the job.
@@ -169,19 +265,11 @@ pub fn sound_parameters<W: Word>(job: &Job, parameters: &[W]) -> Result<(), Impo
     }
 }
 
-/// The largest square, and the largest difference of two logits: below `2^(k-2)` units of `2^-2f`.
-/// Truncation adds a unit.
-fn single(job: &Job) -> f64 {
-    let unit = 1.0 / pow2(job.numbers.frac_bits);
-    pow2(job.numbers.ring_bits - 2) * unit * unit + unit
-}
-
 /// The least and the largest mean loss.
 fn losses(job: &Job) -> [f64; 2] {
-    match job.loss {
-        Loss::SoftmaxCrossEntropy => [-SOFTMAX_ERROR, single(job) + count(job.outputs()).ln() + SOFTMAX_ERROR],
-        Loss::MeanSquaredError => [0.0, single(job) / 2.0 * count(job.outputs())],
-    }
+    let unit = pow2(job.numbers.frac_bits);
+    #[allow(clippy::cast_precision_loss)] // rounding is below the unit that truncation may add
+    job.loss.limits(&job.loss_numbers()).map(|limit| limit as f64 / unit * count(job.loss_terms()))
 }
 
 fn mean(sum: f64, records: f64) -> Option<f64> {

@@ -4,7 +4,6 @@
 //! optimizer and opening of the new weights over the lanes' parameters. Data and labels are masked and opened once a job, weights once a step, activations
 //! and their gradients once each; every product uses those openings.
 
-mod criterion;
 mod encode;
 mod evaluate;
 mod figures;
@@ -22,10 +21,10 @@ pub use encode::{EncodeError, real, signed, tensors};
 pub use figures::{Impossible, Output, epoch_result, sound_parameters};
 pub use initial::{batch_order, initial_weights};
 pub use order::{Orders, SharedOrders};
-pub use tally::Sum;
+pub use tally::{Scores, Sum};
 
 use crate::{
-    job::{Format, Job, Loss, RevealLoss, When},
+    job::{Format, Job, RevealLoss, When},
     lanes::Lanes,
     secret::Secret,
 };
@@ -33,6 +32,8 @@ use std::ops::ControlFlow;
 use step::Trainer;
 use symbolon_core::{
     link::{Count, Error},
+    metric::AnyMetric,
+    party::Party,
     word::{Word, word_bytes},
 };
 
@@ -97,7 +98,10 @@ pub fn memory_bytes<W: Word>(job: &Job) -> u64 {
     let words = Inputs::<W>::words(job) + 3 * n + model + tape.words();
     // Terms that are kept for their clamp.
     let terms = if job.reveal.noise.is_some() {
-        job.data.train_records * outputs_of_loss(job) + job.data.test_records
+        let set = job.test_set();
+        let of_metric = |metric: &AnyMetric| metric.describe().words(&set, job.data.test_records);
+        let of_metrics: usize = job.measured().iter().map(of_metric).sum();
+        job.data.train_records * job.loss_terms() + of_metrics
     } else {
         0
     };
@@ -106,15 +110,15 @@ pub fn memory_bytes<W: Word>(job: &Job) -> u64 {
     (words * word_bytes::<W>() + order) as u64 + optimize::state_bytes::<W>(job)
 }
 
-/// Returns the terms of a record's loss.
-fn outputs_of_loss(job: &Job) -> usize {
-    if job.loss == Loss::MeanSquaredError { job.outputs() } else { 1 }
-}
-
 /// Returns the bytes that a dry lane of `job` keeps of its tiles, except the values that it
 /// evaluates.
 pub(crate) fn dry_bytes(job: &Job) -> u64 {
     optimize::state_bytes::<<u64 as Word>::Dry>(job)
+}
+
+/// Names what follows, for plans, audits and errors.
+fn enter<W: Word>(party: &mut Party<'_, W>, layer: usize, name: &'static str) {
+    party.trace.enter(u16::try_from(layer).unwrap_or(u16::MAX), name);
 }
 
 /// What happens in a job. Words are this party's shares, so it has no `Debug`.
@@ -138,8 +142,8 @@ pub enum Event<W: Word> {
         epoch: u32,
         /// The training loss summed over the epoch, `f` fraction bits, if the job reveals it.
         loss: Option<Sum<W::Wide>>,
-        /// Correct test predictions (classes), or the squared test error summed, `f` fraction bits (regression), if the job reveals it.
-        score: Option<Sum<W::Wide>>,
+        /// The sums of the metrics on the test records, if the job reveals them.
+        score: Option<Scores<W::Wide>>,
     },
     /// After the last epoch: whether any word of the job left its range, if the job reveals it.
     Alarm {
@@ -277,7 +281,7 @@ fn epochs<W: Word>(
         let (mut loss, mut score) = (None, None);
         if job.opens_numbers(epoch) {
             loss = (job.reveal.loss == RevealLoss::Epoch).then(|| trainer.take_loss(lanes)).transpose()?;
-            score = if job.reveal.accuracy { trainer.evaluate(lanes)? } else { None };
+            score = trainer.evaluate(lanes)?;
             lanes.check_kept()?;
         } else {
             trainer.forget_loss(lanes);

@@ -1,8 +1,7 @@
 //! A training step in its three stages.
 
 use super::{
-    Inputs, Stop,
-    criterion::{Criterion, Target, enter},
+    Inputs, Stop, enter,
     initial::{dropout_stream, initial_shares},
     lift,
     optimize::{Optimizer, Tile},
@@ -22,6 +21,7 @@ use symbolon_core::{
     correlation::{Mask, View},
     layer::{AnyLayer, Backward, GradientSplit, Graph, Model, Moment, Origin, Pass},
     link::Error,
+    loss::{Built, Describe, Loss, Target},
     party::{Party, Role},
     prg::{ChaCha20Prg, Prg},
     protocol::{
@@ -44,7 +44,7 @@ pub(super) struct Parameters<W: Word> {
     open: Vec<W>,
     /// Names the mask.
     mask: View<'static>,
-    pub(super) criterion: Criterion,
+    loss: Built,
 }
 
 impl<W: Word> Parameters<W> {
@@ -151,7 +151,7 @@ impl<'j, W: Word> Trainer<'j, W> {
             parameters: Parameters {
                 open: vec![W::default(); n],
                 mask: Mask::empty().view(),
-                criterion: Criterion::new(job, laid.graph().output_frac_bits()),
+                loss: job.loss.build(&job.loss_numbers()).expect("a valid job's loss can be computed"),
                 laid,
                 shares,
             },
@@ -176,8 +176,8 @@ impl<'j, W: Word> Trainer<'j, W> {
         let step = u32::try_from(step).unwrap_or(u32::MAX); // a job has no more steps
         let all = self.tape.states(lanes, &graph, &described(model.shares), &parts)?;
         let (train, labels, weights) = (&self.train, &self.labels, self.weights.as_ref());
-        let (criterion, wants_loss) = (&self.parameters.criterion, self.job.reveal.loss == RevealLoss::Epoch);
-        let terms = |rows| if wants_loss { criterion.terms(rows, labels.cols()) } else { 0 };
+        let (built, wants_loss) = (&self.parameters.loss, self.job.reveal.loss == RevealLoss::Epoch);
+        let (kind, terms) = (self.job.loss.kind(), if wants_loss { self.job.loss_terms() } else { 0 });
         let work = all.into_iter().zip(&parts).zip(self.loss.iter_mut()).collect();
         lanes.each(work, |party, ((lane, part), tally)| {
             let LaneStates { data, slabs: [values, gradients], mut states } = lane;
@@ -188,13 +188,13 @@ impl<'j, W: Word> Trainer<'j, W> {
             let pass = Pass { model, data: train.rows_of(rows, data), moment: Some(moment) };
             graph.forward(party, &pass, nodes.clone(), values, &mut states)?;
             let weighed = if weights.is_some() { n } else { 0 };
-            let ([y, w, loss], mut party) = party.scratch([n * labels.cols(), weighed, terms(n)])?;
+            let ([y, w, loss], mut party) = party.scratch([n * labels.cols(), weighed, n * terms])?;
             let counted = weights.map(|weights| weights.rows_of(rows, w));
-            let wanted = wants_loss.then_some(&mut *loss);
-            let target = Target { labels: labels.rows_of(rows, y), weights: counted, loss: wanted };
+            let target = Target { labels: labels.rows_of(rows, y), weights: counted };
             let delta = &mut gradients[graph.output_gradient(n)];
             delta.copy_from_slice(&values[graph.output_words(n)]);
-            criterion.gradient(&mut party, nodes.end - 1, delta, target)?;
+            enter(&mut party, nodes.end - 1, kind);
+            built.gradient(&mut party, delta, target, wants_loss.then_some(&mut *loss))?;
             graph.begin_backward(&mut states);
             graph.backward(&mut party, &pass, nodes, gradients, &mut states)?;
             tally.add(loss);
@@ -284,7 +284,7 @@ impl<'j, W: Word> Trainer<'j, W> {
         self.parameters.mask = mask.view();
         let parts: Vec<usize> = (0..lanes.len()).map(|i| lanes.part(i, n, GRAIN).len()).collect();
         let open = split(&mut self.parameters.open, mask, parts.iter().copied());
-        let (tile, config) = (self.job.lanes.tile, self.optimizer.config());
+        let (tile, recipe) = (self.job.lanes.tile, self.optimizer.recipe());
         let mut pieces = Vec::new();
         let (mut shares, mut gradient) = (&mut self.parameters.shares[..], &mut self.gradient[..]);
         for ((open, mask), state) in open.into_iter().zip(self.optimizer.lanes()) {
@@ -298,7 +298,7 @@ impl<'j, W: Word> Trainer<'j, W> {
             for (((shares, gradient), open), state) in tiles.zip(state) {
                 if let Some(step) = step {
                     enter(party, 0, "optimizer");
-                    config.step(party, step, gradient, shares, state)?;
+                    state.step(party, &recipe, step, gradient, shares)?;
                 }
                 enter(party, 0, "open weights");
                 open.copy_from_slice(shares);
@@ -331,9 +331,10 @@ impl<'j, W: Word> Trainer<'j, W> {
         if lanes.role() != Role::Clear {
             return Ok(());
         }
+        let recipe = self.optimizer.recipe();
         let tiles = self.optimizer.lanes().collect();
         lanes.each(tiles, |party, tiles: &mut [Tile<W>]| {
-            tiles.iter().for_each(|tile| party.trace.moments(tile.second()));
+            tiles.iter().for_each(|tile| party.trace.moments(tile.second(&recipe)));
             Ok(())
         })
     }

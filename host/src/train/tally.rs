@@ -17,6 +17,7 @@ use crate::lanes::Lanes;
 use serde::{Deserialize, Serialize};
 use symbolon_core::{
     link::Error,
+    metric::Terms,
     party::{NoTrace, Party},
     protocol::{clamp::clamp, into_ring::widen},
     word::Word,
@@ -26,13 +27,22 @@ use zeroize::Zeroizing;
 /// Terms that are clamped at a time, which bounds the scratch.
 const CHUNK: usize = 4096;
 
-/// A sum over records. Words are this party's shares of it, or whole.
+/// A sum of the loss over records. Words are this party's shares of it, or whole.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Sum<V> {
     /// The sum.
     pub total: V,
     /// The number of records in it: those whose label names a class. `None` where all records have
     /// one.
+    pub records: Option<V>,
+}
+
+/// The sums of a job's metrics over the test records. Words are this party's shares, or whole.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Scores<V> {
+    /// Metric after metric, in the order of the job.
+    pub sums: Vec<V>,
+    /// The number of test records whose label names a class. `None` where all records have one.
     pub records: Option<V>,
 }
 
@@ -76,6 +86,12 @@ impl<W: Word> Tally<W> {
         let word = |limit| W::from_i64(limit << frac_bits);
         let clamped = limits.map(|limits| Kept { limits: limits.map(word), pieces: Vec::new() });
         Self { clamped, ..Self::new(1 << (frac_bits - 1)) }
+    }
+
+    /// Makes a sum of a metric's terms.
+    pub(super) fn of(terms: &Terms) -> Self {
+        let clamped = terms.clamp.map(|limits| Kept { limits: limits.map(W::from_i64), pieces: Vec::new() });
+        Self { clamped, ..Self::new(terms.capacity(W::BITS)) }
     }
 
     /// Of counts, which are below `2^(k-2)` all together.
@@ -147,24 +163,45 @@ pub(super) fn total<W: Word>(
     tallies: Vec<Tally<W>>,
     counted: bool,
 ) -> Result<Sum<W::Wide>, Error> {
+    let with_records = |mut tally: Tally<W>| {
+        let records = Tally { words: Zeroizing::new(vec![tally.records]), ..Tally::of_counts() };
+        tally.records = W::default();
+        if counted { vec![tally, records] } else { vec![tally] }
+    };
+    let mut sums = totals(lanes, tallies.into_iter().map(with_records).collect())?.into_iter();
+    Ok(Sum { total: sums.next().unwrap_or_default(), records: sums.next() })
+}
+
+/// This party's shares of several sums over all lanes: `tallies` are lane by lane, of each lane as
+/// many as there are sums. One widening for all of a lane.
+///
+/// # Errors
+///
+/// The link's and the dealer's.
+pub(super) fn totals<W: Word>(lanes: &mut Lanes<'_, W>, tallies: Vec<Vec<Tally<W>>>) -> Result<Vec<W::Wide>, Error> {
     let zero = <W::Wide>::default();
-    let mut sums = vec![[zero; 2]; tallies.len()];
-    lanes.each(tallies.into_iter().zip(&mut sums).collect(), |party, (mut tally, own)| {
+    let sums = tallies.first().map_or(0, Vec::len);
+    let mut parts = vec![vec![zero; sums]; tallies.len()];
+    lanes.each(tallies.into_iter().zip(&mut parts).collect(), |party, (mut tallies, own)| {
         party.trace.enter(0, "clamp terms");
-        tally.clamp(party)?;
+        tallies.iter_mut().try_for_each(|tally| tally.clamp(party))?;
         party.trace.enter(0, "sum outputs");
-        if counted {
-            tally.words.push(tally.records);
-        }
-        let mut wide = Zeroizing::new(vec![zero; tally.words.len()]);
+        let words = Zeroizing::new(tallies.iter().flat_map(|tally| tally.words.iter().copied()).collect::<Vec<W>>());
+        let mut wide = Zeroizing::new(vec![zero; words.len()]);
         // By construction the words are in range if their terms are: nothing for an audit to see.
         let (mut unseen, ([], mut party)) = (NoTrace, party.scratch([])?);
         party.trace = &mut unseen;
-        widen(&mut party, &tally.words, &mut wide)?;
-        let records = if counted { wide.pop().unwrap_or_default() } else { zero };
-        *own = [sum(zero, &wide), records];
+        widen(&mut party, &words, &mut wide)?;
+        let mut rest = &wide[..];
+        for (tally, own) in tallies.iter().zip(own.iter_mut()) {
+            let (head, tail) = rest.split_at(tally.words.len());
+            (*own, rest) = (sum(zero, head), tail);
+        }
         Ok(())
     })?;
-    let [total, records] = sums.into_iter().fold([zero; 2], |[a, b], [c, d]| [a.add(c), b.add(d)]);
-    Ok(Sum { total, records: counted.then_some(records) })
+    let add = |mut all: Vec<W::Wide>, part: Vec<W::Wide>| {
+        all.iter_mut().zip(part).for_each(|(sum, part)| *sum = sum.add(part));
+        all
+    };
+    Ok(parts.into_iter().fold(vec![zero; sums], add))
 }

@@ -94,7 +94,7 @@ fn clear_accuracy(fleet: &Fleet, job: &Path, stores: &Stores, named: &dyn Fn(&st
     });
     let inputs = Inputs::<u64>::stored(&job, &pile).unwrap();
     let trained = Game::new(job.clone()).clear(inputs, &Keys::new(1), 1);
-    let (loss, score) = *trained.epochs.last().unwrap();
+    let (loss, score) = trained.epochs.last().unwrap().clone();
     epoch_result(&job, 1, loss, score).unwrap().accuracy.unwrap()
 }
 

@@ -14,7 +14,7 @@ use symbolon_tests::{
 const SCHEMA: &str = "task = \"meter\"\n\
     [[field]]\nname = \"temperature\"\nwidth = 16\noffset = -40\nstep = 0.01\nunit = \"C\"\n\
     [[field]]\nname = \"power\"\nwidth = 16\noffset = 0\nstep = 0.1\nunit = \"W\"\n";
-const JOB: &str = "version = 2\nname = \"meter\"\nloss = \"mean-squared-error\"\n\
+const JOB: &str = "version = 2\nname = \"meter\"\nloss = \"squared-error\"\n\
     [data]\nscale = { divide = 20 }\ntarget = { offset = 200, divide = 50 }\n\
     [data.reports]\nschema = \"meter.toml\"\nfeatures = [\"temperature\"]\nlabel = \"power\"\ntest_every = 2\n\
     [network]\nlayers = [{ kind = 'dense', units = 8 }, { kind = 'relu' }, { kind = 'dense', units = 1 }]\n\

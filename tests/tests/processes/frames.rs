@@ -163,9 +163,9 @@ fn to_a_client() {
     let answer = frame(&Answer::Ok(()));
     let updates = [
         frame(&Update::Ready { plan_hash: [1; 32] }),
-        frame(&Update::Epoch { epoch: 1, loss: Some(1), score: None }),
+        frame(&Update::Epoch { epoch: 1, numbers: vec![1] }),
         frame(&Update::Step { done: u64::MAX, bytes_sent: u64::MAX }),
-        frame(&Update::Epoch { epoch: u32::MAX, loss: None, score: Some(u64::MAX) }),
+        frame(&Update::Epoch { epoch: u32::MAX, numbers: vec![u64::MAX; 3] }),
         frame(&Update::Done(Report::default())),
         frame(&Update::No(No::Failed("not today".to_owned()))),
     ];

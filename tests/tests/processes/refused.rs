@@ -77,7 +77,7 @@ fn other_versions() {
         server.write_all(greeting).unwrap();
         let mut theirs = [0; GREETING];
         server.read_exact(&mut theirs).unwrap();
-        assert_eq!(&theirs, b"SYMB\x06\0\0\0");
+        assert_eq!(&theirs, b"SYMB\x07\0\0\0");
         let _ = server.read_to_end(&mut Vec::new()); // until it has ended, in whatever way
     }
     roles.server0.says(&[
@@ -161,7 +161,7 @@ fn jobs_and_data_that_do_not_fit() {
         (shape.toml().replace("shape = [6]", "shape = [7]"), ["data.shape", "records.csv"]),
         (shape.toml().replace("train_records = 112", "train_records = 113"), ["data.train_records", "records.csv"]),
         (shape.toml().replace("epochs = 1", "epochs = \"one\""), ["job.toml", "job.toml:20:10"]),
-        (shape.toml().replace("kind = \"sgd\"", "kind = \"sgd\"\nlow = 3"), ["optimizer.low", "sgd"]),
+        (shape.toml().replace("kind = \"sgd\"", "kind = \"sgd\"\nbuckets = 3"), ["optimizer.buckets", "sgd"]),
     ];
     for (text, said) in jobs {
         let folder = folder(&shape);

@@ -22,6 +22,7 @@ mod select;
 mod square;
 mod subsets;
 mod truncated_product;
+mod truncated_row_product;
 mod truncation;
 mod truncation_wide;
 mod words;
@@ -200,6 +201,7 @@ requests! {
     14 OneHotWords one_hot_words
     15 Residue residue
     16 Convolution convolution
+    17 TruncatedRowProduct truncated_row_product
 }
 
 impl Request<'_> {

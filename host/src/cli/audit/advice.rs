@@ -1,7 +1,7 @@
 //! Other settings, tried before they are recommended, and what made these fail.
 
-use super::{Cells, Facts, Failure, Outcome, Records, Verdict, outcome::play};
-use crate::job::{Adam, Affine, Dyadic, Job, Optimizer, Scale, Task};
+use super::{Buckets, Facts, Failure, Outcome, Records, Verdict, outcome::play};
+use crate::job::{Adam, Affine, Dyadic, Job, Scale, Task};
 use std::fmt;
 
 /// Scaled targets above this are named as a cause.
@@ -110,13 +110,14 @@ fn causes(job: &Job, facts: &Facts, outcome: &Outcome) -> Vec<String> {
     if large.len() > 3 {
         causes.push(format!("so do {} other features", large.len() - 3));
     }
-    if let Some(Cells { lowest, top, parameters }) = Cells::of(job, outcome) {
+    if let Some(Buckets { lowest, top, parameters }) = Buckets::of(job, outcome) {
         if 10 * top > parameters {
-            causes.push(format!("Adam left its cells above: {top} of {parameters} parameters are in the top one"));
+            causes.push(format!("Adam left its buckets above: {top} of {parameters} parameters are in the top one"));
         }
         if 2 * lowest > parameters && parameters > 0 {
-            causes
-                .push(format!("Adam left its cells below: {lowest} of {parameters} parameters are in the lowest one"));
+            causes.push(format!(
+                "Adam left its buckets below: {lowest} of {parameters} parameters are in the lowest one"
+            ));
         }
     }
     causes
@@ -166,21 +167,22 @@ fn fewer_bits(job: &Job, outcome: &Outcome) -> Vec<Job> {
     if optimizer { gradient.chain(values).collect() } else { values.chain(gradient).collect() }
 }
 
-/// Other numbers. Adam's cells keep the second moments that they stand for.
+/// Other numbers. Adam's buckets keep the second moments that they stand for.
 fn with_numbers(job: &Job, ring_bits: u32, frac_bits: u32, grad_frac_bits: u32) -> Option<Job> {
     let (old, mut job) = (&job.numbers, job.clone());
     if grad_frac_bits < frac_bits {
         return None;
     }
-    if let Optimizer::Adam(adam) | Optimizer::AmsGrad(adam) = &mut job.optimizer {
+    if let Some(adam) = job.optimizer.adam_mut() {
         let finer = i64::from(grad_frac_bits) - i64::from(old.grad_frac_bits);
         let coarser = i64::from(frac_bits) - i64::from(old.frac_bits);
-        let whole = adam.low == Adam::LOW && adam.cells == adam.most_cells(old.ring_bits);
+        let whole =
+            adam.first_threshold_log2 == Adam::FIRST_THRESHOLD_LOG2 && adam.buckets == adam.most_buckets(old.ring_bits);
         let moved = if whole { 0 } else { finer };
-        adam.low = u32::try_from(i64::from(adam.low) + 2 * moved).ok()?;
+        adam.first_threshold_log2 = u32::try_from(i64::from(adam.first_threshold_log2) + 2 * moved).ok()?;
         adam.shift = i32::try_from(i64::from(adam.shift) + moved - coarser).ok()?;
         if whole {
-            adam.cells = adam.most_cells(ring_bits);
+            adam.buckets = adam.most_buckets(ring_bits);
         }
     }
     job.numbers.ring_bits = ring_bits;
@@ -189,12 +191,10 @@ fn with_numbers(job: &Job, ring_bits: u32, frac_bits: u32, grad_frac_bits: u32) 
     Some(job)
 }
 
-/// The learning rate divided; `None` for Adam, whose is fixed by its cells.
+/// The learning rate divided; `None` for Adam, whose words do not grow with it.
 fn with_rate(job: &Job, by: f64) -> Option<Job> {
     let mut job = job.clone();
-    let (Optimizer::Sgd { learning_rate } | Optimizer::Momentum { learning_rate, .. }) = &mut job.optimizer else {
-        return None;
-    };
+    let learning_rate = job.optimizer.learning_rate_mut()?;
     *learning_rate = Dyadic::nearest(learning_rate.value() / by)?;
     Some(job)
 }
@@ -272,30 +272,31 @@ fn changes(old: &Job, new: &Job) -> Vec<Change> {
         (Scale::Channels(from), Scale::Channels(to)) => moved("channels", from, to, &mut change),
         _ => {}
     }
-    match (old.optimizer, new.optimizer) {
-        (
-            Optimizer::Sgd { learning_rate: from } | Optimizer::Momentum { learning_rate: from, .. },
-            Optimizer::Sgd { learning_rate: to } | Optimizer::Momentum { learning_rate: to, .. },
-        ) if from != to => change("optimizer.learning_rate", to.value().to_string()),
-        (Optimizer::Adam(from) | Optimizer::AmsGrad(from), Optimizer::Adam(to) | Optimizer::AmsGrad(to)) => {
-            // What a job that leaves them out has anyway is no change.
-            for (key, from, to, default) in [
-                ("optimizer.low", from.low.into(), to.low.into(), Adam::LOW.into()),
-                ("optimizer.cells", from.cells.into(), to.cells.into(), to.most_cells(new.numbers.ring_bits).into()),
-                (
-                    "optimizer.shift",
-                    from.shift.into(),
-                    to.shift.into(),
-                    Adam::default_shift(&new.numbers, to.low).into(),
-                ),
-            ] as [(&str, i64, i64, i64); 3]
-            {
-                if from != to && to != default {
-                    change(key, to.to_string());
-                }
+    let (mut from, mut to) = (old.optimizer, new.optimizer);
+    if let (Some(from), Some(to)) = (from.learning_rate_mut(), to.learning_rate_mut())
+        && from != to
+    {
+        change("optimizer.learning_rate", to.value().to_string());
+    }
+    if let (Some(from), Some(to)) = (from.adam(), to.adam()) {
+        // A value that a job has anyway where it leaves the key out is no change.
+        for (key, from, to, default) in [
+            (
+                "optimizer.first_threshold_log2",
+                from.first_threshold_log2,
+                to.first_threshold_log2,
+                Adam::FIRST_THRESHOLD_LOG2,
+            ),
+            ("optimizer.buckets", from.buckets, to.buckets, to.most_buckets(new.numbers.ring_bits)),
+        ] {
+            if from != to && to != default {
+                change(key, to.to_string());
             }
         }
-        _ => {}
+        let (before, after) = (from.asked_rate(&old.numbers), to.asked_rate(&new.numbers));
+        if before != after {
+            change("optimizer.learning_rate", after.to_string());
+        }
     }
     changes
 }

@@ -11,7 +11,7 @@ use super::{exit::Failure, plan::constants, stored};
 use crate::{
     engine::clear::Range,
     intake::manifest,
-    job::{Adam, Draft, Job, Optimizer},
+    job::{Draft, Job},
     net::{Config, Role},
     report::write_atomic,
 };
@@ -108,32 +108,31 @@ fn print_ranges(outcome: &Outcome) {
 
 /// Where Adam's second moments ended.
 fn print_moments(job: &Job, outcome: &Outcome) {
-    let (Some(cells), Some(ends)) = (Cells::of(job, outcome), outcome.moment_bits()) else { return };
-    let Cells { lowest, top, parameters } = cells;
+    let (Some(buckets), Some(ends)) = (Buckets::of(job, outcome), outcome.moment_bits()) else { return };
+    let Buckets { lowest, top, parameters } = buckets;
     // `v` has 2 fg fraction bits.
     let unit = 2 * i64::from(job.numbers.grad_frac_bits);
     say!(
-        "Adam ended with second moments from 2^{} to 2^{}. Of {parameters} parameters {lowest} are in the lowest cell, \
-         whose steps vanish with the gradient, and {top} in the top cell, whose steps grow with it.\n",
+        "Adam ended with second moments from 2^{} to 2^{}. Of {parameters} parameters {lowest} are in the lowest bucket, \
+         whose steps vanish with the gradient, and {top} in the top bucket, whose steps grow with it.\n",
         i64::from(ends.0) - 1 - unit,
         i64::from(ends.1) - unit
     );
 }
 
-/// Parameters in the cells at both ends of Adam's window, as the job ended.
-struct Cells {
+/// Parameters in the buckets at both ends of Adam's window, as the job ended.
+struct Buckets {
     lowest: u64,
     top: u64,
     parameters: u64,
 }
 
-impl Cells {
+impl Buckets {
     fn of(job: &Job, outcome: &Outcome) -> Option<Self> {
-        let (Optimizer::Adam(adam) | Optimizer::AmsGrad(adam)) = job.optimizer else { return None };
-        let (low, top) = Adam::window(&adam);
+        let (first_threshold_log2, top) = job.optimizer.adam()?.window();
         let below = |bits: u32| outcome.moments.iter().take(bits as usize + 1).sum::<u64>();
         let parameters = outcome.moments.iter().sum();
-        Some(Self { lowest: below(low), top: parameters - below(top), parameters })
+        Some(Self { lowest: below(first_threshold_log2), top: parameters - below(top), parameters })
     }
 }
 
@@ -176,8 +175,8 @@ fn print_advice(advice: &Advice) {
 }
 
 fn to_json(job: &Job, outcome: &Outcome, advice: &Advice) -> Value {
-    let cells = Cells::of(job, outcome);
-    let cells = cells.map(|c| json!({ "lowest": c.lowest, "top": c.top, "parameters": c.parameters }));
+    let buckets = Buckets::of(job, outcome);
+    let buckets = buckets.map(|c| json!({ "lowest": c.lowest, "top": c.top, "parameters": c.parameters }));
     let changes = |trial: &Trial| {
         let changes = trial.changes.iter().map(|Change { key, value }| (key.clone(), Value::from(value.clone())));
         let changes = Value::Object(changes.collect());
@@ -186,7 +185,7 @@ fn to_json(job: &Job, outcome: &Outcome, advice: &Advice) -> Value {
     json!({
         "ranges": outcome.ranges,
         "verdict": outcome.verdict.name(),
-        "adam_cells": cells,
+        "adam_buckets": buckets,
         "causes": advice.causes,
         "verified": advice.verified.iter().map(changes).collect::<Vec<_>>(),
         "tried": advice.tried,

@@ -3,11 +3,12 @@
 use super::Failure;
 use crate::{
     data::{self, Dataset, Targets},
-    job::{Columns, Draft, Format, Job, Loss, Reports, Source, Target, Task},
+    job::{Columns, Draft, Format, Job, Reports, Source, Target, Task},
     schema::SchemaFile,
     train::Inputs,
 };
 use std::{cell::RefCell, collections::BTreeMap, path::PathBuf};
+use symbolon_core::loss::Describe as _;
 use symbolon_core::{report::header::DeviceId, report::schema::Schema, word::Word};
 
 /// Where the records come from.
@@ -65,11 +66,8 @@ impl Records {
             },
             _ => Vec::new(),
         };
-        let baseline = match (&job.data.task, job.loss) {
-            (Task::Regression(_), _) => squares / 2.0,
-            (Task::Classes(classes), Loss::SoftmaxCrossEntropy) => (*classes as f64).ln(), // at most 255
-            (Task::Classes(_), Loss::MeanSquaredError) => 0.5,
-        };
+        let squares = if matches!(job.data.task, Task::Classes(_)) { 1.0 } else { squares };
+        let baseline = job.loss.at_zero(job.outputs(), squares);
         Ok(Facts { target, features, names, baseline })
     }
 }

@@ -7,7 +7,7 @@ use std::{fmt::Write as _, fs, path::Path};
 const JOB: &str = r#"
 version = 2
 name = "advice"
-loss = "mean-squared-error"
+loss = "squared-error"
 data.shape = [4]
 data.train_records = 320
 data.test_records = 80
@@ -126,12 +126,12 @@ fn advice_is_bounded_and_says_when_nothing_was_tried() {
 
 #[test]
 fn second_moments_are_counted_by_cell() {
-    let dir = Folder::new("cells", 1.0);
+    let dir = Folder::new("buckets", 1.0);
     let job = job(&format!("{JOB}optimizer.kind = \"adam\"").parse().unwrap());
     let (outcome, _) = audit(&job, &dir);
-    let cells = Cells::of(&job, &outcome).unwrap();
-    assert_eq!(cells.parameters, job.parameters() as u64);
-    assert!(cells.lowest + cells.top <= cells.parameters);
+    let buckets = Buckets::of(&job, &outcome).unwrap();
+    assert_eq!(buckets.parameters, job.parameters() as u64);
+    assert!(buckets.lowest + buckets.top <= buckets.parameters);
 }
 
 #[test]

@@ -110,7 +110,7 @@ fn records_are_chosen_by_device_and_by_number() {
 #[test]
 fn squares_of_errors_within_the_declared_range_fit() {
     let narrow = "numbers.ring_bits = 32\ndata.reports.features = [\"volts\"]\ndata.reports.label = \"level\"\n\
-                  loss = \"mean-squared-error\"\nnetwork.layers = [{ kind = 'dense', units = 1 }]";
+                  loss = \"squared-error\"\nnetwork.layers = [{ kind = 'dense', units = 1 }]";
     let refused = Rule::SquareTooFar { far: 63.75, limit: 16.0 };
     refuses(&format!("{narrow}\ndata.target = {{ divide = 2 }}"), "data.reports.label", &refused);
     assert!(refused.to_string().contains("allows errors of 63.75 after scaling"), "{refused}");
@@ -129,7 +129,7 @@ fn labels_with_codes_to_spare_may_lack_a_class() {
 
 #[test]
 fn a_reading_is_a_regression_and_labels_may_come_apart() {
-    let regression = "data.reports.label = \"level\"\nloss = \"mean-squared-error\"\n\
+    let regression = "data.reports.label = \"level\"\nloss = \"squared-error\"\n\
                       network.layers = [{ kind = 'dense', units = 1 }]\ndata.target = { divide = 2 }";
     let job = build(regression).unwrap();
     assert_eq!((job.data.features(), job.outputs()), (5, 1));

@@ -40,7 +40,7 @@ impl Server {
             return Err(SessionError::Shelf(ShelfError::None));
         }
         let mut reveals = Vec::new();
-        reveals.extend(job.reveal.accuracy.then_some(Reveal::Accuracy));
+        reveals.extend(job.measured().iter().map(|metric| Reveal::Metric(metric.kind())));
         reveals.extend((job.reveal.loss == RevealLoss::Epoch).then_some(Reveal::Loss));
         reveals.extend(job.reveal.model.then_some(Reveal::Model));
         let listed = job.listed_hash().map_err(SessionError::job(Role::Client))?;
@@ -51,12 +51,12 @@ impl Server {
                 outputs: outputs(&job),
                 steps: job.steps(),
                 epsilon_milli: job.reveal.noise.map(|noise| noise.epsilon_milli),
-                opens_numbers: Kind::ALL.iter().any(|kind| kind.times(&job) > 0),
+                opens_numbers: Kind::all(&job).any(|kind| kind.times(&job) > 0),
             }),
             reveals: &reveals,
             batch: job.smallest_batch() as u64,
             records: job.records_per_epoch() as u64,
-            scored: (job.reveal.accuracy && job.data.test_records > 0).then_some(job.data.test_records as u64),
+            scored: (!job.measured().is_empty()).then_some(job.data.test_records as u64),
             alarm: job.reveal.alarm,
             memory_bytes: memory_bytes(&job, order.job.len(), 0),
         };

@@ -7,7 +7,10 @@ use super::audit::Audit;
 use crate::{
     device::system_rng,
     engine::plan::Plan,
-    job::{Job, form::Kind},
+    job::{
+        Job,
+        form::{Form, Kind},
+    },
     net::Role,
     release::ledger::Account,
     session::{
@@ -16,7 +19,7 @@ use crate::{
         message::Update,
         veil::{Output, Veil},
     },
-    train::{Event, Sum, signed},
+    train::{Event, signed},
 };
 use std::{
     ops::ControlFlow,
@@ -88,13 +91,15 @@ impl<'a, 'c> News<'a, 'c> {
             }
             Event::Epoch { epoch, loss, score } => {
                 self.heart.begin(Phase::Training, self.plan.epoch.bytes_each_way, None);
-                let words = |sum: Option<Sum<W::Wide>>| {
-                    let word = |word| signed(word).cast_unsigned();
-                    sum.map(|sum| [sum.total, sum.records.unwrap_or_default()].map(word))
-                };
-                let [loss, score] = self.outputs.numbers(epoch, [words(loss), words(score)])?;
+                let word = |word: W::Wide| signed(word).cast_unsigned();
+                let loss = loss.map(|sum| vec![word(sum.total), sum.records.map_or(0, word)]);
+                let score = score.map(|score| {
+                    let records = score.records.unwrap_or_default();
+                    score.sums.into_iter().chain([records]).map(word).collect::<Vec<u64>>()
+                });
+                let numbers = self.outputs.numbers(epoch, [loss, score])?;
                 self.started = Instant::now();
-                Update::Epoch { epoch, loss, score }
+                Update::Epoch { epoch, numbers }
             }
             Event::Alarm { share } => Update::Alarm { share: self.outputs.alarm(bit(share))? },
         };
@@ -115,14 +120,18 @@ pub(super) struct Outputs<'a> {
     account: &'a Account,
     veil: &'a Veil,
     role: Role,
-    /// Noise of the next epoch's numbers, in the order of [`Kind::ALL`]. It is drawn before that
-    /// epoch begins.
-    noise: Zeroizing<[i64; 4]>,
+    /// All numbers of the job, with their forms.
+    forms: Vec<(Kind, Option<Form>)>,
+    /// Noise of the next epoch's numbers, in the order of `forms`. It is drawn before that epoch
+    /// begins.
+    noise: Zeroizing<Vec<i64>>,
 }
 
 impl<'a> Outputs<'a> {
     pub(super) fn new(job: &'a Job, account: &'a Account, veil: &'a Veil, role: Role) -> Self {
-        Self { job, account, veil, role, noise: Zeroizing::default() }
+        let forms: Vec<_> = Kind::all(job).map(|kind| (kind, kind.form(job))).collect();
+        let noise = Zeroizing::new(vec![0; forms.len()]);
+        Self { job, account, veil, role, forms, noise }
     }
 
     /// Draws the noise of the numbers of `epoch`.
@@ -131,39 +140,39 @@ impl<'a> Outputs<'a> {
             return Ok(());
         }
         let mut rng = system_rng().map_err(|_| SessionError::Randomness)?;
-        for (kind, noise) in Kind::ALL.into_iter().zip(self.noise.iter_mut()) {
-            let scale = kind.form(self.job).and_then(|form| form.scale());
+        for ((kind, form), noise) in self.forms.iter().zip(self.noise.iter_mut()) {
+            let scale = form.and_then(|form| form.scale());
             *noise = scale.filter(|_| kind.is_opened(self.job, epoch)).map_or(0, |scale| scale.sample(&mut rng));
         }
         Ok(())
     }
 
-    /// Returns the shares of the loss and the score of `epoch`, each a sum and a count.
-    fn numbers(
-        &mut self,
-        epoch: u32,
-        [loss, score]: [Option<[u64; 2]>; 2],
-    ) -> Result<[Option<Sum<u64>>; 2], SessionError> {
-        let released = Kind::ALL.iter().filter(|kind| kind.is_opened(self.job, epoch)).count();
+    /// Returns the shares of the numbers that the job opens in `epoch`, in the order of
+    /// [`Kind::all`], from shares of the loss and its count of records, and of all metrics' sums
+    /// and their count of records.
+    fn numbers(&mut self, epoch: u32, [loss, score]: [Option<Vec<u64>>; 2]) -> Result<Vec<u64>, SessionError> {
+        let opened = self.forms.iter().map(|(kind, _)| kind.is_opened(self.job, epoch));
+        let released = opened.filter(|opened| *opened).count();
         if released == 0 {
-            return Ok([None; 2]);
+            return Ok(Vec::new());
         }
         self.account.release(released as u64)?;
-        let sum = |output, words: Option<[u64; 2]>, [total, records]: [usize; 2]| {
-            let mut words = Zeroizing::new(words?);
-            self.veil.draw(output, &mut *words);
-            let total = self.number(total, epoch, words[0])?;
-            Some(Sum { total, records: self.number(records, epoch, words[1]) })
+        let refreshed = |output, words: Option<Vec<u64>>, len| {
+            let mut words = Zeroizing::new(words.unwrap_or_else(|| vec![0; len]));
+            self.veil.draw(output, &mut words);
+            words
         };
-        Ok([sum(Output::Loss { epoch }, loss, [0, 1]), sum(Output::Score { epoch }, score, [2, 3])])
-    }
-
-    /// Adds this server's noise to a share and cuts it to the number's range; `None` if the job
-    /// does not open it in this epoch.
-    fn number(&self, kind: usize, epoch: u32, share: u64) -> Option<u64> {
-        let form = Kind::ALL[kind].form(self.job).filter(|_| Kind::ALL[kind].is_opened(self.job, epoch))?;
-        let noisy = share.wrapping_add(self.noise[kind].cast_unsigned());
-        Some(form.cut(noisy, self.role == Role::Server0))
+        let loss = refreshed(Output::Loss { epoch }, loss, 2);
+        let score = refreshed(Output::Score { epoch }, score, self.forms.len() - 2);
+        let words = loss.iter().chain(score.iter());
+        let numbers = self.forms.iter().zip(words.zip(self.noise.iter()));
+        let opened = numbers.filter(|((kind, _), _)| kind.is_opened(self.job, epoch));
+        // A number without a form is in no job that was admitted.
+        let number = |((_, form), (share, noise)): (&(Kind, Option<Form>), (&u64, &i64))| {
+            let noisy = share.wrapping_add(noise.cast_unsigned());
+            form.map_or(0, |form| form.cut(noisy, self.role == Role::Server0))
+        };
+        Ok(opened.map(number).collect())
     }
 
     /// Returns this server's share of the alarm, refreshed.

@@ -2,11 +2,12 @@
 
 use super::*;
 use std::path::Path;
+use symbolon_core::metric::Kind as Metric;
 
 /// 84 training records, 20 to test on.
 fn job(ring_bits: u32, regression: bool) -> Job {
     let (loss, task, outputs) = match regression {
-        true => ("mean-squared-error", "target = { divide = 10 }", 1),
+        true => ("squared-error", "target = { divide = 10 }", 1),
         false => ("softmax-cross-entropy", "classes = 3", 3),
     };
     let text = format!(
@@ -24,6 +25,10 @@ fn sum(total: i64, records: Option<i64>) -> Option<Sum<u64>> {
     Some(Sum { total: total.cast_unsigned(), records: records.map(i64::cast_unsigned) })
 }
 
+fn scores(total: i64, records: Option<i64>) -> Option<Scores<u64>> {
+    Some(Scores { sums: vec![total.cast_unsigned()], records: records.map(i64::cast_unsigned) })
+}
+
 #[test]
 fn a_loss_is_the_mean_over_the_records_that_were_learnt_from() {
     let mut job = job(64, false);
@@ -39,7 +44,7 @@ fn a_loss_is_the_mean_over_the_records_that_were_learnt_from() {
 #[test]
 fn an_accuracy_counts_records_that_have_a_class() {
     let job = job(64, false);
-    let score = |total, records| epoch_result(&job, 1, None, sum(total, records)).unwrap();
+    let score = |total, records| epoch_result(&job, 1, None, scores(total, records)).unwrap();
     assert_eq!((score(15, None).accuracy, score(15, None).scored), (Some(0.75), Some(20)));
     assert_eq!((score(15, Some(15)).accuracy, score(15, Some(15)).scored), (Some(1.0), Some(15)));
     assert_eq!((score(0, Some(0)).accuracy, score(0, Some(0)).scored), (None, Some(0)));
@@ -47,8 +52,9 @@ fn an_accuracy_counts_records_that_have_a_class() {
 
 #[test]
 fn a_squared_error_has_the_units_of_the_target() {
-    let job = job(32, true);
-    let result = epoch_result(&job, 1, None, sum((20 * 9) << 11, None)).unwrap();
+    let mut job = job(32, true);
+    job.reveal.accuracy = true;
+    let result = epoch_result(&job, 1, None, scores((20 * 9) << 11, None)).unwrap();
     assert_eq!((result.mean_squared_error, result.accuracy, result.scored), (Some(900.0), None, None));
     let error = |mean: f64| EpochResult { mean_squared_error: Some(mean), ..EpochResult::default() };
     assert_eq!(error(900.0).with_variance(Some(1800.0)).r2, Some(0.5));
@@ -57,21 +63,28 @@ fn a_squared_error_has_the_units_of_the_target() {
 
 #[test]
 fn what_cannot_be_is_no_result() {
-    let (classes, regression) = (job(32, false), job(32, true));
+    let (classes, mut regression) = (job(32, false), job(32, true));
+    regression.reveal.accuracy = true;
     let unit = 1i64 << 11;
-    type Sums = [Option<Sum<u64>>; 2];
+    type Sums = (Option<Sum<u64>>, Option<Scores<u64>>);
+    let output = |job: &Job| {
+        let (metric, set) = (job.measured()[0], job.test_set());
+        Output::Metric { kind: metric.kind(), name: metric.describe().terms(&set, 0).name }
+    };
+    let [correct, squared_error] = [output(&classes), output(&regression)];
+    assert!(matches!(squared_error, Output::Metric { kind: Metric::SquaredError, .. }));
     let cases: [(&Job, Sums, Output); 9] = [
-        (&classes, [None, sum(21, None)], Output::Correct),
-        (&classes, [None, sum(-1, None)], Output::Correct),
-        (&classes, [None, sum(11, Some(10))], Output::Correct),
-        (&classes, [None, sum(1, Some(21))], Output::Records),
-        (&classes, [sum(-84 * unit, None), None], Output::Loss),
-        (&classes, [sum(84 * 300 * unit, None), None], Output::Loss),
-        (&regression, [sum(-1, None), None], Output::Loss),
-        (&regression, [None, sum(-1, None)], Output::SquaredError),
-        (&regression, [None, sum(20 * 257 * unit, None)], Output::SquaredError),
+        (&classes, (None, scores(21, None)), correct),
+        (&classes, (None, scores(-1, None)), correct),
+        (&classes, (None, scores(11, Some(10))), correct),
+        (&classes, (None, scores(1, Some(21))), Output::Records),
+        (&classes, (sum(-85 * unit, None), None), Output::Loss),
+        (&classes, (sum(84 * 300 * unit, None), None), Output::Loss),
+        (&regression, (sum(-1, None), None), Output::Loss),
+        (&regression, (None, scores(-1, None)), squared_error),
+        (&regression, (None, scores(20 * 257 * unit, None)), squared_error),
     ];
-    for (job, [loss, score], output) in cases {
+    for (job, (loss, score), output) in cases {
         let error = epoch_result(job, 3, loss, score).unwrap_err();
         assert_eq!((error.output, error.epoch), (output, 3), "{error}");
         for words in ["epoch 3: the ", "words left their range", "numbers.ring_bits = 64", "symbolon audit"] {
@@ -79,7 +92,7 @@ fn what_cannot_be_is_no_result() {
         }
     }
     for (job, loss, score) in
-        [(&classes, sum(84 * 200 * unit, None), sum(20, None)), (&regression, None, sum(20 * 256 * unit, None))]
+        [(&classes, sum(84 * 200 * unit, None), scores(20, None)), (&regression, None, scores(20 * 256 * unit, None))]
     {
         assert!(epoch_result(job, 1, loss, score).is_ok());
     }

@@ -18,8 +18,8 @@ const HEAD: &str = "\
 const OPTIMIZER: &str = "\
 [optimizer]
 kind = \"adam\"
-keep = 4    # choose the cells of the second moment in each fourth step only,
-lazy = true # and update it only then: fewer bytes
+refresh_every = 4    # choose the buckets of the second moment in each fourth step only,
+lazy_second_moment = true # and update it only then: fewer bytes
 ";
 
 /// A job file. The only place that knows how a proposal is spelled.
@@ -30,7 +30,7 @@ pub(super) fn job(proposal: &Proposal) -> String {
         Task::Classes(classes) => (format!("classes = {classes}"), "softmax-cross-entropy", classes, ""),
         Task::Regression(_) => (
             format!("target = {target}"),
-            "mean-squared-error",
+            "squared-error",
             1,
             " # for a regression: the summed squared test error, hence R²",
         ),

@@ -1,21 +1,21 @@
-//! Finds the cell of a word, as nested bits.
+//! Finds the bucket of a word, as nested bits.
 //!
-//! For thresholds a factor of four apart, `t_j = [U < 4^j 2^low]`, `j` from 1, from the word
+//! For thresholds a factor of four apart, `t_j = [U < 4^j 2^first_threshold_log2]`, `j` from 1, from the word
 //! `c = U + r` that is open anyway for its own sake. `t_j = E ¬β ⊕ F β`, where `E` is 1 if all
 //! digits of `r` above equal those of `c`, and `F` if they equal those of `c - 1`
 //! (`protocol/upper.rs`). `β` is the borrow of the one base-4 digit below. A threshold is
-//! compared with the whole word: the topmost cell has no upper end.
+//! compared with the whole word: the topmost bucket has no upper end.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
-//! - **Cost:** 2 rounds. Bits each way / dealt, for `low` and the number of thresholds: words of 22
+//! - **Cost:** 2 rounds. Bits each way / dealt, for `first_threshold_log2` and the number of thresholds: words of 22
 //!   bits (`k = 32`): 2, 6: 29 / 107; 0, 6: 31 / 116; 0, 10 (all that they have room for): 40 /
 //!   133. Words of 54 bits (`k = 64`): 10, 6: 43 / 265; 0, 26 (all): 132 / 641.
-//! - **Result:** each threshold with a public dither of less than a quarter of it: `t_j = [U + d - 1 - (c mod d) < 4 d]`, `d = 4^(j-1) 2^low`. So `t_j` is 1 where
+//! - **Result:** each threshold with a public dither of less than a quarter of it: `t_j = [U + d - 1 - (c mod d) < 4 d]`, `d = 4^(j-1) 2^first_threshold_log2`. So `t_j` is 1 where
 //!   `U <= 3 d`, 0 where `4 d <= U <= 2^n - d`, and nested always. `U` is read as an unsigned word
 //!   of `n` bits.
 //! - **Needs:** a word opened as one that is never negative
 //!   ([`Cut::unsigned`](crate::protocol::truncate::Cut::unsigned)), whose value is `U`; the digits
-//!   of four bits from `low` on that hold thresholds, two each, inside the word.
+//!   of four bits from `first_threshold_log2` on that hold thresholds, two each, inside the word.
 //! - **Memory:** about 400 planes of scratch for all thresholds of `k = 64`, 200 for a window of
 //!   six; no heap.
 
@@ -43,28 +43,28 @@ pub const MOST: usize = 32;
 ///
 /// # Panics
 ///
-/// If lengths differ, there is no threshold, or a word has too few bits above `low`.
-pub fn cells<W: Word>(
+/// If lengths differ, there is no threshold, or a word has too few bits above `first_threshold_log2`.
+pub fn buckets<W: Word>(
     party: &mut Party<'_, W>,
     word: &Opened<'_, W>,
-    (low, thresholds): (u32, usize),
+    (first_threshold_log2, thresholds): (u32, usize),
     t: &mut [W],
 ) -> Result<(), Error> {
     let (lanes, bits) = (plane_words::<W>(word.c.len()), word.cut.bits());
-    assert!(t.len() == thresholds * lanes, "cells: lengths differ");
-    let upper = Upper::with_thresholds((low, bits), thresholds.div_ceil(2));
+    assert!(t.len() == thresholds * lanes, "buckets: lengths differ");
+    let upper = Upper::with_thresholds((first_threshold_log2, bits), thresholds.div_ceil(2));
     let mut draw = party.draw()?;
     if party.is_clear() {
         let ([r], party) = party.scratch([word.c.len()])?;
         party.expand(word.mask, r);
-        party.kernels.cells_clear(t, word.c, r, low, bits);
+        party.kernels.cells_clear(t, word.c, r, first_threshold_log2, bits);
         return Ok(());
     }
     let hot_planes = upper.widths().iter().map(|w| (1 << w) - 1).sum::<usize>();
     let ([joined, hot, c], mut party) =
         party.scratch([upper.planes(), hot_planes, upper.bits()].map(|planes| planes * lanes))?;
-    party.kernels.to_planes(c, word.c, low);
-    let request = Digits { words: Words::Mask(word.mask), low, widths: upper.widths() };
+    party.kernels.to_planes(c, word.c, first_threshold_log2);
+    let request = Digits { words: Words::Mask(word.mask), low: first_threshold_log2, widths: upper.widths() };
     party.take(&mut draw, request, &mut [&mut *hot])?;
     upper.join(&mut party, &mut draw, (c, hot), joined)?; // the first round
     finish(&mut party, &mut draw, &upper, joined, lanes, t) // the second
