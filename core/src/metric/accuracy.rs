@@ -46,6 +46,10 @@ impl Describe for Accuracy {
     fn unit(&self) -> Unit {
         Unit::Fraction
     }
+
+    fn higher_is_better(&self) -> bool {
+        true
+    }
 }
 
 impl<W: Word> Metric<W> for Accuracy {

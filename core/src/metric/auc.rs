@@ -157,6 +157,10 @@ impl Describe for Auc {
         Unit::Number
     }
 
+    fn higher_is_better(&self) -> bool {
+        true
+    }
+
     fn columns(&self, _: &TestSet) -> Option<usize> {
         Some(self.cells())
     }

@@ -72,6 +72,10 @@ impl Describe for Confusion {
         Unit::Fraction
     }
 
+    fn higher_is_better(&self) -> bool {
+        true
+    }
+
     fn columns(&self, set: &TestSet) -> Option<usize> {
         Some(set.cols())
     }

@@ -273,6 +273,11 @@ pub trait Describe: fmt::Display {
     /// Returns the unit of the figure.
     fn unit(&self) -> Unit;
 
+    /// Returns whether of two models the one with the higher figure is better.
+    fn higher_is_better(&self) -> bool {
+        false
+    }
+
     /// Returns the columns of a table whose cells are the sums, row after row. `None` if the sums
     /// are of no interest beside the figure.
     fn columns(&self, set: &TestSet) -> Option<usize> {

@@ -77,6 +77,10 @@ impl Describe for R2 {
     fn unit(&self) -> Unit {
         Unit::Number
     }
+
+    fn higher_is_better(&self) -> bool {
+        true
+    }
 }
 
 impl<W: Word> Metric<W> for R2 {

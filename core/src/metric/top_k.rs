@@ -79,6 +79,10 @@ impl Describe for TopK {
     fn unit(&self) -> Unit {
         Unit::Fraction
     }
+
+    fn higher_is_better(&self) -> bool {
+        true
+    }
 }
 
 impl<W: Word> Metric<W> for TopK {

@@ -22,9 +22,10 @@ use crate::{
         client::{self, News},
         random_bytes, random_seed,
     },
-    train::{Event, Impossible, Inputs, epoch_result, sound_parameters, tensors},
+    train::{Deciding, EarlyStop, Event, Impossible, Inputs, epoch_result, sound_parameters, tensors},
 };
 use std::{
+    cell::Cell,
     ops::ControlFlow,
     path::{Path, PathBuf},
     time::Instant,
@@ -243,7 +244,11 @@ fn summary(job: &Job, engine: &str, history: Vec<EpochResult>, plan_hash: &[u8; 
         ring_bits: job.numbers.ring_bits,
         samples: job.records_per_epoch() as u64,
         test_samples: job.data.test_records as u64,
-        epochs: job.training.epochs,
+        epochs: match job.training.early_stop {
+            Some(_) => history.last().map_or(0, |last| last.epoch),
+            None => job.training.epochs,
+        },
+        planned_epochs: job.training.epochs,
         history,
         seed: job.training.seed,
         date: UnixSeconds::now().utc(),
@@ -345,7 +350,8 @@ pub(super) fn clear_stored<W: HostWord + Word>(
     let (mut history, mut setup, mut seconds_train) = (Vec::new(), 0.0, 0.0);
     let mut impossible: Result<(), Impossible> = Ok(());
     let mut since = Instant::now();
-    let mut observer = |event: Event<W>, count: Count| {
+    let (mut early_stop, goes_on) = (EarlyStop::new(job), Cell::new(true));
+    let event = |event: Event<W>, count: Count| {
         match event {
             Event::Opened => {
                 setup = started.elapsed().as_secs_f64();
@@ -357,6 +363,7 @@ pub(super) fn clear_stored<W: HostWord + Word>(
                 match epoch_result(job, epoch, loss, score) {
                     Ok(result) => {
                         let result = result.exact().with_variance(variance);
+                        goes_on.set(early_stop.goes_on(&result));
                         tell(job, &progress, &News::Epoch(result.clone()));
                         history.push(result);
                     }
@@ -369,6 +376,7 @@ pub(super) fn clear_stored<W: HostWord + Word>(
         }
         ControlFlow::Continue(())
     };
+    let mut observer = Deciding(event, |_| ControlFlow::Continue(goes_on.get()));
     let seeds = [&seeds[0], &seeds[1]];
     let parameters = clear::run(job, inputs, seeds, &random_bytes()?, threads, audit, &mut observer)?;
     progress.finish();

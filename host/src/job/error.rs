@@ -172,6 +172,8 @@ pub enum Rule {
     Outputs { got: Shape, want: Shape },
     /// A loss of classes in a regression.
     LossNeedsClasses { kind: &'static str },
+    /// A number that the job does not reveal in each epoch.
+    NotRevealed { got: String },
     /// A loss of an unknown kind.
     LossKind { got: String },
     /// A loss that the job's numbers do not hold.
@@ -327,6 +329,11 @@ impl fmt::Display for Rule {
             Self::LossNeedsClasses { kind } => {
                 write!(f, "is {kind}, which is one of classes; a regression takes squared-error or huber")
             }
+            Self::NotRevealed { got } => write!(
+                f,
+                "is {got:?}, which the job does not reveal in each epoch; reveal it (reveal.loss, reveal.accuracy, metrics, \
+                 reveal.when = \"epoch\"), or name another number"
+            ),
             Self::LossKind { got } => {
                 write!(f, "is {got:?}, which is no loss; give one of: {}", AnyLoss::KINDS.join(", "))
             }

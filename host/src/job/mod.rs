@@ -8,6 +8,7 @@
 //! Record counts stand in the job, so that a plan can be made where the data is not.
 
 mod arrays;
+mod early_stop;
 mod error;
 mod file;
 pub mod form;
@@ -37,6 +38,7 @@ use symbolon_core::{
 };
 
 pub use arrays::{CIFAR_FEATURES, Cifar10, Cifar100, Cifar100Label, Npy, Npz};
+pub use early_stop::{EarlyStop, Watched};
 pub use error::{Invalid, JobError, Rule};
 pub use file::{Draft, job_schema};
 pub use network::{Laid, Network};
@@ -289,6 +291,10 @@ pub struct Training {
     pub drop_last: bool,
     /// Seed of the initial weights and the batch order, both public. Never of anything secret.
     pub seed: u64,
+    /// Ends training once a number that the job reveals becomes no better; without it, all epochs
+    /// run. Servers, dealer and auditor learn after which epoch training ended.
+    #[serde(default)]
+    pub early_stop: Option<EarlyStop>,
 }
 
 /// How tensors are cut.

@@ -59,7 +59,8 @@ pub(super) fn validate(job: &Job, asked: &Asked) -> Checked {
     between("lanes.tile", wide(job.lanes.tile), wide(TILE_MULTIPLE), wide(MAX_TILE))?;
     let multiple = Rule::MultipleOf { got: wide(job.lanes.tile), of: wide(TILE_MULTIPLE) };
     hold(job.lanes.tile.is_multiple_of(TILE_MULTIPLE), "lanes.tile", multiple)?;
-    reveal(job)
+    reveal(job)?;
+    super::early_stop::validate(job)
 }
 
 fn hold(kept: bool, key: &str, rule: Rule) -> Checked {

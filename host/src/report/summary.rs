@@ -197,8 +197,10 @@ pub struct Summary {
     pub samples: u64,
     /// Test records.
     pub test_samples: u64,
-    /// Epochs.
+    /// Epochs that ran.
     pub epochs: u32,
+    /// Epochs of the job: more than `epochs` if it ended early.
+    pub planned_epochs: u32,
     /// The outputs of each epoch.
     pub history: Vec<EpochResult>,
     /// Seed of the initial weights and the batch order.
@@ -279,11 +281,16 @@ impl fmt::Display for Summary {
                 format!("epsilon {epsilon} for all outputs together; ± is the standard error of it"),
             ));
         }
+        let ended_early = match self.planned_epochs > self.epochs {
+            true => format!(", ended early of {} epochs", self.planned_epochs),
+            false => String::new(),
+        };
         let mut facts = vec![
             ("loss", self.loss.map_or_else(hidden, |loss| with_error(loss, of_loss))),
             (
                 "training",
-                format!("{} for {} x {} samples", human_seconds(self.seconds_train), self.epochs, self.samples),
+                format!("{} for {} x {} samples", human_seconds(self.seconds_train), self.epochs, self.samples)
+                    + &ended_early,
             ),
         ];
         if self.seconds_train > 0.0 {

@@ -4,21 +4,26 @@
 //! for each server answers. So a lost or silent server ends the session, however long a phase
 //! without other messages is. While a server waits for a result, the role reports to it, at the
 //! same intervals, that the role lives.
+//!
+//! In a job that may end early, the servers pass on the client's decision after each epoch; lanes
+//! wait for it. Both servers must pass on the same one.
 
 use super::{
     SessionError,
     heartbeat::beat,
-    message::{Call, No, Reply},
+    message::{Call, Decision, No, Reply},
 };
 use crate::{
     engine::secure::Fault,
-    net::{AbortHandle, Connection, NetError, Role},
+    job::Job,
+    net::{AbortHandle, Connection, Role},
     train::{Halt, Orders, SharedOrders},
 };
 use serde::Serialize;
 use std::{
+    ops::ControlFlow,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Condvar, Mutex, MutexGuard, PoisonError,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread,
@@ -29,6 +34,8 @@ use std::{
 pub(super) const LEAD: usize = 2;
 /// Most bytes of an encoded [`Call`].
 const MAX_CALL_BYTES: usize = 16;
+/// The time after which a lane that waits for a decision looks for a failure.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// The results for a server, or the reason why they are missing.
 type Results<T> = SyncSender<Result<T, No>>;
@@ -50,6 +57,16 @@ pub(super) struct Attended {
     /// The first failure.
     pub(super) fault: Fault,
     aborts: Mutex<Aborts>,
+    decisions: Mutex<Decisions>,
+    decided: Condvar,
+}
+
+/// The decisions after each epoch, by server.
+#[derive(Default)]
+struct Decisions {
+    by_server: [Vec<bool>; 2],
+    /// An invalid decision, or two that differ.
+    error: Option<SessionError>,
 }
 
 /// The servers' connections for corrections, and the servers that are lost.
@@ -78,8 +95,55 @@ impl Attended {
         aborts.handles.iter().filter(|(role, _)| *role == server).for_each(|(_, abort)| abort.abort());
     }
 
+    /// Keeps a failure of a server's own connection.
+    fn fail(&self, error: SessionError) {
+        match error {
+            SessionError::Net(error) => self.fault.keep(*error),
+            error => {
+                self.decisions().error.get_or_insert(error);
+            }
+        }
+    }
+
+    fn decisions(&self) -> MutexGuard<'_, Decisions> {
+        self.decisions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn aborts(&self) -> MutexGuard<'_, Aborts> {
         self.aborts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes the decision that a server passes on; an error if it is not about the next epoch.
+    fn decide(&self, server: Role, decision: Decision, job: &Job) -> Result<(), SessionError> {
+        let mut decisions = self.decisions();
+        let own = &mut decisions.by_server[usize::from(server == Role::Server1)];
+        if decision.epoch as usize != own.len() + 1 || !job.may_end_after(decision.epoch) {
+            return Err(SessionError::Unexpected { from: server, wanted: "a decision about the next epoch" });
+        }
+        own.push(decision.goes_on);
+        self.decided.notify_all();
+        Ok(())
+    }
+
+    /// Waits for both servers' decision after epoch `epoch`: whether training goes on. Breaks if the
+    /// decisions differ, or the session has failed.
+    pub(super) fn goes_on(&self, epoch: u32) -> ControlFlow<(), bool> {
+        let mut decisions = self.decisions();
+        let at = epoch as usize - 1;
+        loop {
+            match decisions.by_server.each_ref().map(|own| own.get(at).copied()) {
+                [Some(a), Some(b)] if a == b => return ControlFlow::Continue(a),
+                [Some(_), Some(_)] => {
+                    let wanted = "the same decision as server0's";
+                    decisions.error.get_or_insert(SessionError::Unexpected { from: Role::Server1, wanted });
+                    return ControlFlow::Break(());
+                }
+                _ if decisions.error.is_some() || self.fault.is_kept() => return ControlFlow::Break(()),
+                _ => {}
+            }
+            let waited = self.decided.wait_timeout(decisions, LOOK).unwrap_or_else(PoisonError::into_inner);
+            decisions = waited.0;
+        }
     }
 
     /// Runs `lane` for each of `lanes`, each on a thread, and `meanwhile` on the caller's thread.
@@ -113,6 +177,9 @@ impl Attended {
         let mut halts = results.into_iter().filter_map(Result::err);
         self.fault.settle();
         let cause = self.fault.take();
+        if let Some(error) = self.decisions().error.take() {
+            return Err(error);
+        }
         match halts.find(|halt| *halt != Halt::Stopped).or(halts.next()) {
             Some(Halt::Protocol { error, step }) => {
                 Err(SessionError::Protocol { error, step, cause: cause.map(Box::new) })
@@ -123,14 +190,23 @@ impl Attended {
     }
 }
 
-/// Runs `work` while a thread for each of `servers` answers its calls, `replies` results each.
+/// The number of results that a server receives.
+#[derive(Clone, Copy)]
+pub(super) struct Expected {
+    /// If the job runs to its last epoch.
+    pub(super) all: u64,
+    /// Fewer for each epoch that does not run.
+    pub(super) per_epoch: u64,
+}
+
+/// Runs `work` while a thread for each of `servers` answers its calls about `job`.
 ///
 /// # Errors
 ///
 /// The error of `work`, which the servers receive with their next call; the loss of a server.
 pub(super) fn attended<T: Serialize + Send>(
     servers: [Connection; 2],
-    replies: u64,
+    (job, expected): (&Job, Expected),
     idle: Duration,
     work: impl FnOnce(&Attended, &Replies<T>) -> Result<(), SessionError>,
 ) -> Result<(), SessionError> {
@@ -141,8 +217,8 @@ pub(super) fn attended<T: Serialize + Send>(
             let (to, results) = sync_channel(LEAD);
             scope.spawn(move || {
                 let role = server.role();
-                if let Err(error) = attend(server, &results, replies, beat(idle)) {
-                    attended.fault.keep(error);
+                if let Err(error) = attend(server, &results, (attended, job, expected), beat(idle)) {
+                    attended.fail(error);
                     attended.end(role);
                 }
             });
@@ -164,22 +240,33 @@ pub(super) fn attended<T: Serialize + Send>(
 fn attend<T: Serialize>(
     mut server: Connection,
     results: &Receiver<Result<T, No>>,
-    replies: u64,
+    (attended, job, expected): (&Attended, &Job, Expected),
     beat: Duration,
-) -> Result<(), NetError> {
-    for _ in 0..replies {
-        while server.recv::<Call>(MAX_CALL_BYTES)? == Call::Alive {}
+) -> Result<(), SessionError> {
+    let (mut all, mut sent) = (expected.all, 0);
+    while sent < all {
+        match server.recv::<Call>(MAX_CALL_BYTES)? {
+            Call::Alive => continue,
+            Call::Decided(decision) => {
+                attended.decide(server.role(), decision, job)?;
+                if !decision.goes_on {
+                    all -= expected.per_epoch * u64::from(job.training.epochs - decision.epoch);
+                }
+                continue;
+            }
+            Call::Next => sent += 1,
+        }
         loop {
             match results.recv_timeout(beat) {
                 Ok(Ok(result)) => break server.send(&Reply::Next(result))?,
                 Ok(Err(no)) => {
                     server.send(&Reply::<T>::No(no))?;
-                    return server.close();
+                    return Ok(server.close()?);
                 }
                 Err(RecvTimeoutError::Timeout) => server.send(&Reply::<T>::Alive)?,
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
         }
     }
-    server.close()
+    Ok(server.close()?)
 }

@@ -13,7 +13,7 @@
 
 use super::{
     SessionError,
-    attend::{Attended, LEAD, Replies},
+    attend::{Attended, Expected, LEAD, Replies},
     message::DealerHello,
     pairing::{Pairing, Session},
     receiver,
@@ -24,9 +24,10 @@ use crate::{
         audit::{LaneHash, ReleaseHash, release_hash},
         dealer::deal_lane,
     },
+    job::Job,
     kernel::HostWord,
     net::{Config, Connection, Role},
-    train::{Event, Halt, Orders, releases},
+    train::{Deciding, Event, Halt, Orders, releases},
 };
 use std::{
     ops::ControlFlow,
@@ -76,7 +77,8 @@ impl Auditor {
         let DealerHello::Join(join) = Pairing::receive(&mut connection)? else {
             return Err(SessionError::Unexpected { from: role, wanted: "a server's request to join a session" });
         };
-        self.0.join(role, connection, join, releases, |session, attended, replies| {
+        let expected = |job: &Job| Expected { all: releases(job), per_epoch: 1 };
+        self.0.join(role, connection, join, expected, |session, attended, replies| {
             match session.job.numbers.ring_bits {
                 32 => audit::<u32>(&session, attended, replies),
                 _ => audit::<u64>(&session, attended, replies),
@@ -129,10 +131,11 @@ fn audit_lane<W: HostWord + Word>(
         }
     };
     let release = || to.send(hashes.each_ref().map(LaneHash::so_far)).map_err(|_| Halt::Stopped);
-    let mut observer = |event: Event<W::Dry>, _: Count| match event.is_release() && release().is_err() {
+    let event = |event: Event<W::Dry>, _: Count| match event.is_release() && release().is_err() {
         true => ControlFlow::Break(()),
         false => ControlFlow::Continue(()),
     };
+    let mut observer = Deciding(event, |epoch| attended.goes_on(epoch));
     let prgs = [&*session.prgs[0], &*session.prgs[1]];
     deal_lane::<W>(&session.job, prgs, lane, orders, outlet, &mut observer)?;
     release()

@@ -2,7 +2,7 @@
 
 use super::{
     STACK_BYTES, SessionError, SessionId,
-    message::{Answer, Ask, Data, MAX_MESSAGE_BYTES, Order, Update},
+    message::{Answer, Ask, Data, Decision, MAX_MESSAGE_BYTES, Order, Update},
     prg, random_bytes, random_seed,
     server::{PIECE, table_stream},
 };
@@ -14,7 +14,7 @@ use crate::{
     job::{Job, form::Kind},
     net::{AbortHandle, ClientTls, Config, Connection, Role, connect},
     report::EpochResult,
-    train::{Impossible, Inputs, Scores, Sum, epoch_result, sound_parameters},
+    train::{EarlyStop, Impossible, Inputs, Scores, Sum, epoch_result, sound_parameters},
 };
 use std::{
     sync::mpsc::{self, RecvTimeoutError},
@@ -177,11 +177,15 @@ fn listen<W: Word>(
 ) -> Result<Outcome<W>, SessionError> {
     let aborts = servers.each_ref().map(Connection::abort_handle);
     let (to, told) = mpsc::channel();
+    let mut deciders = Vec::new();
     let readers = servers.map(|connection| {
         let (to, role) = (to.clone(), connection.role());
+        let (decider, decisions) = mpsc::channel();
+        deciders.push(decider);
+        let asks = Asks { job: job.clone(), decisions };
         let words = if job.reveal.model { job.parameters() } else { 0 };
         thread::spawn(move || {
-            let ended = read::<W>(connection, words, &to);
+            let ended = read::<W>(connection, words, &to, &asks);
             if ended.is_err() {
                 let _ = to.send(Told::Failed(role)); // nobody listens: then it is over anyway
             }
@@ -191,7 +195,17 @@ fn listen<W: Word>(
     drop(to);
     let (epochs, results, alarm) = (Vec::new(), Vec::new(), [None; 2]);
     let known = Kind::all(job).map(|kind| (kind, None)).collect();
-    let mut heard = Heard { job, started, epochs, known, results, alarm, seconds_setup: 0.0 };
+    let mut heard = Heard {
+        job,
+        started,
+        epochs,
+        known,
+        results,
+        alarm,
+        seconds_setup: 0.0,
+        early_stop: EarlyStop::new(job),
+        deciders,
+    };
     let (mut failed, mut impossible): (Option<(Role, Instant)>, _) = (None, None);
     loop {
         let patience = failed.map_or(Duration::MAX, |(_, at)| grace.saturating_sub(at.elapsed()));
@@ -199,6 +213,7 @@ fn listen<W: Word>(
             Ok(Told::Update(role, update)) => {
                 // Nothing right can follow; but ending here would tell the servers of an output.
                 if let Err(error) = heard.hear(role, update, news) {
+                    heard.decide(error.epoch, true);
                     impossible.get_or_insert(error);
                 }
             }
@@ -206,6 +221,7 @@ fn listen<W: Word>(
             Ok(Told::Failed(role)) => failed = failed.or(Some((role, Instant::now()))),
             Err(RecvTimeoutError::Timeout) => {
                 aborts.iter().for_each(AbortHandle::abort);
+                heard.deciders.clear(); // no reader waits for a decision
                 failed = failed.map(|(role, _)| (role, Instant::now()));
             }
             Err(RecvTimeoutError::Disconnected) => break,
@@ -255,9 +271,21 @@ struct Heard<'a> {
     /// Shares of the range alarm, by server.
     alarm: [Option<bool>; 2],
     seconds_setup: f64,
+    early_stop: EarlyStop<'a>,
+    /// To the readers, which send the decisions to their servers.
+    deciders: Vec<mpsc::Sender<Decision>>,
 }
 
 impl Heard<'_> {
+    /// Sends the decision after epoch `epoch` to both servers, if the job may end there.
+    fn decide(&self, epoch: u32, goes_on: bool) {
+        if self.job.may_end_after(epoch) {
+            for decider in &self.deciders {
+                let _ = decider.send(Decision { epoch, goes_on }); // a reader that has failed needs none
+            }
+        }
+    }
+
     fn hear(&mut self, role: Role, update: Update, news: &mut dyn FnMut(News)) -> Result<(), Impossible> {
         let index = usize::from(role == Role::Server1);
         match update {
@@ -278,8 +306,10 @@ impl Heard<'_> {
                 if let [Some(a), Some(b)] = pair {
                     let shares = [std::mem::take(a), std::mem::take(b)];
                     let result = self.joined(epoch, &shares)?;
+                    let goes_on = self.early_stop.goes_on(&result);
                     news(News::Epoch(result.clone()));
                     self.results.push(result);
+                    self.decide(epoch, goes_on);
                 }
             }
             _ => {}
@@ -324,7 +354,18 @@ impl Heard<'_> {
     }
 }
 
-fn read<W: Word>(mut connection: Connection, words: usize, to: &mpsc::Sender<Told>) -> Result<Ended<W>, SessionError> {
+/// The decisions for a server, in a job that may end early.
+struct Asks {
+    job: Job,
+    decisions: mpsc::Receiver<Decision>,
+}
+
+fn read<W: Word>(
+    mut connection: Connection,
+    words: usize,
+    to: &mpsc::Sender<Told>,
+    asks: &Asks,
+) -> Result<Ended<W>, SessionError> {
     let role = connection.role();
     let mut plan_hash = None;
     loop {
@@ -342,8 +383,16 @@ fn read<W: Word>(mut connection: Connection, words: usize, to: &mpsc::Sender<Tol
                 if let Update::Ready { plan_hash: hash } = &other {
                     plan_hash = Some(*hash);
                 }
+                let decides = match &other {
+                    Update::Epoch { epoch, .. } => asks.job.may_end_after(*epoch),
+                    _ => false,
+                };
                 // The listener may have given up; the other server's error says why.
                 let _ = to.send(Told::Update(role, other));
+                // It decides once it has heard the other server too.
+                if decides && let Ok(decision) = asks.decisions.recv() {
+                    connection.send(&decision)?;
+                }
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{
     SessionError, SessionId,
-    attend::{Attended, Replies},
+    attend::{Attended, Expected, Replies},
     message::{DealerHello, Dealt},
     pairing::{Pairing, Session},
     receiver,
@@ -14,9 +14,13 @@ use crate::{
     kernel::HostWord,
     net::{Config, Connection, NetError, Role},
     report::peak_rss,
-    train::{Halt, Orders},
+    train::{Deciding, Halt, Orders},
 };
-use std::{ops::ControlFlow, time::Duration};
+use std::{
+    ops::ControlFlow,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 use symbolon_core::{
     link::{Error, Peer},
     word::Word,
@@ -65,7 +69,7 @@ impl Dealer {
                 role,
                 connection,
                 join,
-                |_| 1,
+                |_| Expected { all: 1, per_epoch: 0 },
                 |session, attended, replies: &Replies<Dealt>| match session.job.numbers.ring_bits {
                     32 => self.deal::<u32>(session, attended, replies),
                     _ => self.deal::<u64>(session, attended, replies),
@@ -97,10 +101,21 @@ impl Dealer {
             Error::Lost(Peer::Server)
         };
         let lane = |lane, connection: &mut Connection, orders: Orders<'_>| {
-            let outlet = |bytes: &[u8]| connection.buffer_bytes(bytes).map_err(|error| lost(lane, error));
-            deal_lane::<W>(&session.job, prgs, lane, orders, outlet, &mut |_, _| ControlFlow::Continue(()))?;
+            let connection = Mutex::new(connection);
+            let lock = || connection.lock().unwrap_or_else(PoisonError::into_inner);
+            let outlet = |bytes: &[u8]| lock().buffer_bytes(bytes).map_err(|error| lost(lane, error));
+            // The servers decide once they have all of the epoch.
+            let goes_on = |epoch| match lock().flush() {
+                Ok(()) => attended.goes_on(epoch),
+                Err(error) => {
+                    lost(lane, error);
+                    ControlFlow::Break(())
+                }
+            };
+            let mut observer = Deciding(|_, _| ControlFlow::Continue(()), goes_on);
+            deal_lane::<W>(&session.job, prgs, lane, orders, outlet, &mut observer)?;
             let step = session.job.steps_per_epoch() as u64 * u64::from(session.job.training.epochs);
-            connection.flush().map_err(|error| Halt::Protocol { error: lost(lane, error), step })
+            lock().flush().map_err(|error| Halt::Protocol { error: lost(lane, error), step })
         };
         attended.each_lane(connections.iter_mut(), lane, || ())?;
         let bytes_sent = connections.iter().map(|c| c.traffic().payload_sent).sum();

@@ -6,7 +6,7 @@
 //! a server that waits says so until its own time-out names the peer. A client that has left is
 //! found at the next heartbeat, which cancels the session: its place is free for others.
 
-use super::message::Update;
+use super::message::{Decision, Update};
 use crate::{
     engine::secure::Activity,
     net::{Cancel, Connection, NetError, Role},
@@ -20,6 +20,8 @@ use std::{
 };
 use symbolon_core::link::Peer;
 
+/// Most bytes of an encoded [`Decision`].
+const MAX_DECISION_BYTES: usize = 8;
 /// The longest time between two messages to the client, unless its idle time-out is short.
 const LONGEST_BEAT: Duration = Duration::from_secs(1);
 
@@ -187,6 +189,20 @@ impl<'a> Heart<'a> {
     /// If the client is lost, perhaps since an earlier heartbeat.
     pub(super) fn send(&self, update: &Update) -> Result<(), NetError> {
         self.lock().send(update)
+    }
+
+    /// Receives the client's decision after an epoch. No heartbeat is sent meanwhile: the client,
+    /// which decides, does not read.
+    ///
+    /// # Errors
+    ///
+    /// If the client is lost, or sends nothing for its idle time-out.
+    pub(super) fn receive_decision(&self) -> Result<Decision, NetError> {
+        let mut state = self.lock();
+        match state.failed.take() {
+            Some(error) => Err(error),
+            None => state.client.recv(MAX_DECISION_BYTES),
+        }
     }
 
     /// Returns the loss of the client, if it is lost: it is the cause of later failures.

@@ -69,6 +69,16 @@ pub(super) enum Data {
     Words,
 }
 
+/// Client to server, after an epoch from which on the job may end early; then server to dealer and
+/// auditor, as [`Call::Decided`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub(super) struct Decision {
+    /// Number of the epoch, from 1.
+    pub(super) epoch: u32,
+    /// Whether training goes on; otherwise the job ends as after its last epoch.
+    pub(super) goes_on: bool,
+}
+
 /// Server to client, while the job runs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Update {
@@ -153,6 +163,8 @@ pub(super) type Paired = Result<[[u8; 32]; 2], No>;
 pub(super) enum Call {
     /// Reports that the server lives; sent at fixed intervals.
     Alive,
+    /// Passes on the client's decision.
+    Decided(Decision),
     /// Asks for the next result: the auditor's release hashes in their order, or the dealer's
     /// figures at the end.
     Next,

@@ -6,7 +6,7 @@
 
 use super::{
     STACK_BYTES, SessionError, SessionId,
-    attend::{Attended, Replies, attended},
+    attend::{Attended, Expected, Replies, attended},
     heartbeat::LONG_WAIT,
     message::{DealerHello, Join, MAX_MESSAGE_BYTES, No, Paired},
     prg,
@@ -85,7 +85,7 @@ impl Pairing {
     }
 
     /// Joins a server to its session. On server 0's thread, `work` runs the session's lanes. The
-    /// servers receive its `replies` when they ask for them.
+    /// servers receive its replies when they ask for them: as many as `expected` says.
     ///
     /// # Errors
     ///
@@ -95,7 +95,7 @@ impl Pairing {
         role: Role,
         connection: Connection,
         join: Join,
-        replies: impl FnOnce(&Job) -> u64,
+        expected: impl FnOnce(&Job) -> Expected,
         work: impl FnOnce(Session<'_>, &Attended, &Replies<T>) -> Result<(), SessionError>,
     ) -> Result<(), SessionError> {
         if role == Role::Server1 {
@@ -112,9 +112,9 @@ impl Pairing {
         let started = Instant::now();
         let job = session.job.clone();
         (self.tell)(Notice::Begun { job: &job, hash: session.hash });
-        let replies = replies(&job);
+        let expected = expected(&job);
         let work = |attended: &Attended, replies: &Replies<T>| work(session, attended, replies);
-        let result = attended(servers, replies, self.idle, work);
+        let result = attended(servers, (&job, expected), self.idle, work);
         (self.tell)(Notice::Ended { job: &job, took: started.elapsed(), well: result.is_ok() });
         result
     }

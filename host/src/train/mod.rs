@@ -4,6 +4,7 @@
 //! optimizer and opening of the new weights over the lanes' parameters. Data and labels are masked and opened once a job, weights once a step, activations
 //! and their gradients once each; every product uses those openings.
 
+mod early_stop;
 mod encode;
 mod evaluate;
 mod figures;
@@ -17,6 +18,7 @@ mod table;
 mod tally;
 mod tape;
 
+pub use early_stop::EarlyStop;
 pub use encode::{EncodeError, real, signed, tensors};
 pub use figures::{Impossible, Output, epoch_result, sound_parameters};
 pub use initial::{batch_order, initial_weights};
@@ -169,11 +171,35 @@ pub fn releases(job: &Job) -> u64 {
 pub trait Observer<W: Word> {
     /// Called after each event, with what was sent so far. [`ControlFlow::Break`] ends the job.
     fn event(&mut self, event: Event<W>, count: Count) -> ControlFlow<()>;
+
+    /// Called after each epoch from which on the job may end early. Returns whether training goes
+    /// on: otherwise the job ends as after its last epoch. [`ControlFlow::Break`] ends it at once.
+    fn goes_on(&mut self, epoch: u32) -> ControlFlow<(), bool> {
+        let _ = epoch;
+        ControlFlow::Continue(true)
+    }
 }
 
 impl<W: Word, F: FnMut(Event<W>, Count) -> ControlFlow<()>> Observer<W> for F {
     fn event(&mut self, event: Event<W>, count: Count) -> ControlFlow<()> {
         self(event, count)
+    }
+}
+
+/// An observer of events and a decision after each epoch from which on the job may end early.
+pub struct Deciding<F, G>(pub F, pub G);
+
+impl<W, F, G> Observer<W> for Deciding<F, G>
+where
+    W: Word,
+    F: FnMut(Event<W>, Count) -> ControlFlow<()>,
+    G: FnMut(u32) -> ControlFlow<(), bool>,
+{
+    fn event(&mut self, event: Event<W>, count: Count) -> ControlFlow<()> {
+        self.0(event, count)
+    }
+    fn goes_on(&mut self, epoch: u32) -> ControlFlow<(), bool> {
+        self.1(epoch)
     }
 }
 
@@ -287,6 +313,13 @@ fn epochs<W: Word>(
             trainer.forget_loss(lanes);
         }
         tell(lanes, observer, Event::Epoch { epoch, loss, score })?;
+        if job.may_end_after(epoch) {
+            match observer.goes_on(epoch) {
+                ControlFlow::Continue(true) => {}
+                ControlFlow::Continue(false) => break,
+                ControlFlow::Break(()) => return Err(Stop::Observer),
+            }
+        }
     }
     if job.reveal.alarm {
         let share = lanes.alarm()?;

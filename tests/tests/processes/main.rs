@@ -5,6 +5,7 @@ mod alive;
 mod audit;
 mod certificates;
 mod command;
+mod early_stop;
 mod frames;
 mod lost;
 mod outputs;

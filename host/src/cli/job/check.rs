@@ -28,7 +28,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 /// Costs of a step of each layer: those of an epoch's steps without evaluation, divided.
-fn costs(job: &Job) -> Result<Vec<Cost>, Failure> {
+pub(super) fn costs(job: &Job) -> Result<Vec<Cost>, Failure> {
     let mut job = job.clone();
     job.training.epochs = 1;
     (job.reveal.accuracy, job.reveal.loss, job.reveal.alarm) = (false, RevealLoss::Never, false);

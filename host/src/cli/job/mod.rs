@@ -4,6 +4,7 @@ mod check;
 mod migrate;
 mod new;
 mod schema;
+mod show;
 
 use super::exit::Failure;
 
@@ -14,6 +15,8 @@ pub(super) enum Args {
     Check(check::Args),
     /// Write a job file of version 1 in the present form
     Migrate(migrate::Args),
+    /// Draw the network of a job file
+    Show(show::Args),
     /// Print the JSON schema of job files, for editors
     Schema,
     /// Write a job file for a CSV file, with public scales for the data's owner to edit
@@ -26,6 +29,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         Args::Check(args) => check::run(args),
         Args::Migrate(args) => migrate::run(args),
         Args::New(args) => new::run(args),
+        Args::Show(args) => show::run(args),
         Args::Schema => schema::run(),
     }
 }

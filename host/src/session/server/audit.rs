@@ -7,7 +7,7 @@ use crate::{
         audit::{LaneHash, ReleaseHash, release_hash},
     },
     net::Role,
-    session::{Disagreement, SessionError, heartbeat::Heart},
+    session::{Disagreement, SessionError, heartbeat::Heart, message::Decision},
 };
 
 /// Checks the corrections of this server; empty in a deployment without an auditor.
@@ -34,6 +34,15 @@ impl Audit {
     /// Returns the running hash of lane `i`'s corrections; `None` without an auditor.
     pub(super) fn lane(&self, i: usize) -> Option<LaneHash> {
         self.0.as_ref().map(|audited| audited.lanes[i].clone())
+    }
+
+    /// Passes on the client's decision.
+    ///
+    /// # Errors
+    ///
+    /// The loss of the auditor.
+    pub(super) fn decided(&self, decision: Decision) -> Result<(), SessionError> {
+        self.0.as_ref().map_or(Ok(()), |audited| audited.auditor.decided(decision))
     }
 
     /// Waits for the auditor's hash of all corrections so far and compares it. The server calls

@@ -6,7 +6,7 @@ use crate::{
     session::{
         Disagreement, STACK_BYTES, SessionError,
         heartbeat::{Heart, beat},
-        message::{Call, DealerHello, Join, MAX_MESSAGE_BYTES, Paired, Reply},
+        message::{Call, DealerHello, Decision, Join, MAX_MESSAGE_BYTES, Paired, Reply},
         prg, random_bytes, random_seed,
     },
 };
@@ -134,6 +134,19 @@ impl Helper {
         match state.failed.take() {
             Some(error) => Err(error.into()),
             None => Ok(state.connection.check_peer()?),
+        }
+    }
+
+    /// Passes on the client's decision.
+    ///
+    /// # Errors
+    ///
+    /// The loss of the helper.
+    pub(super) fn decided(&self, decision: Decision) -> Result<(), SessionError> {
+        let mut state = self.lock();
+        match state.failed.take() {
+            Some(error) => Err(error.into()),
+            None => Ok(state.connection.send(&Call::Decided(decision))?),
         }
     }
 

@@ -37,7 +37,7 @@ use crate::{
     release::ledger::{Account, Entry, Ledger, LedgerError, MAX_STANDING_BYTES},
     report::peak_rss,
     secret::Secret,
-    train::{self, Event, Inputs},
+    train::{self, Inputs},
 };
 use admission::Admitted;
 pub(super) use admission::CONNECTION_BYTES;
@@ -52,7 +52,7 @@ use std::{
 };
 use symbolon_core::{
     correlation::{Corrections, Server as Source},
-    link::{Count, Error as ProtocolError, Peer},
+    link::{Error as ProtocolError, Peer},
     party::{NoTrace, Role as Party},
     prg::Prg,
     wipe::wipe_stack,
@@ -323,8 +323,8 @@ impl Server {
             .choosing(veil.stream());
         heart.begin(Phase::Opening, plan.setup.bytes_each_way, None);
         let outputs = Outputs::new(job, session.account, &veil, self.config.role);
-        let mut news = News::new(heart, plan, outputs, audit);
-        let ended = train::run(&mut party, job, inputs, &mut |event: Event<W>, count: Count| news.tell(event, count));
+        let mut news = News::new(heart, plan, &dealer, outputs, audit);
+        let ended = train::run(&mut party, job, inputs, &mut news);
         let count = party.count();
         drop(party);
         let mut parameters = ended.map(Secret::from).map_err(|halt| match halt {

@@ -3,7 +3,7 @@
 //! An output passes the auditor's agreement, the ledger, this server's noise, the refreshment of
 //! the share, the cut to the output's range, and the wire.
 
-use super::audit::Audit;
+use super::{audit::Audit, dealing::Helper};
 use crate::{
     device::system_rng,
     engine::plan::Plan,
@@ -19,7 +19,7 @@ use crate::{
         message::Update,
         veil::{Output, Veil},
     },
-    train::{Event, signed},
+    train::{Event, Observer, signed},
 };
 use std::{
     ops::ControlFlow,
@@ -35,6 +35,7 @@ const NEWS: Duration = Duration::from_millis(200);
 pub(super) struct News<'a, 'c> {
     heart: &'a Heart<'c>,
     plan: &'a Plan,
+    dealer: &'a Helper,
     outputs: Outputs<'a>,
     audit: Audit,
     told: Instant,
@@ -47,9 +48,15 @@ pub(super) struct News<'a, 'c> {
 }
 
 impl<'a, 'c> News<'a, 'c> {
-    pub(super) fn new(heart: &'a Heart<'c>, plan: &'a Plan, outputs: Outputs<'a>, audit: Audit) -> Self {
+    pub(super) fn new(
+        heart: &'a Heart<'c>,
+        plan: &'a Plan,
+        dealer: &'a Helper,
+        outputs: Outputs<'a>,
+        audit: Audit,
+    ) -> Self {
         let now = Instant::now();
-        Self { heart, plan, outputs, audit, told: now, started: now, seconds_train: 0.0, error: None }
+        Self { heart, plan, dealer, outputs, audit, told: now, started: now, seconds_train: 0.0, error: None }
     }
 
     /// Ends the job once the auditor agrees: if the job opens the model, `parameters` become this
@@ -59,14 +66,26 @@ impl<'a, 'c> News<'a, 'c> {
         self.outputs.model(parameters)
     }
 
-    pub(super) fn tell<W: Word>(&mut self, event: Event<W>, count: Count) -> ControlFlow<()> {
-        match self.try_tell(event, count) {
-            Ok(()) => ControlFlow::Continue(()),
+    /// Continues with what there is; notes an error and ends the job.
+    fn or_break<T>(&mut self, result: Result<T, SessionError>) -> ControlFlow<(), T> {
+        match result {
+            Ok(value) => ControlFlow::Continue(value),
             Err(error) => {
                 self.error = Some(error);
                 ControlFlow::Break(())
             }
         }
+    }
+
+    /// Receives the client's decision after epoch `epoch` and passes it on to dealer and auditor.
+    fn decide(&mut self, epoch: u32) -> Result<bool, SessionError> {
+        let decision = self.heart.wait_for(Role::Client, || self.heart.receive_decision())?;
+        if decision.epoch != epoch {
+            return Err(SessionError::Unexpected { from: Role::Client, wanted: "a decision about this epoch" });
+        }
+        self.dealer.decided(decision)?;
+        self.audit.decided(decision)?;
+        Ok(decision.goes_on)
     }
 
     fn try_tell<W: Word>(&mut self, event: Event<W>, count: Count) -> Result<(), SessionError> {
@@ -111,6 +130,18 @@ impl<'a, 'c> News<'a, 'c> {
         self.heart.send(&update)?;
         // After the message, whose time would tell how long the sampling took.
         next.map_or(Ok(()), |epoch| self.outputs.draw_noise(epoch))
+    }
+}
+
+impl<W: Word> Observer<W> for News<'_, '_> {
+    fn event(&mut self, event: Event<W>, count: Count) -> ControlFlow<()> {
+        let told = self.try_tell(event, count);
+        self.or_break(told)
+    }
+
+    fn goes_on(&mut self, epoch: u32) -> ControlFlow<(), bool> {
+        let decided = self.decide(epoch);
+        self.or_break(decided)
     }
 }
 
