@@ -207,34 +207,34 @@ fn lists_that_do_not_fit_are_refused() {
 type Pinned = Option<(u64, Option<u64>)>;
 
 /// Jobs (bits, whether regression, whether with noise; or on stored reports): rounds, bytes each way
-/// and dealt, and each epoch's loss and score, as they were when a job had one score.
+/// and dealt, as they were when a job had one score, and each epoch's loss and score.
 const PINS: [(&str, [u64; 3], &[(Pinned, Pinned)]); 10] = [
     (
         "32 false false",
         [151, 33_004, 133_576],
-        &[(Some((118_545, None)), Some((7, None))), (Some((94_313, None)), Some((8, None)))],
+        &[(Some((116_944, None)), Some((7, None))), (Some((94_193, None)), Some((8, None)))],
     ),
-    ("32 false true", [147, 32_444, 130_108], &[(None, None), (Some((89_156, None)), Some((9, None)))]),
+    ("32 false true", [147, 32_444, 130_108], &[(None, None), (Some((88_109, None)), Some((8, None)))]),
     (
         "32 true false",
         [105, 21_748, 56_224],
-        &[(Some((19_904, None)), Some((7869, None))), (Some((8246, None)), Some((4035, None)))],
+        &[(Some((19_909, None)), Some((7874, None))), (Some((8240, None)), Some((4020, None)))],
     ),
-    ("32 true true", [107, 21_980, 58_276], &[(None, None), (Some((8243, None)), Some((4023, None)))]),
-    ("stored 32", [191, 34_248, 119_436], &[(Some((185_215, Some(75))), Some((3, Some(14))))]),
+    ("32 true true", [107, 21_980, 58_276], &[(None, None), (Some((8248, None)), Some((4031, None)))]),
+    ("stored 32", [191, 34_248, 119_436], &[(Some((179_775, Some(75))), Some((4, Some(14))))]),
     (
         "64 false false",
         [169, 92_216, 399_440],
-        &[(Some((233_987, None)), Some((7, None))), (Some((190_750, None)), Some((8, None)))],
+        &[(Some((233_877, None)), Some((7, None))), (Some((190_351, None)), Some((9, None)))],
     ),
-    ("64 false true", [165, 89_168, 390_296], &[(None, None), (Some((179_840, None)), Some((9, None)))]),
+    ("64 false true", [165, 89_168, 390_296], &[(None, None), (Some((178_064, None)), Some((9, None)))]),
     (
         "64 true false",
         [109, 49_832, 116_624],
-        &[(Some((39_803, None)), Some((15_753, None))), (Some((16_506, None)), Some((8077, None)))],
+        &[(Some((39_787, None)), Some((15_731, None))), (Some((16_484, None)), Some((8036, None)))],
     ),
-    ("64 true true", [112, 50_744, 131_192], &[(None, None), (Some((16_496, None)), Some((8054, None)))]),
-    ("stored 64", [220, 86_920, 329_408], &[(Some((361_259, Some(75))), Some((2, Some(14))))]),
+    ("64 true true", [112, 50_744, 131_192], &[(None, None), (Some((16_481, None)), Some((8022, None)))]),
+    ("stored 64", [220, 86_920, 329_408], &[(Some((360_254, Some(75))), Some((2, Some(14))))]),
 ];
 
 fn hold<W: HostWord + Word>(name: &str, job: Job, inputs: &dyn Fn() -> Inputs<W>) {

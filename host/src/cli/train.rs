@@ -213,10 +213,11 @@ fn tell_outcome<W: Word>(args: &Args, job: &Job, trained: &Trained<W>) -> Result
 }
 
 /// Variance of a regression's test targets, in units of the target squared: what R² compares with.
-/// `None` for classes.
+/// `None` for classes and for several targets.
 #[allow(clippy::cast_precision_loss)]
 pub(super) fn variance(job: &Job, test: &Dataset) -> Option<f64> {
-    let (Targets::Values(values), Task::Regression(scale)) = (&test.targets, &job.data.task) else { return None };
+    let (Targets::Values(values), Task::Regression(targets)) = (&test.targets, &job.data.task) else { return None };
+    let [scale] = targets[..] else { return None };
     let (n, reals) = (values.len().max(1) as f64, || values.iter().map(|v| f64::from(*v)));
     let mean = reals().sum::<f64>() / n;
     Some(reals().map(|v| (v - mean).powi(2)).sum::<f64>() / n * scale.divide * scale.divide)

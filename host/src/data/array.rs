@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::scale::{feature, push_target};
 use super::{DataError, Dataset, Place, Problem, Source};
-use crate::job::Data;
+use crate::job::{Data, Task};
 
 /// Types of numbers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -80,8 +80,12 @@ pub(super) fn load(
     if job != file {
         return Err(DataError::Count { path: features.source.path, key: "data.shape (features)", job, file });
     }
-    if labels.width != 1 {
-        return Err(DataError::LabelWidth { path: labels.source.path, got: labels.width });
+    let want = match &data.task {
+        Task::Classes(_) => 1,
+        Task::Regression(targets) => targets.len(),
+    };
+    if labels.width != want as u64 {
+        return Err(DataError::LabelWidth { path: labels.source.path, got: labels.width, want });
     }
     labels.pair(&features)?;
     let (job, file) = (records as u64, features.records);
@@ -90,9 +94,9 @@ pub(super) fn load(
     }
     let mut set = Dataset::with_rows(data, records)?;
     features.keep(job);
-    let (mut values, mut target) = (vec![0.0; data.features()], [0.0]);
+    let (mut values, mut targets) = (vec![0.0; data.features()], vec![0.0; want]);
     for record in 0..file {
-        if !features.next(&mut values)? || !labels.next(&mut target)? {
+        if !features.next(&mut values)? || !labels.next(&mut targets)? {
             break;
         }
         if record >= job {
@@ -102,8 +106,10 @@ pub(super) fn load(
             let place = Place::Feature { record, feature: column };
             set.features.push(feature(data, column, *raw).map_err(|problem| features.refused(place, problem))?);
         }
-        let place = Place::Label { record };
-        push_target(data, &mut set, target[0]).map_err(|problem| labels.refused(place, problem))?;
+        for (output, target) in targets.iter().enumerate() {
+            let pushed = push_target(data, &mut set, output, *target);
+            pushed.map_err(|problem| labels.refused(Place::Label { record }, problem))?;
+        }
         set.rows += 1;
     }
     features.finish()?;

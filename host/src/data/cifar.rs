@@ -148,7 +148,7 @@ impl Records {
             let scaled = feature(data, i, f64::from(*pixel));
             set.features.push(scaled.map_err(refused(Place::Feature { record, feature: i }))?);
         }
-        push_target(data, set, f64::from(labels[files.label])).map_err(refused(Place::Label { record }))?;
+        push_target(data, set, 0, f64::from(labels[files.label])).map_err(refused(Place::Label { record }))?;
         set.rows += 1;
         Ok(())
     }

@@ -73,8 +73,10 @@ impl<'a> Part<'a> {
             let scaled = feature(data, i, table.number(*column)?);
             set.features.push(scaled.map_err(|problem| table.refused(*column, problem))?);
         }
-        let target = table.number(file.label)?;
-        push_target(data, set, target).map_err(|problem| table.refused(file.label, problem))?;
+        for (output, label) in file.labels.iter().enumerate() {
+            let target = table.number(*label)?;
+            push_target(data, set, output, target).map_err(|problem| table.refused(*label, problem))?;
+        }
         set.rows += 1;
         Ok(())
     }
@@ -89,16 +91,17 @@ impl<'a> Part<'a> {
 struct File {
     table: Table,
     features: Vec<usize>,
-    label: usize,
+    labels: Vec<usize>,
 }
 
 impl File {
     fn open(data: &Data, format: &Csv, source: Source) -> Result<Self, DataError> {
         let mut table = Table::open(source, format.into())?;
-        let label = table.find(&format.label)?;
         let find = |names: &[String]| names.iter().map(|name| table.find(name)).collect::<Result<Vec<_>, _>>();
-        let others =
-            |except: &[usize]| (0..table.names().len()).filter(|i| *i != label && !except.contains(i)).collect();
+        let labels = find(&format.labels)?;
+        let others = |except: &[usize]| {
+            (0..table.names().len()).filter(|i| !labels.contains(i) && !except.contains(i)).collect()
+        };
         let features: Vec<usize> = match &format.columns {
             Columns::All => others(&[]),
             Columns::Only(only) => find(only)?,
@@ -108,8 +111,8 @@ impl File {
         if job != file {
             return Err(DataError::Count { path: table.into_path(), key: "data.shape (features)", job, file });
         }
-        table.take(features.iter().copied().chain([label]).collect());
-        Ok(Self { table, features, label })
+        table.take(features.iter().chain(&labels).copied().collect());
+        Ok(Self { table, features, labels })
     }
 
     /// Names of the features' columns.

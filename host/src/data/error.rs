@@ -62,12 +62,14 @@ pub enum DataError {
         /// Its fault.
         problem: CifarProblem,
     },
-    /// A file of labels has another number of values a record than one.
+    /// A file of labels has another number of values a record than the task.
     LabelWidth {
         /// The file.
         path: PathBuf,
         /// Values a record.
         got: u64,
+        /// Values that the task has.
+        want: usize,
     },
     /// A file of labels announces another number of records than that of the features.
     Labels {
@@ -260,9 +262,10 @@ impl fmt::Display for DataError {
             Self::Npy { path, problem } => write!(f, "{} {problem}", path.display()),
             Self::Zip { path, problem } => write!(f, "{} {problem}", path.display()),
             Self::Cifar { path, problem } => write!(f, "{} {problem}", path.display()),
-            Self::LabelWidth { path, got } => write!(
+            Self::LabelWidth { path, got, want } => write!(
                 f,
-                "{} holds {got} values a label, expected 1: a class index or a target; turn one-hot rows into indices",
+                "{} holds {got} values a label, expected {want}: a class index, or one for each entry of data.target; turn \
+                 one-hot rows into indices",
                 path.display()
             ),
             Self::Short { path, want: 0, .. } => write!(f, "{} ends in its header; fetch it again", path.display()),

@@ -63,7 +63,7 @@ pub const OCCUPANCY_SOURCE: &str = "Occupancy Detection, L. M. Candanedo and V. 
 pub struct Dataset {
     /// `rows * cols` numbers, row by row.
     pub features: Vec<f32>,
-    /// One a row.
+    /// What is predicted, row by row.
     pub targets: Targets,
     /// Records.
     pub rows: usize,
@@ -81,7 +81,7 @@ pub struct Dataset {
 pub enum Targets {
     /// Class indices, below the job's number of classes.
     Classes(Vec<u32>),
-    /// Scaled real targets.
+    /// Scaled real targets, row by row.
     Values(Vec<f32>),
 }
 
@@ -99,7 +99,7 @@ impl Dataset {
         features.try_reserve_exact(rows.saturating_mul(data.features())).map_err(memory)?;
         let targets = match data.task {
             Task::Classes(_) => Targets::Classes(Vec::with_capacity(rows)),
-            Task::Regression(_) => Targets::Values(Vec::with_capacity(rows)),
+            Task::Regression(ref targets) => Targets::Values(Vec::with_capacity(rows * targets.len())),
         };
         Ok(Self { features, targets, rows: 0, cols: data.features(), held: 0, skipped: 0 })
     }

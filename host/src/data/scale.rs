@@ -20,8 +20,8 @@ pub(super) fn feature(data: &Data, column: usize, raw: f64) -> Result<f32, Probl
     }
 }
 
-/// A checked class index or a scaled target, appended.
-pub(super) fn push_target(data: &Data, set: &mut Dataset, raw: f64) -> Result<(), Problem> {
+/// A checked class index, or the scaled target of output `output`, appended.
+pub(super) fn push_target(data: &Data, set: &mut Dataset, output: usize, raw: f64) -> Result<(), Problem> {
     match (&data.task, &mut set.targets) {
         (Task::Classes(classes), Targets::Classes(labels)) => {
             // The job's classes are few, so the comparison in u32 is exact.
@@ -32,7 +32,9 @@ pub(super) fn push_target(data: &Data, set: &mut Dataset, raw: f64) -> Result<()
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked above")]
             labels.push(raw as u32);
         }
-        (Task::Regression(target), Targets::Values(values)) => values.push(finite(target.apply(raw))?),
+        (Task::Regression(targets), Targets::Values(values)) => {
+            values.push(finite(targets.get(output).map_or(f64::NAN, |target| target.apply(raw)))?);
+        }
         // `Dataset::with_rows` makes the targets that the task has.
         (Task::Classes(_), Targets::Values(_)) | (Task::Regression(_), Targets::Classes(_)) => {}
     }

@@ -239,7 +239,7 @@ fn csv_format() -> Csv {
         delimiter: ',',
         header: true,
         columns: Columns::All,
-        label: "y".into(),
+        labels: vec!["y".into()],
         missing: vec![String::new(), "?".into()],
         on_missing: OnMissing::Refuse,
     }
@@ -279,7 +279,7 @@ fn csv_is_read_in_its_many_spellings() {
     assert_eq!(features(gzip(spellings[0].as_bytes()), 2, csv_format()), plain);
     let semicolon = Csv { delimiter: ';', ..csv_format() };
     assert_eq!(features("a;b;y\n1;2;0\n3;-4.5;1\n", 2, semicolon), plain);
-    let bare = Csv { header: false, label: "2".into(), ..csv_format() };
+    let bare = Csv { header: false, labels: vec!["2".into()], ..csv_format() };
     assert_eq!(features("1,2,0\n3,-4.5,1\n", 2, bare), plain);
     let reversed = Csv { columns: Columns::Only(vec!["b".into(), "a".into()]), ..csv_format() };
     assert_eq!(features("a,b,name,y\n1,2,\"x, \"\"y\"\"\",0\n3,-4.5,,1\n", 2, reversed), [2.0, 1.0, -4.5, 3.0]);
@@ -390,14 +390,14 @@ fn mutated_csv_never_panics() {
     let accepted = survives(&job, &[("t", text.clone())], 3);
     assert!(accepted > 100 && accepted < 2900, "{accepted}");
     survives(&job, &[("t", gzip(&text))], 4);
-    job.data.format = Format::Csv(Csv { train: "t".into(), header: false, label: "2".into(), ..csv_format() });
+    job.data.format = Format::Csv(Csv { train: "t".into(), header: false, labels: vec!["2".into()], ..csv_format() });
     survives(&job, &[("t", text)], 5);
 }
 
 #[test]
 fn targets_and_features_are_scaled_by_public_constants() {
     let mut job = csv_job(2, 0, csv_format());
-    job.data.task = Task::Regression(Affine { offset: 20.0, divide: 10.0 });
+    job.data.task = Task::Regression(vec![Affine { offset: 20.0, divide: 10.0 }]);
     job.data.scale = Scale::Columns(vec![Affine { offset: 1.0, divide: 2.0 }, Affine { offset: 0.0, divide: -1.0 }]);
     let dir = Dir::new().with("t.csv", "a,b,y\n1,2,25\n3,-4.5,0\n");
     let (train, _) = load(&job, &dir.0).unwrap();

@@ -170,6 +170,8 @@ pub enum Rule {
     NoParameters,
     /// Last layer does not fit the task.
     Outputs { got: Shape, want: Shape },
+    /// Another number of label columns than of targets.
+    Labels { got: usize, want: usize },
     /// A loss of classes in a regression.
     LossNeedsClasses { kind: &'static str },
     /// A number that the job does not reveal in each epoch.
@@ -326,6 +328,10 @@ impl fmt::Display for Rule {
             Self::Outputs { got, want } => {
                 write!(f, "is the last layer and gives the shape {got}; the task needs {want}")
             }
+            Self::Labels { got, want } => write!(
+                f,
+                "names {got} columns, and the task has {want}: one for classes, or one for each entry of data.target"
+            ),
             Self::LossNeedsClasses { kind } => {
                 write!(f, "is {kind}, which is one of classes; a regression takes squared-error or huber")
             }

@@ -9,6 +9,7 @@ use symbolon_core::{layer::Shape, loss::AnyLoss, metric::AnyMetric};
 use super::kind::{KindFile, KindOr};
 use super::metrics;
 use super::network::NetworkFile;
+use super::one_or_more::OneOrMore;
 use super::optimizer::{self, ScheduleFile};
 use super::reveal::RevealFile;
 use super::source::{ReportsFile, Rest, Source};
@@ -69,8 +70,9 @@ struct DataFile {
     test_records: Option<usize>,
     /// Number of classes, 2 to 255, of a classification; labels are `0 .. classes`.
     classes: Option<usize>,
-    /// Public scale of the target of a regression: `(raw - offset) / divide`.
-    target: Option<Affine>,
+    /// Public scale of the target of a regression, `(raw - offset) / divide`; a list of them for
+    /// several targets, one an output of the network.
+    target: Option<OneOrMore<Affine>>,
     /// Public scale of the features.
     scale: Scale,
     /// IDX files, plain or gzip.
@@ -110,8 +112,9 @@ struct CsvFile {
     columns: Option<Vec<String>>,
     /// The columns that are no features, in place of `columns`.
     except: Option<Vec<String>>,
-    /// The column of the class index or the regression target.
-    label: String,
+    /// The column of the class index or of the target of a regression; a list of columns for
+    /// several targets.
+    label: OneOrMore<String>,
     /// Buckets, after trimming, that stand for a missing value.
     #[serde(default = "empty_cell")]
     missing: Vec<String>,
@@ -360,7 +363,7 @@ impl DataFile {
         };
         let task = match (classes, target) {
             (Some(classes), None) => Task::Classes(classes),
-            (None, Some(target)) => Task::Regression(target),
+            (None, Some(target)) => Task::Regression(target.list()),
             _ => return Err(broken("data", Rule::ExactlyOne { of: &["classes", "target"] })),
         };
         let count = |(key, count): (&str, Option<usize>)| {
@@ -388,7 +391,8 @@ impl CsvFile {
             _ => return Err(broken("data.csv", Rule::AtMostOne { of: &["columns", "except"] })),
         };
         let Self { train, delimiter, header, label, missing, on_missing, .. } = self;
-        Ok(Csv { train, test, delimiter, header, columns, label, missing, on_missing })
+        let labels = label.list();
+        Ok(Csv { train, test, delimiter, header, columns, labels, missing, on_missing })
     }
 }
 

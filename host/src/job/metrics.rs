@@ -1,6 +1,6 @@
 //! The metrics of a job: how a job file names them, and the test set that they are about.
 
-use super::{Data, Invalid, Job, Rule, Task, kind::KindFile};
+use super::{Affine, Data, Invalid, Job, Rule, Task, kind::KindFile};
 use symbolon_core::metric::{self, AnyMetric, Kind, TestSet};
 
 /// Most metrics of a job.
@@ -49,6 +49,14 @@ pub(super) fn validate(job: &Job) -> Result<(), Invalid> {
     }
 }
 
+/// The unit of all targets; 1, that of scaled targets, where they differ.
+fn common_unit(targets: &[Affine]) -> f64 {
+    match targets {
+        [first, others @ ..] if others.iter().all(|other| other.divide == first.divide) => first.divide,
+        _ => 1.0,
+    }
+}
+
 impl Job {
     /// Returns the metrics that the job measures on its test records and opens.
     pub fn measured(&self) -> &[AnyMetric] {
@@ -57,9 +65,9 @@ impl Job {
 
     /// Returns the facts about the test records that metrics depend on.
     pub fn test_set(&self) -> TestSet {
-        let (task, scale) = match self.data.task {
+        let (task, scale) = match &self.data.task {
             Task::Classes(_) => (metric::Task::Classes, 1.0),
-            Task::Regression(target) => (metric::Task::Regression, target.divide),
+            Task::Regression(targets) => (metric::Task::Regression, common_unit(targets)),
         };
         TestSet {
             task,

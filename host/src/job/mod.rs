@@ -17,6 +17,7 @@ mod loss;
 mod metrics;
 pub mod migrate;
 mod network;
+mod one_or_more;
 mod optimizer;
 mod reports;
 mod reveal;
@@ -151,8 +152,9 @@ pub struct Csv {
     pub header: bool,
     /// Which columns are features, in this order.
     pub columns: Columns,
-    /// The column that holds the class index or the regression target.
-    pub label: String,
+    /// The column that holds the class index, or those that hold the targets of a regression, one
+    /// an output.
+    pub labels: Vec<String>,
     /// Buckets, after trimming, that stand for a missing value.
     pub missing: Vec<String>,
     /// What happens to a row with a missing value in a column that is used.
@@ -206,8 +208,8 @@ pub enum OnMissing {
 pub enum Task {
     /// One of this many classes; labels are `0 .. classes`.
     Classes(usize),
-    /// A real number, scaled by public constants.
-    Regression(Affine),
+    /// Real numbers, one an output, each scaled by public constants.
+    Regression(Vec<Affine>),
 }
 
 /// `scaled = (raw - offset) / divide`.
@@ -406,11 +408,11 @@ impl Job {
         job.hash()
     }
 
-    /// Outputs of the network: the classes, or 1.
+    /// Outputs of the network: the classes, or the targets.
     pub fn outputs(&self) -> usize {
-        match self.data.task {
-            Task::Classes(classes) => classes,
-            Task::Regression(_) => 1,
+        match &self.data.task {
+            Task::Classes(classes) => *classes,
+            Task::Regression(targets) => targets.len(),
         }
     }
 

@@ -226,7 +226,8 @@ impl Data {
     /// The target's line, if a reading is to be predicted.
     pub fn target_line(&self) -> Option<Line> {
         match (&self.format, &self.task) {
-            (Format::Reports(Reports { target: Target::Reading(column), .. }), Task::Regression(scale)) => {
+            (Format::Reports(Reports { target: Target::Reading(column), .. }), Task::Regression(targets)) => {
+                let scale = targets.first()?;
                 Some(column.line(*scale))
             }
             _ => None,

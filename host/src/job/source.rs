@@ -10,6 +10,7 @@ use symbolon_core::report::{
     schema::{Field, Kind, Schema, SchemaError},
 };
 
+use super::one_or_more::OneOrMore;
 use super::{
     Affine, Column, Data, Format, Held, Invalid, Place, Records, Reports, Rule, Scale, Senders, Set, Target, Task,
 };
@@ -51,7 +52,7 @@ pub(super) struct ReportsFile {
 /// The keys of `[data]` that mean something to reports.
 pub(super) struct Rest {
     pub(super) classes: Option<usize>,
-    pub(super) target: Option<Affine>,
+    pub(super) target: Option<OneOrMore<Affine>>,
     pub(super) scale: Scale,
     pub(super) shape: Option<Shape>,
 }
@@ -131,13 +132,17 @@ impl ReportsFile {
         let (Some(place), None) = (places.next(), places.next()) else {
             return Err(broken(key, Rule::NotOne { got: self.label.clone() }));
         };
-        match (field.kind, rest.classes, rest.target) {
+        match (field.kind, rest.classes, &rest.target) {
             (Kind::Label { classes, .. }, given, None) => {
                 Ok((Target::Label(place), Task::Classes(given.unwrap_or(usize::from(classes)))))
             }
             (Kind::Label { .. }, _, Some(_)) => Err(broken("data.target", Rule::UnusedBy { by: "a label" })),
             (Kind::Reading { offset, step, .. }, None, Some(target)) => {
-                Ok((Target::Reading(Column { place, offset, step }), Task::Regression(target)))
+                let targets = target.clone().list();
+                if targets.len() != 1 {
+                    return Err(broken("data.target", Rule::Labels { got: 1, want: targets.len() }));
+                }
+                Ok((Target::Reading(Column { place, offset, step }), Task::Regression(targets)))
             }
             (Kind::Reading { .. }, Some(_), _) => Err(broken("data.classes", Rule::UnusedBy { by: "a reading" })),
             (Kind::Reading { .. }, None, None) => {

@@ -315,9 +315,9 @@ fn scales_follow_their_rules() {
     let ranges = parse(&ranges).unwrap().data.scale;
     assert_eq!(ranges, Scale::Ranges(vec![(0.0, 1.0), (0.0, 2.5), (-1.0, 1.0), (0.0, 1.0)]));
     job.data.scale = Scale::Divide(1.0);
-    job.data.task = Task::Regression(Affine { offset: f64::NAN, divide: 1.0 });
+    job.data.task = Task::Regression(vec![Affine { offset: f64::NAN, divide: 1.0 }]);
     assert_eq!(job.validate().unwrap_err().key, "data.target.offset");
-    job.data.task = Task::Regression(Affine { offset: 0.0, divide: 0.0 });
+    job.data.task = Task::Regression(vec![Affine { offset: 0.0, divide: 0.0 }]);
     assert_eq!(job.validate().unwrap_err().key, "data.target.divide");
     job = base();
     let Format::Csv(csv) = &mut job.data.format else { panic!("not CSV") };

@@ -13,8 +13,8 @@ use super::form::Kind;
 use super::metrics;
 use super::optimizer::MAX_DECAY;
 use super::{
-    Adam, Affine, Asked, Columns, Csv, Dyadic, Format, Held, Invalid, Job, Numbers, Optimizer, Rule, Scale, Schedule,
-    Task, TestSet,
+    Adam, Affine, Asked, Columns, Csv, Data, Dyadic, Format, Held, Invalid, Job, Numbers, Optimizer, Rule, Scale,
+    Schedule, Task, TestSet,
 };
 
 const MAX_FEATURES: usize = 1 << 16;
@@ -23,6 +23,8 @@ const MAX_RECORDS: usize = 1 << 28;
 const MAX_CELLS: u64 = 1 << 36;
 /// As many as a softmax takes.
 const MAX_CLASSES: usize = 255;
+/// Outputs of a regression.
+const MAX_TARGETS: usize = 255;
 /// Steps of a job.
 const MAX_STEPS: u64 = 1 << 22;
 const MAX_PARAMETERS: usize = 1 << 30;
@@ -98,11 +100,14 @@ fn data(job: &Job) -> Checked {
     between("data.test_records", wide(data.test_records), 0, wide(MAX_RECORDS))?;
     let cells = wide(data.features()) * (wide(data.train_records) + wide(data.test_records));
     between("data (features times records)", cells, 1, MAX_CELLS)?;
-    match data.task {
-        Task::Classes(classes) => between("data.classes", wide(classes), 2, wide(MAX_CLASSES))?,
-        Task::Regression(target) => {
-            real("data.target.offset", target.offset)?;
-            divisor("data.target.divide", target.divide)?;
+    match &data.task {
+        Task::Classes(classes) => between("data.classes", wide(*classes), 2, wide(MAX_CLASSES))?,
+        Task::Regression(targets) => {
+            between("data.target (number)", wide(targets.len()), 1, wide(MAX_TARGETS))?;
+            match targets[..] {
+                [target] => affine("data.target", target)?,
+                _ => affines("data.target", targets)?,
+            }
         }
     }
     scale(&data.scale, data.features())?;
@@ -115,7 +120,7 @@ fn data(job: &Job) -> Checked {
             true
         }
         Format::Csv(csv) => {
-            self::csv(csv, data.features())?;
+            self::csv(csv, data)?;
             csv.test != TestSet::None
         }
         Format::Reports(reports) => {
@@ -160,10 +165,12 @@ fn scale(scale: &Scale, features: usize) -> Checked {
 }
 
 fn affines(key: &str, affines: &[Affine]) -> Checked {
-    affines.iter().enumerate().try_for_each(|(i, affine)| {
-        real(&format!("{key}[{i}].offset"), affine.offset)?;
-        divisor(&format!("{key}[{i}].divide"), affine.divide)
-    })
+    affines.iter().enumerate().try_for_each(|(i, own)| affine(&format!("{key}[{i}]"), *own))
+}
+
+fn affine(key: &str, affine: Affine) -> Checked {
+    real(&format!("{key}.offset"), affine.offset)?;
+    divisor(&format!("{key}.divide"), affine.divide)
 }
 
 fn path(key: &str, name: &str) -> Checked {
@@ -172,7 +179,8 @@ fn path(key: &str, name: &str) -> Checked {
     hold(kept, key, Rule::RelativePath { got: name.chars().take(MAX_PATH_BYTES).collect() })
 }
 
-fn csv(csv: &Csv, features: usize) -> Checked {
+fn csv(csv: &Csv, data: &Data) -> Checked {
+    let features = data.features();
     path("data.csv.train", &csv.train)?;
     match &csv.test {
         TestSet::None => {}
@@ -184,7 +192,16 @@ fn csv(csv: &Csv, features: usize) -> Checked {
         }
     }
     hold(Csv::is_delimiter(csv.delimiter), "data.csv.delimiter", Rule::Delimiter { got: csv.delimiter })?;
-    hold(!csv.label.is_empty(), "data.csv.label", Rule::Empty)?;
+    let want = match &data.task {
+        Task::Classes(_) => 1,
+        Task::Regression(targets) => targets.len(),
+    };
+    hold(csv.labels.len() == want, "data.csv.label", Rule::Labels { got: csv.labels.len(), want })?;
+    let mut seen = BTreeSet::new();
+    for label in &csv.labels {
+        hold(!label.is_empty(), "data.csv.label", Rule::Empty)?;
+        hold(seen.insert(label), "data.csv.label", Rule::Duplicate { got: label.clone() })?;
+    }
     between("data.csv.missing", wide(csv.missing.len()), 0, wide(MAX_MISSING))?;
     let text = |names: &[String]| names.iter().map(String::len).sum::<usize>();
     let (key, names) = match &csv.columns {
@@ -194,7 +211,6 @@ fn csv(csv: &Csv, features: usize) -> Checked {
     };
     if csv.columns != Columns::All {
         between(key, wide(names.len()), 1, wide(MAX_NAMES))?;
-        let mut seen = BTreeSet::from([&csv.label]);
         for name in names {
             hold(seen.insert(name), key, Rule::Duplicate { got: name.clone() })?;
         }
@@ -202,7 +218,7 @@ fn csv(csv: &Csv, features: usize) -> Checked {
     if let Columns::Only(only) = &csv.columns {
         hold(only.len() == features, key, Rule::PerFeature { got: only.len(), features })?;
     }
-    let bytes = text(names) + text(&csv.missing) + csv.label.len();
+    let bytes = text(names) + text(&csv.missing) + text(&csv.labels);
     between("data.csv (bytes of names)", wide(bytes), 1, wide(MAX_TEXT_BYTES))
 }
 

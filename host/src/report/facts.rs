@@ -23,8 +23,8 @@ pub struct ModelFacts {
     /// for `(x - offset) / divide`; `{"ranges": [[least, greatest], ...]}` for `(x - least) /
     /// (greatest - least)`.
     pub scale: Scale,
-    /// A regression's target is `offset + divide * output`; null for classes.
-    pub target: Option<Affine>,
+    /// A regression's targets are `offset + divide * output`, an entry an output; null for classes.
+    pub target: Option<Vec<Affine>>,
     /// Classes, each an output in its order; null for a regression.
     pub classes: Option<usize>,
     /// Names of the features in their order, where the job gives them; else null.
@@ -54,8 +54,8 @@ impl ModelFacts {
         let (columns, except) = match &job.data.format {
             Format::Csv(csv) => match &csv.columns {
                 Columns::Only(columns) => (Some(columns.clone()), None),
-                Columns::All => (None, Some(vec![csv.label.clone()])),
-                Columns::Except(except) => (None, Some([&except[..], std::slice::from_ref(&csv.label)].concat())),
+                Columns::All => (None, Some(csv.labels.clone())),
+                Columns::Except(except) => (None, Some([&except[..], &csv.labels[..]].concat())),
             },
             Format::Idx(_)
             | Format::Reports(_)
@@ -64,9 +64,9 @@ impl ModelFacts {
             | Format::Npy(_)
             | Format::Npz(_) => (None, None),
         };
-        let (target, classes) = match job.data.task {
-            Task::Classes(classes) => (None, Some(classes)),
-            Task::Regression(target) => (Some(target), None),
+        let (target, classes) = match &job.data.task {
+            Task::Classes(classes) => (None, Some(*classes)),
+            Task::Regression(targets) => (Some(targets.clone()), None),
         };
         Self {
             layout: "units, inputs".to_owned(),

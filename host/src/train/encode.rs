@@ -123,10 +123,11 @@ fn labels<W: Word>(job: &Job, set: &'static str, data: &Dataset) -> Result<Secre
             Ok(hot.into())
         }
         Targets::Values(values) => {
-            let word = |(record, v): (usize, &f32)| {
+            let outputs = job.outputs();
+            let word = |(i, v): (usize, &f32)| {
                 encode(f64::from(*v), job.numbers.frac_bits).map_err(|error| EncodeError::Value {
                     set,
-                    record,
+                    record: i / outputs,
                     feature: None,
                     error,
                 })

@@ -202,10 +202,10 @@ fn with_rate(job: &Job, by: f64) -> Option<Job> {
 /// Targets and features divided where they are large; `None` where none is.
 fn with_scales(job: &Job, facts: &Facts) -> Option<Job> {
     let mut other = job.clone();
-    if let (Task::Regression(target), Some(most)) = (&mut other.data.task, facts.target)
+    if let (Task::Regression(targets), Some(most)) = (&mut other.data.task, facts.target)
         && most > LARGE_TARGET
     {
-        target.divide *= round_above(most);
+        targets.iter_mut().for_each(|target| target.divide *= round_above(most));
     }
     let by = |most: &f64| if *most > LARGE_FEATURE { round_above(*most) } else { 1.0 };
     match &mut other.data.scale {
@@ -260,7 +260,16 @@ fn changes(old: &Job, new: &Job) -> Vec<Change> {
     if let (Task::Regression(from), Task::Regression(to)) = (&old.data.task, &new.data.task)
         && from != to
     {
-        change("data.target.divide", to.divide.to_string());
+        match &to[..] {
+            [only] => change("data.target.divide", only.divide.to_string()),
+            more => {
+                let entries: Vec<_> = more
+                    .iter()
+                    .map(|target| format!("{{ offset = {}, divide = {} }}", target.offset, target.divide))
+                    .collect();
+                change("data.target", format!("[{}]", entries.join(", ")));
+            }
+        }
     }
     match (&old.data.scale, &new.data.scale) {
         (Scale::Divide(from), Scale::Divide(to)) if from != to => change("data.scale.divide", to.to_string()),

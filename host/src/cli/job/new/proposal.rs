@@ -109,7 +109,7 @@ impl Proposal {
         let target = classes.is_none().then(|| Constants::new(label.spread.mean, label.spread.deviation()));
         let task = match (classes, &target) {
             (Some(classes), _) => Task::Classes(classes),
-            (None, target) => Task::Regression(target.as_ref().map_or(UNSCALED, Constants::affine)),
+            (None, target) => Task::Regression(vec![target.as_ref().map_or(UNSCALED, Constants::affine)]),
         };
         let file = csv.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let test_records = rows / TEST_EVERY;
@@ -153,7 +153,8 @@ const UNSCALED: Affine = Affine { offset: 0.0, divide: 1.0 };
 
 /// Whether words of 32 bits hold the squares of a regression's errors.
 fn fits_32(task: &Task, spread: &Spread) -> bool {
-    let Task::Regression(target) = task else { return true };
+    let Task::Regression(targets) = task else { return true };
+    let [target] = targets[..] else { return true };
     let (least, greatest) = (target.apply(spread.least), target.apply(spread.greatest));
     greatest.max(0.0) - least.min(0.0) < LARGEST_ERROR_32
 }

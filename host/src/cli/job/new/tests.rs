@@ -103,7 +103,7 @@ fn a_regression_is_proposed_and_learns() {
     let job = dir.job(&dir.args("rows.csv"));
     let Format::Csv(csv) = &job.data.format else { panic!("no CSV") };
     assert_eq!(csv.columns, Names::Only(["pressure", "light", "share"].map(str::to_owned).to_vec()));
-    assert_eq!((csv.train.as_str(), csv.label.as_str()), ("rows.csv", "output"));
+    assert_eq!((csv.train.as_str(), &csv.labels[..]), ("rows.csv", &["output".to_owned()][..]));
     assert_eq!((job.data.train_records, job.data.test_records, job.numbers.ring_bits), (800, 200, 32));
     assert!(matches!(job.optimizer, Optimizer::Adam(_)) && matches!(job.data.task, Task::Regression(_)));
     let (train, _) = load(&job, &dir.0).unwrap();
