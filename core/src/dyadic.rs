@@ -7,8 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// truncation.
 ///
 /// In files it is a decimal number, which is rounded to eight significant bits (relative error at
-/// most 2^-8) and reduced. So 0.05 becomes `205 / 2^12`, 0.9 becomes `115 / 2^7`. Small factors
-/// leave headroom in a 32-bit ring.
+/// most 2^-8; a momentum in a 64-bit ring: up to 16 bits) and reduced. So 0.05 becomes `205 /
+/// 2^12`, 0.9 becomes `115 / 2^7`. Small factors leave headroom in a 32-bit ring.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Dyadic {
     /// Below 2^16.
@@ -24,9 +24,10 @@ impl Dyadic {
     pub const ONE: Self = Self { factor: 1, shift: 0 };
     /// Factors are below `2^FACTOR_BITS`.
     pub const FACTOR_BITS: u32 = 16;
-    /// No constant of a file is finer.
+    /// Greatest shift of a constant in a file.
     pub const MAX_SHIFT: u32 = 32;
-    /// No constant of a file has a larger factor or value.
+    /// Greatest value of a constant in a file, and greatest factor, but of a momentum in a 64-bit
+    /// ring.
     pub const MAX_FACTOR: u32 = 255;
 
     /// The nearest constant of a file; `None` outside of `(0, 255]` or where it would round to 0.
@@ -126,7 +127,7 @@ impl de::Visitor<'_> for Decimal {
     type Value = Dyadic;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number from 0 to 255")
+        f.write_str("0, or a number from 2^-32 (2.4e-10) to 255")
     }
 
     fn visit_f64<E: de::Error>(self, number: f64) -> Result<Dyadic, E> {

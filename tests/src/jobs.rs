@@ -98,7 +98,7 @@ impl Shape<'_> {
              [training]\nepochs = {epochs}\nbatch = {batch}\nseed = 7\n\
              [optimizer]\n{optimizer}\n\
              [lanes]\nlanes = {lanes}\ntile = 64\n\
-             [reveal]\naccuracy = true\nloss = \"epoch\"\nmodel = true\n",
+             [reveal]\nmetrics = true\nloss = \"epoch\"\nmodel = true\n",
             records / 4
         )
     }
@@ -152,7 +152,7 @@ pub const OPTIMIZERS: [&str; 10] = [
     "kind = \"adam\"\nrefresh_every = 4\nlazy_second_moment = true",
     "kind = \"adam\"\nbias_correction = true",
     "kind = \"amsgrad\"",
-    "kind = \"sgd\"\nlearning_rate = 0.5\nclip = 0.05\nschedule.step = { every_epochs = 1, factor = 0.3 }",
+    "kind = \"sgd\"\nlearning_rate = 0.5\nclip = 0.05\nschedule = { kind = \"step\", every_epochs = 1, factor = 0.3 }",
     "kind = \"nesterov\"\nlearning_rate = 0.05\nmomentum = 0.9\nweight_decay = 0.0009765625\nwarm_up_steps = 1",
     "kind = \"adamw\"\nlearning_rate = 0.0015\nschedule = \"cosine\"\nwarm_up_steps = 1",
     "kind = \"amsgrad\"\nlearning_rate = 0.003\nrefresh_every = 3\nclip = 0.25\nbias_correction = true",

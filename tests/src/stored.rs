@@ -94,7 +94,7 @@ impl Task<'_> {
              [training]\nepochs = 1\nbatch = 16\nseed = 7\n\
              [optimizer]\n{optimizer}\n\
              [lanes]\nlanes = {lanes}\ntile = 64\n\
-             [reveal]\naccuracy = true\nloss = \"epoch\"\nmodel = true\n"
+             [reveal]\nmetrics = true\nloss = \"epoch\"\nmodel = true\n"
         );
         let source = Source {
             schema: Self::schema(),

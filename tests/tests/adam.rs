@@ -100,14 +100,17 @@ fn every_optimizer_learns_the_digits() {
         ("kind = \"sgd\"\nlearning_rate = 0.3\nweight_decay = 0.0005\nschedule = \"cosine\"\nclip = 0.5", 0.90),
         ("kind = \"momentum\"\nlearning_rate = 0.05\nmomentum = 0.9\nweight_decay = 0.0005\nwarm_up_steps = 45", 0.93),
         ("kind = \"nesterov\"\nlearning_rate = 0.05\nmomentum = 0.9\nschedule = \"cosine\"\nclip = 0.5", 0.93),
-        ("kind = \"adam\"\nlearning_rate = 0.003\nschedule.step = { every_epochs = 2, factor = 0.3 }", 0.93),
+        (
+            "kind = \"adam\"\nlearning_rate = 0.003\nschedule = { kind = \"step\", every_epochs = 2, factor = 0.3 }",
+            0.93,
+        ),
         ("kind = \"amsgrad\"\nlearning_rate = 0.003\nbias_correction = true\nclip = 0.5", 0.93),
         (
             "kind = \"adamw\"\nlearning_rate = 0.003\nweight_decay = 0.02\nschedule = \"cosine\"\nwarm_up_steps = 20",
             0.93,
         ),
     ] {
-        let text = format!("{head}[optimizer]\n{optimizer}\n[reveal]\naccuracy = true\nloss = \"epoch\"\n");
+        let text = format!("{head}[optimizer]\n{optimizer}\n[reveal]\nmetrics = true\nloss = \"epoch\"\n");
         let job = Job::parse(&text.replace("epochs = 8", "epochs = 4"), Path::new("digits.toml")).unwrap();
         let (train, test) = digits(&job).unwrap();
         let inputs = Inputs::encode(&job, &train, &test).unwrap();

@@ -31,7 +31,7 @@ fn agree<W: HostWord + Word>(job: Job, inputs: &dyn Fn() -> Inputs<W>) {
     assert_eq!(result.epochs.len(), job.training.epochs as usize, "{job:?}");
     for (epoch, (loss, score)) in (1..).zip(&result.epochs) {
         let opens = job.opens_numbers(epoch);
-        assert_eq!((loss.is_some(), score.is_some()), (opens, opens && job.reveal.accuracy), "{job:?}");
+        assert_eq!((loss.is_some(), score.is_some()), (opens, opens && job.reveal.metrics), "{job:?}");
     }
     assert_eq!(format!("{:?}", result.epochs), format!("{:?}", clear.epochs), "{job:?}");
     let silent = |alarm: Option<W>| alarm.map(|alarm| W::bytes(&[alarm]).iter().all(|byte| *byte == 0));
@@ -48,7 +48,8 @@ fn shape_agrees<W: HostWord + Word>(shape: &Shape<'_>) {
     agree::<W>(shape.job(), &|| shape.inputs());
 }
 
-/// More steps than those in which Adam always chooses buckets anew, a shorter last batch, two epochs.
+/// More steps than those in which Adam always chooses buckets anew, a shorter last batch, two
+/// epochs.
 fn long(ring_bits: u32, optimizer: &str) -> Shape<'_> {
     Shape { ring_bits, optimizer, epochs: 2, batch: 8, records: 84, hidden: 12, ..Shape::default() }
 }
@@ -192,7 +193,7 @@ fn all_that_matters_enters_the_plans_hash() {
         ("batch", &|job| job.training.batch *= 2),
         ("last batch", &|job| job.training.drop_last = true),
         ("epochs", &|job| job.training.epochs += 1),
-        ("accuracy", &|job| job.reveal.accuracy = false),
+        ("accuracy", &|job| job.reveal.metrics = false),
         ("loss", &|job| job.reveal.loss = RevealLoss::Never),
         ("model", &|job| job.reveal.model = false),
         ("alarm", &|job| job.reveal.alarm = false),

@@ -52,7 +52,7 @@ impl Case<'_> {
              [numbers]\nring_bits = {ring_bits}\nfrac_bits = {frac_bits}\ngrad_frac_bits = {}\n\
              [network]\nlayers = [{layers}]\n\
              [training]\nepochs = 2\nbatch = {batch}\nseed = 3\n[optimizer]\n{optimizer}\n\
-             [lanes]\nlanes = {lanes}\ntile = 64\n[reveal]\naccuracy = true\nloss = 'epoch'\nmodel = true\n",
+             [lanes]\nlanes = {lanes}\ntile = 64\n[reveal]\nmetrics = true\nloss = 'epoch'\nmodel = true\n",
             records / 4,
             frac_bits + 4,
         )

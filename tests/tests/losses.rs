@@ -19,7 +19,7 @@ use symbolon_tests::{
 /// Losses of three classes.
 const OF_CLASSES: [&str; 6] = [
     "\"softmax-cross-entropy\"",
-    "{ kind = \"softmax-cross-entropy\", smoothing = 0.015625 }",
+    "{ kind = \"softmax-cross-entropy\", label_smoothing = 0.046875 }",
     "{ kind = \"softmax-cross-entropy\", class_weights = [1, 0.5, 2] }",
     "\"squared-error\"",
     "\"logistic\"",
@@ -50,6 +50,8 @@ impl Case<'_> {
     fn toml(&self) -> String {
         let Self { loss, task, layers, ring_bits, lanes, epochs } = self;
         let (outputs, label) = if *task == CLASSES { ("3", "'class'") } else { ("2", "['first', 'second']") };
+        // Metrics of targets would take logits for predictions.
+        let metrics = *task == CLASSES || !loss.contains("logistic");
         let (frac_bits, layers) = (if *ring_bits == 32 { 9 } else { 12 }, layers.replace("OUTPUTS", outputs));
         format!(
             "version = 2\nname = 'losses'\nloss = {loss}\n\
@@ -59,7 +61,7 @@ impl Case<'_> {
              [numbers]\nring_bits = {ring_bits}\nfrac_bits = {frac_bits}\ngrad_frac_bits = {}\n\
              [network]\nlayers = [{layers}]\n\
              [training]\nepochs = {epochs}\nbatch = 8\nseed = 3\n[optimizer]\nkind = 'sgd'\nlearning_rate = 0.25\n\
-             [lanes]\nlanes = {lanes}\ntile = 64\n[reveal]\naccuracy = true\nloss = 'epoch'\nmodel = true\n",
+             [lanes]\nlanes = {lanes}\ntile = 64\n[reveal]\nmetrics = {metrics}\nloss = 'epoch'\nmodel = true\n",
             frac_bits + 4,
         )
     }
@@ -161,19 +163,19 @@ fn what_no_loss_can_be_is_refused() {
     let targets = Case { loss: OF_TARGETS[0], task: TARGETS, ..classes };
     let loss = OF_CLASSES[0];
     for (case, edit, words) in [
-        (classes, [loss, "\"hinge\""], "\"hinge\", which is no loss; give one of: softmax-cross-entropy, "),
-        (classes, [loss, "{ delta = 1.0 }"], "a table with the key `kind`"),
+        (classes, [loss, "\"hinge\""], "\"hinge\"; give one of: softmax-cross-entropy, "),
+        (classes, [loss, "{ delta = 1.0 }"], "has no key `kind`"),
         (classes, [loss, "{ kind = \"huber\" }"], "missing field `delta`"),
-        (classes, [loss, "{ kind = \"huber\", delta = 300.0 }"], "a number from 0 to 255"),
-        (classes, [loss, "{ kind = \"huber\", delta = 0.0001 }"], "positive multiple of the last place"),
+        (classes, [loss, "{ kind = \"huber\", delta = 300.0 }"], "a number from 2^-32"),
+        (classes, [loss, "{ kind = \"huber\", delta = 0.0001 }"], "give a multiple of 2^-12"),
         (classes, [loss, "{ kind = \"logistic\", delta = 1.0 }"], "unknown field `delta`"),
-        (classes, [loss, "{ kind = \"softmax-cross-entropy\", smoothing = 0.5 }"], "leaves nothing for the right one"),
+        (classes, [loss, "{ kind = \"softmax-cross-entropy\", label_smoothing = 1 }"], "give 0, a number below 1"),
         (
             classes,
             [loss, "{ kind = \"softmax-cross-entropy\", class_weights = [1, 2] }"],
             "2 weights, and there are 3 classes",
         ),
-        (targets, ["\"squared-error\"", loss], "one of classes; a regression takes squared-error or huber"),
+        (targets, ["\"squared-error\"", loss], "needs classes; for a regression give squared-error, huber"),
         (targets, ["['first', 'second']", "'first'"], "names 1 columns, and the task has 2"),
         (targets, ["['first', 'second']", "['first', 'first']"], "names \"first\" twice"),
         (

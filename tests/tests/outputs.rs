@@ -30,7 +30,7 @@ fn line(ring_bits: u32, [train, test]: [usize; 2], targets: [f64; 2]) -> (Job, D
          [numbers]\nring_bits = {ring_bits}\n[network]\nlayers = [{{ kind = 'dense', units = 1 }}]\n\
          [training]\nepochs = 1\nbatch = {batch}\nseed = 1\n\
          [optimizer]\nkind = \"sgd\"\nlearning_rate = 0.03125\n\
-         [reveal]\naccuracy = true\nloss = \"epoch\"\nmodel = true\n"
+         [reveal]\nmetrics = true\nloss = \"epoch\"\nmodel = true\n"
     );
     let job = Job::parse(&toml, Path::new("line.toml")).unwrap();
     let dir = TempDir::new();
@@ -110,7 +110,7 @@ fn targets_whose_squares_leave_their_words_are_refused() {
     assert!(refused(32, 8.0).is_some() && refused(32, 7.75).is_none() && refused(64, 150.0).is_none());
     // Where no square is revealed, none is computed.
     let (mut job, train, test) = line(32, [64, 16], [150.0; 2]);
-    job.reveal.accuracy = false;
+    job.reveal.metrics = false;
     job.reveal.loss = symbolon::job::RevealLoss::Never;
     assert!(Inputs::<u32>::encode(&job, &train, &test).is_ok());
 }

@@ -244,9 +244,9 @@ pub fn probabilities<W: Word>(
     softmax.divide(&mut party, &mut draw, parts, (None, 0), out, &mut [])
 }
 
-/// Shares of each row's cross-entropy `max z - z_y + ln S`, with `frac_bits` fraction bits: for test
-/// rows, without the gradient. If `may_lack` is set, rows whose label is all zeros get 0, for one
-/// round and a word each way and `classes` words dealt a row more.
+/// Shares of each row's cross-entropy `max z - z_y + ln S`, with `frac_bits` fraction bits: for
+/// test rows, without the gradient. If `may_lack` is set, rows whose label is all zeros get 0, for
+/// one round and a word each way and `classes` words dealt a row more.
 ///
 /// Rounds: those of [`gradient`] but the last two.
 ///

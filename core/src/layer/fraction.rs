@@ -17,7 +17,7 @@ impl Fraction {
     /// No fraction is finer.
     pub const MAX_SHIFT: u8 = 16;
 
-    /// The nearest fraction of 8 significant bits; `None` unless `0 <= value < 1`, and where it
+    /// Returns the nearest fraction of 8 significant bits; `None` if `value` is outside `[0, 1)` or
     /// rounds to 1.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // in range
     pub fn nearest(value: f64) -> Option<Self> {

@@ -61,7 +61,12 @@ impl<'de> Deserialize<'de> for ClassWeights {
         if deserializer.is_human_readable() {
             return deserializer.deserialize_seq(Decimals);
         }
-        let (units, bits) = Deserialize::deserialize(deserializer)?;
+        let (units, bits): (heapless::Vec<u16, MOST_WEIGHTS>, u32) = Deserialize::deserialize(deserializer)?;
+        // One list has one form.
+        let reduced = bits == 0 || units.iter().any(|units| !units.is_multiple_of(2));
+        if bits > FRAC_BITS || !reduced {
+            return Err(de::Error::custom("class weights have another form"));
+        }
         Ok(Self { units, bits })
     }
 }
@@ -115,5 +120,12 @@ mod tests {
             assert_eq!(of(&[1.0, out]), None);
         }
         assert_eq!(of(&[1.0; MOST_WEIGHTS + 1]), None);
+        let read = |units: &[u16], bits: u32| {
+            let mut buffer = [0; 32];
+            let bytes = postcard::to_slice(&(units, bits), &mut buffer).unwrap();
+            postcard::from_bytes::<ClassWeights>(bytes).is_ok()
+        };
+        assert!(read(&[4, 2, 13], 2) && read(&[], 0));
+        assert!(!read(&[], 200) && !read(&[4, 2], 1) && !read(&[1], 9));
     }
 }

@@ -31,12 +31,12 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Huber's loss; a term an output.
+/// Huber's loss, one term per output.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[cfg_attr(feature = "files", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Huber {
-    /// The error from which on the loss is linear: a positive multiple of `2^-frac_bits`.
+    /// Errors beyond `delta` are penalized linearly: a positive multiple of `2^-frac_bits`.
     pub delta: Dyadic,
 }
 
@@ -69,8 +69,7 @@ impl Huber {
         numbers.output_frac_bits_within(frac_bits, ring_bits - 4)?;
         numbers.labels_fit()?;
         let most_bits = ring_bits - 4 - (output_frac_bits - frac_bits).max(frac_bits);
-        let Dyadic { factor, shift } = self.delta;
-        self.units(frac_bits, most_bits).ok_or(LossError::Delta { factor, shift, most_bits })
+        self.units(frac_bits, most_bits).ok_or(LossError::Delta { delta: self.delta, frac_bits, most_bits })
     }
 }
 

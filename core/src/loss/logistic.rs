@@ -54,7 +54,8 @@ const BITS: u32 = 6;
 /// Cells are `2^-CELL_FRAC_BITS` wide.
 const CELL_FRAC_BITS: u32 = 2;
 
-/// Cross-entropy of a sigmoid of each output; a term an output.
+/// Binary cross-entropy of the sigmoid of each output, one term per output. Targets lie from 0 to
+/// 1.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[cfg_attr(feature = "files", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]

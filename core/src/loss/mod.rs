@@ -23,6 +23,7 @@ pub use softmax_cross_entropy::SoftmaxCrossEntropy;
 pub use squared_error::SquaredError;
 
 use crate::{
+    dyadic::Dyadic,
     link::Error,
     party::Party,
     protocol::{
@@ -48,8 +49,8 @@ pub struct Target<'a, W> {
 
 /// A loss that is ready to run.
 pub trait Loss<W: Word>: Sync {
-    /// From shares of the outputs `z` with [`Numbers::output_frac_bits`], row after row, to shares of
-    /// the gradient with `f`, in place. Writes shares of the loss's terms, with `f`, to `loss`.
+    /// From shares of the outputs `z` with [`Numbers::output_frac_bits`], row after row, to shares
+    /// of the gradient with `f`, in place. Writes shares of the loss's terms, with `f`, to `loss`.
     ///
     /// # Errors
     ///
@@ -126,16 +127,23 @@ pub trait Describe {
     /// `|e| < 2^bits`.
     fn error_bits(&self, numbers: &Numbers) -> u32;
 
+    /// A public number that is computed as another one: its key, as it was given, as it is
+    /// computed.
+    fn rounded(&self, numbers: &Numbers) -> Option<(&'static str, f64, f64)> {
+        let _ = numbers;
+        None
+    }
+
     /// The function that makes predictions of the outputs.
     fn activation(&self) -> Activation {
         Activation::Identity
     }
 
-    /// The loss of a record if all outputs are 0, in the mean. `squares` is the mean of the sum of a
-    /// record's squared labels: 1 for classes.
+    /// The loss of a record if all outputs are 0, in the mean. `squares` is the mean of the sum of
+    /// a record's squared labels: 1 for classes.
     fn at_zero(&self, outputs: usize, squares: f64) -> f64;
 
-    /// Holds the description against a job's numbers.
+    /// Checks that the loss can be computed in a job's numbers.
     ///
     /// # Errors
     ///
@@ -187,14 +195,14 @@ pub enum LossError {
         /// Most that the loss takes.
         most: u32,
     },
-    /// Smoothing that leaves nothing for the right class.
+    /// Label smoothing of 1 or more, or finer than words hold.
     Smoothing {
-        /// Numerator of the target of each wrong class.
-        factor: u32,
-        /// Its denominator is two to this.
-        shift: u32,
+        /// The smoothing.
+        smoothing: Dyadic,
         /// Number of classes.
         classes: usize,
+        /// Bits that words leave for the target of a wrong class.
+        bits: u32,
     },
     /// Another number of class weights than of classes.
     ClassWeights {
@@ -210,12 +218,12 @@ pub enum LossError {
         /// Bits that words have for them.
         most: u32,
     },
-    /// A delta that is no whole, positive number of units, or too large.
+    /// A delta that is not a positive multiple of `2^-frac_bits`, or too large.
     Delta {
-        /// Numerator.
-        factor: u32,
-        /// Its denominator is two to this.
-        shift: u32,
+        /// The delta.
+        delta: Dyadic,
+        /// Fraction bits of the job.
+        frac_bits: u32,
         /// Bits that delta may have in units of the last place.
         most_bits: u32,
     },
@@ -245,24 +253,26 @@ impl fmt::Display for LossError {
                 "the loss takes labels of at most {most} fraction bits, and these have {label_frac_bits}; a loss over \
                  classes needs labels that name classes"
             ),
-            Self::Smoothing { factor, shift, classes } => write!(
+            Self::Smoothing { smoothing, classes, bits } => write!(
                 f,
-                "smoothing gives each of {classes} classes {factor} / 2^{shift}, which leaves nothing for the right \
-                 one; take a smaller factor or a larger shift"
+                "label_smoothing = {} gives each of {classes} classes less than the {bits} bits that words leave for it \
+                 hold, or the right one nothing; give 0, a number below 1, fewer frac_bits, or ring_bits = 64",
+                smoothing.value()
             ),
             Self::ClassWeights { weights, classes } => write!(
                 f,
-                "class_weights has {weights} weights, and there are {classes} classes; write one for each class, or none"
+                "class_weights has {weights} weights, and there are {classes} classes; write one for each class, or remove class_weights"
             ),
             Self::Bits { bits, most } => write!(
                 f,
-                "gradients take {bits} bits with the loss's constants, and words hold {most}; take constants of fewer \
-                 bits, or fewer frac_bits"
+                "the loss's constants need {bits} bits, and words have {most}; give class_weights as multiples of a \
+                 coarser power of two, fewer frac_bits, or ring_bits = 64"
             ),
-            Self::Delta { factor, shift, most_bits } => write!(
+            Self::Delta { delta, frac_bits, most_bits } => write!(
                 f,
-                "delta is {factor} / 2^{shift}, and has to be a positive multiple of the last place, of at most \
-                 {most_bits} bits; change it or frac_bits"
+                "delta is {}; give a multiple of 2^-{frac_bits}, above 0 and below 2^{}",
+                delta.value(),
+                i64::from(most_bits) - i64::from(frac_bits)
             ),
         }
     }
@@ -344,6 +354,9 @@ macro_rules! losses {
             }
             fn error_bits(&self, numbers: &Numbers) -> u32 {
                 match self { $(Self::$Name(loss) => loss.error_bits(numbers),)* }
+            }
+            fn rounded(&self, numbers: &Numbers) -> Option<(&'static str, f64, f64)> {
+                match self { $(Self::$Name(loss) => loss.rounded(numbers),)* }
             }
             fn activation(&self) -> Activation {
                 match self { $(Self::$Name(loss) => loss.activation(),)* }

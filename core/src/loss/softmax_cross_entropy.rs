@@ -24,15 +24,15 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Cross-entropy of the softmax of the outputs; a term a row.
+/// Cross-entropy of the softmax of the outputs, one term per row.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[cfg_attr(feature = "files", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct SoftmaxCrossEntropy {
-    /// The target of each wrong class: `ε` over the number of classes, for a smoothing of `ε`. 0, if
-    /// left out.
-    pub smoothing: Dyadic,
-    /// A weight a class, up to 255 in steps of 2^-8; all weigh 1, if left out.
+    /// `ε`: the target of each wrong class is `ε` over the number of classes, that of the right one
+    /// the rest of 1. Below 1; 0, if left out. `symbolon plan` prints the `ε` that words hold.
+    pub label_smoothing: Dyadic,
+    /// One weight per class, 0 to 255, rounded to multiples of 2^-8; all weigh 1, if left out.
     pub class_weights: ClassWeights,
 }
 
@@ -40,22 +40,43 @@ pub struct SoftmaxCrossEntropy {
 #[derive(Clone, Debug)]
 pub struct Built {
     softmax: Softmax,
-    loss: SoftmaxCrossEntropy,
+    /// The target of each wrong class.
+    wrong: Dyadic,
+    class_weights: ClassWeights,
 }
 
 impl SoftmaxCrossEntropy {
-    /// The constants, without fraction bits of such as are left out.
-    fn constants(&self) -> Constants<'_> {
-        let Self { smoothing, class_weights } = self;
-        Constants {
-            smoothing: smoothing.factor,
-            smoothing_bits: if smoothing.factor == 0 { 0 } else { smoothing.shift },
-            class_weights: &class_weights.units,
-            class_weight_bits: if class_weights.units.is_empty() { 0 } else { class_weights.bits },
+    /// Bits of the largest weight, and fraction bits of all.
+    fn weight_bits(&self) -> [u32; 2] {
+        let ClassWeights { units, bits } = &self.class_weights;
+        let largest = units.iter().max().map_or(1, |most| u16::BITS - most.leading_zeros());
+        [largest, if units.is_empty() { 0 } else { *bits }]
+    }
+
+    /// The target of each wrong class, in as many bits as words leave.
+    fn wrong(&self, numbers: &Numbers) -> Result<Dyadic, LossError> {
+        let Numbers { ring_bits, outputs: classes, frac_bits, .. } = *numbers;
+        let ([largest, extra], most) = (self.weight_bits(), ring_bits - 3);
+        let taken = (2 * frac_bits).saturating_add(largest).max(frac_bits.saturating_add(extra));
+        if taken > most {
+            return Err(LossError::Bits { bits: taken, most });
+        }
+        if self.label_smoothing.factor == 0 {
+            return Ok(Dyadic::ZERO);
+        }
+        let (smoothing, bits) = (self.label_smoothing.value(), (most - taken).min(SMOOTHING_BITS));
+        let wanted = smoothing / classes as f64; // at most 255
+        let wrong = Dyadic::rounded(wanted, bits).reduced(0);
+        let holds = wrong.factor > 0 && (wrong.value() - wanted).abs() <= wanted / 4.0;
+        match smoothing < 1.0 && wrong.value() * (classes as f64) < 1.0 {
+            true if holds => Ok(wrong),
+            _ => Err(LossError::Smoothing { smoothing: self.label_smoothing, classes, bits }),
         }
     }
 }
 
+/// Most bits of a wrong class's target.
+const SMOOTHING_BITS: u32 = 16;
 /// Without weights, the loss of a row lies less than `BELOW` below 0.
 const BELOW: i128 = 1;
 /// It lies at most `ABOVE` above the largest difference of two logits, `ln 255` included.
@@ -87,6 +108,11 @@ impl Describe for SoftmaxCrossEntropy {
         Activation::Softmax
     }
 
+    fn rounded(&self, numbers: &Numbers) -> Option<(&'static str, f64, f64)> {
+        let effective = self.wrong(numbers).ok()?.value() * numbers.outputs as f64; // at most 255
+        (self.label_smoothing.factor > 0).then(|| ("label_smoothing", self.label_smoothing.value(), effective))
+    }
+
     fn at_zero(&self, outputs: usize, _: f64) -> f64 {
         ln(outputs as f64) // at most 255
     }
@@ -103,23 +129,11 @@ impl Describe for SoftmaxCrossEntropy {
         if label_frac_bits > 0 {
             return Err(LossError::LabelFracBits { label_frac_bits, most: 0 });
         }
-        let Dyadic { factor, shift } = self.smoothing;
-        if factor > 0 && u64::from(factor) * classes as u64 >= 1u64.checked_shl(shift).unwrap_or(u64::MAX) {
-            return Err(LossError::Smoothing { factor, shift, classes });
-        }
         let weights = self.class_weights.units.len();
         if weights > 0 && weights != classes {
             return Err(LossError::ClassWeights { weights, classes });
         }
-        let constants = self.constants();
-        let largest = self.class_weights.units.iter().max().map_or(1, |most| u16::BITS - most.leading_zeros());
-        let bits = [2 * frac_bits, constants.smoothing_bits, largest].into_iter().fold(0, u32::saturating_add);
-        let extra = constants.smoothing_bits.saturating_add(constants.class_weight_bits);
-        let (bits, most) = (bits.max(frac_bits.saturating_add(extra)), ring_bits - 3);
-        if bits > most {
-            return Err(LossError::Bits { bits, most });
-        }
-        Ok(())
+        self.wrong(numbers).map(drop)
     }
 
     fn build(&self, numbers: &Numbers) -> Result<Built, LossError> {
@@ -127,7 +141,7 @@ impl Describe for SoftmaxCrossEntropy {
         let Numbers { frac_bits, output_frac_bits: logit_frac_bits, .. } = *numbers;
         let classes = u32::try_from(numbers.outputs).unwrap_or(u32::MAX); // at most 255
         let softmax = Softmax::new(Shape { classes, frac_bits, logit_frac_bits });
-        Ok(Built { softmax, loss: self.clone() })
+        Ok(Built { softmax, wrong: self.wrong(numbers)?, class_weights: self.class_weights.clone() })
     }
 }
 
@@ -142,6 +156,13 @@ impl<W: Word> Loss<W> for Built {
         let ([logits], mut party) = party.scratch([z.len()])?;
         logits.copy_from_slice(z);
         let labels = Labels { one_hot: target.labels, weights: target.weights };
-        softmax::gradient_with(&mut party, &self.softmax, logits, (labels, self.loss.constants()), z, loss)
+        let Self { softmax, wrong, class_weights: ClassWeights { units, bits } } = self;
+        let constants = Constants {
+            smoothing: wrong.factor,
+            smoothing_bits: wrong.shift,
+            class_weights: units,
+            class_weight_bits: if units.is_empty() { 0 } else { *bits },
+        };
+        softmax::gradient_with(&mut party, softmax, logits, (labels, constants), z, loss)
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! One opening of `z - y` gives the truncated error `e` and its sign `s`, and `|e| = 2 s e - e`.
 //!
-//! - **Sums:** the magnitudes of the errors, `f` fraction bits. The figure is their mean in units of
-//!   the target.
+//! - **Sums:** the magnitudes of the errors, `f` fraction bits. The figure is their mean in units
+//!   of the target.
 //! - **Cost:** that of a [ReLU](crate::protocol::relu): 3 rounds, 4 where more than 22 bits are
 //!   opened.
 //! - **Result:** each error is within a unit of `2^-f`, unbiased; its magnitude is exact.

@@ -8,9 +8,9 @@
 //!
 //! - **Sums:** for each curve the number of positives in each cell, lowest first, then that of
 //!   negatives: two rows of a table. A record without a class is in none.
-//! - **Figure:** the mean over the curves with positives and negatives. A curve's is the fraction of
-//!   pairs of a positive and a negative of which the positive is in the higher cell; a pair in one
-//!   cell counts a half. So the exact area is off by half of the pairs in one cell at most.
+//! - **Figure:** the mean over the curves with positives and negatives. A curve's is the fraction
+//!   of pairs of a positive and a negative of which the positive is in the higher cell; a pair in
+//!   one cell counts a half. So the exact area is off by half of the pairs in one cell at most.
 //! - **Protocol:** the score is opened once; all thresholds are compared under the one mask. With
 //!   `b = [score >= threshold]` for rows of records, one product of matrices `b y` counts for each
 //!   class the records above. Cells are differences of neighbours.
@@ -204,8 +204,8 @@ impl Auc {
         }
     }
 
-    /// Writes shares of `[score >= threshold]`, threshold after threshold: the rounds of a sign, and
-    /// one before and one after.
+    /// Writes shares of `[score >= threshold]`, threshold after threshold: the rounds of a sign,
+    /// and one before and one after.
     fn above<W: Word>(
         &self,
         party: &mut Party<'_, W>,

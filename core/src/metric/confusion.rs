@@ -3,12 +3,12 @@
 //! - **Sums:** for each class `i` and each class `j` the number of records of class `i` whose
 //!   largest output is that of `j`: row `i`, column `j`. A record without a class is in none.
 //! - **Figure:** the accuracy, the diagonal's share of the sum of all.
-//! - **Cost:** that of an [`accuracy`](super::accuracy), 5 rounds for ten classes and `k = 32`, 6 for
-//!   `k = 64`, but `classes²` words are dealt for the product, which is one of matrices.
+//! - **Cost:** that of an [`accuracy`](super::accuracy), 5 rounds for ten classes and `k = 32`, 6
+//!   for `k = 64`, but `classes²` words are dealt for the product, which is one of matrices.
 //! - **Result:** exact, of truncated outputs; of several largest ones the first is the prediction.
 //! - **Opened:** also the number of records of each class, and every count of few records.
-//! - **Noise:** replacing a record takes one from a cell and adds one to a cell, so that at most two
-//!   sums change, each by 1.
+//! - **Noise:** replacing a record takes one from a cell and adds one to a cell, so that at most
+//!   two sums change, each by 1.
 //! - **Needs:** outputs with `|z_i - z_j| <= 2^(k-2) - 2^(f+1)`.
 
 use super::{Describe, Metric, Misfit, Moved, Predictions, Terms, TestSet, Unit, mean};

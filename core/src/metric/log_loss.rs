@@ -1,15 +1,15 @@
 //! Log loss: the mean cross-entropy of the softmax of the outputs, in nats.
 //!
-//! - **Sums:** the cross-entropies `max z - z_y + ln S`, `f` fraction bits. That of a record without
-//!   a class is 0.
+//! - **Sums:** the cross-entropies `max z - z_y + ln S`, `f` fraction bits. That of a record
+//!   without a class is 0.
 //! - **Cost:** that of [`cross_entropies`]: for three to ten classes 8 rounds for `k = 32`, 10 for
 //!   `k = 64`; one fewer with two classes; one more where labels may name no class.
 //! - **Result:** a record's is within 0.72 of the exact one, in the mean over the dithers within
 //!   0.03 ([`crate::function::softmax`]).
 //! - **Opened:** the sum tells about a single record where all others are known; a record that the
 //!   model gets wrong counts more than in an accuracy.
-//! - **Noise:** each term is clamped to the largest loss, and below to -1, since the approximate one
-//!   may be slightly negative.
+//! - **Noise:** each term is clamped to the largest loss, and below to -1, since the approximate
+//!   one may be slightly negative.
 //! - **Needs:** outputs with `|z_i - z_j| <= 2^(k-2) - 2^(f+1)`.
 //! - **Memory:** 6 kB of tables on the stack.
 

@@ -52,7 +52,7 @@ pub enum Task {
 pub struct TestSet {
     /// The task.
     pub task: Task,
-    /// Outputs of the network for a row: the classes, or 1.
+    /// Outputs of the network per row: one per class or per target.
     pub outputs: u32,
     /// Bits of a ring word: 32 or 64.
     pub ring_bits: u32,
@@ -130,7 +130,8 @@ pub struct Terms {
     /// The limits to which each term is clamped for noise, in units. `None` where the range itself
     /// limits a record's influence, or without noise.
     pub clamp: Option<[i64; 2]>,
-    /// Whether a call of [`Metric::measure`] adds up its rows itself; otherwise it writes each term.
+    /// Whether a call of [`Metric::measure`] adds up its rows itself; otherwise it writes each
+    /// term.
     pub counted: bool,
     /// Whether the sum is about labels alone, so that it is the same for each model and is opened
     /// once a job.
@@ -200,6 +201,11 @@ pub enum Misfit {
     NeedsClasses,
     /// The metric is one of a regression, the task has classes.
     NeedsTarget,
+    /// The metric is one of a single target.
+    OneOutput {
+        /// Outputs of the network.
+        got: u32,
+    },
     /// A number of the metric is out of range.
     Between {
         /// Name of the number.
@@ -218,12 +224,16 @@ impl fmt::Display for Misfit {
         match self {
             Self::NeedsClasses => f.write_str("needs classes, and the task is a regression; remove it"),
             Self::NeedsTarget => f.write_str("needs the target of a regression, and the task has classes; remove it"),
+            Self::OneOutput { got } => {
+                write!(f, "needs one target, and the network has {got} outputs; use mean-squared-error instead")
+            }
             Self::Between { key, got, min, max } => write!(f, "has {key} = {got}; give an integer from {min} to {max}"),
         }
     }
 }
 
-/// A metric as everybody knows it: no word type. [`fmt::Display`] writes its name for people.
+/// The public description of a metric, without a word type. [`fmt::Display`] writes its name for
+/// people.
 pub trait Describe: fmt::Display {
     /// Checks that the metric suits a test set; the other functions need that.
     ///
@@ -259,8 +269,8 @@ pub trait Describe: fmt::Display {
         true
     }
 
-    /// Returns the bits of the greatest error of a prediction, in units of `2^-f`, that the metric's
-    /// words hold. `None` if it computes no error.
+    /// Returns the bits of the greatest error of a prediction, in units of `2^-f`, that the
+    /// metric's words hold. `None` if it computes no error.
     fn error_bits(&self, set: &TestSet) -> Option<u32> {
         let _ = set;
         None

@@ -1,9 +1,9 @@
 //! Perplexity: `e` to the [log loss](super::log_loss).
 //!
-//! - **Sums, cost, result, needs, noise:** those of a log loss. A job that has both computes the sum
-//!   twice.
-//! - **Figure:** relative errors are the absolute ones of the log loss: within 0.03 in the mean over
-//!   the dithers.
+//! - **Sums, cost, result, needs, noise:** those of a log loss. A job that has both computes the
+//!   sum twice.
+//! - **Figure:** relative errors are the absolute ones of the log loss: within 0.03 in the mean
+//!   over the dithers.
 //! - **Opened:** the log loss.
 
 use super::{Describe, Metric, Misfit, Predictions, Terms, TestSet, Unit, log_loss::LogLoss};

@@ -41,9 +41,9 @@ impl fmt::Display for R2 {
 impl Describe for R2 {
     fn check(&self, set: &TestSet) -> Result<(), Misfit> {
         set.needs_target()?;
-        match u64::from(set.outputs) {
+        match set.outputs {
             1 => Ok(()),
-            got => Err(Misfit::Between { key: "outputs of the network", got, min: 1, max: 1 }),
+            got => Err(Misfit::OneOutput { got }),
         }
     }
 

@@ -2,8 +2,8 @@
 //!
 //! - **Sums:** the squared errors, `f` fraction bits. The figure is their mean in units of the
 //!   target squared.
-//! - **Cost:** 3 rounds: the outputs' truncation, the errors' opening, the squares' truncation. Each
-//!   way for `k` bits `3 k - 2 f` bits an output.
+//! - **Cost:** 3 rounds: the outputs' truncation, the errors' opening, the squares' truncation.
+//!   Each way for `k` bits `3 k - 2 f` bits an output.
 //! - **Result:** each output and each square is within a unit of `2^-f`, unbiased.
 //! - **Opened:** the sum tells about a single record where all others are known.
 //! - **Noise:** each square is clamped to twice the largest loss.

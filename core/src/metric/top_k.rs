@@ -5,9 +5,9 @@
 //! record's class (0 for a record without one), and a table at this secret index the bit.
 //!
 //! - **Sums:** the number of such records.
-//! - **Cost:** for `C` classes 5 rounds for `k = 32`, 6 for `k = 64`. Each way: the outputs' opening,
-//!   `C (C - 1) / 2` comparisons and a bit each, then a word a class and an index a record. Dealt:
-//!   a word a pair of classes, one a class and `2^bits` a record, `2^bits > C`.
+//! - **Cost:** for `C` classes 5 rounds for `k = 32`, 6 for `k = 64`. Each way: the outputs'
+//!   opening, `C (C - 1) / 2` comparisons and a bit each, then a word a class and an index a
+//!   record. Dealt: a word a pair of classes, one a class and `2^bits` a record, `2^bits > C`.
 //! - **Result:** exact, of truncated outputs; of equal ones the lower class is the larger.
 //! - **Opened:** as much as an accuracy tells.
 //! - **Needs:** outputs with `|z_i - z_j| <= 2^(k-2) - 2^(f+1)`.
@@ -35,7 +35,7 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "files", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TopK {
-    /// The number of outputs: 1 or more, and fewer than classes.
+    /// A record counts if its class has one of the `k` largest outputs: from 1 to classes - 1.
     pub k: u32,
 }
 

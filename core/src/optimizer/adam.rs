@@ -25,22 +25,23 @@ use core::ops::Range;
 /// `m += 410/4096 (g - m)`, `v += (g^2 - v) / 2^second_shift`, `w -= m >> s(v)`.
 ///
 /// Only the bucket of `v` matters, of `T + 1` buckets between `T` thresholds: `s = shift` where
-/// `v < 2^first_threshold_log2`, one more for each factor of four above, `shift + T` from `2^(first_threshold_log2 + 2 T - 2)` on.
-/// The lowest bucket stands in for epsilon. So the division is a product with
-/// `P = 2^(T - thresholds passed)` and a truncation:
+/// `v < 2^first_threshold_log2`, one more for each factor of four above, `shift + T` from
+/// `2^(first_threshold_log2 + 2 T - 2)` on. The lowest bucket stands in for epsilon. So the
+/// division is a product with `P = 2^(T - thresholds passed)` and a truncation:
 ///
 /// 1. Open the gradient `G` for `g`; `g^2` for nothing.
 /// 2. In one round open `M = 3686 m + 410 g` for `m' = M >> 12`, and
 ///    `U = (2^second_shift - 1) v + g^2` for `v' = U >> second_shift`.
-/// 3. `T` bits from the word of `v'` ([`super::buckets`]); open them masked, sum them up to `P`, open
-///    `P - p` under a mask `p`.
+/// 3. `T` bits from the word of `v'` ([`super::buckets`]); open them masked, sum them up to `P`,
+///    open `P - p` under a mask `p`.
 /// 4. `m' P` from `M`'s word, nothing opened. Open it; `w -= m' P >> (T + shift)`, the public rate
 ///    folded in.
 ///
-/// With `first_threshold_log2 = 2` and [`Adam::thresholds`] the buckets cover every `v` that the word holds: with
-/// `rate = 2^(first_threshold_log2/2 - shift - 1 - f)`, the step lies between 0.86 and 2 times `rate m / sqrt(v)`
-/// wherever `v` is 4 units or more. A narrower window, for less cost, replaces a `v` outside of it
-/// by its nearer end. There the step grows with the gradient (above) or vanishes with it (below).
+/// With `first_threshold_log2 = 2` and [`Adam::thresholds`] the buckets cover every `v` that the
+/// word holds: with `rate = 2^(first_threshold_log2/2 - shift - 1 - f)`, the step lies between 0.86
+/// and 2 times `rate m / sqrt(v)` wherever `v` is 4 units or more. A narrower window, for less
+/// cost, replaces a `v` outside of it by its nearer end. There the step grows with the gradient
+/// (above) or vanishes with it (below).
 ///
 /// - **Cost:** 7 rounds, and bytes each way / dealt a parameter: `k = 64` 52.5 / 282 with all 26
 ///   thresholds, 40.8 / 110 with six; `k = 32` 20.6 / 75 with all ten, 19.1 / 58 with six. With
@@ -84,8 +85,8 @@ pub struct Moments<'a, W> {
     pub second: &'a mut [W],
 }
 
-/// A choice of buckets that later steps may keep: `P - p`, public, and the name of `p`. One value, masked and opened once. Not for checkpoints: where there is none,
-/// a step chooses anew.
+/// A choice of buckets that later steps reuse: the public words `P - p` and the name of the mask
+/// `p`. Masked and opened once. Not part of a checkpoint: a step without it chooses again.
 #[derive(Debug)]
 pub struct Kept<'a, W> {
     /// `P - p`; the caller's buffer.
@@ -94,10 +95,10 @@ pub struct Kept<'a, W> {
     pub mask: &'a mut Option<View<'static>>,
 }
 
-/// What is particular to one step. Public.
+/// The public inputs of one step.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Turn {
-    /// Whether to choose buckets anew, or to keep the last choice if there is one.
+    /// Whether to choose buckets again, or to reuse the last choice if there is one.
     pub choose: bool,
     /// Multiplies the step: a learning-rate schedule, [`Adam::correction`], or their product ([`Dyadic::times`]).
     pub rate: Dyadic,
@@ -116,13 +117,13 @@ impl Adam {
     /// which `beta2` has decayed below `2^-11`.
     pub const CORRECTED_STEPS: u64 = 8 << 10;
 
-    /// Thresholds from `2^first_threshold_log2` on that cover every `v` of a word of `bits` bits: at most a factor
-    /// of four lies above the last.
+    /// Thresholds from `2^first_threshold_log2` on that cover every `v` of a word of `bits` bits:
+    /// at most a factor of four lies above the last.
     pub const fn thresholds(bits: u32, second_shift: u32, first_threshold_log2: u32) -> u32 {
         bits.saturating_sub(1 + second_shift + first_threshold_log2).div_ceil(2)
     }
 
-    /// One step as `turn` says. `gradient` is overwritten.
+    /// Makes one step with the inputs `turn`. `gradient` is overwritten.
     ///
     /// # Errors
     ///

@@ -15,12 +15,14 @@ use core::ops::Range;
 
 /// [`Adam`] that divides by the largest `v` so far.
 ///
-/// That maximum enters only through its bucket, and buckets are nested bits, so it is a conjunction: `t_j` of the maximum is `t_j` now and `t_j` before. Kept as state
-/// are the complements, a bit a threshold and parameter: which were passed.
+/// That maximum enters only through its bucket, and buckets are nested bits, so it is a
+/// conjunction: `t_j` of the maximum is `t_j` now and `t_j` before. Kept as state are the
+/// complements, a bit a threshold and parameter: which were passed.
 ///
 /// - **Cost:** as Adam, and where buckets are chosen 1 round, 2 bits each way and 1 bit dealt a
 ///   threshold more.
-/// - **Result:** each bucket once passed stays so, its dither included: the maximum of the dithered buckets.
+/// - **Result:** each bucket once passed stays so, its dither included: the maximum of the dithered
+///   buckets.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct AmsGrad(pub Adam);
 
@@ -59,7 +61,8 @@ impl AmsGrad {
 }
 
 impl<W: Word> Optimizer<W> for AmsGrad {
-    /// Durable: `m`, `v`, then the planes of passed thresholds. Volatile: the last choice of buckets.
+    /// Durable: `m`, `v`, then the planes of passed thresholds. Volatile: the last choice of
+    /// buckets.
     fn state(&self, n: usize) -> [usize; 2] {
         [2 * n + self.passed_words::<W>(n), n]
     }

@@ -1,18 +1,19 @@
 //! Finds the bucket of a word, as nested bits.
 //!
-//! For thresholds a factor of four apart, `t_j = [U < 4^j 2^first_threshold_log2]`, `j` from 1, from the word
-//! `c = U + r` that is open anyway for its own sake. `t_j = E ¬β ⊕ F β`, where `E` is 1 if all
-//! digits of `r` above equal those of `c`, and `F` if they equal those of `c - 1`
+//! For thresholds a factor of four apart, `t_j = [U < 4^j 2^first_threshold_log2]`, `j` from 1,
+//! from the word `c = U + r` that is open anyway for its own sake. `t_j = E ¬β ⊕ F β`, where `E` is
+//! 1 if all digits of `r` above equal those of `c`, and `F` if they equal those of `c - 1`
 //! (`protocol/upper.rs`). `β` is the borrow of the one base-4 digit below. A threshold is
 //! compared with the whole word: the topmost bucket has no upper end.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
-//! - **Cost:** 2 rounds. Bits each way / dealt, for `first_threshold_log2` and the number of thresholds: words of 22
-//!   bits (`k = 32`): 2, 6: 29 / 107; 0, 6: 31 / 116; 0, 10 (all that they have room for): 40 /
-//!   133. Words of 54 bits (`k = 64`): 10, 6: 43 / 265; 0, 26 (all): 132 / 641.
-//! - **Result:** each threshold with a public dither of less than a quarter of it: `t_j = [U + d - 1 - (c mod d) < 4 d]`, `d = 4^(j-1) 2^first_threshold_log2`. So `t_j` is 1 where
-//!   `U <= 3 d`, 0 where `4 d <= U <= 2^n - d`, and nested always. `U` is read as an unsigned word
-//!   of `n` bits.
+//! - **Cost:** 2 rounds. Bits each way / dealt, for `first_threshold_log2` and the number of
+//!   thresholds: words of 22 bits (`k = 32`): 2, 6: 29 / 107; 0, 6: 31 / 116; 0, 10 (all that they
+//!   have room for): 40 / 133. Words of 54 bits (`k = 64`): 10, 6: 43 / 265; 0, 26 (all): 132 /
+//!   641.
+//! - **Result:** each threshold with a public dither of less than a quarter of it: `t_j = [U + d -
+//!   1 - (c mod d) < 4 d]`, `d = 4^(j-1) 2^first_threshold_log2`. So `t_j` is 1 where `U <= 3 d`, 0
+//!   where `4 d <= U <= 2^n - d`, and nested always. `U` is read as an unsigned word of `n` bits.
 //! - **Needs:** a word opened as one that is never negative
 //!   ([`Cut::unsigned`](crate::protocol::truncate::Cut::unsigned)), whose value is `U`; the digits
 //!   of four bits from `first_threshold_log2` on that hold thresholds, two each, inside the word.
@@ -43,7 +44,8 @@ pub const MOST: usize = 32;
 ///
 /// # Panics
 ///
-/// If lengths differ, there is no threshold, or a word has too few bits above `first_threshold_log2`.
+/// If lengths differ, there is no threshold, or a word has too few bits above
+/// `first_threshold_log2`.
 pub fn buckets<W: Word>(
     party: &mut Party<'_, W>,
     word: &Opened<'_, W>,

@@ -5,11 +5,11 @@
 //! which counts for `i`; its complement counts for `j`.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
-//! - **Cost:** of `n` classes: the comparison of `n (n - 1) / 2` pairs ([`super::sign`]), one or two
-//!   rounds; then one round, a bit each way and a word dealt for each pair. Rows are rounded up to
-//!   whole words of a plane.
-//! - **Result:** exact, of the truncated values: 1 for the smallest to `n` for the largest; of equal
-//!   words the one of the lower class is the larger.
+//! - **Cost:** of `n` classes: the comparison of `n (n - 1) / 2` pairs ([`super::sign`]), one or
+//!   two rounds; then one round, a bit each way and a word dealt for each pair. Rows are rounded up
+//!   to whole words of a plane.
+//! - **Result:** exact, of the truncated values: 1 for the smallest to `n` for the largest; of
+//!   equal words the one of the lower class is the larger.
 //! - **Needs:** signed words of `n` bits, `-2^(n-2) <= y_i - y_j < 2^(n-2)`.
 //! - **Alarms:** of each pair's difference, for 2 bits dealt ([`super::alarm`]).
 //! - **Memory:** 8.5 words of scratch a pair and row, rows in whole planes; no heap.

@@ -49,8 +49,8 @@ pub fn times_masked<W: Word>(
     Ok(())
 }
 
-/// `y_ij = y_ij s_i`, where `y` is the truncated value of `word`, row after row with as many rows as
-/// `s` has words.
+/// `y_ij = y_ij s_i`, where `y` is the truncated value of `word`, row after row with as many rows
+/// as `s` has words.
 ///
 /// # Errors
 ///

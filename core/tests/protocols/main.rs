@@ -11,6 +11,7 @@ mod layers;
 mod lift;
 mod linear;
 mod loss;
+mod loss_limits;
 mod mapping;
 mod maximum;
 mod metrics;

@@ -373,7 +373,7 @@ fn what_does_not_suit_is_refused() {
     );
     assert_eq!(
         R2 {}.check(&TestSet { outputs: 2, ..target }).unwrap_err().to_string(),
-        "has outputs of the network = 2; give an integer from 1 to 1"
+        "needs one target, and the network has 2 outputs; use mean-squared-error instead"
     );
 }
 

@@ -187,7 +187,8 @@ enum Cell {
     Any,
 }
 
-/// Holds one step of one parameter against the formulas: some rounding of `g`, one for `g` and `g^2`, explains `m` and `v`, and `P` is a bucket of `U`.
+/// Holds one step of one parameter against the formulas: some rounding of `g`, one for `g` and
+/// `g^2`, explains `m` and `v`, and `P` is a bucket of `U`.
 fn check(adam: &Adam, gradient: i64, before: &State, after: &State, p: i64, bucket: Cell, updated: bool) {
     let bits = adam.grad_shift;
     let least_log2 = adam.first_threshold_log2 - 2;
@@ -364,7 +365,8 @@ fn amsgrad_never_comes_back_from_a_cell() {
                 let mut last = 64;
                 for (i, turn) in turns.iter().enumerate() {
                     let (after, p) = states(&got.outputs, i, e);
-                    // A bucket that was left is as if U were in the lowest one still allowed; otherwise U itself must be in the bucket.
+                    // A bucket that was left is as if U were in the lowest one still allowed;
+                    // otherwise U itself must be in the bucket.
                     let highest = if p == last { Cell::AtMost } else { Cell::In };
                     let bucket = if turn.choose { highest } else { Cell::Any };
                     check(&adam, as_i64(inputs[3 + i][e]), &before, &after, p, bucket, true);

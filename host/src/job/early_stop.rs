@@ -7,15 +7,15 @@ use symbolon_core::{dyadic::Dyadic, metric::Kind};
 
 const LOSS: &str = "loss";
 
-/// When training ends before its last epoch.
+/// Ends training before its last epoch.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EarlyStop {
     /// The watched number: `loss`, or the kind of a metric that the job reveals in each epoch.
     pub metric: Watched,
-    /// Training ends after as many epochs in a row without a better number, 1 or more.
+    /// Epochs in a row without improvement after which training ends: 1 or more.
     pub patience: u32,
-    /// A number is better if it is so by more than this; 0, if left out.
+    /// The greatest change that does not yet count as an improvement; 0, if left out.
     #[serde(default)]
     pub least_gain: Dyadic,
 }
@@ -40,7 +40,7 @@ impl TryFrom<String> for Watched {
         }
         Kind::named(&name).map(Self::Metric).ok_or_else(|| {
             let known: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
-            format!("{name:?} is no number of a job; give {LOSS} or the kind of a metric: {}", known.join(", "))
+            format!("cannot watch {name:?}; give \"{LOSS}\" or one of: {}", known.join(", "))
         })
     }
 }
@@ -55,9 +55,11 @@ impl From<Watched> for String {
 }
 
 impl Job {
-    /// Whether training may end after epoch `epoch`, which is not the last.
+    /// Whether training may end after epoch `epoch`: not before its patience has passed, and not
+    /// after the last epoch, which ends it anyway.
     pub fn may_end_after(&self, epoch: u32) -> bool {
-        self.training.early_stop.is_some() && epoch < self.training.epochs
+        let least = self.training.early_stop.map_or(u32::MAX, |stop| stop.patience);
+        (least..self.training.epochs).contains(&epoch)
     }
 
     /// Whether a higher number is better, of the one that early stopping watches.

@@ -1,4 +1,4 @@
-//! What can be wrong with a job.
+//! Errors of job files and of jobs that peers send.
 
 use std::fmt;
 use std::io;
@@ -174,6 +174,14 @@ pub enum Rule {
     Labels { got: usize, want: usize },
     /// A loss of classes in a regression.
     LossNeedsClasses { kind: &'static str },
+    /// A table without a kind.
+    KindMissing,
+    /// Targets of a logistic loss that may lie outside 0 to 1.
+    Probabilities { least: f64, greatest: f64 },
+    /// Metrics of targets where outputs are logits.
+    MetricsOfLogits,
+    /// A metric that stands in the list twice.
+    DuplicateMetric { got: String },
     /// A number that the job does not reveal in each epoch.
     NotRevealed { got: String },
     /// A loss of an unknown kind.
@@ -333,25 +341,41 @@ impl fmt::Display for Rule {
                 "names {got} columns, and the task has {want}: one for classes, or one for each entry of data.target"
             ),
             Self::LossNeedsClasses { kind } => {
-                write!(f, "is {kind}, which is one of classes; a regression takes squared-error or huber")
+                write!(
+                    f,
+                    "is {kind}, which needs classes; for a regression give squared-error, huber, or logistic (targets from 0 to 1)"
+                )
             }
+            Self::KindMissing => {
+                write!(f, "has no key `kind` with a name; give, for example, {{ kind = \"huber\", delta = 1.0 }}")
+            }
+            Self::Probabilities { least, greatest } => write!(
+                f,
+                "lets targets go from {least} to {greatest}, and loss = \"logistic\" takes targets from 0 to 1; change it"
+            ),
+            Self::MetricsOfLogits => write!(
+                f,
+                "is true, and metrics of targets would compare them with the logits of loss = \"logistic\"; set it to \
+                 false, or give data.classes"
+            ),
+            Self::DuplicateMetric { got } => write!(f, "repeats {got:?}; list each metric once"),
             Self::NotRevealed { got } => write!(
                 f,
-                "is {got:?}, which the job does not reveal in each epoch; reveal it (reveal.loss, reveal.accuracy, metrics, \
+                "is {got:?}, which the job does not reveal in each epoch; reveal it (reveal.loss, reveal.metrics, metrics, \
                  reveal.when = \"epoch\"), or name another number"
             ),
             Self::LossKind { got } => {
-                write!(f, "is {got:?}, which is no loss; give one of: {}", AnyLoss::KINDS.join(", "))
+                write!(f, "is the unknown loss {got:?}; give one of: {}", AnyLoss::KINDS.join(", "))
             }
             Self::Loss { error } => write!(f, "cannot be computed: {error}"),
             Self::SquareTooFar { far, limit } => write!(
                 f,
                 "allows errors of {far} after scaling, and words with these fraction bits hold squares of less than {limit}; \
-                 divide by more (data.target.divide), take fewer fraction bits or ring_bits = 64, or reveal neither loss nor accuracy"
+                 divide by more (data.target.divide), take fewer fraction bits or ring_bits = 64, or reveal neither loss nor metrics"
             ),
             Self::MetricKind { got } => {
                 let known: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
-                write!(f, "is {got:?}, which is no metric; give one of: {}", known.join(", "))
+                write!(f, "is the unknown metric {got:?}; give one of: {}", known.join(", "))
             }
             Self::KindNumbers { kind, error } => write!(f, "cannot be read as `{kind}`: {error}"),
             Self::Metric { kind, misfit } => write!(f, "`{kind}` {misfit}"),
@@ -417,10 +441,7 @@ impl fmt::Display for Rule {
             }
             Self::ScheduleFactor { got } => write!(f, "is {got}; give a number above 0 and below 1"),
             Self::LazyRefresh { got, want } => {
-                write!(
-                    f,
-                    "is {got}; a lazy optimizer keeps its buckets for {want} steps, so set {want} or lazy_second_moment = false"
-                )
+                write!(f, "is {got}; but lazy_second_moment = true needs {want}; set it, or lazy_second_moment = false")
             }
             Self::Epsilon => write!(f, "is no epsilon; give 0.001 to 1000 in steps of 0.001, or \"off\""),
             Self::NoiseTooLarge => {

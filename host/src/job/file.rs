@@ -48,8 +48,8 @@ struct JobFile {
     #[serde(default)]
     lanes: Lanes,
     /// The metrics that are measured on the test records: kinds, or tables with a `kind` and its
-    /// numbers, as `{ kind = "top-k", k = 3 }`. The accuracy of classes or the mean squared error of
-    /// a regression, if left out.
+    /// numbers, as `{ kind = "top-k", k = 3 }`. The accuracy of classes or the mean squared error
+    /// of a regression, if left out.
     #[schemars(with = "Option<Vec<KindOr<AnyMetric>>>")]
     metrics: Option<Vec<KindFile>>,
     /// The outputs, opened to the analyst alone.
@@ -71,7 +71,7 @@ struct DataFile {
     /// Number of classes, 2 to 255, of a classification; labels are `0 .. classes`.
     classes: Option<usize>,
     /// Public scale of the target of a regression, `(raw - offset) / divide`; a list of them for
-    /// several targets, one an output of the network.
+    /// several targets, one per output of the network.
     target: Option<OneOrMore<Affine>>,
     /// Public scale of the features.
     scale: Scale,
@@ -115,7 +115,7 @@ struct CsvFile {
     /// The column of the class index or of the target of a regression; a list of columns for
     /// several targets.
     label: OneOrMore<String>,
-    /// Buckets, after trimming, that stand for a missing value.
+    /// Cell texts, after trimming, that mean a missing value.
     #[serde(default = "empty_cell")]
     missing: Vec<String>,
     /// The treatment of a row with a missing value in a column that is used.
@@ -157,35 +157,39 @@ enum Kind {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct OptimizerFile {
-    /// The optimizer. `sgd` needs `learning_rate`, `momentum` and `nesterov` need `momentum` too,
-    /// the others take `first_threshold_log2`, `buckets`, `refresh_every`, `lazy_second_moment` and `bias_correction`.
+    /// The optimizer. `sgd`, `momentum` and `nesterov` need `learning_rate`; the last two need
+    /// `momentum`. The others take Adam's keys: `first_threshold_log2`, `buckets`, `refresh_every`,
+    /// `lazy_second_moment`, `bias_correction`.
     kind: Kind,
     /// Step size, above 0 and up to 255; of Adam, AMSGrad and AdamW 0.001, if left out. `symbolon
     /// plan` prints the number that is computed with.
     learning_rate: Option<f64>,
-    /// Steps in which the learning rate rises to its full size; 0, if left out.
+    /// Steps in which the learning rate rises linearly; 0, if left out.
     warm_up_steps: Option<u32>,
-    /// The change of the learning rate after the warm-up; `constant`, if left out.
-    #[serde(default)]
-    schedule: ScheduleFile,
-    /// Greatest size of a mean gradient, above 0 and up to 255; larger ones are replaced by it. Not
-    /// clipped, if left out.
+    /// The learning rate after the warm-up: `constant`, if left out, `cosine`, or
+    /// `{ kind = "step", every_epochs = 2, factor = 0.5 }`.
+    #[schemars(with = "Option<KindOr<ScheduleFile>>")]
+    schedule: Option<KindFile>,
+    /// Clips each element of the mean gradient to `[-clip, clip]`, by value and not by norm; above
+    /// 0, up to 255. Off, if left out.
     clip: Option<f64>,
-    /// Weight decay, above 0 and below 1: of `sgd`, `momentum` and `nesterov` added to the gradient
-    /// times the weight, none if left out; of `adamw` taken off the weight times the learning rate,
-    /// 0.01 if left out. `adam` and `amsgrad` take none.
+    /// Above 0 and below 1. `sgd`, `momentum`, `nesterov`: adds `weight_decay * w` to the gradient;
+    /// off, if left out. `adamw`: subtracts `learning_rate * weight_decay * w` from the weight;
+    /// 0.01, if left out. `adam` and `amsgrad` do not take it.
     weight_decay: Option<f64>,
     /// Decay of the velocity, above 0 and below 1.
     momentum: Option<f64>,
-    /// Base-two logarithm of the first threshold on Adam's second moment `v`, which has `2
-    /// grad_frac_bits` fraction bits.
+    /// Base-two logarithm of the upper end of the lowest bucket, in units of `v`
+    /// (`2^(-2 grad_frac_bits)`); 2, if left out.
     first_threshold_log2: Option<u32>,
-    /// Adam's buckets, a factor of four in `v` each: as many as cover every `v` that the ring holds,
-    /// if left out; fewer cost less, and take a `v` outside of them for the nearest one inside.
+    /// Number of Adam's buckets of the second moment `v`, each a factor of four wide. If left out,
+    /// they cover every `v` of the ring. Fewer cost less; a `v` outside them counts as in the
+    /// nearest bucket.
     buckets: Option<u32>,
-    /// Steps that a choice of buckets is kept for, 1 to 256; 1, if left out.
+    /// Steps between two choices of Adam's buckets, 1 to 256, after 16 steps that all choose; 1, if
+    /// left out.
     refresh_every: Option<u32>,
-    /// Whether `v` is updated only where buckets are chosen anew; needs `refresh_every = 4`. False, if left
+    /// Updates `v` only in steps that choose buckets; needs `refresh_every = 4`. False, if left
     /// out.
     lazy_second_moment: Option<bool>,
     /// Whether the first steps are enlarged by `sqrt(1 - beta2^t) / (1 - beta1^t)`. False, if left
@@ -419,16 +423,16 @@ impl OptimizerFile {
         match self.kind {
             Kind::Sgd => {
                 self.unused("sgd", self.momentum.is_some(), "optimizer.momentum")?;
-                self.without_cells("sgd")?;
+                self.without_adam_keys("sgd")?;
                 Ok(Optimizer::Sgd { learning_rate: rate("sgd")? })
             }
             Kind::Momentum => {
-                self.without_cells("momentum")?;
+                self.without_adam_keys("momentum")?;
                 let momentum = decay("optimizer.momentum", self.momentum, "momentum", numbers.ring_bits)?;
                 Ok(Optimizer::Momentum { learning_rate: rate("momentum")?, momentum })
             }
             Kind::Nesterov => {
-                self.without_cells("nesterov")?;
+                self.without_adam_keys("nesterov")?;
                 let momentum = decay("optimizer.momentum", self.momentum, "nesterov", numbers.ring_bits)?;
                 Ok(Optimizer::Nesterov { learning_rate: rate("nesterov")?, momentum })
             }
@@ -448,12 +452,12 @@ impl OptimizerFile {
             Kind::AdamW => Some(self.weight_decay.unwrap_or(ADAMW_DECAY)),
             _ => self.weight_decay,
         };
-        let schedule = match self.schedule {
+        let schedule = match optimizer::schedule(self.schedule.clone())? {
             ScheduleFile::Constant => Schedule::Constant,
             ScheduleFile::Cosine => Schedule::Cosine,
             ScheduleFile::Step { every_epochs, factor } => Schedule::Step {
                 every_epochs,
-                factor: dyadic("optimizer.schedule.step.factor", Some(factor), "a schedule")?,
+                factor: dyadic("optimizer.schedule.factor", Some(factor), "a schedule")?,
             },
         };
         Ok(Refinements {
@@ -468,7 +472,7 @@ impl OptimizerFile {
         if given { Err(broken(key, Rule::UnusedBy { by })) } else { Ok(()) }
     }
 
-    fn without_cells(&self, by: &'static str) -> Result<(), Invalid> {
+    fn without_adam_keys(&self, by: &'static str) -> Result<(), Invalid> {
         self.unused(by, self.first_threshold_log2.is_some(), "optimizer.first_threshold_log2")?;
         self.unused(by, self.buckets.is_some(), "optimizer.buckets")?;
         self.unused(by, self.refresh_every.is_some(), "optimizer.refresh_every")?;

@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// A kind in a job file.
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "a kind, or a table with its `kind` and its numbers")]
+#[derive(Clone, Deserialize)]
+#[serde(untagged, expecting = "expected a kind, such as \"squared-error\", or a table with the key `kind`")]
 pub(super) enum KindFile {
     /// A kind that needs no numbers.
     Kind(String),
@@ -33,7 +33,7 @@ impl KindFile {
             Self::Kind(name) => Ok((name, Value::Object(Map::new()))),
             Self::Table(mut table) => match table.remove("kind") {
                 Some(Value::String(name)) => Ok((name, Value::Object(table))),
-                _ => Err(Rule::NeededBy { by: "a table with the key `kind`" }),
+                _ => Err(Rule::KindMissing),
             },
         }
     }

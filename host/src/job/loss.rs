@@ -1,7 +1,7 @@
 //! The loss of a job: how a job file names it, and the numbers that it is computed in.
 
 use super::{Invalid, Job, Rule, Task, kind::KindFile};
-use symbolon_core::loss::{AnyLoss, Describe, Numbers};
+use symbolon_core::loss::{Activation, AnyLoss, Describe, Numbers};
 
 const KEY: &str = "loss";
 
@@ -16,10 +16,18 @@ pub(super) fn resolve(file: KindFile) -> Result<AnyLoss, Invalid> {
     loss.map_err(|error| broken(Rule::KindNumbers { kind: name, error: error.to_string() }))
 }
 
-/// Holds the loss of a job, whose network is valid, to its rules.
+/// Checks the loss of a job whose network is valid.
 pub(super) fn validate(job: &Job) -> Result<(), Invalid> {
     if job.loss.needs_classes() && !matches!(job.data.task, Task::Classes(_)) {
         return Err(broken(Rule::LossNeedsClasses { kind: job.loss.kind() }));
+    }
+    if job.loss.activation() == Activation::Sigmoid
+        && let Some(line) = job.data.target_line()
+    {
+        let [least, greatest] = line.ends();
+        if least < 0.0 || greatest > 1.0 {
+            return Err(Invalid { key: "data.target".to_owned(), rule: Rule::Probabilities { least, greatest } });
+        }
     }
     job.loss.check(&job.loss_numbers()).map_err(|error| broken(Rule::Loss { error }))
 }

@@ -1,7 +1,10 @@
 //! The metrics of a job: how a job file names them, and the test set that they are about.
 
 use super::{Affine, Data, Invalid, Job, Rule, Task, kind::KindFile};
-use symbolon_core::metric::{self, AnyMetric, Kind, TestSet};
+use symbolon_core::{
+    loss::{Activation, Describe as _},
+    metric::{self, AnyMetric, Kind, TestSet},
+};
 
 /// Most metrics of a job.
 const MAX_METRICS: usize = 16;
@@ -27,19 +30,24 @@ pub(super) fn resolve(list: Option<Vec<KindFile>>, data: &Data) -> Result<Vec<An
     list.into_iter().enumerate().map(read).collect()
 }
 
-/// Checks the metrics of a job, if it measures any.
+/// Checks the metrics of a job, if it measures any. Those of targets compare them with the outputs
+/// themselves, which a logistic loss takes for logits.
 pub(super) fn validate(job: &Job) -> Result<(), Invalid> {
     let hold = |key: &str, got: u64, min, max| match (min..=max).contains(&got) {
         true => Ok(()),
         false => Err(Invalid { key: key.to_owned(), rule: Rule::Between { got, min, max } }),
     };
-    hold("metrics", job.metrics.len() as u64, u64::from(job.reveal.accuracy), MAX_METRICS as u64)?;
+    hold("metrics", job.metrics.len() as u64, u64::from(job.reveal.metrics), MAX_METRICS as u64)?;
+    let logits = job.loss.activation() != Activation::Identity && matches!(job.data.task, Task::Regression(_));
+    if logits && !job.measured().is_empty() {
+        return Err(Invalid { key: "reveal.metrics".to_owned(), rule: Rule::MetricsOfLogits });
+    }
     let (set, mut sums) = (job.test_set(), 0u64);
     for (at, metric) in job.measured().iter().enumerate() {
         let broken = |rule| Invalid { key: format!("metrics[{at}]"), rule };
         metric.describe().check(&set).map_err(|misfit| broken(Rule::Metric { kind: metric.kind(), misfit }))?;
         if job.metrics[..at].contains(metric) {
-            return Err(broken(Rule::Duplicate { got: metric.to_string() }));
+            return Err(broken(Rule::DuplicateMetric { got: metric.to_string() }));
         }
         sums = sums.saturating_add(metric.describe().sums(&set) as u64);
     }
@@ -60,7 +68,7 @@ fn common_unit(targets: &[Affine]) -> f64 {
 impl Job {
     /// Returns the metrics that the job measures on its test records and opens.
     pub fn measured(&self) -> &[AnyMetric] {
-        if self.reveal.accuracy && self.data.test_records > 0 { &self.metrics } else { &[] }
+        if self.reveal.metrics && self.data.test_records > 0 { &self.metrics } else { &[] }
     }
 
     /// Returns the facts about the test records that metrics depend on.

@@ -2,7 +2,7 @@
 //!
 //! The text is edited and not written anew, so that comments and order stay. Version 1 had no
 //! `version`, the number of features in place of a shape, layers as `{ dense = 8 }` and `"relu"`,
-//! another name of the squared error, and other keys of Adam.
+//! another name of the squared error, other keys of Adam, and `reveal.accuracy`.
 
 use std::fmt;
 
@@ -67,6 +67,9 @@ pub fn migrate(text: &str) -> Result<String, MigrateError> {
     }
     loss(file.as_table_mut());
     optimizer(file.as_table_mut());
+    if let Some(reveal) = file.get_mut("reveal").and_then(Item::as_table_like_mut) {
+        rename(reveal, &[("accuracy", "metrics")], |_, _| None);
+    }
     version(file.as_table_mut());
     Ok(file.to_string())
 }
@@ -192,9 +195,9 @@ mod tests {
     #[test]
     fn keys_of_adam_are_renamed() {
         let old = "loss = \"mean-squared-error\" # the loss\n[numbers]\nring_bits = 32\n[optimizer]\nkind = \"adam\"\n# one less doubles\n\
-                   shift = -1 # fast\nlow = 4\ncells = 7\nkeep = 4\nlazy = true\n";
+                   shift = -1 # fast\nlow = 4\ncells = 7\nkeep = 4\nlazy = true\n[reveal]\naccuracy = true\n";
         let new = "version = 2\nloss = \"squared-error\" # the loss\n[numbers]\nring_bits = 32\n[optimizer]\nkind = \"adam\"\n# one less doubles\n\
-                   learning_rate = 0.002 # fast\nfirst_threshold_log2 = 4\nbuckets = 7\nrefresh_every = 4\nlazy_second_moment = true\n";
+                   learning_rate = 0.002 # fast\nfirst_threshold_log2 = 4\nbuckets = 7\nrefresh_every = 4\nlazy_second_moment = true\n[reveal]\nmetrics = true\n";
         assert_eq!(migrate(old).unwrap(), new);
     }
 

@@ -155,15 +155,15 @@ pub struct Csv {
     /// The column that holds the class index, or those that hold the targets of a regression, one
     /// an output.
     pub labels: Vec<String>,
-    /// Buckets, after trimming, that stand for a missing value.
+    /// Cell texts, after trimming, that mean a missing value.
     pub missing: Vec<String>,
     /// What happens to a row with a missing value in a column that is used.
     pub on_missing: OnMissing,
 }
 
 impl Csv {
-    /// Whether a character can stand between cells: ASCII, and no part of a number or a quoted
-    /// bucket.
+    /// Whether a character may separate cells: ASCII, and part of neither a number nor a quoted
+    /// cell.
     pub fn is_delimiter(c: char) -> bool {
         c.is_ascii() && !c.is_ascii_alphanumeric() && !"\"\r\n\0.-+".contains(c)
     }
@@ -293,7 +293,7 @@ pub struct Training {
     pub drop_last: bool,
     /// Seed of the initial weights and the batch order, both public. Never of anything secret.
     pub seed: u64,
-    /// Ends training once a number that the job reveals becomes no better; without it, all epochs
+    /// Ends training once a number that the job reveals stops improving; without it, all epochs
     /// run. Servers, dealer and auditor learn after which epoch training ended.
     #[serde(default)]
     pub early_stop: Option<EarlyStop>,
@@ -443,7 +443,8 @@ impl Job {
 
     /// Epochs that are unlike others, and the number of epochs after which those behind repeat.
     ///
-    /// - Adam chooses its buckets in the first steps and in each `refresh_every`th, wherever an epoch begins.
+    /// - Adam chooses its buckets in the first steps and in each `refresh_every`th, wherever an
+    ///   epoch begins.
     /// - Its bias correction takes long to become 1.
     /// - A rate's bits decide how many bits its step opens. So epochs in which a schedule changes
     ///   it are unlike all others.
@@ -456,8 +457,8 @@ impl Job {
     }
 
     /// The bound below which errors of a scaled target stay, so that the words of the loss and of
-    /// the metrics hold them: squares (`2 f` fraction bits) are below `2^(k-2)`. Infinite if the job
-    /// reveals nothing that is made of errors.
+    /// the metrics hold them: squares (`2 f` fraction bits) are below `2^(k-2)`. Infinite if the
+    /// job reveals nothing that is made of errors.
     pub fn error_limit(&self) -> f64 {
         let set = self.test_set();
         let of_loss = (self.reveal.loss == RevealLoss::Epoch).then(|| self.loss.error_bits(&self.loss_numbers()));

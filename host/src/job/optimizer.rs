@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Job, Numbers, rounding::close};
+use super::{Invalid, Job, Numbers, Rule, kind::KindFile, rounding::close};
 use schemars::JsonSchema;
 pub use symbolon_core::dyadic::Dyadic;
 use symbolon_core::optimizer as core;
@@ -112,7 +112,7 @@ pub enum Schedule {
 
 /// `schedule` as a job file gives it.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase", deny_unknown_fields)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub(super) enum ScheduleFile {
     /// The learning rate stays as it is.
     #[default]
@@ -126,6 +126,17 @@ pub(super) enum ScheduleFile {
     },
     /// Half a cosine down to almost 0 in the job's last step.
     Cosine,
+}
+
+/// Reads a file's schedule.
+pub(super) fn schedule(file: Option<KindFile>) -> Result<ScheduleFile, Invalid> {
+    let Some(file) = file else { return Ok(ScheduleFile::Constant) };
+    let broken = |rule| Invalid { key: "optimizer.schedule".to_owned(), rule };
+    let (kind, mut table) = file.parts().map_err(broken)?;
+    if let Some(table) = table.as_object_mut() {
+        table.insert("kind".to_owned(), kind.clone().into());
+    }
+    serde_json::from_value(table).map_err(|error| broken(Rule::KindNumbers { kind, error: error.to_string() }))
 }
 
 impl Job {
@@ -157,7 +168,7 @@ impl Job {
         let decline = match self.refinements.schedule {
             Schedule::Constant => core::Decline::Constant,
             Schedule::Step { every_epochs, factor } => {
-                core::Decline::Step { every: u64::from(every_epochs) * steps, factor: factor }
+                core::Decline::Step { every: u64::from(every_epochs) * steps, factor }
             }
             Schedule::Cosine => core::Decline::Cosine {
                 steps: (u64::from(self.training.epochs) * steps).saturating_sub(warm_up).max(1),
@@ -202,18 +213,18 @@ impl Job {
 
 /// Adam in powers of two: `m += 410/4096 (g - m)`, `v += (g^2 - v) / 2^10`, `w -= m >> s(v)`.
 ///
-/// `s` is `shift` for `v < 2^first_threshold_log2`, one more for each factor of four above, and `shift + buckets - 1`
-/// in the topmost bucket. `v` has `2 fg` fraction bits, `m` has `fg`, `w` has `f`. The lowest bucket
-/// stands in for epsilon.
+/// `s` is `shift` for `v < 2^first_threshold_log2`, one more for each factor of four above, and
+/// `shift + buckets - 1` in the topmost bucket. `v` has `2 fg` fraction bits, `m` has `fg`, `w` has
+/// `f`. The lowest bucket stands in for epsilon.
 ///
-/// Left out, `first_threshold_log2 = 2` and `buckets` are as many as cover every `v` that the ring holds. A learning
-/// rate of 0.001, the default, has `shift = 9 - f + first_threshold_log2 / 2`: its step is that of Adam in floating
-/// point within a factor of two wherever `v` is 4 units or more. Another rate has as many less in
-/// `shift` as it has doublings, `floor(log2(learning_rate / 0.001))`, and the rest, from 1 to 2, is
-/// the public factor `rate`, in eight bits. A job that declares fewer buckets costs less (7 buckets
-/// and `first_threshold_log2 = 2 fg - 26` fit a classifier in batches of 128); there, second moments outside of the window are taken
-/// for its ends, so that steps above it grow with the gradient and below it vanish: audit such a
-/// job.
+/// Left out, `first_threshold_log2 = 2` and `buckets` are as many as cover every `v` that the ring
+/// holds. A learning rate of 0.001, the default, has `shift = 9 - f + first_threshold_log2 / 2`:
+/// its step is that of Adam in floating point within a factor of two wherever `v` is 4 units or
+/// more. Another rate has as many less in `shift` as it has doublings, `floor(log2(learning_rate /
+/// 0.001))`, and the rest, from 1 to 2, is the public factor `rate`, in eight bits. A job that
+/// declares fewer buckets costs less (7 buckets and `first_threshold_log2 = 2 fg - 26` fit a
+/// classifier in batches of 128); there, second moments outside of the window are taken for its
+/// ends, so that steps above it grow with the gradient and below it vanish: audit such a job.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Adam {
     /// Base-two logarithm of the first threshold on `v`.
@@ -227,7 +238,8 @@ pub struct Adam {
     /// Steps that a choice of buckets is kept for, after [`core::Adam::FRESH_STEPS`]; 1 chooses in
     /// each.
     pub refresh_every: u32,
-    /// Whether `v` is updated only where buckets are chosen anew, by a larger step to match; `refresh_every` is 4 then.
+    /// Whether `v` is updated only where buckets are chosen anew, by a larger step to match;
+    /// `refresh_every` is 4 then.
     pub lazy_second_moment: bool,
     /// Whether the first steps are enlarged by the public factors `sqrt(1 - beta2^t) / (1 - beta1^t)`.
     pub bias_correction: bool,
@@ -329,7 +341,8 @@ impl Adam {
         }
     }
 
-    /// `1 - beta2` is `2^-second_shift`: [`Adam::BETA2_SHIFT`], or two less where one update of `v` stands for four.
+    /// `1 - beta2` is `2^-second_shift`: [`Adam::BETA2_SHIFT`], or two less where one update of `v`
+    /// stands for four.
     pub fn second_shift(&self) -> u32 {
         Self::second_shift_if(self.lazy_second_moment)
     }

@@ -167,10 +167,16 @@ pub(crate) fn pow2(n: u32) -> f64 {
 }
 
 impl Line {
+    /// The least and the greatest value of a code.
+    pub fn ends(&self) -> [f64; 2] {
+        let last = self.first + self.slope * (pow2(self.bits) - 1.0);
+        [self.first.min(last), self.first.max(last)]
+    }
+
     /// The largest magnitude that a code can have.
     pub fn reach(&self) -> f64 {
-        let last = self.first + self.slope * (pow2(self.bits) - 1.0);
-        self.first.abs().max(last.abs())
+        let [least, greatest] = self.ends();
+        least.abs().max(greatest.abs())
     }
 
     /// The largest error of a prediction that is 0 or the value of a code.

@@ -16,9 +16,9 @@ const MAX_LOSS: u32 = 64;
 /// The outputs that a job opens.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Reveal {
-    /// The sums of all [metrics](Job::metrics) on the test records. Where a label may name no class,
-    /// the count of test records with a class comes with them if a metric needs it.
-    pub accuracy: bool,
+    /// The sums of all [metrics](Job::metrics) on the test records. Where a label may name no
+    /// class, the count of test records with a class comes with them if a metric needs it.
+    pub metrics: bool,
     /// The mean training loss.
     pub loss: RevealLoss,
     /// The trained weights, to the analyst alone.
@@ -69,7 +69,7 @@ impl Reveal {
     /// Returns whether the job opens an output other than the range alarm, which must not stand
     /// alone.
     pub fn any_result(&self) -> bool {
-        self.accuracy || self.model || self.loss != RevealLoss::Never
+        self.metrics || self.model || self.loss != RevealLoss::Never
     }
 }
 
@@ -88,9 +88,11 @@ impl Job {
         self.reveal.when == When::Epoch || epoch == self.training.epochs
     }
 
-    /// Returns the number of steps before the model is opened.
+    /// Returns the least number of steps before the model is opened: early stopping cannot end
+    /// training before its patience has passed.
     pub fn steps(&self) -> u64 {
-        u64::from(self.training.epochs) * self.steps_per_epoch() as u64
+        let epochs = self.training.early_stop.map_or(u32::MAX, |stop| stop.patience).min(self.training.epochs);
+        u64::from(epochs) * self.steps_per_epoch() as u64
     }
 }
 
@@ -100,7 +102,7 @@ impl Job {
 pub(super) struct RevealFile {
     /// The metrics on the test records; true for classes with test records and where the job lists
     /// metrics, if left out.
-    accuracy: Option<bool>,
+    metrics: Option<bool>,
     /// The mean training loss; `epoch`, if left out.
     loss: Option<RevealLoss>,
     /// The trained weights.
@@ -150,11 +152,11 @@ impl RevealFile {
     pub(super) fn resolve(self, data: &Data, lists: bool) -> Result<Reveal, Invalid> {
         let broken = |key: &str, rule| Invalid { key: key.to_owned(), rule };
         let counts = lists || matches!(data.task, Task::Classes(_)) && data.test_records > 0;
-        if lists && self.accuracy == Some(false) {
-            return Err(broken("metrics", Rule::UnusedBy { by: "a job with reveal.accuracy = false" }));
+        if lists && self.metrics == Some(false) {
+            return Err(broken("metrics", Rule::UnusedBy { by: "a job with reveal.metrics = false" }));
         }
-        let (accuracy, loss) = (self.accuracy.unwrap_or(counts), self.loss.unwrap_or(RevealLoss::Epoch));
-        let carries = accuracy || loss != RevealLoss::Never;
+        let (metrics, loss) = (self.metrics.unwrap_or(counts), self.loss.unwrap_or(RevealLoss::Epoch));
+        let carries = metrics || loss != RevealLoss::Never;
         let epsilon = match &self.epsilon {
             None => (data.is_stored() && carries).then_some(MILLI),
             Some(given) => given.milli().ok_or_else(|| broken("reveal.epsilon", Rule::Epsilon))?,
@@ -166,7 +168,7 @@ impl RevealFile {
             ));
         }
         let noise = epsilon.map(|epsilon_milli| Noise { epsilon_milli, largest_loss: self.largest_loss.unwrap_or(8) });
-        let reveal = Reveal { accuracy, loss, model: self.model, alarm: false, when: self.when, noise };
+        let reveal = Reveal { metrics, loss, model: self.model, alarm: false, when: self.when, noise };
         Ok(Reveal { alarm: self.alarm.unwrap_or(reveal.any_result()), ..reveal })
     }
 }

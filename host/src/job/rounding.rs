@@ -4,7 +4,7 @@
 //! for it; the slope of a reading becomes an integer. A job whose numbers would become others is
 //! refused when it is checked.
 
-use symbolon_core::optimizer as core;
+use symbolon_core::{loss::Describe as _, optimizer as core};
 
 use super::{Adam, Dyadic, Invalid, Job, Line, Optimizer, Rule, Schedule};
 
@@ -68,6 +68,9 @@ impl Job {
                 ]
             }
         };
+        let of_loss = self.loss.rounded(&self.loss_numbers());
+        constants
+            .extend(of_loss.map(|(key, asked, effective)| constant(&format!("loss.{key}"), Some(asked), effective)));
         constants.extend(self.refined());
         constants.extend(self.slopes());
         constants
@@ -114,15 +117,15 @@ impl Job {
     /// [`core::Sgd`] with this job's numbers.
     pub(crate) fn sgd(&self, learning_rate: Dyadic) -> core::Sgd {
         let grad_shift = self.numbers.frac_bits + self.training.batch.ilog2();
-        core::Sgd { learning_rate: learning_rate, grad_shift }
+        core::Sgd { learning_rate, grad_shift }
     }
 
     /// [`core::Momentum`] with this job's numbers.
     pub(crate) fn momentum(&self, learning_rate: Dyadic, momentum: Dyadic) -> core::Momentum {
         let numbers = &self.numbers;
         core::Momentum {
-            learning_rate: learning_rate,
-            momentum: momentum,
+            learning_rate,
+            momentum,
             grad_shift: self.grad_shift().unwrap_or(0),
             weight_shift: numbers.grad_frac_bits - numbers.frac_bits,
             narrow: numbers.ring_bits == 32,

@@ -156,7 +156,7 @@ fn defaults_are_what_they_say() {
     assert_eq!(job.numbers, numbers);
     assert_eq!(job.lanes, Lanes { lanes: 2, tile: 16_384 });
     let want =
-        Reveal { accuracy: true, loss: RevealLoss::Epoch, model: false, alarm: true, when: When::Epoch, noise: None };
+        Reveal { metrics: true, loss: RevealLoss::Epoch, model: false, alarm: true, when: When::Epoch, noise: None };
     assert_eq!(job.reveal, want);
     let Format::Csv(csv) = &job.data.format else { panic!("not CSV") };
     assert_eq!((csv.delimiter, csv.header, &csv.columns), (',', true, &Columns::All));
@@ -169,7 +169,7 @@ fn defaults_are_what_they_say() {
 fn the_hash_ignores_spelling_and_nothing_else() {
     let hash = |lines: &str| parse(&edited(lines)).unwrap().hash().unwrap();
     let same = hash(
-        "numbers = { ring_bits = 64, frac_bits = 12, prg = \"aes128-ctr\" }\nlanes.lanes = 2\nreveal.accuracy = true",
+        "numbers = { ring_bits = 64, frac_bits = 12, prg = \"aes128-ctr\" }\nlanes.lanes = 2\nreveal.metrics = true",
     );
     assert_eq!(same, base().hash().unwrap());
     let changes = [
@@ -202,14 +202,14 @@ fn the_hash_ignores_spelling_and_nothing_else() {
         "optimizer.learning_rate = 0.0015",
         "optimizer.warm_up_steps = 3",
         "optimizer.schedule = \"cosine\"",
-        "optimizer.schedule.step = { every_epochs = 1, factor = 0.5 }",
+        "optimizer.schedule = { kind = \"step\", every_epochs = 1, factor = 0.5 }",
         "optimizer.clip = 0.5",
         "optimizer.kind = \"adamw\"",
         "optimizer.kind = \"adamw\"\noptimizer.weight_decay = 0.1",
         "optimizer.bias_correction = true",
         "lanes.lanes = 3",
         "lanes.tile = 64",
-        "reveal.accuracy = false",
+        "reveal.metrics = false",
         "reveal.loss = \"never\"",
         "reveal.model = true",
         "reveal.alarm = false",
@@ -348,9 +348,9 @@ fn numbers_and_network_follow_their_rules() {
         ("loss", Rule::LossNeedsClasses { kind: "softmax-cross-entropy" })
     );
     let regression = regression.replace("softmax-cross-entropy", "squared-error");
-    assert!(!parse(&regression).unwrap().reveal.accuracy);
-    assert!(parse(&format!("reveal.accuracy = true\n{regression}")).unwrap().reveal.accuracy);
-    let untested = edited("reveal.accuracy = true\ndata.test_records = 0").replace("data.csv.test_every = 5", "");
+    assert!(!parse(&regression).unwrap().reveal.metrics);
+    assert!(parse(&format!("reveal.metrics = true\n{regression}")).unwrap().reveal.metrics);
+    let untested = edited("reveal.metrics = true\ndata.test_records = 0").replace("data.csv.test_every = 5", "");
     let Err(JobError::Invalid { invalid, .. }) = parse(&untested) else { panic!("valid") };
     assert_eq!(invalid.rule, Rule::AccuracyNeedsTest);
     let text = edited("network.layers = [{ kind = 'dense', units = 3 }]");
@@ -367,6 +367,43 @@ fn training_and_lanes_follow_their_rules() {
     refused("lanes.lanes = 0", "lanes.lanes", out_of(0, 1, 64));
     refused("lanes.tile = 0", "lanes.tile", out_of(0, 64, 1 << 22));
     refused("lanes.tile = 100", "lanes.tile", Rule::MultipleOf { got: 100, of: 64 });
+}
+
+/// A peer may send a momentum that no file gives; steps would truncate by more bits than words
+/// have.
+#[test]
+fn a_momentum_that_no_file_gives_is_refused() {
+    for ring_bits in [32, 64] {
+        let lines = format!("numbers.ring_bits = {ring_bits}\noptimizer.kind = 'adam'");
+        let mut job = parse(&edited(&lines)).unwrap();
+        for shift in [18, 31, 32] {
+            let (learning_rate, momentum) = (Dyadic { factor: 128, shift: 0 }, Dyadic { factor: 1, shift });
+            for optimizer in
+                [Optimizer::Momentum { learning_rate, momentum }, Optimizer::Nesterov { learning_rate, momentum }]
+            {
+                job.optimizer = optimizer;
+                assert_eq!(job.validate().unwrap_err().key, "optimizer.momentum");
+            }
+        }
+    }
+}
+
+/// A client may end such a job once its patience has passed: a model then has seen no more steps.
+#[test]
+fn steps_before_a_model_are_those_of_the_patience() {
+    let job = |stop: &str| parse(&edited(&format!("training = {{ epochs = 9, batch = 16, seed = 1{stop} }}"))).unwrap();
+    let each = job("").steps_per_epoch() as u64;
+    assert_eq!(job("").steps(), 9 * each);
+    let early = job(", early_stop = { metric = 'loss', patience = 2 }");
+    assert_eq!(early.steps(), 2 * each);
+    assert_eq!((1..=9).filter(|epoch| early.may_end_after(*epoch)).collect::<Vec<_>>(), [2, 3, 4, 5, 6, 7, 8]);
+    let refused = |stop: &str| {
+        let text = edited(&format!("training = {{ epochs = 9, batch = 16, seed = 1, early_stop = {{ {stop} }} }}"));
+        parse(&text).unwrap_err().to_string()
+    };
+    assert!(refused("metric = 'loss', patience = 0").contains("an integer from 1 to 9"));
+    assert!(refused("metric = 'auc', patience = 1").contains("does not reveal in each epoch"));
+    assert!(refused("metric = 'bleu', patience = 1").contains("cannot watch \"bleu\""));
 }
 
 #[test]

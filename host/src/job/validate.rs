@@ -1,7 +1,7 @@
 //! The rules that a job keeps, whether it was read from a file or sent by a peer.
 //!
-//! Limits bound every allocation that a job leads to, and refresh_every fixed-point words inside the ring for the magnitudes
-//! that training shows (the range audit finds what a data set needs).
+//! Limits bound every allocation of a job and keep fixed-point words inside the ring for the
+//! magnitudes that training shows (the range audit finds the needs of a data set).
 
 mod arrays;
 mod reports;
@@ -35,6 +35,8 @@ const MAX_LANES: u16 = 64;
 const TILE_MULTIPLE: usize = 64;
 const MAX_TILE: usize = 1 << 22;
 const MAX_REFRESH: u32 = 1 << 8;
+/// Of a momentum above 0.001 in 8 significant bits.
+const MAX_MOMENTUM_SHIFT: u32 = 17;
 /// Bounds the list of column names.
 const MAX_NAMES: usize = MAX_FEATURES + 1;
 const MAX_MISSING: usize = 1024;
@@ -269,6 +271,9 @@ fn optimizer(job: &Job, asked: &Asked) -> Checked {
             constant("optimizer.learning_rate", learning_rate, Dyadic::MAX_FACTOR)?;
             let most = if ring_bits > 32 { MAX_DECAY } else { Dyadic::MAX_FACTOR };
             constant("optimizer.momentum", momentum, most)?;
+            // Steps truncate by it, beside others.
+            let fine = Rule::RealBetween { got: momentum.value(), min: 0.001, max: 1.0 };
+            hold(momentum.shift <= MAX_MOMENTUM_SHIFT, "optimizer.momentum", fine)?;
             let got = asked.momentum.unwrap_or(momentum.value());
             hold(momentum.value() < 1.0, "optimizer.momentum", Rule::below_one(got, ring_bits))
         }
@@ -284,8 +289,8 @@ fn refinements(job: &Job) -> Checked {
     hold(got == 0 || u64::from(got) < steps, key, Rule::WarmUp { got, steps })?;
     if let Schedule::Step { every_epochs, factor } = own.schedule {
         let max = u64::from(MAX_EPOCHS);
-        between("optimizer.schedule.step.every_epochs", u64::from(every_epochs), 1, max)?;
-        let key = "optimizer.schedule.step.factor";
+        between("optimizer.schedule.every_epochs", u64::from(every_epochs), 1, max)?;
+        let key = "optimizer.schedule.factor";
         constant(key, factor, Dyadic::MAX_FACTOR)?;
         hold(factor.value() < 1.0, key, Rule::ScheduleFactor { got: factor.value() })?;
     }
@@ -348,7 +353,7 @@ fn buckets(adam: &Adam, numbers: &Numbers) -> Checked {
 }
 
 fn reveal(job: &Job) -> Checked {
-    hold(!job.reveal.accuracy || job.data.test_records > 0, "reveal.accuracy", Rule::AccuracyNeedsTest)?;
+    hold(!job.reveal.metrics || job.data.test_records > 0, "reveal.metrics", Rule::AccuracyNeedsTest)?;
     hold(!job.reveal.alarm || job.reveal.any_result(), "reveal.alarm", Rule::AlarmAlone)?;
     metrics::validate(job)?;
     if let Some(noise) = &job.reveal.noise {

@@ -17,7 +17,7 @@ pub struct ModelFacts {
     pub shape: Shape,
     /// In topological order; the last layer gives the output.
     pub layers: Vec<LayerFacts>,
-    /// From the last layer to the result: `softmax` of its outputs, or `identity`.
+    /// The function from the last layer to the result: `softmax`, `sigmoid` or `identity`.
     pub output: String,
     /// Scale of the features: `{"divide": d}` for `x / d`; `{"columns": [{offset, divide}, ...]}`
     /// for `(x - offset) / divide`; `{"ranges": [[least, greatest], ...]}` for `(x - least) /

@@ -169,8 +169,7 @@ pub struct Summary {
     /// Mean squared error of a regression on the test records, in units of the target squared, if
     /// revealed.
     pub mean_squared_error: Option<f64>,
-    /// Coefficient of determination on the test records of a regression, if the error is revealed
-    /// and the client has the records.
+    /// R² on the test records: of the metric `r2`, or computed by a client that has the records.
     pub r2: Option<f64>,
     /// Mean training loss of the last epoch, if revealed.
     pub loss: Option<f64>,

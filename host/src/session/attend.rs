@@ -30,7 +30,7 @@ use std::{
     time::Duration,
 };
 
-/// Most results that wait for a server: lanes run ahead of it by as many.
+/// Results queued per server; lanes block beyond that.
 pub(super) const LEAD: usize = 2;
 /// Most bytes of an encoded [`Call`].
 const MAX_CALL_BYTES: usize = 16;
@@ -61,7 +61,7 @@ pub(super) struct Attended {
     decided: Condvar,
 }
 
-/// The decisions after each epoch, by server.
+/// The decisions after each epoch from which on the job may end, by server.
 #[derive(Default)]
 struct Decisions {
     by_server: [Vec<bool>; 2],
@@ -87,8 +87,8 @@ impl Attended {
         aborts.handles.push((role, handle));
     }
 
-    /// Ends the lanes to one server. The other server finds by itself whom it has lost, and must
-    /// not take this role for lost.
+    /// Aborts the lanes to one server. The other server detects the loss by itself, and must not
+    /// take this role for lost.
     pub(super) fn end(&self, server: Role) {
         let mut aborts = self.aborts();
         aborts.ended.push(server);
@@ -117,7 +117,9 @@ impl Attended {
     fn decide(&self, server: Role, decision: Decision, job: &Job) -> Result<(), SessionError> {
         let mut decisions = self.decisions();
         let own = &mut decisions.by_server[usize::from(server == Role::Server1)];
-        if decision.epoch as usize != own.len() + 1 || !job.may_end_after(decision.epoch) {
+        let least = job.training.early_stop.map_or(0, |stop| stop.patience) as usize;
+        let ended = own.last() == Some(&false);
+        if ended || decision.epoch as usize != own.len() + least || !job.may_end_after(decision.epoch) {
             return Err(SessionError::Unexpected { from: server, wanted: "a decision about the next epoch" });
         }
         own.push(decision.goes_on);
@@ -125,17 +127,17 @@ impl Attended {
         Ok(())
     }
 
-    /// Waits for both servers' decision after epoch `epoch`: whether training goes on. Breaks if the
-    /// decisions differ, or the session has failed.
-    pub(super) fn goes_on(&self, epoch: u32) -> ControlFlow<(), bool> {
+    /// Waits for both servers' decision after epoch `epoch`: whether training goes on. Breaks if
+    /// the decisions differ, or the session has failed.
+    pub(super) fn goes_on(&self, job: &Job, epoch: u32) -> ControlFlow<(), bool> {
         let mut decisions = self.decisions();
-        let at = epoch as usize - 1;
+        let least = job.training.early_stop.map_or(0, |stop| stop.patience);
+        let at = epoch.saturating_sub(least) as usize;
         loop {
             match decisions.by_server.each_ref().map(|own| own.get(at).copied()) {
                 [Some(a), Some(b)] if a == b => return ControlFlow::Continue(a),
                 [Some(_), Some(_)] => {
-                    let wanted = "the same decision as server0's";
-                    decisions.error.get_or_insert(SessionError::Unexpected { from: Role::Server1, wanted });
+                    decisions.error.get_or_insert(SessionError::Decisions { epoch });
                     return ControlFlow::Break(());
                 }
                 _ if decisions.error.is_some() || self.fault.is_kept() => return ControlFlow::Break(()),
@@ -193,9 +195,9 @@ impl Attended {
 /// The number of results that a server receives.
 #[derive(Clone, Copy)]
 pub(super) struct Expected {
-    /// If the job runs to its last epoch.
+    /// Results of a job that runs all epochs.
     pub(super) all: u64,
-    /// Fewer for each epoch that does not run.
+    /// Results of one epoch, subtracted for each epoch that does not run.
     pub(super) per_epoch: u64,
 }
 
@@ -250,7 +252,7 @@ fn attend<T: Serialize>(
             Call::Decided(decision) => {
                 attended.decide(server.role(), decision, job)?;
                 if !decision.goes_on {
-                    all -= expected.per_epoch * u64::from(job.training.epochs - decision.epoch);
+                    all = all.saturating_sub(expected.per_epoch * u64::from(job.training.epochs - decision.epoch));
                 }
                 continue;
             }
@@ -269,4 +271,60 @@ fn attend<T: Serialize>(
         }
     }
     Ok(server.close()?)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::job::{EarlyStop, Watched};
+    use symbolon_core::dyadic::Dyadic;
+
+    fn job() -> Job {
+        let mut job = Job::digits().unwrap();
+        job.training.epochs = 6;
+        job.training.early_stop = Some(EarlyStop { metric: Watched::Loss, patience: 2, least_gain: Dyadic::ZERO });
+        job
+    }
+
+    #[test]
+    fn lanes_go_on_as_both_servers_say() {
+        let (attended, job) = (Attended::default(), job());
+        let say = |server, epoch, goes_on| attended.decide(server, Decision { epoch, goes_on }, &job);
+        for (server, epoch, goes_on) in
+            [(Role::Server0, 2, true), (Role::Server0, 3, false), (Role::Server1, 2, true), (Role::Server1, 3, false)]
+        {
+            say(server, epoch, goes_on).unwrap();
+        }
+        assert_eq!(attended.goes_on(&job, 2), ControlFlow::Continue(true));
+        assert_eq!(attended.goes_on(&job, 3), ControlFlow::Continue(false));
+        assert!(say(Role::Server0, 4, false).is_err(), "training has ended");
+    }
+
+    #[test]
+    fn decisions_that_differ_end_the_session() {
+        let (attended, job) = (Attended::default(), job());
+        attended.decide(Role::Server0, Decision { epoch: 2, goes_on: true }, &job).unwrap();
+        attended.decide(Role::Server1, Decision { epoch: 2, goes_on: false }, &job).unwrap();
+        assert_eq!(attended.goes_on(&job, 2), ControlFlow::Break(()));
+        assert!(matches!(attended.decisions().error, Some(SessionError::Decisions { epoch: 2 })));
+    }
+
+    #[test]
+    fn decisions_out_of_turn_are_refused() {
+        let (attended, job) = (Attended::default(), job());
+        let say = |epoch| attended.decide(Role::Server1, Decision { epoch, goes_on: true }, &job);
+        assert!(say(1).is_err() && say(3).is_err() && say(0).is_err(), "the first is about epoch 2");
+        (2..6).for_each(|epoch| say(epoch).unwrap());
+        assert!(say(6).is_err(), "the last epoch ends training anyway");
+    }
+
+    /// A lane that waits ends with the session.
+    #[test]
+    fn a_lane_waits_no_longer_than_the_session() {
+        let (attended, job) = (Attended::default(), job());
+        attended.fail(SessionError::Unexpected { from: Role::Server1, wanted: "a decision" });
+        assert_eq!(attended.goes_on(&job, 2), ControlFlow::Break(()));
+    }
 }

@@ -135,7 +135,7 @@ fn audit_lane<W: HostWord + Word>(
         true => ControlFlow::Break(()),
         false => ControlFlow::Continue(()),
     };
-    let mut observer = Deciding(event, |epoch| attended.goes_on(epoch));
+    let mut observer = Deciding(event, |epoch| attended.goes_on(&session.job, epoch));
     let prgs = [&*session.prgs[0], &*session.prgs[1]];
     deal_lane::<W>(&session.job, prgs, lane, orders, outlet, &mut observer)?;
     release()

@@ -28,7 +28,7 @@ use symbolon_core::{
 };
 use zeroize::Zeroizing;
 
-/// How a job goes, for a progress bar.
+/// Progress of a job.
 #[derive(Clone, Debug)]
 pub enum News {
     /// All roles agree on the plan; data and weights are open.
@@ -46,7 +46,7 @@ pub enum News {
     Alive(Role, Alive),
 }
 
-/// What a finished session gave.
+/// The results of a finished session.
 #[derive(Debug)]
 pub struct Outcome<W> {
     /// Of the plan that all roles agreed on.
@@ -115,7 +115,7 @@ fn share<W: Word>(
 ///
 /// # Errors
 ///
-/// What any role said went wrong, or what went wrong here.
+/// The error of any role, or of this client.
 ///
 /// # Panics
 ///
@@ -152,7 +152,7 @@ fn reach(config: &Config, tls: &ClientTls, role: Role) -> Result<Connection, Ses
     Ok(connect(address, tls, role, &config.timeouts)?)
 }
 
-/// What one server's connection gave.
+/// The results from one server's connection.
 struct Ended<W> {
     plan_hash: Option<[u8; 32]>,
     report: Report,
@@ -160,7 +160,7 @@ struct Ended<W> {
     bytes_sent: u64,
 }
 
-/// What a reader has to say.
+/// A message from a reader thread.
 enum Told {
     Update(Role, Update),
     /// The server's part is over, without a result.
@@ -217,7 +217,7 @@ fn listen<W: Word>(
                     impossible.get_or_insert(error);
                 }
             }
-            // Its peers will soon find out; who does not is not waited for, however alive.
+            // The peers of a failed server fail soon; after `grace`, a silent one is aborted.
             Ok(Told::Failed(role)) => failed = failed.or(Some((role, Instant::now()))),
             Err(RecvTimeoutError::Timeout) => {
                 aborts.iter().for_each(AbortHandle::abort);
@@ -259,7 +259,7 @@ fn listen<W: Word>(
     })
 }
 
-/// What both servers have told so far.
+/// Updates received from both servers so far.
 struct Heard<'a> {
     job: &'a Job,
     started: Instant,
@@ -367,7 +367,7 @@ fn read<W: Word>(
     asks: &Asks,
 ) -> Result<Ended<W>, SessionError> {
     let role = connection.role();
-    let mut plan_hash = None;
+    let (mut plan_hash, mut next) = (None, 1);
     loop {
         let update: Update = connection.recv(MAX_MESSAGE_BYTES)?;
         match update {
@@ -384,12 +384,19 @@ fn read<W: Word>(
                     plan_hash = Some(*hash);
                 }
                 let decides = match &other {
-                    Update::Epoch { epoch, .. } => asks.job.may_end_after(*epoch),
+                    Update::Epoch { epoch, .. } => {
+                        // Both readers wait for a decision about the same epoch, or for none.
+                        if *epoch != next {
+                            return Err(SessionError::Unexpected { from: role, wanted: "the next epoch's numbers" });
+                        }
+                        next += 1;
+                        asks.job.may_end_after(*epoch)
+                    }
                     _ => false,
                 };
                 // The listener may have given up; the other server's error says why.
                 let _ = to.send(Told::Update(role, other));
-                // It decides once it has heard the other server too.
+                // The client decides once both servers' shares have arrived.
                 if decides && let Ok(decision) = asks.decisions.recv() {
                     connection.send(&decision)?;
                 }

@@ -106,7 +106,7 @@ impl Dealer {
             let outlet = |bytes: &[u8]| lock().buffer_bytes(bytes).map_err(|error| lost(lane, error));
             // The servers decide once they have all of the epoch.
             let goes_on = |epoch| match lock().flush() {
-                Ok(()) => attended.goes_on(epoch),
+                Ok(()) => attended.goes_on(&session.job, epoch),
                 Err(error) => {
                     lost(lane, error);
                     ControlFlow::Break(())

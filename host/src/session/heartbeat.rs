@@ -95,6 +95,7 @@ pub(super) struct Heart<'a> {
     activity: Activity,
     /// The other server.
     other: Role,
+    idle: Duration,
     beat: Duration,
     cancel: Cancel,
     log: &'a (dyn Fn(&Alive) + Sync),
@@ -103,6 +104,8 @@ pub(super) struct Heart<'a> {
 struct State<'a> {
     client: &'a mut Connection,
     failed: Option<NetError>,
+    /// Whether the client's decision may have arrived.
+    awaits_decision: bool,
     /// The role for which this server has waited at each heartbeat, since when, and whether it was
     /// logged.
     waiting: Option<(Role, Instant, bool)>,
@@ -129,6 +132,7 @@ impl<'a> Heart<'a> {
         let state = State {
             client,
             failed: None,
+            awaits_decision: false,
             waiting: None,
             last_sent: Instant::now(),
             phase: Phase::Reading,
@@ -138,7 +142,8 @@ impl<'a> Heart<'a> {
             bytes_seen: 0,
         };
         let other = if own == Role::Server0 { Role::Server1 } else { Role::Server0 };
-        Self { state: Mutex::new(state), activity: Activity::default(), other, beat: beat(idle), cancel, log }
+        let (state, activity, beat) = (Mutex::new(state), Activity::default(), beat(idle));
+        Self { state, activity, other, idle, beat, cancel, log }
     }
 
     /// The other server.
@@ -191,17 +196,34 @@ impl<'a> Heart<'a> {
         self.lock().send(update)
     }
 
+    /// Sends an update that the client answers with a decision.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::send`].
+    pub(super) fn ask(&self, update: &Update) -> Result<(), NetError> {
+        let mut state = self.lock();
+        state.awaits_decision = true; // before the client can have answered
+        state.send(update)
+    }
+
     /// Receives the client's decision after an epoch. No heartbeat is sent meanwhile: the client,
     /// which decides, does not read.
     ///
     /// # Errors
     ///
-    /// If the client is lost, or sends nothing for its idle time-out.
+    /// If the client is lost, or takes longer than its idle time-out and a second.
     pub(super) fn receive_decision(&self) -> Result<Decision, NetError> {
         let mut state = self.lock();
         match state.failed.take() {
             Some(error) => Err(error),
-            None => state.client.recv(MAX_DECISION_BYTES),
+            None => {
+                state.client.set_transfer_limit(self.idle, Instant::now(), 0);
+                let decision = state.client.recv(MAX_DECISION_BYTES);
+                state.client.set_idle_timeout(self.idle);
+                state.awaits_decision = false;
+                decision
+            }
         }
     }
 
@@ -214,7 +236,11 @@ impl<'a> Heart<'a> {
         let mut state = self.lock();
         let bytes = self.activity.bytes_exchanged();
         let stands_still = std::mem::replace(&mut state.bytes_seen, bytes) == bytes;
-        if let (None, Err(error)) = (&state.failed, state.client.check_peer()) {
+        let client = match state.awaits_decision {
+            true => state.client.check_open(),
+            false => state.client.check_peer(),
+        };
+        if let (None, Err(error)) = (&state.failed, client) {
             state.failed = Some(error);
             self.cancel.cancel();
         }

@@ -1,4 +1,4 @@
-//! What roles tell each other, beside shares and masked words. One type for each awaited message.
+//! Messages between roles, other than shares and masked words: one type per awaited message.
 
 use super::{SessionError, SessionId, heartbeat::Alive};
 use crate::{intake::wire::Request, net::Role};
@@ -30,23 +30,23 @@ pub(super) enum Ask {
     },
 }
 
-/// Why a peer says no, in its own words.
+/// A peer's rejection, with its reason.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum No {
-    /// It does not want to.
+    /// Its rules forbid the request.
     Refused(String),
-    /// It cannot.
+    /// An error prevents it.
     Failed(String),
 }
 
 impl No {
-    /// What a peer is told about an error here.
+    /// Makes the rejection that a peer receives for an error here.
     pub(super) fn new(error: &SessionError) -> Self {
         let text = error.to_string();
         if error.is_refusal() { Self::Refused(text) } else { Self::Failed(text) }
     }
 
-    /// What it means to the one who is told.
+    /// Returns the error that a rejection by `peer` becomes.
     pub(super) fn from(self, peer: Role) -> SessionError {
         match self {
             Self::Refused(reason) => SessionError::Refused { by: peer, reason },
@@ -69,8 +69,8 @@ pub(super) enum Data {
     Words,
 }
 
-/// Client to server, after an epoch from which on the job may end early; then server to dealer and
-/// auditor, as [`Call::Decided`].
+/// Client to server, after every epoch from which on a job with early stopping may end; then server
+/// to dealer and auditor, as [`Call::Decided`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub(super) struct Decision {
     /// Number of the epoch, from 1.
@@ -84,7 +84,7 @@ pub(super) struct Decision {
 pub(super) enum Update {
     /// The dealer and both servers agree; data and weights are open.
     Ready { plan_hash: [u8; 32] },
-    /// So many steps are done.
+    /// `done` steps are complete.
     Step { done: u64, bytes_sent: u64 },
     /// An epoch is evaluated: this server's shares of the numbers that the job opens in it, in the
     /// order of [`Kind::all`](crate::job::form::Kind::all).
@@ -106,7 +106,7 @@ pub struct Report {
     pub bytes_sent: u64,
     /// Longest chain of rounds.
     pub rounds: u64,
-    /// The training steps alone.
+    /// Seconds of the training steps.
     pub seconds_train: f64,
     /// Peak resident memory.
     pub peak_rss_bytes: Option<u64>,

@@ -107,6 +107,11 @@ pub enum SessionError {
     },
     /// The two servers hold different manifests under one digest.
     Manifests,
+    /// The servers passed on different decisions of the client.
+    Decisions {
+        /// Number of the epoch, from 1.
+        epoch: u32,
+    },
     /// A session with this number already runs.
     Repeated,
     /// The peer made another plan: another job, version or build.
@@ -239,6 +244,10 @@ impl fmt::Display for SessionError {
             Self::NotServer1 { asked } => write!(f, "{asked} makes no manifests; ask server1"),
             Self::Manifests => f.write_str(
                 "server0 and server1 hold different manifests under one digest; check under `peers` that both belong to one deployment",
+            ),
+            Self::Decisions { epoch } => write!(
+                f,
+                "the servers passed on different decisions after epoch {epoch}; check the client, and start the job again"
             ),
             Self::Repeated => f.write_str("a session with this number runs already; start the job again"),
             Self::Plan { peer, ours, theirs } => write!(

@@ -1,4 +1,5 @@
-//! Early stopping: a job ends after an epoch from which on the watched number has not become better.
+//! Early stopping: a job ends after an epoch from which on the watched number has not become
+//! better.
 //!
 //! The analyst decides, who alone sees the number, and sends the decision to both servers; they
 //! pass it to dealer and auditor. So all roles learn after which epoch training ended, and nothing

@@ -10,6 +10,7 @@ use crate::{
 use std::fmt;
 use symbolon_core::{
     fixed::{RangeError, decode, encode},
+    loss::{Activation, Describe as _},
     word::{Word, word_bytes},
 };
 
@@ -26,6 +27,11 @@ pub enum EncodeError {
         feature: Option<usize>,
         /// The problem with it.
         error: RangeError,
+    },
+    /// A target of a logistic loss that is not from 0 to 1.
+    Probability {
+        /// The scaled target.
+        got: f64,
     },
     /// Targets whose errors' squares leave their words.
     Squares {
@@ -45,11 +51,15 @@ impl fmt::Display for EncodeError {
                 write!(f, "{set} record {record}, feature {feature}: {error}")
             }
             Self::Value { set, record, feature: None, error } => write!(f, "{set} record {record}, target: {error}"),
+            Self::Probability { got } => write!(
+                f,
+                "a target is {got} after scaling, and loss = \"logistic\" takes targets from 0 to 1; change data.target"
+            ),
             Self::Squares { least, greatest, limit } => write!(
                 f,
                 "targets go from {least} to {greatest} after scaling, and words with these fraction bits hold squares of errors of \
                  less than {limit}; divide by more (data.target.divide), take fewer fraction bits or ring_bits = 64, or reveal \
-                 neither loss nor accuracy"
+                 neither loss nor metrics"
             ),
         }
     }
@@ -93,6 +103,9 @@ fn squares_fit(job: &Job, sets: [&Dataset; 2]) -> Result<(), EncodeError> {
     let ends =
         |[least, greatest]: [f64; 2], target: &f32| [least.min(f64::from(*target)), greatest.max(f64::from(*target))];
     let [least, greatest] = targets.flatten().fold([f64::INFINITY, f64::NEG_INFINITY], ends);
+    if job.loss.activation() == Activation::Sigmoid && (least < 0.0 || (greatest > 1.0 && greatest.is_finite())) {
+        return Err(EncodeError::Probability { got: if least < 0.0 { least } else { greatest } });
+    }
     let limit = job.error_limit();
     if greatest.max(0.0) - least.min(0.0) >= limit {
         return Err(EncodeError::Squares { least, greatest, limit });

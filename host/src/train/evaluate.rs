@@ -1,5 +1,5 @@
-//! Evaluation on the test set: the sums of the job's metrics and, where labels may name no class, the
-//! number of records that have one.
+//! Evaluation on the test set: the sums of the job's metrics and, where labels may name no class,
+//! the number of records that have one.
 
 use super::{
     enter,

@@ -312,7 +312,7 @@ impl<'j, W: Word> Trainer<'j, W> {
     }
 
     fn no_loss(&self, lanes: &Lanes<'_, W>) -> Vec<Tally<W>> {
-        (0..lanes.len()).map(|_| Tally::of_terms(self.job.numbers.frac_bits, self.job.loss_limits())).collect()
+        (0..lanes.len()).map(|_| Tally::of_loss(self.job)).collect()
     }
 
     /// This party's share of the loss since the last call.

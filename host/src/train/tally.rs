@@ -13,10 +13,12 @@
 //!   revealed, [`CHUNK`] terms of a lane at a time. A chunk costs one [`clamp`], 4 rounds. Until
 //!   then the lane keeps all terms, one word each.
 
+use crate::job::Job;
 use crate::lanes::Lanes;
 use serde::{Deserialize, Serialize};
 use symbolon_core::{
     link::Error,
+    loss::Describe as _,
     metric::Terms,
     party::{NoTrace, Party},
     protocol::{clamp::clamp, into_ring::widen},
@@ -80,12 +82,14 @@ impl<W: Word> Kept<W> {
 }
 
 impl<W: Word> Tally<W> {
-    /// Makes a sum of fixed-point terms with `frac_bits` fraction bits. If `limits` are given, in
-    /// whole units, each term is clamped to them.
-    pub(super) fn of_terms(frac_bits: u32, limits: Option<[i64; 2]>) -> Self {
-        let word = |limit| W::from_i64(limit << frac_bits);
-        let clamped = limits.map(|limits| Kept { limits: limits.map(word), pieces: Vec::new() });
-        Self { clamped, ..Self::new(1 << (frac_bits - 1)) }
+    /// Makes the sum of a job's loss. With noise, each term is clamped.
+    pub(super) fn of_loss(job: &Job) -> Self {
+        let word = |limit| W::from_i64(limit << job.numbers.frac_bits);
+        let clamped = job.loss_limits().map(|limits| Kept { limits: limits.map(word), pieces: Vec::new() });
+        let [least, greatest] = job.loss.limits(&job.loss_numbers()).map(i128::unsigned_abs);
+        // Below 2^(k-2) all together.
+        let capacity = 1usize << (W::BITS - 3).saturating_sub(least.max(greatest).max(1).ilog2());
+        Self { clamped, ..Self::new(capacity) }
     }
 
     /// Makes a sum of a metric's terms.

@@ -21,7 +21,7 @@ const JOB: &str = "version = 2\nname = \"rooms\"\nloss = \"softmax-cross-entropy
     [network]\nlayers = [{ kind = 'dense', units = 8 }, { kind = 'relu' }, { kind = 'dense', units = 2 }]\n\
     [training]\nepochs = 8\nbatch = 16\nseed = 3\n\
     [optimizer]\nkind = \"momentum\"\nlearning_rate = 0.05\nmomentum = 0.9\n\
-    [reveal]\naccuracy = true\nloss = \"epoch\"\nepsilon = \"off\"\n";
+    [reveal]\nmetrics = true\nloss = \"epoch\"\nepsilon = \"off\"\n";
 /// Longer than servers take to read again who may report.
 const REREAD: Duration = Duration::from_secs(2);
 const ROWS: usize = 400;

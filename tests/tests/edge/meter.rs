@@ -20,7 +20,7 @@ const JOB: &str = "version = 2\nname = \"meter\"\nloss = \"squared-error\"\n\
     [network]\nlayers = [{ kind = 'dense', units = 8 }, { kind = 'relu' }, { kind = 'dense', units = 1 }]\n\
     [training]\nepochs = 20\nbatch = 16\ndrop_last = true\nseed = 1\n\
     [optimizer]\nkind = \"momentum\"\nlearning_rate = 0.01\nmomentum = 0.9\n\
-    [reveal]\naccuracy = true\nloss = \"epoch\"\nepsilon = \"off\"\n";
+    [reveal]\nmetrics = true\nloss = \"epoch\"\nepsilon = \"off\"\n";
 
 #[test]
 fn a_regression_on_reports_reveals_its_error() {

@@ -86,7 +86,7 @@ fn a_square_layer_is_read_as_it_is_meant() {
         [data.csv]\ntrain = \"records.csv\"\ntest_every = 5\ncolumns = [\"a\", \"b\"]\nlabel = \"label\"\n\
         [network]\nlayers = [{ kind = 'dense', units = 2 }]\n[training]\nepochs = 10\nbatch = 16\nseed = 1\n\
         [optimizer]\nkind = \"momentum\"\nlearning_rate = 0.05\nmomentum = 0.9\n\
-        [reveal]\naccuracy = true\nloss = \"epoch\"\nmodel = true\n";
+        [reveal]\nmetrics = true\nloss = \"epoch\"\nmodel = true\n";
     let (reader, results, rows) = trained(job, &csv);
     let right = rows.iter().filter(|(record, label)| {
         let outputs = reader.outputs(record);

@@ -117,7 +117,7 @@ fn an_upload_of_mnist_ends_well() {
     let _alone = alone();
     let shape = Shape { ring_bits: 32, records: 60_000, batch: 128, hidden: 32, ..Shape::default() };
     let text = shape.toml().replace("shape = [6]", "shape = [784]").replace("test_records = 15000", "test_records = 0");
-    let text = text.replace("test_every = 5\n", "").replace("accuracy = true", "accuracy = false");
+    let text = text.replace("test_every = 5\n", "").replace("metrics = true", "metrics = false");
     let job = Job::parse(&text, "mnist.toml".as_ref()).unwrap();
     assert!(upload(3_000_000, Timeouts::default(), &job) > Duration::from_secs(50));
 }

@@ -16,7 +16,7 @@ data.scale.divide = 1
 data.csv = { train = "rows.csv", test_every = 5, label = "y" }
 network.layers = [{ kind = 'dense', units = 16 }, { kind = 'relu' }, { kind = 'dense', units = 1 }]
 training = { epochs = 20, batch = 32, seed = 1 }
-reveal = { accuracy = true, loss = "epoch", model = true }
+reveal = { metrics = true, loss = "epoch", model = true }
 "#;
 
 /// A folder that is removed when it is dropped.

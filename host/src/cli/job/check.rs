@@ -31,7 +31,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 pub(super) fn costs(job: &Job) -> Result<Vec<Cost>, Failure> {
     let mut job = job.clone();
     job.training.epochs = 1;
-    (job.reveal.accuracy, job.reveal.loss, job.reveal.alarm) = (false, RevealLoss::Never, false);
+    (job.reveal.metrics, job.reveal.loss, job.reveal.alarm) = (false, RevealLoss::Never, false);
     let plan = plan(&job).map_err(|error| Failure::Input(error.to_string()))?;
     let mut costs = vec![Cost::default(); job.network.nodes.len()];
     let steps = job.steps_per_epoch() as u64;

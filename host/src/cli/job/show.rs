@@ -29,15 +29,19 @@ pub(in crate::cli) struct Args {
     /// The job file
     #[arg(value_name = "JOB.toml")]
     file: PathBuf,
-    /// File for the picture
+    /// SVG file to write
     #[arg(long, value_name = "FILE")]
     svg: PathBuf,
 }
 
-/// Draws the network of a job. A job that learns from reports has its shape from a schema, so that
-/// it is drawn by no file alone.
+/// Draws the network of a job that learns from files.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    let picture = svg(&Draft::load(&args.file)?.resolve(None)?)?;
+    let draft = Draft::load(&args.file)?;
+    if draft.schema().is_some() {
+        let why = "a job that learns from reports cannot be drawn: its shape comes from a manifest";
+        return Err(Failure::Input(format!("{}: {why}", args.file.display())));
+    }
+    let picture = svg(&draft.resolve(None)?)?;
     write_atomic(&args.svg, picture.as_bytes())
         .map_err(|error| Failure::Other(format!("{}: cannot be written: {error}", args.svg.display())))
 }

@@ -11,7 +11,7 @@ fn npy_job() -> Job {
     let [train_features, train_labels] = ["x.npy", "y.npy"].map(str::to_owned);
     job.data.format = Format::Npy(Npy { train_features, train_labels, test_features: None, test_labels: None });
     job.data.test_records = 0;
-    job.reveal.accuracy = false;
+    job.reveal.metrics = false;
     job
 }
 

@@ -32,7 +32,7 @@ fn job(optimizer: &str, epochs: u32) -> Job {
          training = {{ epochs = {epochs}, batch = 8, seed = 1 }}\n\
          optimizer = {{ {optimizer} }}\n\
          lanes = {{ lanes = 2, tile = 64 }}\n\
-         reveal = {{ accuracy = true, loss = \"epoch\", model = true }}\n"
+         reveal = {{ metrics = true, loss = \"epoch\", model = true }}\n"
     );
     Job::parse(&text, Path::new("j.toml")).unwrap()
 }
@@ -60,7 +60,10 @@ const OPTIMIZERS: [(&str, (u32, u32)); 13] = [
     ("kind = \"adamw\", learning_rate = 0.0015", (0, 1)),
     ("kind = \"sgd\", learning_rate = 0.05, warm_up_steps = 10", (1, 1)),
     ("kind = \"sgd\", learning_rate = 0.05, schedule = \"cosine\"", (u32::MAX, 1)),
-    ("kind = \"adam\", refresh_every = 4, schedule.step = { every_epochs = 2, factor = 0.3 }", (u32::MAX, 4)),
+    (
+        "kind = \"adam\", refresh_every = 4, schedule = { kind = \"step\", every_epochs = 2, factor = 0.3 }",
+        (u32::MAX, 4),
+    ),
 ];
 
 #[test]

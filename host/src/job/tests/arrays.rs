@@ -25,7 +25,7 @@ const IMAGES: &str = "data.shape = [3072]";
 
 #[test]
 fn jobs_on_arrays_are_read_and_sent() {
-    let none = "data.test_records = 0\nreveal.accuracy = false";
+    let none = "data.test_records = 0\nreveal.metrics = false";
     for (files, more) in [
         ("cifar10 = { train = [\"a.bin\", \"b.bin\"], test = [\"t.bin\"] }", IMAGES),
         ("cifar100 = { train = [\"a.bin\"], label = \"fine\" }", &format!("{IMAGES}\n{none}")),

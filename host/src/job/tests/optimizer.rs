@@ -83,9 +83,10 @@ fn refinements_follow_their_rules() {
     refused("optimizer.warm_up_steps = 5", key, Rule::WarmUp { got: 5, steps: 5 });
     assert_eq!(job("optimizer.warm_up_steps = 4").refinements.warm_up_steps, 4);
 
-    let step =
-        |every: u32, factor: f64| format!("optimizer.schedule.step = {{ every_epochs = {every}, factor = {factor} }}");
-    let prefix = "optimizer.schedule.step";
+    let step = |every: u32, factor: f64| {
+        format!("optimizer.schedule = {{ kind = \"step\", every_epochs = {every}, factor = {factor} }}")
+    };
+    let prefix = "optimizer.schedule";
     refused(&step(0, 0.5), &format!("{prefix}.every_epochs"), out_of(0, 1, 1 << 20));
     refused(&step(1, 1.5), &format!("{prefix}.factor"), Rule::ScheduleFactor { got: 1.5 });
     assert!(matches!(invalid(&step(1, 0.0)).rule, Rule::RealBetween { .. }));

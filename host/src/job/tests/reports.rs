@@ -87,7 +87,7 @@ fn a_job_has_its_fields_from_the_schema_and_its_counts_from_the_manifest() {
     assert_eq!((job.data.task.clone(), job.data.features()), (Task::Classes(3), 6));
     assert_eq!((job.data.train_records, job.data.test_records), (5, 2));
     assert_eq!((&reports.train, &reports.test), (&Senders::All, &Held::Of(vec![5, 0xff])));
-    assert!(job.reveal.accuracy && job.data.is_stored());
+    assert!(job.reveal.metrics && job.data.is_stored());
     assert_eq!(Job::decode(&job.encode().unwrap()).unwrap(), job);
 }
 
@@ -133,6 +133,13 @@ fn a_reading_is_a_regression_and_labels_may_come_apart() {
                       network.layers = [{ kind = 'dense', units = 1 }]\ndata.target = { divide = 2 }";
     let job = build(regression).unwrap();
     assert_eq!((job.data.features(), job.outputs()), (5, 1));
+    // A peer may send what no file gives.
+    let mut two = job.clone();
+    two.data.task = Task::Regression(vec![Affine { offset: 0.0, divide: 2.0 }; 2]);
+    assert_eq!(two.validate().unwrap_err().key, "data.target");
+    let logistic = regression.replace("squared-error", "logistic").replace("divide = 2", "divide = 1");
+    let Err(JobError::Invalid { invalid, .. }) = build(&logistic) else { panic!("targets up to 255") };
+    assert!(matches!(invalid.rule, Rule::Probabilities { .. }), "{invalid:?}");
     assert!(matches!(reports(&job).target, Target::Reading(Column { place: Place { at: 64, bits: 8 }, .. })));
     let apart = with("data.reports.label_schema = \"labels.toml\"\ndata.reports.label = \"who\"");
     let labels = [label("none", 1, 2), label("who", 3, 3)];

@@ -73,7 +73,8 @@ fn target(reports: &Reports, data: &Data, features: &BTreeSet<u32>) -> Checked {
             between("data.classes", wide(*classes), 2, 1 << place.bits)?;
             place
         }
-        (Target::Reading(column), Task::Regression(_)) => {
+        (Target::Reading(column), Task::Regression(targets)) => {
+            hold(targets.len() == 1, "data.target", Rule::Labels { got: 1, want: targets.len() })?;
             self::column(key, &column, records)?;
             column.place
         }

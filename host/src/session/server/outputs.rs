@@ -127,7 +127,10 @@ impl<'a, 'c> News<'a, 'c> {
             Update::Epoch { epoch, .. } => Some(epoch + 1),
             _ => None,
         };
-        self.heart.send(&update)?;
+        match next {
+            Some(epoch) if self.outputs.job.may_end_after(epoch - 1) => self.heart.ask(&update)?,
+            _ => self.heart.send(&update)?,
+        }
         // After the message, whose time would tell how long the sampling took.
         next.map_or(Ok(()), |epoch| self.outputs.draw_noise(epoch))
     }

@@ -53,7 +53,7 @@ fn an_accuracy_counts_records_that_have_a_class() {
 #[test]
 fn a_squared_error_has_the_units_of_the_target() {
     let mut job = job(32, true);
-    job.reveal.accuracy = true;
+    job.reveal.metrics = true;
     let result = epoch_result(&job, 1, None, scores((20 * 9) << 11, None)).unwrap();
     assert_eq!((result.mean_squared_error, result.accuracy, result.scored), (Some(900.0), None, None));
     let error = |mean: f64| EpochResult { mean_squared_error: Some(mean), ..EpochResult::default() };
@@ -64,7 +64,7 @@ fn a_squared_error_has_the_units_of_the_target() {
 #[test]
 fn what_cannot_be_is_no_result() {
     let (classes, mut regression) = (job(32, false), job(32, true));
-    regression.reveal.accuracy = true;
+    regression.reveal.metrics = true;
     let unit = 1i64 << 11;
     type Sums = (Option<Sum<u64>>, Option<Scores<u64>>);
     let output = |job: &Job| {

@@ -66,7 +66,7 @@ fn job(ring_bits: u32, label_bits: u32, classes: usize) -> Job {
         }),
     };
     job.network = crate::job::Network::chain([AnyLayer::Dense(Dense { units: u32::try_from(job.outputs()).unwrap() })]);
-    job.reveal.accuracy = false;
+    job.reveal.metrics = false;
     job.lanes = crate::job::Lanes { lanes: 3, tile: 64 };
     job.validate().unwrap();
     job

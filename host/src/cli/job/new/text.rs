@@ -18,8 +18,9 @@ const HEAD: &str = "\
 const OPTIMIZER: &str = "\
 [optimizer]
 kind = \"adam\"
-refresh_every = 4    # choose the buckets of the second moment in each fourth step only,
-lazy_second_moment = true # and update it only then: fewer bytes
+# Choose buckets and update second moments in every fourth step only: fewer bytes.
+refresh_every = 4
+lazy_second_moment = true
 ";
 
 /// A job file. The only place that knows how a proposal is spelled.
@@ -47,7 +48,7 @@ pub(super) fn job(proposal: &Proposal) -> String {
         format!("[training]\nepochs = {epochs}\nbatch = {batch} # a power of two"),
         "seed = 1 # of the initial weights and the batch order; both are public\n".to_owned(),
         OPTIMIZER.to_owned(),
-        format!("[reveal]\naccuracy = true{of_accuracy}\nloss = \"epoch\"\nmodel = true\n"),
+        format!("[reveal]\nmetrics = true{of_accuracy}\nloss = \"epoch\"\nmodel = true\n"),
     ]
     .join("\n")
 }
