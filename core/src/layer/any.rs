@@ -74,7 +74,7 @@ macro_rules! layers {
 
 use super::{
     Add, AveragePool, Backward, Concat, Convolution, Dense, Dropout, Flatten, GlobalAveragePool, GradientSplit, Input,
-    LeakyRelu, MaxPool, Relu, Saved, Site, Square,
+    LeakyRelu, MaxPool, Relu, Saved, Site, Square, Upsample,
 };
 use crate::{link::Error, party::Party, protocol::masked::Masked, word::Word};
 use core::ops::Range;
@@ -174,6 +174,7 @@ all_layers! { // append; never reorder, never reuse a number
     9 "dropout" Dropout,
     10 "add" Add,
     11 "concat" Concat,
+    12 "upsample" Upsample,
 }
 
 impl<'de> Deserialize<'de> for AnyLayer {

@@ -45,6 +45,7 @@ pub mod max_pool;
 pub mod relu;
 mod size;
 pub mod square;
+pub mod upsample;
 
 pub use any::AnyLayer;
 pub use average_pool::{AveragePool, GlobalAveragePool};
@@ -61,6 +62,7 @@ pub use max_pool::MaxPool;
 pub use relu::Relu;
 pub use size::Size;
 pub use square::Square;
+pub use upsample::Upsample;
 
 use crate::{correlation::View, link::Error, party::Party, prg::Prg, protocol::masked::Masked, word::Word};
 use core::{fmt, ops::Range};

@@ -6,7 +6,7 @@ use symbolon_core::{
     layer::{
         Add, AnyLayer, AveragePool, Backward, Concat, Convolution, Dense, Describe, Flatten, Fraction,
         GlobalAveragePool, Graph, LeakyRelu, MaxPool, Model, Node, NodeState, Origin, Pass, Placement, Relu, Saved,
-        Shape, Size, Square, Tensor,
+        Shape, Size, Square, Tensor, Upsample,
     },
     link::Error,
     party::Party,
@@ -120,6 +120,14 @@ fn reference(layer: &AnyLayer, inputs: &[(&[f64], Shape)], output: Shape, parame
         AnyLayer::Add(_) => x.iter().zip(inputs[1].0).map(|(a, b)| a + b).collect(),
         AnyLayer::Concat(_) => [x, inputs[1].0].concat(),
         AnyLayer::AveragePool(pool) => pooled(windows(pool.window, pool.stride.unwrap_or(pool.window)), &mean),
+        AnyLayer::Upsample(upsample) => {
+            let ([height, width], [down, across]) = (shape.image(), upsample.factor.0.map(usize::from));
+            let place = |i: usize| {
+                let (row, column) = (i / (width * across) % (height * down), i % (width * across));
+                (i / (width * across) / (height * down) * height + row / down) * width + column / across
+            };
+            (0..output.words()).map(|i| x[place(i)]).collect()
+        }
         AnyLayer::GlobalAveragePool(_) => pooled((shape.image(), [1; 2]), &mean),
         AnyLayer::MaxPool(pool) => {
             let floor = if pool.relu { 0.0 } else { f64::NEG_INFINITY };
@@ -250,6 +258,7 @@ fn networks() -> Vec<(Vec<Node<AnyLayer>>, Shape)> {
         (chain(&[first, average(size(2)), relu, flatten, dense(2)]), image),
         (chain(&[first, average(Size([3, 1])), flatten, dense(2)]), image),
         (chain(&[first, relu, AnyLayer::GlobalAveragePool(GlobalAveragePool {}), dense(2)]), image),
+        (chain(&[first, AnyLayer::Upsample(Upsample { factor: Size([2, 3]) }), relu, flatten, dense(2)]), image),
         (chain(&[first, pool(size(2), None, true), flatten, dense(2)]), image),
         (chain(&[first, pool(Size([3, 2]), Some(Size([2, 1])), false), flatten, dense(2)]), image),
         (chain(&[first, pool(Size([1, 2]), None, false), flatten, dense(2)]), image),
