@@ -82,7 +82,7 @@ pub struct Job {
     pub refinements: Refinements,
     /// How work is cut; fixed by the job, so that no machine changes the plan.
     pub lanes: Lanes,
-    /// The metrics that are measured on the test records, if [`Reveal::accuracy`] says that they
+    /// The metrics that are measured on the test records, if [`Reveal::metrics`] says that they
     /// are opened.
     pub metrics: Vec<AnyMetric>,
     /// What is opened, and to nobody but the analyst.
