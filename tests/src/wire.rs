@@ -149,6 +149,8 @@ pub enum Call {
     Alive,
     /// For the next result.
     Next,
+    /// The client's decision after an epoch: its number, and whether training goes on.
+    Decided(u32, bool),
 }
 
 /// Dealer or auditor to server.

@@ -4,12 +4,13 @@
 use crate::harness::*;
 use symbolon_core::{
     layer::{
-        Add, AnyLayer, AveragePool, Backward, Concat, Convolution, Dense, Describe, Flatten, Fraction,
-        GlobalAveragePool, Graph, LeakyRelu, MaxPool, Model, Node, NodeState, Origin, Pass, Placement, Relu, Saved,
-        Shape, Size, Square, Tensor, Upsample,
+        Add, AnyLayer, AveragePool, Backward, Concat, Convolution, Dense, Describe, Dropout, Flatten, Fraction,
+        GlobalAveragePool, Graph, LeakyRelu, MaxPool, Model, Moment, Node, NodeState, Origin, Pass, Placement, Relu,
+        Saved, Shape, Size, Square, Tensor, Upsample,
     },
     link::Error,
     party::Party,
+    prg::{ChaCha20Prg, Seed},
     protocol::masked::{Masked, mask_and_open},
     word::Word,
 };
@@ -20,6 +21,8 @@ struct Network {
     nodes: Vec<Node<AnyLayer>>,
     input: Shape,
     frac_bits: u32,
+    /// The training step; `None` for none, in which dropouts pass all on.
+    step: Option<u32>,
 }
 
 impl Network {
@@ -46,7 +49,9 @@ impl Job for Network {
         let open_parameters = open(party, &mut copy)?;
         let data = open(party, x)?;
         let data = Masked { mask: data.mask.matrix(self.input.words()), ..data };
-        let pass = Pass { model: Model { shares: parameters, open: open_parameters }, data, moment: None };
+        let stream = ChaCha20Prg::new(&Seed::from_bytes(&[7; 32]), &[0; 16]);
+        let moment = self.step.map(|step| Moment { stream: &stream, step, row: 0 });
+        let pass = Pass { model: Model { shares: parameters, open: open_parameters }, data, moment };
         let zeros = |n: usize| vec![W::default(); n];
         let kept: Vec<_> = graph.places.iter().map(|p| [rows * p.output.words(); 2].map(zeros)).collect();
         let mut kept = kept;
@@ -280,7 +285,12 @@ fn networks() -> Vec<(Vec<Node<AnyLayer>>, Shape)> {
 fn layers_equal_the_reference_in_64_bits() {
     for (salt, (nodes, input)) in (1u64..).zip(networks()) {
         for rows in [1, 3] {
-            check::<u64>(&Network { nodes: nodes.clone(), input, frac_bits: 18 }, rows, [600.0, 2500.0], salt);
+            check::<u64>(
+                &Network { nodes: nodes.clone(), input, frac_bits: 18, step: None },
+                rows,
+                [600.0, 2500.0],
+                salt,
+            );
         }
     }
 }
@@ -288,8 +298,41 @@ fn layers_equal_the_reference_in_64_bits() {
 #[test]
 fn layers_equal_the_reference_in_32_bits() {
     for (salt, (nodes, input)) in (1u64..).zip(networks()) {
-        check::<u32>(&Network { nodes, input, frac_bits: 9 }, 2, [60.0, 300.0], salt);
+        check::<u32>(&Network { nodes, input, frac_bits: 9, step: None }, 2, [60.0, 300.0], salt);
     }
+}
+
+/// Elements fall away at the rate, the others are enlarged, and the gradient passes the same ones.
+#[test]
+fn dropout_drops_its_rate_of_values_and_gradients() {
+    fn check<W: Word>() {
+        const UNITS: usize = 4096;
+        for (rate, step) in [(0.5, 0), (0.25, 1), (0.125, 70_000), (0.9, 3)] {
+            let dropout = AnyLayer::Dropout(Dropout { rate: Fraction::nearest(rate).unwrap() });
+            let nodes = chain(&[AnyLayer::Dense(Dense { units: UNITS as u32 }), dropout]);
+            let network = Network { nodes, input: Shape::vector(1), frac_bits: 6, step: Some(step) };
+            let ones = |n: usize| Shared::Words(vec![W::from_u64(1 << 6); n]);
+            // The input is 0 and each bias 1.
+            let parameters = Shared::Words([vec![W::default(); UNITS], vec![W::from_u64(1 << 6); UNITS]].concat());
+            let got = play::<W>(&network, &[Shared::Words(vec![W::default()]), parameters, ones(UNITS)], step.into());
+            let bits = network.graph(|graph| graph.output_frac_bits());
+            let reals = |words: &[W], bits: u32| -> Vec<f64> {
+                words.iter().map(|word| as_i64(*word) as f64 / f64::from(bits).exp2()).collect()
+            };
+            let z = reals(&got.outputs[0].clone().words(), bits);
+            let gradient = reals(&got.outputs[1].clone().words()[UNITS..], 12);
+            let dropped = z.iter().filter(|z| **z == 0.0).count() as f64;
+            let deviation = (UNITS as f64 * rate * (1.0 - rate)).sqrt();
+            assert!((dropped - UNITS as f64 * rate).abs() < 5.0 * deviation, "{dropped} at {rate}");
+            for (z, gradient) in z.iter().zip(&gradient) {
+                let want = if *z == 0.0 { 0.0 } else { 1.0 / (1.0 - rate) };
+                assert!((z - want).abs() < 0.05 * want + 1e-9, "{z} at {rate}");
+                assert!((gradient - want).abs() < 0.05 * want + 1e-9, "{gradient} at {rate}");
+            }
+        }
+    }
+    check::<u32>();
+    check::<u64>();
 }
 
 #[test]

@@ -163,11 +163,11 @@ pub(super) type Paired = Result<[[u8; 32]; 2], No>;
 pub(super) enum Call {
     /// Reports that the server lives; sent at fixed intervals.
     Alive,
-    /// Passes on the client's decision.
-    Decided(Decision),
     /// Asks for the next result: the auditor's release hashes in their order, or the dealer's
     /// figures at the end.
     Next,
+    /// Passes on the client's decision.
+    Decided(Decision),
 }
 
 /// Dealer or auditor to server, after [`Call::Next`].

@@ -112,7 +112,7 @@ fn a_regression_is_evaluated_by_its_metadata() {
     let job = shape.toml().replace("target = { divide = 1 }", "target = { offset = -3, divide = 2 }");
     let csv = shape.csv();
     let (reader, results, rows) = trained(&job, &csv);
-    let target: symbolon::job::Affine = reader.note("target");
+    let [target]: [symbolon::job::Affine; 1] = reader.note("target");
     let error =
         |(record, label): &(Vec<f64>, f64)| (target.offset + target.divide * reader.outputs(record)[0] - label).powi(2);
     let error = rows.iter().map(error).sum::<f64>() / rows.len() as f64;
