@@ -63,7 +63,7 @@ pub const OCCUPANCY_SOURCE: &str = "Occupancy Detection, L. M. Candanedo and V. 
 pub struct Dataset {
     /// `rows * cols` numbers, row by row.
     pub features: Vec<f32>,
-    /// What is predicted, row by row.
+    /// The predicted classes or values, row by row.
     pub targets: Targets,
     /// Records.
     pub rows: usize,

@@ -79,7 +79,7 @@ impl Optimizer {
     }
 }
 
-/// What goes before an optimizer's step, and the factors on its learning rate. Public.
+/// Clipping, weight decay and the schedule of the learning rate. Public.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Refinements {
     /// Steps in which the learning rate rises to its full size; 0 for none.

@@ -369,43 +369,6 @@ fn training_and_lanes_follow_their_rules() {
     refused("lanes.tile = 100", "lanes.tile", Rule::MultipleOf { got: 100, of: 64 });
 }
 
-/// A peer may send a momentum that no file gives; steps would truncate by more bits than words
-/// have.
-#[test]
-fn a_momentum_that_no_file_gives_is_refused() {
-    for ring_bits in [32, 64] {
-        let lines = format!("numbers.ring_bits = {ring_bits}\noptimizer.kind = 'adam'");
-        let mut job = parse(&edited(&lines)).unwrap();
-        for shift in [18, 31, 32] {
-            let (learning_rate, momentum) = (Dyadic { factor: 128, shift: 0 }, Dyadic { factor: 1, shift });
-            for optimizer in
-                [Optimizer::Momentum { learning_rate, momentum }, Optimizer::Nesterov { learning_rate, momentum }]
-            {
-                job.optimizer = optimizer;
-                assert_eq!(job.validate().unwrap_err().key, "optimizer.momentum");
-            }
-        }
-    }
-}
-
-/// A client may end such a job once its patience has passed: a model then has seen no more steps.
-#[test]
-fn steps_before_a_model_are_those_of_the_patience() {
-    let job = |stop: &str| parse(&edited(&format!("training = {{ epochs = 9, batch = 16, seed = 1{stop} }}"))).unwrap();
-    let each = job("").steps_per_epoch() as u64;
-    assert_eq!(job("").steps(), 9 * each);
-    let early = job(", early_stop = { metric = 'loss', patience = 2 }");
-    assert_eq!(early.steps(), 2 * each);
-    assert_eq!((1..=9).filter(|epoch| early.may_end_after(*epoch)).collect::<Vec<_>>(), [2, 3, 4, 5, 6, 7, 8]);
-    let refused = |stop: &str| {
-        let text = edited(&format!("training = {{ epochs = 9, batch = 16, seed = 1, early_stop = {{ {stop} }} }}"));
-        parse(&text).unwrap_err().to_string()
-    };
-    assert!(refused("metric = 'loss', patience = 0").contains("an integer from 1 to 9"));
-    assert!(refused("metric = 'auc', patience = 1").contains("does not reveal in each epoch"));
-    assert!(refused("metric = 'bleu', patience = 1").contains("cannot watch \"bleu\""));
-}
-
 #[test]
 fn optimizers_follow_their_rules() {
     let shift = Rule::GradShift { shift: -3, min: 1, max: 31 };
