@@ -110,7 +110,7 @@ impl Constants<'_> {
     fn one<W: Word>(&self) -> W {
         W::from_u64(1 << self.smoothing_bits)
     }
-    /// What the target of the right class has more than that of a wrong one, times `2^b`.
+    /// The difference of the right class's target and a wrong one's, times `2^b`.
     fn right<W: Word>(&self, classes: u32) -> W {
         self.one::<W>().sub(W::from_u64(u64::from(self.smoothing) * u64::from(classes)))
     }

@@ -174,18 +174,18 @@ pub enum LossError {
     FracBits {
         /// Fraction bits of the job.
         frac_bits: u32,
-        /// Fewest.
+        /// Fewest that the loss takes.
         least: u32,
-        /// Most.
+        /// Most that the loss takes.
         most: u32,
     },
     /// Outputs with fraction bits that the loss does not take.
     OutputFracBits {
         /// Fraction bits of the outputs.
         output_frac_bits: u32,
-        /// Fewest.
+        /// Fewest that the loss takes.
         least: u32,
-        /// Most.
+        /// Most that the loss takes.
         most: u32,
     },
     /// Labels with fraction bits that the loss does not take.
@@ -298,7 +298,7 @@ macro_rules! losses {
         #[cfg(feature = "files")]
         #[derive(schemars::JsonSchema)]
         #[serde(tag = "kind")]
-        #[allow(dead_code)] // files are read by [`AnyLoss::read`]
+        #[expect(dead_code, reason = "files are read by `AnyLoss::read`")]
         enum Tagged {
             $(#[serde(rename = $kind)] $Name($Name)),*
         }

@@ -25,7 +25,7 @@ macro_rules! metrics {
         #[cfg(feature = "files")]
         #[derive(schemars::JsonSchema)]
         #[serde(tag = "kind")]
-        #[allow(dead_code)] // files are read by [`Kind::read`]
+        #[expect(dead_code, reason = "files are read by `Kind::read`")]
         enum Tagged {
             $(#[serde(rename = $name)] $metric($metric)),*
         }

@@ -179,7 +179,7 @@ struct State {
     v: i64,
 }
 
-/// What the bucket of `U` has to do with `P`.
+/// The relation of `U`'s bucket to `P`.
 #[derive(Clone, Copy)]
 enum Cell {
     In,
