@@ -17,6 +17,7 @@ use symbolon_tests::{
 /// Every layer in one network of images of odd sizes; the last layer is dense.
 const ALL: &str = "
     { name = 'stem', kind = 'convolution', filters = 4, kernel = [3, 2], padding = [1, 0] },
+    { kind = 'batch-norm' },
     { kind = 'max-pool', window = 2, relu = true },
     { name = 'deep', kind = 'convolution', filters = 4, kernel = 3, padding = 1, groups = 4 },
     { kind = 'leaky-relu', slope = 0.125 },
@@ -27,6 +28,7 @@ const ALL: &str = "
     { kind = 'average-pool', window = [1, 4] },
     { kind = 'relu' },
     { name = 'narrow', kind = 'convolution', filters = 3, kernel = 1, stride = [2, 1] },
+    { kind = 'batch-norm', epsilon_log2 = -6, momentum = 0.25 },
     { kind = 'square' },
     { kind = 'global-average-pool' },
     { kind = 'flatten' },
@@ -176,6 +178,7 @@ fn networks_that_do_not_fit_are_refused_with_the_layer_and_the_reason() {
             ["(add1)", "same layer", "twice"],
         ),
         (format!("{flat}, {{ kind = 'add' }}, {last}"), ["(add1)", "takes 2 inputs", "given 1"]),
+        (format!("{{ kind = 'batch-norm', epsilon_log2 = -20 }}, {flat}, {last}"), ["(batch-norm1)", "-20", "-14 to"]),
         (format!("{flat}, {{ kind = 'dense', units = 4 }}"), ["(dense1)", "[4, 1, 1]", "[3, 1, 1]"]),
         (
             format!("{{ name = 'x', kind = 'relu' }}, {{ name = 'x', kind = 'flatten' }}, {last}"),

@@ -37,6 +37,16 @@ macro_rules! layers {
             fn parameters(&self, input: $crate::layer::Shape, each: &mut dyn FnMut($crate::layer::Parameter)) {
                 match self { $(Self::$name(layer) => layer.parameters(input, each)),* }
             }
+            fn statistics(&self, input: $crate::layer::Shape, each: &mut dyn FnMut($crate::layer::Parameter)) {
+                match self { $(Self::$name(layer) => layer.statistics(input, each)),* }
+            }
+            fn check(
+                &self,
+                input: $crate::layer::Shape,
+                numbers: &$crate::layer::Numbers,
+            ) -> Result<(), $crate::layer::Misfit> {
+                match self { $(Self::$name(layer) => layer.check(input, numbers)),* }
+            }
             fn takes(&self, input: $crate::layer::Shape) -> $crate::layer::Takes {
                 match self { $(Self::$name(layer) => layer.takes(input)),* }
             }
@@ -73,8 +83,8 @@ macro_rules! layers {
 }
 
 use super::{
-    Add, AveragePool, Backward, Concat, Convolution, Dense, Dropout, Flatten, GlobalAveragePool, GradientSplit, Input,
-    LeakyRelu, MaxPool, Relu, Saved, Site, Square, Upsample,
+    Add, AveragePool, Backward, BatchNorm, Concat, Convolution, Dense, Dropout, Flatten, GlobalAveragePool,
+    GradientSplit, Input, LeakyRelu, MaxPool, Meets, Relu, Saved, Site, Square, Upsample,
 };
 use crate::{link::Error, party::Party, protocol::masked::Masked, word::Word};
 use core::ops::Range;
@@ -101,6 +111,9 @@ macro_rules! all_layers {
                 saved: &Saved<'_, W>,
             ) -> Result<(), Error> {
                 match self { $(Self::$name(layer) => layer.backward(party, site, x, dz, input, dx, saved)),* }
+            }
+            fn meets(&self) -> Option<&dyn Meets<W>> {
+                match self { $(Self::$name(layer) => layer.meets()),* }
             }
             fn split(&self, site: &Site<'_, W>) -> GradientSplit {
                 match self { $(Self::$name(layer) => layer.split(site)),* }
@@ -175,6 +188,7 @@ all_layers! { // append; never reorder, never reuse a number
     10 "add" Add,
     11 "concat" Concat,
     12 "upsample" Upsample,
+    13 "batch-norm" BatchNorm,
 }
 
 impl<'de> Deserialize<'de> for AnyLayer {

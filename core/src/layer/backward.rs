@@ -47,8 +47,7 @@ impl<L> Graph<'_, L> {
         for i in nodes.rev().filter(|i| self.places[*i].trains) {
             let takes = self.nodes[i].layer.takes_gradient(self.places[i].inputs[0]);
             let words = &mut slab[self.places[i].gradient_words(pass.rows())];
-            let names = (u16::try_from(i).unwrap_or(u16::MAX), GRADIENT);
-            states[i].gradient.make_ready(party, names, takes, self.frac_bits, words)?;
+            self.make_gradient_ready(party, i, takes, words, states)?;
             for (input, origin) in self.nodes[i].origins().enumerate() {
                 match origin {
                     Origin::Node(j) if self.places[usize::from(j)].trains => {
@@ -59,6 +58,19 @@ impl<L> Graph<'_, L> {
             }
         }
         Ok(())
+    }
+
+    /// Brings the gradient of node `i`'s output, shares in `words`, into the form `takes`.
+    pub(super) fn make_gradient_ready<W: Word>(
+        &self,
+        party: &mut Party<'_, W>,
+        i: usize,
+        takes: Takes,
+        words: &mut [W],
+        states: &mut [NodeState<'_, W>],
+    ) -> Result<(), Error> {
+        let names = (u16::try_from(i).unwrap_or(u16::MAX), GRADIENT);
+        states[i].gradient.make_ready(party, names, takes, self.frac_bits, words)
     }
 
     /// The gradient of node `j`'s output as node `i`, whose input number `input` it is, passes it

@@ -107,9 +107,16 @@ impl Describe for Convolution {
         let channels = input.0[0] / self.groups.max(1);
         let fans = channels.saturating_add(self.filters).saturating_mul(height).saturating_mul(width);
         let dims = [self.filters, channels, height, width];
-        each(Parameter { name: "weight", dims, axes: 4, transposed: false, init: Init::Glorot { fans } });
+        each(Parameter {
+            name: "weight",
+            dims,
+            axes: 4,
+            transposed: false,
+            init: Init::Glorot { fans },
+            extra_bits: 0,
+        });
         let dims = [self.filters, 1, 1, 1];
-        each(Parameter { name: "bias", dims, axes: 1, transposed: false, init: Init::Glorot { fans } });
+        each(Parameter { name: "bias", dims, axes: 1, transposed: false, init: Init::Glorot { fans }, extra_bits: 0 });
     }
 
     fn takes(&self, _: Shape) -> Takes {

@@ -60,8 +60,8 @@ impl Describe for Dense {
     fn parameters(&self, input: Shape, each: &mut dyn FnMut(Parameter)) {
         let (inputs, units) = (input.0[0], self.units);
         let init = Init::Glorot { fans: inputs.saturating_add(units) };
-        each(Parameter { name: "weight", dims: [inputs, units, 1, 1], axes: 2, transposed: true, init });
-        each(Parameter { name: "bias", dims: [units, 1, 1, 1], axes: 1, transposed: false, init });
+        each(Parameter { name: "weight", dims: [inputs, units, 1, 1], axes: 2, transposed: true, init, extra_bits: 0 });
+        each(Parameter { name: "bias", dims: [units, 1, 1, 1], axes: 1, transposed: false, init, extra_bits: 0 });
     }
 
     fn takes(&self, _: Shape) -> Takes {

@@ -1,6 +1,6 @@
 //! The forward pass of a graph: the one place where two forms of a value are joined.
 
-use super::{Graph, Input, Layer, Origin, PublicStream, Saved, Site, Takes};
+use super::{Graph, Input, Layer, Met, Origin, PublicStream, Saved, Site, Takes};
 use crate::{
     correlation::{Mask, View},
     link::Error,
@@ -42,6 +42,8 @@ pub struct Pass<'a, W> {
     pub data: Masked<'a, W>,
     /// The randomness of a training step; `None` in inference.
     pub moment: Option<Moment<'a>>,
+    /// What the rows of each node have found together; empty if no node's rows meet.
+    pub met: &'a [Met<'a, W>],
 }
 
 impl<W> Pass<'_, W> {
@@ -147,6 +149,7 @@ impl<'a, L> Graph<'_, L> {
             open: Masked { words: &open.words[range.clone()], mask: open.mask.slice(range.start, range.len()) },
             frac_bits: self.frac_bits,
             moment: pass.moment,
+            met: pass.met.get(i).copied().unwrap_or_default(),
         }
     }
 
@@ -179,7 +182,7 @@ impl<'a, L> Graph<'_, L> {
     }
 
     /// Brings the inputs of node `i` into the form that it takes.
-    fn make_ready<W: Word>(
+    pub(super) fn make_ready<W: Word>(
         &self,
         party: &mut Party<'_, W>,
         i: usize,

@@ -52,6 +52,10 @@ pub struct Placement {
     pub parameter: usize,
     /// Number of parameters.
     pub parameters: usize,
+    /// First word of its running statistics in their flat buffer.
+    pub statistic: usize,
+    /// Words of its running statistics.
+    pub statistics: usize,
     /// Whether a later node takes the output masked.
     pub is_opened: bool,
     /// Whether the node or one before it has parameters, so that its gradient is wanted.
@@ -68,6 +72,11 @@ impl Placement {
     /// The parameters in the flat buffer.
     pub fn range(&self) -> Range<usize> {
         self.parameter..self.parameter + self.parameters
+    }
+
+    /// The running statistics in their flat buffer.
+    pub fn statistics_range(&self) -> Range<usize> {
+        self.statistic..self.statistic + self.statistics
     }
 
     /// Words of the output in a slab of `rows` rows.
@@ -160,10 +169,12 @@ impl<'a, L: Describe> Graph<'a, L> {
             return Err(Fault { node: count.saturating_sub(1), reason: Reason::Count });
         }
         let places = &mut places[..count];
-        let mut parameters = 0;
+        let (mut parameters, mut statistics) = (0, 0);
         for i in 0..count {
             let place = describe(nodes, i, input, frac_bits, places, &mut parameters);
-            places[i] = place.map_err(|reason| Fault { node: i, reason })?;
+            let place = place.map_err(|reason| Fault { node: i, reason })?;
+            places[i] = Placement { statistic: statistics, ..place };
+            statistics += place.statistics;
         }
         lay(nodes, places)?;
         Ok(Self { nodes, places, input, frac_bits })
@@ -195,6 +206,11 @@ impl<'a, L: Describe> Graph<'a, L> {
     /// Number of parameters.
     pub fn parameters(&self) -> usize {
         self.places.iter().map(|place| place.range().end).max().unwrap_or(0)
+    }
+
+    /// Number of running statistics.
+    pub fn statistics(&self) -> usize {
+        self.places.iter().map(|place| place.statistics).sum()
     }
 
     /// Shape of the last output.
@@ -239,9 +255,21 @@ impl<'a, L: Describe> Graph<'a, L> {
             at = end;
         });
     }
+
+    /// Calls `each` with every tensor of the node's running statistics and its range in their flat
+    /// buffer.
+    pub fn statistics_of(&self, node: usize, mut each: impl FnMut(Parameter, Range<usize>)) {
+        let place = &self.places[node];
+        let mut at = place.statistic;
+        self.nodes[node].layer.statistics(place.inputs[0], &mut |statistic| {
+            let end = at + statistic.words();
+            each(statistic, at..end);
+            at = end;
+        });
+    }
 }
 
-/// Shapes, scale and parameters of node `i`, from the places of those before it.
+/// Shapes, scale, parameters and statistics of node `i`, from the places of those before it.
 fn describe<L: Describe + PartialEq>(
     nodes: &[Node<L>],
     i: usize,
@@ -290,6 +318,8 @@ fn describe<L: Describe + PartialEq>(
     }
     let mut own = 0usize;
     node.layer.parameters(inputs[0], &mut |parameter| own = own.saturating_add(parameter.words()));
+    let mut statistics = 0usize;
+    node.layer.statistics(inputs[0], &mut |statistic| statistics = statistics.saturating_add(statistic.words()));
     let parameter = match node.tied {
         None => {
             *parameters = parameters.saturating_add(own);
@@ -310,6 +340,7 @@ fn describe<L: Describe + PartialEq>(
         frac_bits: node.layer.gives(inputs[0], taken, frac_bits),
         parameter,
         parameters: own,
+        statistics,
         trains: trains || own > 0,
         last: u16::try_from(i).unwrap_or(u16::MAX),
         ..Placement::default()

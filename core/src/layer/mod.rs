@@ -15,6 +15,7 @@
 //! | --- | --- | --- | --- |
 //! | [`dense`] | `z = x w + b` | 0 | linear |
 //! | [`convolution`] | filters over windows | 0 | linear |
+//! | [`batch_norm`] | `γ (x - μ) / √(V + ε) + β` over the batch | 0, and 12 where lanes meet | linear |
 //! | [`average_pool`] | means of windows, or of images | 0 | local |
 //! | [`flatten`] | rows as vectors | 0 | local |
 //! | [`join`] | sum and concatenation of two inputs | 0 | local |
@@ -32,6 +33,7 @@
 mod any;
 pub mod average_pool;
 mod backward;
+pub mod batch_norm;
 pub mod convolution;
 pub mod dense;
 pub mod dropout;
@@ -42,6 +44,7 @@ mod graph;
 pub mod join;
 pub mod leaky_relu;
 pub mod max_pool;
+mod meeting;
 pub mod relu;
 mod size;
 pub mod square;
@@ -49,6 +52,7 @@ pub mod upsample;
 
 pub use any::AnyLayer;
 pub use average_pool::{AveragePool, GlobalAveragePool};
+pub use batch_norm::BatchNorm;
 pub use convolution::Convolution;
 pub use dense::Dense;
 pub use dropout::Dropout;
@@ -59,6 +63,7 @@ pub use graph::{Fault, Graph, Node, Origin, Placement, Reason};
 pub use join::{Add, Concat};
 pub use leaky_relu::LeakyRelu;
 pub use max_pool::MaxPool;
+pub use meeting::{MASKS, Meeting, MeetingLens, Meets, Met};
 pub use relu::Relu;
 pub use size::Size;
 pub use square::Square;
@@ -162,6 +167,8 @@ pub struct Site<'a, W> {
     pub frac_bits: u32,
     /// The public randomness of a training step; `None` in inference.
     pub moment: Option<Moment<'a>>,
+    /// The words that its rows have found together, if they meet.
+    pub met: Met<'a, W>,
 }
 
 impl<W> Site<'_, W> {
@@ -193,6 +200,8 @@ pub struct Parameter {
     pub transposed: bool,
     /// Initial values.
     pub init: Init,
+    /// Fraction bits beyond the job's.
+    pub extra_bits: u32,
 }
 
 impl Parameter {
@@ -211,6 +220,21 @@ pub enum Init {
         /// Inputs and outputs of a unit together.
         fans: u32,
     },
+    /// Zero.
+    Zero,
+    /// One.
+    One,
+}
+
+/// The numbers of a job that a layer may depend on.
+#[derive(Clone, Copy, Debug)]
+pub struct Numbers {
+    /// `k`.
+    pub ring_bits: u32,
+    /// Fraction bits of values, `f`.
+    pub frac_bits: u32,
+    /// Rows of the smallest and of the largest batch.
+    pub batches: [usize; 2],
 }
 
 /// Public numbers of a layer that follow from its description and the shapes around it.
@@ -230,6 +254,22 @@ pub trait Describe {
     /// Calls `each` with every tensor of parameters, in the order of the flat buffer.
     fn parameters(&self, input: Shape, each: &mut dyn FnMut(Parameter)) {
         let _ = (input, each);
+    }
+
+    /// Calls `each` with every tensor of running statistics, in the order of their flat buffer:
+    /// shares that training moves on, without a gradient.
+    fn statistics(&self, input: Shape, each: &mut dyn FnMut(Parameter)) {
+        let _ = (input, each);
+    }
+
+    /// Holds the layer to the numbers of a job.
+    ///
+    /// # Errors
+    ///
+    /// The number that does not fit.
+    fn check(&self, input: Shape, numbers: &Numbers) -> Result<(), Misfit> {
+        let _ = (input, numbers);
+        Ok(())
     }
 
     /// The form in which it takes its inputs.
@@ -330,6 +370,11 @@ pub trait Backward<W: Word>: Layer<W> {
         let _ = (party, site, part, x, dz, gradient);
         Ok(())
     }
+
+    /// The layer as one whose rows meet; `None` for a layer that takes each row by itself.
+    fn meets(&self) -> Option<&dyn Meets<W>> {
+        None
+    }
 }
 
 /// The public stream of dropout masks: uniform, the same at all parties, and no secret.
@@ -396,6 +441,26 @@ pub enum Misfit {
         /// The most.
         most: usize,
     },
+    /// The values of a channel in the smallest batch are too few.
+    OneValue,
+    /// The exponent of a power of two is out of range.
+    Power {
+        /// Its key.
+        key: &'static str,
+        /// The exponent.
+        got: i64,
+        /// Least valid exponent.
+        min: i64,
+        /// Greatest valid exponent.
+        max: i64,
+    },
+    /// The ring has no room for the sums over a batch.
+    Batch {
+        /// Rows of the batch.
+        got: usize,
+        /// Most rows.
+        most: usize,
+    },
     /// The output has too many words.
     Large {
         /// The output's shape.
@@ -429,6 +494,14 @@ impl fmt::Display for Misfit {
             Self::Inputs { want, got } => write!(f, "takes {want} inputs, and is given {got}"),
             Self::Unfolded { words, most } => {
                 write!(f, "has windows of {words} words an image, and {most} at most are unfolded; take smaller ones")
+            }
+            Self::OneValue => f.write_str(
+                "takes statistics over a batch, and the last batch of an epoch has one value a channel; take another \
+                 batch, or another number of records",
+            ),
+            Self::Power { key, got, min, max } => write!(f, "has {key} = {got}, which must be {min} to {max}"),
+            Self::Batch { got, most } => {
+                write!(f, "adds over a batch of {got} rows, and the ring has room for {most}; take smaller batches")
             }
             Self::Large { got } => write!(f, "gives the shape {got}, more than 2^24 words a row"),
         }

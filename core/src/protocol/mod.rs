@@ -10,6 +10,7 @@ pub mod clamp;
 pub mod compare;
 pub mod conjunction;
 pub mod convolution;
+pub mod dots;
 pub mod exact;
 pub mod into_ring;
 pub mod lift;

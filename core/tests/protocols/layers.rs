@@ -3,10 +3,11 @@
 
 use crate::harness::*;
 use symbolon_core::{
+    correlation::{Mask, View},
     layer::{
-        Add, AnyLayer, AveragePool, Backward, Concat, Convolution, Dense, Describe, Dropout, Flatten, Fraction,
-        GlobalAveragePool, Graph, LeakyRelu, MaxPool, Model, Moment, Node, NodeState, Origin, Pass, Placement, Relu,
-        Saved, Shape, Size, Square, Tensor, Upsample,
+        Add, AnyLayer, AveragePool, Backward, BatchNorm, Concat, Convolution, Dense, Describe, Dropout, Flatten,
+        Fraction, GlobalAveragePool, Graph, LeakyRelu, MASKS, MaxPool, Meeting, Met, Model, Moment, Node, NodeState,
+        Origin, Pass, Placement, Relu, Saved, Shape, Size, Square, Tensor, Upsample,
     },
     link::Error,
     party::Party,
@@ -17,12 +18,12 @@ use symbolon_core::{
 
 /// The passes of a network on one lane: outputs, and the gradient of all parameters for a given
 /// gradient of the outputs.
-struct Network {
-    nodes: Vec<Node<AnyLayer>>,
-    input: Shape,
-    frac_bits: u32,
+pub struct Network {
+    pub nodes: Vec<Node<AnyLayer>>,
+    pub input: Shape,
+    pub frac_bits: u32,
     /// The training step; `None` for none, in which dropouts pass all on.
-    step: Option<u32>,
+    pub step: Option<u32>,
 }
 
 impl Network {
@@ -51,7 +52,7 @@ impl Job for Network {
         let data = Masked { mask: data.mask.matrix(self.input.words()), ..data };
         let stream = ChaCha20Prg::new(&Seed::from_bytes(&[7; 32]), &[0; 16]);
         let moment = self.step.map(|step| Moment { stream: &stream, step, row: 0 });
-        let pass = Pass { model: Model { shares: parameters, open: open_parameters }, data, moment };
+        let pass = Pass { model: Model { shares: parameters, open: open_parameters }, data, moment, met: &[] };
         let zeros = |n: usize| vec![W::default(); n];
         let kept: Vec<_> = graph.places.iter().map(|p| [rows * p.output.words(); 2].map(zeros)).collect();
         let mut kept = kept;
@@ -71,11 +72,31 @@ impl Job for Network {
         }
         let (mut slab, mut gradients) = (zeros(graph.slab_words(rows)), zeros(graph.gradient_words(rows)));
         let nodes = 0..graph.nodes.len();
-        graph.forward(party, &pass, nodes.clone(), &mut slab, &mut states)?;
+        let mut meetings = Meetings::new(&graph, &pass);
+        let mut at = 0;
+        for i in meetings.nodes(&graph).chain([graph.nodes.len()]) {
+            graph.forward(party, &Pass { met: &meetings.met(), ..pass }, at..i, &mut slab, &mut states)?;
+            if i < graph.nodes.len() {
+                let mut sums = meetings.sums(i);
+                graph.sums(party, &pass, (i, rows), &mut slab, &mut states, &mut sums)?;
+                meetings.meet(party, &graph, &pass, (i, rows), &mut sums)?;
+            }
+            at = i;
+        }
         let z = slab[graph.output_words(rows)].to_vec();
         gradients[graph.output_gradient(rows)].copy_from_slice(dz);
         graph.begin_backward(&mut states);
-        graph.backward(party, &pass, nodes.clone(), &mut gradients, &mut states)?;
+        let mut end = graph.nodes.len();
+        for i in meetings.nodes(&graph).collect::<Vec<_>>().into_iter().rev() {
+            graph.backward(party, &Pass { met: &meetings.met(), ..pass }, i + 1..end, &mut gradients, &mut states)?;
+            let mut sums = meetings.sums(i);
+            graph.backward_sums(party, &pass, i, &mut gradients, &mut states, &mut sums)?;
+            meetings.meet_backward(party, &graph, &pass, (i, rows), &mut sums)?;
+            end = i + 1;
+        }
+        graph.backward(party, &Pass { met: &meetings.met(), ..pass }, 0..end, &mut gradients, &mut states)?;
+        let met = meetings.met();
+        let pass = Pass { met: &met, ..pass };
         let mut gradient = zeros(graph.parameters());
         for i in nodes.filter(|i| graph.places[*i].parameters > 0) {
             let place = &graph.places[i];
@@ -87,8 +108,90 @@ impl Job for Network {
             let (site, part) = (graph.site(i, &pass), 0..place.parameters);
             graph.nodes[i].layer.gradient(party, &site, part, x, dz.unwrap(), &mut gradient[place.range()])?;
         }
-        Ok(vec![Shared::Words(z), Shared::Words(gradient)])
+        let statistics = meetings.statistics.clone();
+        Ok(vec![Shared::Words(z), Shared::Words(gradient), Shared::Words(statistics)])
     }
+}
+
+/// The meetings of a network's nodes, on one lane.
+struct Meetings<W> {
+    words: Vec<Vec<W>>,
+    rights: Vec<[Mask; MASKS]>,
+    masks: Vec<[View<'static>; MASKS]>,
+    lens: Vec<[usize; MASKS]>,
+    sums: Vec<usize>,
+    statistics: Vec<W>,
+}
+
+impl<W: Word> Meetings<W> {
+    fn new(graph: &Graph<'_, AnyLayer>, pass: &Pass<'_, W>) -> Self {
+        let lens = |i: usize| graph.nodes[i].layer.meets().map(|meets| meets.lens(&graph.site(i, pass)));
+        let lens: Vec<_> = (0..graph.nodes.len()).map(lens).collect();
+        let view = Mask::empty().view();
+        Self {
+            words: lens.iter().map(|lens| vec![W::default(); lens.map_or(0, |lens| lens.words)]).collect(),
+            rights: lens.iter().map(|_| [(); MASKS].map(|()| Mask::empty())).collect(),
+            masks: vec![[view; MASKS]; lens.len()],
+            lens: lens.iter().map(|lens| lens.map_or([0; MASKS], |lens| lens.masks)).collect(),
+            sums: lens.iter().map(|lens| lens.map_or(0, |lens| lens.sums)).collect(),
+            statistics: vec![W::default(); graph.statistics()],
+        }
+    }
+    fn nodes(&self, graph: &Graph<'_, AnyLayer>) -> impl Iterator<Item = usize> + use<W> {
+        let count = graph.nodes.len();
+        let meets: Vec<_> = (0..count).filter(|i| self.sums[*i] > 0).collect();
+        meets.into_iter()
+    }
+    fn met(&self) -> Vec<Met<'_, W>> {
+        self.words.iter().zip(&self.masks).map(|(words, masks)| Met { words, masks }).collect()
+    }
+    fn sums(&self, i: usize) -> Vec<W> {
+        vec![W::default(); self.sums[i]]
+    }
+    fn meet(
+        &mut self,
+        party: &mut Party<'_, W>,
+        graph: &Graph<'_, AnyLayer>,
+        pass: &Pass<'_, W>,
+        (i, rows): (usize, usize),
+        sums: &mut [W],
+    ) -> Result<(), Error> {
+        let mut draw = party.draw()?;
+        self.rights[i] = self.lens[i].map(|words| draw.mask(words));
+        self.masks[i] = self.rights[i].each_ref().map(Mask::view);
+        let mut met = Meeting { words: &mut self.words[i], rights: &mut self.rights[i], masks: &self.masks[i] };
+        let statistics = &mut self.statistics[graph.places[i].statistics_range()];
+        let meets = Backward::<W>::meets(&graph.nodes[i].layer).unwrap();
+        meets.meet(party, &graph.site(i, pass), rows, sums, statistics, &mut met)
+    }
+    fn meet_backward(
+        &mut self,
+        party: &mut Party<'_, W>,
+        graph: &Graph<'_, AnyLayer>,
+        pass: &Pass<'_, W>,
+        (i, rows): (usize, usize),
+        sums: &mut [W],
+    ) -> Result<(), Error> {
+        let mut met = Meeting { words: &mut self.words[i], rights: &mut self.rights[i], masks: &self.masks[i] };
+        let meets = Backward::<W>::meets(&graph.nodes[i].layer).unwrap();
+        meets.meet_backward(party, &graph.site(i, pass), rows, sums, &mut met)
+    }
+}
+
+/// Batch normalisation of all rows, in floating point.
+fn normalised(norm: &BatchNorm, x: &[f64], shape: Shape, parameters: &[f64]) -> Vec<f64> {
+    let (channels, words) = (shape.channels(), shape.words());
+    let (places, rows) = (words / channels, x.len() / words);
+    let mut z = vec![0.0; x.len()];
+    for c in 0..channels {
+        let all: Vec<usize> = (0..rows).flat_map(|r| (0..places).map(move |p| r * words + c * places + p)).collect();
+        let count = all.len() as f64;
+        let mean = all.iter().map(|i| x[*i]).sum::<f64>() / count;
+        let variance = all.iter().map(|i| (x[*i] - mean).powi(2)).sum::<f64>() / count;
+        let root = (variance + f64::from(norm.epsilon_log2).exp2()).sqrt().recip();
+        all.iter().for_each(|i| z[*i] = parameters[c] * root * (x[*i] - mean) + parameters[channels + c]);
+    }
+    z
 }
 
 /// The output of a layer for one row, in floating point.
@@ -121,6 +224,7 @@ fn reference(layer: &AnyLayer, inputs: &[(&[f64], Shape)], output: Shape, parame
         AnyLayer::Relu(_) => x.iter().map(|x| x.max(0.0)).collect(),
         AnyLayer::LeakyRelu(leaky) => x.iter().map(|x| x.max(leaky.slope.value() * x)).collect(),
         AnyLayer::Square(_) => x.iter().map(|x| x * x).collect(),
+        AnyLayer::BatchNorm(_) => unreachable!("it takes all rows"),
         AnyLayer::Flatten(_) | AnyLayer::Dropout(_) => x.to_vec(),
         AnyLayer::Add(_) => x.iter().zip(inputs[1].0).map(|(a, b)| a + b).collect(),
         AnyLayer::Concat(_) => [x, inputs[1].0].concat(),
@@ -165,23 +269,27 @@ fn convolution(conv: &Convolution, (x, shape): (&[f64], Shape), output: Shape, p
 
 /// Outputs of a network for all rows, in floating point.
 fn outputs(graph: &Graph<'_, AnyLayer>, x: &[f64], parameters: &[f64]) -> Vec<f64> {
-    let mut all = Vec::new();
-    for row in x.chunks_exact(graph.input.words()) {
-        let mut values: Vec<Vec<f64>> = Vec::new();
-        for (node, place) in graph.nodes.iter().zip(graph.places) {
-            let inputs: Vec<(&[f64], Shape)> = node
-                .origins()
-                .zip(place.inputs)
-                .map(|(origin, shape)| match origin {
-                    Origin::Data => (row, shape),
-                    Origin::Node(j) => (&values[usize::from(j)][..], shape),
-                })
-                .collect();
-            values.push(reference(&node.layer, &inputs, place.output, &parameters[place.range()]));
+    let mut values: Vec<Vec<f64>> = Vec::new();
+    for (node, place) in graph.nodes.iter().zip(graph.places) {
+        let value = |origin| match origin {
+            Origin::Data => x,
+            Origin::Node(j) => &values[usize::from(j)][..],
+        };
+        let parameters = &parameters[place.range()];
+        if let AnyLayer::BatchNorm(norm) = &node.layer {
+            values.push(normalised(norm, value(node.input), place.output, parameters));
+            continue;
         }
-        all.extend(values.pop().unwrap());
+        let rows = (0..x.len() / graph.input.words()).flat_map(|row| {
+            let of_row =
+                |(origin, shape): (Origin, Shape)| (&value(origin)[row * shape.words()..][..shape.words()], shape);
+            let inputs: Vec<(&[f64], Shape)> = node.origins().zip(place.inputs).map(of_row).collect();
+            reference(&node.layer, &inputs, place.output, parameters)
+        });
+        let rows = rows.collect();
+        values.push(rows);
     }
-    all
+    values.pop().unwrap()
 }
 
 /// Holds a network to the reference: `tolerance` in units of `2^-f`, of outputs and of gradients.
@@ -238,7 +346,7 @@ fn conv(filters: u32, side: u16) -> Convolution {
 }
 
 /// A chain of layers.
-fn chain(layers: &[AnyLayer]) -> Vec<Node<AnyLayer>> {
+pub fn chain(layers: &[AnyLayer]) -> Vec<Node<AnyLayer>> {
     let origin = |i: usize| i.checked_sub(1).map_or(Origin::Data, |i| Origin::Node(i as u16));
     layers.iter().enumerate().map(|(i, layer)| Node::new(*layer, origin(i))).collect()
 }
@@ -291,6 +399,33 @@ fn layers_equal_the_reference_in_64_bits() {
                 [600.0, 2500.0],
                 salt,
             );
+        }
+    }
+}
+
+/// Networks with batch normalisation: of images, of vectors, of the records themselves, twice.
+fn normalised_networks() -> Vec<(Vec<Node<AnyLayer>>, Shape)> {
+    let (dense, flatten) = (|units| AnyLayer::Dense(Dense { units }), AnyLayer::Flatten(Flatten {}));
+    let norm = AnyLayer::BatchNorm(BatchNorm { epsilon_log2: -6, momentum: Fraction::nearest(0.25).unwrap() });
+    let (relu, first, image) = (AnyLayer::Relu(Relu {}), AnyLayer::Convolution(conv(3, 3)), Shape([2, 7, 5]));
+    vec![
+        (chain(&[first, norm]), image),
+        (chain(&[first, norm, relu, flatten, dense(2)]), image),
+        (chain(&[norm, AnyLayer::Convolution(conv(2, 2)), norm, relu, flatten, dense(2)]), image),
+        (chain(&[dense(4), norm, dense(2)]), Shape::vector(6)),
+    ]
+}
+
+/// The root is within 2.2 %, so outputs around the bias and gradients are; each further
+/// normalisation takes its own off again.
+#[test]
+fn batch_norm_equals_the_reference() {
+    for (salt, (nodes, input)) in (1u64..).zip(normalised_networks()) {
+        for rows in [2, 3, 8] {
+            let network = Network { nodes: nodes.clone(), input, frac_bits: 18, step: Some(0) };
+            check::<u64>(&network, rows, [18e3, 200e3], salt);
+            let network = Network { frac_bits: 9, ..network };
+            check::<u32>(&network, rows, [100.0, 500.0], salt);
         }
     }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss)]
 
 mod alarm;
+mod batch_norm;
 mod bits;
 mod clamp;
 mod compare;

@@ -80,6 +80,8 @@ pub const PLACES: [Placement; NETWORK.len()] = {
             frac_bits,
             parameter: 40, // those of the convolution lie before
             parameters: 0,
+            statistic: 0,
+            statistics: 0,
             is_opened: false,
             trains: true,
             last: 0,
@@ -184,7 +186,7 @@ fn infer<W: Word>(
     open.copy_from_slice(parameters);
     let open = masked(&mut party, open)?;
     let data = Masked { mask: records.mask.matrix(IMAGE.words()), ..records };
-    let pass = Pass { model: Model { shares: parameters, open }, data, moment: None };
+    let pass = Pass { model: Model { shares: parameters, open }, data, moment: None, met: &[] };
     let mut states: [NodeState<'_, W>; NETWORK.len()] = core::array::from_fn(|_| NodeState::default());
     graph.infer(&mut party, &pass, &mut states, scores)?;
     truncate(&mut party, scores, graph.output_frac_bits() - FRAC_BITS)

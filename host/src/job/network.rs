@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use symbolon_core::layer::{AnyLayer, Fault, Graph, Node, Origin, Placement, Shape};
+use symbolon_core::layer::{AnyLayer, Describe as _, Fault, Graph, Node, Numbers, Origin, Placement, Shape};
 
 use super::{Invalid, Job, Rule};
 
@@ -92,6 +92,11 @@ impl Job {
     /// Parameters of the network; 0 if its layers do not fit.
     pub fn parameters(&self) -> usize {
         self.laid().map_or(0, |laid| laid.graph().parameters())
+    }
+
+    /// Words of a model: parameters and running statistics; 0 if the layers do not fit.
+    pub fn model_words(&self) -> usize {
+        self.laid().map_or(0, |laid| laid.graph().parameters() + laid.graph().statistics())
     }
 }
 
@@ -230,6 +235,12 @@ pub(super) fn validate(job: &Job, max_parameters: usize) -> Result<(), Invalid> 
     }
     scales(job, &graph)
         .map_err(|(i, got)| broken(key(i), Rule::Scale { got, most: job.numbers.ring_bits - SPARE_BITS }))?;
+    let batches = [job.smallest_batch(), job.training.batch];
+    let (ring_bits, frac_bits) = (job.numbers.ring_bits, job.numbers.frac_bits);
+    for (i, node) in network.nodes.iter().enumerate() {
+        let checked = node.layer.check(graph.places[i].inputs[0], &Numbers { ring_bits, frac_bits, batches });
+        checked.map_err(|misfit| broken(key(i), Rule::Layer { reason: misfit.into() }))?;
+    }
     let parameters = graph.parameters() as u64;
     if parameters > max_parameters as u64 {
         let rule = Rule::Between { got: parameters, min: 1, max: max_parameters as u64 };

@@ -183,7 +183,7 @@ fn listen<W: Word>(
         let (decider, decisions) = mpsc::channel();
         deciders.push(decider);
         let asks = Asks { job: job.clone(), decisions };
-        let words = if job.reveal.model { job.parameters() } else { 0 };
+        let words = if job.reveal.model { job.model_words() } else { 0 };
         thread::spawn(move || {
             let ended = read::<W>(connection, words, &to, &asks);
             if ended.is_err() {

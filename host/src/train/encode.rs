@@ -10,6 +10,7 @@ use crate::{
 use std::fmt;
 use symbolon_core::{
     fixed::{RangeError, decode, encode},
+    layer::Parameter,
     loss::{Activation, Describe as _},
     word::{Word, word_bytes},
 };
@@ -163,21 +164,25 @@ pub fn real<W: Word>(job: &Job, word: W) -> f64 {
     decode(signed(word), job.numbers.frac_bits)
 }
 
-/// The opened parameters as named tensors: the layer's name, then `weight` or `bias`, with axes as
-/// PyTorch has them.
+/// The opened model, parameters and then running statistics, as named tensors: the layer's name,
+/// then `weight` or `bias`, `running_mean` or `running_var`, with axes as PyTorch has them.
 #[allow(clippy::cast_possible_truncation)] // 32-bit floats are the format
-pub fn tensors<W: Word>(job: &Job, parameters: &[W]) -> Vec<Tensor> {
+pub fn tensors<W: Word>(job: &Job, model: &[W]) -> Vec<Tensor> {
     let (laid, mut tensors) = (job.network(), Vec::new());
     for (i, layer) in job.network.names.iter().enumerate() {
-        laid.graph().parameters_of(i, |parameter, range| {
-            let values: Vec<f32> = parameters[range].iter().map(|w| real(job, *w) as f32).collect();
+        let (parameters, statistics) = model.split_at(job.parameters());
+        let mut add = |parameter: Parameter, words: &[W]| {
+            let frac_bits = job.numbers.frac_bits + parameter.extra_bits;
+            let values: Vec<f32> = words.iter().map(|w| decode(signed(*w), frac_bits) as f32).collect();
             let shape: Vec<usize> = parameter.dims[..parameter.axes].iter().map(|d| *d as usize).collect();
             let name = format!("{layer}.{}", parameter.name);
             tensors.push(match (&shape[..], parameter.transposed) {
                 (&[rows, cols], true) => Tensor { name, shape: vec![cols, rows], values: transposed(&values, cols) },
                 _ => Tensor { name, shape, values },
             });
-        });
+        };
+        laid.graph().parameters_of(i, |parameter, range| add(parameter, &parameters[range]));
+        laid.graph().statistics_of(i, |statistic, range| add(statistic, &statistics[range]));
     }
     tensors
 }

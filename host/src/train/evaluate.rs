@@ -6,6 +6,7 @@ use super::{
     order::Batch,
     step::Trainer,
     tally::{Scores, Tally, totals},
+    tape::described,
 };
 use crate::lanes::Lanes;
 use symbolon_core::{
@@ -61,9 +62,11 @@ impl<W: Word> Tallies<W> {
 
 impl<W: Word> Trainer<'_, W> {
     /// This party's shares of the metrics' sums. `None` if the job measures nothing.
-    pub(super) fn evaluate(&self, lanes: &mut Lanes<'_, W>) -> Result<Option<Scores<W::Wide>>, Error> {
+    pub(super) fn evaluate(&mut self, lanes: &mut Lanes<'_, W>) -> Result<Option<Scores<W::Wide>>, Error> {
         let (metrics, set) = (self.job.measured(), self.job.test_set());
         let Some((test, labels)) = self.test.as_ref().filter(|_| !metrics.is_empty()) else { return Ok(None) };
+        let (graph, model) = (self.parameters.laid.graph(), self.parameters.model());
+        self.meetings.settle(lanes, &graph, &Pass { model, ..described(model.shares) })?;
         let parts: Vec<_> = (0..lanes.len()).map(|i| lanes.part(i, test.rows(), 1)).collect();
         let mut tallies: Vec<_> = parts.iter().map(|_| Tallies::new(metrics, &set)).collect();
         lanes.each(parts.into_iter().zip(&mut tallies).collect(), |party, (part, tallies)| {
@@ -89,7 +92,7 @@ impl<W: Word> Trainer<'_, W> {
         let (graph, model) = (self.parameters.laid.graph(), self.parameters.model());
         let mut states: Vec<NodeState<'_, W>> = Vec::new();
         states.resize_with(graph.nodes.len(), NodeState::default);
-        graph.infer(party, &Pass { model, data: x, moment: None }, &mut states, outputs)?;
+        graph.infer(party, &Pass { model, data: x, moment: None, met: &self.meetings.met() }, &mut states, outputs)?;
         enter(party, graph.nodes.len() - 1, "evaluation");
         let (got, want) = (graph.output_frac_bits(), 2 * graph.frac_bits);
         if got > want {

@@ -57,6 +57,8 @@ pub fn initial_weights(job: &Job) -> impl Iterator<Item = f64> {
         let unit = |n: u64| (n >> 11) as f64 / (1u64 << 52) as f64 - 1.0; // in [-1, 1)
         numbers(job, 0, part, total).zip(inits).map(move |(n, init)| match init {
             Init::Glorot { fans } => unit(n) * (6.0 / f64::from(fans)).sqrt(),
+            Init::Zero => 0.0,
+            Init::One => 1.0,
         })
     })
 }

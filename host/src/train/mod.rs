@@ -10,9 +10,11 @@ mod evaluate;
 mod figures;
 mod initial;
 mod lift;
+mod meetings;
 mod narrow;
 mod optimize;
 mod order;
+mod pass;
 mod step;
 mod table;
 mod tally;
@@ -93,11 +95,14 @@ impl<W: Word> Inputs<W> {
 /// - the copy of the model that leaves.
 pub fn memory_bytes<W: Word>(job: &Job) -> u64 {
     let (n, batch, lanes) = (job.parameters(), job.training.batch, usize::from(job.lanes.lanes));
-    let model = if job.reveal.model { n } else { 0 };
+    let model = if job.reveal.model { job.model_words() } else { 0 };
     // Tapes of dry words have the lengths of others, and no memory.
     let rows = vec![batch.div_ceil(lanes); lanes];
-    let tape = tape::Tape::<W::Dry>::new(&job.network(), &tape::described(&vec![W::Dry::default(); n]), batch, &rows);
-    let words = Inputs::<W>::words(job) + 3 * n + model + tape.words();
+    let (laid, nothing) = (job.network(), vec![W::Dry::default(); n]);
+    let described = tape::described(&nothing);
+    let tape = tape::Tape::<W::Dry>::new(&laid, &described, batch, &rows);
+    let meetings = meetings::words(&laid, &described, lanes);
+    let words = Inputs::<W>::words(job) + 3 * n + model + tape.words() + meetings;
     // Terms that are kept for their clamp.
     let terms = if job.reveal.noise.is_some() {
         let set = job.test_set();
@@ -218,7 +223,7 @@ pub enum Halt {
 }
 
 /// Runs `job` on this party's lanes; returns its shares of the trained parameters, in the flat
-/// order of the network.
+/// order of the network, then of the running statistics.
 ///
 /// # Errors
 ///
@@ -276,7 +281,7 @@ fn run_counted<W: Word>(
     let mut trainer = Trainer::open(lanes, job, inputs)?;
     let ended = epochs(orders, &mut trainer, lanes, observer, step);
     trainer.trace_moments(lanes)?;
-    ended.map(|()| trainer.into_parameters())
+    ended.map(|()| trainer.into_model())
 }
 
 fn epochs<W: Word>(

@@ -4,26 +4,27 @@ use super::{
     Inputs, Stop, enter,
     initial::{dropout_stream, initial_shares},
     lift,
+    meetings::Meetings,
     optimize::{Optimizer, Tile},
     order::Batch,
     table::Table,
     tally::{Sum, Tally, total},
-    tape::{self, LaneStates, Tape, described, split},
+    tape::{self, Tape, described, split},
 };
 use crate::{
     alarms::ENOUGH,
-    job::{Job, Laid, RevealLoss},
+    job::{Job, Laid},
     lanes::Lanes,
     secret::Secret,
 };
 use std::ops::Range;
 use symbolon_core::{
     correlation::{Mask, View},
-    layer::{AnyLayer, Backward, GradientSplit, Graph, Model, Moment, Origin, Pass},
+    layer::{AnyLayer, Backward, GradientSplit, Graph, Model, Origin, Pass},
     link::Error,
-    loss::{Built, Describe, Loss, Target},
+    loss::{Built, Describe},
     party::{Party, Role},
-    prg::{ChaCha20Prg, Prg},
+    prg::ChaCha20Prg,
     protocol::{
         alarm::check_kept,
         masked::{Masked, mask_and_open},
@@ -44,7 +45,7 @@ pub(super) struct Parameters<W: Word> {
     open: Vec<W>,
     /// Names the mask.
     mask: View<'static>,
-    loss: Built,
+    pub(super) loss: Built,
 }
 
 impl<W: Word> Parameters<W> {
@@ -102,19 +103,21 @@ fn largest_part<W: Word>(lanes: &Lanes<'_, W>, i: usize, batch: usize) -> usize 
 pub(super) struct Trainer<'j, W: Word> {
     pub(super) job: &'j Job,
     pub(super) parameters: Parameters<W>,
-    train: Table<W>,
-    labels: Table<W>,
+    pub(super) train: Table<W>,
+    pub(super) labels: Table<W>,
     /// A word a training record: whether its label names a class. `None` where all do.
-    weights: Option<Table<W>>,
+    pub(super) weights: Option<Table<W>>,
     /// Test records and their labels.
     pub(super) test: Option<(Table<W>, Table<W>)>,
     gradient: Secret<W>,
     optimizer: Optimizer<W>,
-    tape: Tape<W>,
+    pub(super) tape: Tape<W>,
+    /// The meetings of layers whose rows meet, and running statistics.
+    pub(super) meetings: Meetings<W>,
     /// The public stream of dropout masks.
-    dropout: ChaCha20Prg,
+    pub(super) dropout: ChaCha20Prg,
     /// The epoch's loss so far, lane by lane.
-    loss: Vec<Tally<W>>,
+    pub(super) loss: Vec<Tally<W>>,
 }
 
 impl<'j, W: Word> Trainer<'j, W> {
@@ -147,6 +150,7 @@ impl<'j, W: Word> Trainer<'j, W> {
             optimizer: Optimizer::new(job, lanes, n, GRAIN),
             dropout: dropout_stream(job),
             tape: Tape::new(&laid, &described(&shares), job.training.batch, &rows),
+            meetings: Meetings::new(&laid, &described(&shares), lanes),
             loss: Vec::new(),
             parameters: Parameters {
                 open: vec![W::default(); n],
@@ -166,45 +170,6 @@ impl<'j, W: Word> Trainer<'j, W> {
         self.pass(lanes, rows, step)?;
         self.gradients(lanes, rows)?;
         self.update(lanes, Some(step))
-    }
-
-    /// Forward and backward pass, each lane over its rows.
-    fn pass(&mut self, lanes: &mut Lanes<'_, W>, rows: Batch<'_>, step: u64) -> Result<(), Error> {
-        let parts: Vec<_> = (0..lanes.len()).map(|i| lanes.part(i, rows.len(), 1)).collect();
-        let (graph, model) = (self.parameters.laid.graph(), self.parameters.model());
-        let stream: &dyn Prg = &self.dropout;
-        let step = u32::try_from(step).unwrap_or(u32::MAX); // a job has no more steps
-        let all = self.tape.states(lanes, &graph, &described(model.shares), &parts)?;
-        let (train, labels, weights) = (&self.train, &self.labels, self.weights.as_ref());
-        let (built, wants_loss) = (&self.parameters.loss, self.job.reveal.loss == RevealLoss::Epoch);
-        let (kind, terms) = (self.job.loss.kind(), if wants_loss { self.job.loss_terms() } else { 0 });
-        let work = all.into_iter().zip(&parts).zip(self.loss.iter_mut()).collect();
-        lanes.each(work, |party, ((lane, part), tally)| {
-            let LaneStates { data, slabs: [values, gradients], mut states } = lane;
-            let rows = rows.part(part.clone());
-            check_kept(party, ENOUGH)?;
-            let (n, nodes) = (rows.len(), 0..graph.nodes.len());
-            let moment = Moment { stream, step, row: part.start };
-            let pass = Pass { model, data: train.rows_of(rows, data), moment: Some(moment) };
-            graph.forward(party, &pass, nodes.clone(), values, &mut states)?;
-            let weighed = if weights.is_some() { n } else { 0 };
-            let ([y, w, loss], mut party) = party.scratch([n * labels.cols(), weighed, n * terms])?;
-            let counted = weights.map(|weights| weights.rows_of(rows, w));
-            let target = Target { labels: labels.rows_of(rows, y), weights: counted };
-            let delta = &mut gradients[graph.output_gradient(n)];
-            delta.copy_from_slice(&values[graph.output_words(n)]);
-            enter(&mut party, nodes.end - 1, kind);
-            built.gradient(&mut party, delta, target, wants_loss.then_some(&mut *loss))?;
-            graph.begin_backward(&mut states);
-            graph.backward(&mut party, &pass, nodes, gradients, &mut states)?;
-            tally.add(loss);
-            if let Some(weights) = counted.filter(|_| wants_loss) {
-                let ([ones], party) = party.scratch([n])?;
-                weights.share(&party, ones);
-                tally.count(ones);
-            }
-            Ok(())
-        })
     }
 
     /// Gradients of all parameters, summed over the batch, `2 f` fraction bits: each lane over its
@@ -236,7 +201,7 @@ impl<'j, W: Word> Trainer<'j, W> {
                 work.push(Piece { nodes: vec![*i], part: 0..gradient.len(), rows: Some(own), gradient });
             }
         }
-        let (tape, train) = (&self.tape, &self.train);
+        let (tape, train, met) = (&self.tape, &self.train, self.meetings.met());
         lanes.each(work, |party, pieces| {
             for Piece { nodes, part, rows: own, gradient } in pieces {
                 let own = own.unwrap_or(0..rows.len());
@@ -245,7 +210,7 @@ impl<'j, W: Word> Trainer<'j, W> {
                     continue;
                 }
                 let data = train.masked(rows.part(own.clone()), tape.rows(own.clone(), train.cols()));
-                let pass = Pass { model, data, moment: None };
+                let pass = Pass { model, data, moment: None, met: &met };
                 let each = |party: &mut Party<'_, W>, node: usize, gradient: &mut [W]| {
                     let x = match graph.nodes[node].input {
                         Origin::Data => data,
@@ -339,9 +304,12 @@ impl<'j, W: Word> Trainer<'j, W> {
         })
     }
 
-    /// This party's shares of the parameters.
-    pub(super) fn into_parameters(self) -> Vec<W> {
-        self.parameters.shares.into_inner()
+    /// This party's shares of the parameters, then of the running statistics.
+    pub(super) fn into_model(self) -> Vec<W> {
+        let mut model = self.parameters.shares.into_inner();
+        let statistics = self.meetings.into_statistics().into_inner();
+        model.extend(statistics);
+        model
     }
 }
 

@@ -12,6 +12,7 @@ mod bit;
 mod bit_to_word;
 mod convolution;
 mod digits;
+mod dots;
 mod matmul;
 mod one_hot_words;
 mod product;
@@ -28,6 +29,7 @@ mod truncation_wide;
 mod words;
 
 pub(crate) use digits::digit_planes;
+pub(crate) use dots::fold_rows;
 pub use words::Words;
 
 use super::WholeMasks;
@@ -202,6 +204,7 @@ requests! {
     15 Residue residue
     16 Convolution convolution
     17 TruncatedRowProduct truncated_row_product
+    18 Dots dots
 }
 
 impl Request<'_> {

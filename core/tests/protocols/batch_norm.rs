@@ -1,0 +1,166 @@
+//! Batch normalisation against its formulas in floating point, with the root of the value's cell:
+//! outputs, running statistics, gradients of its parameters and of those below.
+
+use crate::{
+    harness::*,
+    layers::{Network, chain},
+};
+use symbolon_core::{
+    layer::{AnyLayer, BatchNorm, Convolution, Describe, Fraction, Misfit, Numbers, Shape, Size},
+    word::Word,
+};
+
+const NORM: BatchNorm = BatchNorm { epsilon_log2: -8, momentum: Fraction { factor: 1, shift: 2 } };
+
+/// One channel of the batch, and what is below: `x = w y + b`, for the records `y`.
+struct Channel {
+    y: Vec<f64>,
+    dz: Vec<f64>,
+    w: f64,
+    b: f64,
+    gamma: f64,
+    beta: f64,
+}
+
+/// What comes of it: outputs, gradients of `w`, `b`, `γ`, `β`, mean and variance.
+struct Results {
+    z: Vec<f64>,
+    gradients: [f64; 4],
+    statistics: [f64; 2],
+}
+
+impl Channel {
+    /// `off` is the place of the cell beside that of the exact variance.
+    fn results(&self, off: f64) -> Results {
+        let n = self.y.len() as f64;
+        let x: Vec<f64> = self.y.iter().map(|y| self.w * y + self.b).collect();
+        let mean = x.iter().sum::<f64>() / n;
+        let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
+        let epsilon = f64::from(NORM.epsilon_log2).exp2();
+        let cell = (((variance + epsilon) / epsilon).log2() * 8.0).clamp(0.0, 127.5);
+        let cell = (cell.floor() + off).clamp(0.0, 127.0);
+        let r = (epsilon * ((cell + 0.5) / 8.0).exp2()).sqrt().recip();
+        let s = self.gamma * r;
+        let m = self.dz.iter().sum::<f64>();
+        let a = x.iter().zip(&self.dz).map(|(x, dz)| (x - mean) * dz).sum::<f64>();
+        let dx = |(x, dz): (&f64, &f64)| s * dz - s * m / n - s * r * r * a / n * (x - mean);
+        let dx: Vec<f64> = x.iter().zip(&self.dz).map(dx).collect();
+        let dw = dx.iter().zip(&self.y).map(|(dx, y)| dx * y).sum();
+        Results {
+            z: x.iter().map(|x| s * (x - mean) + self.beta).collect(),
+            gradients: [dw, dx.iter().sum(), r * a, m],
+            statistics: [mean / 4.0, variance / 4.0],
+        }
+    }
+}
+
+/// Holds `rows` rows of `shape`, whose channels have the deviations `deviations`, to the formulas.
+/// `tolerance` is in units of `2^-f` and a unit of the factors of a result.
+fn check<W: Word>(shape: Shape, rows: usize, frac_bits: u32, deviations: &[f64], salt: u64) {
+    let (mut values, unit) = (Values(salt), f64::from(1u32 << frac_bits));
+    let mut real = |limit: f64| {
+        let x = ((values.next() % 20_001) as f64 / 10_000.0 - 1.0) * limit;
+        (x * unit).round() / unit
+    };
+    let (channels, places) = (shape.channels(), shape.words() / shape.channels());
+    let mut all: Vec<Channel> = Vec::new();
+    for deviation in deviations {
+        let y = (0..rows * places).map(|_| real(deviation * 1.7)).collect();
+        let dz = (0..rows * places).map(|_| real(0.25)).collect();
+        all.push(Channel { y, dz, w: 1.0 + real(0.25), b: real(2.0), gamma: 1.0 + real(0.5), beta: real(1.0) });
+    }
+    let words = |of: &dyn Fn(&Channel) -> &Vec<f64>| -> Vec<f64> {
+        let row = |r: usize| all.iter().flat_map(move |c| of(c)[r * places..(r + 1) * places].to_vec());
+        (0..rows).flat_map(row).collect()
+    };
+    let each = |of: &dyn Fn(&Channel) -> f64| all.iter().map(of).collect::<Vec<_>>();
+    let parameters = [each(&|c| c.w), each(&|c| c.b), each(&|c| c.gamma), each(&|c| c.beta)].concat();
+    let depthwise = Convolution {
+        filters: channels as u32,
+        kernel: Size::ONE,
+        stride: Size::ONE,
+        padding: Size::ZERO,
+        groups: channels as u32,
+    };
+    let nodes = chain(&[AnyLayer::Convolution(depthwise), AnyLayer::BatchNorm(NORM)]);
+    let network = Network { nodes, input: shape, frac_bits, step: Some(0) };
+    let encode = |v: &[f64]| Shared::Words(v.iter().map(|x| W::from_i64((x * unit).round() as i64)).collect());
+    let inputs = [encode(&words(&|c| &c.y)), encode(&parameters), encode(&words(&|c| &c.dz))];
+    let got = play::<W>(&network, &inputs, salt);
+    let decode = |i: usize, bits: u32| -> Vec<f64> {
+        let words = got.outputs[i].clone().words();
+        words.into_iter().map(|w| as_i64(w) as f64 / f64::from(bits).exp2()).collect()
+    };
+    let (z, gradient) = (decode(0, 2 * frac_bits + 4), decode(1, 2 * frac_bits));
+    let statistics = [decode(2, frac_bits), decode(2, frac_bits + 2)];
+    // A variance that is near another cell may be in it; then all results are.
+    for (c, channel) in all.iter().enumerate() {
+        let near = |got: f64, want: f64, units: f64, what: &str| {
+            let far = (got - want).abs() > units / unit + want.abs() * 16.0 / unit;
+            if far { Err(format!("{what} is {got}, not {want}")) } else { Ok(()) }
+        };
+        let n = (rows * places) as f64;
+        let fits = |want: Results| -> Result<(), String> {
+            for (i, want) in want.z.iter().enumerate() {
+                near(z[i / places * channels * places + c * places + i % places], *want, 48.0, "an output")?;
+            }
+            // Of a gradient, half a unit of the slope of `dx` is multiplied by `x y`.
+            let slope = channel.y.iter().map(|y| y * y).sum::<f64>() / 16.0;
+            for (i, want) in want.gradients.iter().enumerate() {
+                near(gradient[i * channels + c], *want, 16.0 + 4.0 * n.sqrt() + slope, "a gradient")?;
+            }
+            near(statistics[0][c], want.statistics[0], 4.0, "the mean")?;
+            near(statistics[1][channels + c], want.statistics[1], 4.0, "the variance")
+        };
+        let exact = fits(channel.results(0.0));
+        assert!(
+            exact.is_ok() || [-1.0, 1.0].into_iter().any(|off| fits(channel.results(off)).is_ok()),
+            "channel {c}, {rows} rows of {shape:?}, {frac_bits} bits of {}: {exact:?}",
+            W::BITS
+        );
+    }
+}
+
+#[test]
+fn it_is_its_formula() {
+    let deviations = [0.25, 0.5, 0.75, 1.0, 1.5];
+    for (salt, (shape, rows)) in (1..).zip([
+        (Shape([5, 4, 4]), 16),
+        (Shape([5, 3, 7]), 5),
+        (Shape([5, 1, 1]), 64),
+        (Shape([5, 1, 1]), 2),
+        (Shape([5, 11, 11]), 3),
+        (Shape([5, 16, 16]), 40),
+    ]) {
+        check::<u64>(shape, rows, 16, &deviations, salt);
+        check::<u64>(shape, rows, 12, &deviations, salt);
+        check::<u32>(shape, rows, 10, &deviations, salt);
+        check::<u32>(shape, rows, 8, &deviations, salt);
+    }
+}
+
+/// A channel of one value has the root of `ε`, one that varies much that of the last cell or of
+/// its own.
+#[test]
+fn channels_of_constant_and_of_large_values_saturate() {
+    check::<u64>(Shape([3, 4, 4]), 8, 14, &[0.0, 0.0, 6.0], 1);
+    check::<u32>(Shape([3, 4, 4]), 8, 9, &[0.0, 0.0, 6.0], 2);
+}
+
+#[test]
+fn numbers_that_have_no_room_are_refused() {
+    let numbers = Numbers { ring_bits: 32, frac_bits: 10, batches: [16, 128] };
+    let check = |norm: BatchNorm, shape, numbers| norm.check(shape, &numbers);
+    assert_eq!(check(NORM, Shape([16, 32, 32]), numbers), Ok(()));
+    let one = Numbers { batches: [1, 128], ..numbers };
+    assert_eq!(check(NORM, Shape::vector(4), one), Err(Misfit::OneValue));
+    assert_eq!(check(NORM, Shape([4, 1, 2]), one), Ok(()));
+    let small = BatchNorm { epsilon_log2: -13, ..NORM };
+    let power = Misfit::Power { key: "epsilon_log2", got: -13, min: -12, max: 2 };
+    assert_eq!(check(small, Shape::vector(4), numbers), Err(power));
+    let many = Numbers { batches: [1, 512], ..numbers };
+    assert_eq!(check(NORM, Shape([1, 32, 32]), many), Err(Misfit::Batch { got: 512, most: 128 }));
+    assert_eq!(check(NORM, Shape([1, 32, 32]), Numbers { ring_bits: 64, ..many }), Ok(()));
+    let finest = BatchNorm { momentum: Fraction { factor: 3, shift: 9 }, ..NORM };
+    assert!(finest.output(&[Shape::vector(1)]).is_err());
+}
