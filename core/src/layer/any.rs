@@ -37,8 +37,13 @@ macro_rules! layers {
             fn parameters(&self, input: $crate::layer::Shape, each: &mut dyn FnMut($crate::layer::Parameter)) {
                 match self { $(Self::$name(layer) => layer.parameters(input, each)),* }
             }
-            fn statistics(&self, input: $crate::layer::Shape, each: &mut dyn FnMut($crate::layer::Parameter)) {
-                match self { $(Self::$name(layer) => layer.statistics(input, each)),* }
+            fn statistics(
+                &self,
+                input: $crate::layer::Shape,
+                frac_bits: u32,
+                each: &mut dyn FnMut($crate::layer::Parameter),
+            ) {
+                match self { $(Self::$name(layer) => layer.statistics(input, frac_bits, each)),* }
             }
             fn check(
                 &self,

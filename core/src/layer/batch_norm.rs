@@ -56,6 +56,10 @@ pub struct BatchNorm {
     /// out.
     #[serde(default = "momentum")]
     pub momentum: Fraction,
+    /// Fraction bits that gradients have beyond a product's, 4 to 12; 8, if left out. They hold
+    /// what each of the `n` values takes off a gradient, about `1 / n` of it.
+    #[serde(default = "guard_bits")]
+    pub guard_bits: u8,
 }
 
 fn epsilon_log2() -> i8 {
@@ -66,10 +70,21 @@ fn momentum() -> Fraction {
     Fraction { factor: 1, shift: 3 }
 }
 
-/// Fraction bits that factors have beyond values.
-const GUARD_BITS: u32 = 4;
-/// Fraction bits that variances have beyond values.
-const VARIANCE_BITS: u32 = 2;
+fn guard_bits() -> u8 {
+    8
+}
+
+/// Fraction bits that `s` has beyond values.
+const SCALE_BITS: u32 = 4;
+/// Bits of `s r^2 A` before the point.
+const SLOPE_BITS: u32 = 10;
+/// Most guard bits.
+const MAX_GUARD: u32 = 12;
+/// Fraction bits of variances: as many as a ring of 32 bits has room for, where values have few.
+fn variance_bits(frac_bits: u32) -> u32 {
+    (frac_bits + 2).max(14).min(2 * frac_bits)
+}
+
 /// Bits of a mean square before the point.
 const SQUARE_BITS: u32 = 8;
 /// Fewest fraction bits of sums of squares.
@@ -139,6 +154,7 @@ impl Counts {
 impl Describe for BatchNorm {
     fn output(&self, inputs: &[Shape]) -> Result<Shape, Misfit> {
         between("momentum (bits)", u32::from(self.momentum.shift), 0, MOMENTUM_SHIFT)?;
+        between("guard_bits", u32::from(self.guard_bits), SCALE_BITS, MAX_GUARD)?;
         only(inputs)
     }
 
@@ -148,13 +164,13 @@ impl Describe for BatchNorm {
         }
     }
 
-    fn statistics(&self, input: Shape, each: &mut dyn FnMut(Parameter)) {
+    fn statistics(&self, input: Shape, frac_bits: u32, each: &mut dyn FnMut(Parameter)) {
         let tensor = |name, init, extra_bits| {
             let dims = [input.0[0], 1, 1, 1];
             Parameter { name, dims, axes: 1, transposed: false, init, extra_bits }
         };
         each(tensor("running_mean", Init::Zero, 0));
-        each(tensor("running_var", Init::One, VARIANCE_BITS));
+        each(tensor("running_var", Init::One, variance_bits(frac_bits) - frac_bits));
     }
 
     fn takes(&self, _: Shape) -> Takes {
@@ -162,7 +178,7 @@ impl Describe for BatchNorm {
     }
 
     fn gives(&self, _: Shape, _: u32, frac_bits: u32) -> u32 {
-        2 * frac_bits + GUARD_BITS
+        2 * frac_bits + SCALE_BITS
     }
 
     fn takes_gradient(&self, _: Shape) -> Takes {
@@ -170,7 +186,7 @@ impl Describe for BatchNorm {
     }
 
     fn gives_gradient(&self, _: Shape, _: u32, frac_bits: u32) -> u32 {
-        2 * frac_bits + GUARD_BITS
+        2 * frac_bits + u32::from(self.guard_bits)
     }
 
     fn check(&self, input: Shape, numbers: &Numbers) -> Result<(), Misfit> {
@@ -179,8 +195,9 @@ impl Describe for BatchNorm {
         if least * places < 2 {
             return Err(Misfit::OneValue);
         }
+        between("guard_bits", u32::from(self.guard_bits), SCALE_BITS, MAX_GUARD.min(frac_bits + SCALE_BITS))?;
         // One unit of a variance at least, and room for the largest one.
-        let unit = frac_bits + VARIANCE_BITS;
+        let unit = variance_bits(frac_bits);
         let epsilon = self.epsilon_log2.into();
         let (min, max) = (-i64::from(unit), i64::from(ring_bits - 2) - i64::from(unit + OCTAVES));
         if epsilon < min || epsilon > max {
@@ -246,7 +263,7 @@ fn open_at<'a, W: Word>(words: &'a [W], masks: &[View<'static>], channels: usize
 impl BatchNorm {
     fn root<W: Word>(&self, site: &Site<'_, W>) -> InverseRoot {
         InverseRoot {
-            in_frac_bits: site.frac_bits + VARIANCE_BITS,
+            in_frac_bits: variance_bits(site.frac_bits),
             out_frac_bits: site.frac_bits,
             epsilon_log2: self.epsilon_log2.into(),
         }
@@ -263,7 +280,7 @@ impl BatchNorm {
     ) -> Result<(), Error> {
         let (c, frac_bits) = (counts.channels, site.frac_bits);
         let (mean, square) = sums.split_at_mut(c);
-        let by = counts.square_bits(W::BITS, frac_bits) + counts.log2() - frac_bits - VARIANCE_BITS;
+        let by = counts.square_bits(W::BITS, frac_bits) + counts.log2() - variance_bits(frac_bits);
         truncate_two(party, [(&mut *mean, counts.log2() - counts.places.ilog2()), (&mut *square, by)])?;
         over_ratio(party, counts, sums)?;
         let (mean, variance) = sums.split_at_mut(c);
@@ -271,7 +288,7 @@ impl BatchNorm {
         let ([squared], mut party) = party.scratch([c])?;
         let open = open_at(met.words, met.masks, c, at::MEAN);
         multiply(&mut party, open, open, squared)?;
-        truncate(&mut party, squared, frac_bits - VARIANCE_BITS)?;
+        truncate(&mut party, squared, 2 * frac_bits - variance_bits(frac_bits))?;
         party.kernels.sub(variance, squared);
         Ok(())
     }
@@ -295,7 +312,7 @@ impl BatchNorm {
         let ([scale, shift], mut party) = party.scratch([c; 2])?;
         let gamma = Masked { words: &site.open.words[..c], mask: site.open.mask.slice(0, c) };
         multiply(&mut party, gamma, open_at(met.words, met.masks, c, at::ROOT), scale)?;
-        let by = frac_bits - GUARD_BITS;
+        let by = frac_bits - SCALE_BITS;
         match moved {
             None => truncate(&mut party, scale, by)?,
             Some((statistics, found)) => {
@@ -312,14 +329,15 @@ impl BatchNorm {
         multiply(&mut party, scale, mean, shift)?;
         let beta = &mut met.words[at::SHIFT * c..][..c];
         beta.copy_from_slice(&site.shares[c..2 * c]);
-        party.kernels.scale(beta, W::from_u64(1).shl(frac_bits + GUARD_BITS));
+        party.kernels.scale(beta, W::from_u64(1).shl(frac_bits + SCALE_BITS));
         party.kernels.sub(beta, shift);
         Ok(())
     }
 
-    /// `dγ` with `2 f` fraction bits and `-s r^2 A / n` with `f + 4`, from `A`; and `s M / n`, from
-    /// `s M`, in place.
+    /// `dγ` with `2 f` fraction bits and `-s r^2 A / n` with `f + guard`, from `A`; and `s M / n`
+    /// with `2 f + guard`, from `s M`, in place.
     fn slopes<W: Word>(
+        &self,
         party: &mut Party<'_, W>,
         site: &Site<'_, W>,
         counts: Counts,
@@ -341,14 +359,21 @@ impl BatchNorm {
         let root = Masked { words: &met.words[at::ROOT * c..][c..2 * c], mask: met.masks[2].slice(c, c) };
         times_masked(&mut party, &mut draw, &word, root, a)?; // r^2 A 2^L / n
         let mut draw = party.draw()?;
-        let cuts = [Cut::signed(frac_bits + log2 - GUARD_BITS), Cut::signed(log2)];
+        // Divided by 2^L in two steps: the first makes room for the product with s, and leaves the
+        // bits that n values of it add up to.
+        let guard = u32::from(self.guard_bits);
+        let room = (2 * frac_bits + SCALE_BITS + SLOPE_BITS).saturating_sub(W::BITS - 2);
+        let first_shift = log2.saturating_sub(guard).max(log2.min(room));
+        let sum_shift = (log2 + SCALE_BITS).saturating_sub(guard);
+        let cuts = [Cut::signed(frac_bits + first_shift), Cut::signed(sum_shift)];
         let [slope, mean] =
             open_two(&mut party, &mut draw, [(&*a, cuts[0]), (&*sum, cuts[1])], [&mut *second, &mut *third])?;
         truncated(&mut party, &mut draw, &slope, a)?;
         truncated(&mut party, &mut draw, &mean, sum)?;
         let scale = open_at(met.words, met.masks, c, at::SCALE);
         times_masked(&mut party, &mut draw, &slope, scale, a)?;
-        truncate(&mut party, a, frac_bits + GUARD_BITS)?;
+        truncate(&mut party, a, frac_bits + SCALE_BITS + log2 - first_shift - guard)?;
+        party.kernels.scale(sum, W::from_u64(1).shl(sum_shift + guard - SCALE_BITS - log2));
         party.kernels.scale(a, W::from_i64(-1));
         Ok(())
     }
@@ -452,16 +477,16 @@ impl<W: Word> Meets<W> for BatchNorm {
         let bias = &mut met.words[(at::GRADIENT + 1) * c..][..c];
         bias.copy_from_slice(total);
         party.kernels.scale(bias, W::from_u64(1).shl(frac_bits));
-        let ([own, product], mut party) = party.scratch([c; 2])?;
-        own.copy_from_slice(total);
-        let mask = party.draw()?.mask(c);
+        let ([own, product], mut party) = party.scratch([2 * c, c])?;
+        repeat(own, total);
+        over_ratio(&mut party, counts, &mut own[c..])?; // M 2^L / n
+        let mask = party.draw()?.mask(2 * c);
         let mask = mask_and_open(&mut party, own, mask)?;
-        let sum = Masked { words: &*own, mask };
-        multiply(&mut party, open_at(met.words, met.masks, c, at::MEAN), sum, product)?;
+        let open = |from: usize| Masked { words: &own[from..from + c], mask: mask.slice(from, c) };
+        multiply(&mut party, open_at(met.words, met.masks, c, at::MEAN), open(0), product)?;
         party.kernels.sub(a, product); // Σ dz (x - μ)
-        multiply(&mut party, open_at(met.words, met.masks, c, at::SCALE), sum, total)?;
-        Self::slopes(&mut party, site, counts, [&mut *a, &mut *total], met)?;
-        over_ratio(&mut party, counts, total)?;
+        multiply(&mut party, open_at(met.words, met.masks, c, at::SCALE), open(c), total)?;
+        self.slopes(&mut party, site, counts, [&mut *a, &mut *total], met)?;
         let slope = &mut met.words[at::SLOPE * c..][..c];
         slope.copy_from_slice(a);
         open_words(&mut party, slope, &mut met.rights[3])?;
@@ -546,6 +571,7 @@ impl<W: Word> Backward<W> for BatchNorm {
         let (Some(x), dz, counts) = (x, dz.masked(), Counts::of(site, 1)) else { panic!("the input is open") };
         let (c, words, masks) = (counts.channels, site.met.words, site.met.masks);
         by_channel(party, dz, open_at(words, masks, c, at::SCALE), dx)?;
+        party.kernels.scale(dx, W::from_u64(1).shl(u32::from(self.guard_bits) - SCALE_BITS));
         let ([other], mut party) = party.scratch([dx.len()])?;
         by_channel(&mut party, x, open_at(words, masks, c, at::SLOPE), other)?;
         party.kernels.add(dx, other);

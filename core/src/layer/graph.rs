@@ -261,7 +261,7 @@ impl<'a, L: Describe> Graph<'a, L> {
     pub fn statistics_of(&self, node: usize, mut each: impl FnMut(Parameter, Range<usize>)) {
         let place = &self.places[node];
         let mut at = place.statistic;
-        self.nodes[node].layer.statistics(place.inputs[0], &mut |statistic| {
+        self.nodes[node].layer.statistics(place.inputs[0], self.frac_bits, &mut |statistic| {
             let end = at + statistic.words();
             each(statistic, at..end);
             at = end;
@@ -319,7 +319,9 @@ fn describe<L: Describe + PartialEq>(
     let mut own = 0usize;
     node.layer.parameters(inputs[0], &mut |parameter| own = own.saturating_add(parameter.words()));
     let mut statistics = 0usize;
-    node.layer.statistics(inputs[0], &mut |statistic| statistics = statistics.saturating_add(statistic.words()));
+    node.layer.statistics(inputs[0], frac_bits, &mut |statistic| {
+        statistics = statistics.saturating_add(statistic.words());
+    });
     let parameter = match node.tied {
         None => {
             *parameters = parameters.saturating_add(own);

@@ -257,9 +257,9 @@ pub trait Describe {
     }
 
     /// Calls `each` with every tensor of running statistics, in the order of their flat buffer:
-    /// shares that training moves on, without a gradient.
-    fn statistics(&self, input: Shape, each: &mut dyn FnMut(Parameter)) {
-        let _ = (input, each);
+    /// shares that training moves on, without a gradient. The job has `frac_bits` fraction bits.
+    fn statistics(&self, input: Shape, frac_bits: u32, each: &mut dyn FnMut(Parameter)) {
+        let _ = (input, frac_bits, each);
     }
 
     /// Holds the layer to the numbers of a job.
