@@ -44,10 +44,10 @@ pub trait Trace<W: Word> {
     fn indexed(&mut self, words: &[W], offset: W, width: u32) {
         let _ = (words, offset, width);
     }
-    /// Whole words about to be squared: squares wrap unless `|word| < 2^(k/2 - 1)`; called by the
-    /// clear engine alone.
-    fn squared(&mut self, words: &[W]) {
-        let _ = words;
+    /// Whole words that should be below `2^bits` in magnitude, since their squares or sums of them
+    /// wrap elsewhere; called by the clear engine alone.
+    fn bounded(&mut self, words: &[W], bits: u32) {
+        let _ = (words, bits);
     }
     /// Reports the second moments of the parameters at the end of a job. The clear engine alone
     /// calls it.

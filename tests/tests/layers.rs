@@ -35,6 +35,7 @@ const ALL: &str = "
     { kind = 'dense', units = 3 },
 ";
 
+#[derive(Clone, Copy)]
 struct Case<'a> {
     layers: &'a str,
     ring_bits: u32,
@@ -42,19 +43,24 @@ struct Case<'a> {
     batch: usize,
     records: usize,
     optimizer: &'a str,
+    /// More of `[data]`.
+    data: &'a str,
+    /// Rows that pass at once; 0 for all of a batch.
+    micro_batch: usize,
 }
 
 impl Case<'_> {
     fn toml(&self) -> String {
-        let Self { layers, ring_bits, lanes, batch, records, optimizer } = self;
+        let Self { layers, ring_bits, lanes, batch, records, optimizer, data, micro_batch } = self;
+        let micro_batch = if *micro_batch > 0 { format!("micro_batch = {micro_batch}\n") } else { String::new() };
         let frac_bits = if *ring_bits == 32 { 9 } else { 12 };
         format!(
             "version = 2\nname = 'layers'\nloss = 'softmax-cross-entropy'\n\
-             [data]\nshape = [2, 7, 6]\ntrain_records = {records}\ntest_records = {}\nclasses = 3\nscale = {{ divide = 1 }}\n\
+             [data]\nshape = [2, 7, 6]\ntrain_records = {records}\ntest_records = {}\nclasses = 3\nscale = {{ divide = 1 }}\n{data}\n\
              [data.csv]\ntrain = 'records.csv'\ntest_every = 5\nlabel = 'label'\n\
              [numbers]\nring_bits = {ring_bits}\nfrac_bits = {frac_bits}\ngrad_frac_bits = {}\n\
              [network]\nlayers = [{layers}]\n\
-             [training]\nepochs = 2\nbatch = {batch}\nseed = 3\n[optimizer]\n{optimizer}\n\
+             [training]\nepochs = 2\nbatch = {batch}\n{micro_batch}seed = 3\n[optimizer]\n{optimizer}\n\
              [lanes]\nlanes = {lanes}\ntile = 64\n[reveal]\nmetrics = true\nloss = 'epoch'\nmodel = true\n",
             records / 4,
             frac_bits + 4,
@@ -101,21 +107,81 @@ const MOMENTUM: &str = "kind = 'momentum'\nlearning_rate = 0.125\nmomentum = 0.5
 #[test]
 fn secure_equals_clear_for_every_layer() {
     for lanes in 1..=5 {
-        let case = Case { layers: ALL, ring_bits: 64, lanes, batch: 4, records: 11, optimizer: SGD };
+        let case =
+            Case { layers: ALL, ring_bits: 64, lanes, batch: 4, records: 11, optimizer: SGD, data: "", micro_batch: 0 };
         case.agree::<u64>();
         Case { ring_bits: 32, batch: 8, optimizer: MOMENTUM, ..case }.agree::<u32>();
     }
 }
 
+/// A step over several passes has the gradient of their sum.
+#[test]
+fn secure_equals_clear_in_parts_of_a_batch() {
+    let layers = ALL
+        .replace("    { kind = 'batch-norm' },\n", "")
+        .replace("    { kind = 'batch-norm', epsilon_log2 = -6, momentum = 0.25 },\n", "");
+    assert!(!layers.contains("norm"));
+    let whole = Case {
+        layers: &layers,
+        ring_bits: 64,
+        lanes: 3,
+        batch: 8,
+        records: 13,
+        optimizer: SGD,
+        data: "",
+        micro_batch: 0,
+    };
+    for micro_batch in [1, 2, 4] {
+        Case { micro_batch, ..whole }.agree::<u64>();
+        Case { micro_batch, ring_bits: 32, optimizer: MOMENTUM, ..whole }.agree::<u32>();
+    }
+    let parameters = |case: Case<'_>| -> Vec<i64> {
+        let (game, keys) = (Game::new(case.job()), Keys::new(1));
+        let trained = game.clear::<u64>(case.inputs(), &keys, 1);
+        trained.parameters.iter().map(|word| word.cast_signed()).collect()
+    };
+    let (once, parts) = (parameters(whole), parameters(Case { micro_batch: 2, ..whole }));
+    let apart = once.iter().zip(&parts).map(|(a, b)| (a - b).abs()).max().unwrap();
+    assert!((1..256).contains(&apart), "{apart} units apart, by other dithers alone");
+    let refused = Job::parse(&Case { layers: ALL, micro_batch: 2, ..whole }.toml(), Path::new("layers.toml"));
+    assert!(refused.unwrap_err().to_string().contains("batch-norm1"));
+}
+
+/// Both epochs take another copy of each record.
+#[test]
+fn secure_equals_clear_on_augmented_copies() {
+    let data = "augment = { copies = 2, flip = true, shift = 2 }";
+    let case =
+        Case { layers: ALL, ring_bits: 64, lanes: 2, batch: 4, records: 11, optimizer: SGD, data, micro_batch: 0 };
+    case.agree::<u64>();
+    let (plain, copied) = (Case { data: "", ..case }.inputs::<u64>(), case.inputs::<u64>());
+    let (rows, cols) = (11, 2 * 7 * 6);
+    assert_eq!((plain.train.len(), copied.train.len()), (rows * cols, 2 * rows * cols));
+    assert_eq!(copied.train_labels[..rows * 3], copied.train_labels[rows * 3..]);
+    assert_eq!(copied.train_labels[..rows * 3], plain.train_labels[..]);
+    assert_ne!(copied.train[..rows * cols], copied.train[rows * cols..]);
+    assert_eq!(copied.test[..], plain.test[..]);
+}
+
 #[test]
 fn secure_equals_clear_in_batches_of_one() {
-    let case = Case { layers: ALL, ring_bits: 64, lanes: 2, batch: 1, records: 4, optimizer: MOMENTUM };
+    let case = Case {
+        layers: ALL,
+        ring_bits: 64,
+        lanes: 2,
+        batch: 1,
+        records: 4,
+        optimizer: MOMENTUM,
+        data: "",
+        micro_batch: 0,
+    };
     case.agree::<u64>();
     Case { ring_bits: 32, optimizer: "kind = 'adam'", ..case }.agree::<u32>();
 }
 
 fn refused(layers: &str) -> String {
-    let case = Case { layers, ring_bits: 64, lanes: 1, batch: 4, records: 11, optimizer: SGD };
+    let case =
+        Case { layers, ring_bits: 64, lanes: 1, batch: 4, records: 11, optimizer: SGD, data: "", micro_batch: 0 };
     match Job::parse(&case.toml(), Path::new("layers.toml")) {
         Err(error @ JobError::Invalid { .. }) => error.to_string(),
         other => panic!("{layers}: {other:?}"),
@@ -130,7 +196,16 @@ fn scales_beyond_the_ring_are_refused() {
         "{{ kind = 'convolution', filters = 2, kernel = 1, padding = 0 }}, {pools} {{ kind = 'relu' }}, \
          {{ kind = 'flatten' }}, {{ kind = 'dense', units = 3 }}"
     );
-    let case = Case { layers: &layers, ring_bits: 32, lanes: 1, batch: 4, records: 11, optimizer: SGD };
+    let case = Case {
+        layers: &layers,
+        ring_bits: 32,
+        lanes: 1,
+        batch: 4,
+        records: 11,
+        optimizer: SGD,
+        data: "",
+        micro_batch: 0,
+    };
     assert!(Job::parse(&case.toml(), Path::new("layers.toml")).is_ok(), "18 and 10 bits");
     let toml =
         case.toml().replace("frac_bits = 9", "frac_bits = 10").replace("grad_frac_bits = 13", "grad_frac_bits = 14");

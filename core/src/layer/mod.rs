@@ -454,11 +454,11 @@ pub enum Misfit {
         /// Greatest valid exponent.
         max: i64,
     },
-    /// The ring has no room for the sums over a batch.
-    Batch {
-        /// Rows of the batch.
+    /// The ring has no room for sums of so many values.
+    Values {
+        /// Values that are added.
         got: usize,
-        /// Most rows.
+        /// Most values.
         most: usize,
     },
     /// The output has too many words.
@@ -500,9 +500,11 @@ impl fmt::Display for Misfit {
                  batch, or another number of records",
             ),
             Self::Power { key, got, min, max } => write!(f, "has {key} = {got}, which must be {min} to {max}"),
-            Self::Batch { got, most } => {
-                write!(f, "adds over a batch of {got} rows, and the ring has room for {most}; take smaller batches")
-            }
+            Self::Values { got, most } => write!(
+                f,
+                "adds {got} values of a channel, and the ring has room for {most}; take smaller batches or images, \
+                 fewer fraction bits, or ring_bits = 64"
+            ),
             Self::Large { got } => write!(f, "gives the shape {got}, more than 2^24 words a row"),
         }
     }

@@ -102,21 +102,31 @@ pub(crate) fn offer<W: Word>(party: &mut Party<'_, W>, z: &[W], offset: W) {
     }
 }
 
-/// Offers words that are about to be squared to the party's [`Alarms`](crate::party::Alarms), times
-/// `2^(k/2 - 1)`: the alarm of such a word is set where `2^(k/2 - 1) <= |y| < 2^(k/2)`, from where
-/// on its square wraps. No round.
+/// Offers words that are about to be squared to the party's [`Alarms`](crate::party::Alarms):
+/// [`bounded`] by `2^(k/2 - 1)`, from twice which on a square wraps.
+///
+/// # Errors
+///
+/// As [`bounded`].
+pub fn squared<W: Word>(party: &mut Party<'_, W>, y: &[W]) -> Result<(), Error> {
+    bounded(party, y, W::BITS / 2 - 1)
+}
+
+/// Offers words that should be below `2^bits` to the party's [`Alarms`](crate::party::Alarms), times
+/// `2^(k - 2 - bits)`: the alarm of such a word is set where `2^bits <= |y| < 2^(bits + 1)`. No
+/// round.
 ///
 /// # Errors
 ///
 /// [`Error::Scratch`] for a word an element.
-pub fn squared<W: Word>(party: &mut Party<'_, W>, y: &[W]) -> Result<(), Error> {
+pub fn bounded<W: Word>(party: &mut Party<'_, W>, y: &[W], bits: u32) -> Result<(), Error> {
     if party.is_clear() {
-        party.trace.squared(y);
+        party.trace.bounded(y, bits);
     }
     if party.alarms.is_some() {
         let ([scaled], mut party) = party.scratch([y.len()])?;
         scaled.copy_from_slice(y);
-        party.kernels.scale(scaled, W::from_u64(1 << (W::BITS / 2 - 1)));
+        party.kernels.scale(scaled, W::from_u64(1).shl(W::BITS - 2 - bits));
         offer(&mut party, scaled, half());
     }
     Ok(())

@@ -163,8 +163,13 @@ fn numbers_that_have_no_room_are_refused() {
     let power = Misfit::Power { key: "epsilon_log2", got: -15, min: -14, max: 0 };
     assert_eq!(check(small, Shape::vector(4), numbers), Err(power));
     let many = Numbers { batches: [1, 512], ..numbers };
-    assert_eq!(check(NORM, Shape([1, 32, 32]), many), Err(Misfit::Batch { got: 512, most: 128 }));
+    assert_eq!(check(NORM, Shape([1, 32, 32]), many), Err(Misfit::Values { got: 1 << 19, most: 1 << 18 }));
     assert_eq!(check(NORM, Shape([1, 32, 32]), Numbers { ring_bits: 64, ..many }), Ok(()));
-    let finest = BatchNorm { momentum: Fraction { factor: 3, shift: 9 }, ..NORM };
-    assert!(finest.output(&[Shape::vector(1)]).is_err());
+    let large = Misfit::Values { got: 1 << 16, most: 1 << 15 };
+    assert_eq!(check(NORM, Shape([1, 256, 256]), Numbers { batches: [2, 2], ..numbers }), Err(large));
+    let with = |factor, shift| BatchNorm { momentum: Fraction { factor, shift }, ..NORM }.output(&[Shape::vector(1)]);
+    assert!(with(205, 11).is_ok(), "0.1 is 26 / 256");
+    for (factor, shift) in [(0, 0), (65535, 0), (1, 10), (2, 3), (255, 8)] {
+        assert_eq!(with(factor, shift).is_ok(), (factor, shift) == (255, 8), "{factor} / 2^{shift}");
+    }
 }

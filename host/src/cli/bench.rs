@@ -1,5 +1,8 @@
-//! `symbolon bench`: throughput, bytes and rounds of every protocol and function, both word sizes; `symbolon bench reports`: the intake under load.
+//! `symbolon bench`: throughput, bytes and rounds of every protocol and function, both word sizes;
+//! `symbolon bench kernels`: ring matrices and convolutions; `symbolon bench reports`: the intake
+//! under load.
 
+mod kernels;
 mod reports;
 
 use super::exit::Failure;
@@ -69,6 +72,8 @@ pub(super) struct Args {
 enum What {
     /// Run two servers, a gateway and many devices on this machine, and see what they take in
     Reports(reports::Args),
+    /// Measure products of ring matrices, and how near convolutions come to their rate
+    Kernels(kernels::Args),
 }
 
 /// An operation to measure.
@@ -302,6 +307,7 @@ struct Row {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     match &args.what {
         Some(What::Reports(args)) => reports::run(args),
+        Some(What::Kernels(args)) => kernels::run(args),
         None => operations(&args.operations, args.json.as_deref()),
     }
 }

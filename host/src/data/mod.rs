@@ -8,6 +8,7 @@
 //! (`crate::device`).
 
 mod array;
+mod augment;
 mod cifar;
 mod csv;
 mod error;
@@ -28,6 +29,7 @@ use std::path::{Path, PathBuf};
 
 use crate::job::{Data, Format, Job, Task};
 pub(crate) use array::Array;
+pub(crate) use augment::augmented;
 pub use cifar::CifarProblem;
 pub use error::{DataError, Place, Problem};
 pub(crate) use idx::open as open_idx;

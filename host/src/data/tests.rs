@@ -58,6 +58,7 @@ fn idx_job() -> Job {
         test_records: 1,
         task: Task::Classes(3),
         scale: Scale::Divide(2.0),
+        augment: None,
     };
     job
 }

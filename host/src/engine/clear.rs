@@ -133,8 +133,8 @@ impl<W: Word> Trace<W> for Watch {
     fn indexed(&mut self, words: &[W], offset: W, width: u32) {
         self.see(words, offset, width, true);
     }
-    fn squared(&mut self, words: &[W]) {
-        self.see(words, W::from_u64(1 << (W::BITS / 2 - 1)), W::BITS / 2, false);
+    fn bounded(&mut self, words: &[W], bits: u32) {
+        self.see(words, W::from_u64(1).shl(bits), bits + 1, false);
     }
     fn moments(&mut self, second: &[W]) {
         count_bits(second, &mut self.audit.seen().moments);

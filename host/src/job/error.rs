@@ -236,6 +236,10 @@ pub enum Rule {
     NoiseTooLarge,
     /// A job that learns from reports, and no manifest.
     NeedsManifest,
+    /// A layer takes statistics over the whole batch.
+    WholeBatch { layer: String },
+    /// A change of images, and records that are none.
+    NeedsImages,
     /// The schema is none.
     Schema { error: SchemaError },
     /// A field that the schema does not have.
@@ -448,6 +452,10 @@ impl fmt::Display for Rule {
                 write!(f, "is too small for so many outputs; give a larger one, or train fewer epochs")
             }
             Self::NeedsManifest => write!(f, "learns from reports; name a manifest that the servers agreed on"),
+            Self::WholeBatch { layer } => {
+                write!(f, "cuts batches, and the layer {layer} takes statistics over each whole one; leave it out")
+            }
+            Self::NeedsImages => write!(f, "needs images; give their rows and columns in data.shape"),
             Self::Schema { error } => write!(f, "cannot be used: {error}; correct the schema"),
             Self::Field { got, known } => {
                 write!(f, "names {got:?}, which the schema does not have; it has {}", known.join(", "))

@@ -14,9 +14,9 @@ use super::optimizer::{self, ScheduleFile};
 use super::reveal::RevealFile;
 use super::source::{ReportsFile, Rest, Source};
 use super::{
-    Adam, Affine, Asked, Cifar10, Cifar100, Columns, Csv, Data, Dyadic, Format, Idx, Invalid, Job, JobError, Lanes,
-    Npy, Npz, Numbers, OnMissing, Optimizer, Prg, Refinements, Rule, Scale, Schedule, Task, TestSet, Training, VERSION,
-    loss, validate,
+    Adam, Affine, Asked, Augment, Cifar10, Cifar100, Columns, Csv, Data, Dyadic, Format, Idx, Invalid, Job, JobError,
+    Lanes, Npy, Npz, Numbers, OnMissing, Optimizer, Prg, Refinements, Rule, Scale, Schedule, Task, TestSet, Training,
+    VERSION, loss, validate,
 };
 
 /// A job file: what is trained, on what, in which numbers, and what is revealed.
@@ -75,6 +75,8 @@ struct DataFile {
     target: Option<OneOrMore<Affine>>,
     /// Public scale of the features.
     scale: Scale,
+    /// Moved and mirrored copies of the training images, which the data owner makes.
+    augment: Option<Augment>,
     /// IDX files, plain or gzip.
     idx: Option<Idx>,
     /// CSV files, plain or gzip.
@@ -331,7 +333,7 @@ impl JobFile {
 
 impl DataFile {
     fn resolve(self, source: Option<Source<'_>>) -> Result<Data, Invalid> {
-        let Self { classes, target, scale, .. } = self;
+        let Self { classes, target, scale, augment, .. } = self;
         let shape = self.shape.map(|shape| self::shape(&shape)).transpose()?;
         let counts = [("data.train_records", self.train_records), ("data.test_records", self.test_records)];
         let files = [
@@ -348,6 +350,10 @@ impl DataFile {
             (None, None, Some(reports)) => {
                 if let Some((key, _)) = counts.iter().find(|(_, count)| count.is_some()) {
                     return Err(broken(key, Rule::UnusedBy { by: "[data.reports], which takes it from the manifest" }));
+                }
+                if augment.is_some() {
+                    let by = "[data.reports], whose records are split at their devices";
+                    return Err(broken("data.augment", Rule::UnusedBy { by }));
                 }
                 let source = source.ok_or_else(|| broken("data.reports", Rule::NeedsManifest))?;
                 return reports.resolve(Rest { classes, target, scale, shape }, source);
@@ -375,7 +381,8 @@ impl DataFile {
         };
         let shape = shape.ok_or_else(|| broken("data.shape", Rule::NeededBy { by: "a job that learns from files" }))?;
         let [train_records, test_records] = counts.map(count);
-        Ok(Data { format, shape, train_records: train_records?, test_records: test_records?, task, scale })
+        let (train_records, test_records) = (train_records?, test_records?);
+        Ok(Data { format, shape, train_records, test_records, task, scale, augment })
     }
 }
 

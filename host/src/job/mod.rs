@@ -8,6 +8,7 @@
 //! Record counts stand in the job, so that a plan can be made where the data is not.
 
 mod arrays;
+mod augment;
 mod early_stop;
 mod error;
 mod file;
@@ -36,9 +37,11 @@ use symbolon_core::{
     layer::Shape,
     loss::{AnyLoss, Describe},
     metric::AnyMetric,
+    prg::Seed,
 };
 
 pub use arrays::{CIFAR_FEATURES, Cifar10, Cifar100, Cifar100Label, Npy, Npz};
+pub use augment::Augment;
 pub use early_stop::{EarlyStop, Watched};
 pub use error::{Invalid, JobError, Rule};
 pub use file::{Draft, job_schema};
@@ -104,6 +107,8 @@ pub struct Data {
     pub task: Task,
     /// Public scale of the features.
     pub scale: Scale,
+    /// Moved and mirrored copies of the training images; `None` for the records as they are.
+    pub augment: Option<Augment>,
 }
 
 /// Where records come from. File names are relative to the data directory.
@@ -286,6 +291,11 @@ pub struct Training {
     /// Records a step: a power of two up to 65,536, since the division by it is part of a
     /// truncation. The last batch of an epoch may be shorter and is divided by the same number.
     pub batch: usize,
+    /// Records that pass the network at once, a power of two up to `batch`: a step adds up the
+    /// gradients of several passes. Memory falls with it, and rounds grow; all of the batch, if
+    /// left out. Layers whose rows meet need the whole batch.
+    #[serde(default)]
+    pub micro_batch: Option<usize>,
     /// Leaves out of each epoch the records that do not fill a batch; the order of the epoch
     /// decides which. Servers could else refuse a last batch of too few records
     /// (`policy.smallest_batch`).
@@ -416,6 +426,15 @@ impl Job {
         }
     }
 
+    /// The seed of public randomness: initial weights, batch orders, dropout, augmentation. Nothing
+    /// secret may come from it.
+    pub(crate) fn public_seed(&self) -> Seed {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&self.training.seed.to_le_bytes());
+        bytes[8..].copy_from_slice(b"symbolon job seed v1....");
+        Seed::from_bytes(&bytes)
+    }
+
     /// Steps an epoch, the shorter last one included.
     pub fn steps_per_epoch(&self) -> usize {
         self.records_per_epoch().div_ceil(self.training.batch)
@@ -425,6 +444,11 @@ impl Job {
     pub fn batch(&self, step: usize) -> std::ops::Range<usize> {
         let start = step * self.training.batch;
         start..self.records_per_epoch().min(start + self.training.batch)
+    }
+
+    /// Most records that pass the network at once.
+    pub fn rows_at_once(&self) -> usize {
+        self.training.micro_batch.unwrap_or(self.training.batch)
     }
 
     /// Records of the smallest step.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use symbolon_core::layer::{AnyLayer, Describe as _, Fault, Graph, Node, Numbers, Origin, Placement, Shape};
+use symbolon_core::layer::{AnyLayer, Backward, Describe as _, Fault, Graph, Node, Numbers, Origin, Placement, Shape};
 
 use super::{Invalid, Job, Rule};
 
@@ -214,6 +214,10 @@ fn scales(job: &Job, graph: &Graph<'_, AnyLayer>) -> Result<(), (usize, u32)> {
     worst.map_or(Ok(()), Err)
 }
 
+fn layer_key(network: &Network, i: usize) -> String {
+    format!("network.layers[{i}] ({})", network.names[i])
+}
+
 /// Holds the network to its rules: shapes fit, every output is read, the last has `outputs` words.
 pub(super) fn validate(job: &Job, max_parameters: usize) -> Result<(), Invalid> {
     let network = &job.network;
@@ -223,7 +227,7 @@ pub(super) fn validate(job: &Job, max_parameters: usize) -> Result<(), Invalid> 
         return Err(broken("network.layers".to_owned(), rule));
     }
     names(&network.names)?;
-    let key = |i: usize| format!("network.layers[{i}] ({})", network.names[i]);
+    let key = |i: usize| layer_key(network, i);
     let laid = job.laid().map_err(|Fault { node, reason }| broken(key(node), Rule::Layer { reason }))?;
     let (graph, last) = (laid.graph(), network.nodes.len() - 1);
     let (got, want) = (graph.output(), Shape::vector(u32::try_from(job.outputs()).unwrap_or(u32::MAX)));
@@ -235,16 +239,30 @@ pub(super) fn validate(job: &Job, max_parameters: usize) -> Result<(), Invalid> 
     }
     scales(job, &graph)
         .map_err(|(i, got)| broken(key(i), Rule::Scale { got, most: job.numbers.ring_bits - SPARE_BITS }))?;
-    let batches = [job.smallest_batch(), job.training.batch];
-    let (ring_bits, frac_bits) = (job.numbers.ring_bits, job.numbers.frac_bits);
-    for (i, node) in network.nodes.iter().enumerate() {
-        let checked = node.layer.check(graph.places[i].inputs[0], &Numbers { ring_bits, frac_bits, batches });
-        checked.map_err(|misfit| broken(key(i), Rule::Layer { reason: misfit.into() }))?;
-    }
     let parameters = graph.parameters() as u64;
     if parameters > max_parameters as u64 {
         let rule = Rule::Between { got: parameters, min: 1, max: max_parameters as u64 };
         return Err(broken("network (parameters)".to_owned(), rule));
+    }
+    Ok(())
+}
+
+/// Holds each layer to the job's numbers and batches, which are in their ranges.
+pub(super) fn validate_layers(job: &Job) -> Result<(), Invalid> {
+    let (laid, network) = (job.network(), &job.network);
+    let graph = laid.graph();
+    let batches = [job.smallest_batch(), job.training.batch];
+    let (ring_bits, frac_bits) = (job.numbers.ring_bits, job.numbers.frac_bits);
+    for (i, node) in network.nodes.iter().enumerate() {
+        let checked = node.layer.check(graph.places[i].inputs[0], &Numbers { ring_bits, frac_bits, batches });
+        let meets = || Backward::<u64>::meets(&node.layer).is_some();
+        if job.rows_at_once() < job.training.batch && meets() {
+            return Err(broken(
+                "training.micro_batch".to_owned(),
+                Rule::WholeBatch { layer: network.names[i].clone() },
+            ));
+        }
+        checked.map_err(|misfit| broken(layer_key(network, i), Rule::Layer { reason: misfit.into() }))?;
     }
     Ok(())
 }

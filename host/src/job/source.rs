@@ -122,7 +122,15 @@ impl ReportsFile {
         if shape.words() != reports.columns.len() {
             return Err(broken("data.shape", Rule::ShapeOf { got: shape, features: reports.columns.len() }));
         }
-        Ok(Data { format: Format::Reports(reports), shape, train_records, test_records, task, scale: rest.scale })
+        Ok(Data {
+            format: Format::Reports(reports),
+            shape,
+            train_records,
+            test_records,
+            task,
+            scale: rest.scale,
+            augment: None,
+        })
     }
 
     fn target(&self, rest: &Rest, schema: &Schema<'_>) -> Result<(Target, Task), Invalid> {

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod arrays;
+mod augment;
 mod optimizer;
 mod reports;
 

@@ -57,6 +57,7 @@ pub(super) fn validate(job: &Job, asked: &Asked) -> Checked {
     reports::lines(&job.data, &job.numbers)?;
     network(job)?;
     training(job)?;
+    super::network::validate_layers(job)?;
     optimizer(job, asked)?;
     job.holds_numbers(asked)?;
     between("lanes.lanes", u64::from(job.lanes.lanes), 1, u64::from(MAX_LANES))?;
@@ -100,7 +101,13 @@ fn data(job: &Job) -> Checked {
     between("data.shape (features)", wide(data.features()), 1, wide(MAX_FEATURES))?;
     between("data.train_records", wide(data.train_records), 1, wide(MAX_RECORDS))?;
     between("data.test_records", wide(data.test_records), 0, wide(MAX_RECORDS))?;
-    let cells = wide(data.features()) * (wide(data.train_records) + wide(data.test_records));
+    if let Some(augment) = &data.augment {
+        let files = !matches!(data.format, Format::Reports(_));
+        hold(files, "data.augment", Rule::UnusedBy { by: "[data.reports], whose records are split at their devices" })?;
+        augment.validate(data)?;
+        between("data.augment (copies times records)", wide(data.train_rows()), 1, wide(MAX_RECORDS))?;
+    }
+    let cells = wide(data.features()) * (wide(data.train_rows()) + wide(data.test_records));
     between("data (features times records)", cells, 1, MAX_CELLS)?;
     match &data.task {
         Task::Classes(classes) => between("data.classes", wide(*classes), 2, wide(MAX_CLASSES))?,
@@ -246,6 +253,11 @@ fn training(job: &Job) -> Checked {
     between("training.batch", wide(training.batch), 1, wide(MAX_BATCH))?;
     let power = Rule::PowerOfTwo { got: wide(training.batch) };
     hold(training.batch.is_power_of_two(), "training.batch", power)?;
+    if let Some(rows) = training.micro_batch {
+        let key = "training.micro_batch";
+        between(key, wide(rows), 1, wide(training.batch))?;
+        hold(rows.is_power_of_two(), key, Rule::PowerOfTwo { got: wide(rows) })?;
+    }
     let records = job.data.train_records;
     let large = Rule::BatchTooLarge { got: training.batch, records };
     hold(training.batch <= records, "training.batch", large)?;

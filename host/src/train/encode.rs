@@ -2,7 +2,7 @@
 
 use super::Inputs;
 use crate::{
-    data::{Dataset, Targets},
+    data::{Dataset, Targets, augmented},
     job::Job,
     report::Tensor,
     secret::Secret,
@@ -85,6 +85,8 @@ impl<W: Word> Inputs<W> {
     ///
     /// The first value that does not fit.
     pub(crate) fn encode_any_targets(job: &Job, train: &Dataset, test: &Dataset) -> Result<Self, EncodeError> {
+        let copies = augmented(job, train);
+        let train = copies.as_ref().unwrap_or(train);
         Ok(Self {
             train: features(job, "training", train)?,
             train_labels: labels(job, "training", train)?,

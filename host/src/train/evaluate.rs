@@ -18,8 +18,10 @@ use symbolon_core::{
     word::Word,
 };
 
-/// Test records that a lane evaluates at a time.
-const CHUNK: usize = 512;
+/// Most test records that a lane evaluates at a time.
+const MOST_ROWS: usize = 512;
+/// Words of outputs that a lane evaluates at a time; scratch is a multiple of them.
+const SLAB_WORDS: usize = 1 << 20;
 
 /// One lane's sums of all metrics, and its number of records, last.
 struct Tallies<W: Word>(Vec<Tally<W>>);
@@ -67,12 +69,15 @@ impl<W: Word> Trainer<'_, W> {
         let Some((test, labels)) = self.test.as_ref().filter(|_| !metrics.is_empty()) else { return Ok(None) };
         let (graph, model) = (self.parameters.laid.graph(), self.parameters.model());
         self.meetings.settle(lanes, &graph, &Pass { model, ..described(model.shares) })?;
+        // As many as a training step takes at least: they need no more scratch.
+        let least = self.job.rows_at_once().div_ceil(lanes.len()).min(MOST_ROWS);
+        let rows_at_once = (SLAB_WORDS / graph.slab_words(1).max(1)).clamp(least, MOST_ROWS);
         let parts: Vec<_> = (0..lanes.len()).map(|i| lanes.part(i, test.rows(), 1)).collect();
         let mut tallies: Vec<_> = parts.iter().map(|_| Tallies::new(metrics, &set)).collect();
         lanes.each(parts.into_iter().zip(&mut tallies).collect(), |party, (part, tallies)| {
-            for start in part.clone().step_by(CHUNK) {
+            for start in part.clone().step_by(rows_at_once) {
                 #[allow(clippy::cast_possible_truncation)] // records are counted in 32 bits
-                let rows: Vec<u32> = (start as u32..part.end.min(start + CHUNK) as u32).collect();
+                let rows: Vec<u32> = (start as u32..part.end.min(start + rows_at_once) as u32).collect();
                 let n = rows.len();
                 let lens = [n * test.cols(), n * labels.cols(), n * set.cols()];
                 let ([x, y, outputs], mut party) = party.scratch(lens)?;

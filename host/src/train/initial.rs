@@ -5,25 +5,18 @@ use symbolon_core::{
     fixed::encode,
     layer::Init,
     party::Role,
-    prg::{ChaCha20Prg, MaskId, Prg, Seed},
+    prg::{ChaCha20Prg, MaskId, Prg},
     word::Word,
 };
 
 /// Streams of public randomness, keyed by the job's seed. Nothing secret may come from here.
 fn public_stream(job: &Job) -> ChaCha20Prg {
-    ChaCha20Prg::new(&Seed::from_bytes(&seed(job)), b"public, no mask.")
-}
-
-fn seed(job: &Job) -> [u8; 32] {
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&job.training.seed.to_le_bytes());
-    bytes[8..].copy_from_slice(b"symbolon job seed v1....");
-    bytes
+    ChaCha20Prg::new(&job.public_seed(), b"public, no mask.")
 }
 
 /// The public stream of dropout masks, another than that of weights and orders.
 pub(super) fn dropout_stream(job: &Job) -> ChaCha20Prg {
-    ChaCha20Prg::new(&Seed::from_bytes(&seed(job)), b"public, dropout.")
+    ChaCha20Prg::new(&job.public_seed(), b"public, dropout.")
 }
 
 /// Numbers that are expanded at a time, to bound the memory.
@@ -73,12 +66,13 @@ pub(super) fn initial_shares<W: Word>(job: &Job, role: Role) -> Secret<W> {
     shares
 }
 
-/// The order of the training records in `epoch`: a shuffle (Fisher and Yates) of their numbers.
-/// Four bytes a record.
+/// The order of the training records in `epoch`: a shuffle (Fisher and Yates) of the numbers of
+/// their rows, those of the epoch's copy. Four bytes a record.
 #[allow(clippy::cast_possible_truncation)] // records are counted in 32 bits
 pub fn batch_order(job: &Job, epoch: u32) -> Vec<u32> {
     let n = job.data.train_records;
-    let mut order: Vec<u32> = (0..n as u32).collect();
+    let first = (epoch as usize).saturating_sub(1) % job.data.copies() * n;
+    let mut order: Vec<u32> = (first as u32..(first + n) as u32).collect();
     for (i, random) in (1..n).rev().zip(numbers(job, epoch, 0, n)) {
         // The bias of reducing 64 bits to less than 32 is below 2^-32 and of no matter for a public order.
         order.swap(i, (random % (i as u64 + 1)) as usize);

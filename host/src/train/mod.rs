@@ -60,7 +60,7 @@ impl<W: Word> Inputs<W> {
     /// Words of each table of `job`, in the order of the fields.
     pub fn lens(job: &Job) -> [usize; 4] {
         let width = if matches!(job.data.format, Format::Reports(_)) { 1 } else { job.outputs() };
-        let (train, test) = (job.data.train_records, job.data.test_records);
+        let (train, test) = (job.data.train_rows(), job.data.test_records);
         [train * job.data.features(), train * width, test * job.data.features(), test * width]
     }
 
@@ -94,7 +94,7 @@ impl<W: Word> Inputs<W> {
 /// - an epoch's order;
 /// - the copy of the model that leaves.
 pub fn memory_bytes<W: Word>(job: &Job) -> u64 {
-    let (n, batch, lanes) = (job.parameters(), job.training.batch, usize::from(job.lanes.lanes));
+    let (n, batch, lanes) = (job.parameters(), job.rows_at_once(), usize::from(job.lanes.lanes));
     let model = if job.reveal.model { job.model_words() } else { 0 };
     // Tapes of dry words have the lengths of others, and no memory.
     let rows = vec![batch.div_ceil(lanes); lanes];
@@ -102,7 +102,8 @@ pub fn memory_bytes<W: Word>(job: &Job) -> u64 {
     let described = tape::described(&nothing);
     let tape = tape::Tape::<W::Dry>::new(&laid, &described, batch, &rows);
     let meetings = meetings::words(&laid, &described, lanes);
-    let words = Inputs::<W>::words(job) + 3 * n + model + tape.words() + meetings;
+    let sum = if batch < job.training.batch { n } else { 0 };
+    let words = Inputs::<W>::words(job) + 3 * n + sum + model + tape.words() + meetings;
     // Terms that are kept for their clamp.
     let terms = if job.reveal.noise.is_some() {
         let set = job.test_set();

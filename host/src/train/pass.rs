@@ -69,8 +69,14 @@ struct Work<'a, W: Word> {
 }
 
 impl<W: Word> Trainer<'_, W> {
-    /// Forward and backward pass of the rows `batch` in step `step`.
-    pub(super) fn pass(&mut self, lanes: &mut Lanes<'_, W>, batch: Batch<'_>, step: u64) -> Result<(), Error> {
+    /// Forward and backward pass of the rows `batch`, of which the first has place `first` in the
+    /// batch of step `step`.
+    pub(super) fn pass(
+        &mut self,
+        lanes: &mut Lanes<'_, W>,
+        (batch, first): (Batch<'_>, usize),
+        step: u64,
+    ) -> Result<(), Error> {
         let parts: Vec<_> = (0..lanes.len()).map(|i| lanes.part(i, batch.len(), 1)).collect();
         let step = u32::try_from(step).unwrap_or(u32::MAX); // a job has no more steps
         let Self { parameters, tape, meetings, loss, train, labels, weights, dropout, job, .. } = self;
@@ -86,7 +92,7 @@ impl<W: Word> Trainer<'_, W> {
             sums.resize_with(works.len(), || None);
             lanes.each(works.iter_mut().zip(sums).collect(), |party, (work, sums)| {
                 let own = batch.part(work.rows.clone());
-                let moment = Moment { stream, step, row: work.rows.start };
+                let moment = Moment { stream, step, row: first + work.rows.start };
                 let LaneStates { data, slabs: [values, gradients], states } = &mut work.state;
                 let data = if n == 0 {
                     check_kept(party, ENOUGH)?;

@@ -110,6 +110,8 @@ pub(super) struct Trainer<'j, W: Word> {
     /// Test records and their labels.
     pub(super) test: Option<(Table<W>, Table<W>)>,
     gradient: Secret<W>,
+    /// The gradient of the passes of a step so far; empty if a batch passes at once.
+    sum: Secret<W>,
     optimizer: Optimizer<W>,
     pub(super) tape: Tape<W>,
     /// The meetings of layers whose rows meet, and running statistics.
@@ -139,7 +141,7 @@ impl<'j, W: Word> Trainer<'j, W> {
         let laid = job.network();
         let shares = initial_shares(job, lanes.role());
         let n = shares.len();
-        let rows: Vec<_> = (0..lanes.len()).map(|i| largest_part(lanes, i, job.training.batch)).collect();
+        let rows: Vec<_> = (0..lanes.len()).map(|i| largest_part(lanes, i, job.rows_at_once())).collect();
         let mut trainer = Self {
             job,
             train,
@@ -147,9 +149,10 @@ impl<'j, W: Word> Trainer<'j, W> {
             weights,
             test,
             gradient: Secret::zeros(n),
+            sum: Secret::zeros(if job.rows_at_once() < job.training.batch { n } else { 0 }),
             optimizer: Optimizer::new(job, lanes, n, GRAIN),
             dropout: dropout_stream(job),
-            tape: Tape::new(&laid, &described(&shares), job.training.batch, &rows),
+            tape: Tape::new(&laid, &described(&shares), job.rows_at_once(), &rows),
             meetings: Meetings::new(&laid, &described(&shares), lanes),
             loss: Vec::new(),
             parameters: Parameters {
@@ -167,8 +170,20 @@ impl<'j, W: Word> Trainer<'j, W> {
 
     /// One step on the training records `rows`: number `step` of the job.
     pub(super) fn step(&mut self, lanes: &mut Lanes<'_, W>, rows: Batch<'_>, step: u64) -> Result<(), Error> {
-        self.pass(lanes, rows, step)?;
-        self.gradients(lanes, rows)?;
+        let most = self.job.rows_at_once();
+        for start in (0..rows.len()).step_by(most) {
+            let part = rows.part(start..rows.len().min(start + most));
+            self.pass(lanes, (part, start), step)?;
+            self.gradients(lanes, part)?;
+            if start == 0 && !self.sum.is_empty() {
+                self.sum.copy_from_slice(&self.gradient);
+            } else if start > 0 {
+                lanes.kernels().add(&mut self.sum, &self.gradient);
+            }
+        }
+        if !self.sum.is_empty() {
+            self.gradient.copy_from_slice(&self.sum);
+        }
         self.update(lanes, Some(step))
     }
 
@@ -306,9 +321,11 @@ impl<'j, W: Word> Trainer<'j, W> {
 
     /// This party's shares of the parameters, then of the running statistics.
     pub(super) fn into_model(self) -> Vec<W> {
-        let mut model = self.parameters.shares.into_inner();
-        let statistics = self.meetings.into_statistics().into_inner();
-        model.extend(statistics);
+        let (parameters, statistics) = (self.parameters.shares, self.meetings.into_statistics());
+        // Of the final length from the start: growing would leave a copy behind that is not wiped.
+        let mut model = Vec::with_capacity(parameters.len() + statistics.len());
+        model.extend_from_slice(&parameters);
+        model.extend_from_slice(&statistics);
         model
     }
 }

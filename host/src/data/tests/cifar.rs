@@ -16,6 +16,7 @@ fn job(train: &[&str], test: &[&str], counts: [usize; 2]) -> Job {
         test_records: counts[1],
         task: Task::Classes(10),
         scale: Scale::Divide(255.0),
+        augment: None,
     };
     job
 }

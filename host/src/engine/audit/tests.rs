@@ -9,8 +9,8 @@ use symbolon_core::{
     correlation::{
         Corrections, Correlations, Request, Requests, Rows, Server, Sink, View, Words,
         request::{
-            Alarm, Bit, BitToWord, Convolution, Digits, MatMul, OneHotWords, Product, Residue, RowProduct, Scaled,
-            Select, Square, Subsets, TruncatedProduct, TruncatedRowProduct, Truncation, TruncationWide,
+            Alarm, Bit, BitToWord, Convolution, Digits, Dots, MatMul, OneHotWords, Product, Residue, RowProduct,
+            Scaled, Select, Square, Subsets, TruncatedProduct, TruncatedRowProduct, Truncation, TruncationWide,
         },
     },
     kernel::{Convolved, Filters, Windows, plane_words},
@@ -61,6 +61,7 @@ fn requests<W: Word>() -> Vec<Request<'static>> {
         Convolution { a: mask(1, 2, 18), b: mask(2, 2, 24), filters: filters(), of: Convolved::Weights }.into(),
         Bit { words: Words::Columns { mask: r, rows: 10, zero: true }, bit: 5 }.into(),
         TruncatedRowProduct { mask: mask(1, 7, 10), bits: 23, factor: mask(2, 1, 7) }.into(),
+        Dots { a: r, b: p, cols: 10, sums: 3 }.into(),
     ]
 }
 

@@ -53,6 +53,7 @@ fn job(ring_bits: u32, label_bits: u32, classes: usize) -> Job {
         shape: Shape::vector(u32::try_from(columns.len()).unwrap()),
         train_records: RECORDS,
         test_records: 0,
+        augment: None,
         task: Task::Classes(classes),
         scale: Scale::Columns((0..columns.len()).map(|i| Affine { offset: i as f64 / 4.0, divide: -0.8 }).collect()),
         format: Format::Reports(Reports {

@@ -1,0 +1,368 @@
+//! Batch normalisation, channel by channel.
+//!
+//! - **Formula:** over the `n` values of a channel in a batch, with mean `μ` and variance `V`:
+//!   `z = γ r (x - μ) + β`, `r = (V + ε)^(-1/2)`. Backward, with `s = γ r`, `M = Σ dz` and
+//!   `A = Σ dz (x - μ)`: `dx = s dz - s M / n - s r^2 A / n (x - μ)`, `dγ = r A`, `dβ = M`. In
+//!   inference `μ` and `V` are running means.
+//! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}. The number of rows is public.
+//! - **Cost:** of an element, beyond a network without it: forward a truncation and an opening of
+//!   `x`, backward an opening of `dz` and a truncation of `dx`; dealt three words, and beside narrow
+//!   rings an eighth of a truncation. Of a channel, once a batch: 13 rounds forward and 6 backward,
+//!   2 more each where `n` is no power of two.
+//! - **Result:** `r` is [one of eight constants an octave](crate::function::inverse_root), so it
+//!   and `z - β` are within 2.2 %, and what a unit of `V` makes; the same `r` serves both passes. A
+//!   channel of constant values has `V = 0`, within units, and takes the `r` of `ε`. The running
+//!   variance is that of the batch, without the factor `n / (n - 1)` of PyTorch.
+//! - **Needs:** `2 <= n`. `E[x^2] < 128`, so that means are below 11.3; for `k = 32` and `f = 12`
+//!   `|μ| < 8`. `|x| < 2^b` for the `b` below which squares cannot wrap, 14 bits with the fraction's
+//!   for `k = 32`; the range alarm samples it. `z` in the ring with `2 f + 4` fraction bits, `dx`
+//!   with `2 f + guard`, `|s r^2 A| < 2^10`.
+//! - **Memory:** nine words a channel for the batch; no word an element beyond the openings.
+//! - **Source:** Ioffe and Szegedy, ICML 2015, algorithms 1 and 2; the backward form with the
+//!   centred value is derived in `reference/batchnorm.py` of the design. Departures: `x` is masked
+//!   and opened, which costs a word each way and saves dealing the products with parts of a
+//!   truncated word, two words in all; in a narrow ring the squares are added eight at a time and
+//!   truncated, so that no sum needs a wider ring.
+
+mod counts;
+mod slopes;
+mod statistics;
+
+use super::{
+    Backward, Describe, Fraction, GradientSplit, Init, Input, Layer, MASKS, Meeting, MeetingLens, Meets, Misfit,
+    Numbers, Parameter, Saved, Shape, Site, Takes, between, only,
+};
+use crate::{
+    correlation::{Mask, Rows, View},
+    link::Error,
+    party::Party,
+    protocol::{
+        masked::{Masked, mask_and_open},
+        rows::multiply_rows,
+        truncate::truncate,
+    },
+    word::Word,
+};
+use core::ops::Range;
+use counts::Counts;
+use serde::{Deserialize, Serialize};
+
+/// Batch normalisation. Parameters: `weight` (`γ`) and `bias` (`β`) of each channel.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "files", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct BatchNorm {
+    /// `ε = 2^epsilon_log2`, which is added to variances; -8, if left out.
+    #[serde(default = "epsilon_log2")]
+    pub epsilon_log2: i8,
+    /// The weight of a batch in the running mean and variance, above 0 and below 1, rounded to
+    /// multiples of 2^-8; 0.125, if left out.
+    #[serde(default = "momentum")]
+    pub momentum: Fraction,
+    /// Fraction bits that gradients have beyond a product's, 4 to 12; 8, if left out. They hold
+    /// what each of the `n` values takes off a gradient, about `1 / n` of it.
+    #[serde(default = "guard_bits")]
+    pub guard_bits: u8,
+}
+
+fn epsilon_log2() -> i8 {
+    -8
+}
+
+fn momentum() -> Fraction {
+    Fraction { factor: 1, shift: 3 }
+}
+
+fn guard_bits() -> u8 {
+    8
+}
+
+/// Fraction bits that `s` has beyond values.
+const SCALE_BITS: u32 = 4;
+/// Most guard bits.
+const MAX_GUARD: u32 = 12;
+/// Fraction bits of the weight of a batch in the running statistics.
+const MOMENTUM_BITS: u32 = 8;
+
+/// Fraction bits of variances: as many as a ring of 32 bits has room for, where values have few.
+fn variance_bits(frac_bits: u32) -> u32 {
+    (frac_bits + 2).max(14).min(2 * frac_bits)
+}
+
+impl BatchNorm {
+    /// The weight of a batch in the running statistics, in units of `2^-8`.
+    fn momentum_units(&self) -> u64 {
+        let (factor, shift) = (u64::from(self.momentum.factor), u32::from(self.momentum.shift));
+        ((factor << MOMENTUM_BITS) + (1 << shift >> 1)) >> shift
+    }
+}
+
+/// Where words of [`Met`](super::Met) begin, in channels: open `μ`, `s`, `r` and `r 2^L / n`,
+/// shares of `β - s μ`, open `-s r^2 A / n`, shares of the rest of `dx`, and of `dγ` and `dβ`.
+mod at {
+    pub(super) const MEAN: usize = 0;
+    pub(super) const SCALE: usize = 1;
+    pub(super) const ROOT: usize = 2;
+    pub(super) const SHIFT: usize = 4;
+    pub(super) const SLOPE: usize = 5;
+    pub(super) const REST: usize = 6;
+    pub(super) const GRADIENT: usize = 7;
+    pub(super) const END: usize = 9;
+}
+
+/// The open words, each with a mask.
+const OPEN: [usize; MASKS] = [at::MEAN, at::SCALE, at::ROOT, at::SLOPE];
+
+impl Describe for BatchNorm {
+    fn output(&self, inputs: &[Shape]) -> Result<Shape, Misfit> {
+        self.momentum.check("momentum")?;
+        let units = u32::try_from(self.momentum_units()).unwrap_or(u32::MAX);
+        between("momentum (times 256)", units, 1, (1 << MOMENTUM_BITS) - 1)?;
+        between("guard_bits", u32::from(self.guard_bits), SCALE_BITS, MAX_GUARD)?;
+        only(inputs)
+    }
+
+    fn parameters(&self, input: Shape, each: &mut dyn FnMut(Parameter)) {
+        for (name, init) in [("weight", Init::One), ("bias", Init::Zero)] {
+            each(Parameter { name, dims: [input.0[0], 1, 1, 1], axes: 1, transposed: false, init, extra_bits: 0 });
+        }
+    }
+
+    fn statistics(&self, input: Shape, frac_bits: u32, each: &mut dyn FnMut(Parameter)) {
+        let tensor = |name, init, extra_bits| {
+            let dims = [input.0[0], 1, 1, 1];
+            Parameter { name, dims, axes: 1, transposed: false, init, extra_bits }
+        };
+        each(tensor("running_mean", Init::Zero, 0));
+        each(tensor("running_var", Init::One, variance_bits(frac_bits) - frac_bits));
+    }
+
+    fn takes(&self, _: Shape) -> Takes {
+        Takes::Masked
+    }
+
+    fn gives(&self, _: Shape, _: u32, frac_bits: u32) -> u32 {
+        2 * frac_bits + SCALE_BITS
+    }
+
+    fn takes_gradient(&self, _: Shape) -> Takes {
+        Takes::Masked
+    }
+
+    fn gives_gradient(&self, _: Shape, _: u32, frac_bits: u32) -> u32 {
+        2 * frac_bits + u32::from(self.guard_bits)
+    }
+
+    fn check(&self, input: Shape, numbers: &Numbers) -> Result<(), Misfit> {
+        let Numbers { ring_bits, frac_bits, batches } = *numbers;
+        between("guard_bits", u32::from(self.guard_bits), SCALE_BITS, MAX_GUARD.min(frac_bits + SCALE_BITS))?;
+        Counts::check_epsilon(self.epsilon_log2.into(), ring_bits, frac_bits)?;
+        Counts::check(input.words() / input.channels().max(1), batches, ring_bits, frac_bits)
+    }
+
+    fn onnx(&self) -> &'static str {
+        "BatchNormalization"
+    }
+}
+
+/// A word of each channel, `rows` times, as a matrix of one word for each channel of each row.
+fn repeated<'a, W: Word>(word: Masked<'_, W>, rows: usize, words: &'a mut [W]) -> Masked<'a, W> {
+    repeat(words, word.words);
+    let cols = word.words.len();
+    Masked { words, mask: View { rows: Rows::All(rows), cols, stride: 0, ..word.mask } }
+}
+
+fn repeat<W: Word>(out: &mut [W], words: &[W]) {
+    out.chunks_exact_mut(words.len().max(1)).for_each(|out| out.copy_from_slice(words));
+}
+
+/// Adds `parts`, a row of channels after the other.
+fn add_up<W: Word>(party: &Party<'_, W>, sum: &mut [W], parts: &[W]) {
+    sum.fill(W::default());
+    parts.chunks_exact(sum.len().max(1)).for_each(|part| party.kernels.add(sum, part));
+}
+
+/// Opens `words` in place, under the first words of a mask.
+fn open_words<W: Word>(party: &mut Party<'_, W>, words: &mut [W], right: &mut Mask) -> Result<(), Error> {
+    let (mask, _) = core::mem::replace(right, Mask::empty()).split_at(words.len());
+    mask_and_open(party, words, mask)?;
+    Ok(())
+}
+
+/// `x 2^L / n`: nothing for a power of two, else two rounds. Within a unit and `2^-16`.
+fn over_ratio<W: Word>(party: &mut Party<'_, W>, counts: Counts, x: &mut [W]) -> Result<(), Error> {
+    if counts.values.is_power_of_two() {
+        return Ok(());
+    }
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // 16 bits
+    let factor = (counts.ratio() * 65536.0 + 0.5) as u64;
+    let ([low], mut party) = party.scratch([x.len()])?;
+    low.copy_from_slice(x);
+    party.kernels.scale(low, W::from_u64(factor & 255));
+    truncate(&mut party, low, 8)?;
+    party.kernels.scale(x, W::from_u64(factor >> 8));
+    party.kernels.add(x, low);
+    truncate(&mut party, x, 8)
+}
+
+/// The open words that a meeting left, from `at` on.
+fn open_at<'a, W: Word>(words: &'a [W], masks: &[View<'static>], channels: usize, at: usize) -> Masked<'a, W> {
+    let Some(mask) = OPEN.iter().position(|first| *first == at) else { panic!("a word that is open") };
+    Masked { words: &words[at * channels..][..channels], mask: masks[mask].slice(0, channels) }
+}
+
+/// `out_ij = x_ij s_c`, for a masked word of each channel.
+fn by_channel<W: Word>(
+    party: &mut Party<'_, W>,
+    x: Masked<'_, W>,
+    scale: Masked<'_, W>,
+    out: &mut [W],
+) -> Result<(), Error> {
+    let (rows, channels) = (x.mask.rows.len(), scale.words.len());
+    let ([words], mut party) = party.scratch([rows * channels])?;
+    multiply_rows(&mut party, x, repeated(scale, rows, words), out)
+}
+
+/// `z_ij += s_c`, for a share of each channel.
+fn add_by_channel<W: Word>(
+    party: &mut Party<'_, W>,
+    (rows, places): (usize, usize),
+    shift: &[W],
+    z: &mut [W],
+) -> Result<(), Error> {
+    let ([words], party) = party.scratch([rows * shift.len()])?;
+    repeat(words, shift);
+    party.kernels.add_rows(z, words, places);
+    Ok(())
+}
+
+impl<W: Word> Meets<W> for BatchNorm {
+    fn lens(&self, site: &Site<'_, W>) -> MeetingLens {
+        let channels = site.input().channels();
+        let masks = [1, 1, 2, 1].map(|words| words * channels);
+        MeetingLens { sums: 2 * channels, words: at::END * channels, masks }
+    }
+
+    fn sums(
+        &self,
+        party: &mut Party<'_, W>,
+        site: &Site<'_, W>,
+        batch: usize,
+        x: Masked<'_, W>,
+        sums: &mut [W],
+    ) -> Result<(), Error> {
+        statistics::sums(party, (Counts::of(site, batch), site.frac_bits), x, sums)
+    }
+
+    fn meet(
+        &self,
+        party: &mut Party<'_, W>,
+        site: &Site<'_, W>,
+        batch: usize,
+        sums: &mut [W],
+        statistics: &mut [W],
+        met: &mut Meeting<'_, W>,
+    ) -> Result<(), Error> {
+        let counts = Counts::of(site, batch);
+        statistics::mean_and_variance(party, (counts, site.frac_bits), sums, met)?;
+        let factors = [1.0, counts.ratio()];
+        self.open_roots(party, site.frac_bits, &factors, &sums[counts.channels..], met)?;
+        self.scale_and_shift(party, site, Some((statistics, sums)), met)
+    }
+
+    fn backward_sums(
+        &self,
+        party: &mut Party<'_, W>,
+        site: &Site<'_, W>,
+        x: Masked<'_, W>,
+        dz: Masked<'_, W>,
+        sums: &mut [W],
+    ) -> Result<(), Error> {
+        slopes::sums(party, Counts::of(site, 1), x, dz, sums)
+    }
+
+    fn meet_backward(
+        &self,
+        party: &mut Party<'_, W>,
+        site: &Site<'_, W>,
+        batch: usize,
+        sums: &mut [W],
+        met: &mut Meeting<'_, W>,
+    ) -> Result<(), Error> {
+        self.gradients_and_slopes(party, site, Counts::of(site, batch), sums, met)
+    }
+
+    fn settle(
+        &self,
+        party: &mut Party<'_, W>,
+        site: &Site<'_, W>,
+        statistics: &[W],
+        met: &mut Meeting<'_, W>,
+    ) -> Result<(), Error> {
+        let (mean, variance) = statistics.split_at(site.input().channels());
+        statistics::open_mean(party, mean, met)?;
+        self.open_roots(party, site.frac_bits, &[1.0], variance, met)?;
+        self.scale_and_shift(party, site, None, met)
+    }
+}
+
+impl<W: Word> Layer<W> for BatchNorm {
+    fn forward(
+        &self,
+        party: &mut Party<'_, W>,
+        site: &Site<'_, W>,
+        x: &[Input<'_, W>],
+        z: &mut [W],
+        _: &mut Saved<'_, W>,
+    ) -> Result<(), Error> {
+        let (x, counts) = (x[0].masked(), Counts::of(site, 1));
+        let (c, words) = (counts.channels, site.met.words);
+        by_channel(party, x, open_at(words, site.met.masks, c, at::SCALE), z)?;
+        add_by_channel(party, (x.mask.rows.len(), counts.places), &words[at::SHIFT * c..][..c], z)
+    }
+}
+
+impl<W: Word> Backward<W> for BatchNorm {
+    fn backward(
+        &self,
+        party: &mut Party<'_, W>,
+        site: &Site<'_, W>,
+        x: Option<Masked<'_, W>>,
+        dz: Input<'_, W>,
+        _: usize,
+        dx: &mut [W],
+        _: &Saved<'_, W>,
+    ) -> Result<(), Error> {
+        let (Some(x), dz, counts) = (x, dz.masked(), Counts::of(site, 1)) else { panic!("the input is open") };
+        let (c, words, masks) = (counts.channels, site.met.words, site.met.masks);
+        by_channel(party, dz, open_at(words, masks, c, at::SCALE), dx)?;
+        party.kernels.scale(dx, W::from_u64(1).shl(u32::from(self.guard_bits) - SCALE_BITS));
+        let ([other], mut party) = party.scratch([dx.len()])?;
+        by_channel(&mut party, x, open_at(words, masks, c, at::SLOPE), other)?;
+        party.kernels.add(dx, other);
+        add_by_channel(&mut party, (x.mask.rows.len(), counts.places), &words[at::REST * c..][..c], dx)
+    }
+
+    fn split(&self, site: &Site<'_, W>) -> GradientSplit {
+        GradientSplit::Parameters { units: 2 * site.input().channels(), each: 1 }
+    }
+
+    fn gradient(
+        &self,
+        _: &mut Party<'_, W>,
+        site: &Site<'_, W>,
+        part: Range<usize>,
+        _: Masked<'_, W>,
+        _: Masked<'_, W>,
+        gradient: &mut [W],
+    ) -> Result<(), Error> {
+        // The meeting found it.
+        let found = &site.met.words[at::GRADIENT * site.input().channels()..];
+        gradient.copy_from_slice(&found[part]);
+        Ok(())
+    }
+
+    fn meets(&self) -> Option<&dyn Meets<W>> {
+        Some(self)
+    }
+}
