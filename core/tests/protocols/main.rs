@@ -20,6 +20,7 @@ mod narrow;
 mod optimizer;
 mod recipe;
 mod relu;
+mod resnet;
 mod reuse;
 mod softmax;
 mod uniform;
