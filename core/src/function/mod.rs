@@ -9,7 +9,7 @@
 
 pub mod classify;
 pub mod exponential;
-pub mod inverse_root;
+pub mod inverse_sqrt;
 pub mod logarithm;
 pub mod reciprocal;
 pub mod softmax;

@@ -36,13 +36,13 @@ impl<W> Default for Met<'_, W> {
 pub struct Meeting<'a, W> {
     /// The words.
     pub words: &'a mut [W],
-    /// The rights to open words; empty where a word is open.
+    /// Unused masks; opening a word consumes its mask and leaves it empty.
     pub rights: &'a mut [Mask],
     /// The names of the masks.
     pub masks: &'a [View<'static>],
 }
 
-/// Masks of a meeting; some may hide nothing.
+/// Number of masks of a meeting; a layer may leave some empty.
 pub const MASKS: usize = 4;
 
 /// The lengths of a meeting's buffers.
@@ -78,8 +78,8 @@ pub trait Meets<W: Word>: Sync {
         sums: &mut [W],
     ) -> Result<(), Error>;
 
-    /// What all rows need in the forward pass, from the sums over the batch, which it overwrites.
-    /// Moves the running statistics on.
+    /// Computes the words that all rows need in the forward pass. Overwrites `sums`, the sums over
+    /// the batch; updates the running statistics.
     ///
     /// # Errors
     ///
@@ -108,8 +108,8 @@ pub trait Meets<W: Word>: Sync {
         sums: &mut [W],
     ) -> Result<(), Error>;
 
-    /// What all rows need in the backward pass, from the sums over the batch, which it overwrites,
-    /// beside what [`Meets::meet`] left. Among it is the gradient of the parameters.
+    /// Computes the words that all rows need in the backward pass, beside those of
+    /// [`Meets::meet`], and the parameters' gradient. Overwrites `sums`.
     ///
     /// # Errors
     ///
@@ -123,7 +123,7 @@ pub trait Meets<W: Word>: Sync {
         met: &mut Meeting<'_, W>,
     ) -> Result<(), Error>;
 
-    /// What all rows need in inference, from the running statistics.
+    /// Computes the words that all rows need in inference, from the running statistics.
     ///
     /// # Errors
     ///

@@ -15,7 +15,8 @@
 //! | --- | --- | --- | --- |
 //! | [`dense`] | `z = x w + b` | 0 | linear |
 //! | [`convolution`] | filters over windows | 0 | linear |
-//! | [`batch_norm`] | `γ (x - μ) / √(V + ε) + β` over the batch | 0, and 12 where lanes meet | linear |
+//! | [`batch_norm`] | `γ (x - μ) / √(V + ε) + β` over the batch | 0, and at most 15 a batch |
+//! linear |
 //! | [`average_pool`] | means of windows, or of images | 0 | local |
 //! | [`flatten`] | rows as vectors | 0 | local |
 //! | [`join`] | sum and concatenation of two inputs | 0 | local |
@@ -496,14 +497,14 @@ impl fmt::Display for Misfit {
                 write!(f, "has windows of {words} words an image, and {most} at most are unfolded; take smaller ones")
             }
             Self::OneValue => f.write_str(
-                "takes statistics over a batch, and the last batch of an epoch has one value a channel; take another \
-                 batch, or another number of records",
+                "needs two values a channel in each batch, and the smallest batch has one; take a larger batch, set \
+                 training.drop_last = true, or change the number of records",
             ),
             Self::Power { key, got, min, max } => write!(f, "has {key} = {got}, which must be {min} to {max}"),
             Self::Values { got, most } => write!(
                 f,
-                "adds {got} values of a channel, and the ring has room for {most}; take smaller batches or images, \
-                 fewer fraction bits, or ring_bits = 64"
+                "sums {got} values of a channel, and the ring has room for {most}; take smaller batches or images, or \
+                 ring_bits = 64"
             ),
             Self::Large { got } => write!(f, "gives the shape {got}, more than 2^24 words a row"),
         }

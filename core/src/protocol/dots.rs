@@ -6,8 +6,7 @@
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
 //! - **Cost:** no round, no byte; one word dealt a sum.
 //! - **Result:** exact in the ring; it has the sum of the factors' fraction bits.
-//! - **Needs:** `|z| < 2^(k-2)`.
-//! - **Memory:** scratch for three times the words of a factor.
+//! - **Memory:** three words of scratch for each word of a factor, and one for each sum.
 
 use super::masked::Masked;
 use crate::{

@@ -57,8 +57,8 @@ impl Channel {
     }
 }
 
-/// Holds `rows` rows of `shape`, whose channels have the deviations `deviations`, to the formulas.
-/// `tolerance` is in units of `2^-f` and a unit of the factors of a result.
+/// Checks `rows` rows of `shape` against the formulas; `deviations` scales the values of each
+/// channel.
 fn check<W: Word>(shape: Shape, rows: usize, frac_bits: u32, deviations: &[f64], salt: u64) {
     let (mut values, unit) = (Values(salt), f64::from(1u32 << frac_bits));
     let mut real = |limit: f64| {
@@ -143,10 +143,9 @@ fn it_is_its_formula() {
     }
 }
 
-/// A channel of one value has the root of `ε`, one that varies much that of the last cell or of
-/// its own.
+/// A constant channel takes the root of `ε`, one of variance about 35 that of its own cell.
 #[test]
-fn channels_of_constant_and_of_large_values_saturate() {
+fn constant_channels_take_the_root_of_epsilon() {
     check::<u64>(Shape([3, 4, 4]), 8, 14, &[0.0, 0.0, 6.0], 1);
     check::<u32>(Shape([3, 4, 4]), 8, 9, &[0.0, 0.0, 6.0], 2);
 }

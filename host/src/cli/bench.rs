@@ -72,7 +72,7 @@ pub(super) struct Args {
 enum What {
     /// Run two servers, a gateway and many devices on this machine, and see what they take in
     Reports(reports::Args),
-    /// Measure products of ring matrices, and how near convolutions come to their rate
+    /// Measure matrix products and convolutions in the ring, on one core
     Kernels(kernels::Args),
 }
 

@@ -20,7 +20,9 @@ impl Change {
         let moved = |bytes: [u8; 3]| {
             // The bias of 24 bits is below 1 % of a place's chance, for images of 2^16 rows.
             let random = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], 0]);
-            (random % places) as isize - isize::from(augment.shift.cast_signed())
+            // 24 bits at most, so both fit.
+            let [to, shift] = [random % places, augment.shift.into()].map(|n| isize::try_from(n).unwrap_or(0));
+            to - shift
         };
         Self { is_mirrored: augment.flip && mirror & 1 == 1, by: [moved([a, b, c]), moved([d, e, f])] }
     }

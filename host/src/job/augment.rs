@@ -2,7 +2,7 @@
 //!
 //! Each copy of a record is moved and mirrored by public choices from the job's seed. Epochs take
 //! the copies in turn, so an epoch still passes each record once. Servers see a larger table and
-//! nothing else.
+//! know each record's changes, but no pixel.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,14 +16,15 @@ const MAX_COPIES: u16 = 256;
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Augment {
-    /// Copies of each training record, 1 to 256; epoch `e` takes copy `e mod copies`. Servers store
-    /// and open all of them.
+    /// Randomly changed copies of each training record, 1 to 256. Epoch `e`, counted from 1, takes
+    /// copy `(e - 1) mod copies`. Servers hold shares of all copies, so memory and traffic grow
+    /// with it.
     pub copies: u16,
-    /// Whether a copy is mirrored, left to right, half of the time; false, if left out.
+    /// Mirrors each copy left to right with probability 1/2; false, if left out.
     #[serde(default)]
     pub flip: bool,
-    /// The most pixels by which a copy is moved up or down, and left or right; what moves in is 0
-    /// after scaling. 0, if left out.
+    /// Most pixels by which a copy moves up, down, left or right: 0 to one less than the shorter
+    /// side. Pixels from outside are 0 after scaling. 0, if left out.
     #[serde(default)]
     pub shift: u16,
 }

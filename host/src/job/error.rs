@@ -238,7 +238,7 @@ pub enum Rule {
     NeedsManifest,
     /// A layer takes statistics over the whole batch.
     WholeBatch { layer: String },
-    /// A change of images, and records that are none.
+    /// The records are not images.
     NeedsImages,
     /// The schema is none.
     Schema { error: SchemaError },
@@ -453,7 +453,7 @@ impl fmt::Display for Rule {
             }
             Self::NeedsManifest => write!(f, "learns from reports; name a manifest that the servers agreed on"),
             Self::WholeBatch { layer } => {
-                write!(f, "cuts batches, and the layer {layer} takes statistics over each whole one; leave it out")
+                write!(f, "splits the batch, but layer {layer} needs the statistics of a whole batch; remove the key")
             }
             Self::NeedsImages => write!(f, "needs images; give their rows and columns in data.shape"),
             Self::Schema { error } => write!(f, "cannot be used: {error}; correct the schema"),

@@ -291,9 +291,9 @@ pub struct Training {
     /// Records a step: a power of two up to 65,536, since the division by it is part of a
     /// truncation. The last batch of an epoch may be shorter and is divided by the same number.
     pub batch: usize,
-    /// Records that pass the network at once, a power of two up to `batch`: a step adds up the
-    /// gradients of several passes. Memory falls with it, and rounds grow; all of the batch, if
-    /// left out. Layers whose rows meet need the whole batch.
+    /// Records of one forward and backward pass, a power of two, 1 to `batch`. A step sums the
+    /// gradients of its passes: fewer records need less memory and more rounds. Not for networks
+    /// with `batch-norm`. The whole batch, if left out.
     #[serde(default)]
     pub micro_batch: Option<usize>,
     /// Leaves out of each epoch the records that do not fill a batch; the order of the epoch
@@ -301,7 +301,8 @@ pub struct Training {
     /// (`policy.smallest_batch`).
     #[serde(default)]
     pub drop_last: bool,
-    /// Seed of the initial weights and the batch order, both public. Never of anything secret.
+    /// Public seed of initial weights, batch order, dropout and augmentation. Derives nothing
+    /// secret.
     pub seed: u64,
     /// Ends training once a number that the job reveals stops improving; without it, all epochs
     /// run. Servers, dealer and auditor learn after which epoch training ended.

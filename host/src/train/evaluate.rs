@@ -20,7 +20,8 @@ use symbolon_core::{
 
 /// Most test records that a lane evaluates at a time.
 const MOST_ROWS: usize = 512;
-/// Words of outputs that a lane evaluates at a time; scratch is a multiple of them.
+/// Target length of a lane's evaluation slab, in words. At least as many rows as in training, up to
+/// 512, are evaluated at a time.
 const SLAB_WORDS: usize = 1 << 20;
 
 /// One lane's sums of all metrics, and its number of records, last.

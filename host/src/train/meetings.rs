@@ -62,7 +62,7 @@ impl<W: Word> Meetings<W> {
         Self { nodes, statistics: initial(&graph, lanes.role()) }
     }
 
-    /// What each node's rows have found so far.
+    /// Returns the words of each node's latest meeting.
     pub(super) fn met(&self) -> Vec<Met<'_, W>> {
         self.nodes.iter().map(|own| own.as_ref().map(Own::met).unwrap_or_default()).collect()
     }
@@ -72,8 +72,7 @@ impl<W: Word> Meetings<W> {
         (0..self.nodes.len()).filter(|i| self.nodes[*i].is_some()).collect()
     }
 
-    /// What each node's rows have found so far, and the buffers of the lanes' sums of node `i`, if
-    /// its rows meet next.
+    /// Returns the same, and each lane's buffer for the sums of node `i`.
     pub(super) fn met_and_sums(&mut self, i: Option<usize>) -> (Vec<Met<'_, W>>, Vec<&mut [W]>) {
         let (mut met, mut buffers) = (Vec::new(), Vec::new());
         for (j, own) in self.nodes.iter_mut().enumerate() {
@@ -89,8 +88,8 @@ impl<W: Word> Meetings<W> {
         (met, buffers)
     }
 
-    /// The meeting of node `i` over a batch of `batch` rows: the lanes' sums are added, and the
-    /// first lane finds what all rows need; forwards, or backwards.
+    /// Adds the lanes' sums of node `i` over a batch of `batch` rows, and runs its meeting on the
+    /// first lane, forward or backward.
     pub(super) fn meet(
         &mut self,
         lanes: &mut Lanes<'_, W>,

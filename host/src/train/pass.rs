@@ -1,7 +1,7 @@
 //! The forward and the backward pass of a step, each lane over its rows.
 //!
 //! Lanes run by themselves from one node whose rows meet to the next. A network without such nodes
-//! takes one stretch for both passes.
+//! takes one segment.
 
 use super::{
     enter,
@@ -29,7 +29,7 @@ use symbolon_core::{
 
 /// What lanes do from one meeting to the next.
 #[derive(Clone, Copy)]
-enum Stretch {
+enum Segment {
     /// Forward through these nodes.
     Forward { from: usize, to: usize },
     /// Forward through the nodes from `from` on, the loss, and back down to `down`.
@@ -38,9 +38,9 @@ enum Stretch {
     Backward { from: usize, down: usize },
 }
 
-impl Stretch {
-    /// The stretches of a network of `count` nodes, of which those of `meets` meet, each with the
-    /// node whose sums are taken at its end.
+impl Segment {
+    /// Returns the segments of a network of `count` nodes, each with the node summed at its end;
+    /// `meets` lists these nodes.
     fn all(count: usize, meets: &[usize]) -> Vec<(Self, Option<usize>)> {
         let Some(last) = meets.last() else { return vec![(Self::Turn { from: 0, down: 0 }, None)] };
         let starts = std::iter::once(0).chain(meets.iter().copied());
@@ -52,7 +52,7 @@ impl Stretch {
                 (Self::Backward { from: from + 1, down: below.map_or(0, |below| below + 1) }, below)
             });
         let all = forward.chain([turn]).chain(backward).collect::<Vec<_>>();
-        debug_assert!(all.len() <= 2 * count + 1, "a stretch or two a node");
+        debug_assert!(all.len() <= 2 * count + 1, "a segment or two a node");
         all
     }
 
@@ -61,7 +61,7 @@ impl Stretch {
     }
 }
 
-/// What a lane works on, through all stretches.
+/// What a lane works on, through all segments.
 struct Work<'a, W: Word> {
     state: LaneStates<'a, W>,
     rows: Range<usize>,
@@ -69,8 +69,7 @@ struct Work<'a, W: Word> {
 }
 
 impl<W: Word> Trainer<'_, W> {
-    /// Forward and backward pass of the rows `batch`, of which the first has place `first` in the
-    /// batch of step `step`.
+    /// Runs both passes over `batch`, which begins at row `first` of step `step`'s batch.
     pub(super) fn pass(
         &mut self,
         lanes: &mut Lanes<'_, W>,
@@ -84,9 +83,9 @@ impl<W: Word> Trainer<'_, W> {
         let all = tape.states(lanes, &graph, &described(model.shares), &parts)?;
         let works = all.into_iter().zip(parts).zip(loss);
         let mut works: Vec<_> = works.map(|((state, rows), tally)| Work { state, rows, tally }).collect();
-        let turn = Turn { job, built: &parameters.loss, labels, weights: weights.as_ref() };
+        let loss_step = LossStep { job, built: &parameters.loss, labels, weights: weights.as_ref() };
         let stream: &dyn Prg = dropout;
-        for (n, (stretch, meets)) in Stretch::all(graph.nodes.len(), &meetings.nodes()).into_iter().enumerate() {
+        for (n, (segment, meets)) in Segment::all(graph.nodes.len(), &meetings.nodes()).into_iter().enumerate() {
             let (met, sums) = meetings.met_and_sums(meets);
             let mut sums: Vec<Option<&mut [W]>> = sums.into_iter().map(Some).collect();
             sums.resize_with(works.len(), || None);
@@ -101,19 +100,19 @@ impl<W: Word> Trainer<'_, W> {
                     train.masked(own, data)
                 };
                 let pass = Pass { model, data, moment: Some(moment), met: &met };
-                match stretch {
-                    Stretch::Forward { from, to } => graph.forward(party, &pass, from..to, values, states)?,
-                    Stretch::Turn { from, down } => {
+                match segment {
+                    Segment::Forward { from, to } => graph.forward(party, &pass, from..to, values, states)?,
+                    Segment::Turn { from, down } => {
                         let nodes = from..graph.nodes.len();
                         graph.forward(party, &pass, nodes, values, states)?;
-                        turn.gradient(party, &graph, own, [values, gradients], work.tally)?;
+                        loss_step.gradient(party, &graph, own, [values, gradients], work.tally)?;
                         graph.begin_backward(states);
                         graph.backward(party, &pass, down..graph.nodes.len(), gradients, states)?;
                     }
-                    Stretch::Backward { from, down } => graph.backward(party, &pass, down..from, gradients, states)?,
+                    Segment::Backward { from, down } => graph.backward(party, &pass, down..from, gradients, states)?,
                 }
                 match (sums, meets) {
-                    (Some(sums), Some(i)) if stretch.is_forward() => {
+                    (Some(sums), Some(i)) if segment.is_forward() => {
                         graph.sums(party, &pass, (i, batch.len()), values, states, sums)
                     }
                     (Some(sums), Some(i)) => graph.backward_sums(party, &pass, i, gradients, states, sums),
@@ -122,7 +121,7 @@ impl<W: Word> Trainer<'_, W> {
             })?;
             if let Some(i) = meets {
                 let pass = Pass { model, ..described(model.shares) };
-                meetings.meet(lanes, &graph, &pass, (i, batch.len()), stretch.is_forward())?;
+                meetings.meet(lanes, &graph, &pass, (i, batch.len()), segment.is_forward())?;
             }
         }
         Ok(())
@@ -131,15 +130,15 @@ impl<W: Word> Trainer<'_, W> {
 
 /// The turn from the forward to the backward pass: loss and gradient of the outputs.
 #[derive(Clone, Copy)]
-struct Turn<'a, W: Word> {
+struct LossStep<'a, W: Word> {
     job: &'a Job,
     built: &'a Built,
     labels: &'a Table<W>,
     weights: Option<&'a Table<W>>,
 }
 
-impl<W: Word> Turn<'_, W> {
-    /// The gradient of the last output into its place in `gradients`, from `values`; adds the loss.
+impl<W: Word> LossStep<'_, W> {
+    /// Writes the gradient of the last output to `gradients`; adds the loss to `tally`.
     fn gradient(
         &self,
         party: &mut Party<'_, W>,
@@ -175,17 +174,17 @@ mod tests {
 
     /// Each node passes once each way, and each meeting comes between.
     #[test]
-    fn stretches_cover_the_network() {
+    fn segments_cover_the_network() {
         for meets in [&[][..], &[0], &[2], &[0, 1, 4], &[4]] {
             let (mut forward, mut backward, mut met) = (Vec::new(), Vec::new(), Vec::new());
-            for (stretch, meets) in Stretch::all(5, meets) {
-                match stretch {
-                    Stretch::Forward { from, to } => forward.extend(from..to),
-                    Stretch::Turn { from, down } => {
+            for (segment, meets) in Segment::all(5, meets) {
+                match segment {
+                    Segment::Forward { from, to } => forward.extend(from..to),
+                    Segment::Turn { from, down } => {
                         forward.extend(from..5);
                         backward.extend((down..5).rev());
                     }
-                    Stretch::Backward { from, down } => backward.extend((down..from).rev()),
+                    Segment::Backward { from, down } => backward.extend((down..from).rev()),
                 }
                 met.extend(meets);
             }

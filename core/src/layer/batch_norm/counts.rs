@@ -1,7 +1,7 @@
 //! How many values a channel has, and how their sums fit into the ring.
 
 use super::{super::Misfit, variance_bits};
-use crate::{function::inverse_root::OCTAVES, layer::Site, word::Word};
+use crate::{function::inverse_sqrt::OCTAVES, layer::Site, word::Word};
 
 /// Bits of a mean square before the point: of a variance, too.
 const SQUARE_BITS: u32 = 8;
@@ -67,14 +67,19 @@ impl Counts {
         (self.ring_bits - 2 - SQUARE_BITS).saturating_sub(self.log2()).min(2 * self.frac_bits)
     }
 
+    /// Whether sums of squares are truncated before those of all rows are added.
+    fn truncates_squares(self) -> bool {
+        self.square_bits() < 2 * self.frac_bits
+    }
+
     /// Sums of squares a row: one, or groups of eight at most if they are truncated.
     pub(super) fn square_sums(self) -> usize {
-        if self.square_bits() < 2 * self.frac_bits { self.places.div_ceil(GROUP) } else { 1 }
+        if self.truncates_squares() { self.places.div_ceil(GROUP) } else { 1 }
     }
 
     /// `b`, such that sums of squares of values below `2^b` do not wrap before they are opened.
     pub(super) fn safe_bits(self) -> u32 {
-        let added = if self.square_sums() > 1 { GROUP } else { self.values };
+        let added = if self.truncates_squares() { GROUP.min(self.places) } else { self.values };
         (self.ring_bits - 1 - added.next_power_of_two().ilog2()) / 2
     }
 

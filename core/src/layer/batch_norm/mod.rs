@@ -7,22 +7,26 @@
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}. The number of rows is public.
 //! - **Cost:** of an element, beyond a network without it: forward a truncation and an opening of
 //!   `x`, backward an opening of `dz` and a truncation of `dx`; dealt three words, and beside narrow
-//!   rings an eighth of a truncation. Of a channel, once a batch: 13 rounds forward and 6 backward,
-//!   2 more each where `n` is no power of two.
-//! - **Result:** `r` is [one of eight constants an octave](crate::function::inverse_root), so it
+//!   rings an eighth of a truncation. Of a channel: at most 13 rounds forward and 6 backward a
+//!   batch, 2 more each if `n` is not a power of two; 8 in each evaluation.
+//! - **Result:** `r` is [one of eight constants an octave](crate::function::inverse_sqrt), so it
 //!   and `z - β` are within 2.2 %, and what a unit of `V` makes; the same `r` serves both passes. A
 //!   channel of constant values has `V = 0`, within units, and takes the `r` of `ε`. The running
 //!   variance is that of the batch, without the factor `n / (n - 1)` of PyTorch.
-//! - **Needs:** `2 <= n`. `E[x^2] < 128`, so that means are below 11.3; for `k = 32` and `f = 12`
-//!   `|μ| < 8`. `|x| < 2^b` for the `b` below which squares cannot wrap, 14 bits with the fraction's
-//!   for `k = 32`; the range alarm samples it. `z` in the ring with `2 f + 4` fraction bits, `dx`
-//!   with `2 f + guard`, `|s r^2 A| < 2^10`.
-//! - **Memory:** nine words a channel for the batch; no word an element beyond the openings.
-//! - **Source:** Ioffe and Szegedy, ICML 2015, algorithms 1 and 2; the backward form with the
-//!   centred value is derived in `reference/batchnorm.py` of the design. Departures: `x` is masked
-//!   and opened, which costs a word each way and saves dealing the products with parts of a
-//!   truncated word, two words in all; in a narrow ring the squares are added eight at a time and
-//!   truncated, so that no sum needs a wider ring.
+//! - **Needs:** `2 <= n`; `E[x^2] < 128`, so that means are below 11.3, and below 8 for `k = 32`
+//!   and
+//!   `f = 12`; `V + ε < 2^16 ε`, since larger variances take the last constant. `|x| < 2^b` units,
+//!   below which squares cannot wrap: `b = 14` for `k = 32` where they are truncated in groups. The
+//!   range alarm samples it. `z` in the ring with `2 f + 4` fraction bits, `dx` with `2 f + guard`;
+//!   `|A|` and `|r A|` below `2^(k-2-2f)`, `|s r^2 A| < 2^10`; `|M| < 2^(k-10-f)` if `n` is not a
+//!   power of two.
+//! - **Memory:** kept: nine words a channel, and two more for each lane. Scratch: about four words
+//!   an element.
+//! - **Source:** Ioffe and Szegedy, ICML 2015, algorithms 1 and 2. The backward form with the
+//!   centred value is derived here; `core/tests/protocols/resnet8.py` computes it in floating
+//!   point. `x` is masked and opened after its truncation: a word each way, which saves dealing the
+//!   products with parts of a truncated word, two words in all. In a narrow ring squares are added
+//!   eight at a time and truncated, so that no sum needs a wider ring.
 
 mod counts;
 mod slopes;
@@ -52,15 +56,18 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "files", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct BatchNorm {
-    /// `ε = 2^epsilon_log2`, which is added to variances; -8, if left out.
+    /// The power of two `ε = 2^epsilon_log2` that is added to variances; for 32-bit rings -14 to 0,
+    /// or less at 12 fraction bits. Variances above `2^(epsilon_log2 + 16)` saturate. -8, if left
+    /// out.
     #[serde(default = "epsilon_log2")]
     pub epsilon_log2: i8,
-    /// The weight of a batch in the running mean and variance, above 0 and below 1, rounded to
-    /// multiples of 2^-8; 0.125, if left out.
+    /// Weight of a batch in the running statistics, rounded to 1/256 to 255/256; 0.125, if left
+    /// out.
     #[serde(default = "momentum")]
     pub momentum: Fraction,
-    /// Fraction bits that gradients have beyond a product's, 4 to 12; 8, if left out. They hold
-    /// what each of the `n` values takes off a gradient, about `1 / n` of it.
+    /// Extra fraction bits of the input's gradient, 4 to 12 and at most `frac_bits + 4`. They keep
+    /// terms of the size of one over the batch's values, so larger batches need more. 8, if left
+    /// out.
     #[serde(default = "guard_bits")]
     pub guard_bits: u8,
 }
@@ -189,7 +196,8 @@ fn open_words<W: Word>(party: &mut Party<'_, W>, words: &mut [W], right: &mut Ma
     Ok(())
 }
 
-/// `x 2^L / n`: nothing for a power of two, else two rounds. Within a unit and `2^-16`.
+/// Multiplies by `2^L / n`, in two rounds; leaves `x` unchanged if `n` is a power of two. Within
+/// two units and a relative `2^-16`. Needs `|x| < 2^(k-10)`.
 fn over_ratio<W: Word>(party: &mut Party<'_, W>, counts: Counts, x: &mut [W]) -> Result<(), Error> {
     if counts.values.is_power_of_two() {
         return Ok(());

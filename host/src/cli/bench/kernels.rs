@@ -13,8 +13,7 @@ use symbolon_core::{
     word::Word,
 };
 
-/// Each figure is the best of so many runs, which take turns: other programs slow a run, never
-/// speed it.
+/// Runs of each operation, interleaved. The fastest counts, since other programs only slow a run.
 const RUNS: usize = 7;
 /// Side of the square matrices whose product sets the rate.
 const SIDE: usize = 768;
@@ -41,10 +40,10 @@ pub(super) struct Args {
 struct Row {
     ring_bits: u32,
     operation: &'static str,
-    /// Multiplications of words and additions, on one core.
+    /// Multiply-adds of words a second, on one core.
     products_per_second: f64,
     /// The same over that of square matrices.
-    of_matrices: f64,
+    of_gemm: f64,
 }
 
 /// Measures the kernels.
@@ -57,7 +56,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         args.side,
         args.side
     );
-    say!("{:<34}{:>5}{:>16}{:>14}", "operation", "k", "products/s", "of matrices");
+    say!("{:<34}{:>5}{:>16}{:>14}", "operation", "k", "products/s", "of gemm");
     let mut rows = measure::<u32>(args);
     rows.extend(measure::<u64>(args));
     write_json(&rows, args.json.as_deref())
@@ -97,8 +96,8 @@ fn measure<W: HostWord + Word>(args: &Args) -> Vec<Row> {
     #[allow(clippy::cast_precision_loss)] // far below 2^52
     let rates: Vec<f64> = counts.iter().zip(seconds).map(|(count, seconds)| *count as f64 / seconds).collect();
     let row = |(operation, rate): (&'static str, &f64)| {
-        let row = Row { ring_bits: W::BITS, operation, products_per_second: *rate, of_matrices: rate / rates[0] };
-        say!("{operation:<34}{:>5}{rate:>16.3e}{:>13.0} %", W::BITS, 100.0 * row.of_matrices);
+        let row = Row { ring_bits: W::BITS, operation, products_per_second: *rate, of_gemm: rate / rates[0] };
+        say!("{operation:<34}{:>5}{rate:>16.3e}{:>13.0} %", W::BITS, 100.0 * row.of_gemm);
         row
     };
     names.into_iter().zip(&rates).map(row).collect()

@@ -5,15 +5,15 @@
 //! mask, and the result is a public combination of the shared bits.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
-//! - **Cost:** 4 rounds, or 3 for a ring of 32 bits and fewer where the comparison has one level.
-//!   Each way: a word, and for each of 127 thresholds what [`difference_bit`] of `k - 2` bits sends
+//! - **Cost:** 4 rounds. Each way: a word, and for each of 127 thresholds what [`difference_bit`]
+//!   of `k - 2` bits sends
 //!   and a bit.
 //! - **Result:** within a factor of `2^(±1/32)`, which is 2.2 %, and half a unit of the result,
 //!   plus what a unit of `x` makes. It saturates: for `x <= 0` at `2^(-epsilon_log2/2)`, less half
 //!   a cell, from `x + ε = 2^(epsilon_log2 + 16)` on at the constant of the last cell.
-//! - **Needs:** `|x| < 2^(k-2)`.
-//! - **Memory:** about 130 words of scratch a value and two results, and what the comparison takes.
-//! - **Source:** DESIGN, section 6; eight constants an octave suffice for batch normalisation.
+//! - **Needs:** in units of `x`, `t - 2^(k-2) <= x < 2^(k-2)` for the largest threshold `t`.
+//! - **Memory:** at most 259 words of scratch a value, and the comparison's.
+//! - **Source:** derived here.
 //!
 //! [`difference_bit`]: crate::protocol::compare::difference_bit
 
@@ -41,7 +41,7 @@ pub const THRESHOLDS: usize = (CELLS * OCTAVES) as usize - 1;
 
 /// Public numbers of the function.
 #[derive(Clone, Copy, Debug)]
-pub struct InverseRoot {
+pub struct InverseSqrt {
     /// Fraction bits of `x`.
     pub in_frac_bits: u32,
     /// Fraction bits of the result.
@@ -60,7 +60,7 @@ fn exp2(n: f64) -> f64 {
     if n < 0.0 { 1.0 / power } else { power }
 }
 
-impl InverseRoot {
+impl InverseSqrt {
     /// The least `x` of cell `cell + 1`, in units of `x`.
     #[allow(clippy::cast_possible_truncation)] // rounded
     fn threshold(&self, cell: u32) -> i64 {
@@ -92,7 +92,7 @@ impl InverseRoot {
         out: &mut [W],
     ) -> Result<(), Error> {
         let n = x.len();
-        assert!(out.len() == factors.len() * n, "inverse_root: lengths differ");
+        assert!(out.len() == factors.len() * n, "inverse_sqrt: lengths differ");
         let lens = [n, THRESHOLDS * n, plane_words::<W>(THRESHOLDS * n), THRESHOLDS * n];
         let ([c, shifted, planes, bits], mut party) = party.scratch(lens)?;
         let mut draw = party.draw()?;
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn constants_are_in_the_middle_of_their_cells() {
-        let root = InverseRoot { in_frac_bits: 16, out_frac_bits: 20, epsilon_log2: -8 };
+        let root = InverseSqrt { in_frac_bits: 16, out_frac_bits: 20, epsilon_log2: -8 };
         for cell in 0..CELLS * OCTAVES {
             let low = 2f64.powf(-8.0 + f64::from(cell) / 8.0);
             let middle = (low * 2f64.powf(1.0 / 16.0)).sqrt().recip() * 1.5;
