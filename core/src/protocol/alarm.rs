@@ -112,8 +112,8 @@ pub fn squared<W: Word>(party: &mut Party<'_, W>, y: &[W]) -> Result<(), Error> 
     bounded(party, y, W::BITS / 2 - 1)
 }
 
-/// Offers words that should be below `2^bits` to the party's [`Alarms`](crate::party::Alarms), times
-/// `2^(k - 2 - bits)`: the alarm of such a word is set where `2^bits <= |y| < 2^(bits + 1)`. No
+/// Offers words that should be below `2^bits` to the party's [`Alarms`](crate::party::Alarms),
+/// times `2^(k - 2 - bits)`: the alarm of such a word is set where `2^bits <= |y| < 2^(bits + 1)`. No
 /// round.
 ///
 /// # Errors

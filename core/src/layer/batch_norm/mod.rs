@@ -6,7 +6,7 @@
 //!   inference `μ` and `V` are running means.
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}. The number of rows is public.
 //! - **Cost:** of an element, beyond a network without it: forward a truncation and an opening of
-//!   `x`, backward an opening of `dz` and a truncation of `dx`; dealt three words, and beside narrow
+//!   `x`, backward an opening of `dz` and a truncation of `dx`; dealt three words, and in narrow
 //!   rings an eighth of a truncation. Of a channel: at most 13 rounds forward and 6 backward a
 //!   batch, 2 more each if `n` is not a power of two; 8 in each evaluation.
 //! - **Result:** `r` is [one of eight constants an octave](crate::function::inverse_sqrt), so it
