@@ -2,7 +2,10 @@
 
 use super::{exit::Failure, stored};
 use crate::{
-    engine::plan::{Cost, LAN, Network, Plan, WAN, hex, plan},
+    engine::{
+        memory::{fit, server_bytes},
+        plan::{Cost, LAN, Network, Plan, WAN, hex},
+    },
     job::{Constant, Draft, Job},
     net::{Config, Role},
     report::{human_bytes, human_seconds, write_atomic},
@@ -13,7 +16,7 @@ use std::path::Path;
 /// Makes, prints and perhaps writes the plan of a job.
 pub(super) fn run(file: &Path, config: Option<&Path>, json: Option<&Path>, own: Link) -> Result<(), Failure> {
     let draft = Draft::load(file)?;
-    let job = match (draft.schema(), config) {
+    let mut job = match (draft.schema(), config) {
         (Some(_), None) => {
             return Err(Failure::Input(
                 "the job learns from reports: give --config, so that the servers can say which they hold".to_owned(),
@@ -22,7 +25,7 @@ pub(super) fn run(file: &Path, config: Option<&Path>, json: Option<&Path>, own: 
         (Some(_), Some(config)) => stored::resolve(draft, &Config::load(config, &[Role::Client])?, None)?,
         (None, _) => draft.resolve(None)?,
     };
-    let plan = plan(&job).map_err(|error| Failure::Input(error.to_string()))?;
+    let plan = fit(&mut job).map_err(|error| Failure::Input(error.to_string()))?;
     let networks = own.networks();
     print(&job, &plan, &networks)?;
     let Some(path) = json else { return Ok(()) };
@@ -115,11 +118,16 @@ fn print(job: &Job, plan: &Plan, networks: &[Network]) -> Result<(), Failure> {
     say!("plan {} of job {}", hex(&plan.hash), job.name);
     say!("job hash {} (what a server lists in policy.jobs)", hex(&job.hash()?));
     say!(
-        "{}-bit ring, {} lanes, {} requests, arena {} a lane\n",
+        "{}-bit ring, {} lanes, {} requests, arena {} a lane",
         job.numbers.ring_bits,
         job.lanes.lanes,
         plan.requests,
         human_bytes(plan.arena_bytes)
+    );
+    say!(
+        "a server takes up to {}, with passes of {} records\n",
+        human_bytes(server_bytes(job, job.encode()?.len(), plan.arena_bytes)),
+        job.rows_at_once()
     );
     constants(job);
     let names = networks.iter().fold(String::new(), |line, network| line + &format!("{:>14}", network.name));

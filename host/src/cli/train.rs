@@ -11,6 +11,7 @@ use crate::{
     data::{self, Dataset, Targets},
     engine::{
         clear::{self, Audit, Range},
+        memory::fit,
         plan::{hex, plan},
     },
     intake::{manifest, validity::UnixSeconds},
@@ -123,6 +124,9 @@ fn adjust(args: &Args, job: &mut Job) -> Result<(), Failure> {
     }
     if args.model.is_some() && !job.reveal.model {
         return Err(Failure::Input("--model: the job does not reveal the model; set reveal.model = true".to_owned()));
+    }
+    if job.training.memory_limit_mib.is_some() {
+        fit(job).map_err(|error| Failure::Input(error.to_string()))?;
     }
     Ok(())
 }

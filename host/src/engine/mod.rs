@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod clear;
 pub mod dealer;
+pub mod memory;
 pub mod plan;
 pub mod secure;
 

@@ -292,10 +292,14 @@ pub struct Training {
     /// truncation. The last batch of an epoch may be shorter and is divided by the same number.
     pub batch: usize,
     /// Records of one forward and backward pass, a power of two, 1 to `batch`. A step sums the
-    /// gradients of its passes: fewer records need less memory and more rounds. Not for networks
-    /// with `batch-norm`. The whole batch, if left out.
+    /// gradients of its passes: fewer records need less memory and more rounds. Evaluation takes
+    /// as many. Not for networks with `batch-norm`. The whole batch, if left out.
     #[serde(default)]
     pub micro_batch: Option<usize>,
+    /// Most MiB that a server may take for the job. A job that would take more with passes of whole
+    /// batches takes smaller passes, the largest that fit; none fit, it is refused.
+    #[serde(default)]
+    pub memory_limit_mib: Option<u32>,
     /// Leaves out of each epoch the records that do not fill a batch; the order of the epoch
     /// decides which. Servers could else refuse a last batch of too few records
     /// (`policy.smallest_batch`).
@@ -404,8 +408,8 @@ impl Job {
     }
 
     /// Returns the hash under which policies list the job. For a job that learns from reports, it
-    /// leaves out the manifest and the counts of records. So the job may run again when more
-    /// records have arrived. For other jobs it is [`Job::hash`].
+    /// leaves out the manifest, the counts of records and what follows from them. So the job may
+    /// run again when more records have arrived. For other jobs it is [`Job::hash`].
     ///
     /// # Errors
     ///
@@ -415,6 +419,9 @@ impl Job {
         if let Format::Reports(reports) = &mut job.data.format {
             reports.manifest = [0; 32];
             (job.data.train_records, job.data.test_records) = (0, 0);
+            if job.training.memory_limit_mib.is_some() {
+                job.training.micro_batch = None; // it follows from the counts
+            }
         }
         job.hash()
     }

@@ -253,6 +253,9 @@ fn training(job: &Job) -> Checked {
     between("training.batch", wide(training.batch), 1, wide(MAX_BATCH))?;
     let power = Rule::PowerOfTwo { got: wide(training.batch) };
     hold(training.batch.is_power_of_two(), "training.batch", power)?;
+    if let Some(limit) = training.memory_limit_mib {
+        between("training.memory_limit_mib", u64::from(limit), 1, u64::from(u32::MAX))?;
+    }
     if let Some(rows) = training.micro_batch {
         let key = "training.micro_batch";
         between(key, wide(rows), 1, wide(training.batch))?;

@@ -11,10 +11,13 @@ use super::{
     message::{DealerHello, Join, MAX_MESSAGE_BYTES, No, Paired},
     prg,
     rendezvous::Rendezvous,
-    server::{CONNECTION_BYTES, Notice},
+    server::Notice,
 };
 use crate::{
-    engine::plan::{hex, plan},
+    engine::{
+        memory::CONNECTION_BYTES,
+        plan::{hex, plan},
+    },
     job::Job,
     net::{Config, Connection, Limits, Refusal, Role},
     train,

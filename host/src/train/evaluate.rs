@@ -70,9 +70,11 @@ impl<W: Word> Trainer<'_, W> {
         let Some((test, labels)) = self.test.as_ref().filter(|_| !metrics.is_empty()) else { return Ok(None) };
         let (graph, model) = (self.parameters.laid.graph(), self.parameters.model());
         self.meetings.settle(lanes, &graph, &Pass { model, ..described(model.shares) })?;
-        // As many as a training step takes at least: they need no more scratch.
+        // As many as a training pass takes at least: they need no more scratch. And no more, if the
+        // job says how many those are.
         let least = self.job.rows_at_once().div_ceil(lanes.len()).min(MOST_ROWS);
-        let rows_at_once = (SLAB_WORDS / graph.slab_words(1).max(1)).clamp(least, MOST_ROWS);
+        let most = if self.job.training.micro_batch.is_some() { least } else { MOST_ROWS };
+        let rows_at_once = (SLAB_WORDS / graph.slab_words(1).max(1)).clamp(least, most);
         let parts: Vec<_> = (0..lanes.len()).map(|i| lanes.part(i, test.rows(), 1)).collect();
         let mut tallies: Vec<_> = parts.iter().map(|_| Tallies::new(metrics, &set)).collect();
         lanes.each(parts.into_iter().zip(&mut tallies).collect(), |party, (part, tallies)| {

@@ -2,9 +2,11 @@
 
 use super::Server;
 use crate::{
-    alarms::CAPACITY,
     data::ShelfError,
-    engine::plan::{Plan, plan},
+    engine::{
+        memory::server_bytes,
+        plan::{Plan, plan},
+    },
     intake::{manifest::Manifest, validity::UnixSeconds},
     job::form::{Kind, outputs},
     job::{Format, Job, RevealLoss},
@@ -16,10 +18,8 @@ use crate::{
         selection::Selection,
     },
     session::{SessionError, message::Order},
-    train,
 };
 use std::sync::{Mutex, PoisonError};
-use symbolon_core::protocol::alarm::SUBSETS;
 
 /// A job that the server has admitted.
 pub(super) struct Admitted<'a> {
@@ -58,14 +58,14 @@ impl Server {
             records: job.records_per_epoch() as u64,
             scored: (!job.measured().is_empty()).then_some(job.data.test_records as u64),
             alarm: job.reveal.alarm,
-            memory_bytes: memory_bytes(&job, order.job.len(), 0),
+            memory_bytes: server_bytes(&job, order.job.len(), 0),
         };
         self.config.policy.check(&facts).map_err(SessionError::Policy)?;
         let known = |hash: &_| self.shelf.as_ref()?.schema(hash);
         schema::hold(&job, &known).map_err(SessionError::Policy)?;
         let place = self.place()?;
         let plan = plan(&job)?;
-        let memory_bytes = memory_bytes(&job, order.job.len(), plan.arena_bytes);
+        let memory_bytes = server_bytes(&job, order.job.len(), plan.arena_bytes);
         self.config.policy.check(&Facts { memory_bytes, ..facts }).map_err(SessionError::Policy)?;
         let account = self.charge(&job, order, client)?;
         Ok(Admitted { job, hash, plan, place, account })
@@ -130,24 +130,4 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
     }
-}
-
-/// Bytes of a connection's buffers, and of the piece of a round that is gathered for it.
-pub(in crate::session) const CONNECTION_BYTES: u64 = 512 << 10;
-
-/// Returns the memory that a job takes at a server:
-/// - the allocations of a run, the lanes' arenas, and the words that they keep for range alarms;
-/// - the job itself;
-/// - the buffers of connections: to client and dealer, and two a lane.
-///
-/// The plan takes less memory than its job.
-fn memory_bytes(job: &Job, encoded: usize, arena_bytes: u64) -> u64 {
-    let (word, run) = match job.numbers.ring_bits {
-        32 => (4, train::memory_bytes::<u32>(job)),
-        _ => (8, train::memory_bytes::<u64>(job)),
-    };
-    let lanes = u64::from(job.lanes.lanes);
-    let kept = if job.reveal.alarm { (CAPACITY + SUBSETS) as u64 * word } else { 0 };
-    let connections = (2 * lanes + 2) * CONNECTION_BYTES;
-    run + lanes * (arena_bytes.saturating_add(kept)) + 4 * encoded as u64 + connections
 }

@@ -40,7 +40,6 @@ use crate::{
     train::{self, Inputs},
 };
 use admission::Admitted;
-pub(super) use admission::CONNECTION_BYTES;
 use audit::Audit;
 use dealing::{Helper, Joined};
 use inputs::receive_inputs;
