@@ -48,7 +48,7 @@ unsafe impl GlobalAlloc for Wiping {
         // SAFETY: the layout is valid and not empty, as the caller promised.
         let moved = unsafe { System.alloc(larger) };
         if !moved.is_null() {
-            // SAFETY: both have so many bytes and lie apart; the old memory is the caller's to free.
+            // SAFETY: both have that many bytes and lie apart; the caller gives the old one up.
             unsafe {
                 moved.copy_from_nonoverlapping(memory, layout.size().min(size));
                 self.dealloc(memory, layout);
