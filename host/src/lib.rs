@@ -7,7 +7,6 @@
 //!
 //! | module | what |
 //! | --- | --- |
-//! | [`allocator`] | small memory is wiped when it is freed |
 //! | [`secret`], [`kernel`] | buffers that are wiped; the heavy loops for this processor |
 //! | [`plain`], `time` | text made safe for a terminal; moments as files write them |
 //! | [`noise`] | two-sided geometric noise, exact |
@@ -30,7 +29,6 @@
 //! **Adversary:** semi-honest and static, at most one of {server 0, server 1, dealer}. Shapes and parameters are public.
 
 pub mod alarms;
-pub mod allocator;
 pub mod cli;
 pub mod data;
 pub mod device;

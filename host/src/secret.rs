@@ -10,6 +10,13 @@ use std::{
 use symbolon_core::word::Word;
 use zeroize::{Zeroize, Zeroizing};
 
+/// Wipes all memory of the program when it is freed: also libraries' copies. rustls hands each
+/// record's plaintext on in a vector of its own, and vectors that grow leave their old memory
+/// behind. A message that carries a seed would outlive its session there.
+pub type WipingAllocator = zeroizing_alloc::ZeroAlloc<std::alloc::System>;
+/// The allocator, for a program's `#[global_allocator]`.
+pub const WIPING_ALLOCATOR: WipingAllocator = zeroizing_alloc::ZeroAlloc(std::alloc::System);
+
 /// Words that tell something together with the other server's: overwritten when dropped, and without `Debug`.
 #[derive(Default)]
 pub struct Secret<W: Word>(Vec<W>);

@@ -42,7 +42,7 @@ pub struct Pass<'a, W> {
     pub data: Masked<'a, W>,
     /// The randomness of a training step; `None` in inference.
     pub moment: Option<Moment<'a>>,
-    /// What the rows of each node have found together; empty if no node's rows meet.
+    /// The words of each node's meeting; empty if no node's rows meet.
     pub met: &'a [Met<'a, W>],
 }
 

@@ -221,9 +221,9 @@ pub enum Init {
         /// Inputs and outputs of a unit together.
         fans: u32,
     },
-    /// Zero.
+    /// All zeros.
     Zero,
-    /// One.
+    /// All ones.
     One,
 }
 

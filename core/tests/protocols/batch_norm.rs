@@ -22,12 +22,12 @@ struct Channel {
     beta: f64,
 }
 
-/// What comes of it: outputs, gradients of `w`, `b`, `γ`, `β`, mean and variance.
+/// The results: outputs, gradients of `w`, `b`, `γ`, `β`, mean and variance.
 struct Results {
     z: Vec<f64>,
     gradients: [f64; 4],
     statistics: [f64; 2],
-    /// What an error of the mean is multiplied by in the gradient of `b`.
+    /// The factor of an error of the mean in the gradient of `b`.
     bend: f64,
 }
 

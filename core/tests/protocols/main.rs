@@ -23,4 +23,5 @@ mod relu;
 mod resnet;
 mod reuse;
 mod softmax;
+mod sums;
 mod uniform;

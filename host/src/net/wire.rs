@@ -91,13 +91,6 @@ impl Early {
             self.bytes.drain(..self.taken);
             self.taken = 0;
         }
-        let len = self.bytes.len() + bytes.len();
-        if len > self.bytes.capacity() {
-            // A vector that grows by itself leaves a copy behind that is not wiped.
-            let mut larger = Zeroizing::new(Vec::with_capacity(len.next_power_of_two()));
-            larger.extend_from_slice(&self.bytes);
-            self.bytes = larger;
-        }
         self.bytes.extend_from_slice(bytes);
     }
 

@@ -6,13 +6,13 @@ use symbolon_core::{
     fixed::encode,
     layer::{AnyLayer, Backward, Graph, Init, MASKS, Meeting, MeetingLens, Meets, Met, Pass},
     link::Error,
-    party::Role,
+    party::{Party, Role},
     word::Word,
 };
 
 /// One node's meeting.
 struct Own<W: Word> {
-    /// What it left for all rows.
+    /// The words that it left for all rows.
     words: Secret<W>,
     rights: [Mask; MASKS],
     masks: [View<'static>; MASKS],
@@ -23,6 +23,14 @@ struct Own<W: Word> {
 impl<W: Word> Own<W> {
     fn met(&self) -> Met<'_, W> {
         Met { words: &self.words, masks: &self.masks }
+    }
+
+    /// Draws fresh masks, which all lanes know.
+    fn renew(&mut self, lanes: &mut Lanes<'_, W>, lens: MeetingLens) -> Result<(), Error> {
+        let mut draw = lanes.draw()?;
+        self.rights = lens.masks.map(|words| draw.mask(words));
+        self.masks = self.rights.each_ref().map(Mask::view);
+        Ok(())
     }
 }
 
@@ -99,13 +107,12 @@ impl<W: Word> Meetings<W> {
         is_forward: bool,
     ) -> Result<(), Error> {
         let (Some(own), Some(meets)) = (&mut self.nodes[i], meets(graph, i)) else { return Ok(()) };
-        let Some((first, others)) = own.sums.split_first_mut() else { return Ok(()) };
-        others.iter().for_each(|other| lanes.kernels().add(first, other));
         let (site, statistics) = (graph.site(i, pass), &mut self.statistics[graph.places[i].statistics_range()]);
         if is_forward {
-            own.rights = fresh(lanes, meets.lens(&site))?;
-            own.masks = own.rights.each_ref().map(Mask::view);
+            own.renew(lanes, meets.lens(&site))?;
         }
+        let Some((first, others)) = own.sums.split_first_mut() else { return Ok(()) };
+        others.iter().for_each(|other| lanes.kernels().add(first, other));
         let met = Meeting { words: &mut own.words, rights: &mut own.rights, masks: &own.masks };
         on_first_lane(lanes, (&mut first[..], statistics, met), |party, (sums, statistics, mut met)| {
             if is_forward {
@@ -128,8 +135,7 @@ impl<W: Word> Meetings<W> {
         for (i, own) in self.nodes.iter_mut().enumerate() {
             let (Some(own), Some(meets)) = (own, meets(graph, i)) else { continue };
             let (site, statistics) = (graph.site(i, pass), &self.statistics[graph.places[i].statistics_range()]);
-            own.rights = fresh(lanes, meets.lens(&site))?;
-            own.masks = own.rights.each_ref().map(Mask::view);
+            own.renew(lanes, meets.lens(&site))?;
             let met = Meeting { words: &mut own.words, rights: &mut own.rights, masks: &own.masks };
             on_first_lane(lanes, met, |party, mut met| {
                 party.trace.enter(site.node, "running statistics");
@@ -145,17 +151,11 @@ impl<W: Word> Meetings<W> {
     }
 }
 
-/// Fresh masks that all lanes know.
-fn fresh<W: Word>(lanes: &mut Lanes<'_, W>, lens: MeetingLens) -> Result<[Mask; MASKS], Error> {
-    let mut draw = lanes.draw()?;
-    Ok(lens.masks.map(|words| draw.mask(words)))
-}
-
 /// Runs `f` on the first lane alone.
 fn on_first_lane<W: Word, T: Send>(
     lanes: &mut Lanes<'_, W>,
     work: T,
-    f: impl Fn(&mut symbolon_core::party::Party<'_, W>, T) -> Result<(), Error> + Sync,
+    f: impl Fn(&mut Party<'_, W>, T) -> Result<(), Error> + Sync,
 ) -> Result<(), Error> {
     let mut all = vec![Some(work)];
     all.resize_with(lanes.len(), || None);

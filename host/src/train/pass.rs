@@ -27,7 +27,7 @@ use symbolon_core::{
     word::Word,
 };
 
-/// What lanes do from one meeting to the next.
+/// The work of lanes from one meeting to the next.
 #[derive(Clone, Copy)]
 enum Segment {
     /// Forward through these nodes.
@@ -39,9 +39,9 @@ enum Segment {
 }
 
 impl Segment {
-    /// Returns the segments of a network of `count` nodes, each with the node summed at its end;
-    /// `meets` lists these nodes.
-    fn all(count: usize, meets: &[usize]) -> Vec<(Self, Option<usize>)> {
+    /// Returns the segments of a network, each with the node summed at its end; `meets` lists these
+    /// nodes.
+    fn all(meets: &[usize]) -> Vec<(Self, Option<usize>)> {
         let Some(last) = meets.last() else { return vec![(Self::Turn { from: 0, down: 0 }, None)] };
         let starts = std::iter::once(0).chain(meets.iter().copied());
         let forward = starts.zip(meets).map(|(from, to)| (Self::Forward { from, to: *to }, Some(*to)));
@@ -51,9 +51,7 @@ impl Segment {
             meets.iter().rev().zip(below).map(|(from, below)| {
                 (Self::Backward { from: from + 1, down: below.map_or(0, |below| below + 1) }, below)
             });
-        let all = forward.chain([turn]).chain(backward).collect::<Vec<_>>();
-        debug_assert!(all.len() <= 2 * count + 1, "a segment or two a node");
-        all
+        forward.chain([turn]).chain(backward).collect()
     }
 
     fn is_forward(self) -> bool {
@@ -61,7 +59,7 @@ impl Segment {
     }
 }
 
-/// What a lane works on, through all segments.
+/// A lane's rows, buffers and sums, through all segments.
 struct Work<'a, W: Word> {
     state: LaneStates<'a, W>,
     rows: Range<usize>,
@@ -85,7 +83,7 @@ impl<W: Word> Trainer<'_, W> {
         let mut works: Vec<_> = works.map(|((state, rows), tally)| Work { state, rows, tally }).collect();
         let loss_step = LossStep { job, built: &parameters.loss, labels, weights: weights.as_ref() };
         let stream: &dyn Prg = dropout;
-        for (n, (segment, meets)) in Segment::all(graph.nodes.len(), &meetings.nodes()).into_iter().enumerate() {
+        for (n, (segment, meets)) in Segment::all(&meetings.nodes()).into_iter().enumerate() {
             let (met, sums) = meetings.met_and_sums(meets);
             let mut sums: Vec<Option<&mut [W]>> = sums.into_iter().map(Some).collect();
             sums.resize_with(works.len(), || None);
@@ -177,7 +175,7 @@ mod tests {
     fn segments_cover_the_network() {
         for meets in [&[][..], &[0], &[2], &[0, 1, 4], &[4]] {
             let (mut forward, mut backward, mut met) = (Vec::new(), Vec::new(), Vec::new());
-            for (segment, meets) in Segment::all(5, meets) {
+            for (segment, meets) in Segment::all(meets) {
                 match segment {
                     Segment::Forward { from, to } => forward.extend(from..to),
                     Segment::Turn { from, down } => {

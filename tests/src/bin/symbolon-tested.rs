@@ -2,7 +2,7 @@
 
 /// As in the program itself.
 #[global_allocator]
-static ALLOCATOR: symbolon::allocator::Wiping = symbolon::allocator::Wiping;
+static ALLOCATOR: symbolon::secret::WipingAllocator = symbolon::secret::WIPING_ALLOCATOR;
 
 fn main() -> symbolon::cli::Exit {
     symbolon::cli::main()

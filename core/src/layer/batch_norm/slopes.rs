@@ -81,8 +81,8 @@ impl BatchNorm {
     /// From `A` with `2 f` fraction bits and `M 2^L / n` with `f`, in place: `-s r^2 A / n` with
     /// `f + guard`, `s M / n` with `2 f + guard`. Leaves `r A`, the gradient of `γ`.
     ///
-    /// What is divided by `2^L` is divided in two steps: the first makes room for the product with
-    /// `s`, and leaves the bits that `n` values of it add up to.
+    /// The division by `2^L` has two steps: the first makes room for the product with `s`, and
+    /// leaves the bits that `n` values of it add up to.
     fn divide<W: Word>(
         &self,
         party: &mut Party<'_, W>,
