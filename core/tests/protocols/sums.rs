@@ -75,7 +75,7 @@ fn roots<W: Word>(root: InverseSqrt) {
     let words = units.iter().map(|x| W::from_i64(*x)).collect();
     let got = play::<W>(&root, &[Shared::Words(words)], 3);
     assert_eq!(got.cost.rounds, 4);
-    assert!(THRESHOLDS == 127);
+    const { assert!(THRESHOLDS == 127) };
     let out = got.outputs[0].clone().words();
     let result = f64::from(root.out_frac_bits).exp2();
     for (i, x) in units.iter().enumerate() {
