@@ -92,6 +92,8 @@ pub enum Error {
     },
     /// This lane has drawn 2^32 requests, or more than its host permits. Ours: start a new session, with fewer steps or larger tiles.
     RequestsSpent,
+    /// This party's storage of a table failed. Ours: the host reports the reason.
+    Storage,
 }
 
 impl core::fmt::Display for Error {
@@ -106,6 +108,7 @@ impl core::fmt::Display for Error {
             Self::Malformed(p) => write!(f, "{} sent a frame that does not fit the plan", name(p)),
             Self::Scratch { want, got } => write!(f, "arena too small: {want} words needed, {got} left"),
             Self::RequestsSpent => f.write_str("too many requests for one session; take fewer steps or larger tiles"),
+            Self::Storage => f.write_str("this party cannot read or write a table on its disk"),
         }
     }
 }

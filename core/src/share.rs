@@ -10,13 +10,14 @@ use crate::{
     word::Word,
 };
 
-/// Turns `values` into server 1's shares, in place; server 0 [`expand`]s the same stream. A stream must serve one split only.
-pub fn split<W: Word>(stream: &dyn Prg, id: MaskId, values: &mut [W]) {
+/// Turns `values`, words `at..` of a secret, into server 1's shares, in place. Server 0 [`expand`]s
+/// the same words of the stream. A word of the stream must serve one split only.
+pub fn split<W: Word>(stream: &dyn Prg, id: MaskId, at: usize, values: &mut [W]) {
     const CHUNK: usize = 64;
     for (i, chunk) in values.chunks_mut(CHUNK).enumerate() {
         let mut own = [W::default(); CHUNK];
         let own = &mut own[..chunk.len()];
-        fill(stream, id, i * CHUNK, own);
+        fill(stream, id, at + i * CHUNK, own);
         subtract(chunk, own);
     }
 }

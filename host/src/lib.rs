@@ -8,6 +8,7 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`secret`], [`kernel`] | buffers that are wiped; the heavy loops for this processor |
+//! | [`storage`] | tables in memory or in scratch files |
 //! | [`plain`], `time` | text made safe for a terminal; moments as files write them |
 //! | [`noise`] | two-sided geometric noise, exact |
 //! | [`job`] | what is trained, on what, in which numbers, what is revealed |
@@ -47,5 +48,6 @@ pub mod report;
 pub mod schema;
 pub mod secret;
 pub mod session;
+pub mod storage;
 mod time;
 pub mod train;

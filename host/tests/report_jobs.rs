@@ -9,6 +9,7 @@ use symbolon::{
     engine::clear::{self, Audit},
     job::{Draft, Job, Source},
     schema::SchemaFile,
+    storage::Storage,
     train::{Event, Inputs, epoch_result},
 };
 use symbolon_core::{
@@ -49,7 +50,7 @@ fn accuracy(job: &Job, pile: &Pile) -> f64 {
         }
         ControlFlow::Continue(())
     };
-    let inputs = Inputs::stored(job, pile).unwrap();
+    let inputs = Inputs::stored(job, pile, &Storage::default()).unwrap();
     clear::run(job, inputs, [&seeds[0], &seeds[1]], &[0; 16], 1, &Audit::default(), &mut watch).unwrap();
     accuracy.unwrap()
 }

@@ -174,7 +174,7 @@ pub fn against_device(tape: &mut Tape, secrets: &mut Secrets, inputs: &[u32]) ->
     }
     let [zero, one, owner] = secrets.prgs(&session);
     let mut share = inputs.to_vec();
-    split(&owner, MaskId::default(), &mut share);
+    split(&owner, MaskId::default(), 0, &mut share);
     let host = parties([&zero, &one]).second(SecondLink(&mut frames), vec![share])?.output;
     let mut device = vec![0u32; job::OUTPUT_WORDS];
     frames.receive_all(Kind::Result, u32::bytes_mut(&mut device))?;
@@ -197,7 +197,7 @@ pub fn on_the_host(secrets: &Secrets, session: &[u8; 16], inputs: &[u32]) -> [Wo
     let mut own = vec![0; inputs.len()];
     fill(&owner, MaskId::default(), 0, &mut own);
     let mut other = inputs.to_vec();
-    split(&owner, MaskId::default(), &mut other);
+    split(&owner, MaskId::default(), 0, &mut other);
     parties([&zero, &one]).play(MemoryLink::pair(), [vec![own], vec![other]]).unwrap().map(|ended| ended.output)
 }
 

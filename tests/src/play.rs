@@ -20,6 +20,7 @@ use symbolon::{
     lanes::{Lane, Lanes},
     net::{ClientTls, Connection, Deployment, Hosts, Role, ServerTls, Timeouts, accept, connect},
     secret::Secret,
+    storage::Storage,
     train::{self, Event, Inputs, Orders, Scores, Sum, signed},
 };
 use symbolon_core::{
@@ -399,18 +400,38 @@ fn watch<W: Word>(outputs: &mut (Vec<Outputs>, Option<W>)) -> impl FnMut(Event<W
 }
 
 /// Splits all tables: server 0's shares are expanded, server 1's are the difference.
+///
+/// # Panics
+///
+/// If the inputs are not in memory.
 #[must_use]
-pub fn shares<W: Word>(job: &Job, mut inputs: Inputs<W>, keys: &Keys) -> [Inputs<W>; 2] {
+pub fn shares<W: Word>(job: &Job, inputs: Inputs<W>, keys: &Keys) -> [Inputs<W>; 2] {
+    shares_in(job, inputs, keys, &Storage::default())
+}
+
+/// As [`shares`], with tables in `storage`.
+///
+/// # Panics
+///
+/// If the inputs are not in memory; if the storage fails.
+#[must_use]
+pub fn shares_in<W: Word>(job: &Job, mut inputs: Inputs<W>, keys: &Keys, storage: &Storage) -> [Inputs<W>; 2] {
     let stream = ChaCha20Prg::new(&Seed::from_bytes(&keys.seeds[0].map(|b| b ^ 0x5a)), &keys.session);
-    let mut own = Inputs::dry(job);
+    let mut both = [(); 2].map(|()| Inputs::new(job, storage).unwrap());
     let whole = [&mut inputs.train, &mut inputs.train_labels, &mut inputs.test, &mut inputs.test_labels];
-    let first = [&mut own.train, &mut own.train_labels, &mut own.test, &mut own.test_labels];
-    for (i, (theirs, own)) in (0u32..).zip(whole.into_iter().zip(first)) {
-        let id = MaskId { lane: 0, request: i, part: 0 };
-        split(&stream, id, theirs);
-        expand(&stream, id, 0, own);
+    for (i, values) in (0u32..).zip(whole) {
+        let (values, id) = (values.memory_mut().unwrap(), MaskId { lane: 0, request: i, part: 0 });
+        let mut own = vec![W::default(); values.len()];
+        split(&stream, id, 0, values);
+        expand(&stream, id, 0, &mut own);
+        for (server, words) in both.iter_mut().zip([&own, &*values]) {
+            let Inputs { train, train_labels, test, test_labels, .. } = server;
+            let mut writer = [train, train_labels, test, test_labels][i as usize].writer();
+            writer.push(words).unwrap();
+            writer.finish().unwrap();
+        }
     }
-    [own, inputs]
+    both
 }
 
 fn join<W: Word>(mut a: Trained<W>, b: Trained<W>) -> Trained<W> {

@@ -6,6 +6,7 @@ use symbolon::{
     data::Pile,
     job::{Draft, Job, Source},
     schema::{OwnedField, OwnedKind, SchemaFile},
+    storage::Storage,
     train::Inputs,
 };
 use symbolon_core::{
@@ -126,10 +127,10 @@ impl Task<'_> {
     /// Not for this job.
     #[must_use]
     pub fn inputs<W: Word>(&self) -> Inputs<W> {
-        let mut inputs = Inputs::<W>::stored(&self.job(), &self.pile()).unwrap();
+        let mut inputs = Inputs::<W>::stored(&self.job(), &self.pile(), &Storage::default()).unwrap();
         let mut values = Values(77);
         let tables = [&mut inputs.train, &mut inputs.train_labels, &mut inputs.test, &mut inputs.test_labels];
-        for word in tables.into_iter().flat_map(|table| &mut table[..]) {
+        for word in tables.into_iter().flat_map(|table| table.memory_mut().unwrap()) {
             // Above the widest code.
             *word = word.add(W::from_u64(values.next()).shl(W::BITS / 2));
         }

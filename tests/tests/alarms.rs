@@ -47,7 +47,7 @@ fn one_record<W: HostWord + Word>(ring_bits: u32) {
         let planted = || {
             let mut inputs = shape.inputs::<W>();
             let features = job.data.features();
-            inputs.train[40 * features..41 * features].fill(large);
+            inputs.train.memory_mut().unwrap()[40 * features..41 * features].fill(large);
             inputs
         };
         assert_eq!(alarm(&job, &planted, salt), Some(true));
@@ -75,7 +75,7 @@ fn words_that_are_not_compared_are_found_by_sample() {
         let shape = &shape;
         move || {
             let mut inputs = shape.inputs::<u32>();
-            inputs.train_labels.fill(u32::from_u64(target << 11));
+            inputs.train_labels.memory_mut().unwrap().fill(u32::from_u64(target << 11));
             inputs
         }
     };
@@ -96,10 +96,11 @@ fn overflows_before_the_maximum_are_found() {
         let inputs = |scale: u64| {
             let job = &job;
             move || {
-                let (mut inputs, mut values) = (Inputs::<u32>::dry(job), Values(4));
+                let (mut inputs, mut values) = (Inputs::<u32>::in_memory(job), Values(4));
                 for (features, labels) in
                     [(&mut inputs.train, &mut inputs.train_labels), (&mut inputs.test, &mut inputs.test_labels)]
                 {
+                    let [features, labels] = [features, labels].map(|words| words.memory_mut().unwrap());
                     features.iter_mut().for_each(|x| *x = u32::try_from(values.next() % (scale << 11)).unwrap());
                     labels.chunks_mut(classes).for_each(|row| row[values.below(classes)] = 1);
                 }

@@ -8,6 +8,7 @@ use symbolon::{
     engine::plan::plan,
     job::{self, Job, Noise, Optimizer, Prg, RevealLoss, When},
     kernel::HostWord,
+    storage::Storage,
     train::Inputs,
 };
 use symbolon_core::layer::{AnyLayer, Dense};
@@ -15,7 +16,7 @@ use symbolon_core::loss::SquaredError;
 use symbolon_core::{correlation::receiver, party::Role as Party, prg::MaskId, word::Word};
 use symbolon_tests::{
     jobs::{OPTIMIZERS, Shape},
-    play::{Game, Happening, Keys, Played},
+    play::{Game, Happening, Keys, Played, shares_in},
     statistics::{bits_are_fair, bytes_are_uniform},
     stored::Task,
 };
@@ -381,5 +382,38 @@ fn what_a_deviating_server_receives_is_uniform() {
         bits_are_fair(&received, &name);
         bytes_are_uniform(&received.concat(), &name);
         bits_are_fair(&without_padding(&packed), &name);
+    }
+}
+
+/// Plays a job on shares in memory and in scratch files.
+fn filed_agrees<W: HostWord + Word>(job: Job, inputs: &dyn Fn() -> Inputs<W>) {
+    let (mut game, keys) = (Game::new(job), Keys::new(11));
+    game.recording = false;
+    let storage = Storage::on_disk(std::env::temp_dir());
+    let [memory, filed] = [Storage::default(), storage.clone()].map(|storage| {
+        let shares = shares_in(&game.job, inputs(), &keys, &storage);
+        game.secure_shares(shares, &keys, 64)
+    });
+    assert_eq!(format!("{:?}", memory.result.epochs), format!("{:?}", filed.result.epochs), "{:?}", game.job);
+    assert!(W::bytes(&memory.result.parameters) == W::bytes(&filed.result.parameters), "{:?}", game.job);
+    assert_eq!(memory.counts.map(|count| count.bytes), filed.counts.map(|count| count.bytes), "{:?}", game.job);
+    assert!(storage.take_fault().is_none());
+    let [_, on_disk] = Inputs::<W>::bytes(&game.job, 0);
+    assert_eq!(on_disk, (Inputs::<W>::words(&game.job) * size_of::<W>()) as u64);
+}
+
+/// Where tables are changes nothing: batches of a part, batches whose last is short, codes that are
+/// lifted, labels that become one-hot rows, and records without a class.
+#[test]
+fn tables_in_files_change_nothing() {
+    let mut job = long(64, OPTIMIZERS[0]).job();
+    filed_agrees::<u64>(job.clone(), &|| long(64, OPTIMIZERS[0]).inputs());
+    job.training.micro_batch = Some(3);
+    filed_agrees::<u64>(job, &|| long(64, OPTIMIZERS[0]).inputs());
+    let shape = Shape { regression: true, lanes: 3, ..long(32, OPTIMIZERS[0]) };
+    filed_agrees::<u32>(shape.job(), &|| shape.inputs());
+    for (lanes, regression) in [(1, false), (3, false), (2, true)] {
+        let task = Task { ring_bits: 64, lanes, records: 113, regression, optimizer: OPTIMIZERS[0] };
+        filed_agrees::<u64>(task.job(), &|| task.inputs());
     }
 }

@@ -157,10 +157,12 @@ fn secure_equals_clear_on_augmented_copies() {
     let (plain, copied) = (Case { data: "", ..case }.inputs::<u64>(), case.inputs::<u64>());
     let (rows, cols) = (11, 2 * 7 * 6);
     assert_eq!((plain.train.len(), copied.train.len()), (rows * cols, 2 * rows * cols));
-    assert_eq!(copied.train_labels[..rows * 3], copied.train_labels[rows * 3..]);
-    assert_eq!(copied.train_labels[..rows * 3], plain.train_labels[..]);
-    assert_ne!(copied.train[..rows * cols], copied.train[rows * cols..]);
-    assert_eq!(copied.test[..], plain.test[..]);
+    let [labels, plain_labels] = [&copied, &plain].map(|inputs| inputs.train_labels.memory().unwrap());
+    assert_eq!(labels[..rows * 3], labels[rows * 3..]);
+    assert_eq!(&labels[..rows * 3], plain_labels);
+    let train = copied.train.memory().unwrap();
+    assert_ne!(train[..rows * cols], train[rows * cols..]);
+    assert_eq!(copied.test.memory(), plain.test.memory());
 }
 
 #[test]

@@ -8,6 +8,7 @@ use symbolon::{
     job::{Format, Job},
     kernel::HostWord,
     report::EpochResult,
+    storage::Storage,
     train::{EncodeError, Inputs, epoch_result},
 };
 use symbolon_core::layer::{AnyLayer, Dense, Node};
@@ -122,11 +123,12 @@ const TASK: Task<'_> = Task { ring_bits: 64, lanes: 2, records: 113, regression:
 fn inputs<W: Word>(job: &Job, noise: u64) -> (Inputs<W>, [u64; 2]) {
     let Format::Reports(reports) = &job.data.format else { panic!("no reports") };
     let symbolon::job::Target::Label(place) = reports.target else { panic!("no label") };
-    let mut inputs = Inputs::<W>::stored(job, &TASK.pile()).unwrap();
+    let mut inputs = Inputs::<W>::stored(job, &TASK.pile(), &Storage::default()).unwrap();
     let mut counts = [0; 2];
     let tables = [(&mut inputs.train, &inputs.train_labels), (&mut inputs.test, &inputs.test_labels)];
     for ((features, labels), count) in tables.into_iter().zip(&mut counts) {
-        for (row, label) in features.chunks_exact_mut(job.data.features()).zip(labels.iter()) {
+        let rows = features.memory_mut().unwrap().chunks_exact_mut(job.data.features());
+        for (row, label) in rows.zip(labels.memory().unwrap()) {
             let code = W::bytes(&[*label])[0] & ((1 << place.bits) - 1);
             match usize::from(code) < job.outputs() {
                 true => *count += 1,

@@ -17,6 +17,7 @@ use symbolon::{
         dealer::Dealer,
         server::{Notice, Server},
     },
+    storage::Storage,
     train::{Inputs, real},
 };
 use symbolon_core::layer::{AnyLayer, Dense, Shape};
@@ -147,7 +148,7 @@ fn servers_train_on_what_they_hold() {
     let told = servers.told.lock().unwrap().clone();
     assert_eq!(told.iter().filter(|said| *said == "stored begins").count(), 2, "{told:?}");
     let clear = |pile: &Pile| {
-        let inputs = Inputs::<u64>::stored(&job, pile).unwrap();
+        let inputs = Inputs::<u64>::stored(&job, pile, &Storage::default()).unwrap();
         Game::new(job.clone()).clear(inputs, &Keys::new(3), 1).parameters
     };
     let mut shifted = pile.clone();

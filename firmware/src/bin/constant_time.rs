@@ -75,7 +75,7 @@ mod program {
         case::<W>("split", |_, [z, s, ..]| {
             let mut seed = [0; 32];
             seed.copy_from_slice(&W::bytes(s)[..32]);
-            share::split(&ChaCha20Prg::new(&Seed::from_bytes(&seed), &[7; 16]), MaskId::default(), z);
+            share::split(&ChaCha20Prg::new(&Seed::from_bytes(&seed), &[7; 16]), MaskId::default(), 0, z);
         });
         case::<W>("join", |_, [z, x, ..]| share::join(z, x));
     }

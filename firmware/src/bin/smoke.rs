@@ -30,7 +30,7 @@ mod program {
             *reading = W::from_i64(i - 35);
         }
         let mut theirs = black_box(readings);
-        share::split(&stream, id, &mut theirs);
+        share::split(&stream, id, 0, &mut theirs);
         let mut ours = [W::default(); 70];
         share::expand(&stream, id, 0, &mut ours);
         let hidden = theirs != readings && ours != readings;

@@ -81,7 +81,7 @@ fn split<W: Word>(case: &Case<'_>, head: &mut Words<'_>) -> Result<(), Wrong> {
     let (mut values, mut own) = ([W::default(); WORDS], [W::default(); WORDS]);
     let len = case.read("values", W::bytes_mut(&mut values))?.len() / W::bytes(&[W::default()]).len();
     let (values, own) = (&mut values[..len], &mut own[..len]);
-    share::split(&stream, id, values);
+    share::split(&stream, id, 0, values);
     case.expect("share1", W::bytes(values))?;
     share::expand(&stream, id, 0, own);
     case.expect("share0", W::bytes(own))?;

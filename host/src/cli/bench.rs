@@ -1,8 +1,9 @@
 //! `symbolon bench`: throughput, bytes and rounds of every protocol and function, both word sizes;
-//! `symbolon bench kernels`: ring matrices and convolutions; `symbolon bench reports`: the intake
-//! under load.
+//! `symbolon bench kernels`: ring matrices and convolutions; `symbolon bench records`: data beyond
+//! memory; `symbolon bench reports`: the intake under load.
 
 mod kernels;
+mod records;
 mod reports;
 
 use super::exit::Failure;
@@ -72,6 +73,8 @@ pub(super) struct Args {
 enum What {
     /// Run two servers, a gateway and many devices on this machine, and see what they take in
     Reports(reports::Args),
+    /// Train on growing numbers of records, in scratch files of the servers
+    Records(records::Args),
     /// Measure matrix products and convolutions in the ring, on one core
     Kernels(kernels::Args),
 }
@@ -308,6 +311,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     match &args.what {
         Some(What::Reports(args)) => reports::run(args),
         Some(What::Kernels(args)) => kernels::run(args),
+        Some(What::Records(args)) => records::run(args),
         None => operations(&args.operations, args.json.as_deref()),
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     net::Role,
     report::human_bytes,
     schema::SchemaFile,
+    storage::Storage,
     train::Inputs,
 };
 use std::{
@@ -170,7 +171,8 @@ fn train<W: crate::kernel::HostWord + symbolon_core::word::Word>(
 ) -> Result<(), Failure> {
     let secure = secure_run::<W>(job, None, None, &local.client)?;
     local.stop();
-    let inputs = Inputs::<W>::stored(job, pile).map_err(|error| Failure::Other(error.to_string()))?;
+    let inputs =
+        Inputs::<W>::stored(job, pile, &Storage::default()).map_err(|error| Failure::Other(error.to_string()))?;
     let clear = clear_stored::<W>(job, None, inputs, usize::from(job.lanes.lanes), &Audit::default())?;
     say!("{}", secure.summary);
     let s = &secure.summary;

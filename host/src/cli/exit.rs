@@ -6,7 +6,8 @@ use crate::{
     net::{ConfigError, DeployError, IdentityError, NetError},
     report::ModelError,
     session::SessionError,
-    train::{EncodeError, Halt, Impossible},
+    storage::StorageError,
+    train::{EncodeError, Halt, Impossible, LoadError},
 };
 use std::{
     fmt,
@@ -57,6 +58,7 @@ from!(
     JobError => Input,
     DataError => Input,
     EncodeError => Input,
+    StorageError => Other,
     ConfigError => Input,
     IdentityError => Input,
     NetError => Network,
@@ -83,8 +85,18 @@ impl From<SessionError> for Failure {
             | SessionError::Encoding
             | SessionError::OutOfRange
             | SessionError::Impossible(_) => Self::Input(text),
-            SessionError::Randomness | SessionError::Stopped => Self::Other(text),
+            SessionError::Randomness | SessionError::Stopped | SessionError::Storage(_) => Self::Other(text),
             _ => Self::Network(text),
+        }
+    }
+}
+
+impl From<LoadError> for Failure {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Data(error) => error.into(),
+            LoadError::Encode(error) => error.into(),
+            LoadError::Storage(error) => error.into(),
         }
     }
 }

@@ -70,6 +70,17 @@ pub(super) struct Local {
     pub(super) gateway: Option<String>,
 }
 
+/// Options of the servers of a local run.
+#[derive(Clone, Copy)]
+pub(super) struct ServerOptions<'a> {
+    /// Their policy.
+    pub(super) policy: &'a Policy,
+    /// Most lanes that run at once; all, if `None`.
+    pub(super) threads: Option<usize>,
+    /// Most MiB of a job's tables in memory; 512, if `None`.
+    pub(super) memory_mib: Option<u64>,
+}
+
 /// Devices that report to a local run.
 pub(super) struct Fleet<'a> {
     /// What they report.
@@ -106,8 +117,7 @@ impl Owned {
         role: Role,
         deployment: &Deployment,
         hosts: &Hosts,
-        policy: &Policy,
-        threads: Option<usize>,
+        options: ServerOptions<'_>,
         fleet: bool,
     ) -> Result<(u32, u16), Failure> {
         let mut children = self.children();
@@ -115,12 +125,12 @@ impl Owned {
         write_all(deployment, &self.dir.join(format!("for-{role}")), hosts)?;
         let config = self.files(role).join(format!("{role}.toml"));
         if role.is_server() {
-            permit(&config, policy, fleet)?;
+            permit(&config, options, fleet)?;
         }
         if role == Role::Gateway {
             any_port(&config)?;
         }
-        let mut child = spawn(role, &config, threads)?;
+        let mut child = spawn(role, &config, options.threads)?;
         let mut line = String::new();
         let read = child.stdout.take().map(|stdout| BufReader::new(stdout).read_line(&mut line));
         let id = child.id();
@@ -187,16 +197,16 @@ fn interrupted_start() -> Failure {
 
 impl Local {
     /// Starts the roles, each on a port of its own choosing, with fresh certificates, and an
-    /// auditor if `audited`. The servers have the policy `policy` and run at most `threads` lanes
-    /// at once.
-    pub(super) fn start(policy: &Policy, threads: Option<usize>, audited: bool) -> Result<Self, Failure> {
-        Ok(Self::run(&std::env::temp_dir(), policy, threads, audited, None, |_, _| Ok(()))?.0)
+    /// auditor if `audited`.
+    pub(super) fn start(options: ServerOptions<'_>, audited: bool) -> Result<Self, Failure> {
+        Ok(Self::run(&std::env::temp_dir(), options, audited, None, |_, _| Ok(()))?.0)
     }
 
     /// As [`Self::start`], with an auditor, a gateway, and servers that know these devices. Returns
     /// the devices' identities, in the order of their names.
     pub(super) fn start_with(policy: &Policy, fleet: &Fleet<'_>) -> Result<(Self, Vec<Identity>), Failure> {
-        Self::run(&std::env::temp_dir(), policy, None, true, Some(fleet), |_, _| Ok(()))
+        let options = ServerOptions { policy, threads: None, memory_mib: None };
+        Self::run(&std::env::temp_dir(), options, true, Some(fleet), |_, _| Ok(()))
     }
 
     /// As [`Self::start_with`], without an auditor and with its files in a new folder in `parent`.
@@ -207,13 +217,12 @@ impl Local {
         fleet: &Fleet<'_>,
         prepare: impl FnOnce(&[IntakeFiles; 2], &[Identity]) -> Result<(), Failure>,
     ) -> Result<(Self, Vec<Identity>), Failure> {
-        Self::run(parent, policy, None, false, Some(fleet), prepare)
+        Self::run(parent, ServerOptions { policy, threads: None, memory_mib: None }, false, Some(fleet), prepare)
     }
 
     fn run(
         parent: &Path,
-        policy: &Policy,
-        threads: Option<usize>,
+        options: ServerOptions<'_>,
         audited: bool,
         fleet: Option<&Fleet<'_>>,
         prepare: impl FnOnce(&[IntakeFiles; 2], &[Identity]) -> Result<(), Failure>,
@@ -237,7 +246,7 @@ impl Local {
                 continue;
             }
             set_port(&mut hosts, role, 0);
-            let (id, port) = owned.0.start(role, &deployment, &hosts, policy, threads, fleet.is_some())?;
+            let (id, port) = owned.0.start(role, &deployment, &hosts, options, fleet.is_some())?;
             processes.push((role, id));
             set_port(&mut hosts, role, port);
             gateway = (role == Role::Gateway).then(|| format!("127.0.0.1:{port}"));
@@ -304,16 +313,21 @@ fn set_port(hosts: &mut Hosts, role: Role, port: u16) {
 }
 
 /// Appends what a local run's servers permit: the user who started them is all parties.
-fn permit(config: &Path, policy: &Policy, fleet: bool) -> Result<(), Failure> {
+fn permit(
+    config: &Path,
+    ServerOptions { policy, memory_mib, .. }: ServerOptions<'_>,
+    fleet: bool,
+) -> Result<(), Failure> {
     let text = fs::read_to_string(config).map_err(|error| Failure::write(config, &error))?;
     let head = text.split("[policy]").next().unwrap_or_default();
     let reveals: Vec<String> = policy.reveals.iter().map(|r| format!("\"{r}\"")).collect();
     let section = format!(
-        "{head}[policy]\n{}reveals = [{}]\nsmallest_batch = {}\nsmallest_records = {}\n{}",
+        "{head}[policy]\n{}reveals = [{}]\nsmallest_batch = {}\nsmallest_records = {}\n{}{}",
         if policy.jobs == Some(Jobs::Any) { "jobs = \"any\"\n" } else { "" },
         reveals.join(", "),
         policy.smallest_batch,
         policy.smallest_records,
+        memory_mib.map_or(String::new(), |mib| format!("[storage]\nmemory_mib = {mib}\n")),
         if fleet { "[intake]\nreports_per_hour = 4294967295\n" } else { "" }
     );
     fs::write(config, section).map_err(|error| Failure::write(config, &error))

@@ -3,12 +3,13 @@
 use super::{exit::Failure, stored};
 use crate::{
     engine::{
-        memory::{fit, server_bytes},
+        memory::{disk_bytes, fit, server_bytes},
         plan::{Cost, LAN, Network, Plan, WAN, hex},
     },
     job::{Constant, Draft, Job},
     net::{Config, Role},
     report::{human_bytes, human_seconds, write_atomic},
+    storage::StorageConfig,
 };
 use serde_json::{Value, json};
 use std::path::Path;
@@ -115,6 +116,7 @@ pub(super) fn constants(job: &Job) {
 }
 
 fn print(job: &Job, plan: &Plan, networks: &[Network]) -> Result<(), Failure> {
+    let data_memory = StorageConfig::default().memory_bytes;
     say!("plan {} of job {}", hex(&plan.hash), job.name);
     say!("job hash {} (what a server lists in policy.jobs)", hex(&job.hash()?));
     say!(
@@ -125,10 +127,14 @@ fn print(job: &Job, plan: &Plan, networks: &[Network]) -> Result<(), Failure> {
         human_bytes(plan.arena_bytes)
     );
     say!(
-        "a server takes up to {}, with passes of {} records\n",
-        human_bytes(server_bytes(job, job.encode()?.len(), plan.arena_bytes)),
+        "a server takes up to {}, with passes of {} records",
+        human_bytes(server_bytes(job, job.encode()?.len(), plan.arena_bytes, data_memory)),
         job.rows_at_once()
     );
+    match disk_bytes(job, data_memory) {
+        0 => say!(""),
+        filed => say!("and {} of disk, with {} of memory for tables\n", human_bytes(filed), human_bytes(data_memory)),
+    }
     constants(job);
     let names = networks.iter().fold(String::new(), |line, network| line + &format!("{:>14}", network.name));
     say!("{:<34}{:>10}{:>12}{:>12}{names}", "", "rounds", "each way", "dealt");

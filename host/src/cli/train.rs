@@ -3,27 +3,27 @@
 use super::{
     Engine,
     exit::{Failure, INTERRUPTED},
-    local::{Local, on_interrupt},
+    local::{Local, ServerOptions, on_interrupt},
     roles::waiting,
     stored,
 };
 use crate::{
-    data::{self, Dataset, Targets},
     engine::{
         clear::{self, Audit, Range},
         memory::fit,
         plan::{hex, plan},
     },
     intake::{manifest, validity::UnixSeconds},
-    job::{Draft, Job, Task},
+    job::{Draft, Job},
     kernel::HostWord,
     net::{ClientTls, Config, Jobs, Policy, Reveal, Role},
-    report::{Curve, EpochResult, Model, ModelFacts, Progress, Roles, Summary, peak_rss, write_model},
+    report::{Curve, EpochResult, Model, ModelFacts, Progress, Roles, Summary, human_bytes, peak_rss, write_model},
     session::{
         client::{self, News},
         random_bytes, random_seed,
     },
-    train::{Deciding, EarlyStop, Event, Impossible, Inputs, epoch_result, sound_parameters, tensors},
+    storage::Storage,
+    train::{Deciding, EarlyStop, Event, Impossible, Inputs, Loaded, epoch_result, sound_parameters, tensors},
 };
 use std::{
     cell::Cell,
@@ -100,21 +100,27 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     adjust(args, &mut job)?;
     let dir =
         args.data.as_deref().ok_or_else(|| Failure::Input("give --data with the directory of the data".to_owned()))?;
-    let (train, test) = data::load(&job, dir)?;
-    for (key, set) in [("train_records", &train), ("test_records", &test)] {
-        let left_out = set.held.saturating_sub(set.rows as u64);
+    if job.numbers.ring_bits == 32 { run_in::<u32>(args, &job, dir) } else { run_in::<u64>(args, &job, dir) }
+}
+
+/// Reads the records of `job` from `dir`; prints how many are left out.
+fn load<W: Word>(job: &Job, dir: &Path, storage: &Storage) -> Result<Loaded<W>, Failure> {
+    let records = job.data.train_records + job.data.test_records;
+    let progress = Progress::new("reading the data", records as u64);
+    let loaded = Inputs::load(job, dir, storage, &|done| progress.update(done, 0));
+    progress.finish();
+    let loaded = loaded?;
+    let used = [job.data.train_records, job.data.test_records];
+    for (key, used, held) in [("train_records", used[0], loaded.held[0]), ("test_records", used[1], loaded.held[1])] {
+        let left_out = held.records.saturating_sub(used as u64);
         if left_out > 0 {
-            say!("data.{key}: the first {} records are used; {left_out} more are left out", set.rows);
+            say!("data.{key}: the first {used} records are used; {left_out} more are left out");
         }
-        if set.skipped > 0 {
-            say!("{} rows with a missing cell are left out", set.skipped);
+        if held.skipped > 0 {
+            say!("{} rows with a missing cell are left out", held.skipped);
         }
     }
-    if job.numbers.ring_bits == 32 {
-        run_in::<u32>(args, &job, &train, &test)
-    } else {
-        run_in::<u64>(args, &job, &train, &test)
-    }
+    Ok(loaded)
 }
 
 /// What the command line changes in a job.
@@ -153,21 +159,27 @@ fn run_stored(args: &Args, draft: Draft) -> Result<(), Failure> {
     }
 }
 
-fn run_in<W: HostWord + Word>(args: &Args, job: &Job, train: &Dataset, test: &Dataset) -> Result<(), Failure> {
-    let (inputs, variance) = (Inputs::encode(job, train, test)?, variance(job, test));
+fn run_in<W: HostWord + Word>(args: &Args, job: &Job, dir: &Path) -> Result<(), Failure> {
     let trained = match args.engine {
         Engine::Clear => {
             on_interrupt(|| std::process::exit(INTERRUPTED));
+            let Loaded { inputs, variance, .. } = load(job, dir, &Storage::default())?;
             let threads = args.threads.unwrap_or(usize::from(job.lanes.lanes));
             clear_stored::<W>(job, variance, inputs, threads, &Audit::default())?
         }
         Engine::Secure => match &args.config {
             Some(file) => {
                 on_interrupt(|| std::process::exit(INTERRUPTED));
-                secure_run::<W>(job, variance, Some(inputs), &Config::load(file, &[Role::Client])?)?
+                let config = Config::load(file, &[Role::Client])?;
+                let Loaded { inputs, variance, .. } = load(job, dir, &Storage::new(config.storage.clone()))?;
+                secure_run::<W>(job, variance, Some(inputs), &config)?
             }
             None => {
-                let local = Local::start(&everything(), args.threads, args.auditor)?;
+                let Loaded { inputs, variance, .. } = load(job, dir, &Storage::default())?;
+                let local = Local::start(
+                    ServerOptions { policy: &everything(), threads: args.threads, memory_mib: None },
+                    args.auditor,
+                )?;
                 let trained = secure_run::<W>(job, variance, Some(inputs), &local.client)?;
                 local.stop();
                 trained
@@ -216,17 +228,6 @@ fn tell_outcome<W: Word>(args: &Args, job: &Job, trained: &Trained<W>) -> Result
     }
 }
 
-/// Variance of a regression's test targets, in units of the target squared: what R² compares with.
-/// `None` for classes and for several targets.
-#[allow(clippy::cast_precision_loss)]
-pub(super) fn variance(job: &Job, test: &Dataset) -> Option<f64> {
-    let (Targets::Values(values), Task::Regression(targets)) = (&test.targets, &job.data.task) else { return None };
-    let [scale] = targets[..] else { return None };
-    let (n, reals) = (values.len().max(1) as f64, || values.iter().map(|v| f64::from(*v)));
-    let mean = reals().sum::<f64>() / n;
-    Some(reals().map(|v| (v - mean).powi(2)).sum::<f64>() / n * scale.divide * scale.divide)
-}
-
 /// A summary with what every engine knows.
 fn summary(job: &Job, engine: &str, history: Vec<EpochResult>, plan_hash: &[u8; 32]) -> Result<Summary, Failure> {
     let last = history.last().cloned().unwrap_or_default();
@@ -267,6 +268,10 @@ fn summary(job: &Job, engine: &str, history: Vec<EpochResult>, plan_hash: &[u8; 
 fn tell(job: &Job, progress: &Progress, news: &News) {
     let per_step = job.records_per_epoch() as u64 / job.steps_per_epoch().max(1) as u64;
     match news {
+        News::Sharing { done, planned } => {
+            let [done, planned] = [*done, *planned].map(human_bytes);
+            progress.label(format!("sharing the data, {done} of {planned}"));
+        }
         News::Ready => progress.label("training"),
         News::Alive(server, alive) if alive.waits_for.is_some() => progress.label(format!("{server}: {alive}")),
         News::Alive(_, alive) => progress.label(alive.to_string()),
@@ -383,7 +388,9 @@ pub(super) fn clear_stored<W: HostWord + Word>(
     };
     let mut observer = Deciding(event, |_| ControlFlow::Continue(goes_on.get()));
     let seeds = [&seeds[0], &seeds[1]];
-    let parameters = clear::run(job, inputs, seeds, &random_bytes()?, threads, audit, &mut observer)?;
+    let storage = inputs.storage.clone();
+    let parameters = clear::run(job, inputs, seeds, &random_bytes()?, threads, audit, &mut observer)
+        .map_err(|halt| storage.take_fault().map_or_else(|| Failure::from(halt), Failure::from))?;
     progress.finish();
     let impossible = impossible.and_then(|()| sound_parameters(job, &parameters)).err().map(Failure::from);
     if let Some(wrong) = audit.ranges().iter().find_map(left_range).or(impossible) {

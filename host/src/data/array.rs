@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use super::scale::{feature, push_target};
-use super::{DataError, Dataset, Place, Problem, Source};
+use super::{DataError, Place, Problem, ReadCounts, RecordBlocks, Source};
 use crate::job::{Data, Task};
 
 /// Types of numbers.
@@ -69,13 +69,13 @@ impl Element {
     }
 }
 
-/// Reads the first `records` records; `key` is where the job says so.
+/// Passes the first `records` records to `set`; `key` is where the job says how many.
 pub(super) fn load(
     data: &Data,
-    records: usize,
-    key: &'static str,
+    set: &mut RecordBlocks<'_>,
+    (records, key): (usize, &'static str),
     [mut features, mut labels]: [Array; 2],
-) -> Result<Dataset, DataError> {
+) -> Result<ReadCounts, DataError> {
     let (job, file) = (data.features() as u64, features.width);
     if job != file {
         return Err(DataError::Count { path: features.source.path, key: "data.shape (features)", job, file });
@@ -92,7 +92,6 @@ pub(super) fn load(
     if file < job {
         return Err(DataError::Count { path: features.source.path, key, job, file });
     }
-    let mut set = Dataset::with_rows(data, records)?;
     features.keep(job);
     let (mut values, mut targets) = (vec![0.0; data.features()], vec![0.0; want]);
     for record in 0..file {
@@ -104,18 +103,17 @@ pub(super) fn load(
         }
         for (column, raw) in values.iter().enumerate() {
             let place = Place::Feature { record, feature: column };
-            set.features.push(feature(data, column, *raw).map_err(|problem| features.refused(place, problem))?);
+            set.block.features.push(feature(data, column, *raw).map_err(|problem| features.refused(place, problem))?);
         }
         for (output, target) in targets.iter().enumerate() {
-            let pushed = push_target(data, &mut set, output, *target);
+            let pushed = push_target(data, &mut set.block, output, *target);
             pushed.map_err(|problem| labels.refused(Place::Label { record }, problem))?;
         }
-        set.rows += 1;
+        set.end_record()?;
     }
     features.finish()?;
     labels.finish()?;
-    set.held = file;
-    Ok(set)
+    Ok(ReadCounts { records: file, skipped: 0 })
 }
 
 /// An array in a file, record by record.

@@ -1,6 +1,5 @@
 //! Moved and mirrored copies of images: [`Augment`](crate::job::Augment).
 
-use super::{Dataset, Targets};
 use crate::job::{Augment, Job};
 use symbolon_core::prg::{ChaCha20Prg, MaskId, Prg};
 
@@ -48,25 +47,26 @@ impl Change {
     }
 }
 
-/// The training records with all copies: first copy 0 of each, then copy 1, and so on.
-pub(crate) fn augmented(job: &Job, train: &Dataset) -> Option<Dataset> {
-    let augment = job.data.augment?;
-    let (copies, image) = (usize::from(augment.copies), job.data.shape.image());
-    let stream = ChaCha20Prg::new(&job.public_seed(), b"public, augment.");
-    let mut features = vec![0.0; copies * train.features.len()];
-    let mut random = vec![0; 8 * train.rows];
-    for (copy, out) in (0u32..).zip(features.chunks_exact_mut(train.features.len().max(1))).take(copies) {
-        stream.fill_bytes(MaskId { lane: 0, request: copy, part: 0 }, 0, &mut random);
-        let rows = train.features.chunks_exact(train.cols).zip(out.chunks_exact_mut(train.cols));
-        for ((from, to), random) in rows.zip(random.as_chunks::<8>().0) {
-            Change::chosen(&augment, *random).write(from, image, to);
-        }
+/// The copies of a job's training records.
+pub(crate) struct Copies {
+    augment: Augment,
+    image: [usize; 2],
+    stream: ChaCha20Prg,
+}
+
+impl Copies {
+    /// `None` if the job has no copies.
+    pub(crate) fn of(job: &Job) -> Option<Self> {
+        let stream = ChaCha20Prg::new(&job.public_seed(), b"public, augment.");
+        job.data.augment.map(|augment| Self { augment, image: job.data.shape.image(), stream })
     }
-    let targets = match &train.targets {
-        Targets::Classes(classes) => Targets::Classes(classes.repeat(copies)),
-        Targets::Values(values) => Targets::Values(values.repeat(copies)),
-    };
-    Some(Dataset { features, targets, rows: copies * train.rows, ..*train })
+
+    /// Writes copy `copy` of record `record`, whose features are `from`.
+    pub(crate) fn write(&self, copy: u32, record: usize, from: &[f32], to: &mut [f32]) {
+        let mut random = [0; 8];
+        self.stream.fill_bytes(MaskId { lane: 0, request: copy, part: 0 }, 8 * record as u64, &mut random);
+        Change::chosen(&self.augment, random).write(from, self.image, to);
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::scale::{feature, push_target};
-use super::{DataError, Dataset, Opener, Place, Source};
+use super::{DataError, Opener, Place, ReadCounts, RecordBlocks, Source};
 use crate::job::{CIFAR_FEATURES, Cifar10, Cifar100, Cifar100Label, Data};
 
 /// Place and text of a tar archive's magic.
@@ -73,34 +73,42 @@ impl<'a> From<&'a Cifar100> for Files<'a> {
 }
 
 /// Reads both sets; of each the first records, over all of its files.
-pub(super) fn load(data: &Data, files: &Files<'_>, open: Opener<'_>) -> Result<(Dataset, Dataset), DataError> {
-    let set = |names, want, key| load_set(data, files, names, open, (want, key));
-    Ok((
-        set(files.train, data.train_records, "data.train_records")?,
-        set(files.test, data.test_records, "data.test_records")?,
-    ))
+pub(super) fn load(
+    data: &Data,
+    files: &Files<'_>,
+    open: Opener<'_>,
+    [train, test]: [&mut RecordBlocks<'_>; 2],
+) -> Result<[ReadCounts; 2], DataError> {
+    let load = |set, names, count| load_set(data, files, open, (set, names), count);
+    Ok([
+        load(train, files.train, (data.train_records, "data.train_records"))?,
+        load(test, files.test, (data.test_records, "data.test_records"))?,
+    ])
 }
 
 fn load_set(
     data: &Data,
     files: &Files<'_>,
-    names: &[String],
     open: Opener<'_>,
+    (set, names): (&mut RecordBlocks<'_>, &[String]),
     (want, key): (usize, &'static str),
-) -> Result<Dataset, DataError> {
-    let mut set = Dataset::with_rows(data, want)?;
+) -> Result<ReadCounts, DataError> {
+    let mut held = 0;
     for name in names {
         let mut file = Records { source: open(name)?, record: vec![0; files.label_bytes + CIFAR_FEATURES], read: 0 };
         while file.advance()? {
-            set.held += 1;
-            if set.rows < want {
-                file.store(data, files, &mut set)?;
+            held += 1;
+            if set.rows() < want {
+                file.store(data, files, set)?;
             }
         }
     }
-    let (job, file) = (want as u64, set.held);
+    let (job, file) = (want as u64, held);
     let path = || PathBuf::from(names.join(", "));
-    if file < job { Err(DataError::Count { path: path(), key, job, file }) } else { Ok(set) }
+    if file < job {
+        return Err(DataError::Count { path: path(), key, job, file });
+    }
+    Ok(ReadCounts { records: held, skipped: 0 })
 }
 
 /// A file with one record in hand.
@@ -140,17 +148,17 @@ impl Records {
     }
 
     /// Appends the record in hand.
-    fn store(&self, data: &Data, files: &Files<'_>, set: &mut Dataset) -> Result<(), DataError> {
+    fn store(&self, data: &Data, files: &Files<'_>, set: &mut RecordBlocks<'_>) -> Result<(), DataError> {
         let (labels, pixels) = self.record.split_at(files.label_bytes);
         let record = self.read - 1;
         let refused = |place| move |problem| DataError::Value { path: self.path().into(), place, problem };
         for (i, pixel) in pixels.iter().enumerate() {
             let scaled = feature(data, i, f64::from(*pixel));
-            set.features.push(scaled.map_err(refused(Place::Feature { record, feature: i }))?);
+            set.block.features.push(scaled.map_err(refused(Place::Feature { record, feature: i }))?);
         }
-        push_target(data, set, 0, f64::from(labels[files.label])).map_err(refused(Place::Label { record }))?;
-        set.rows += 1;
-        Ok(())
+        push_target(data, &mut set.block, 0, f64::from(labels[files.label]))
+            .map_err(refused(Place::Label { record }))?;
+        set.end_record()
     }
 
     fn path(&self) -> &Path {

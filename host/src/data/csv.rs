@@ -4,15 +4,22 @@ use std::path::PathBuf;
 
 use super::scale::{feature, push_target};
 use super::{
-    DataError, Dataset, Opener, Source,
+    DataError, Opener, ReadCounts, RecordBlocks, Source,
     table::{Table, shown},
 };
 use crate::job::{Columns, Csv, Data, TestSet};
 
 /// Reads both data sets.
-pub(super) fn load(data: &Data, format: &Csv, open: Opener<'_>) -> Result<(Dataset, Dataset), DataError> {
-    let mut train = Part::new(data, data.train_records, "data.train_records")?;
-    let mut test = Part::new(data, data.test_records, "data.test_records")?;
+pub(super) fn load(
+    data: &Data,
+    format: &Csv,
+    open: Opener<'_>,
+    [train, test]: [&mut RecordBlocks<'_>; 2],
+) -> Result<[ReadCounts; 2], DataError> {
+    let mut train =
+        Part { data, key: "data.train_records", set: train, held: ReadCounts::default(), want: data.train_records };
+    let mut test =
+        Part { data, key: "data.test_records", set: test, held: ReadCounts::default(), want: data.test_records };
     let mut file = File::open(data, format, open(&format.train)?)?;
     let mut rows = 0;
     while file.table.advance()? {
@@ -24,7 +31,7 @@ pub(super) fn load(data: &Data, format: &Csv, open: Opener<'_>) -> Result<(Datas
         rows += 1;
         if to_test { &mut test } else { &mut train }.store(&file)?;
     }
-    train.set.skipped = file.table.skipped();
+    train.held.skipped = file.table.skipped();
     if rows == 0 {
         return Err(DataError::Empty { path: file.table.into_path() });
     }
@@ -35,10 +42,10 @@ pub(super) fn load(data: &Data, format: &Csv, open: Opener<'_>) -> Result<(Datas
         while other.table.advance()? {
             test.store(&other)?;
         }
-        test.set.skipped = other.table.skipped();
+        test.held.skipped = other.table.skipped();
         test_path = other.table.into_path();
     }
-    Ok((train.finish(file.table.into_path())?, test.finish(test_path)?))
+    Ok([train.finish(file.table.into_path())?, test.finish(test_path)?])
 }
 
 /// `floor(rows * fraction)`.
@@ -49,41 +56,37 @@ fn steps(rows: u64, fraction: f64) -> f64 {
 }
 
 /// A data set that takes the first rows, as many as the job says, and counts the others.
-struct Part<'a> {
+struct Part<'a, 's> {
     data: &'a Data,
     key: &'static str,
-    set: Dataset,
+    set: &'a mut RecordBlocks<'s>,
+    held: ReadCounts,
     want: usize,
 }
 
-impl<'a> Part<'a> {
-    fn new(data: &'a Data, want: usize, key: &'static str) -> Result<Self, DataError> {
-        Ok(Self { data, key, set: Dataset::with_rows(data, want)?, want })
-    }
-
+impl Part<'_, '_> {
     /// Parses the row in hand; beyond the job's count it is counted only.
     fn store(&mut self, file: &File) -> Result<(), DataError> {
-        let Self { data, set, want, .. } = self;
-        set.held += 1;
-        if set.rows == *want {
+        let Self { data, set, want, held, .. } = self;
+        held.records += 1;
+        if set.rows() == *want {
             return Ok(());
         }
         let table = &file.table;
         for (i, column) in file.features.iter().enumerate() {
             let scaled = feature(data, i, table.number(*column)?);
-            set.features.push(scaled.map_err(|problem| table.refused(*column, problem))?);
+            set.block.features.push(scaled.map_err(|problem| table.refused(*column, problem))?);
         }
         for (output, label) in file.labels.iter().enumerate() {
             let target = table.number(*label)?;
-            push_target(data, set, output, target).map_err(|problem| table.refused(*label, problem))?;
+            push_target(data, &mut set.block, output, target).map_err(|problem| table.refused(*label, problem))?;
         }
-        set.rows += 1;
-        Ok(())
+        set.end_record()
     }
 
-    fn finish(self, path: PathBuf) -> Result<Dataset, DataError> {
-        let (job, file) = (self.want as u64, self.set.held);
-        if file < job { Err(DataError::Count { path, key: self.key, job, file }) } else { Ok(self.set) }
+    fn finish(self, path: PathBuf) -> Result<ReadCounts, DataError> {
+        let (job, file) = (self.want as u64, self.held.records);
+        if file < job { Err(DataError::Count { path, key: self.key, job, file }) } else { Ok(self.held) }
     }
 }
 

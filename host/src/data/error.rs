@@ -164,6 +164,8 @@ pub enum DataError {
         /// Why not.
         problem: Problem,
     },
+    /// The receiver of the records ended the reading.
+    Ended,
     /// The records do not fit in memory.
     Memory {
         /// Records.
@@ -333,6 +335,7 @@ impl fmt::Display for DataError {
                 }
                 problem.fmt(f)
             }
+            Self::Ended => f.write_str("the receiver of the records ended the reading"),
             Self::Memory { rows, cols } => write!(f, "no memory for {rows} records of {cols} features"),
         }
     }

@@ -1,7 +1,8 @@
 //! IDX files: two zero bytes, an element type, the number of dimensions, their sizes (big-endian `u32`), the elements.
 
 use super::array::{Array, Element, Kind, fill};
-use super::{DataError, Source};
+use super::{DataError, Opener, ReadCounts, RecordBlocks, Source, array};
+use crate::job::{Data, Idx};
 
 /// Element types of the format; all big-endian.
 fn element(code: u8) -> Option<Element> {
@@ -15,6 +16,20 @@ fn element(code: u8) -> Option<Element> {
         _ => return None,
     };
     Some(Element { kind, big_endian: true })
+}
+
+/// Reads both sets.
+pub(super) fn load(
+    data: &Data,
+    files: &Idx,
+    open: Opener<'_>,
+    [train, test]: [&mut RecordBlocks<'_>; 2],
+) -> Result<[ReadCounts; 2], DataError> {
+    let pair = |[features, labels]: [&String; 2]| Ok([self::open(open(features)?)?, self::open(open(labels)?)?]);
+    let arrays = pair([&files.train_images, &files.train_labels])?;
+    let train = array::load(data, train, (data.train_records, "data.train_records"), arrays)?;
+    let arrays = pair([&files.test_images, &files.test_labels])?;
+    Ok([train, array::load(data, test, (data.test_records, "data.test_records"), arrays)?])
 }
 
 /// Reads the header; memory for a record is taken with the first.

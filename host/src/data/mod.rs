@@ -9,6 +9,7 @@
 
 mod array;
 mod augment;
+mod blocks;
 mod cifar;
 mod csv;
 mod error;
@@ -25,11 +26,15 @@ mod tests;
 
 use std::fmt;
 use std::io::Cursor;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use crate::job::{Data, Format, Job, Task};
 pub(crate) use array::Array;
-pub(crate) use augment::augmented;
+pub(crate) use augment::Copies;
+pub(crate) use blocks::BlockSink;
+pub use blocks::ReadCounts;
+use blocks::RecordBlocks;
 pub use cifar::CifarProblem;
 pub use error::{DataError, Place, Problem};
 pub(crate) use idx::open as open_idx;
@@ -106,6 +111,28 @@ impl Dataset {
         Ok(Self { features, targets, rows: 0, cols: data.features(), held: 0, skipped: 0 })
     }
 
+    /// Appends the records of `block`.
+    fn append(&mut self, block: &Self) {
+        self.features.extend_from_slice(&block.features);
+        match (&mut self.targets, &block.targets) {
+            (Targets::Classes(all), Targets::Classes(own)) => all.extend_from_slice(own),
+            (Targets::Values(all), Targets::Values(own)) => all.extend_from_slice(own),
+            // Both are of one job.
+            (Targets::Classes(_), Targets::Values(_)) | (Targets::Values(_), Targets::Classes(_)) => {}
+        }
+        self.rows += block.rows;
+    }
+
+    /// Removes all records; the memory stays.
+    fn clear(&mut self) {
+        self.features.clear();
+        match &mut self.targets {
+            Targets::Classes(classes) => classes.clear(),
+            Targets::Values(values) => values.clear(),
+        }
+        self.rows = 0;
+    }
+
     /// Features of record `i`.
     ///
     /// # Panics
@@ -128,6 +155,21 @@ impl Dataset {
 /// A file that is missing, malformed, or does not hold what the job says.
 pub fn load(job: &Job, dir: &Path) -> Result<(Dataset, Dataset), DataError> {
     load_from(&job.data, &|name| open(dir, name))
+}
+
+/// Reads the records as [`load`] does, and passes them block by block to `train` and `test`, in
+/// file order. Returns the counts of records in the files.
+///
+/// # Errors
+///
+/// As [`load`]; [`DataError::Ended`] if `train` or `test` ends the reading.
+pub(crate) fn stream<'a>(
+    job: &Job,
+    dir: &Path,
+    train: &'a mut BlockSink<'a>,
+    test: &'a mut BlockSink<'a>,
+) -> Result<[ReadCounts; 2], DataError> {
+    stream_from(&job.data, &|name| open(dir, name), [train, test])
 }
 
 /// The embedded digits, read as `job` says ([`Job::digits`], or one that names the same file).
@@ -154,22 +196,49 @@ pub fn dataset_dir() -> Option<PathBuf> {
 type Opener<'a> = &'a dyn Fn(&str) -> Result<Source, DataError>;
 
 fn load_from(data: &Data, open: Opener<'_>) -> Result<(Dataset, Dataset), DataError> {
-    match &data.format {
-        Format::Idx(files) => {
-            let pair = |[features, labels]: [&String; 2]| Ok([idx::open(open(features)?)?, idx::open(open(labels)?)?]);
-            let train = pair([&files.train_images, &files.train_labels])?;
-            let train = array::load(data, data.train_records, "data.train_records", train)?;
-            let test = pair([&files.test_images, &files.test_labels])?;
-            Ok((train, array::load(data, data.test_records, "data.test_records", test)?))
-        }
-        Format::Csv(format) => csv::load(data, format, open),
+    let mut train = Dataset::with_rows(data, data.train_records)?;
+    let mut test = Dataset::with_rows(data, data.test_records)?;
+    let [train_held, test_held] = stream_from(
+        data,
+        open,
+        [
+            &mut |block: &Dataset| {
+                train.append(block);
+                ControlFlow::Continue(())
+            },
+            &mut |block: &Dataset| {
+                test.append(block);
+                ControlFlow::Continue(())
+            },
+        ],
+    )?;
+    for (set, held) in [(&mut train, train_held), (&mut test, test_held)] {
+        (set.held, set.skipped) = (held.records, held.skipped);
+    }
+    Ok((train, test))
+}
+
+fn stream_from<'a>(
+    data: &Data,
+    open: Opener<'_>,
+    takes: [&'a mut BlockSink<'a>; 2],
+) -> Result<[ReadCounts; 2], DataError> {
+    let [train, test] = takes.map(|take| RecordBlocks::new(data, take));
+    let (mut train, mut test) = (train?, test?);
+    let sets = [&mut train, &mut test];
+    let held = match &data.format {
+        Format::Idx(files) => idx::load(data, files, open, sets),
+        Format::Csv(format) => csv::load(data, format, open, sets),
         Format::Reports(_) => Err(DataError::Reports),
-        Format::Cifar10(files) => cifar::load(data, &files.into(), open),
-        Format::Cifar100(files) => cifar::load(data, &files.into(), open),
-        Format::Npy(files) => npy::load(data, files, open),
+        Format::Cifar10(files) => cifar::load(data, &files.into(), open, sets),
+        Format::Cifar100(files) => cifar::load(data, &files.into(), open, sets),
+        Format::Npy(files) => npy::load(data, files, open, sets),
         Format::Npz(set) => {
             let path = open(&set.file)?.path;
-            npy::load(data, &set.members(), &|name| npz::member(&path, name))
+            npy::load(data, &set.members(), &|name| npz::member(&path, name), sets)
         }
-    }
+    }?;
+    train.finish()?;
+    test.finish()?;
+    Ok(held)
 }

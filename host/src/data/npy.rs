@@ -7,7 +7,7 @@
 use std::fmt;
 
 use super::array::{self, Array, Element, Kind, fill};
-use super::{DataError, Dataset, Opener, Source, table::shown};
+use super::{DataError, Opener, ReadCounts, RecordBlocks, Source, table::shown};
 use crate::job::{Data, Npy};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
@@ -70,18 +70,23 @@ impl fmt::Display for NpyProblem {
 }
 
 /// Reads both sets; the second is empty if the job names no files for it.
-pub(super) fn load(data: &Data, files: &Npy, open: Opener<'_>) -> Result<(Dataset, Dataset), DataError> {
+pub(super) fn load(
+    data: &Data,
+    files: &Npy,
+    open: Opener<'_>,
+    [train, test]: [&mut RecordBlocks<'_>; 2],
+) -> Result<[ReadCounts; 2], DataError> {
     let pair = |features: &str, labels: &str| Ok([self::open(open(features)?)?, self::open(open(labels)?)?]);
-    let train = pair(&files.train_features, &files.train_labels)?;
-    let train = array::load(data, data.train_records, "data.train_records", train)?;
+    let arrays = pair(&files.train_features, &files.train_labels)?;
+    let train = array::load(data, train, (data.train_records, "data.train_records"), arrays)?;
     let test = match (&files.test_features, &files.test_labels) {
         (Some(features), Some(labels)) => {
-            array::load(data, data.test_records, "data.test_records", pair(features, labels)?)?
+            array::load(data, test, (data.test_records, "data.test_records"), pair(features, labels)?)?
         }
         // A valid job has both or none.
-        _ => Dataset::with_rows(data, 0)?,
+        _ => ReadCounts::default(),
     };
-    Ok((train, test))
+    Ok([train, test])
 }
 
 /// Reads the header; memory for a record is taken with the first.

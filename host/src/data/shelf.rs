@@ -8,7 +8,7 @@ use symbolon_core::report::{
 };
 
 use crate::job::{Records, Reports, Set};
-use crate::schema::SchemaFile;
+use crate::{schema::SchemaFile, storage::StorageError};
 
 /// A record of a manifest.
 #[derive(Clone, Copy)]
@@ -78,6 +78,8 @@ pub enum ShelfError {
         /// Records in the store, or one more than wanted.
         got: usize,
     },
+    /// The job's tables cannot be stored.
+    Table(StorageError),
     /// The store failed.
     Store(Box<dyn Error + Send + Sync>),
 }
@@ -85,7 +87,7 @@ pub enum ShelfError {
 impl ShelfError {
     /// Whether somebody else can help: another job, or another server.
     pub fn is_refusal(&self) -> bool {
-        !matches!(self, Self::Store(_) | Self::Missing { .. })
+        !matches!(self, Self::Store(_) | Self::Table(_) | Self::Missing { .. })
     }
 }
 
@@ -120,6 +122,7 @@ impl fmt::Display for ShelfError {
                     "the manifest has {least}{got} {set} records, the job {want}; make the job from this manifest"
                 )
             }
+            Self::Table(error) => error.fmt(f),
             Self::Store(error) => write!(f, "the store cannot be read: {error}"),
         }
     }
@@ -129,6 +132,7 @@ impl Error for ShelfError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Store(error) => Some(&**error),
+            Self::Table(error) => Some(error),
             _ => None,
         }
     }
@@ -161,12 +165,13 @@ impl Shelf for Pile {
     }
 }
 
-/// Reads a job's records: `place` gets each that is used, its set, and its number there. Checks lengths and counts against the job.
+/// Reads a job's records. `place` gets each used record with its set; each set's are in manifest
+/// order. Checks lengths and counts against the job.
 pub(crate) fn read(
     shelf: &dyn Shelf,
     reports: &Reports,
     counts: [usize; 2],
-    place: &mut dyn FnMut(Set, usize, Stored<'_>),
+    place: &mut dyn FnMut(Set, Stored<'_>) -> Result<(), ShelfError>,
 ) -> Result<(), ShelfError> {
     let (mut sorter, mut index, mut got) = (reports.sorter(), 0, [0; 2]);
     let length = |index, want: Option<Records>, got: usize| match want.map_or(0, |records| records.bytes) {
@@ -183,8 +188,7 @@ pub(crate) fn read(
         if *at > want {
             return Err(ShelfError::Count { set, want, got: *at });
         }
-        place(set, *at - 1, stored);
-        Ok(())
+        place(set, stored)
     })?;
     for set in [Set::Train, Set::Test] {
         let (want, got) = (counts[set as usize], got[set as usize]);

@@ -70,5 +70,5 @@ pub fn deal_lane<W: HostWord + Word>(
     let mut lanes: Vec<Option<Lane<'_, W::Dry>>> = (0..job.lanes.lanes).map(|_| None).collect();
     lanes[usize::from(lane)] = Some(own);
     let mut lanes = Lanes::new(Role::Server0, &Nothing, lanes, 1);
-    train::run_in(orders, &mut lanes, job, train::Inputs::dry(job), observer).map(drop)
+    train::run_in(orders, &mut lanes, job, train::Inputs::in_memory(job), observer).map(drop)
 }

@@ -1,7 +1,12 @@
 //! The memory that a job takes at a server, and the batches that keep it within the job's limit.
 
 use super::plan::{Plan, PlanError, plan};
-use crate::{alarms::CAPACITY, job::Job, train};
+use crate::{
+    alarms::CAPACITY,
+    job::Job,
+    storage::StorageConfig,
+    train::{self, Inputs},
+};
 use std::fmt;
 use symbolon_core::{
     layer::{AnyLayer, Backward},
@@ -12,20 +17,31 @@ use symbolon_core::{
 pub const CONNECTION_BYTES: u64 = 512 << 10;
 
 /// Returns the memory that a job takes at a server:
-/// - the allocations of a run, the lanes' arenas, and the words that they keep for range alarms;
+/// - the allocations of a run, with `data_memory` bytes for tables, the lanes' arenas, and the
+///   words that they keep for range alarms;
 /// - the job itself, of `encoded` bytes;
 /// - the buffers of connections: to client and dealer, and two a lane.
 ///
 /// The plan takes less memory than its job.
-pub fn server_bytes(job: &Job, encoded: usize, arena_bytes: u64) -> u64 {
+pub fn server_bytes(job: &Job, encoded: usize, arena_bytes: u64, data_memory: u64) -> u64 {
     let (word, run) = match job.numbers.ring_bits {
-        32 => (4, train::memory_bytes::<u32>(job)),
-        _ => (8, train::memory_bytes::<u64>(job)),
+        32 => (4, train::memory_bytes::<u32>(job, data_memory)),
+        _ => (8, train::memory_bytes::<u64>(job, data_memory)),
     };
     let lanes = u64::from(job.lanes.lanes);
     let kept = if job.reveal.alarm { (CAPACITY + SUBSETS) as u64 * word } else { 0 };
     let connections = (2 * lanes + 2) * CONNECTION_BYTES;
     run + lanes * (arena_bytes.saturating_add(kept)) + 4 * encoded as u64 + connections
+}
+
+/// Returns the bytes of the scratch files of a job at a server that has `data_memory` bytes for
+/// tables.
+pub fn disk_bytes(job: &Job, data_memory: u64) -> u64 {
+    let [_, filed] = match job.numbers.ring_bits {
+        32 => Inputs::<u32>::bytes(job, data_memory),
+        _ => Inputs::<u64>::bytes(job, data_memory),
+    };
+    filed
 }
 
 /// The reason why a job has no plan within its limit.
@@ -75,9 +91,10 @@ impl From<PlanError> for MemoryError {
 pub fn fit(job: &mut Job) -> Result<Plan, MemoryError> {
     let is_given = job.training.micro_batch.is_some();
     let divides = !is_given && job.network.nodes.iter().all(|node| meets(&node.layer).is_none());
+    let data_memory = StorageConfig::default().memory_bytes;
     loop {
         let (plan, encoded) = (plan(job)?, job.encode().map_or(0, |bytes| bytes.len()));
-        let (need, rows) = (server_bytes(job, encoded, plan.arena_bytes), job.rows_at_once());
+        let (need, rows) = (server_bytes(job, encoded, plan.arena_bytes, data_memory), job.rows_at_once());
         match job.training.memory_limit_mib {
             Some(limit_mib) if need > u64::from(limit_mib) << 20 => {
                 job.training.micro_batch = match job.training.micro_batch {
@@ -112,7 +129,7 @@ mod tests {
 
     fn need(job: &mut Job) -> u64 {
         let plan = fit(job).unwrap();
-        server_bytes(job, job.encode().unwrap().len(), plan.arena_bytes)
+        server_bytes(job, job.encode().unwrap().len(), plan.arena_bytes, 512 << 20)
     }
 
     #[test]

@@ -379,7 +379,7 @@ fn plan_for<W: Word>(job: &Job, repetition: Repetition) -> Result<Plan, PlanErro
         when: job.reveal.when,
         wanted,
     };
-    let inputs = train::Inputs::dry(&shorter);
+    let inputs = train::Inputs::in_memory(&shorter);
     train::run_in(Orders::Counted, &mut lanes, &shorter, inputs, &mut marks).map_err(|halt| match halt {
         train::Halt::Protocol { error: Error::RequestsSpent, .. } => PlanError::Work { most: MAX_WORK },
         train::Halt::Protocol { error: Error::Scratch { .. }, .. } => PlanError::Memory,

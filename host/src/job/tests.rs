@@ -265,7 +265,7 @@ fn names_and_data_follow_their_rules() {
     refused("data.test_records = 300_000_000", "data.test_records", out_of(300_000_000, 0, 1 << 28));
     let cells = 65_536 * (200_000_000 + 20);
     let big = "data.shape = [65_536]\ndata.train_records = 200_000_000";
-    refused(big, "data (features times records)", out_of(cells, 1, 1 << 36));
+    refused(big, "data (features times records)", out_of(cells, 1, 1 << 34));
     refused("data.classes = 1", "data.classes", out_of(1, 2, 255));
     refused("data.target.divide = 1", "data", Rule::ExactlyOne { of: &["classes", "target"] });
     let idx = "data.idx = { train_images = \"a\", train_labels = \"b\", test_images = \"c\", test_labels = \"d\" }";

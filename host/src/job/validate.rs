@@ -19,8 +19,9 @@ use super::{
 
 const MAX_FEATURES: usize = 1 << 16;
 const MAX_RECORDS: usize = 1 << 28;
-/// Features of all records together.
-const MAX_CELLS: u64 = 1 << 36;
+/// Features of all records together, or outputs: a table of 2^34 words is shorter than a ChaCha20
+/// stream.
+const MAX_CELLS: u64 = 1 << 34;
 /// As many as a softmax takes.
 const MAX_CLASSES: usize = 255;
 /// Outputs of a regression.
@@ -107,7 +108,7 @@ fn data(job: &Job) -> Checked {
         augment.validate(data)?;
         between("data.augment (copies times records)", wide(data.train_rows()), 1, wide(MAX_RECORDS))?;
     }
-    let cells = wide(data.features()) * (wide(data.train_rows()) + wide(data.test_records));
+    let cells = wide(data.features().max(job.outputs())) * (wide(data.train_rows()) + wide(data.test_records));
     between("data (features times records)", cells, 1, MAX_CELLS)?;
     match &data.task {
         Task::Classes(classes) => between("data.classes", wide(*classes), 2, wide(MAX_CLASSES))?,

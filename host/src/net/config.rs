@@ -28,6 +28,7 @@
 //! require_alarm = false # whether jobs must say when words left their range
 //! largest_memory_mib = 8192 # a job; dealer and auditor have this rule too
 //! places = 2 # jobs at a time; dealer and auditor have this rule too, and no others
+//! largest_disk_mib = 65536 # scratch files of a job
 //! epsilon = 1.0 # this rule and those below bind jobs that learn from reports
 //! outputs_per_job = 128
 //! outputs_per_manifest = 1024
@@ -36,6 +37,10 @@
 //! smallest_difference = 100
 //! allowed = "jobs.toml" # relative to this file, as is the ledger
 //! ledger = "releases.redb"
+//!
+//! [storage] # servers and client: a job's tables; may be left out, whole or in part
+//! memory_mib = 512 # most in memory, the smallest tables; the others go to scratch files
+//! directory = "/srv/scratch" # folder of scratch files; $TMPDIR or /var/tmp, if left out
 //!
 //! [intake] # servers that take reports; paths are relative to this file and may be left out
 //! store = "store.redb"
@@ -64,6 +69,7 @@ use super::lines::{Lines, RawLines};
 use super::policy::{Jobs, Limits, Policy, Reveal};
 use super::role::Role;
 use crate::job::EpsilonFile;
+use crate::storage::StorageConfig;
 
 /// The longest time-out, a week. Longer ones are mistakes, and need not fit the clock.
 const LONGEST_MS: u64 = 7 * 24 * 3600 * 1000;
@@ -92,6 +98,8 @@ pub struct Config {
     pub lines: Option<Lines>,
     /// Where a server that takes reports keeps them. Other roles have none.
     pub intake: Option<IntakeFiles>,
+    /// Where servers and client keep a job's tables; other roles do not use it.
+    pub storage: StorageConfig,
 }
 
 impl Config {
@@ -183,6 +191,28 @@ struct Raw {
     gateway: Option<RawLines>,
     /// Where a server that takes reports keeps its files, and the default quota of devices.
     intake: Option<RawIntake>,
+    /// Where servers and client keep a job's tables.
+    storage: Option<RawStorage>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RawStorage {
+    /// Most MiB of a job's tables in memory, the smallest first; 512, if left out. The others go to
+    /// scratch files.
+    memory_mib: Option<u64>,
+    /// The folder of scratch files; `$TMPDIR`, or `/var/tmp`, if left out.
+    directory: Option<PathBuf>,
+}
+
+impl RawStorage {
+    fn check(self, beside: &Path) -> StorageConfig {
+        let default = StorageConfig::default();
+        StorageConfig {
+            memory_bytes: self.memory_mib.map_or(default.memory_bytes, |mib| mib.saturating_mul(1 << 20)),
+            directory: self.directory.map_or(default.directory, |directory| beside.join(directory)),
+        }
+    }
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -226,6 +256,8 @@ struct RawPolicy {
     require_alarm: Option<bool>,
     /// Most MiB of memory for a job; 8192, if left out. Dealer and auditor have this rule too.
     largest_memory_mib: Option<u64>,
+    /// Most MiB of scratch files for a job; 65,536, if left out.
+    largest_disk_mib: Option<u64>,
     /// Most jobs that run at a time, at least 1; 2, if left out. Dealer and auditor have this rule
     /// too.
     places: Option<usize>,
@@ -302,6 +334,10 @@ impl Raw {
             Some(_) if !role.is_server() => return Err(ConfigFault::Intake(role)),
             intake => intake.map(|intake| intake.check(directory)),
         };
+        let storage = match self.storage {
+            Some(_) if !(role.is_server() || role == Role::Client) => return Err(ConfigFault::Storage(role)),
+            storage => storage.map_or_else(StorageConfig::default, |storage| storage.check(directory)),
+        };
         let tls = IdentityFiles {
             certificate: directory.join(self.tls.certificate),
             key: directory.join(self.tls.key),
@@ -309,7 +345,7 @@ impl Raw {
         };
         let timeouts = self.timeouts.check()?;
         let (file, listen, peers) = (file.to_owned(), self.listen, self.peers);
-        Ok(Config { file, role, listen, peers, tls, timeouts, policy, policy_files, lines, intake })
+        Ok(Config { file, role, listen, peers, tls, timeouts, policy, policy_files, lines, intake, storage })
     }
 }
 
@@ -359,6 +395,7 @@ impl RawPolicy {
             && self.smallest_batch.is_none()
             && self.smallest_records.is_none()
             && self.require_alarm.is_none()
+            && self.largest_disk_mib.is_none()
             && self.epsilon.is_none()
             && [self.outputs_per_job, self.outputs_per_manifest, self.jobs_per_day].iter().all(Option::is_none)
             && [self.fewest_steps, self.smallest_difference].iter().all(Option::is_none)
@@ -378,6 +415,9 @@ impl RawPolicy {
             smallest_records: self.smallest_records.unwrap_or(default.smallest_records),
             require_alarm: self.require_alarm.unwrap_or(default.require_alarm),
             limits: limits(self.places, self.largest_memory_mib)?,
+            largest_disk_bytes: self
+                .largest_disk_mib
+                .map_or(default.largest_disk_bytes, |mib| mib.saturating_mul(1 << 20)),
             epsilon_milli,
             outputs_per_job: self.outputs_per_job.unwrap_or(default.outputs_per_job),
             outputs_per_manifest: self.outputs_per_manifest.unwrap_or(default.outputs_per_manifest),
@@ -442,6 +482,8 @@ pub enum ConfigFault {
     Policy(Role),
     /// An intake, in the file of a role that is no server.
     Intake(Role),
+    /// A storage, in the file of a role that keeps no tables.
+    Storage(Role),
     /// A gateway's lines, in the file of another role.
     Lines(Role),
     /// A gateway that hears no device.
@@ -505,6 +547,7 @@ impl fmt::Display for ConfigFault {
             }
             Self::Policy(role) => write!(f, "policy: belongs to servers; {role} has none"),
             Self::Intake(role) => write!(f, "intake: belongs to servers; {role} has none"),
+            Self::Storage(role) => write!(f, "storage: belongs to servers and client; {role} keeps no tables"),
             Self::Lines(role) => write!(f, "gateway: belongs to the gateway; {role} hears no devices"),
             Self::NoLine => f.write_str("gateway: needs at least one of `tcp`, `serial` and `mqtt`"),
             Self::Broker { key, value } => write!(

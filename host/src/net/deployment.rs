@@ -367,6 +367,7 @@ fn config_text(role: Role, hosts: &Hosts) -> String {
              reveals = [\"accuracy\", \"loss\", \"model\"]\n\
              smallest_batch = 16\nsmallest_records = 100\n\
              require_alarm = false # whether jobs must say when words left their range\nlargest_memory_mib = 8192 # a job\nplaces = 2 # jobs at a time\n\
+             largest_disk_mib = 65536 # scratch files of a job\n\
              # For jobs on reports: the noise of outputs, and how many there may be.\n\
              epsilon = 1.0 # of a client on a schema in a day, or \"off\"\n\
              outputs_per_job = 128\noutputs_per_manifest = 1024\njobs_per_day = 32 # of a client\n\

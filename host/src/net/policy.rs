@@ -126,6 +126,8 @@ pub struct Policy {
     pub require_alarm: bool,
     /// The resources that jobs get.
     pub limits: Limits,
+    /// Most bytes of scratch files for one job.
+    pub largest_disk_bytes: u64,
     /// `ε` that a client may spend on the records of a schema in a day, in thousandths; outputs
     /// then need noise.
     /// `None`: outputs need no noise. This rule and those below bind jobs that learn from reports.
@@ -155,6 +157,7 @@ impl Default for Policy {
             smallest_records: 100,
             require_alarm: false,
             limits: Limits::default(),
+            largest_disk_bytes: 64 << 30,
             epsilon_milli: Some(1000),
             outputs_per_job: 128,
             outputs_per_manifest: 1024,
@@ -187,6 +190,8 @@ pub struct Facts<'a> {
     pub alarm: bool,
     /// What it needs on this server, by its plan.
     pub memory_bytes: u64,
+    /// Bytes of its scratch files on this server.
+    pub disk_bytes: u64,
 }
 
 /// The facts for the rules on a job that learns from reports.
@@ -229,6 +234,9 @@ impl Policy {
             return Err(Refusal::Alarm);
         }
         self.limits.check_memory(facts.memory_bytes)?;
+        if facts.disk_bytes > self.largest_disk_bytes {
+            return Err(Refusal::Disk { largest: self.largest_disk_bytes, job: facts.disk_bytes });
+        }
         facts.stored.map_or(Ok(()), |stored| self.check_stored(&stored, facts.reveals.contains(&Reveal::Model)))
     }
 
@@ -377,6 +385,13 @@ pub enum Refusal {
         /// The job's number of classes.
         job: u64,
     },
+    /// The job needs too much disk space.
+    Disk {
+        /// The server's limit in bytes.
+        largest: u64,
+        /// The job's need in bytes.
+        job: u64,
+    },
 }
 
 impl Refusal {
@@ -390,6 +405,7 @@ impl Refusal {
             Self::Records { .. } | Self::Scored { .. } => "policy.smallest_records",
             Self::Alarm => "policy.require_alarm",
             Self::Memory { .. } => "policy.largest_memory_mib",
+            Self::Disk { .. } => "policy.largest_disk_mib",
             Self::Places { .. } => "policy.places",
             Self::JobOutputs { .. } => "policy.outputs_per_job",
             Self::ManifestOutputs { .. } => "policy.outputs_per_manifest",
@@ -433,7 +449,7 @@ impl fmt::Display for Refusal {
                 write!(f, "{rule} is {smallest}, the job opens a score of {job} test records")
             }
             Self::Alarm => write!(f, "{rule} is true; leave reveal.alarm = false out of the job"),
-            Self::Memory { largest, job } => {
+            Self::Memory { largest, job } | Self::Disk { largest, job } => {
                 write!(f, "{rule} is {}, the job needs {}", largest >> 20, job.div_ceil(1 << 20))
             }
             Self::Places { most } => {
@@ -517,6 +533,7 @@ mod tests {
             scored,
             alarm: true,
             memory_bytes,
+            disk_bytes: 1 << 30,
         }
     }
 
@@ -550,6 +567,9 @@ mod tests {
         assert_eq!(policy.check(&silent), Ok(()));
         let strict = Policy { require_alarm: true, ..Policy::default() };
         assert_eq!((strict.check(&silent), strict.check(&good)), (Err(Refusal::Alarm), Ok(())));
+        let large = Facts { disk_bytes: (64 << 30) + 1, ..good };
+        let refusal = policy.check(&large).unwrap_err();
+        assert_eq!(refusal.to_string(), "policy.largest_disk_mib is 65536, the job needs 65537");
         let large = Facts { memory_bytes: (8 << 30) + 1, ..good };
         let refusal = policy.check(&large).unwrap_err();
         assert_eq!(refusal.to_string(), "policy.largest_memory_mib is 8192, the job needs 8193");

@@ -4,7 +4,7 @@ use super::{
     STACK_BYTES, SessionError, SessionId,
     message::{Answer, Ask, Data, Decision, MAX_MESSAGE_BYTES, Order, Update},
     prg, random_bytes, random_seed,
-    server::{PIECE, table_stream},
+    server::{piece_words, table_stream},
 };
 pub use super::{
     heartbeat::{Alive, Phase},
@@ -14,6 +14,7 @@ use crate::{
     job::{Job, form::Kind},
     net::{AbortHandle, ClientTls, Config, Connection, Role, connect},
     report::EpochResult,
+    secret::Secret,
     train::{EarlyStop, Impossible, Inputs, Scores, Sum, epoch_result, sound_parameters},
 };
 use std::{
@@ -31,6 +32,13 @@ use zeroize::Zeroizing;
 /// Progress of a job.
 #[derive(Clone, Debug)]
 pub enum News {
+    /// The client has sent part of server 1's shares.
+    Sharing {
+        /// Bytes sent.
+        done: u64,
+        /// Bytes of all shares.
+        planned: u64,
+    },
     /// All roles agree on the plan; data and weights are open.
     Ready,
     /// So many steps are done.
@@ -83,7 +91,7 @@ pub fn run<W: Word>(
     assert!(!job.data.is_stored(), "a job that learns from reports takes no inputs from a client");
     let started = Instant::now();
     let (session, [mut server0, mut server1]) = order(config, tls, job)?;
-    share(job, &session, &mut inputs, [&mut server0, &mut server1])?;
+    share(job, &session, &mut inputs, [&mut server0, &mut server1], news)?;
     wipe_stack::<STACK_BYTES>(); // the seed of server 0's shares
     drop(inputs);
     listen(job, [server0, server1], config.timeouts.close, started, news)
@@ -96,15 +104,23 @@ fn share<W: Word>(
     session: &SessionId,
     inputs: &mut Inputs<W>,
     [server0, server1]: [&mut Connection; 2],
+    news: &mut dyn FnMut(News),
 ) -> Result<(), SessionError> {
     let seed = random_seed()?;
     server1.send(&Data::Words)?;
     let stream = prg(job.numbers.prg, &seed, session);
+    let (storage, mut done) = (inputs.storage.clone(), 0);
+    let planned = inputs.tables().iter().map(|table| table.len() * word_bytes::<W>()).sum::<usize>() as u64;
     for (i, table) in (0u32..).zip(inputs.tables()) {
-        split(&*stream, table_stream(i), table);
-        for piece in W::bytes(table).chunks(PIECE) {
-            server1.send_bytes(piece)?;
+        let (len, mut piece) = (table.len(), Secret::zeros(piece_words::<W>().min(table.len())));
+        for at in (0..len).step_by(piece_words::<W>()) {
+            let words = &mut piece[..piece_words::<W>().min(len - at)];
+            table.read(at, words).map_err(|_| storage.failure())?;
+            split(&*stream, table_stream(i), at, words);
+            server1.send_bytes(W::bytes(words))?;
             server0.send(&Data::Wait)?;
+            done += W::bytes(words).len() as u64;
+            news(News::Sharing { done, planned });
         }
     }
     server0.send(&Data::Seed(Zeroizing::new(*seed.expose())))?;

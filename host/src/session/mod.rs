@@ -40,6 +40,7 @@ use crate::job::JobError;
 use crate::net::{Cause, ConfigError, NetError, Refusal, Role};
 use crate::plain::Plain;
 use crate::release::{allowed::AllowedError, ledger::LedgerError};
+use crate::storage::StorageError;
 use crate::train::Impossible;
 use std::fmt;
 use symbolon_core::{party::Role as Party, prg::Seed};
@@ -84,6 +85,8 @@ pub enum SessionError {
     Allowed(Box<AllowedError>),
     /// The records of the job cannot be had here.
     Shelf(ShelfError),
+    /// The job's tables cannot be stored here.
+    Storage(StorageError),
     /// The intake stopped, or cannot do what was asked.
     Intake(Box<IntakeError>),
     /// This role's configuration file lacks something that the session needs, such as a peer's
@@ -236,6 +239,7 @@ impl fmt::Display for SessionError {
             }
             Self::Allowed(error) => write!(f, "this server's list of jobs: {error}"),
             Self::Shelf(error) => error.fmt(f),
+            Self::Storage(error) => error.fmt(f),
             Self::Intake(error) => error.fmt(f),
             Self::Config(error) => error.fmt(f),
             Self::Job { from, error } => write!(f, "the job from {from}: {error}"),
@@ -292,6 +296,7 @@ impl std::error::Error for SessionError {
         match self {
             Self::Net(error) | Self::Protocol { cause: Some(error), .. } => Some(&**error),
             Self::Shelf(error) => Some(error),
+            Self::Storage(error) => Some(error),
             Self::Intake(error) => Some(&**error),
             Self::Config(error) => Some(&**error),
             Self::Job { error, .. } => Some(&**error),
@@ -334,6 +339,12 @@ impl From<LedgerError> for SessionError {
 impl From<AllowedError> for SessionError {
     fn from(error: AllowedError) -> Self {
         Self::Allowed(Box::new(error))
+    }
+}
+
+impl From<StorageError> for SessionError {
+    fn from(error: StorageError) -> Self {
+        Self::Storage(error)
     }
 }
 

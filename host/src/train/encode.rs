@@ -1,18 +1,17 @@
-//! From data sets to ring words, and from opened words back to reals.
+//! From records to ring words.
 
 use super::Inputs;
 use crate::{
-    data::{Dataset, Targets, augmented},
-    job::Job,
-    report::Tensor,
+    data::{Copies, Dataset, Targets},
+    job::{Job, Task},
     secret::Secret,
+    storage::{ScratchFailed, Words, Writer},
 };
 use std::fmt;
 use symbolon_core::{
-    fixed::{RangeError, decode, encode},
-    layer::Parameter,
+    fixed::{RangeError, encode},
     loss::{Activation, Describe as _},
-    word::{Word, word_bytes},
+    word::Word,
 };
 
 /// Data that the job's numbers cannot hold.
@@ -68,15 +67,36 @@ impl fmt::Display for EncodeError {
 
 impl std::error::Error for EncodeError {}
 
+/// An error of encoding a record into its tables.
+pub(super) enum RecordError {
+    /// The job's numbers cannot hold it.
+    Encode(EncodeError),
+    /// The table cannot be written.
+    Storage(ScratchFailed),
+}
+
+impl From<EncodeError> for RecordError {
+    fn from(error: EncodeError) -> Self {
+        Self::Encode(error)
+    }
+}
+
+impl From<ScratchFailed> for RecordError {
+    fn from(error: ScratchFailed) -> Self {
+        Self::Storage(error)
+    }
+}
+
 impl<W: Word> Inputs<W> {
-    /// Whole values of `train` and `test` in the job's numbers.
+    /// Whole values of `train` and `test` in the job's numbers, in memory.
     ///
     /// # Errors
     ///
     /// The first value that does not fit; a range of targets that squared errors do not fit.
     pub fn encode(job: &Job, train: &Dataset, test: &Dataset) -> Result<Self, EncodeError> {
-        squares_fit(job, [train, test])?;
-        Self::encode_any_targets(job, train, test)
+        let (inputs, ranges) = Self::encoded(job, train, test)?;
+        squares_fit(job, ranges)?;
+        Ok(inputs)
     }
 
     /// [`Self::encode`] of targets whose squared errors may not fit: for an audit, which says so.
@@ -85,27 +105,59 @@ impl<W: Word> Inputs<W> {
     ///
     /// The first value that does not fit.
     pub(crate) fn encode_any_targets(job: &Job, train: &Dataset, test: &Dataset) -> Result<Self, EncodeError> {
-        let copies = augmented(job, train);
-        let train = copies.as_ref().unwrap_or(train);
-        Ok(Self {
-            train: features(job, "training", train)?,
-            train_labels: labels(job, "training", train)?,
-            test: features(job, "test", test)?,
-            test_labels: labels(job, "test", test)?,
-        })
+        Ok(Self::encoded(job, train, test)?.0)
+    }
+
+    fn encoded(job: &Job, train: &Dataset, test: &Dataset) -> Result<(Self, [TargetStats; 2]), EncodeError> {
+        let mut inputs = Self::in_memory(job);
+        let [train_set, test_set] = Encoder::both(job, &mut inputs);
+        let encoded = |mut set: Encoder<'_, W>, records| {
+            set.block(records).and_then(|()| set.finish()).map_err(|unfit| match unfit {
+                RecordError::Encode(error) => error,
+                RecordError::Storage(_) => unreachable!("words in memory"),
+            })
+        };
+        let ranges = [encoded(train_set, train)?, encoded(test_set, test)?];
+        Ok((inputs, ranges))
+    }
+}
+
+/// Statistics of a set's real targets so far; `squares` is the sum of squared deviations from the
+/// mean.
+#[derive(Clone, Copy)]
+pub(super) struct TargetStats {
+    least: f64,
+    greatest: f64,
+    count: f64,
+    mean: f64,
+    squares: f64,
+}
+
+impl TargetStats {
+    const NONE: Self = Self { least: f64::INFINITY, greatest: f64::NEG_INFINITY, count: 0.0, mean: 0.0, squares: 0.0 };
+
+    /// Adds a target (Welford, Technometrics 4, 1962).
+    fn add(&mut self, target: f64) {
+        (self.least, self.greatest) = (self.least.min(target), self.greatest.max(target));
+        self.count += 1.0;
+        let from_mean = target - self.mean;
+        self.mean += from_mean / self.count;
+        self.squares += from_mean * (target - self.mean);
+    }
+
+    /// Variance of the one target of a regression, in units of the target squared; the reference
+    /// of R². `None` for classes and for several targets.
+    pub(super) fn variance(&self, job: &Job) -> Option<f64> {
+        let Task::Regression(targets) = &job.data.task else { return None };
+        let [scale] = targets[..] else { return None };
+        Some(self.squares / self.count.max(1.0) * scale.divide * scale.divide)
     }
 }
 
 /// Holds the largest error of a prediction that is 0, as an untrained network's nearly is, or a
 /// target, to what its square leaves room for.
-fn squares_fit(job: &Job, sets: [&Dataset; 2]) -> Result<(), EncodeError> {
-    let targets = sets.into_iter().filter_map(|set| match &set.targets {
-        Targets::Values(values) => Some(values),
-        Targets::Classes(_) => None,
-    });
-    let ends =
-        |[least, greatest]: [f64; 2], target: &f32| [least.min(f64::from(*target)), greatest.max(f64::from(*target))];
-    let [least, greatest] = targets.flatten().fold([f64::INFINITY, f64::NEG_INFINITY], ends);
+pub(super) fn squares_fit(job: &Job, [train, test]: [TargetStats; 2]) -> Result<(), EncodeError> {
+    let (least, greatest) = (train.least.min(test.least), train.greatest.max(test.greatest));
     if job.loss.activation() == Activation::Sigmoid && (least < 0.0 || (greatest > 1.0 && greatest.is_finite())) {
         return Err(EncodeError::Probability { got: if least < 0.0 { least } else { greatest } });
     }
@@ -116,80 +168,107 @@ fn squares_fit(job: &Job, sets: [&Dataset; 2]) -> Result<(), EncodeError> {
     Ok(())
 }
 
-fn features<W: Word>(job: &Job, set: &'static str, data: &Dataset) -> Result<Secret<W>, EncodeError> {
-    let word = |(i, v): (usize, &f32)| {
-        encode(f64::from(*v), job.numbers.frac_bits).map_err(|error| EncodeError::Value {
-            set,
-            record: i / data.cols,
-            feature: Some(i % data.cols),
-            error,
-        })
-    };
-    data.features.iter().enumerate().map(word).collect::<Result<Vec<_>, _>>().map(Secret::from)
+/// Encodes a set's records into its tables, in the order in which they come.
+pub(super) struct Encoder<'a, W: Word> {
+    job: &'a Job,
+    set: &'static str,
+    copies: Option<Copies>,
+    /// A writer of records and one of labels, for each copy.
+    writers: Vec<[Writer<'a, W>; 2]>,
+    /// Records so far.
+    rows: usize,
+    /// The words of a record and of its label.
+    words: [Secret<W>; 2],
+    target_stats: TargetStats,
 }
 
-fn labels<W: Word>(job: &Job, set: &'static str, data: &Dataset) -> Result<Secret<W>, EncodeError> {
-    match &data.targets {
-        Targets::Classes(classes) => {
-            let outputs = job.outputs();
-            let mut hot = vec![W::default(); classes.len() * outputs];
-            for (row, class) in hot.chunks_exact_mut(outputs).zip(classes) {
-                row[*class as usize] = W::from_u64(1);
+impl<'a, W: Word> Encoder<'a, W> {
+    /// The encoders of the training and of the test records of `inputs`.
+    pub(super) fn both(job: &'a Job, inputs: &'a mut Inputs<W>) -> [Self; 2] {
+        let Inputs { train, train_labels, test, test_labels, .. } = inputs;
+        let copies = Copies::of(job);
+        let parts = job.data.augment.map_or(1, |augment| augment.copies.into());
+        [
+            Self::new(job, "training", (copies, parts), [train, train_labels]),
+            Self::new(job, "test", (None, 1), [test, test_labels]),
+        ]
+    }
+
+    fn new(
+        job: &'a Job,
+        set: &'static str,
+        (copies, parts): (Option<Copies>, usize),
+        [records, labels]: [&'a mut Words<W>; 2],
+    ) -> Self {
+        let writers = records.writers(parts).into_iter().zip(labels.writers(parts)).map(<[_; 2]>::from).collect();
+        let words = [job.data.features(), job.outputs()].map(Secret::zeros);
+        Self { job, set, copies, writers, rows: 0, words, target_stats: TargetStats::NONE }
+    }
+
+    /// Records so far.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Encodes the next records.
+    pub(super) fn block(&mut self, block: &Dataset) -> Result<(), RecordError> {
+        let mut changed = vec![0.0; if self.copies.is_some() { block.cols } else { 0 }];
+        for i in 0..block.rows {
+            self.label(&block.targets, i)?;
+            for copy in 0..self.writers.len() {
+                let features = match &self.copies {
+                    None => block.row(i),
+                    Some(copies) => {
+                        #[allow(clippy::cast_possible_truncation)] // a job has few copies
+                        copies.write(copy as u32, self.rows, block.row(i), &mut changed);
+                        &changed[..]
+                    }
+                };
+                let Self { job, set, writers, words: [words, labels], rows, .. } = self;
+                for (feature, (word, v)) in words.iter_mut().zip(features).enumerate() {
+                    *word = encode(f64::from(*v), job.numbers.frac_bits).map_err(|error| EncodeError::Value {
+                        set,
+                        record: *rows,
+                        feature: Some(feature),
+                        error,
+                    })?;
+                }
+                let [records, own_labels] = &mut writers[copy];
+                records.push(words)?;
+                own_labels.push(labels)?;
             }
-            Ok(hot.into())
+            self.rows += 1;
         }
-        Targets::Values(values) => {
-            let outputs = job.outputs();
-            let word = |(i, v): (usize, &f32)| {
-                encode(f64::from(*v), job.numbers.frac_bits).map_err(|error| EncodeError::Value {
-                    set,
-                    record: i / outputs,
-                    feature: None,
-                    error,
-                })
-            };
-            values.iter().enumerate().map(word).collect::<Result<Vec<_>, _>>().map(Secret::from)
+        Ok(())
+    }
+
+    /// Encodes the label of record `i` of a block.
+    fn label(&mut self, targets: &Targets, i: usize) -> Result<(), EncodeError> {
+        let [_, label] = &mut self.words;
+        match targets {
+            Targets::Classes(classes) => {
+                label.fill(W::default());
+                label[classes[i] as usize] = W::from_u64(1);
+            }
+            Targets::Values(values) => {
+                let own = &values[i * label.len()..];
+                for (word, v) in label.iter_mut().zip(own) {
+                    self.target_stats.add(f64::from(*v));
+                    *word = encode(f64::from(*v), self.job.numbers.frac_bits).map_err(|error| EncodeError::Value {
+                        set: self.set,
+                        record: self.rows,
+                        feature: None,
+                        error,
+                    })?;
+                }
+            }
         }
+        Ok(())
     }
-}
 
-/// An opened word as a signed number.
-pub fn signed<W: Word>(word: W) -> i64 {
-    let mut bytes = [0; 8];
-    bytes[..word_bytes::<W>()].copy_from_slice(W::bytes(&[word]));
-    let shift = 64 - W::BITS;
-    (u64::from_le_bytes(bytes) << shift).cast_signed() >> shift
-}
-
-/// An opened word as a real.
-pub fn real<W: Word>(job: &Job, word: W) -> f64 {
-    decode(signed(word), job.numbers.frac_bits)
-}
-
-/// The opened model, parameters and then running statistics, as named tensors: the layer's name,
-/// then `weight` or `bias`, `running_mean` or `running_var`, with axes as PyTorch has them.
-#[allow(clippy::cast_possible_truncation)] // 32-bit floats are the format
-pub fn tensors<W: Word>(job: &Job, model: &[W]) -> Vec<Tensor> {
-    let (laid, mut tensors) = (job.network(), Vec::new());
-    for (i, layer) in job.network.names.iter().enumerate() {
-        let (parameters, statistics) = model.split_at(job.parameters());
-        let mut add = |parameter: Parameter, words: &[W]| {
-            let frac_bits = job.numbers.frac_bits + parameter.extra_bits;
-            let values: Vec<f32> = words.iter().map(|w| decode(signed(*w), frac_bits) as f32).collect();
-            let shape: Vec<usize> = parameter.dims[..parameter.axes].iter().map(|d| *d as usize).collect();
-            let name = format!("{layer}.{}", parameter.name);
-            tensors.push(match (&shape[..], parameter.transposed) {
-                (&[rows, cols], true) => Tensor { name, shape: vec![cols, rows], values: transposed(&values, cols) },
-                _ => Tensor { name, shape, values },
-            });
-        };
-        laid.graph().parameters_of(i, |parameter, range| add(parameter, &parameters[range]));
-        laid.graph().statistics_of(i, |statistic, range| add(statistic, &statistics[range]));
+    /// Ends the set.
+    pub(super) fn finish(self) -> Result<TargetStats, RecordError> {
+        self.writers.into_iter().flatten().try_for_each(Writer::finish)?;
+        Ok(self.target_stats)
     }
-    tensors
-}
-
-/// The columns of a matrix of `cols` columns, one after the other.
-fn transposed(values: &[f32], cols: usize) -> Vec<f32> {
-    (0..cols).flat_map(|col| values.iter().skip(col).step_by(cols).copied()).collect()
 }

@@ -3,7 +3,6 @@
 
 use super::{
     enter,
-    order::Batch,
     step::Trainer,
     tally::{Scores, Tally, totals},
     tape::described,
@@ -84,8 +83,8 @@ impl<W: Word> Trainer<'_, W> {
                 let n = rows.len();
                 let lens = [n * test.cols(), n * labels.cols(), n * set.cols()];
                 let ([x, y, outputs], mut party) = party.scratch(lens)?;
-                self.outputs(&mut party, test.rows_of(Batch::Listed(&rows), x), outputs)?;
-                let labels = labels.rows_of(Batch::Listed(&rows), y);
+                self.outputs(&mut party, test.listed(&rows, x)?, outputs)?;
+                let labels = labels.listed(&rows, y)?;
                 tallies.measure(&mut party, (metrics, &set), &Predictions { outputs, labels })?;
             }
             Ok(())

@@ -10,11 +10,15 @@
 //!   nearest to 0.
 //! - **Memory:** a tile, and for labels 64 rows of `2^bits` words or a tile; in place but for the one-hot rows.
 
-use super::Inputs;
+use super::{
+    inputs::{InputTable, Inputs},
+    table::rewrite,
+};
 use crate::{
     job::{Format, Job, Line, Target},
     lanes::Lanes,
     secret::Secret,
+    storage::Words,
 };
 use symbolon_core::{
     function::classify::one_hot,
@@ -40,13 +44,41 @@ pub(super) fn into_ring<W: Word>(
     readings(lanes, &widths, &mut inputs.test, job.data.features(), tile)?;
     let targets: Vec<Line> = job.data.target_line().into_iter().collect();
     let widths = self::widths::<W>(job, &targets);
-    for table in [&mut inputs.train_labels, &mut inputs.test_labels] {
-        match reports.target {
-            Target::Label(place) => *table = labels(lanes, table, place.bits, job.outputs(), tile)?,
-            Target::Reading(_) => readings(lanes, &widths, table, 1, tile)?,
+    match reports.target {
+        Target::Label(place) => {
+            let mut hot = [
+                InputTable::HotTrain.make_in_job(job, &inputs.storage)?,
+                InputTable::HotTest.make_in_job(job, &inputs.storage)?,
+            ];
+            let tables = [&mut inputs.train_labels, &mut inputs.test_labels];
+            for (codes, hot) in tables.iter().zip(&mut hot) {
+                labels(lanes, codes, place.bits, (job.outputs(), hot), tile)?;
+            }
+            [inputs.train_labels, inputs.test_labels] = hot;
+        }
+        Target::Reading(_) => {
+            readings(lanes, &widths, &mut inputs.train_labels, 1, tile)?;
+            readings(lanes, &widths, &mut inputs.test_labels, 1, tile)?;
         }
     }
     Ok(inputs)
+}
+
+/// Returns the most words of a table that a lane has in hand while it lifts them.
+pub(super) fn tile_words(job: &Job) -> usize {
+    let Format::Reports(reports) = &job.data.format else { return 0 };
+    let (tile, cols) = (job.lanes.tile, job.data.features());
+    let of_width = |bits: u32| {
+        let columns = reports.columns.iter().filter(|column| column.place.bits == bits).count();
+        let fewest = if columns > tile { columns % tile } else { columns };
+        if columns == 0 { 0 } else { tile / fewest.max(1) * cols }
+    };
+    let readings = [1, 8, 16, 32].map(of_width).into_iter().max().unwrap_or(0);
+    let labels = match reports.target {
+        Target::Label(place) => (tile >> place.bits).max(LABEL_ROWS) * job.outputs(),
+        Target::Reading(_) => tile,
+    };
+    readings.max(labels)
 }
 
 /// The readings of one width.
@@ -84,33 +116,24 @@ fn widths<W: Word>(job: &Job, lines: &[Line]) -> Vec<Width<W>> {
     [1, 8, 16, 32].into_iter().filter_map(of_width).collect()
 }
 
-/// Lifts a table of `cols` codes a row, in place: each lane its rows, width by width, tile by tile.
+/// Lifts a table of `cols` codes a row, in place: width by width, each lane its rows, tile by tile.
 fn readings<W: Word>(
     lanes: &mut Lanes<'_, W>,
     widths: &[Width<W>],
-    table: &mut [W],
+    table: &mut Words<W>,
     cols: usize,
     tile: usize,
 ) -> Result<(), Error> {
-    let rows = table.len().checked_div(cols).unwrap_or(0);
-    let mut rest = table;
-    let mut work = Vec::new();
-    for i in 0..lanes.len() {
-        let (own, others) = rest.split_at_mut(lanes.part(i, rows, 1).len() * cols);
-        work.push(own);
-        rest = others;
-    }
-    lanes.each(work, |party, table| {
-        party.trace.enter(0, "lift readings");
-        for width in widths {
-            for columns in width.columns.chunks(tile) {
-                for rows in table.chunks_mut(tile / columns.len() * cols) {
-                    readings_tile(party, width, columns, rows, cols)?;
-                }
-            }
+    for width in widths {
+        for columns in width.columns.chunks(tile) {
+            let (states, at_once) = (vec![(); lanes.len()], tile / columns.len() * cols);
+            rewrite(lanes, table, (cols, at_once), states, |party, (), _, rows| {
+                party.trace.enter(0, "lift readings");
+                readings_tile(party, width, columns, rows, cols)
+            })?;
         }
-        Ok(())
-    })
+    }
+    Ok(())
 }
 
 /// Lifts `columns` of a few rows.
@@ -149,32 +172,22 @@ fn copy<'a, W: Word>(to: impl Iterator<Item = &'a mut W>, from: impl Iterator<It
     }
 }
 
-/// One-hot rows of the labels' codes: each lane its rows, some at a time.
+/// Writes the one-hot rows of the labels' codes to `hot`: each lane its rows, some at a time.
 fn labels<W: Word>(
     lanes: &mut Lanes<'_, W>,
-    codes: &[W],
+    codes: &Words<W>,
     bits: u32,
-    classes: usize,
+    (classes, hot): (usize, &mut Words<W>),
     tile: usize,
-) -> Result<Secret<W>, Error> {
-    let mut hot = Secret::zeros(codes.len() * classes);
-    let mut rest = &mut hot[..];
-    let mut work = Vec::new();
-    for i in 0..lanes.len() {
-        let part = lanes.part(i, codes.len(), 1);
-        let (own, others) = rest.split_at_mut(part.len() * classes);
-        work.push((&codes[part], own));
-        rest = others;
-    }
+) -> Result<(), Error> {
     let rows = (tile >> bits).max(LABEL_ROWS);
-    lanes.each(work, |party, (codes, hot)| {
+    let states = (0..lanes.len()).map(|_| Secret::zeros(rows)).collect();
+    rewrite(lanes, hot, (classes, rows * classes), states, |party, own: &mut Secret<W>, at, hot| {
         party.trace.enter(0, "look up labels");
-        codes
-            .chunks(rows)
-            .zip(hot.chunks_mut(rows * classes))
-            .try_for_each(|(codes, hot)| one_hot(party, codes, bits, classes, hot))
-    })?;
-    Ok(hot)
+        let own = &mut own[..hot.len() / classes];
+        codes.read(at / classes, own)?;
+        one_hot(party, own, bits, classes, hot)
+    })
 }
 
 #[cfg(test)]

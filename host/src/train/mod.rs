@@ -4,33 +4,39 @@
 //! optimizer and opening of the new weights over the lanes' parameters. Data and labels are masked and opened once a job, weights once a step, activations
 //! and their gradients once each; every product uses those openings.
 
+mod decode;
 mod early_stop;
 mod encode;
 mod evaluate;
 mod figures;
 mod initial;
+mod inputs;
 mod lift;
+mod load;
 mod meetings;
 mod narrow;
 mod optimize;
 mod order;
 mod pass;
+mod prefetch;
 mod step;
 mod table;
 mod tally;
 mod tape;
 
+pub use decode::{real, signed, tensors};
 pub use early_stop::EarlyStop;
-pub use encode::{EncodeError, real, signed, tensors};
+pub use encode::EncodeError;
 pub use figures::{Impossible, Output, epoch_result, sound_parameters};
 pub use initial::{batch_order, initial_weights};
+pub use inputs::Inputs;
+pub use load::{LoadError, Loaded};
 pub use order::{Orders, SharedOrders};
 pub use tally::{Scores, Sum};
 
 use crate::{
-    job::{Format, Job, RevealLoss, When},
+    job::{Job, RevealLoss, When},
     lanes::Lanes,
-    secret::Secret,
 };
 use std::ops::ControlFlow;
 use step::Trainer;
@@ -41,59 +47,14 @@ use symbolon_core::{
     word::{Word, word_bytes},
 };
 
-/// One party's shares of a job's data (whole values in the clear engine, nothing in a dry run).
-///
-/// A job that learns from files has them in its numbers. One that learns from reports has codes, as devices split them: one in the low bits of each word,
-/// one label a record; they are lifted before training.
-pub struct Inputs<W: Word> {
-    /// Training records, row after row, `f` fraction bits; or codes.
-    pub train: Secret<W>,
-    /// One-hot rows in integers, or scaled targets with `f` fraction bits; or codes.
-    pub train_labels: Secret<W>,
-    /// Test records.
-    pub test: Secret<W>,
-    /// Labels of the test records.
-    pub test_labels: Secret<W>,
-}
-
-impl<W: Word> Inputs<W> {
-    /// Words of each table of `job`, in the order of the fields.
-    pub fn lens(job: &Job) -> [usize; 4] {
-        let width = if matches!(job.data.format, Format::Reports(_)) { 1 } else { job.outputs() };
-        let (train, test) = (job.data.train_rows(), job.data.test_records);
-        [train * job.data.features(), train * width, test * job.data.features(), test * width]
-    }
-
-    /// Words of all tables together while `job` runs: of reports, the labels' codes, their one-hot
-    /// rows and the records' weights.
-    pub fn words(job: &Job) -> usize {
-        let hot = match job.data.format {
-            Format::Reports(_) if job.outputs() > 1 => job.outputs(),
-            _ => 0,
-        };
-        let weights = if job.data.may_lack_class() { job.data.train_records } else { 0 };
-        Self::lens(job).iter().sum::<usize>() + hot * (job.data.train_records + job.data.test_records) + weights
-    }
-
-    /// Returns the tables, in the order of the fields.
-    pub(crate) fn tables(&mut self) -> [&mut Secret<W>; 4] {
-        [&mut self.train, &mut self.train_labels, &mut self.test, &mut self.test_labels]
-    }
-
-    /// Tables of the right lengths, zero: what a dry run takes.
-    pub fn dry(job: &Job) -> Self {
-        let [train, train_labels, test, test_labels] = Self::lens(job).map(Secret::zeros);
-        Self { train, train_labels, test, test_labels }
-    }
-}
-
 /// Returns the bytes that a server allocates for `job`, except its lanes' arenas and connections:
-/// - data, with one-hot labels and weights;
+/// - tables in memory, with one-hot labels and weights, up to `data_memory` bytes, and the rows
+///   prefetched from scratch files;
 /// - parameters, with their openings and gradients, and the optimizer's state;
 /// - the step's tape: values and gradients of a batch;
 /// - an epoch's order;
 /// - the copy of the model that leaves.
-pub fn memory_bytes<W: Word>(job: &Job) -> u64 {
+pub fn memory_bytes<W: Word>(job: &Job, data_memory: u64) -> u64 {
     let (n, batch, lanes) = (job.parameters(), job.rows_at_once(), usize::from(job.lanes.lanes));
     let model = if job.reveal.model { job.model_words() } else { 0 };
     // Tapes of dry words have the lengths of others, and no memory.
@@ -103,7 +64,8 @@ pub fn memory_bytes<W: Word>(job: &Job) -> u64 {
     let tape = tape::Tape::<W::Dry>::new(&laid, &described, batch, &rows);
     let meetings = meetings::words(&laid, &described, lanes);
     let sum = if batch < job.training.batch { n } else { 0 };
-    let words = Inputs::<W>::words(job) + 3 * n + sum + model + tape.words() + meetings;
+    let [data, _] = Inputs::<W>::bytes(job, data_memory);
+    let words = 3 * n + sum + model + tape.words() + meetings;
     // Terms that are kept for their clamp.
     let terms = if job.reveal.noise.is_some() {
         let set = job.test_set();
@@ -115,7 +77,7 @@ pub fn memory_bytes<W: Word>(job: &Job) -> u64 {
     };
     let words = words + terms;
     let order = 4 * job.data.train_records;
-    (words * word_bytes::<W>() + order) as u64 + optimize::state_bytes::<W>(job)
+    data + (words * word_bytes::<W>() + order) as u64 + optimize::state_bytes::<W>(job)
 }
 
 /// Returns the bytes that a dry lane of `job` keeps of its tiles, except the values that it
@@ -302,6 +264,8 @@ fn epochs<W: Word>(
     for epoch in 1..=job.training.epochs {
         let order = orders.of(job, epoch)?;
         for i in 0..job.steps_per_epoch() {
+            let next = (i + 1 < job.steps_per_epoch()).then(|| order.batch(job, i + 1));
+            trainer.prepare(order.batch(job, i), next)?;
             trainer.step(lanes, order.batch(job, i), *step)?;
             *step += 1;
             tell(lanes, observer, Event::Step { done: *step })?;

@@ -46,7 +46,7 @@ impl Order {
     /// Returns the records of step `step` of the epoch.
     pub(super) fn batch(&self, job: &Job, step: usize) -> Batch<'_> {
         match &self.0 {
-            Some(order) => Batch::Listed(&order[job.batch(step)]),
+            Some(order) => Batch::Listed { records: &order[job.batch(step)], first: 0 },
             None => Batch::Counted(job.batch(step).len()),
         }
     }
@@ -56,7 +56,12 @@ impl Order {
 #[derive(Clone, Copy)]
 pub(super) enum Batch<'a> {
     /// These records, in this order.
-    Listed(&'a [u32]),
+    Listed {
+        /// Their numbers.
+        records: &'a [u32],
+        /// Place of the first in the step's batch.
+        first: usize,
+    },
     /// This number of records; their identity does not matter.
     Counted(usize),
 }
@@ -64,7 +69,7 @@ pub(super) enum Batch<'a> {
 impl Batch<'_> {
     pub(super) fn len(&self) -> usize {
         match self {
-            Self::Listed(rows) => rows.len(),
+            Self::Listed { records, .. } => records.len(),
             Self::Counted(rows) => *rows,
         }
     }
@@ -72,7 +77,7 @@ impl Batch<'_> {
     /// Returns the records at the places `range`.
     pub(super) fn part(&self, range: Range<usize>) -> Self {
         match self {
-            Self::Listed(rows) => Self::Listed(&rows[range]),
+            Self::Listed { records, first } => Self::Listed { first: first + range.start, records: &records[range] },
             Self::Counted(_) => Self::Counted(range.len()),
         }
     }
@@ -214,7 +219,7 @@ mod tests {
                         arena: Secret::zeros(ENDLESS),
                     });
                     let mut lanes = Lanes::new(Role::Server0, &Nothing, lanes, 1);
-                    let (orders, inputs) = (Orders::Shared(orders), Inputs::dry(job));
+                    let (orders, inputs) = (Orders::Shared(orders), Inputs::in_memory(job));
                     run_in(orders, &mut lanes, job, inputs, &mut |_, _| ControlFlow::Continue(())).unwrap();
                 });
             }

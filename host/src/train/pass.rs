@@ -93,7 +93,7 @@ impl<W: Word> Trainer<'_, W> {
                 let LaneStates { data, slabs: [values, gradients], states } = &mut work.state;
                 let data = if n == 0 {
                     check_kept(party, ENOUGH)?;
-                    train.rows_of(own, data)
+                    train.rows_of(own, data)?
                 } else {
                     train.masked(own, data)
                 };
@@ -150,8 +150,8 @@ impl<W: Word> LossStep<'_, W> {
         let terms = if wants_loss { job.loss_terms() } else { 0 };
         let weighed = if weights.is_some() { n } else { 0 };
         let ([y, w, loss], mut party) = party.scratch([n * labels.cols(), weighed, n * terms])?;
-        let counted = weights.map(|weights| weights.rows_of(rows, w));
-        let target = Target { labels: labels.rows_of(rows, y), weights: counted };
+        let counted = weights.map(|weights| weights.rows_of(rows, w)).transpose()?;
+        let target = Target { labels: labels.rows_of(rows, y)?, weights: counted };
         let delta = &mut gradients[graph.output_gradient(n)];
         delta.copy_from_slice(&values[graph.output_words(n)]);
         enter(&mut party, graph.nodes.len() - 1, job.loss.kind());

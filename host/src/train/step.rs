@@ -3,11 +3,12 @@
 use super::{
     Inputs, Stop, enter,
     initial::{dropout_stream, initial_shares},
+    inputs::InputTable,
     lift,
     meetings::Meetings,
     optimize::{Optimizer, Tile},
     order::Batch,
-    table::Table,
+    table::{Table, rewrite},
     tally::{Sum, Tally, total},
     tape::{self, Tape, described, split},
 };
@@ -16,6 +17,7 @@ use crate::{
     job::{Job, Laid},
     lanes::Lanes,
     secret::Secret,
+    storage::{Storage, Words},
 };
 use std::ops::Range;
 use symbolon_core::{
@@ -123,19 +125,22 @@ pub(super) struct Trainer<'j, W: Word> {
 }
 
 impl<'j, W: Word> Trainer<'j, W> {
-    /// Lifts what are codes, then masks and opens data and initial weights.
+    /// Lifts codes, then masks and opens data and initial weights.
     pub(super) fn open(lanes: &mut Lanes<'_, W>, job: &'j Job, inputs: Inputs<W>) -> Result<Self, Stop> {
         let (tile, outputs) = (job.lanes.tile, job.outputs());
-        let inputs = lift::into_ring(lanes, job, inputs)?;
-        let train = Table::open(lanes, inputs.train, job.data.features(), tile)?;
-        let weights = job.data.may_lack_class().then(|| weights(lanes, &inputs.train_labels, outputs));
+        let Inputs { train, train_labels, test, test_labels, storage } = lift::into_ring(lanes, job, inputs)?;
+        let train = Table::open(lanes, train, job.data.features(), tile)?;
+        let weights = match job.data.may_lack_class() {
+            true => Some(weights(lanes, job, &train_labels, &storage)?),
+            false => None,
+        };
         let weights = weights.map(|weights| Table::open(lanes, weights, 1, tile)).transpose()?;
-        let labels = Table::open(lanes, inputs.train_labels, outputs, tile)?;
+        let labels = Table::open(lanes, train_labels, outputs, tile)?;
         let test = match job.data.test_records {
             0 => None,
             _ => Some((
-                Table::open(lanes, inputs.test, job.data.features(), tile)?,
-                Table::open(lanes, inputs.test_labels, outputs, tile)?,
+                Table::open(lanes, test, job.data.features(), tile)?,
+                Table::open(lanes, test_labels, outputs, tile)?,
             )),
         };
         let laid = job.network();
@@ -168,7 +173,14 @@ impl<'j, W: Word> Trainer<'j, W> {
         Ok(trainer)
     }
 
-    /// One step on the training records `rows`: number `step` of the job.
+    /// Fetches a step's training records `rows` and prefetches those of the `next` step.
+    pub(super) fn prepare(&mut self, rows: Batch<'_>, next: Option<Batch<'_>>) -> Result<(), Error> {
+        let tables = [Some(&mut self.train), Some(&mut self.labels), self.weights.as_mut()];
+        tables.into_iter().flatten().try_for_each(|table| table.prepare(rows, next))
+    }
+
+    /// One step on the training records `rows`, which are [prepared](Self::prepare): number `step`
+    /// of the job.
     pub(super) fn step(&mut self, lanes: &mut Lanes<'_, W>, rows: Batch<'_>, step: u64) -> Result<(), Error> {
         let most = self.job.rows_at_once();
         for start in (0..rows.len()).step_by(most) {
@@ -330,10 +342,25 @@ impl<'j, W: Word> Trainer<'j, W> {
     }
 }
 
-/// Shares of each row's weight: the sum of its one-hot label, which is 0 where the label names no
-/// class.
-fn weights<W: Word>(lanes: &Lanes<'_, W>, hot: &[W], classes: usize) -> Secret<W> {
-    let mut weights = Secret::zeros(hot.len().checked_div(classes).unwrap_or(0));
-    lanes.kernels().sum_rows(&mut weights, hot, classes);
-    weights
+/// Returns shares of each training record's weight: the sum of its one-hot label, 0 where the label
+/// has no class.
+fn weights<W: Word>(lanes: &mut Lanes<'_, W>, job: &Job, hot: &Words<W>, storage: &Storage) -> Result<Words<W>, Error> {
+    let (classes, tile) = (job.outputs(), job.lanes.tile);
+    let mut weights = InputTable::Weights.make_in_job(job, storage)?;
+    let states = vec![(); lanes.len()];
+    rewrite(lanes, &mut weights, (1, tile), states, |party, (), at, weights| {
+        if let Some(hot) = hot.memory() {
+            party.kernels.sum_rows(weights, &hot[at * classes..][..weights.len() * classes], classes);
+            return Ok(());
+        }
+        let rows = (tile / classes).clamp(1, weights.len().max(1));
+        let mut own = Secret::zeros(rows * classes);
+        for (i, weights) in weights.chunks_mut(rows).enumerate() {
+            let own = &mut own[..weights.len() * classes];
+            hot.read((at + i * rows) * classes, own)?;
+            party.kernels.sum_rows(weights, own, classes);
+        }
+        Ok(())
+    })?;
+    Ok(weights)
 }

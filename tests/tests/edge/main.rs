@@ -20,6 +20,7 @@ use symbolon::{
     data::Pile,
     device::{Device, Options},
     job::{Draft, Source},
+    storage::Storage,
     train::{Inputs, epoch_result},
 };
 use symbolon_core::report::{header::DeviceId, identity::Identity};
@@ -92,7 +93,7 @@ fn clear_accuracy(fleet: &Fleet, job: &Path, stores: &Stores, named: &dyn Fn(&st
         let source = Source { schema, label_schema: None, manifest: [0; 32], senders: &mut senders, named };
         draft.resolve(Some(source)).unwrap()
     });
-    let inputs = Inputs::<u64>::stored(&job, &pile).unwrap();
+    let inputs = Inputs::<u64>::stored(&job, &pile, &Storage::default()).unwrap();
     let trained = Game::new(job.clone()).clear(inputs, &Keys::new(1), 1);
     let (loss, score) = trained.epochs.last().unwrap().clone();
     epoch_result(&job, 1, loss, score).unwrap().accuracy.unwrap()

@@ -13,6 +13,7 @@ mod places;
 mod refused;
 mod releases;
 mod sees;
+mod storage;
 
 use std::{
     path::Path,

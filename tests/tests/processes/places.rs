@@ -77,9 +77,9 @@ fn idle_clients_lose_their_places() {
 
 /// Records of zeros, all of the first class: what they teach stays in range.
 fn zeros<W: Word>(job: &Job) -> Inputs<W> {
-    let mut inputs = Inputs::dry(job);
+    let mut inputs = Inputs::in_memory(job);
     for labels in [&mut inputs.train_labels, &mut inputs.test_labels] {
-        labels.iter_mut().step_by(job.outputs()).for_each(|label| *label = W::from_u64(1));
+        labels.memory_mut().unwrap().iter_mut().step_by(job.outputs()).for_each(|label| *label = W::from_u64(1));
     }
     inputs
 }

@@ -31,6 +31,10 @@ fn by_policy() {
         (ANYTHING.replace("records = 1", "records = 113"), "policy.smallest_records is 113, the job has 112"),
         (ANYTHING.replace("\"any\"", "\"listed\""), &*format!("policy.jobs does not list job {hash}")),
         (format!("{ANYTHING}\nlargest_memory_mib = 0"), "policy.largest_memory_mib is 0, the job needs "),
+        (
+            format!("{ANYTHING}\nlargest_disk_mib = 0\n[storage]\nmemory_mib = 0"),
+            "policy.largest_disk_mib is 0, the job needs 1",
+        ),
     ];
     for (rule, named) in rules {
         let mut roles = Roles::start(HASTY, &rule);

@@ -282,7 +282,7 @@ fn a_recording_of_all_that_each_received() {
         }
         bytes_are_uniform(symbolon_core::word::Word::bytes(&seen.share), "server 1's share");
         assert!(
-            chi_square(symbolon_core::word::Word::bytes(&shape.inputs::<u64>().train), 256) > 1e4,
+            chi_square(symbolon_core::word::Word::bytes(shape.inputs::<u64>().train.memory().unwrap()), 256) > 1e4,
             "the data is not"
         );
     }
@@ -352,11 +352,12 @@ fn holds_only_its_own(seen: &Seen) {
 
 /// The two shares make the data, and no less than both. Returns both servers'.
 fn shares_are_the_data(seen: &Seen, shape: &Shape<'_>) -> [Inputs<u64>; 2] {
-    let Inputs { train, train_labels, test, test_labels } = shape.inputs::<u64>();
-    let [mut first, mut second] = [(); 2].map(|()| Inputs::dry(&shape.job()));
+    let Inputs { train, train_labels, test, test_labels, .. } = shape.inputs::<u64>();
+    let [mut first, mut second] = [(); 2].map(|()| Inputs::in_memory(&shape.job()));
     let tables = |inputs: &mut Inputs<u64>, at: u32, words: &[u64]| {
-        let Inputs { train, train_labels, test, test_labels } = inputs;
-        [train, train_labels, test, test_labels][at as usize].copy_from_slice(words);
+        let Inputs { train, train_labels, test, test_labels, .. } = inputs;
+        let mut writer = [train, train_labels, test, test_labels][at as usize].writer();
+        writer.push(words).unwrap();
     };
     let stream = Aes128Prg::new(&Seed::from_bytes(&seen.data_seed), &seen.session);
     let mut rest = &seen.share[..];
@@ -364,7 +365,9 @@ fn shares_are_the_data(seen: &Seen, shape: &Shape<'_>) -> [Inputs<u64>; 2] {
         let (theirs, tail) = rest.split_at(table.len());
         let mut own = vec![0u64; table.len()];
         expand(&stream, MaskId { lane: 0, request: i, part: 0 }, 0, &mut own);
-        assert!(own.iter().zip(theirs).zip(&*table).all(|((a, b), value)| a.wrapping_add(*b) == *value));
+        assert!(
+            own.iter().zip(theirs).zip(table.memory().unwrap()).all(|((a, b), value)| a.wrapping_add(*b) == *value)
+        );
         tables(&mut first, i, &own);
         tables(&mut second, i, theirs);
         rest = tail;

@@ -40,7 +40,7 @@ impl Records {
                 Ok(Inputs::encode_any_targets(job, &train, &test)?)
             }
             (Self::Codes, Format::Reports(reports)) => Ok(codes(job, reports)),
-            (Self::Codes, _) => Ok(Inputs::dry(job)),
+            (Self::Codes, _) => Ok(Inputs::in_memory(job)),
         }
     }
 
@@ -106,14 +106,14 @@ impl Values {
 
 /// Uniform codes; the same for the same job.
 fn codes<W: Word>(job: &Job, reports: &Reports) -> Inputs<W> {
-    let mut inputs = Inputs::dry(job);
+    let mut inputs = Inputs::in_memory(job);
     let mut values = Values(1);
     for (table, targets) in [(&mut inputs.train, &mut inputs.train_labels), (&mut inputs.test, &mut inputs.test_labels)]
     {
-        for (word, column) in table.iter_mut().zip(reports.columns.iter().cycle()) {
+        for (word, column) in table.memory_mut().unwrap_or_default().iter_mut().zip(reports.columns.iter().cycle()) {
             *word = W::from_u64(values.bits(column.place.bits));
         }
-        for word in targets.iter_mut() {
+        for word in targets.memory_mut().unwrap_or_default() {
             *word = W::from_u64(match reports.target {
                 Target::Label(_) => values.bits(32) % job.outputs() as u64,
                 Target::Reading(column) => values.bits(column.place.bits),

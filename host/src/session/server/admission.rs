@@ -4,7 +4,7 @@ use super::Server;
 use crate::{
     data::ShelfError,
     engine::{
-        memory::server_bytes,
+        memory::{disk_bytes, server_bytes},
         plan::{Plan, plan},
     },
     intake::{manifest::Manifest, validity::UnixSeconds},
@@ -43,6 +43,7 @@ impl Server {
         reveals.extend(job.measured().iter().map(|metric| Reveal::Metric(metric.kind())));
         reveals.extend((job.reveal.loss == RevealLoss::Epoch).then_some(Reveal::Loss));
         reveals.extend(job.reveal.model.then_some(Reveal::Model));
+        let data_memory = self.data_memory(&job);
         let listed = job.listed_hash().map_err(SessionError::job(Role::Client))?;
         let facts = Facts {
             job: &listed,
@@ -58,14 +59,15 @@ impl Server {
             records: job.records_per_epoch() as u64,
             scored: (!job.measured().is_empty()).then_some(job.data.test_records as u64),
             alarm: job.reveal.alarm,
-            memory_bytes: server_bytes(&job, order.job.len(), 0),
+            memory_bytes: server_bytes(&job, order.job.len(), 0, data_memory),
+            disk_bytes: disk_bytes(&job, data_memory),
         };
         self.config.policy.check(&facts).map_err(SessionError::Policy)?;
         let known = |hash: &_| self.shelf.as_ref()?.schema(hash);
         schema::hold(&job, &known).map_err(SessionError::Policy)?;
         let place = self.place()?;
         let plan = plan(&job)?;
-        let memory_bytes = server_bytes(&job, order.job.len(), plan.arena_bytes);
+        let memory_bytes = server_bytes(&job, order.job.len(), plan.arena_bytes, data_memory);
         self.config.policy.check(&Facts { memory_bytes, ..facts }).map_err(SessionError::Policy)?;
         let account = self.charge(&job, order, client)?;
         Ok(Admitted { job, hash, plan, place, account })

@@ -10,23 +10,27 @@
 use super::Session;
 use crate::{
     net::{Connection, Role, SLOWEST_BYTES_PER_SECOND},
+    secret::Secret,
     session::{
         SessionError,
-        heartbeat::{Alive, Phase, beat},
+        heartbeat::{Alive, Phase},
         message::{Data, MAX_MESSAGE_BYTES, Update},
         prg,
     },
     train::Inputs,
 };
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use symbolon_core::{
-    prg::{MaskId, Seed, fill},
+    prg::{MaskId, Prg, Seed},
     word::{Word, word_bytes},
 };
 
 /// Bytes that server 1 receives between two messages to server 0: a second's at the slowest rate.
 #[allow(clippy::cast_possible_truncation)] // far below 32 bits
-pub(in crate::session) const PIECE: usize = SLOWEST_BYTES_PER_SECOND as usize;
+const PIECE: usize = SLOWEST_BYTES_PER_SECOND as usize;
 
 /// A client's upload: its deadline, and the reports of it to the client.
 struct Upload<'a> {
@@ -49,7 +53,9 @@ impl<'a> Upload<'a> {
     fn advance(&mut self) -> Result<(), SessionError> {
         self.bytes_done += PIECE as u64;
         self.client.set_transfer_limit(self.idle, self.since, self.bytes_done + PIECE as u64);
-        if self.last_sent.elapsed() < beat(self.idle) {
+        // Rarely: the client reads none of these reports while it sends, and an upload may take
+        // hours.
+        if self.last_sent.elapsed() < self.idle / 4 {
             return Ok(());
         }
         self.last_sent = Instant::now();
@@ -59,8 +65,8 @@ impl<'a> Upload<'a> {
     }
 }
 
-/// Receives this server's shares of the data: server 0 expands them from a seed, server 1 receives
-/// words.
+/// Receives this server's shares of the data into `inputs`, which are zeros. Server 0 expands them
+/// from a seed; server 1 receives words.
 ///
 /// # Errors
 ///
@@ -70,25 +76,30 @@ impl<'a> Upload<'a> {
 pub(super) fn receive_inputs<W: Word>(
     session: &Session<'_>,
     client: &mut Connection,
-    role: Role,
-    idle: Duration,
+    (role, idle): (Role, Duration),
+    mut inputs: Inputs<W>,
 ) -> Result<Inputs<W>, SessionError> {
     let lens = Inputs::<W>::lens(session.job).map(|len| len * word_bytes::<W>());
     let mut upload = Upload::begin(client, idle, lens.iter().sum::<usize>() as u64);
-    let inputs = match role {
+    match role {
         Role::Server0 => {
             let pieces = lens.iter().map(|len| len.div_ceil(PIECE) as u64).sum();
-            expand(session, &mut upload, pieces)?
+            expand(session, &mut upload, pieces, &mut inputs)?;
         }
-        _ => receive(session, &mut upload)?,
-    };
+        _ => receive(&mut upload, &mut inputs)?,
+    }
     client.set_idle_timeout(idle);
     Ok(inputs)
 }
 
 /// Waits for the seed and expands it.
 #[inline(never)]
-fn expand<W: Word>(session: &Session<'_>, upload: &mut Upload<'_>, pieces: u64) -> Result<Inputs<W>, SessionError> {
+fn expand<W: Word>(
+    session: &Session<'_>,
+    upload: &mut Upload<'_>,
+    pieces: u64,
+    inputs: &mut Inputs<W>,
+) -> Result<(), SessionError> {
     let mut waits = 0;
     let seed = loop {
         match upload.client.recv::<Data>(MAX_MESSAGE_BYTES)? {
@@ -99,25 +110,34 @@ fn expand<W: Word>(session: &Session<'_>, upload: &mut Upload<'_>, pieces: u64) 
         }
         upload.advance()?;
     };
-    let mut inputs = Inputs::<W>::dry(session.job);
-    let stream = prg(session.job.numbers.prg, &Seed::from_bytes(&seed), &session.id);
+    let stream: Arc<dyn Prg> = prg(session.job.numbers.prg, &Seed::from_bytes(&seed), &session.id).into();
     for (i, table) in (0u32..).zip(inputs.tables()) {
-        fill(&*stream, table_stream(i), 0, table);
+        table.expand(&stream, table_stream(i));
     }
-    Ok(inputs)
+    Ok(())
 }
 
 /// Receives the words.
-fn receive<W: Word>(session: &Session<'_>, upload: &mut Upload<'_>) -> Result<Inputs<W>, SessionError> {
+fn receive<W: Word>(upload: &mut Upload<'_>, inputs: &mut Inputs<W>) -> Result<(), SessionError> {
     let Data::Words = upload.client.recv::<Data>(MAX_MESSAGE_BYTES)? else { return Err(unexpected()) };
-    let mut inputs = Inputs::<W>::dry(session.job);
+    let storage = inputs.storage.clone();
     for table in inputs.tables() {
-        for piece in W::bytes_mut(table).chunks_mut(PIECE) {
-            upload.client.recv_exact(piece)?;
+        let len = table.len();
+        let (mut writer, mut piece) = (table.writer(), Secret::zeros(piece_words::<W>().min(len)));
+        for at in (0..len).step_by(piece_words::<W>()) {
+            let words = &mut piece[..piece_words::<W>().min(len - at)];
+            upload.client.recv_exact(W::bytes_mut(words))?;
+            writer.push(words).map_err(|_| storage.failure())?;
             upload.advance()?;
         }
+        writer.finish().map_err(|_| storage.failure())?;
     }
-    Ok(inputs)
+    Ok(())
+}
+
+/// Words of a [`PIECE`].
+pub(in crate::session) fn piece_words<W: Word>() -> usize {
+    PIECE / word_bytes::<W>()
 }
 
 fn unexpected() -> SessionError {

@@ -37,13 +37,14 @@ use crate::{
     release::ledger::{Account, Entry, Ledger, LedgerError, MAX_STANDING_BYTES},
     report::peak_rss,
     secret::Secret,
+    storage::{Storage, StorageConfig},
     train::{self, Inputs},
 };
 use admission::Admitted;
 use audit::Audit;
 use dealing::{Helper, Joined};
 use inputs::receive_inputs;
-pub(super) use inputs::{PIECE, table_stream};
+pub(super) use inputs::{piece_words, table_stream};
 use outputs::{News, Outputs};
 use std::{
     sync::{Arc, Mutex},
@@ -242,12 +243,10 @@ impl Server {
                 let cancel = Cancel::default();
                 let session =
                     Session { id: order.session, job: &job, encoded: order.job, plan, account: &account, cancel };
-                let result = client.send(&Answer::Ok(())).map_err(SessionError::from).and_then(|()| {
-                    match job.numbers.ring_bits {
-                        32 => self.run::<u32>(&session, &mut client),
-                        _ => self.run::<u64>(&session, &mut client),
-                    }
-                });
+                let result = match job.numbers.ring_bits {
+                    32 => self.run::<u32>(&session, &mut client),
+                    _ => self.run::<u64>(&session, &mut client),
+                };
                 let result = account.end().map_err(SessionError::from).and(result);
                 (self.tell)(Notice::Ended { job: &job, took: started.elapsed(), well: result.is_ok() });
                 if let Err(error) = &result {
@@ -265,15 +264,38 @@ impl Server {
         result.and(closed.map_err(SessionError::from))
     }
 
+    /// The storage of a job's tables. A job with a memory limit was planned for the usual memory.
+    fn storage(&self, job: &Job) -> Storage {
+        Storage::new(StorageConfig { memory_bytes: self.data_memory(job), ..self.config.storage.clone() })
+    }
+
+    /// Bytes of memory for a job's tables.
+    fn data_memory(&self, job: &Job) -> u64 {
+        let own = self.config.storage.memory_bytes;
+        job.training.memory_limit_mib.map_or(own, |_| own.min(StorageConfig::default().memory_bytes))
+    }
+
     fn run<W: HostWord + Word>(&self, session: &Session<'_>, client: &mut Connection) -> Result<(), SessionError> {
-        let sent = match session.job.data.is_stored() {
+        let storage = self.storage(session.job);
+        // Creating the tables first reports a full disk before the client sends shares.
+        let tables = match session.job.data.is_stored() {
             true => None,
-            false => Some(receive_inputs(session, client, self.config.role, self.config.timeouts.idle)?),
+            false => match Inputs::<W>::new(session.job, &storage) {
+                Ok(tables) => Some(tables),
+                Err(error) => {
+                    let error = SessionError::from(error);
+                    let _ = client.send(&Answer::Err(No::new(&error))); // the error matters more
+                    return Err(error);
+                }
+            },
         };
+        client.send(&Answer::Ok(()))?;
+        let (role, idle) = (self.config.role, self.config.timeouts.idle);
+        let sent = tables.map(|tables| receive_inputs(session, client, (role, idle), tables)).transpose()?;
         wipe_stack::<STACK_BYTES>(); // the seed of the data's shares
         let log = |alive: &Alive| (self.tell)(Notice::Waits { job: session.job, alive });
         let heart = Heart::new(client, self.config.role, self.config.timeouts.idle, session.cancel.clone(), &log);
-        let trained = heart.beat_during(|| self.train::<W>(session, sent, &heart));
+        let trained = heart.beat_during(|| self.train::<W>(session, sent, &storage, &heart));
         let lost = heart.into_failure();
         // A lost client cancels the session, so that other connections fail too.
         let (report, parameters) = trained.map_err(|error| lost.map_or(error, SessionError::from))?;
@@ -292,11 +314,12 @@ impl Server {
         &self,
         session: &Session<'_>,
         sent: Option<Inputs<W>>,
+        storage: &Storage,
         heart: &Heart<'_>,
     ) -> Result<(Report, Secret<W>), SessionError> {
         let inputs = match (sent, &self.shelf) {
             (Some(inputs), _) => inputs,
-            (None, Some(shelf)) => Inputs::stored(session.job, &**shelf)?,
+            (None, Some(shelf)) => Inputs::stored(session.job, &**shelf, storage)?,
             (None, None) => return Err(SessionError::Shelf(ShelfError::None)),
         };
         let Met { prg, dealer, audit, mut streams, mut peers, veil } = self.meet(session, heart)?;
@@ -327,7 +350,11 @@ impl Server {
         let count = party.count();
         drop(party);
         let mut parameters = ended.map(Secret::from).map_err(|halt| match halt {
+            // What another lane lost may be a consequence.
             train::Halt::Protocol { error, step } => {
+                if let Some(fault) = storage.take_fault() {
+                    return SessionError::from(fault);
+                }
                 let (error, cause) = culprit(error, &fault, &dealer);
                 SessionError::Protocol { error, step, cause }
             }

@@ -75,9 +75,14 @@ fn job(ring_bits: u32, label_bits: u32, classes: usize) -> Job {
 
 /// Inputs of whole random words.
 fn inputs<W: Word>(job: &Job, seed: u64) -> Inputs<W> {
-    let (mut inputs, mut next) = (Inputs::dry(job), noise(seed));
+    let (mut inputs, mut next) = (Inputs::in_memory(job), noise(seed));
     let Inputs { train, train_labels, .. } = &mut inputs;
-    train.iter_mut().chain(train_labels.iter_mut()).for_each(|word| *word = W::from_u64(next()));
+    train
+        .memory_mut()
+        .unwrap()
+        .iter_mut()
+        .chain(train_labels.memory_mut().unwrap())
+        .for_each(|word| *word = W::from_u64(next()));
     inputs
 }
 
@@ -119,7 +124,8 @@ fn values<W: HostWord + Word>(ring_bits: u32) {
     for salt in 0..20 {
         let codes = inputs::<W>(&job, u64::from(salt));
         let out = lifted(&job, inputs::<W>(&job, u64::from(salt)), salt);
-        for (i, (code, word)) in codes.train.iter().zip(&out.train[..]).enumerate() {
+        for (i, (code, word)) in codes.train.memory().unwrap().iter().zip(&out.train.memory().unwrap()[..]).enumerate()
+        {
             let (column, Scale::Columns(scales)) = (&reports.columns[i % job.data.features()], &job.data.scale) else {
                 panic!("another scale")
             };
@@ -146,7 +152,9 @@ fn labels_past_the_last_class_weigh_nothing() {
         let codes = inputs::<u64>(&job, 5);
         let out = lifted(&job, inputs::<u64>(&job, 5), 1);
         assert_eq!(out.train_labels.len(), RECORDS * classes);
-        for (code, row) in codes.train_labels.iter().zip(out.train_labels.chunks_exact(classes)) {
+        for (code, row) in
+            codes.train_labels.memory().unwrap().iter().zip(out.train_labels.memory().unwrap().chunks_exact(classes))
+        {
             let class = (code & ((1 << bits) - 1)) as usize;
             let want: Vec<u64> = (0..classes).map(|i| u64::from(i == class)).collect();
             assert_eq!(row, want, "code {class} of {classes} classes");
@@ -161,12 +169,12 @@ fn the_mean_of_many_liftings_is_the_value() {
     let times = 200;
     for salt in 0..times {
         let out = lifted(&job, inputs::<u32>(&job, 8), salt);
-        sums.iter_mut().zip(&out.train[..]).for_each(|(sum, word)| *sum += real(&job, *word));
+        sums.iter_mut().zip(&out.train.memory().unwrap()[..]).for_each(|(sum, word)| *sum += real(&job, *word));
     }
     let codes = inputs::<u32>(&job, 8);
     let lines = job.data.lines();
     let unit = 2f64.powi(-11);
-    for (i, (sum, code)) in sums.iter().zip(&codes.train[..]).enumerate() {
+    for (i, (sum, code)) in sums.iter().zip(&codes.train.memory().unwrap()[..]).enumerate() {
         let line = lines[i % lines.len()];
         let want = line.first + line.slope * f64::from(code & ((1 << line.bits) - 1));
         assert!((sum / f64::from(times) - want).abs() < 0.4 * unit, "{i}");

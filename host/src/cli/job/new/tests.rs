@@ -2,13 +2,17 @@
 
 use super::*;
 use crate::{
-    cli::train::{clear_stored, variance},
+    cli::{exit::Failure, train::clear_stored},
     data::{Targets, dataset_dir, load},
     engine::clear::Audit,
     job::{Columns as Names, Format, Optimizer, Scale},
-    train::Inputs,
+    kernel::HostWord,
+    report::Summary,
+    storage::Storage,
+    train::{Inputs, Loaded},
 };
 use std::{fmt::Write as _, fs};
+use symbolon_core::word::Word;
 
 /// A folder that is removed when it is dropped.
 struct Folder(PathBuf);
@@ -60,17 +64,15 @@ fn uniform(state: &mut u64) -> f64 {
     f64::from(u32::try_from(*state >> 33).unwrap()) / f64::from(1u32 << 30) - 1.0
 }
 
+/// Trains in the clear.
+fn summary<W: HostWord + Word>(job: &Job, dir: &Path) -> Result<Summary, Failure> {
+    let Loaded { inputs, variance, .. } = Inputs::<W>::load(job, dir, &Storage::default(), &|_| {}).unwrap();
+    clear_stored(job, variance, inputs, 2, &Audit::default()).map(|trained| trained.summary)
+}
+
 /// Accuracy or R² after training in the clear.
 fn score(job: &Job, dir: &Path) -> f64 {
-    let (train, test) = load(job, dir).unwrap();
-    let variance = variance(job, &test);
-    let summary = if job.numbers.ring_bits == 32 {
-        clear_stored::<u32>(job, variance, Inputs::encode(job, &train, &test).unwrap(), 2, &Audit::default())
-            .map(|t| t.summary)
-    } else {
-        clear_stored::<u64>(job, variance, Inputs::encode(job, &train, &test).unwrap(), 2, &Audit::default())
-            .map(|t| t.summary)
-    };
+    let summary = if job.numbers.ring_bits == 32 { summary::<u32>(job, dir) } else { summary::<u64>(job, dir) };
     let summary = summary.unwrap_or_else(|error| panic!("{error}"));
     summary.r2.or(summary.accuracy).unwrap()
 }
