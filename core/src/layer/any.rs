@@ -45,6 +45,9 @@ macro_rules! layers {
             ) {
                 match self { $(Self::$name(layer) => layer.statistics(input, frac_bits, each)),* }
             }
+            fn is_affine(&self) -> bool {
+                match self { $(Self::$name(layer) => layer.is_affine()),* }
+            }
             fn check(
                 &self,
                 input: $crate::layer::Shape,

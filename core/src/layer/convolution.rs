@@ -119,6 +119,10 @@ impl Describe for Convolution {
         each(Parameter { name: "bias", dims, axes: 1, transposed: false, init: Init::Glorot { fans }, extra_bits: 0 });
     }
 
+    fn is_affine(&self) -> bool {
+        true
+    }
+
     fn takes(&self, _: Shape) -> Takes {
         Takes::Masked
     }

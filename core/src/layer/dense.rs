@@ -64,6 +64,10 @@ impl Describe for Dense {
         each(Parameter { name: "bias", dims: [units, 1, 1, 1], axes: 1, transposed: false, init, extra_bits: 0 });
     }
 
+    fn is_affine(&self) -> bool {
+        true
+    }
+
     fn takes(&self, _: Shape) -> Takes {
         Takes::Masked
     }

@@ -51,6 +51,11 @@ impl<W> Pass<'_, W> {
     pub fn rows(&self) -> usize {
         self.data.mask.rows.len()
     }
+
+    /// Whether node `i` is folded into the parameters of the node before it.
+    pub fn is_folded(&self, i: usize) -> bool {
+        self.met.get(i).is_some_and(|met| met.is_folded)
+    }
 }
 
 /// A value or a gradient of a node: its scale, and where and whether it is open.
@@ -176,7 +181,9 @@ impl<'a, L> Graph<'_, L> {
         L: Layer<W>,
     {
         nodes.into_iter().try_for_each(|i| {
-            self.make_ready(party, i, pass.rows(), slab, states)?;
+            if !pass.is_folded(i) {
+                self.make_ready(party, i, pass.rows(), slab, states)?;
+            }
             self.forward_node(party, pass, i, slab, states)
         })
     }
@@ -224,7 +231,7 @@ impl<'a, L> Graph<'_, L> {
         let ranges = [range(node.input), if node.second.is_some() { range(second) } else { 0..0 }, place.words(rows)];
         let Ok([a, b, z]) = slab.get_disjoint_mut(ranges) else { panic!("values that live together lie apart") };
         // Shares of inputs that are open already.
-        let is_any = node.layer.takes(place.inputs[0]) != Takes::Masked;
+        let is_any = node.layer.takes(place.inputs[0]) != Takes::Masked || pass.is_folded(i);
         let open = |origin| match origin {
             Origin::Node(j) => before[usize::from(j)].value.is_open(),
             Origin::Data => true,

@@ -4,7 +4,7 @@
 //! own rows, then one lane takes the sums of all and finds the few words that every row needs. The
 //! caller adds the lanes' sums between, which is local: a party's lanes share its memory.
 
-use super::{Backward, Graph, NodeState, Origin, Pass, Site, Takes};
+use super::{Backward, Describe, Graph, Node, NodeState, Origin, Pass, Site, Takes};
 use crate::{
     correlation::{Mask, View},
     link::Error,
@@ -12,6 +12,7 @@ use crate::{
     protocol::masked::Masked,
     word::Word,
 };
+use core::ops::Range;
 
 /// The words that a meeting left for all rows: shares, and open words with the names of their
 /// masks. The layer knows their order.
@@ -21,11 +22,14 @@ pub struct Met<'a, W> {
     pub words: &'a [W],
     /// The names of the masks.
     pub masks: &'a [View<'static>],
+    /// Whether the layer before has parameters with this layer [folded](Meets::fold) into them: in
+    /// inference alone.
+    pub is_folded: bool,
 }
 
 impl<W> Default for Met<'_, W> {
     fn default() -> Self {
-        Self { words: &[], masks: &[] }
+        Self { words: &[], masks: &[], is_folded: false }
     }
 }
 
@@ -59,7 +63,8 @@ pub struct MeetingLens {
 /// A layer whose rows meet. In training the caller runs, for each batch of `batch` rows:
 /// [`Meets::sums`] on each lane, [`Meets::meet`] on one, and the layer's forward pass; later
 /// [`Meets::backward_sums`] on each lane, [`Meets::meet_backward`] on one, and the backward pass.
-/// In inference it runs [`Meets::settle`] once for all rows.
+/// In inference it runs [`Meets::settle`] once for all rows, then [`Meets::fold`] where the layer
+/// before may take it.
 pub trait Meets<W: Word>: Sync {
     /// The lengths of the buffers.
     fn lens(&self, site: &Site<'_, W>) -> MeetingLens;
@@ -135,6 +140,22 @@ pub trait Meets<W: Word>: Sync {
         statistics: &[W],
         met: &mut Meeting<'_, W>,
     ) -> Result<(), Error>;
+
+    /// Folds this layer, which has [settled](Meets::settle), into parameters of the layer before:
+    /// rows of words of the channels `channels`, some words each. Then the forward pass takes that
+    /// layer's output as it is, with the fraction bits of this layer's.
+    ///
+    /// # Errors
+    ///
+    /// As [`Meets::sums`].
+    fn fold(
+        &self,
+        party: &mut Party<'_, W>,
+        site: &Site<'_, W>,
+        channels: Range<usize>,
+        parameters: Masked<'_, W>,
+        out: &mut [W],
+    ) -> Result<(), Error>;
 }
 
 impl<L> Graph<'_, L> {
@@ -196,6 +217,20 @@ impl<L> Graph<'_, L> {
         let dz = states[i].gradient.masked(&slab[words], self.places[i].output.words());
         let Some(dz) = dz else { panic!("a gradient that was opened") };
         meets.backward_sums(party, &site, self.open_input(i, pass, &[], states), dz, sums)
+    }
+
+    /// The node before node `i`, if node `i` may be [folded](Meets::fold) into its parameters: no
+    /// other node reads its output or has the same parameters.
+    pub fn folds_into(&self, i: usize) -> Option<usize>
+    where
+        L: Describe,
+    {
+        let Origin::Node(before) = self.nodes[i].input else { return None };
+        let reads = self.nodes.iter().flat_map(Node::origins).filter(|origin| *origin == Origin::Node(before));
+        let is_tied =
+            self.nodes[usize::from(before)].tied.is_some() || self.nodes.iter().any(|node| node.tied == Some(before));
+        let folds = self.nodes[usize::from(before)].layer.is_affine();
+        (folds && !is_tied && reads.count() == 1).then_some(before.into())
     }
 
     /// Node `i` as a layer whose rows meet.

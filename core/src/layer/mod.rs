@@ -206,6 +206,12 @@ pub struct Parameter {
 }
 
 impl Parameter {
+    /// Rows and channels of the tensor as [`Meets::fold`] takes it: rows of channels of some words.
+    pub fn rows_and_channels(&self) -> [usize; 2] {
+        let [first, second, ..] = self.dims.map(|d| d as usize);
+        if self.transposed { [first, second] } else { [1, first] }
+    }
+
     /// Words of the tensor.
     pub fn words(&self) -> usize {
         self.dims.iter().fold(1usize, |n, d| n.saturating_mul(*d as usize))
@@ -261,6 +267,12 @@ pub trait Describe {
     /// shares that training moves on, without a gradient. The job has `frac_bits` fraction bits.
     fn statistics(&self, input: Shape, frac_bits: u32, each: &mut dyn FnMut(Parameter)) {
         let _ = (input, frac_bits, each);
+    }
+
+    /// Whether the output is affine in the parameters, channel by channel: a tensor has its channels
+    /// in its first axis or, if it is transposed, in its second.
+    fn is_affine(&self) -> bool {
+        false
     }
 
     /// Holds the layer to the numbers of a job.

@@ -172,3 +172,32 @@ fn numbers_that_have_no_room_are_refused() {
         assert_eq!(with(factor, shift).is_ok(), (factor, shift) == (255, 8), "{factor} / 2^{shift}");
     }
 }
+
+/// Rounds of a depthwise convolution's passes, with a normalisation behind it or without.
+fn rounds<W: Word>(normalises: bool, rows: usize, frac_bits: u32) -> u64 {
+    let (input, channels) = (Shape([3, 4, 4]), 3);
+    let size = [Size::ONE, Size::ONE, Size::ZERO];
+    let [kernel, stride, padding] = size;
+    let depthwise = AnyLayer::Convolution(Convolution { filters: 3, kernel, stride, padding, groups: 3 });
+    let layers = [depthwise, AnyLayer::BatchNorm(NORM)];
+    let nodes = chain(&layers[..1 + usize::from(normalises)]);
+    let words = |n: usize| Shared::Words(vec![W::from_u64(1 << (frac_bits - 1)); n]);
+    let parameters = words(2 * channels * (1 + usize::from(normalises)));
+    let network = Network { nodes, input, frac_bits, step: Some(0) };
+    let values = rows * input.words();
+    play::<W>(&network, &[words(values), parameters, words(values)], 1).cost.rounds
+}
+
+/// Of an element, two truncations and two openings, a round each; of a channel, 13 and 6 at most,
+/// and 2 more each if the number of values is no power of two.
+#[test]
+fn rounds_are_those_of_the_documentation() {
+    for (rows, more) in [(8, 0), (5, 4)] {
+        let added = |frac_bits| {
+            let narrow = rounds::<u32>(true, rows, frac_bits) - rounds::<u32>(false, rows, frac_bits);
+            let wide = rounds::<u64>(true, rows, frac_bits) - rounds::<u64>(false, rows, frac_bits);
+            narrow.max(wide)
+        };
+        assert_eq!([8, 9, 10].map(added).into_iter().max(), Some(4 + 13 + 6 + more));
+    }
+}

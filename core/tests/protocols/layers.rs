@@ -143,7 +143,7 @@ impl<W: Word> Meetings<W> {
         meets.into_iter()
     }
     fn met(&self) -> Vec<Met<'_, W>> {
-        self.words.iter().zip(&self.masks).map(|(words, masks)| Met { words, masks }).collect()
+        self.words.iter().zip(&self.masks).map(|(words, masks)| Met { words, masks, is_folded: false }).collect()
     }
     fn sums(&self, i: usize) -> Vec<W> {
         vec![W::default(); self.sums[i]]

@@ -3,13 +3,14 @@
 
 use super::{
     enter,
+    fold::{self, Folded},
     step::Trainer,
     tally::{Scores, Tally, totals},
     tape::described,
 };
 use crate::lanes::Lanes;
 use symbolon_core::{
-    layer::{NodeState, Pass},
+    layer::{Met, Model, NodeState, Pass},
     link::Error,
     metric::{AnyMetric, Predictions, TestSet},
     party::Party,
@@ -66,9 +67,21 @@ impl<W: Word> Trainer<'_, W> {
     /// This party's shares of the metrics' sums. `None` if the job measures nothing.
     pub(super) fn evaluate(&mut self, lanes: &mut Lanes<'_, W>) -> Result<Option<Scores<W::Wide>>, Error> {
         let (metrics, set) = (self.job.measured(), self.job.test_set());
-        let Some((test, labels)) = self.test.as_ref().filter(|_| !metrics.is_empty()) else { return Ok(None) };
-        let (graph, model) = (self.parameters.laid.graph(), self.parameters.model());
-        self.meetings.settle(lanes, &graph, &Pass { model, ..described(model.shares) })?;
+        if self.test.is_none() || metrics.is_empty() {
+            return Ok(None);
+        }
+        {
+            let (graph, model) = (self.parameters.laid.graph(), self.parameters.model());
+            self.meetings.settle(lanes, &graph, &Pass { model, ..described(model.shares) })?;
+        }
+        let folded = self.fold(lanes)?;
+        let (graph, own) = (self.parameters.laid.graph(), self.parameters.model());
+        let model = folded.as_ref().map_or(own, Folded::model);
+        let mut met = self.meetings.met();
+        for (i, met) in met.iter_mut().enumerate() {
+            met.is_folded = fold::target(&graph, i).is_some();
+        }
+        let Some((test, labels)) = &self.test else { return Ok(None) };
         // As many as a training pass takes at least: they need no more scratch. And no more, if the
         // job says how many those are.
         let least = self.job.rows_at_once().div_ceil(lanes.len()).min(MOST_ROWS);
@@ -83,7 +96,7 @@ impl<W: Word> Trainer<'_, W> {
                 let n = rows.len();
                 let lens = [n * test.cols(), n * labels.cols(), n * set.cols()];
                 let ([x, y, outputs], mut party) = party.scratch(lens)?;
-                self.outputs(&mut party, test.listed(&rows, x)?, outputs)?;
+                self.outputs(&mut party, (model, &met), test.listed(&rows, x)?, outputs)?;
                 let labels = labels.listed(&rows, y)?;
                 tallies.measure(&mut party, (metrics, &set), &Predictions { outputs, labels })?;
             }
@@ -95,11 +108,17 @@ impl<W: Word> Trainer<'_, W> {
     }
 
     /// This party's shares of the network's outputs for rows `x`, `2 f` fraction bits.
-    fn outputs(&self, party: &mut Party<'_, W>, x: Masked<'_, W>, outputs: &mut [W]) -> Result<(), Error> {
-        let (graph, model) = (self.parameters.laid.graph(), self.parameters.model());
+    fn outputs(
+        &self,
+        party: &mut Party<'_, W>,
+        (model, met): (Model<'_, W>, &[Met<'_, W>]),
+        x: Masked<'_, W>,
+        outputs: &mut [W],
+    ) -> Result<(), Error> {
+        let graph = self.parameters.laid.graph();
         let mut states: Vec<NodeState<'_, W>> = Vec::new();
         states.resize_with(graph.nodes.len(), NodeState::default);
-        graph.infer(party, &Pass { model, data: x, moment: None, met: &self.meetings.met() }, &mut states, outputs)?;
+        graph.infer(party, &Pass { model, data: x, moment: None, met }, &mut states, outputs)?;
         enter(party, graph.nodes.len() - 1, "evaluation");
         let (got, want) = (graph.output_frac_bits(), 2 * graph.frac_bits);
         if got > want {

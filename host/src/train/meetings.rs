@@ -22,7 +22,7 @@ struct Own<W: Word> {
 
 impl<W: Word> Own<W> {
     fn met(&self) -> Met<'_, W> {
-        Met { words: &self.words, masks: &self.masks }
+        Met { words: &self.words, masks: &self.masks, is_folded: false }
     }
 
     /// Draws fresh masks, which all lanes know.
@@ -88,7 +88,7 @@ impl<W: Word> Meetings<W> {
                 met.push(Met::default());
                 continue;
             };
-            met.push(Met { words, masks });
+            met.push(Met { words, masks, is_folded: false });
             if Some(j) == i {
                 buffers.extend(sums.iter_mut().map(|sums| &mut sums[..]));
             }

@@ -35,7 +35,7 @@ use symbolon_core::{
 };
 
 /// Lanes' ranges of flat buffers are multiples of this, so that bit planes are whole words.
-const GRAIN: usize = 64;
+pub(super) const GRAIN: usize = 64;
 
 /// All parameters of a network, flat.
 pub(super) struct Parameters<W: Word> {

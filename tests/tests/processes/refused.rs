@@ -3,10 +3,10 @@
 use super::{alone, assert_useful, folder, train};
 use std::io::{Read, Write};
 use symbolon::{
-    job::Job,
+    job::{Job, Scale},
     net::{PROTOCOL_VERSION, Role},
 };
-use symbolon_core::layer::{AnyLayer, Dense};
+use symbolon_core::layer::{self, AnyLayer, Dense};
 use symbolon_tests::{
     dir::TempDir,
     jobs::{CLASSES, FEATURES, Shape},
@@ -132,15 +132,18 @@ fn jobs_without_sense_or_bounds() {
     let started = std::time::Instant::now();
     let reason = order(&roles, large(16, 64));
     assert!(reason.contains("(the rule plan.work)"), "{reason}");
-    for (records, units) in [(1 << 28, 8), (1 << 20, 1 << 16)] {
+    for (records, features, units, rule) in
+        [(1 << 28, 60, 8, "largest_disk_mib is 65536"), (1 << 20, 6, 1 << 16, "largest_memory_mib is 8192")]
+    {
         let reason = order(
             &roles,
             edited(&|job| {
                 (job.data.train_records, job.training.batch, job.lanes.lanes) = (records, 1 << 16, 64);
+                (job.data.shape, job.data.scale) = (layer::Shape::vector(features), Scale::Divide(1.0));
                 job.network.nodes[0].layer = AnyLayer::Dense(Dense { units });
             }),
         );
-        assert!(reason.contains("policy.largest_memory_mib is 8192, the job needs "), "{reason}");
+        assert!(reason.contains(&format!("policy.{rule}, the job needs ")), "{reason}");
     }
     let mut server = roles.reach(Role::Client, Role::Server0);
     server.send(&Order { ask: 0, session: [5; 16], job: large(1 << 16, 4) }).unwrap();

@@ -8,7 +8,10 @@
 //! - **Cost:** of an element, beyond a network without it: forward a truncation and an opening of
 //!   `x`, backward an opening of `dz` and a truncation of `dx`; dealt three words, and in narrow
 //!   rings an eighth of a truncation. Of a channel: at most 13 rounds forward and 6 backward a
-//!   batch, 2 more each if `n` is not a power of two; 8 in each evaluation.
+//!   batch, 2 more each if `n` is not a power of two; 8 in each evaluation. In inference after a
+//!   convolution or a dense layer that no other node reads: nothing of an element. There `s` is
+//!   folded into that layer's parameters, with 4 fraction bits more than they have; of a parameter:
+//!   a truncation and an opening in each evaluation.
 //! - **Result:** `r` is [one of eight constants an octave](crate::function::inverse_sqrt), so it
 //!   and `z - β` are within 2.2 %, and what a unit of `V` makes; the same `r` serves both passes. A
 //!   channel of constant values has `V = 0`, within units, and takes the `r` of `ε`. The running
@@ -312,6 +315,21 @@ impl<W: Word> Meets<W> for BatchNorm {
         self.open_roots(party, site.frac_bits, &[1.0], variance, met)?;
         self.scale_and_shift(party, site, None, met)
     }
+
+    fn fold(
+        &self,
+        party: &mut Party<'_, W>,
+        site: &Site<'_, W>,
+        channels: Range<usize>,
+        parameters: Masked<'_, W>,
+        out: &mut [W],
+    ) -> Result<(), Error> {
+        let scale = open_at(site.met.words, site.met.masks, site.input().channels(), at::SCALE);
+        let mask = scale.mask.slice(channels.start, channels.len());
+        let scale = Masked { words: &scale.words[channels], mask };
+        by_channel(party, parameters, scale, out)?;
+        truncate(party, out, site.frac_bits)
+    }
 }
 
 impl<W: Word> Layer<W> for BatchNorm {
@@ -323,8 +341,15 @@ impl<W: Word> Layer<W> for BatchNorm {
         z: &mut [W],
         _: &mut Saved<'_, W>,
     ) -> Result<(), Error> {
-        let (x, counts) = (x[0].masked(), Counts::of(site, 1));
+        let counts = Counts::of(site, 1);
         let (c, words) = (counts.channels, site.met.words);
+        if site.met.is_folded {
+            let (x, _) = x[0].shares();
+            z.copy_from_slice(x);
+            let rows = z.len() / site.input().words().max(1);
+            return add_by_channel(party, (rows, counts.places), &words[at::SHIFT * c..][..c], z);
+        }
+        let x = x[0].masked();
         by_channel(party, x, open_at(words, site.met.masks, c, at::SCALE), z)?;
         add_by_channel(party, (x.mask.rows.len(), counts.places), &words[at::SHIFT * c..][..c], z)
     }

@@ -124,8 +124,7 @@ fn values<W: HostWord + Word>(ring_bits: u32) {
     for salt in 0..20 {
         let codes = inputs::<W>(&job, u64::from(salt));
         let out = lifted(&job, inputs::<W>(&job, u64::from(salt)), salt);
-        for (i, (code, word)) in codes.train.memory().unwrap().iter().zip(&out.train.memory().unwrap()[..]).enumerate()
-        {
+        for (i, (code, word)) in codes.train.memory().unwrap().iter().zip(out.train.memory().unwrap()).enumerate() {
             let (column, Scale::Columns(scales)) = (&reports.columns[i % job.data.features()], &job.data.scale) else {
                 panic!("another scale")
             };
@@ -169,12 +168,12 @@ fn the_mean_of_many_liftings_is_the_value() {
     let times = 200;
     for salt in 0..times {
         let out = lifted(&job, inputs::<u32>(&job, 8), salt);
-        sums.iter_mut().zip(&out.train.memory().unwrap()[..]).for_each(|(sum, word)| *sum += real(&job, *word));
+        sums.iter_mut().zip(out.train.memory().unwrap()).for_each(|(sum, word)| *sum += real(&job, *word));
     }
     let codes = inputs::<u32>(&job, 8);
     let lines = job.data.lines();
     let unit = 2f64.powi(-11);
-    for (i, (sum, code)) in sums.iter().zip(&codes.train.memory().unwrap()[..]).enumerate() {
+    for (i, (sum, code)) in sums.iter().zip(codes.train.memory().unwrap()).enumerate() {
         let line = lines[i % lines.len()];
         let want = line.first + line.slope * f64::from(code & ((1 << line.bits) - 1));
         assert!((sum / f64::from(times) - want).abs() < 0.4 * unit, "{i}");

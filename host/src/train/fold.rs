@@ -1,0 +1,147 @@
+//! Inference with layers folded into the parameters of the layer before: batch normalisation by
+//! running statistics is an affine function of each channel, which costs nothing there.
+//!
+//! The folded parameters are shares and openings of their own, made anew for each evaluation, since
+//! parameters and statistics have moved.
+
+use super::{
+    enter,
+    step::{GRAIN, Trainer},
+    tape::{described, split},
+};
+use crate::{alarms::ENOUGH, job::Laid, lanes::Lanes, secret::Secret};
+use std::ops::Range;
+use symbolon_core::{
+    correlation::View,
+    layer::{AnyLayer, Backward, Describe, Graph, Model, Pass},
+    link::Error,
+    protocol::{
+        alarm::check_kept,
+        masked::{Masked, mask_and_open},
+    },
+    word::Word,
+};
+
+/// The parameters of a network with layers folded into them.
+pub(super) struct Folded<W: Word> {
+    shares: Secret<W>,
+    open: Vec<W>,
+    mask: View<'static>,
+}
+
+impl<W: Word> Folded<W> {
+    /// As passes take them.
+    pub(super) fn model(&self) -> Model<'_, W> {
+        Model { shares: &self.shares, open: Masked { words: &self.open, mask: self.mask } }
+    }
+}
+
+/// Parameters that are multiplied together.
+struct Block {
+    /// The node that is folded.
+    node: usize,
+    /// The parameters in the flat buffer.
+    range: Range<usize>,
+    rows: usize,
+    channels: Range<usize>,
+}
+
+/// The node that node `i` is folded into, if it is folded.
+pub(super) fn target(graph: &Graph<'_, AnyLayer>, i: usize) -> Option<usize> {
+    let meets = Backward::<u64>::meets(&graph.nodes[i].layer).is_some();
+    graph.folds_into(i).filter(|_| meets)
+}
+
+/// Whether any node of the network is folded.
+pub(super) fn folds(laid: &Laid) -> bool {
+    let graph = laid.graph();
+    (0..graph.nodes.len()).any(|i| target(&graph, i).is_some())
+}
+
+/// Cuts the parameters that change into blocks of about `tile` words, in flat order.
+fn blocks(graph: &Graph<'_, AnyLayer>, tile: usize) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    for node in 0..graph.nodes.len() {
+        let Some(before) = target(graph, node) else { continue };
+        let place = &graph.places[before];
+        let mut at = place.parameter;
+        graph.nodes[before].layer.parameters(place.inputs[0], &mut |tensor| {
+            let [rows, channels] = tensor.rows_and_channels();
+            let width = tensor.words() / (rows * channels).max(1);
+            // Whole rows, or channels of the one row.
+            let (units, words) = if rows > 1 { (rows, channels * width) } else { (channels, width) };
+            let most = (tile / words.max(1)).max(1);
+            for start in (0..units).step_by(most) {
+                let unit = start..units.min(start + most);
+                let range = at + unit.start * words..at + unit.end * words;
+                let (rows, channels) = if rows > 1 { (unit.len(), 0..channels) } else { (1, unit) };
+                blocks.push(Block { node, range, rows, channels });
+            }
+            at += tensor.words();
+        });
+    }
+    blocks.sort_by_key(|block| block.range.start);
+    blocks
+}
+
+impl<W: Word> Trainer<'_, W> {
+    /// Folds what can be; `None` if nothing can. The statistics have settled.
+    pub(super) fn fold(&self, lanes: &mut Lanes<'_, W>) -> Result<Option<Folded<W>>, Error> {
+        let (laid, tile) = (&self.parameters.laid, self.job.lanes.tile);
+        if !folds(laid) {
+            return Ok(None);
+        }
+        let (graph, model, met) = (laid.graph(), self.parameters.model(), self.meetings.met());
+        let mut shares = Secret::zeros(model.shares.len());
+        shares.copy_from_slice(model.shares);
+        let blocks = blocks(&graph, tile);
+        let (mut rest, mut at) = (&mut shares[..], 0);
+        let mut pieces = Vec::new();
+        for block in &blocks {
+            let (_, others) = std::mem::take(&mut rest).split_at_mut(block.range.start - at);
+            let (own, others) = others.split_at_mut(block.range.len());
+            (rest, at) = (others, block.range.end);
+            pieces.push((block, own));
+        }
+        let mut work = Vec::new();
+        for lane in (0..lanes.len()).rev() {
+            work.push(pieces.split_off(lanes.part(lane, blocks.len(), 1).start));
+        }
+        work.reverse();
+        lanes.each(work, |party, pieces| {
+            for (Block { node, range, rows, channels }, out) in pieces {
+                let pass = Pass { met: &met, ..described(model.shares) };
+                let site = graph.site(*node, &Pass { model, ..pass });
+                let mask = model.open.mask.slice(range.start, range.len()).matrix(range.len() / rows);
+                let parameters = Masked { words: &model.open.words[range.clone()], mask };
+                enter(party, *node, "fold");
+                let Some(meets) = Backward::<W>::meets(&graph.nodes[*node].layer) else { continue };
+                meets.fold(party, &site, channels.clone(), parameters, out)?;
+            }
+            Ok(())
+        })?;
+        self.open_folded(lanes, shares).map(Some)
+    }
+
+    /// Opens the folded parameters under a fresh mask: each lane its range, tile by tile.
+    fn open_folded(&self, lanes: &mut Lanes<'_, W>, shares: Secret<W>) -> Result<Folded<W>, Error> {
+        let (n, tile) = (shares.len(), self.job.lanes.tile);
+        let mask = lanes.draw()?.mask(n);
+        let view = mask.view();
+        let mut open = vec![W::default(); n];
+        open.copy_from_slice(&shares);
+        let parts: Vec<usize> = (0..lanes.len()).map(|i| lanes.part(i, n, GRAIN).len()).collect();
+        let work = split(&mut open, mask, parts.into_iter());
+        lanes.each(work, |party, (open, mut mask)| {
+            enter(party, 0, "open folded weights");
+            for open in open.chunks_mut(tile) {
+                let (own, others) = mask.split_at(open.len());
+                mask_and_open(party, open, own)?;
+                mask = others;
+                check_kept(party, ENOUGH)?;
+            }
+            Ok(())
+        })?;
+        Ok(Folded { shares, open, mask: view })
+    }
+}
