@@ -114,6 +114,37 @@ fn secure_equals_clear_for_every_layer() {
     }
 }
 
+/// Normalisations folded into tensors of more words than a tile, for images and for vectors.
+const FOLDED: &str = "
+    { kind = 'convolution', filters = 10, kernel = 3, padding = 1, groups = 2 },
+    { kind = 'batch-norm' },
+    { kind = 'relu' },
+    { kind = 'global-average-pool' },
+    { kind = 'flatten' },
+    { kind = 'dense', units = 12 },
+    { kind = 'batch-norm' },
+    { kind = 'relu' },
+    { kind = 'dense', units = 3 },
+";
+
+#[test]
+fn secure_equals_clear_for_folded_layers() {
+    for lanes in 1..=5 {
+        let case = Case {
+            layers: FOLDED,
+            ring_bits: 64,
+            lanes,
+            batch: 4,
+            records: 11,
+            optimizer: SGD,
+            data: "",
+            micro_batch: 0,
+        };
+        case.agree::<u64>();
+        Case { ring_bits: 32, batch: 8, optimizer: MOMENTUM, ..case }.agree::<u32>();
+    }
+}
+
 /// A step over several passes has the gradient of their sum.
 #[test]
 fn secure_equals_clear_in_parts_of_a_batch() {

@@ -141,6 +141,9 @@ pub trait Meets<W: Word>: Sync {
         met: &mut Meeting<'_, W>,
     ) -> Result<(), Error>;
 
+    /// Whether folded parameters fit into the ring at `frac_bits` fraction bits.
+    fn folds(&self, frac_bits: u32) -> bool;
+
     /// Folds this layer, which has [settled](Meets::settle), into parameters of the layer before:
     /// rows of words of the channels `channels`, some words each. Then the forward pass takes that
     /// layer's output as it is, with the fraction bits of this layer's.

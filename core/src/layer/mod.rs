@@ -269,8 +269,8 @@ pub trait Describe {
         let _ = (input, frac_bits, each);
     }
 
-    /// Whether the output is affine in the parameters, channel by channel: a tensor has its channels
-    /// in its first axis or, if it is transposed, in its second.
+    /// Whether the output is affine in the parameters, channel by channel: a tensor has its
+    /// channels in its first axis or, if it is transposed, in its second.
     fn is_affine(&self) -> bool {
         false
     }

@@ -28,6 +28,17 @@ struct OnDisk {
     file: ScratchFile,
     len: usize,
     content: Content,
+    /// The version that is written next: each has a keystream of its own.
+    next: u32,
+}
+
+impl OnDisk {
+    /// Begins a new version; returns what was before it, and its number.
+    fn begin(&mut self) -> (Content, u32) {
+        let version = self.next;
+        self.next += 1;
+        (std::mem::replace(&mut self.content, Content::Version(version)), version)
+    }
 }
 
 /// The present words of a table on disk.
@@ -41,13 +52,6 @@ enum Content {
 }
 
 impl Content {
-    fn next_version(&self) -> u32 {
-        match self {
-            Self::Zeros | Self::Stream(..) => 0,
-            Self::Version(version) => version + 1,
-        }
-    }
-
     fn read<W: Word>(&self, file: &ScratchFile, at: usize, out: &mut [W]) -> Result<(), ScratchFailed> {
         match self {
             Self::Zeros => out.fill(W::default()),
@@ -77,7 +81,7 @@ impl<W: Word> Words<W> {
     /// The file cannot be created, or the disk has no room for it.
     pub fn on_disk(storage: &Storage, len: usize) -> Result<Self, StorageError> {
         let file = ScratchFile::new(storage, (len * word_bytes::<W>()) as u64)?;
-        Ok(Self(Backing::Disk(OnDisk { file, len, content: Content::Zeros })))
+        Ok(Self(Backing::Disk(OnDisk { file, len, content: Content::Zeros, next: 0 })))
     }
 
     /// Number of words.
@@ -146,7 +150,7 @@ impl<W: Word> Words<W> {
                 out.copy_from_slice(&words[at..][..out.len()]);
                 Ok(())
             }
-            Backing::Disk(OnDisk { file, len, content }) => {
+            Backing::Disk(OnDisk { file, len, content, .. }) => {
                 assert!(at + out.len() <= *len, "read past the end of a table");
                 content.read(file, at, out)
             }
@@ -178,10 +182,9 @@ impl<W: Word> Words<W> {
             Backing::Memory(words) => {
                 words.chunks_exact_mut(part.max(1)).map(|words| Writer(Sink::Memory(words))).collect()
             }
-            Backing::Disk(OnDisk { file, content, .. }) => {
-                let (version, buffer) = (content.next_version(), (WRITE_WORDS / parts.max(1)).max(1));
-                *content = Content::Version(version);
-                let file = &*file;
+            Backing::Disk(disk) => {
+                let ((_, version), buffer) = (disk.begin(), (WRITE_WORDS / parts.max(1)).max(1));
+                let file = &disk.file;
                 let writer = |i: usize| {
                     let (at, end) = (i * part, (i + 1) * part);
                     Writer(Sink::Disk { file, version, at, end, buffer: Secret::zeros(buffer), used: 0 })
@@ -209,9 +212,8 @@ impl<W: Word> Words<W> {
                 };
                 ranges.into_iter().map(memory).collect()
             }
-            Backing::Disk(OnDisk { file, content, .. }) => {
-                let version = content.next_version();
-                let (before, file) = (std::mem::replace(content, Content::Version(version)), &*file);
+            Backing::Disk(disk) => {
+                let ((before, version), file) = (disk.begin(), &disk.file);
                 let disk = |range| TablePart(range, Rewritten::Disk { file, before: before.clone(), version });
                 ranges.into_iter().map(disk).collect()
             }

@@ -79,7 +79,7 @@ impl<W: Word> Trainer<'_, W> {
         let model = folded.as_ref().map_or(own, Folded::model);
         let mut met = self.meetings.met();
         for (i, met) in met.iter_mut().enumerate() {
-            met.is_folded = fold::target(&graph, i).is_some();
+            met.is_folded = fold::target::<W>(&graph, i).is_some();
         }
         let Some((test, labels)) = &self.test else { return Ok(None) };
         // As many as a training pass takes at least: they need no more scratch. And no more, if the

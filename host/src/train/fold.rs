@@ -47,22 +47,22 @@ struct Block {
 }
 
 /// The node that node `i` is folded into, if it is folded.
-pub(super) fn target(graph: &Graph<'_, AnyLayer>, i: usize) -> Option<usize> {
-    let meets = Backward::<u64>::meets(&graph.nodes[i].layer).is_some();
-    graph.folds_into(i).filter(|_| meets)
+pub(super) fn target<W: Word>(graph: &Graph<'_, AnyLayer>, i: usize) -> Option<usize> {
+    let meets = Backward::<W>::meets(&graph.nodes[i].layer)?;
+    graph.folds_into(i).filter(|_| meets.folds(graph.frac_bits))
 }
 
 /// Whether any node of the network is folded.
-pub(super) fn folds(laid: &Laid) -> bool {
+pub(super) fn folds<W: Word>(laid: &Laid) -> bool {
     let graph = laid.graph();
-    (0..graph.nodes.len()).any(|i| target(&graph, i).is_some())
+    (0..graph.nodes.len()).any(|i| target::<W>(&graph, i).is_some())
 }
 
 /// Cuts the parameters that change into blocks of about `tile` words, in flat order.
-fn blocks(graph: &Graph<'_, AnyLayer>, tile: usize) -> Vec<Block> {
+fn blocks<W: Word>(graph: &Graph<'_, AnyLayer>, tile: usize) -> Vec<Block> {
     let mut blocks = Vec::new();
     for node in 0..graph.nodes.len() {
-        let Some(before) = target(graph, node) else { continue };
+        let Some(before) = target::<W>(graph, node) else { continue };
         let place = &graph.places[before];
         let mut at = place.parameter;
         graph.nodes[before].layer.parameters(place.inputs[0], &mut |tensor| {
@@ -88,13 +88,13 @@ impl<W: Word> Trainer<'_, W> {
     /// Folds what can be; `None` if nothing can. The statistics have settled.
     pub(super) fn fold(&self, lanes: &mut Lanes<'_, W>) -> Result<Option<Folded<W>>, Error> {
         let (laid, tile) = (&self.parameters.laid, self.job.lanes.tile);
-        if !folds(laid) {
+        if !folds::<W>(laid) {
             return Ok(None);
         }
         let (graph, model, met) = (laid.graph(), self.parameters.model(), self.meetings.met());
         let mut shares = Secret::zeros(model.shares.len());
         shares.copy_from_slice(model.shares);
-        let blocks = blocks(&graph, tile);
+        let blocks = blocks::<W>(&graph, tile);
         let (mut rest, mut at) = (&mut shares[..], 0);
         let mut pieces = Vec::new();
         for block in &blocks {
@@ -117,6 +117,7 @@ impl<W: Word> Trainer<'_, W> {
                 enter(party, *node, "fold");
                 let Some(meets) = Backward::<W>::meets(&graph.nodes[*node].layer) else { continue };
                 meets.fold(party, &site, channels.clone(), parameters, out)?;
+                check_kept(party, ENOUGH)?;
             }
             Ok(())
         })?;
@@ -129,12 +130,13 @@ impl<W: Word> Trainer<'_, W> {
         let mask = lanes.draw()?.mask(n);
         let view = mask.view();
         let mut open = vec![W::default(); n];
-        open.copy_from_slice(&shares);
-        let parts: Vec<usize> = (0..lanes.len()).map(|i| lanes.part(i, n, GRAIN).len()).collect();
-        let work = split(&mut open, mask, parts.into_iter());
-        lanes.each(work, |party, (open, mut mask)| {
+        let parts: Vec<Range<usize>> = (0..lanes.len()).map(|i| lanes.part(i, n, GRAIN)).collect();
+        let own = parts.iter().map(|part| &shares[part.clone()]);
+        let work = own.zip(split(&mut open, mask, parts.iter().map(Range::len))).collect();
+        lanes.each(work, |party, (shares, (open, mut mask))| {
             enter(party, 0, "open folded weights");
-            for open in open.chunks_mut(tile) {
+            for (shares, open) in shares.chunks(tile).zip(open.chunks_mut(tile)) {
+                open.copy_from_slice(shares);
                 let (own, others) = mask.split_at(open.len());
                 mask_and_open(party, open, own)?;
                 mask = others;

@@ -51,8 +51,8 @@ use symbolon_core::{
 /// Returns the bytes that a server allocates for `job`, except its lanes' arenas and connections:
 /// - tables in memory, with one-hot labels and weights, up to `data_memory` bytes, and the rows
 ///   prefetched from scratch files;
-/// - parameters, with their openings and gradients, those of an evaluation if layers are folded into
-///   them, and the optimizer's state;
+/// - parameters, with their openings and gradients, those of an evaluation if layers are folded
+///   into them, and the optimizer's state;
 /// - the step's tape: values and gradients of a batch;
 /// - an epoch's order;
 /// - the copy of the model that leaves.
@@ -66,7 +66,8 @@ pub fn memory_bytes<W: Word>(job: &Job, data_memory: u64) -> u64 {
     let tape = tape::Tape::<W::Dry>::new(&laid, &described, batch, &rows);
     let meetings = meetings::words(&laid, &described, lanes);
     let sum = if batch < job.training.batch { n } else { 0 };
-    let folded = if fold::folds(&laid) { 2 * n } else { 0 };
+    let evaluates = job.data.test_records > 0 && !job.measured().is_empty();
+    let folded = if evaluates && fold::folds::<W>(&laid) { 2 * n } else { 0 };
     let [data, _] = Inputs::<W>::bytes(job, data_memory);
     let words = 3 * n + sum + folded + model + tape.words() + meetings;
     // Terms that are kept for their clamp.

@@ -10,8 +10,9 @@
 //!   rings an eighth of a truncation. Of a channel: at most 13 rounds forward and 6 backward a
 //!   batch, 2 more each if `n` is not a power of two; 8 in each evaluation. In inference after a
 //!   convolution or a dense layer that no other node reads: nothing of an element. There `s` is
-//!   folded into that layer's parameters, with 4 fraction bits more than they have; of a parameter:
-//!   a truncation and an opening in each evaluation.
+//!   folded into that layer's parameters `w`, with 4 fraction bits more than they have; of such a
+//!   parameter a truncation in each evaluation, and an opening of all. That is where the ring has
+//!   room for `|γ w| < 8` at the largest `r`: `2 f + 9 + e / 2 <= k`, for `ε = 2^(-e)`.
 //! - **Result:** `r` is [one of eight constants an octave](crate::function::inverse_sqrt), so it
 //!   and `z - β` are within 2.2 %, and what a unit of `V` makes; the same `r` serves both passes. A
 //!   channel of constant values has `V = 0`, within units, and takes the `r` of `ε`. The running
@@ -89,6 +90,8 @@ fn guard_bits() -> u8 {
 
 /// Fraction bits that `s` has beyond values.
 const SCALE_BITS: u32 = 4;
+/// Bits before the point of `γ w`, for parameters `w` that a normalisation is folded into.
+const FOLDED_BITS: u32 = 3;
 /// Most guard bits.
 const MAX_GUARD: u32 = 12;
 /// Fraction bits of the weight of a batch in the running statistics.
@@ -314,6 +317,11 @@ impl<W: Word> Meets<W> for BatchNorm {
         statistics::open_mean(party, mean, met)?;
         self.open_roots(party, site.frac_bits, &[1.0], variance, met)?;
         self.scale_and_shift(party, site, None, met)
+    }
+
+    fn folds(&self, frac_bits: u32) -> bool {
+        let root_bits = self.epsilon_log2.min(0).unsigned_abs().div_ceil(2);
+        2 * frac_bits + SCALE_BITS + 2 + u32::from(root_bits) + FOLDED_BITS <= W::BITS
     }
 
     fn fold(
