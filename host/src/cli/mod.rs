@@ -44,6 +44,7 @@ mod roles;
 mod share;
 mod stored;
 mod train;
+mod values;
 
 pub use exit::Exit;
 

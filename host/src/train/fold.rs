@@ -6,7 +6,7 @@
 
 use super::{
     enter,
-    step::{GRAIN, Trainer},
+    step::{GRAIN, Trainer, open_tile},
     tape::{described, split},
 };
 use crate::{alarms::ENOUGH, job::Laid, lanes::Lanes, secret::Secret};
@@ -15,10 +15,7 @@ use symbolon_core::{
     correlation::View,
     layer::{AnyLayer, Backward, Describe, Graph, Model, Pass},
     link::Error,
-    protocol::{
-        alarm::check_kept,
-        masked::{Masked, mask_and_open},
-    },
+    protocol::{alarm::check_kept, masked::Masked},
     word::Word,
 };
 
@@ -110,12 +107,13 @@ impl<W: Word> Trainer<'_, W> {
         work.reverse();
         lanes.each(work, |party, pieces| {
             for (Block { node, range, rows, channels }, out) in pieces {
-                let pass = Pass { met: &met, ..described(model.shares) };
-                let site = graph.site(*node, &Pass { model, ..pass });
+                let site = graph.site(*node, &Pass { model, met: &met, ..described(model.shares) });
                 let mask = model.open.mask.slice(range.start, range.len()).matrix(range.len() / rows);
                 let parameters = Masked { words: &model.open.words[range.clone()], mask };
                 enter(party, *node, "fold");
-                let Some(meets) = Backward::<W>::meets(&graph.nodes[*node].layer) else { continue };
+                let Some(meets) = Backward::<W>::meets(&graph.nodes[*node].layer) else {
+                    panic!("a node that is folded")
+                };
                 meets.fold(party, &site, channels.clone(), parameters, out)?;
                 check_kept(party, ENOUGH)?;
             }
@@ -136,11 +134,7 @@ impl<W: Word> Trainer<'_, W> {
         lanes.each(work, |party, (shares, (open, mut mask))| {
             enter(party, 0, "open folded weights");
             for (shares, open) in shares.chunks(tile).zip(open.chunks_mut(tile)) {
-                open.copy_from_slice(shares);
-                let (own, others) = mask.split_at(open.len());
-                mask_and_open(party, open, own)?;
-                mask = others;
-                check_kept(party, ENOUGH)?;
+                mask = open_tile(party, shares, open, mask)?;
             }
             Ok(())
         })?;

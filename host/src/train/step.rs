@@ -57,6 +57,20 @@ impl<W: Word> Parameters<W> {
     }
 }
 
+/// Opens a tile of parameters in `open`, under the first words of `mask`; returns the rest.
+pub(super) fn open_tile<W: Word>(
+    party: &mut Party<'_, W>,
+    shares: &[W],
+    open: &mut [W],
+    mask: Mask,
+) -> Result<Mask, Error> {
+    open.copy_from_slice(shares);
+    let (own, others) = mask.split_at(open.len());
+    mask_and_open(party, open, own)?;
+    check_kept(party, ENOUGH)?;
+    Ok(others)
+}
+
 /// A lane's part of a layer's gradient.
 struct Piece<'a, W> {
     /// The nodes that use the parameters; their gradients are added.
@@ -293,11 +307,7 @@ impl<'j, W: Word> Trainer<'j, W> {
                     state.step(party, &recipe, step, gradient, shares)?;
                 }
                 enter(party, 0, "open weights");
-                open.copy_from_slice(shares);
-                let (own, others) = mask.split_at(open.len());
-                mask_and_open(party, open, own)?;
-                mask = others;
-                check_kept(party, ENOUGH)?;
+                mask = open_tile(party, shares, open, mask)?;
             }
             Ok(())
         })

@@ -2,6 +2,7 @@
 
 use super::Failure;
 use crate::{
+    cli::values::Values,
     data::{self, Dataset, Targets},
     job::{Columns, Draft, Format, Job, Reports, Source, Target, Task},
     schema::SchemaFile,
@@ -89,19 +90,6 @@ fn columns(set: &Dataset) -> Vec<f64> {
         }
     }
     largest
-}
-
-/// A small generator of public test values (splitmix64).
-struct Values(u64);
-
-impl Values {
-    /// Below `2^bits`.
-    fn bits(&mut self, bits: u32) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) >> (u64::BITS - bits)
-    }
 }
 
 /// Uniform codes; the same for the same job.

@@ -7,6 +7,7 @@ use crate::{
         exit::Failure,
         local::{Local, ServerOptions},
         train::{Trained, everything, secure_run},
+        values::Values,
     },
     job::Job,
     report::{human_bytes, human_seconds},
@@ -110,7 +111,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 fn measure(args: &Args, records: u32) -> Result<Row, Failure> {
     let folder = tempfile::tempdir_in(&args.dir).map_err(|error| Failure::write(&args.dir, &error))?;
     let mut values = Values(1);
-    let weights: Vec<f32> = (0..args.attributes).map(|_| values.next()).collect();
+    let weights: Vec<f32> = (0..args.attributes).map(|_| uniform(&mut values)).collect();
     for (set, records) in [("train", records), ("test", TEST_RECORDS)] {
         write_set(folder.path(), set, records, &weights, &mut values)?;
     }
@@ -147,9 +148,9 @@ fn write_set(dir: &Path, set: &str, records: u32, weights: &[f32], values: &mut 
         let mut features = npy(&path("features"), &format!("{records}, {}", weights.len()))?;
         let mut targets = npy(&path("targets"), &format!("{records},"))?;
         for _ in 0..records {
-            let mut target = 0.2 * values.next();
+            let mut target = 0.2 * uniform(values);
             for weight in weights {
-                let value = values.next();
+                let value = uniform(values);
                 target += weight * value;
                 features.write_all(&value.to_le_bytes())?;
             }
@@ -219,17 +220,9 @@ fn job(args: &Args, records: u32) -> Result<Job, Failure> {
     Ok(Job::parse(&text, Path::new("bench records"))?)
 }
 
-/// A small generator of public numbers (splitmix64).
-struct Values(u64);
-
-impl Values {
-    /// Uniform from -1 to 1.
-    fn next(&mut self) -> f32 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // 24 bits are exact
-        let unit = ((z ^ (z >> 31)) >> 40) as f32;
-        unit / (1u32 << 23) as f32 - 1.0
-    }
+/// Uniform from -1 to 1.
+fn uniform(values: &mut Values) -> f32 {
+    #[allow(clippy::cast_precision_loss)] // 24 bits are exact
+    let unit = values.bits(24) as f32;
+    unit / (1u32 << 23) as f32 - 1.0
 }
