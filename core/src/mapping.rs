@@ -15,12 +15,13 @@
 //!   bits in which entries differ once the smallest entry is taken off. A mapping that
 //!   [saturates](Mapping::beyond) is boolean, opens `k - shift` bits, or
 //!   `max(bits, range - shift) + 1` of a known [range](Saturation::range), and takes one round
-//!   more, two if more than 16 bits lie above the index.
+//!   more, two if more than 16 bits lie above the index. If both ends differ, it also finds the
+//!   sign of the index: a [`difference_bit`] of one bit less than is opened, and up to two rounds.
 //! - **Result:** `table[i]` exactly, for `i = floor((z + 2^shift - 1 - u) / 2^shift)` (plus
 //!   `2^(bits-1)` in a signed domain), with the uniform dither `u` of truncation: a value between
 //!   two indices takes either, in the mean their linear interpolation. For `shift = 0`, the index
-//!   is exact. Where a mapping saturates, the index is that of the whole word, unsigned, and the
-//!   result for any index from `2^bits` on is the table's `beyond`.
+//!   is exact. Where a mapping saturates, the result for any index from `2^bits` on is the table's
+//!   `above`, for any below 0 its `below`. The index is that of the whole word.
 //! - **Needs:** `z` in the [`Domain`], unless the mapping saturates: beyond it, and above its last
 //!   centre where a value may round up, the index wraps.
 //!   Leave saturation out only where the domain holds every value by construction, as that of a
@@ -41,6 +42,7 @@ use crate::{
     party::Party,
     protocol::{
         bit::opened_bits_to_words,
+        compare::difference_bit,
         conjunction::{conjunctions, hide_bits},
         narrow::{finish_narrow, open_narrow, prepare_narrow},
         truncate::{Cut, Opened, blind_cut},
@@ -113,33 +115,43 @@ pub struct Mapping<'a> {
 /// Results of a mapping outside its domain.
 #[derive(Clone, Copy, Debug)]
 pub struct Saturation<'a> {
-    /// For each table, the result of a value past the domain's upper end, or below its lower one.
-    pub values: &'a [i64],
+    /// For each table, the result of a value below the domain's lower end.
+    pub below: &'a [i64],
+    /// For each table, the result of a value past the domain's upper end. Where it is `below` for
+    /// all tables, no sign is needed.
+    pub above: &'a [i64],
     /// All values are in `[0, 2^range)`, of a signed domain in `[-2^(range-1), 2^(range-1))`, by
     /// construction; `None` for any word. The clear engine reports them as it does those of a
     /// mapping without saturation.
     pub range: Option<u32>,
 }
 
-/// The bits in which entries differ, `beyond` among them, and the smallest entry.
+/// The bits in which entries differ, the results `beyond` both ends among them, and the smallest
+/// entry.
 #[derive(Clone, Copy)]
 struct Entries<'a> {
     table: &'a [i64],
-    beyond: Option<i64>,
+    /// Below the domain, and above.
+    beyond: Option<[i64; 2]>,
     least: i64,
     bits: u64,
 }
 
 impl<'a> Entries<'a> {
-    fn new(table: &'a [i64], beyond: Option<i64>) -> Self {
-        let all = || table.iter().copied().chain(beyond);
+    fn new(table: &'a [i64], beyond: Option<[i64; 2]>) -> Self {
+        let all = || table.iter().copied().chain(beyond.into_iter().flatten());
         let least = all().min().unwrap_or(0);
         let bits = all().fold(0, |bits, t| bits | t.abs_diff(least));
         Self { table, beyond, least, bits }
     }
-    /// Whether the result past the domain has bit `shift`.
-    fn is_set_beyond(&self, shift: u32) -> bool {
-        self.beyond.is_some_and(|b| b.abs_diff(self.least) >> shift & 1 == 1)
+    /// Whether the result above the domain has bit `shift`.
+    fn is_set_above(&self, shift: u32) -> bool {
+        self.beyond.is_some_and(|[_, above]| above.abs_diff(self.least) >> shift & 1 == 1)
+    }
+    /// Whether the results below and above the domain differ in bit `shift`.
+    fn differs(&self, shift: u32) -> bool {
+        let [below, above] = self.beyond.unwrap_or_default().map(|b| b.abs_diff(self.least));
+        self.beyond.is_some() && (below ^ above) >> shift & 1 == 1
     }
     /// Planes that the table takes.
     fn planes(&self) -> usize {
@@ -150,12 +162,12 @@ impl<'a> Entries<'a> {
         let bits = self.bits;
         (0..64).filter(move |b| bits >> b & 1 == 1)
     }
-    /// Indices `-t` of the entries whose bit `shift` differs from that of `beyond` (from 0 where
-    /// `beyond` is `None`): [`sum_planes`](crate::kernel::portable::sum_planes) looks them up in a
+    /// Indices `-t` of the entries whose bit `shift` differs from that of the result above (from 0
+    /// where there is none): [`sum_planes`](crate::kernel::portable::sum_planes) looks them up in a
     /// vector turned by `C`.
     fn column(&self, shift: u32) -> Column {
         let mut column = [0; 4];
-        let flip = u64::from(self.is_set_beyond(shift));
+        let flip = u64::from(self.is_set_above(shift));
         for (t, entry) in self.table.iter().enumerate() {
             let at = t.wrapping_neg() & (self.table.len() - 1);
             column[at / 64] |= ((entry.abs_diff(self.least) >> shift & 1) ^ flip) << (at % 64);
@@ -180,11 +192,21 @@ impl Mapping<'_> {
     }
 
     fn entries(&self) -> impl Iterator<Item = Entries<'_>> {
-        self.tables.iter().enumerate().map(|(i, t)| Entries::new(t, self.beyond.map(|b| b.values[i])))
+        self.tables.iter().enumerate().map(|(i, t)| Entries::new(t, self.beyond.map(|b| [b.below[i], b.above[i]])))
+    }
+
+    /// Each plane's bit of the results above, and whether those below differ from it.
+    fn ends(&self) -> impl Iterator<Item = [bool; 2]> {
+        self.entries().flat_map(|e| e.shifts().map(move |shift| [e.is_set_above(shift), e.differs(shift)]))
+    }
+
+    /// Whether results below and above the domain differ.
+    fn has_two_ends(&self) -> bool {
+        self.beyond.is_some_and(|b| b.below != b.above)
     }
 
     /// Which bits are opened of a value.
-    fn cut<W: Word>(&self) -> Cut<W> {
+    pub(crate) fn cut<W: Word>(&self) -> Cut<W> {
         let Domain { shift, bits, .. } = self.domain;
         let bits = match self.beyond {
             None => bits,
@@ -203,7 +225,7 @@ impl Mapping<'_> {
         assert!(self.domain.width() <= W::BITS, "an index of more bits than a word");
         assert!(self.tables.iter().all(|t| t.len() == self.domain.cells()), "a table of another size than its domain");
         assert!(
-            self.beyond.is_none_or(|b| b.values.len() == self.tables.len()),
+            self.beyond.is_none_or(|b| [b.below.len(), b.above.len()] == [self.tables.len(); 2]),
             "not one value a table past the domain"
         );
         assert!(out == self.tables.len() * len, "mapping: lengths differ");
@@ -334,15 +356,24 @@ fn clear<W: Word>(
     word: &Opened<'_, W>,
     out: &mut [W],
 ) -> Result<(), Error> {
-    let ([index, r], party) = party.scratch([word.c.len(); 2])?;
+    let signs = if mapping.has_two_ends() { word.c.len() } else { 0 };
+    let ([index, r, sign], party) = party.scratch([word.c.len(), word.c.len(), signs])?;
     let low = index_words(&party, &mapping.domain, word, index);
     party.expand(word.mask, r);
+    for (sign, (c, r)) in sign.iter_mut().zip(index.iter().zip(&*r)) {
+        *sign = c.sub(*r).shr(word.cut.bits() - 1).and(W::from_u64(1));
+    }
     party.kernels.index_clear(index, r, low, word.cut.bits());
-    let beyond = mapping.beyond.map_or(&[][..], |b| b.values).iter().map(Some).chain(core::iter::repeat(None));
-    for ((table, beyond), out) in mapping.tables.iter().zip(beyond).zip(out.chunks_exact_mut(index.len().max(1))) {
-        party.kernels.lookup(out, index, table);
-        if let Some(beyond) = beyond {
-            party.kernels.saturate_clear(out, index, mapping.domain.bits, W::from_i64(*beyond));
+    for (entries, out) in mapping.entries().zip(out.chunks_exact_mut(index.len().max(1))) {
+        party.kernels.lookup(out, index, entries.table);
+        let Some([below, above]) = entries.beyond else { continue };
+        party.kernels.saturate_clear(out, index, mapping.domain.bits, W::from_i64(above));
+        let step = W::from_i64(below).sub(W::from_i64(above));
+        for ((z, index), sign) in out.iter_mut().zip(&*index).zip(&*sign) {
+            // The sign counts where the index is past the table.
+            let past = index.shr(mapping.domain.bits);
+            let past = past.or(W::default().sub(past)).shr(W::BITS - 1);
+            *z = z.add(sign.mul(past).mul(step));
         }
     }
     Ok(())
@@ -465,16 +496,32 @@ pub fn mapped_planes<W: Word>(
         party.kernels.sum_planes(head, hot, &columns[..entries.planes()]);
         rest = tail;
     }
+    let ([sign], mut party) = party.scratch([if mapping.has_two_ends() { lanes } else { 0 }])?;
+    if mapping.has_two_ends() {
+        difference_bit(&mut party, draw, words, Words::Mask(word.mask), word.cut.bits() - 1, sign)?;
+        add_sign(&party, mapping, sign, planes);
+    }
     if let Some(upper) = upper.filter(|u| !u.groups().is_empty()) {
         let above = Above { upper: &upper, c: c_above, hot: hot_above, borrow };
         saturate(&mut party, draw, &above, planes)?;
     }
     let first = party.role.first_mask::<W>();
-    let beyond = mapping.entries().flat_map(|e| e.shifts().map(move |shift| e.is_set_beyond(shift)));
-    for (plane, _) in planes.chunks_exact_mut(lanes.max(1)).zip(beyond).filter(|(_, is_set)| *is_set) {
+    for (plane, _) in planes.chunks_exact_mut(lanes.max(1)).zip(mapping.ends()).filter(|(_, [above, _])| *above) {
         plane.iter_mut().for_each(|p| *p = p.xor(first));
     }
+    if mapping.has_two_ends() {
+        add_sign(&party, mapping, sign, planes);
+    }
     Ok(())
+}
+
+/// Adds the index's sign to each plane in which the results below and above differ.
+fn add_sign<W: Word>(party: &Party<'_, W>, mapping: &Mapping<'_>, sign: &[W], planes: &mut [W]) {
+    for (plane, [_, differs]) in planes.chunks_exact_mut(sign.len().max(1)).zip(mapping.ends()) {
+        if differs {
+            party.kernels.xor(plane, sign);
+        }
+    }
 }
 
 /// The digits above an index, and the borrow out of the index.

@@ -71,6 +71,6 @@ pub fn mapped<W: Word>(
     out: &mut [W],
 ) -> Result<(), Error> {
     let tables = [&table[..domain.cells()]];
-    let beyond = Some(Saturation { values: &[0], range });
+    let beyond = Some(Saturation { below: &[0], above: &[0], range });
     map(party, &Mapping { domain: *domain, tables: &tables, one_hot: None, beyond }, x, out)
 }

@@ -9,9 +9,13 @@
 
 pub mod classify;
 pub mod exponential;
+pub mod fit;
 pub mod inverse_sqrt;
+pub mod leading_one;
 pub mod logarithm;
+pub mod method;
 pub mod reciprocal;
+pub mod scalar;
 pub mod softmax;
 
 use crate::mapping::Domain;
@@ -37,40 +41,11 @@ pub(crate) fn pow2(n: u32) -> f64 {
     (0..n).fold(1.0, |p, _| p * 2.0)
 }
 
-/// `e^x` for small `|x|`, without the standard library: a Taylor series of `x / 2^10`, squared ten times. Relative error below 1e-12 for `|x| <= 16`.
-pub(crate) fn exp(x: f64) -> f64 {
-    let y = x / pow2(10);
-    let series = (1..=8).rev().fold(1.0, |sum, n| 1.0 + sum * y / f64::from(n));
-    (0..10).fold(series, |e, _| e * e)
-}
-
-/// `ln x` for `x > 0`, without the standard library: `x = 2^n m` with `m` in `[3/4, 3/2)`, and `ln m = 2 artanh((m - 1) / (m + 1))`.
-pub(crate) fn ln(x: f64) -> f64 {
-    let (mut m, mut n) = (x, 0.0);
-    while m >= 1.5 {
-        (m, n) = (m / 2.0, n + 1.0);
-    }
-    while m < 0.75 {
-        (m, n) = (m * 2.0, n - 1.0);
-    }
-    let t = (m - 1.0) / (m + 1.0);
-    let artanh = (0..16).rev().fold(0.0, |sum, i| sum * t * t + 1.0 / f64::from(2 * i + 1)) * t;
-    n * core::f64::consts::LN_2 + 2.0 * artanh
-}
+pub(crate) use libm::{exp, log as ln};
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn exp_and_ln_are_those_of_the_standard_library() {
-        for i in -1600..=1600 {
-            let x = f64::from(i) / 100.0;
-            assert!((exp(x) / x.exp() - 1.0).abs() < 1e-12, "exp {x}");
-            let x = x.exp();
-            assert!((ln(x) - x.ln()).abs() < 1e-13, "ln {x}");
-        }
-    }
 
     #[test]
     fn tables_round_and_saturate() {

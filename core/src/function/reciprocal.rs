@@ -52,6 +52,7 @@ pub fn reciprocal<W: Word>(
     let domain = domain(largest, frac_bits[0], bits);
     let table = table(&domain, frac_bits[0], frac_bits[1]);
     let table = &table[..domain.cells()];
-    let beyond = table.last().map(|last| Saturation { values: core::slice::from_ref(last), range: None });
+    let last = &table[table.len() - 1..];
+    let beyond = Some(Saturation { below: last, above: last, range: None });
     map(party, &Mapping { domain, tables: &[table], one_hot: None, beyond }, x, out)
 }

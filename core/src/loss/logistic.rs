@@ -174,7 +174,7 @@ impl Built {
             domain: self.domain,
             tables: &[g, h][..tables.len()],
             one_hot: Some(OneHot::Boolean),
-            beyond: Some(Saturation { values: &[0; 2][..tables.len()], range: None }),
+            beyond: Some(Saturation { below: &[0; 2][..tables.len()], above: &[0; 2][..tables.len()], range: None }),
         };
         sign(party, draw, word, bit)?; // a round, or two
         let mask = mapped_beside(party, draw, &mapping, word, values, bit)?; // two rounds, or three

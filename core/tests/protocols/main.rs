@@ -23,6 +23,7 @@ mod recipe;
 mod relu;
 mod resnet;
 mod reuse;
+mod scalars;
 mod softmax;
 mod sums;
 mod uniform;

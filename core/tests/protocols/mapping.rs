@@ -131,19 +131,22 @@ fn saturates<W: Word>() {
         let range = (domain.width() + 5).min(W::BITS - 2);
         let (least, most) = (-i64::from(signed) << (range - 1), (1 << (range - u32::from(signed))) - 1);
         let within = |z: &W| W::from_i64((as_i64(*z) >> 1 << u32::from(shift == 0)).clamp(least, most));
-        for (range, opened) in [(None, false), (None, true), (Some(range), false)] {
+        let other = [12, 0, -5, 3];
+        let runs = [(None, false, &beyond), (None, true, &beyond), (Some(range), false, &beyond)];
+        for (range, opened, below) in runs.into_iter().chain([(None, false, &other), (None, true, &other)]) {
             let z: Vec<W> = if range.is_some() { z.iter().map(within).collect() } else { z.clone() };
-            let beyond_all = Some(Saturation { values: &beyond, range });
+            let beyond_all = Some(Saturation { below, above: &beyond, range });
             let mapping = Mapping { domain, tables: &tables, one_hot: None, beyond: beyond_all };
             let got = play(&Map { mapping, opened }, &[Shared::Words(z.clone())], salt);
             let got = got.outputs[0].clone().words();
-            for (table, (got, beyond)) in all.iter().zip(got.chunks(z.len()).zip(beyond)) {
+            for ((table, ends), got) in all.iter().zip(below.iter().zip(beyond)).zip(got.chunks(z.len())) {
                 for (z, got) in z.iter().zip(got) {
                     // The whole index, and the one above: the dither takes either.
                     let ring = 1i128 << W::BITS;
                     let from = (i128::from(as_u64(*z)) + half_width).rem_euclid(ring);
                     let indices = [from >> shift, ((from + (1 << shift) - 1) % ring) >> shift];
-                    let entry = |i: i128| usize::try_from(i).ok().and_then(|i| table.get(i)).copied().unwrap_or(beyond);
+                    let end = |i: i128| if i << shift < ring / 2 { ends.1 } else { *ends.0 };
+                    let entry = |i: i128| usize::try_from(i).ok().and_then(|i| table.get(i)).copied().unwrap_or(end(i));
                     assert!(indices.iter().any(|i| entry(*i) == as_i64(*got)), "{domain:?} {z:?} gave {got:?}");
                 }
             }
@@ -188,7 +191,7 @@ fn costs<W: Word>() {
     if k == 32 {
         let entries: Vec<i64> = (0..16).map(|i| 4095 - 200 * i).collect();
         let domain = Domain { shift: 10, bits: 4, signed: false };
-        let beyond = Some(Saturation { values: &[0], range: Some(19) });
+        let beyond = Some(Saturation { below: &[0], above: &[0], range: Some(19) });
         let mapping = Mapping { domain, tables: &[&entries], one_hot: None, beyond };
         let cost = play(&Map { mapping, opened: false }, &[Shared::Words(vec![W::default(); n as usize])], 1).cost;
         assert_eq!(cost, Cost { bytes: n * (10 + 17 + 12) / 8, rounds: 3, dealt_bytes: n * (209 + 12 * k - 66) / 8 });

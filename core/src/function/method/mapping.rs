@@ -1,0 +1,529 @@
+//! A scalar by mapping: which cells it takes, how its tables follow, how large its error is.
+//!
+//! - A function of an [interval](Family::Interval) has cells of one width over the interval, and
+//!   saturates at both ends: the mapping finds the side by a sign.
+//! - A function of [octaves](Family::Octaves) is computed of the mantissa, behind a normalisation
+//!   by the leading one ([`normalise`]); its argument is clamped to `[0, 2^n)` first.
+//! - A function of [turns](Family::Turns) has cells over one turn: a whole turn is the whole ring, so
+//!   that its index wraps as the function does, and nothing saturates.
+
+use super::{
+    Misfit,
+    pieces::{Cells, MAX_DEGREE},
+};
+use crate::{
+    function::{
+        Table, fit,
+        leading_one::{self, normalise, weigh},
+        pow2,
+        scalar::{Ends, Family, Octaves, Scalar},
+    },
+    link::Error,
+    mapping::Domain,
+    party::Party,
+    protocol::{
+        clamp::clamp,
+        masked::{Masked, mask_and_open},
+        product::multiply,
+        truncate::truncate,
+    },
+    word::Word,
+};
+use serde::{Deserialize, Serialize};
+
+/// Pieces on cells. By precision, scale and sign `(p, s, v)`: `bits` is `p`, cells are `2^-s` wide,
+/// and `v` says whether the interval begins below 0.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mapping {
+    /// Bits of the index, 1 to 8: there are `2^bits` cells.
+    pub bits: u8,
+    /// Degree of the pieces, 0 to 4.
+    pub degree: u8,
+    /// Where a function of an interval has cells; its length is a power of two.
+    pub interval: [f64; 2],
+}
+
+/// Width of the ring and fraction bits, of the argument and of the result.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Numbers {
+    /// `k`.
+    pub ring_bits: u32,
+    /// `f`.
+    pub frac_bits: u32,
+}
+
+impl Numbers {
+    /// Octaves of positive arguments: `x < 2^n` units.
+    pub fn octaves(&self) -> u32 {
+        if self.ring_bits == 32 { 16 } else { (self.frac_bits + 16).next_multiple_of(2).min(36) }
+    }
+    /// Fraction bits of a mantissa's function: a product of it with a weight has room.
+    pub fn mantissa_bits(&self) -> u32 {
+        if self.ring_bits == 32 { 13 } else { (self.frac_bits + 8).min(24) }
+    }
+}
+
+/// `log2` of a power of two.
+fn exact_log2(x: f64) -> Option<i32> {
+    (-24..24).find(|e| libm::exp2(f64::from(*e)).to_bits() == x.to_bits())
+}
+
+/// A real in units of `2^-frac_bits`, to the nearest; saturates.
+#[allow(clippy::cast_possible_truncation)] // saturates
+pub(super) fn units(x: f64, frac_bits: u32) -> i64 {
+    libm::round(x * pow2(frac_bits)) as i64
+}
+
+/// Bits of a magnitude.
+fn bits_of(x: f64) -> u32 {
+    let x = libm::fabs(x);
+    (0..64).find(|bits| pow2(*bits) > x).unwrap_or(64)
+}
+
+impl Mapping {
+    /// Tables of this many entries a cell.
+    pub fn tables(&self, grows: bool, has_slope: bool) -> usize {
+        usize::from(self.degree) + 1 + usize::from(has_slope) + usize::from(grows)
+    }
+
+    /// Holds the mapping of `scalar` to the ring.
+    ///
+    /// # Errors
+    ///
+    /// What does not fit.
+    pub fn check(&self, scalar: &dyn Scalar, numbers: &Numbers) -> Result<(), Misfit> {
+        let Self { bits, degree, interval: [low, high] } = *self;
+        if !(1..=8).contains(&bits) {
+            return Err(Misfit::Number { key: "bits", got: bits.into(), min: 1, max: 8 });
+        }
+        if usize::from(degree) > MAX_DEGREE {
+            return Err(Misfit::Number { key: "degree", got: degree.into(), min: 0, max: MAX_DEGREE as u32 });
+        }
+        match scalar.family() {
+            Family::Comparison => Err(Misfit::Method),
+            Family::Octaves(_) | Family::Turns => Ok(()),
+            Family::Interval => {
+                let on_grid = |x: f64| libm::fabs(x) < 2048.0 && libm::floor(x * 16.0).to_bits() == (x * 16.0).to_bits();
+                let Some(width) = exact_log2(high - low).filter(|_| on_grid(low) && on_grid(high)) else {
+                    return Err(Misfit::Interval);
+                };
+                let units = width + numbers.frac_bits.cast_signed();
+                if units < i32::from(bits) + i32::from(degree > 0) || units > numbers.ring_bits.cast_signed() - 4 {
+                    return Err(Misfit::Cells);
+                }
+                if scalar.ends(self.interval).grows && degree == 0 {
+                    return Err(Misfit::Number { key: "degree", got: 0, min: 1, max: MAX_DEGREE as u32 });
+                }
+                self.scale(scalar, numbers).map(|_| ()).ok_or(Misfit::Room)
+            }
+        }
+    }
+
+    /// The cheapest mapping whose pieces are within 0.4 units of the last place (of the value, where
+    /// that is above 1); the finest if there is none.
+    pub fn suited(scalar: &dyn Scalar, numbers: &Numbers) -> Self {
+        const TRIED: [[u8; 2]; 9] = [[1, 6], [1, 7], [1, 8], [2, 6], [2, 7], [2, 8], [3, 7], [3, 8], [4, 8]];
+        let interval = scalar.interval(numbers.frac_bits);
+        let of = |[degree, bits]: [u8; 2]| Self { bits, degree, interval };
+        let octaves = matches!(scalar.family(), Family::Octaves(_));
+        let most = if octaves { 2.0 } else { 0.4 } / pow2(if octaves { numbers.mantissa_bits() } else { numbers.frac_bits });
+        let fits = |mapping: &Self| mapping.fit_error(scalar) <= most && mapping.check(scalar, numbers).is_ok();
+        TRIED.map(of).into_iter().find(fits).unwrap_or(of([4, 8]))
+    }
+
+    /// The largest error of a piece over both cells that it serves, relative where the function is
+    /// above 1.
+    pub fn fit_error(&self, scalar: &dyn Scalar) -> f64 {
+        let (whole, first) = match scalar.family() {
+            Family::Octaves(_) => (Self { interval: [ORIGIN, ORIGIN + 1.0], ..*self }, LEAST),
+            Family::Turns => (Self { interval: [0.0, 2.0 * core::f64::consts::PI], ..*self }, 0.0),
+            Family::Interval | Family::Comparison => (*self, self.interval[0]),
+        };
+        let last = if matches!(scalar.family(), Family::Octaves(_)) { 1.0 } else { whole.interval[1] };
+        let (h, mut largest) = (whole.width(), 0.0);
+        for cell in 0..whole.cells() {
+            let (m, piece) = (whole.centre(cell), whole.piece(scalar, cell));
+            for i in -8..=8 {
+                let u = f64::from(i) / 8.0;
+                let x = m + u * h;
+                let value = scalar.value(x);
+                let error = libm::fabs(fit::evaluate(&piece, u) - value) / libm::fmax(1.0, libm::fabs(value));
+                largest = if (first..=last).contains(&x) { libm::fmax(largest, error) } else { largest };
+            }
+        }
+        largest
+    }
+
+    fn cells(&self) -> usize {
+        1 << self.bits
+    }
+
+    /// Width of a cell of an interval.
+    fn width(&self) -> f64 {
+        (self.interval[1] - self.interval[0]) / pow2(self.bits.into())
+    }
+
+    #[allow(clippy::cast_precision_loss)] // at most 256
+    fn centre(&self, cell: usize) -> f64 {
+        self.interval[0] + cell as f64 * self.width()
+    }
+
+    /// Bits of the fraction that count, and of the coefficients beyond the result's: as many as the
+    /// ring has room for. `None` if it has too little.
+    fn scale(&self, scalar: &dyn Scalar, numbers: &Numbers) -> Option<[u32; 2]> {
+        let h = self.width();
+        let dropped = (units(h, numbers.frac_bits).max(1)).ilog2();
+        let (mut value, mut step) = (0.0, 0.0);
+        for cell in 0..=self.cells() {
+            let x = self.centre(cell);
+            value = libm::fmax(value, libm::fabs(scalar.value(x)));
+            step = libm::fmax(step, libm::fabs(scalar.derivative(x)) * h);
+        }
+        room(numbers, [value, 1.25 * step], dropped, self.degree)
+    }
+
+    /// Coefficients of the piece of cell `cell`, in cells from its centre.
+    fn piece(&self, scalar: &dyn Scalar, cell: usize) -> fit::Coefficients {
+        let (h, m) = (self.width(), self.centre(cell));
+        let [low, high] = self.interval.map(|x| (x - m) / h);
+        let ends = [libm::fmax(low, -1.0), libm::fmin(high, 1.0)];
+        match self.degree {
+            0 => constant(scalar.value(m)),
+            degree => fit::interpolation(|u| scalar.value(m + u * h), ends, degree.into()),
+        }
+    }
+
+    /// `g` of an interval on shares.
+    fn on_interval<W: Word, const TABLES: usize>(
+        &self,
+        party: &mut Party<'_, W>,
+        scalar: &dyn Scalar,
+        numbers: &Numbers,
+        (x, out): (&[W], &mut [W]),
+        slope: Option<&mut [W]>,
+    ) -> Result<(), Error> {
+        let f = numbers.frac_bits;
+        let Ends { values, grows } = scalar.ends(self.interval);
+        let [kept, guard] = self.scale(scalar, numbers).unwrap_or_default();
+        let shift = units(self.width(), f).max(1).ilog2();
+        let domain = Domain { shift, bits: self.bits.into(), signed: false };
+        let (degree, mut tables, mut beyond) = (usize::from(self.degree), [[0; 256]; TABLES], [[0; TABLES]; 2]);
+        // Dry words have no use for the entries, but for the bits in which they differ.
+        for cell in 0..self.cells() {
+            put(&mut tables, cell, &self.piece(scalar, cell), degree, f + guard);
+        }
+        for (end, value) in beyond.iter_mut().zip(values) {
+            end[0] = units(value, f + guard);
+        }
+        if slope.is_some() {
+            let of_slope = &mut tables[degree + 1];
+            for (cell, entry) in of_slope.iter_mut().enumerate().take(domain.cells()) {
+                *entry = units(scalar.derivative(self.centre(cell)), f);
+            }
+            beyond[1][degree + 1] = if grows { units(1.0, f) } else { 0 };
+        }
+        if grows {
+            beyond[1][TABLES - 1] = 1;
+        }
+        let cells = Cells { domain, degree, kept, guard, tables, beyond: Some(beyond), grows };
+        let ([z], mut party) = party.scratch([x.len()])?;
+        z.copy_from_slice(x);
+        party.kernels.add_constant(z, party.role.first(W::from_i64(-units(self.interval[0], f))));
+        cells.apply(&mut party, (z, grows.then_some(x)), out, slope)
+    }
+
+    /// `g` of turns on shares.
+    fn on_turns<W: Word, const TABLES: usize>(
+        &self,
+        party: &mut Party<'_, W>,
+        scalar: &dyn Scalar,
+        numbers: &Numbers,
+        (x, out): (&[W], &mut [W]),
+        slope: Option<&mut [W]>,
+    ) -> Result<(), Error> {
+        let (f, k) = (numbers.frac_bits, numbers.ring_bits);
+        let (degree, mut tables) = (usize::from(self.degree), [[0; 256]; TABLES]);
+        let domain = Domain { shift: k - u32::from(self.bits), bits: self.bits.into(), signed: false };
+        let turn = 2.0 * core::f64::consts::PI;
+        let h = turn / pow2(self.bits.into());
+        let [kept, guard] = room(numbers, [1.0, h], domain.shift, self.degree).unwrap_or_default();
+        for cell in 0..self.cells() {
+            #[allow(clippy::cast_precision_loss)] // at most 256
+            let m = cell as f64 * h;
+            let piece = match self.degree {
+                0 => constant(scalar.value(m)),
+                degree => fit::interpolation(|u| scalar.value(m + u * h), [-1.0, 1.0], degree.into()),
+            };
+            put(&mut tables, cell, &piece, degree, f + guard);
+            if slope.is_some() {
+                tables[degree + 1][cell] = units(scalar.derivative(m), f);
+            }
+        }
+        let cells = Cells { domain, degree, kept, guard, tables, beyond: None, grows: false };
+        let ([z], mut party) = party.scratch([x.len()])?;
+        z.copy_from_slice(x);
+        party.kernels.scale(z, W::from_i64(units(1.0 / turn, k - f)));
+        cells.apply(&mut party, (z, None), out, slope)
+    }
+
+    /// Octaves of `x`, then the function of the mantissa, times a weight or with one added.
+    fn on_octaves<W: Word, const TABLES: usize>(
+        &self,
+        party: &mut Party<'_, W>,
+        scaled: &Scaled,
+        numbers: &Numbers,
+        (x, out): (&[W], &mut [W]),
+    ) -> Result<(), Error> {
+        let (n, len) = (numbers.octaves(), x.len());
+        let ([hot, mantissa, y], mut party) = party.scratch([(n as usize + 1) * len, len, len])?;
+        scaled.normalise(&mut party, x, hot, mantissa)?;
+        self.of_mantissa::<W, TABLES>(&mut party, scaled, mantissa, y)?;
+        scaled.finish(&mut party, hot, y, out)
+    }
+
+    /// `g` of the mantissa, with [`Numbers::mantissa_bits`].
+    fn of_mantissa<W: Word, const TABLES: usize>(
+        &self,
+        party: &mut Party<'_, W>,
+        scaled: &Scaled,
+        mantissa: &mut [W],
+        y: &mut [W],
+    ) -> Result<(), Error> {
+        let numbers = &scaled.numbers;
+        let (width, degree, mut tables) = (numbers.octaves() + leading_one::EXTRA_BITS, self.degree, [[0; 256]; TABLES]);
+        let domain = Domain { shift: width - u32::from(self.bits), bits: self.bits.into(), signed: false };
+        let of_mantissa = Numbers { frac_bits: numbers.mantissa_bits(), ..*numbers };
+        let h = 1.0 / pow2(self.bits.into());
+        let steepest = libm::fabs(scaled.mantissa(LEAST) - scaled.mantissa(LEAST + h));
+        let [kept, guard] = room(&of_mantissa, [scaled.largest(), 1.25 * steepest], domain.shift, degree).unwrap_or_default();
+        for cell in 0..self.cells() {
+            #[allow(clippy::cast_precision_loss)] // at most 256
+            let m = libm::fmin(libm::fmax(ORIGIN + cell as f64 * h, LEAST), 1.0);
+            let piece = match degree {
+                0 => constant(scaled.mantissa(m)),
+                degree => fit::interpolation(|u| scaled.mantissa(m + u * h), [-1.0, 1.0], degree.into()),
+            };
+            put(&mut tables, cell, &piece, degree.into(), of_mantissa.frac_bits + guard);
+        }
+        // Counted from the least mantissa's quarter on, so that no index wraps.
+        let origin = W::from_i64(-units(ORIGIN, width));
+        party.kernels.add_constant(mantissa, party.role.first(origin));
+        let cells = Cells { domain, degree: degree.into(), kept, guard, tables, beyond: None, grows: false };
+        cells.apply(party, (mantissa, None), y, None)
+    }
+
+    /// `out = g(x)`, and `slope = g'(x)` if asked, both with the job's fraction bits.
+    ///
+    /// # Errors
+    ///
+    /// The link's and the dealer's, and [`Error::Scratch`].
+    ///
+    /// # Panics
+    ///
+    /// If lengths differ, or the mapping does not [fit](Self::check).
+    pub fn apply<W: Word>(
+        &self,
+        party: &mut Party<'_, W>,
+        scalar: &dyn Scalar,
+        numbers: &Numbers,
+        (x, out): (&[W], &mut [W]),
+        slope: Option<&mut [W]>,
+    ) -> Result<(), Error> {
+        let grows = scalar.family() == Family::Interval && scalar.ends(self.interval).grows;
+        macro_rules! with_tables {
+            ($($tables:literal)*) => {
+                match (scalar.family(), self.tables(grows, slope.is_some())) {
+                    $((Family::Interval, $tables) => self.on_interval::<W, $tables>(party, scalar, numbers, (x, out), slope),
+                    (Family::Turns, $tables) => self.on_turns::<W, $tables>(party, scalar, numbers, (x, out), slope),)*
+                    (Family::Octaves(octaves), _) => {
+                        if let Some(slope) = slope {
+                            self.octaves(party, &Scaled::new(octaves, true, numbers), numbers, (x, slope))?;
+                        }
+                        self.octaves(party, &Scaled::new(octaves, false, numbers), numbers, (x, out))
+                    }
+                    _ => panic!("the mapping was checked"),
+                }
+            };
+        }
+        with_tables!(1 2 3 4 5 6 7)
+    }
+
+    fn octaves<W: Word>(
+        &self,
+        party: &mut Party<'_, W>,
+        scaled: &Scaled,
+        numbers: &Numbers,
+        (x, out): (&[W], &mut [W]),
+    ) -> Result<(), Error> {
+        match self.degree {
+            0 => self.on_octaves::<W, 1>(party, scaled, numbers, (x, out)),
+            1 => self.on_octaves::<W, 2>(party, scaled, numbers, (x, out)),
+            2 => self.on_octaves::<W, 3>(party, scaled, numbers, (x, out)),
+            3 => self.on_octaves::<W, 4>(party, scaled, numbers, (x, out)),
+            _ => self.on_octaves::<W, 5>(party, scaled, numbers, (x, out)),
+        }
+    }
+}
+
+/// Mantissas are no smaller.
+pub const LEAST: f64 = 0.375;
+/// Where the cells of the mantissa begin.
+const ORIGIN: f64 = 0.25;
+
+/// The polynomial of degree 0.
+fn constant(value: f64) -> fit::Coefficients {
+    let mut c = fit::Coefficients::default();
+    c[0] = value;
+    c
+}
+
+/// Writes the coefficients of one cell to their tables.
+fn put(tables: &mut [Table], cell: usize, piece: &fit::Coefficients, degree: usize, frac_bits: u32) {
+    for (table, c) in tables[..=degree].iter_mut().zip(piece) {
+        table[cell] = units(*c, frac_bits);
+    }
+}
+
+/// Bits of the fraction, and guard bits of the coefficients, for values and steps a cell of at most
+/// these magnitudes: two guard bits, and a fraction that errs by less than one of them, if the ring
+/// has the room.
+fn room(numbers: &Numbers, [value, step]: [f64; 2], dropped: u32, degree: u8) -> Option<[u32; 2]> {
+    if degree == 0 {
+        return Some([0, 0]);
+    }
+    let [value, step] = [value, step].map(|x| bits_of(x * pow2(numbers.frac_bits)));
+    let most = (numbers.ring_bits - 3).checked_sub(value.max(step + 1))?;
+    let guard = most.saturating_sub(step.min(dropped)).min(2);
+    let kept = dropped.min(step + guard + 1).min(most - guard);
+    (kept >= dropped.min(4)).then_some([kept, guard])
+}
+
+/// A function of octaves, or its derivative, and its scale.
+#[derive(Clone, Copy, Debug)]
+pub struct Scaled {
+    octaves: Octaves,
+    /// What the power is multiplied by: 1, or the exponent in a derivative.
+    factor: f64,
+    numbers: Numbers,
+}
+
+impl Scaled {
+    /// The function, or its derivative.
+    pub fn new(octaves: Octaves, is_slope: bool, numbers: &Numbers) -> Self {
+        let (octaves, factor) = match (octaves, is_slope) {
+            (octaves, false) => (octaves, 1.0),
+            (Octaves::Power { halves }, true) => (Octaves::Power { halves: halves - 2 }, f64::from(halves) / 2.0),
+            (Octaves::Logarithm { octave }, true) => (Octaves::Power { halves: -2 }, octave * core::f64::consts::LOG2_E),
+        };
+        Self { octaves, factor, numbers: *numbers }
+    }
+
+    /// The function of a mantissa.
+    pub fn mantissa(&self, m: f64) -> f64 {
+        match self.octaves {
+            Octaves::Power { halves } => libm::pow(m, f64::from(halves) / 2.0),
+            Octaves::Logarithm { octave } => libm::log2(m) * octave,
+        }
+    }
+
+    /// Its largest magnitude.
+    fn largest(&self) -> f64 {
+        libm::fmax(libm::fabs(self.mantissa(LEAST)), libm::fabs(self.mantissa(1.0)))
+    }
+
+    /// `log2` of the power, in units of the result, for the mantissa 1 of octave `j`.
+    fn exponent(&self, j: u32) -> f64 {
+        let Octaves::Power { halves } = self.octaves else { return 0.0 };
+        let f = f64::from(self.numbers.frac_bits);
+        f + f64::from(halves) / 2.0 * (f64::from(j) - f)
+    }
+
+    /// Bits that a weight may have.
+    fn weight_bits(&self) -> u32 {
+        self.numbers.ring_bits - 2 - bits_of(self.largest()) - self.numbers.mantissa_bits()
+    }
+
+    /// The lowest octave that the ring has room for: arguments are clamped to its lower end.
+    pub fn lowest(&self) -> u32 {
+        let room = f64::from(self.numbers.ring_bits - 4);
+        let fits = |j: &u32| self.exponent(*j) + libm::log2(libm::fmax(self.largest(), 1.0)) <= room;
+        (1..self.numbers.octaves()).find(fits).unwrap_or(1)
+    }
+
+    /// Bits that weights have beyond the result's scale; may be negative.
+    fn shift(&self) -> i32 {
+        let (low, high) = (self.exponent(self.lowest()), self.exponent(self.numbers.octaves()));
+        #[allow(clippy::cast_possible_truncation)] // small
+        let largest = libm::ceil(libm::fmax(low, high)) as i32;
+        self.weight_bits().cast_signed() - largest
+    }
+
+    /// The weight of octave `j`.
+    fn weight(&self, j: u32) -> i64 {
+        match self.octaves {
+            Octaves::Power { halves } if j == 0 && halves > 0 => 0,
+            Octaves::Power { .. } => {
+                let exact = self.factor * libm::exp2(self.exponent(j) + f64::from(self.shift()));
+                let most = pow2(self.weight_bits() + 1);
+                units(libm::fmax(-most, libm::fmin(exact, most)), 0)
+            }
+            Octaves::Logarithm { octave } => {
+                units((f64::from(j) - f64::from(self.numbers.frac_bits)) * octave, self.numbers.frac_bits)
+            }
+        }
+    }
+
+    /// Clamps `x` and finds its octave and mantissa.
+    ///
+    /// # Errors
+    ///
+    /// The link's and the dealer's, and [`Error::Scratch`].
+    pub fn normalise<W: Word>(
+        &self,
+        party: &mut Party<'_, W>,
+        x: &[W],
+        hot: &mut [W],
+        mantissa: &mut [W],
+    ) -> Result<(), Error> {
+        let n = self.numbers.octaves();
+        let low = match self.octaves {
+            Octaves::Power { halves: 1.. } => 0,
+            _ => 1 << (self.lowest() - 1),
+        };
+        let ([held], mut party) = party.scratch([x.len()])?;
+        held.copy_from_slice(x);
+        clamp(&mut party, held, W::from_u64(low), W::from_u64((1 << n) - 1))?;
+        normalise(&mut party, held, n, hot, mantissa)
+    }
+
+    /// From the mantissa's function `y` to that of `x`.
+    ///
+    /// # Errors
+    ///
+    /// The link's and the dealer's, and [`Error::Scratch`].
+    pub fn finish<W: Word>(
+        &self,
+        party: &mut Party<'_, W>,
+        hot: &[W],
+        y: &mut [W],
+        out: &mut [W],
+    ) -> Result<(), Error> {
+        let mantissa_bits = self.numbers.mantissa_bits();
+        let Octaves::Power { .. } = self.octaves else {
+            truncate(party, y, mantissa_bits - self.numbers.frac_bits)?;
+            weigh(party, hot, |j| self.weight(j), out);
+            party.kernels.add(out, y);
+            return Ok(());
+        };
+        let len = y.len();
+        let ([factors], mut party) = party.scratch([2 * len])?;
+        let (weights, values) = factors.split_at_mut(len);
+        weigh(&party, hot, |j| self.weight(j), weights);
+        values.copy_from_slice(y);
+        let mask = party.draw()?.mask(2 * len);
+        let mask = mask_and_open(&mut party, factors, mask)?; // a round
+        let part = |at| Masked { words: &factors[at..at + len], mask: mask.slice(at, len) };
+        multiply(&mut party, part(0), part(len), out)?;
+        truncate(&mut party, out, mantissa_bits.saturating_add_signed(self.shift())) // a round
+    }
+}

@@ -1,0 +1,22 @@
+//! `|x|`.
+
+use super::{Family, Scalar};
+use serde::{Deserialize, Serialize};
+
+/// `|x|`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Absolute {}
+
+impl Scalar for Absolute {
+    fn value(&self, x: f64) -> f64 {
+        libm::fabs(x)
+    }
+
+    fn derivative(&self, x: f64) -> f64 {
+        if x < 0.0 { -1.0 } else { 1.0 }
+    }
+
+    fn family(&self) -> Family {
+        Family::Comparison
+    }
+}

@@ -1,0 +1,22 @@
+//! `x^(-1/2)` for `x > 0`; for `x <= 0` its largest value.
+
+use super::{Family, Octaves, Scalar};
+use serde::{Deserialize, Serialize};
+
+/// `x^(-1/2)` for `x > 0`; for `x <= 0` its largest value.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+pub struct InverseSquareRoot {}
+
+impl Scalar for InverseSquareRoot {
+    fn value(&self, x: f64) -> f64 {
+        if x > 0.0 { 1.0 / libm::sqrt(x) } else { f64::INFINITY }
+    }
+
+    fn derivative(&self, x: f64) -> f64 {
+        if x > 0.0 { -0.5 / (x * libm::sqrt(x)) } else { 0.0 }
+    }
+
+    fn family(&self) -> Family {
+        Family::Octaves(Octaves::Power { halves: -1 })
+    }
+}

@@ -1,0 +1,22 @@
+//! `ln x` for `x > 0`; for `x <= 0` its smallest value.
+
+use super::{Family, Octaves, Scalar};
+use serde::{Deserialize, Serialize};
+
+/// `ln x` for `x > 0`; for `x <= 0` its smallest value.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Logarithm {}
+
+impl Scalar for Logarithm {
+    fn value(&self, x: f64) -> f64 {
+        if x > 0.0 { libm::log(x) } else { f64::NEG_INFINITY }
+    }
+
+    fn derivative(&self, x: f64) -> f64 {
+        if x > 0.0 { 1.0 / x } else { 0.0 }
+    }
+
+    fn family(&self) -> Family {
+        Family::Octaves(Octaves::Logarithm { octave: core::f64::consts::LN_2 })
+    }
+}

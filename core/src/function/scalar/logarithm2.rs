@@ -1,0 +1,22 @@
+//! `log2 x` for `x > 0`; for `x <= 0` its smallest value.
+
+use super::{Family, Octaves, Scalar};
+use serde::{Deserialize, Serialize};
+
+/// `log2 x` for `x > 0`; for `x <= 0` its smallest value.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Logarithm2 {}
+
+impl Scalar for Logarithm2 {
+    fn value(&self, x: f64) -> f64 {
+        if x > 0.0 { libm::log2(x) } else { f64::NEG_INFINITY }
+    }
+
+    fn derivative(&self, x: f64) -> f64 {
+        if x > 0.0 { core::f64::consts::LOG2_E / x } else { 0.0 }
+    }
+
+    fn family(&self) -> Family {
+        Family::Octaves(Octaves::Logarithm { octave: 1.0 })
+    }
+}

@@ -1,0 +1,26 @@
+//! `ln(1 + e^x)`.
+
+use super::{Ends, Scalar};
+use serde::{Deserialize, Serialize};
+
+/// `ln(1 + e^x)`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Softplus {}
+
+impl Scalar for Softplus {
+    fn value(&self, x: f64) -> f64 {
+        if x > 0.0 { x + libm::log1p(libm::exp(-x)) } else { libm::log1p(libm::exp(x)) }
+    }
+
+    fn derivative(&self, x: f64) -> f64 {
+        1.0 / (1.0 + libm::exp(-x))
+    }
+
+    fn interval(&self, frac_bits: u32) -> [f64; 2] {
+        if frac_bits <= 12 { [-8.0, 8.0] } else { [-16.0, 16.0] }
+    }
+
+    fn ends(&self, _: [f64; 2]) -> Ends {
+        Ends { values: [0.0, 0.0], grows: true }
+    }
+}
