@@ -20,6 +20,26 @@ pub mod softmax;
 
 use crate::mapping::Domain;
 
+/// Width of the ring and fraction bits, of the argument and of the result.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Numbers {
+    /// `k`.
+    pub ring_bits: u32,
+    /// `f`.
+    pub frac_bits: u32,
+}
+
+impl Numbers {
+    /// Octaves of positive arguments: `x < 2^n` units.
+    pub fn octaves(&self) -> u32 {
+        if self.ring_bits == 32 { 16 } else { (self.frac_bits + 16).next_multiple_of(2).min(36) }
+    }
+    /// Fraction bits of a mantissa's function: a product of it with a weight has room.
+    pub fn mantissa_bits(&self) -> u32 {
+        if self.ring_bits == 32 { 13 } else { (self.frac_bits + 8).min(24) }
+    }
+}
+
 /// Room for the entries of a table; the first [`Domain::cells`] are used.
 pub type Table = [i64; 256];
 

@@ -1,7 +1,6 @@
 //! Holds shared values within public limits.
 //!
-//! The word is opened once; `z - low` and `z - high` are under the same mask, so one comparison each, side by side, says whether to keep them:
-//! `low + max(0, z - low) - max(0, z - high)`. What goes before a [mapping](crate::mapping) whose domain does not cover the audited range.
+//! `low + max(0, z - low) - max(0, z - high)`, by two [knots](super::knots). What goes before a [mapping](crate::mapping) whose domain does not cover the audited range.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
 //! - **Cost:** 4 rounds, one word and two signs ([`super::sign`]) and bits each way; two words and
@@ -11,20 +10,8 @@
 //! - **Alarms:** of `z - low` and `z - high`, for 2 bits dealt each ([`super::alarm`]).
 //! - **Memory:** eleven words of scratch an element beside the sign's; no heap.
 
-use super::{
-    alarm::compared,
-    narrow::open_narrow,
-    select::{Selector, open_selector, select},
-    sign::sign,
-    truncate::{Cut, Opened, blind_compared, truncated},
-};
-use crate::{
-    correlation::{Rows, View, Words},
-    kernel::plane_words,
-    link::Error,
-    party::Party,
-    word::Word,
-};
+use super::knots::above;
+use crate::{link::Error, party::Party, word::Word};
 
 /// `z = min(max(z, low), high)` in place: four rounds.
 ///
@@ -61,31 +48,10 @@ pub fn clamped<W: Word>(
     y: &mut [W],
 ) -> Result<(), Error> {
     let n = z.len();
-    let ([c, above, rho, bit], mut party) = party.scratch([2 * n, 2 * n, 2 * n, plane_words::<W>(2 * n)])?;
-    let mut draw = party.draw()?;
-    let cut = Cut::signed(frac_bits);
-    let mask = blind_compared(&mut party, &mut draw, z, cut, &mut c[..n]);
-    open_narrow(&mut party, &mut c[..n], cut.bits())?; // round 1
-    if frac_bits > 0 {
-        truncated(&mut party, &mut draw, &Opened { c: &c[..n], mask, cut }, z)?;
-    }
-    let (at_low, at_high) = c.split_at_mut(n);
-    at_high.copy_from_slice(at_low);
-    let (over_low, over_high) = above.split_at_mut(n);
-    for (c, over, limit) in [(at_low, over_low, limits[0]), (at_high, over_high, limits[1])] {
-        let minus = W::default().sub(limit);
-        party.kernels.add_constant(c, minus);
-        party.kernels.keep_low(c, cut.bits());
-        over.copy_from_slice(z);
-        party.kernels.add_constant(over, party.role.first(minus));
-    }
-    let word = Opened { c, mask: View { rows: Rows::Which(&[0, 0]), ..mask }, cut };
-    sign(&mut party, &mut draw, &word, bit)?; // round 2, or 2 and 3
-    let mask = open_selector(&mut party, &mut draw, bit, rho)?; // the last round
-    compared(&mut party, &mut draw, (word.c, Words::Mask(word.mask), word.c.len(), cut.bits()), (bit, mask))?;
-    select(&mut party, &mut draw, &word, Selector { open: bit, mask, rho }, above)?;
-    y.copy_from_slice(&above[..n]);
-    party.kernels.sub(y, &above[n..]);
+    let ([over], mut party) = party.scratch([2 * n])?;
+    above(&mut party, (z, frac_bits), &limits, over, &mut [])?;
+    y.copy_from_slice(&over[..n]);
+    party.kernels.sub(y, &over[n..]);
     party.kernels.add_constant(y, party.role.first(limits[0]));
     Ok(())
 }

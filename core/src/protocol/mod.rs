@@ -13,6 +13,7 @@ pub mod convolution;
 pub mod dots;
 pub mod exact;
 pub mod into_ring;
+pub mod knots;
 pub mod lift;
 pub mod masked;
 pub mod maximum;

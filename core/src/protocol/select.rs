@@ -33,6 +33,18 @@ pub struct Selector<'a, W> {
     pub rho: &'a [W],
 }
 
+impl<W: Word> Selector<'_, W> {
+    /// Shares of the bits as words: free.
+    pub fn words(&self, party: &Party<'_, W>, out: &mut [W]) {
+        if party.is_clear() {
+            party.kernels.spread(out, self.open);
+            return;
+        }
+        out.fill(W::default());
+        party.kernels.bit_to_word(out, self.open, self.rho, 0, party.role.first_mask());
+    }
+}
+
 /// Opens the shared plane `bit` in place as `β = s ^ ρ`, writes the share of `ρ` to `rho` and names it: a [`Selector`] of what the
 /// caller keeps. One round.
 ///

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     function::{
-        Table, fit,
+        Numbers, Table, fit,
         leading_one::{self, normalise, weigh},
         pow2,
         scalar::{Ends, Family, Octaves, Scalar},
@@ -43,26 +43,6 @@ pub struct Mapping {
     pub interval: [f64; 2],
 }
 
-/// Width of the ring and fraction bits, of the argument and of the result.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Numbers {
-    /// `k`.
-    pub ring_bits: u32,
-    /// `f`.
-    pub frac_bits: u32,
-}
-
-impl Numbers {
-    /// Octaves of positive arguments: `x < 2^n` units.
-    pub fn octaves(&self) -> u32 {
-        if self.ring_bits == 32 { 16 } else { (self.frac_bits + 16).next_multiple_of(2).min(36) }
-    }
-    /// Fraction bits of a mantissa's function: a product of it with a weight has room.
-    pub fn mantissa_bits(&self) -> u32 {
-        if self.ring_bits == 32 { 13 } else { (self.frac_bits + 8).min(24) }
-    }
-}
-
 /// `log2` of a power of two.
 fn exact_log2(x: f64) -> Option<i32> {
     (-24..24).find(|e| libm::exp2(f64::from(*e)).to_bits() == x.to_bits())
@@ -75,7 +55,7 @@ pub(super) fn units(x: f64, frac_bits: u32) -> i64 {
 }
 
 /// Bits of a magnitude.
-fn bits_of(x: f64) -> u32 {
+pub(super) fn bits_of(x: f64) -> u32 {
     let x = libm::fabs(x);
     (0..64).find(|bits| pow2(*bits) > x).unwrap_or(64)
 }
@@ -123,7 +103,7 @@ impl Mapping {
     /// that is above 1); the finest if there is none.
     pub fn suited(scalar: &dyn Scalar, numbers: &Numbers) -> Self {
         const TRIED: [[u8; 2]; 9] = [[1, 6], [1, 7], [1, 8], [2, 6], [2, 7], [2, 8], [3, 7], [3, 8], [4, 8]];
-        let interval = scalar.interval(numbers.frac_bits);
+        let interval = scalar.interval(numbers);
         let of = |[degree, bits]: [u8; 2]| Self { bits, degree, interval };
         let octaves = matches!(scalar.family(), Family::Octaves(_));
         let most = if octaves { 2.0 } else { 0.4 } / pow2(if octaves { numbers.mantissa_bits() } else { numbers.frac_bits });
@@ -152,6 +132,19 @@ impl Mapping {
             }
         }
         largest
+    }
+
+    /// The mapping of mantissas.
+    pub(super) fn of_octaves(numbers: &Numbers) -> Self {
+        Self { bits: 7, degree: if numbers.ring_bits == 32 { 1 } else { 3 }, interval: [0.0, 1.0] }
+    }
+
+    /// Where a function of an interval is computed. In the last cell below the end, the result may
+    /// be the one at the end, unless that is a limit.
+    pub(super) fn domain(&self, scalar: &dyn Scalar) -> [f64; 2] {
+        let [low, high] = self.interval;
+        let is_limit = scalar.ends(self.interval).grows || scalar.ends(self.interval) == scalar.ends([0.0; 2]);
+        [low, if is_limit { high } else { high - self.width() }]
     }
 
     fn cells(&self) -> usize {
@@ -348,7 +341,7 @@ impl Mapping {
         with_tables!(1 2 3 4 5 6 7)
     }
 
-    fn octaves<W: Word>(
+    pub(super) fn octaves<W: Word>(
         &self,
         party: &mut Party<'_, W>,
         scaled: &Scaled,
@@ -368,7 +361,7 @@ impl Mapping {
 /// Mantissas are no smaller.
 pub const LEAST: f64 = 0.375;
 /// Where the cells of the mantissa begin.
-const ORIGIN: f64 = 0.25;
+pub(super) const ORIGIN: f64 = 0.25;
 
 /// The polynomial of degree 0.
 fn constant(value: f64) -> fit::Coefficients {
@@ -393,7 +386,7 @@ fn room(numbers: &Numbers, [value, step]: [f64; 2], dropped: u32, degree: u8) ->
     }
     let [value, step] = [value, step].map(|x| bits_of(x * pow2(numbers.frac_bits)));
     let most = (numbers.ring_bits - 3).checked_sub(value.max(step + 1))?;
-    let guard = most.saturating_sub(step.min(dropped)).min(2);
+    let guard = most.saturating_sub(step.min(dropped)).min(1);
     let kept = dropped.min(step + guard + 1).min(most - guard);
     (kept >= dropped.min(4)).then_some([kept, guard])
 }
@@ -416,6 +409,11 @@ impl Scaled {
             (Octaves::Logarithm { octave }, true) => (Octaves::Power { halves: -2 }, octave * core::f64::consts::LOG2_E),
         };
         Self { octaves, factor, numbers: *numbers }
+    }
+
+    /// The ring and the fraction bits.
+    pub(super) fn numbers(&self) -> Numbers {
+        self.numbers
     }
 
     /// The function of a mantissa.

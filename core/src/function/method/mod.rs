@@ -1,9 +1,151 @@
 //! Ways to compute a [scalar](super::scalar) on shares, a file each.
 
+pub mod direct;
+pub mod limit;
 pub mod mapping;
+mod newton;
 pub mod pieces;
+pub mod polynomial;
+pub mod segments;
 
+use super::{
+    Numbers,
+    scalar::{AnyScalar, Family, Scalar},
+};
+use crate::{link::Error, party::Party, word::Word};
 use core::fmt;
+use limit::Limit;
+use mapping::Mapping;
+use polynomial::Polynomial;
+use segments::Segments;
+use serde::{Deserialize, Serialize};
+
+/// A way to compute a function.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Method {
+    /// Pieces on cells.
+    Mapping(Mapping),
+    /// A dedicated protocol.
+    Direct,
+    /// One polynomial.
+    Polynomial(Polynomial),
+    /// Lines between knots.
+    Segments(Segments),
+    /// `(1 + x / 2^n)^(2^n)`, for the exponential.
+    Limit(Limit),
+}
+
+/// A function and the way to compute it: all that the parties have to agree on.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Function {
+    /// The real function.
+    pub scalar: AnyScalar,
+    /// How it is computed.
+    pub method: Method,
+}
+
+impl Function {
+    /// The function by the default method: by mapping where that is within three units of the last
+    /// place, else direct.
+    pub fn suited(scalar: AnyScalar, numbers: &Numbers) -> Self {
+        let method = match (scalar, scalar.family()) {
+            (_, Family::Comparison) => Method::Direct,
+            (AnyScalar::Power(power), _) if power.exponent > 0 => Method::Direct,
+            _ => Method::Mapping(Mapping::suited(&scalar, numbers)),
+        };
+        Self { scalar, method }
+    }
+
+    /// Holds the function to the ring.
+    ///
+    /// # Errors
+    ///
+    /// What does not fit.
+    pub fn check(&self, numbers: &Numbers) -> Result<(), Misfit> {
+        if let AnyScalar::Power(power) = self.scalar
+            && (power.exponent == 0 || !(-8..=8).contains(&power.exponent))
+        {
+            return Err(Misfit::Exponent);
+        }
+        match &self.method {
+            Method::Mapping(mapping) => mapping.check(&self.scalar, numbers),
+            Method::Direct => direct::check(&self.scalar, numbers),
+            Method::Polynomial(polynomial) => polynomial.check(&self.scalar, numbers),
+            Method::Segments(segments) => segments.check(numbers),
+            Method::Limit(limit) => match self.scalar {
+                AnyScalar::Exponential(_) => limit.check(numbers),
+                _ => Err(Misfit::Method),
+            },
+        }
+    }
+
+    /// Where the method computes the function; beyond, it is what the function is at the ends.
+    pub fn domain(&self, numbers: &Numbers) -> [f64; 2] {
+        let unit = 1.0 / super::pow2(numbers.frac_bits);
+        match &self.method {
+            Method::Mapping(mapping) => match self.scalar.family() {
+                Family::Interval => mapping.domain(&self.scalar),
+                Family::Turns => [-32.0, 32.0],
+                _ => direct::domain(&self.scalar, numbers),
+            },
+            Method::Direct => direct::domain(&self.scalar, numbers),
+            Method::Polynomial(polynomial) => polynomial.interval,
+            Method::Segments(segments) => segments.interval(),
+            Method::Limit(limit) => [-super::pow2(limit.squarings.into()), 0.0],
+        }
+        .map(|x| libm::round(x / unit) * unit)
+    }
+
+    /// What the method computes at `x`, without rounding and, but for segments and the limit,
+    /// without the approximation's error: where it saturates, what it saturates at.
+    pub fn ideal(&self, numbers: &Numbers, x: f64) -> f64 {
+        let [low, high] = self.domain(numbers);
+        let clamped = libm::fmin(libm::fmax(x, low), high);
+        match &self.method {
+            Method::Mapping(mapping) if self.scalar.family() == Family::Interval => {
+                self.scalar.ends(mapping.interval).beyond(mapping.interval, x).unwrap_or_else(|| self.scalar.value(x))
+            }
+            Method::Mapping(_) | Method::Direct => match self.scalar {
+                AnyScalar::SquareRoot(_) if x <= 0.0 => 0.0,
+                AnyScalar::Sine(_) | AnyScalar::Cosine(_) => self.scalar.value(x),
+                _ => self.scalar.value(clamped),
+            },
+            Method::Polynomial(polynomial) => {
+                polynomial.value(&polynomial.coefficients(&self.scalar), [low, high], x)
+            }
+            Method::Segments(segments) => segments.value(x),
+            Method::Limit(limit) => limit.value(x),
+        }
+    }
+
+    /// `out = g(x)`, and `slope = g'(x)` if asked: arguments and results have the job's fraction
+    /// bits.
+    ///
+    /// # Errors
+    ///
+    /// The link's and the dealer's, and [`Error::Scratch`].
+    ///
+    /// # Panics
+    ///
+    /// If lengths differ, or the function does not [fit](Self::check).
+    pub fn apply<W: Word>(
+        &self,
+        party: &mut Party<'_, W>,
+        numbers: &Numbers,
+        (x, out): (&[W], &mut [W]),
+        slope: Option<&mut [W]>,
+    ) -> Result<(), Error> {
+        let scalar = &self.scalar;
+        assert!(x.len() == out.len(), "a function's lengths differ");
+        match &self.method {
+            Method::Mapping(mapping) => mapping.apply(party, scalar, numbers, (x, out), slope),
+            Method::Direct => direct::apply(party, scalar, numbers, (x, out), slope),
+            Method::Polynomial(polynomial) => polynomial.apply(party, scalar, numbers, (x, out), slope),
+            Method::Segments(segments) => segments.apply(party, numbers, (x, out), slope),
+            Method::Limit(limit) => limit.apply(party, numbers, (x, out), slope),
+        }
+    }
+}
 
 /// What does not fit, of a function in a ring.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -25,6 +167,10 @@ pub enum Misfit {
     Interval,
     /// Cells are narrower than a unit, or wider than the ring.
     Cells,
+    /// An exponent that is 0 or beyond 8.
+    Exponent,
+    /// Knots that do not rise, or are not numbers.
+    Knots,
     /// The ring has too few bits for the values.
     Room,
 }
@@ -39,6 +185,8 @@ impl fmt::Display for Misfit {
                  a power of two apart",
             ),
             Self::Cells => f.write_str("has cells narrower than a unit of the last place; take fewer bits"),
+            Self::Exponent => f.write_str("has an exponent that is 0, or not from -8 to 8"),
+            Self::Knots => f.write_str("has knots that do not rise, or beyond 1024"),
             Self::Room => f.write_str("has values for which the ring has no room; take a shorter interval"),
         }
     }

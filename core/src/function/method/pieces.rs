@@ -88,7 +88,7 @@ impl<const TABLES: usize> Cells<TABLES> {
         if let (true, Some(value)) = (self.grows, value) {
             held.copy_from_slice(value);
         }
-        let place = self.open(&mut party, &mut draw, mapping.cut(), z, (c, d, held))?; // the cell
+        let place = open_place(&mut party, &mut draw, (mapping.cut(), self.kept), z, (c, d, held))?; // the cell
         mapped(&mut party, &mut draw, &mapping, &place.word, entries)?;
         let (entries, growth) = entries.split_at_mut(TABLES * n - grown);
         let (coefficients, slopes) = entries.split_at_mut((self.degree + 1) * n);
@@ -101,40 +101,6 @@ impl<const TABLES: usize> Cells<TABLES> {
             out.copy_from_slice(coefficients);
             Ok(())
         }
-    }
-
-    /// Opens the cell of each value, and what is left under a mask: one round.
-    fn open<'c, W: Word>(
-        &self,
-        party: &mut Party<'_, W>,
-        draw: &mut Draw,
-        cut: Cut<W>,
-        z: &[W],
-        (c, d, held): (&'c mut [W], &'c mut [W], &'c mut [W]),
-    ) -> Result<Place<'c, W>, Error> {
-        let mask = blind_cut(party, draw, cut, z, c);
-        let [of_fraction, of_value] = [d.len(), held.len()].map(|len| draw.mask(len).view());
-        if !d.is_empty() {
-            let ([u], party) = party.scratch([if party.is_clear() { z.len() } else { 0 }])?;
-            if party.is_clear() {
-                party.expand(mask, u);
-            }
-            fraction(party.role, (z, u), (cut.dropped(), self.kept), d);
-        }
-        let bits = cut.bits();
-        let ([packed], mut party) = party.scratch([packed_words::<W>(c.len(), bits)])?;
-        prepare_narrow(&party, c, bits, packed);
-        if !party.is_clear() {
-            hide(&mut party, d, of_fraction)?;
-            hide(&mut party, held, of_value)?;
-        }
-        party.exchange(&mut [(Fold::Swap, &mut *packed), (Fold::Add, &mut *d), (Fold::Add, &mut *held)])?;
-        finish_narrow(&mut party, c, bits, packed)?;
-        Ok(Place {
-            word: Opened { c, mask, cut },
-            fraction: Masked { words: d, mask: of_fraction },
-            value: Masked { words: held, mask: of_value },
-        })
     }
 
     /// `Σ c_i d^i`, and the growth.
@@ -174,10 +140,43 @@ impl<const TABLES: usize> Cells<TABLES> {
     }
 }
 
+/// Opens the cell of each value, and what is left under a mask: one round.
+pub(super) fn open_place<'c, W: Word>(
+    party: &mut Party<'_, W>,
+    draw: &mut Draw,
+    (cut, kept): (Cut<W>, u32),
+    z: &[W],
+    (c, d, held): (&'c mut [W], &'c mut [W], &'c mut [W]),
+) -> Result<Place<'c, W>, Error> {
+    let mask = blind_cut(party, draw, cut, z, c);
+    let [of_fraction, of_value] = [d.len(), held.len()].map(|len| draw.mask(len).view());
+    if !d.is_empty() {
+        let ([u], party) = party.scratch([if party.is_clear() { z.len() } else { 0 }])?;
+        if party.is_clear() {
+            party.expand(mask, u);
+        }
+        fraction(party.role, (z, u), (cut.dropped(), kept), d);
+    }
+    let bits = cut.bits();
+    let ([packed], mut party) = party.scratch([packed_words::<W>(c.len(), bits)])?;
+    prepare_narrow(&party, c, bits, packed);
+    if !party.is_clear() {
+        hide(&mut party, d, of_fraction)?;
+        hide(&mut party, held, of_value)?;
+    }
+    party.exchange(&mut [(Fold::Swap, &mut *packed), (Fold::Add, &mut *d), (Fold::Add, &mut *held)])?;
+    finish_narrow(&mut party, c, bits, packed)?;
+    Ok(Place {
+        word: Opened { c, mask, cut },
+        fraction: Masked { words: d, mask: of_fraction },
+        value: Masked { words: held, mask: of_value },
+    })
+}
+
 /// Where values lie: the opened cell, the fraction and the value itself, masked.
-struct Place<'c, W> {
-    word: Opened<'c, W>,
-    fraction: Masked<'c, W>,
+pub(super) struct Place<'c, W> {
+    pub(super) word: Opened<'c, W>,
+    pub(super) fraction: Masked<'c, W>,
     value: Masked<'c, W>,
 }
 

@@ -1,6 +1,6 @@
 //! The error function, `2 / √π ∫ e^(-t²) dt` from 0 to `x`.
 
-use super::{Ends, Scalar};
+use super::{Ends, Numbers, Scalar};
 use serde::{Deserialize, Serialize};
 
 /// The error function, `2 / √π ∫ e^(-t²) dt` from 0 to `x`.
@@ -16,7 +16,7 @@ impl Scalar for Erf {
         core::f64::consts::FRAC_2_SQRT_PI * libm::exp(-x * x)
     }
 
-    fn interval(&self, _: u32) -> [f64; 2] {
+    fn interval(&self, _: &Numbers) -> [f64; 2] {
         [-4.0, 4.0]
     }
 

@@ -1,6 +1,6 @@
 //! `e^x`.
 
-use super::{Ends, Scalar};
+use super::{Ends, Numbers, Scalar};
 use serde::{Deserialize, Serialize};
 
 /// `e^x`.
@@ -16,8 +16,12 @@ impl Scalar for Exponential {
         libm::exp(x)
     }
 
-    fn interval(&self, frac_bits: u32) -> [f64; 2] {
-        if frac_bits <= 10 { [-10.0, 6.0] } else { [-11.0, 5.0] }
+    fn interval(&self, numbers: &Numbers) -> [f64; 2] {
+        match numbers {
+            Numbers { ring_bits: 32, frac_bits: ..=10 } => [-10.0, 6.0],
+            Numbers { ring_bits: 32, .. } => [-12.0, 4.0],
+            _ => [-24.0, 8.0],
+        }
     }
 
     fn ends(&self, [_, high]: [f64; 2]) -> Ends {

@@ -1,6 +1,6 @@
 //! `2^x`.
 
-use super::{Ends, Scalar};
+use super::{Ends, Numbers, Scalar};
 use serde::{Deserialize, Serialize};
 
 /// `2^x`.
@@ -16,8 +16,8 @@ impl Scalar for Exponential2 {
         libm::exp2(x) * core::f64::consts::LN_2
     }
 
-    fn interval(&self, _: u32) -> [f64; 2] {
-        [-14.0, 2.0]
+    fn interval(&self, numbers: &Numbers) -> [f64; 2] {
+        if numbers.ring_bits == 32 { [-14.0, 2.0] } else { [-28.0, 4.0] }
     }
 
     fn ends(&self, [_, high]: [f64; 2]) -> Ends {

@@ -1,6 +1,6 @@
 //! `x Φ(x)`, `Φ` the standard normal distribution (Hendrycks and Gimpel, 2016).
 
-use super::{Ends, Scalar};
+use super::{Ends, Numbers, Scalar};
 use serde::{Deserialize, Serialize};
 
 /// `x Φ(x)`, `Φ` the standard normal distribution (Hendrycks and Gimpel, 2016).
@@ -16,8 +16,8 @@ impl Scalar for Gelu {
         distribution(x) + x * libm::exp(-x * x / 2.0) / libm::sqrt(2.0 * core::f64::consts::PI)
     }
 
-    fn interval(&self, frac_bits: u32) -> [f64; 2] {
-        if frac_bits <= 12 { [-4.0, 4.0] } else { [-8.0, 8.0] }
+    fn interval(&self, numbers: &Numbers) -> [f64; 2] {
+        if numbers.frac_bits <= 12 { [-4.0, 4.0] } else { [-8.0, 8.0] }
     }
 
     fn ends(&self, _: [f64; 2]) -> Ends {

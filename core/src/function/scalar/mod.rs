@@ -23,6 +23,7 @@ mod softplus;
 mod square_root;
 mod tanh;
 
+use super::Numbers;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// How a function's values over all numbers follow from those over a short interval.
@@ -87,10 +88,10 @@ pub trait Scalar: Sync {
         Family::Interval
     }
 
-    /// Where it has to be computed for results of `frac_bits` fraction bits; its length is a power
-    /// of two. Of use for [`Family::Interval`].
-    fn interval(&self, frac_bits: u32) -> [f64; 2] {
-        let _ = frac_bits;
+    /// Where it is computed unless a job says otherwise; its length is a power of two. Of use for
+    /// [`Family::Interval`].
+    fn interval(&self, numbers: &Numbers) -> [f64; 2] {
+        let _ = numbers;
         [-8.0, 8.0]
     }
 
@@ -176,8 +177,8 @@ impl Scalar for AnyScalar {
     fn family(&self) -> Family {
         self.of().family()
     }
-    fn interval(&self, frac_bits: u32) -> [f64; 2] {
-        self.of().interval(frac_bits)
+    fn interval(&self, numbers: &Numbers) -> [f64; 2] {
+        self.of().interval(numbers)
     }
     fn ends(&self, interval: [f64; 2]) -> Ends {
         self.of().ends(interval)
@@ -232,7 +233,7 @@ mod tests {
                 assert!(!scalar.value(x).is_nan() && !scalar.derivative(x).is_nan(), "{} at {x}", scalar.name());
             }
             for frac_bits in 8..=24 {
-                let interval @ [low, high] = scalar.interval(frac_bits);
+                let interval @ [low, high] = scalar.interval(&Numbers { ring_bits: 64, frac_bits });
                 let ends = scalar.ends(interval);
                 assert!(((high - low) as u32).is_power_of_two());
                 assert_eq!(ends.beyond(interval, (low + high) / 2.0), None);

@@ -1,6 +1,6 @@
 //! `x^n` for a public integer `n`, not 0.
 
-use super::{Ends, Family, Octaves, Scalar};
+use super::{Ends, Family, Numbers, Octaves, Scalar};
 use serde::{Deserialize, Serialize};
 
 /// `x^exponent`; for a negative exponent `x > 0`, and for `x <= 0` the largest value.
@@ -35,7 +35,7 @@ impl Scalar for Power {
         }
     }
 
-    fn interval(&self, _: u32) -> [f64; 2] {
+    fn interval(&self, _: &Numbers) -> [f64; 2] {
         [-2.0, 2.0]
     }
 

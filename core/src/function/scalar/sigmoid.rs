@@ -1,6 +1,6 @@
 //! `1 / (1 + e^-x)`.
 
-use super::{Ends, Scalar};
+use super::{Ends, Numbers, Scalar};
 use serde::{Deserialize, Serialize};
 
 /// `1 / (1 + e^-x)`.
@@ -16,8 +16,8 @@ impl Scalar for Sigmoid {
         self.value(x) * self.value(-x)
     }
 
-    fn interval(&self, frac_bits: u32) -> [f64; 2] {
-        if frac_bits <= 12 { [-8.0, 8.0] } else { [-16.0, 16.0] }
+    fn interval(&self, numbers: &Numbers) -> [f64; 2] {
+        if numbers.frac_bits <= 12 { [-8.0, 8.0] } else { [-16.0, 16.0] }
     }
 
     fn ends(&self, _: [f64; 2]) -> Ends {

@@ -1,6 +1,6 @@
 //! `tanh x`.
 
-use super::{Ends, Scalar};
+use super::{Ends, Numbers, Scalar};
 use serde::{Deserialize, Serialize};
 
 /// `tanh x`.
@@ -17,8 +17,8 @@ impl Scalar for Tanh {
         1.0 - y * y
     }
 
-    fn interval(&self, frac_bits: u32) -> [f64; 2] {
-        if frac_bits <= 12 { [-4.0, 4.0] } else { [-8.0, 8.0] }
+    fn interval(&self, numbers: &Numbers) -> [f64; 2] {
+        if numbers.frac_bits <= 12 { [-4.0, 4.0] } else { [-8.0, 8.0] }
     }
 
     fn ends(&self, _: [f64; 2]) -> Ends {

@@ -1,0 +1,441 @@
+//! Direct: dedicated protocols, by comparisons, normalisation, Newton's steps and one polynomial.
+//!
+//! | function | how | rounds |
+//! | --- | --- | --- |
+//! | absolute, sign | one comparison | 3 or 4 |
+//! | power, `n > 0` | products with the clamped argument | 4 and `n` |
+//! | reciprocal | leading one; Newton on the mantissa | 15 and 2 a step |
+//! | inverse square root, square root | leading one; Newton on the mantissa | 15 and 3 a step; 2 more |
+//! | logarithm | leading one; a polynomial about 11/16 | 13 and the degree |
+//! | exponential | `x log2 e = i + t`; `2^i` by mapping, `2^t` by a polynomial on `(-1, 1)` | 9 and the degree |
+//! | sigmoid, tanh | `1 / (1 + e^-|x|)` by both, turned by the sign | 11, the degree, and 2 a step |
+//!
+//! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
+//! - **Result:** see the table of errors that `symbolon functions` prints. All saturate: arguments
+//!   are clamped first.
+//! - **Source:** Catrina, Saxena, "Secure computation with fixed-point numbers" (FC 2010), for the
+//!   normalisation; Aly, Smart, "Benchmarking privacy preserving scientific operations" (ACNS
+//!   2019), for the exponential and logarithm by a polynomial and a shift.
+
+use super::{
+    Misfit,
+    mapping::{LEAST, Scaled, bits_of, units},
+    newton,
+    pieces::open_place,
+    polynomial::Horner,
+};
+use crate::{
+    function::{
+        Numbers, fit,
+        leading_one::EXTRA_BITS,
+        pow2,
+        scalar::{AnyScalar, Family, Octaves, Scalar},
+    },
+    link::Error,
+    mapping::{Domain, Mapping, mapped},
+    party::Party,
+    protocol::{
+        clamp::clamp,
+        knots::above,
+        masked::{Masked, mask_and_open},
+        product::multiply,
+        times::times_masked,
+        truncate::{Cut, open, truncate, truncated},
+    },
+    word::Word,
+};
+use core::f64::consts::{LN_2, LOG2_E};
+
+/// Fraction bits within, degree and steps, for a ring and a job's fraction bits.
+#[derive(Clone, Copy, Debug)]
+struct Precision {
+    /// Bits of exponentials.
+    frac_bits: u32,
+    /// Degree of `2^t`.
+    exponential: usize,
+    /// Degree of the logarithm.
+    logarithm: usize,
+    /// Newton's steps.
+    steps: u32,
+}
+
+impl Precision {
+    fn new(numbers: &Numbers) -> Self {
+        let of = |frac_bits, exponential, logarithm, steps| Self { frac_bits, exponential, logarithm, steps };
+        match (numbers.ring_bits, numbers.frac_bits) {
+            (32, _) => of(14, 4, 5, 1),
+            (_, ..=12) => of(20, 5, 5, 2),
+            (_, ..=16) => of(24, 6, 7, 2),
+            (_, ..=20) => of(26, 7, 9, 2),
+            _ => of(28, 8, 11, 2),
+        }
+    }
+}
+
+/// The interval of the exponential, as powers of two: from half a unit to what the ring has room
+/// for.
+fn exponents(numbers: &Numbers) -> [i32; 2] {
+    let low = -(numbers.frac_bits.cast_signed() + 1);
+    let precision = Precision::new(numbers).frac_bits.cast_signed();
+    [low, (numbers.ring_bits.cast_signed() - 5 - precision + low).clamp(0, 11)]
+}
+
+/// Where the function is not constant: arguments are clamped to this.
+pub fn domain(scalar: &AnyScalar, numbers: &Numbers) -> [f64; 2] {
+    let unit = 1.0 / pow2(numbers.frac_bits);
+    match scalar {
+        AnyScalar::Exponential(_) => exponents(numbers).map(|e| f64::from(e) * LN_2),
+        AnyScalar::Exponential2(_) => exponents(numbers).map(f64::from),
+        AnyScalar::Power(power) => {
+            let reach = libm::exp2(f64::from(power_reach(power.exponent, numbers)));
+            [-reach, reach]
+        }
+        _ => match scalar.family() {
+            Family::Octaves(_) => [unit, pow2(numbers.octaves()) * unit],
+            _ => [-pow2(numbers.ring_bits - 3) * unit, pow2(numbers.ring_bits - 3) * unit],
+        },
+    }
+}
+
+/// `log2` of the largest argument of a power.
+fn power_reach(exponent: i8, numbers: &Numbers) -> i32 {
+    let room = numbers.ring_bits.cast_signed() - 3 - 2 * numbers.frac_bits.cast_signed();
+    room.div_euclid(i32::from(exponent).max(1))
+}
+
+/// Holds the function to the ring.
+///
+/// # Errors
+///
+/// What does not fit.
+pub fn check(scalar: &AnyScalar, numbers: &Numbers) -> Result<(), Misfit> {
+    match scalar {
+        AnyScalar::Reciprocal(_)
+        | AnyScalar::Exponential(_)
+        | AnyScalar::Exponential2(_)
+        | AnyScalar::Logarithm(_)
+        | AnyScalar::Logarithm2(_)
+        | AnyScalar::SquareRoot(_)
+        | AnyScalar::InverseSquareRoot(_)
+        | AnyScalar::Sigmoid(_)
+        | AnyScalar::Tanh(_)
+        | AnyScalar::Absolute(_)
+        | AnyScalar::Sign(_) => Ok(()),
+        AnyScalar::Power(power) if power.exponent < 1 => Err(Misfit::Method),
+        AnyScalar::Power(power) if power_reach(power.exponent, numbers) < 0 => Err(Misfit::Room),
+        AnyScalar::Power(_) => Ok(()),
+        _ => Err(Misfit::Method),
+    }
+}
+
+/// `out` becomes the function, and `slope` its derivative if asked.
+///
+/// # Errors
+///
+/// The link's and the dealer's, and [`Error::Scratch`].
+///
+/// # Panics
+///
+/// If lengths differ, or the function has no [direct protocol](check).
+pub fn apply<W: Word>(
+    party: &mut Party<'_, W>,
+    scalar: &AnyScalar,
+    numbers: &Numbers,
+    (x, out): (&[W], &mut [W]),
+    slope: Option<&mut [W]>,
+) -> Result<(), Error> {
+    match (scalar, scalar.family()) {
+        (_, Family::Octaves(octaves)) => {
+            if let Some(slope) = slope {
+                derivative(party, octaves, numbers, x, slope)?;
+            }
+            octave(party, &Scaled::new(octaves, false, numbers), octaves, (x, out))
+        }
+        (AnyScalar::Absolute(_) | AnyScalar::Sign(_), _) => {
+            comparison(party, matches!(scalar, AnyScalar::Sign(_)), numbers, (x, out), slope)
+        }
+        (AnyScalar::Power(power), _) => positive_power(party, power.exponent, numbers, (x, out), slope),
+        (AnyScalar::Exponential(_) | AnyScalar::Exponential2(_), _) => {
+            let natural = matches!(scalar, AnyScalar::Exponential(_));
+            exponential(party, natural, numbers, (x, out))?;
+            if let Some(slope) = slope {
+                slope.copy_from_slice(out);
+                if !natural {
+                    party.kernels.scale(slope, W::from_i64(units(LN_2, 8)));
+                    truncate(party, slope, 8)?;
+                }
+            }
+            Ok(())
+        }
+        (AnyScalar::Sigmoid(_), _) => sigmoid(party, 1, numbers, (x, out), slope),
+        (AnyScalar::Tanh(_), _) => sigmoid(party, 2, numbers, (x, out), slope),
+        _ => panic!("the function was checked"),
+    }
+}
+
+/// `|x|` or the sign of `x`.
+fn comparison<W: Word>(
+    party: &mut Party<'_, W>,
+    is_sign: bool,
+    numbers: &Numbers,
+    (x, out): (&[W], &mut [W]),
+    slope: Option<&mut [W]>,
+) -> Result<(), Error> {
+    let n = x.len();
+    let ([z, over, steps], mut party) = party.scratch([n; 3])?;
+    z.copy_from_slice(x);
+    above(&mut party, (z, 0), &[W::default()], over, steps)?;
+    // 2 [x >= 0] - 1
+    let one = W::from_u64(1).shl(numbers.frac_bits);
+    party.kernels.scale(steps, one.shl(1));
+    party.kernels.add_constant(steps, party.role.first(W::default().sub(one)));
+    if is_sign {
+        out.copy_from_slice(steps);
+        if let Some(slope) = slope {
+            slope.fill(W::default());
+        }
+        return Ok(());
+    }
+    out.copy_from_slice(over);
+    party.kernels.scale(out, W::from_u64(2));
+    party.kernels.sub(out, x);
+    if let Some(slope) = slope {
+        slope.copy_from_slice(steps);
+    }
+    Ok(())
+}
+
+/// `x^n` for `n >= 1`, and `n x^(n - 1)`.
+fn positive_power<W: Word>(
+    party: &mut Party<'_, W>,
+    exponent: i8,
+    numbers: &Numbers,
+    (x, out): (&[W], &mut [W]),
+    mut slope: Option<&mut [W]>,
+) -> Result<(), Error> {
+    let (n, f) = (x.len(), numbers.frac_bits);
+    let ([u, c], mut party) = party.scratch([n; 2])?;
+    let reach = units(libm::exp2(f64::from(power_reach(exponent, numbers))), f);
+    u.copy_from_slice(x);
+    clamp(&mut party, u, W::from_i64(-reach), W::from_i64(reach))?;
+    out.copy_from_slice(u);
+    match (&mut slope, exponent) {
+        (Some(slope), 1) => slope.fill(party.role.first(W::from_u64(1).shl(f))),
+        (Some(slope), 2) => {
+            slope.copy_from_slice(u);
+            party.kernels.scale(slope, W::from_u64(2));
+        }
+        _ => {}
+    }
+    let mask = party.draw()?.mask(n);
+    let mask = mask_and_open(&mut party, u, mask)?;
+    let u = Masked { words: u, mask };
+    for i in 2..=exponent {
+        if i == 2 {
+            multiply(&mut party, u, u, out)?;
+        }
+        if i == exponent {
+            return truncate(&mut party, out, f);
+        }
+        let mut draw = party.draw()?;
+        let word = open(&mut party, &mut draw, out, Cut::signed(f), c)?;
+        truncated(&mut party, &mut draw, &word, out)?;
+        if i + 1 == exponent {
+            if let Some(slope) = &mut slope {
+                slope.copy_from_slice(out);
+                party.kernels.scale(slope, W::from_i64(exponent.into()));
+            }
+        }
+        times_masked(&mut party, &mut draw, &word, u, out)?;
+    }
+    Ok(())
+}
+
+/// The derivative of a function of octaves: a multiple of another.
+fn derivative<W: Word>(
+    party: &mut Party<'_, W>,
+    octaves: Octaves,
+    numbers: &Numbers,
+    x: &[W],
+    slope: &mut [W],
+) -> Result<(), Error> {
+    let (method, scaled) = (super::mapping::Mapping::of_octaves(numbers), Scaled::new(octaves, true, numbers));
+    method.octaves(party, &scaled, numbers, (x, slope))
+}
+
+/// A function of octaves.
+fn octave<W: Word>(
+    party: &mut Party<'_, W>,
+    scaled: &Scaled,
+    octaves: Octaves,
+    (x, out): (&[W], &mut [W]),
+) -> Result<(), Error> {
+    let (numbers, n) = (scaled.numbers(), x.len());
+    let (octave_bits, bits) = (numbers.octaves(), numbers.mantissa_bits());
+    let precision = Precision::new(&numbers);
+    let ([hot, mantissa, y, c], mut party) = party.scratch([(octave_bits as usize + 1) * n, n, n, n])?;
+    scaled.normalise(&mut party, x, hot, mantissa)?;
+    truncate(&mut party, mantissa, octave_bits + EXTRA_BITS - bits)?;
+    // Where x = 0 there is no leading one: any mantissa will do, say 1.
+    party.kernels.add_scaled(mantissa, &hot[..n], W::from_u64(1).shl(bits));
+    match octaves {
+        Octaves::Power { halves: -2 } => {
+            newton::reciprocal(&mut party, (mantissa, bits), precision.steps, y)?;
+        }
+        Octaves::Power { halves } => {
+            let mask = newton::inverse_root(&mut party, (mantissa, bits), precision.steps, y)?;
+            if halves == 1 {
+                let mask_of_y = party.draw()?.mask(n);
+                let mask_of_y = mask_and_open(&mut party, y, mask_of_y)?;
+                c.copy_from_slice(y);
+                let (mu, root) = (Masked { words: mantissa, mask }, Masked { words: c, mask: mask_of_y });
+                multiply(&mut party, mu, root, y)?;
+                truncate(&mut party, y, bits)?;
+            }
+        }
+        Octaves::Logarithm { .. } => {
+            // About the middle: small coefficients, small roundings.
+            const MIDDLE: f64 = (LEAST + 1.0) / 2.0;
+            party.kernels.add_constant(mantissa, party.role.first(W::from_i64(-units(MIDDLE, bits))));
+            let mask = party.draw()?.mask(n);
+            let mask = mask_and_open(&mut party, mantissa, mask)?;
+            let reach = [LEAST - MIDDLE, 1.0 - MIDDLE];
+            let polynomial = fit::interpolation(|u| scaled.mantissa(u + MIDDLE), reach, precision.logarithm);
+            let horner = Horner { shift: 0, u_bits: bits, frac_bits: bits, guard: 0 };
+            horner.apply(&mut party, Masked { words: mantissa, mask }, &[polynomial], y)?;
+        }
+    }
+    scaled.finish(&mut party, hot, y, out)
+}
+
+/// `e^x`, or `2^x`, clamped to its domain.
+fn exponential<W: Word>(
+    party: &mut Party<'_, W>,
+    natural: bool,
+    numbers: &Numbers,
+    (x, out): (&[W], &mut [W]),
+) -> Result<(), Error> {
+    let f = numbers.frac_bits;
+    let ([z], mut party) = party.scratch([x.len()])?;
+    z.copy_from_slice(x);
+    let factor = if natural { LN_2 } else { 1.0 };
+    let exponents = exponents(numbers);
+    let [low, high] = exponents.map(|e| W::from_i64(units(f64::from(e) * factor, f)));
+    clamp(&mut party, z, low, high)?;
+    power_of_two(&mut party, natural, (z, f), (exponents, &Precision::new(numbers)), (out, f))
+}
+
+/// `e^z`, or `2^z`, of `z` between the exponents, with `out_bits` fraction bits.
+fn power_of_two<W: Word>(
+    party: &mut Party<'_, W>,
+    natural: bool,
+    (z, in_bits): (&mut [W], u32),
+    ([low, high], precision): ([i32; 2], &Precision),
+    (out, out_bits): (&mut [W], u32),
+) -> Result<(), Error> {
+    let (n, bits) = (z.len(), precision.frac_bits);
+    // t, with the precision's fraction bits.
+    let reach = bits_of(f64::from((-low).max(high)) * pow2(in_bits));
+    let factor_bits = if natural { 28.min(W::BITS - 4 - reach) } else { 0 };
+    if natural {
+        party.kernels.scale(z, W::from_i64(units(LOG2_E, factor_bits)));
+    }
+    match (in_bits + factor_bits).checked_sub(bits) {
+        Some(0) => {}
+        Some(surplus) => truncate(party, z, surplus)?, // a round
+        None => party.kernels.scale(z, W::from_u64(1).shl(bits - in_bits - factor_bits)),
+    }
+    // Its whole part, from one below the least on, and what is left.
+    party.kernels.add_constant(z, party.role.first(W::from_i64(i64::from(1 - low) << bits)));
+    let index_bits = bits_of(f64::from(high - low + 3));
+    let domain = Domain { shift: bits, bits: index_bits, signed: false };
+    let mut powers = [0; 64];
+    for (i, power) in powers.iter_mut().enumerate() {
+        *power = 1i64 << i.min(usize::try_from(high - low + 2).unwrap_or(0));
+    }
+    let tables = [&powers[..domain.cells()]];
+    let mapping = Mapping { domain, tables: &tables, one_hot: None, beyond: None };
+    let ([c, u, factors], mut party) = party.scratch([n, n, 2 * n])?;
+    let mut draw = party.draw()?;
+    let place = open_place(&mut party, &mut draw, (mapping.cut(), bits), z, (c, u, &mut []))?; // a round
+    let (p, e) = factors.split_at_mut(n);
+    mapped(&mut party, &mut draw, &mapping, &place.word, e)?; // a round
+    let polynomial = fit::interpolation(libm::exp2, [-1.0, 1.0], precision.exponential);
+    let horner = Horner { shift: 0, u_bits: bits, frac_bits: bits, guard: 0 };
+    horner.apply(&mut party, place.fraction, &[polynomial], p)?;
+    let mask = party.draw()?.mask(2 * n);
+    let mask = mask_and_open(&mut party, factors, mask)?; // a round
+    let part = |at| Masked { words: &factors[at..at + n], mask: mask.slice(at, n) };
+    multiply(&mut party, part(0), part(n), out)?;
+    truncate(&mut party, out, (bits + 1 - out_bits).saturating_add_signed(-low)) // a round
+}
+
+/// `1 / (1 + e^(-|a x|))`, turned by the sign: the sigmoid for `a = 1`, twice it less 1, which is
+/// tanh, for `a = 2`.
+fn sigmoid<W: Word>(
+    party: &mut Party<'_, W>,
+    a: u64,
+    numbers: &Numbers,
+    (x, out): (&[W], &mut [W]),
+    slope: Option<&mut [W]>,
+) -> Result<(), Error> {
+    let (n, f, precision) = (x.len(), numbers.frac_bits, Precision::new(numbers));
+    // Newton's products have a bit less room than the exponential.
+    let bits = precision.frac_bits.min((numbers.ring_bits - 4) / 2);
+    #[allow(clippy::cast_possible_truncation)] // small
+    let limit = libm::floor(f64::from(f + 2) * LN_2) as i64;
+    let ([z, over, steps, y, mantissa, c], mut party) = party.scratch([n, 3 * n, 3 * n, n, n, n])?;
+    z.copy_from_slice(x);
+    let reach = (limit << f) / a.cast_signed();
+    above(&mut party, (z, 0), &[W::from_i64(-reach), W::default(), W::from_i64(reach)], over, steps)?;
+    // -|x|, clamped: over_0 - 2 over_1 + over_2 - limit.
+    z.copy_from_slice(&over[..n]);
+    party.kernels.add_scaled(z, &over[n..2 * n], W::from_i64(-2));
+    party.kernels.add(z, &over[2 * n..]);
+    party.kernels.add_constant(z, party.role.first(W::from_i64(-reach)));
+    party.kernels.scale(z, W::from_u64(a));
+    let low = -(f.cast_signed() + 2);
+    // (1 + e) / 2
+    // Its error counts a quarter.
+    let rougher = Precision { exponential: precision.exponential - 1, ..precision };
+    power_of_two(&mut party, true, (z, f), ([low, 0], &rougher), (mantissa, bits - 1))?;
+    party.kernels.add_constant(mantissa, party.role.first(W::from_u64(1).shl(bits - 1)));
+    let sign = &mut steps[n..2 * n];
+    let mask = party.draw()?.mask(n);
+    let mask = mask_and_open(&mut party, sign, mask)?; // a round
+    newton::reciprocal(&mut party, (mantissa, bits), precision.steps, y)?;
+    // s = y / 2; s (2 [x >= 0] - 1) + 1 - [x >= 0]
+    let mut draw = party.draw()?;
+    let word = open(&mut party, &mut draw, y, Cut::signed(1 + bits - f), c)?; // the last round
+    truncated(&mut party, &mut draw, &word, y)?;
+    out.copy_from_slice(y);
+    let sign = Masked { words: sign, mask };
+    times_masked(&mut party, &mut draw, &word, sign, out)?;
+    party.kernels.scale(out, W::from_u64(2));
+    party.kernels.sub(out, y);
+    let one = W::from_u64(1).shl(f);
+    sign.share(&party, z);
+    party.kernels.add_constant(out, party.role.first(one));
+    party.kernels.add_scaled(out, z, W::default().sub(one));
+    let Some(slope) = slope else { return scaled_output(&party, a, one, out) };
+    // s (1 - s), times a^2.
+    c.copy_from_slice(out);
+    let mask = party.draw()?.mask(n);
+    let mask = mask_and_open(&mut party, c, mask)?;
+    let s = Masked { words: c, mask };
+    multiply(&mut party, s, s, slope)?;
+    party.kernels.scale(slope, W::from_i64(-1));
+    party.kernels.add_scaled(slope, out, one);
+    party.kernels.scale(slope, W::from_u64(a * a));
+    truncate(&mut party, slope, f)?;
+    scaled_output(&party, a, one, out)
+}
+
+/// Twice a sigmoid less 1, if that is asked.
+fn scaled_output<W: Word>(party: &Party<'_, W>, a: u64, one: W, out: &mut [W]) -> Result<(), Error> {
+    if a == 2 {
+        party.kernels.scale(out, W::from_u64(2));
+        party.kernels.add_constant(out, party.role.first(W::default().sub(one)));
+    }
+    Ok(())
+}
