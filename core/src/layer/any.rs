@@ -48,6 +48,9 @@ macro_rules! layers {
             fn is_affine(&self) -> bool {
                 match self { $(Self::$name(layer) => layer.is_affine()),* }
             }
+            fn set_defaults(&mut self, numbers: &$crate::function::Numbers) {
+                match self { $(Self::$name(layer) => layer.set_defaults(numbers)),* }
+            }
             fn check(
                 &self,
                 input: $crate::layer::Shape,
@@ -91,7 +94,7 @@ macro_rules! layers {
 }
 
 use super::{
-    Add, AveragePool, Backward, BatchNorm, Concat, Convolution, Dense, Dropout, Flatten, GlobalAveragePool,
+    Activation, Add, AveragePool, Backward, BatchNorm, Concat, Convolution, Dense, Dropout, Flatten, GlobalAveragePool,
     GradientSplit, Input, LeakyRelu, MaxPool, Meets, Relu, Saved, Site, Square, Upsample,
 };
 use crate::{link::Error, party::Party, protocol::masked::Masked, word::Word};
@@ -197,6 +200,7 @@ all_layers! { // append; never reorder, never reuse a number
     11 "concat" Concat,
     12 "upsample" Upsample,
     13 "batch-norm" BatchNorm,
+    14 "activation" Activation,
 }
 
 impl<'de> Deserialize<'de> for AnyLayer {

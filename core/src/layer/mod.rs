@@ -24,6 +24,7 @@
 //! | [`square`] | `x^2` | 0 | linear |
 //! | [`relu`] | `max(0, x)` | 3 or 4 | nonlinear |
 //! | [`max_pool`] | maxima of windows, and a ReLU | 4 or more | nonlinear |
+//! | [`activation`] | any function, by any method | as the function | nonlinear |
 //! | [`leaky_relu`] | `max(0, x) + slope min(0, x)` | 3 or 4 | nonlinear |
 //!
 //! To add a layer, write its file and add its line to [`AnyLayer`]'s list.
@@ -31,6 +32,7 @@
 //! **Adversary:** semi-honest, one of {server 0, server 1, dealer}. Graphs, shapes and scales are
 //! public.
 
+pub mod activation;
 mod any;
 pub mod average_pool;
 mod backward;
@@ -51,6 +53,7 @@ mod size;
 pub mod square;
 pub mod upsample;
 
+pub use activation::Activation;
 pub use any::AnyLayer;
 pub use average_pool::{AveragePool, GlobalAveragePool};
 pub use batch_norm::BatchNorm;
@@ -275,6 +278,11 @@ pub trait Describe {
         false
     }
 
+    /// Fills in what a job file may leave out and a ring decides.
+    fn set_defaults(&mut self, numbers: &crate::function::Numbers) {
+        let _ = numbers;
+    }
+
     /// Holds the layer to the numbers of a job.
     ///
     /// # Errors
@@ -474,6 +482,11 @@ pub enum Misfit {
         /// Most values.
         most: usize,
     },
+    /// Its function does not fit.
+    Function {
+        /// The reason.
+        misfit: crate::function::method::Misfit,
+    },
     /// The output has too many words.
     Large {
         /// The output's shape.
@@ -518,6 +531,7 @@ impl fmt::Display for Misfit {
                 "sums {got} values of a channel, and the ring has room for {most}; take smaller batches or images, or \
                  ring_bits = 64"
             ),
+            Self::Function { misfit } => write!(f, "{misfit}"),
             Self::Large { got } => write!(f, "gives the shape {got}, more than 2^24 words a row"),
         }
     }

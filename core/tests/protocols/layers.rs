@@ -4,8 +4,17 @@
 use crate::harness::*;
 use symbolon_core::{
     correlation::{Mask, View},
+    function::{
+        self,
+        method::{
+            Function, Method,
+            mapping::Mapping,
+            polynomial::{Fit, Polynomial},
+        },
+        scalar::{Absolute, AnyScalar, Sigmoid, Softplus, Tanh},
+    },
     layer::{
-        Add, AnyLayer, AveragePool, Backward, BatchNorm, Concat, Convolution, Dense, Describe, Dropout, Flatten,
+        Activation, Add, AnyLayer, AveragePool, Backward, BatchNorm, Concat, Convolution, Dense, Describe, Dropout, Flatten,
         Fraction, GlobalAveragePool, Graph, LeakyRelu, MASKS, MaxPool, Meeting, Met, Model, Moment, Node, NodeState,
         Origin, Pass, Placement, Relu, Saved, Shape, Size, Square, Tensor, Upsample,
     },
@@ -222,6 +231,10 @@ fn reference(layer: &AnyLayer, inputs: &[(&[f64], Shape)], output: Shape, parame
         }
         AnyLayer::Convolution(conv) => convolution(conv, (x, shape), output, parameters),
         AnyLayer::Relu(_) => x.iter().map(|x| x.max(0.0)).collect(),
+        AnyLayer::Activation(activation) => {
+            let numbers = function::Numbers { ring_bits: 64, frac_bits: 18 };
+            x.iter().map(|x| activation.function.ideal(&numbers, *x)).collect()
+        }
         AnyLayer::LeakyRelu(leaky) => x.iter().map(|x| x.max(leaky.slope.value() * x)).collect(),
         AnyLayer::Square(_) => x.iter().map(|x| x * x).collect(),
         AnyLayer::BatchNorm(_) => unreachable!("it takes all rows"),
@@ -345,6 +358,22 @@ fn conv(filters: u32, side: u16) -> Convolution {
     Convolution { filters, kernel: size(side), stride: Size::ONE, padding: Size::ZERO, groups: 1 }
 }
 
+/// A function by a method that both rings have room for.
+fn activation(scalar: &AnyScalar, method: &str) -> AnyLayer {
+    let method = match method {
+        "direct" => Method::Direct,
+        "mapping" => Method::Mapping(Mapping { bits: 8, degree: 1, interval: [-4.0, 4.0] }),
+        _ => Method::Polynomial(Polynomial {
+            degree: 4,
+            fit: Fit::Interpolation,
+            interval: [-4.0, 4.0],
+            raw: false,
+            zero_below: false,
+        }),
+    };
+    AnyLayer::Activation(Activation { function: Function { scalar: *scalar, method } })
+}
+
 /// A chain of layers.
 pub fn chain(layers: &[AnyLayer]) -> Vec<Node<AnyLayer>> {
     let origin = |i: usize| i.checked_sub(1).map_or(Origin::Data, |i| Origin::Node(i as u16));
@@ -367,6 +396,10 @@ fn networks() -> Vec<(Vec<Node<AnyLayer>>, Shape)> {
         (chain(&[dense(5), relu, dense(3)]), Shape::vector(6)),
         (chain(&[dense(5), leaky, dense(1)]), Shape::vector(6)),
         (chain(&[dense(4), AnyLayer::Square(Square {}), dense(2)]), Shape::vector(3)),
+        (chain(&[dense(5), activation(&AnyScalar::Tanh(Tanh {}), "direct"), dense(2)]), Shape::vector(6)),
+        (chain(&[first, activation(&AnyScalar::Sigmoid(Sigmoid {}), "mapping"), flatten, dense(2)]), image),
+        (chain(&[dense(5), activation(&AnyScalar::Softplus(Softplus {}), "polynomial"), dense(2)]), Shape::vector(6)),
+        (chain(&[dense(5), activation(&AnyScalar::Absolute(Absolute {}), "direct"), dense(2)]), Shape::vector(6)),
         (chain(&[AnyLayer::Convolution(strided), AnyLayer::Convolution(depthwise), flatten]), image),
         (chain(&[first, average(size(2)), relu, flatten, dense(2)]), image),
         (chain(&[first, average(Size([3, 1])), flatten, dense(2)]), image),
@@ -394,7 +427,7 @@ fn layers_equal_the_reference_in_64_bits() {
     for (salt, (nodes, input)) in (1u64..).zip(networks()) {
         for rows in [1, 3] {
             check::<u64>(
-                &Network { nodes: nodes.clone(), input, frac_bits: 18, step: None },
+                &Network { nodes: nodes.clone(), input, frac_bits: 18, step: Some(0) },
                 rows,
                 [600.0, 2500.0],
                 salt,
@@ -434,7 +467,7 @@ fn batch_norm_equals_the_reference() {
 #[test]
 fn layers_equal_the_reference_in_32_bits() {
     for (salt, (nodes, input)) in (1u64..).zip(networks()) {
-        check::<u32>(&Network { nodes, input, frac_bits: 9, step: None }, 2, [60.0, 300.0], salt);
+        check::<u32>(&Network { nodes, input, frac_bits: 9, step: Some(0) }, 2, [60.0, 300.0], salt);
     }
 }
 

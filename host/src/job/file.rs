@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
-use symbolon_core::{layer::Shape, loss::AnyLoss, metric::AnyMetric};
+use symbolon_core::{function, layer::Shape, loss::AnyLoss, metric::AnyMetric};
 
 use super::kind::{KindFile, KindOr};
 use super::metrics;
@@ -314,7 +314,8 @@ impl JobFile {
         let optimizer = self.optimizer.resolve(&numbers)?;
         let reveal = self.reveal.resolve(&data, self.metrics.is_some())?;
         let metrics = metrics::resolve(self.metrics, &data)?;
-        let network = self.network.resolve()?;
+        let own = function::Numbers { ring_bits: numbers.ring_bits, frac_bits: numbers.frac_bits };
+        let network = self.network.resolve(&own)?;
         Ok(Job {
             name: self.name,
             data,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use symbolon_core::function;
 use symbolon_core::layer::{AnyLayer, Backward, Describe as _, Fault, Graph, Node, Numbers, Origin, Placement, Shape};
 
 use super::{Invalid, Job, Rule};
@@ -138,7 +139,7 @@ fn broken(key: String, rule: Rule) -> Invalid {
 }
 
 impl NetworkFile {
-    pub(super) fn resolve(self) -> Result<Network, Invalid> {
+    pub(super) fn resolve(self, numbers: &function::Numbers) -> Result<Network, Invalid> {
         let mut network = Network::default();
         // Names of later layers too, so that a cycle is not taken for a misspelling.
         let mut all = BTreeMap::new();
@@ -158,7 +159,9 @@ impl NetworkFile {
                 Some(InputFile::Two([first, second])) => (origin(first)?, Some(origin(second)?)),
             };
             network.names.push(name);
-            network.nodes.push(Node { layer: layer.layer, input, second, tied: None });
+            let mut layer = layer.layer;
+            layer.set_defaults(numbers);
+            network.nodes.push(Node { layer, input, second, tied: None });
         }
         Ok(network)
     }

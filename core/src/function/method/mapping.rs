@@ -61,6 +61,9 @@ pub(super) fn bits_of(x: f64) -> u32 {
 }
 
 impl Mapping {
+    /// Stands for the function's own interval until it is known.
+    pub const UNSET: [f64; 2] = [0.0; 2];
+
     /// Tables of this many entries a cell.
     pub fn tables(&self, grows: bool, has_slope: bool) -> usize {
         usize::from(self.degree) + 1 + usize::from(has_slope) + usize::from(grows)

@@ -1,6 +1,8 @@
 //! Ways to compute a [scalar](super::scalar) on shares, a file each.
 
 pub mod direct;
+#[cfg(feature = "files")]
+mod file;
 pub mod limit;
 pub mod mapping;
 mod newton;
@@ -14,6 +16,8 @@ use super::{
 };
 use crate::{link::Error, party::Party, word::Word};
 use core::fmt;
+#[cfg(feature = "files")]
+pub use file::{FunctionFile, MethodName};
 use limit::Limit;
 use mapping::Mapping;
 use polynomial::Polynomial;
@@ -23,6 +27,8 @@ use serde::{Deserialize, Serialize};
 /// A way to compute a function.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Method {
+    /// By default: [`Function::resolved`] replaces it.
+    Suited,
     /// Pieces on cells.
     Mapping(Mapping),
     /// A dedicated protocol.
@@ -56,6 +62,18 @@ impl Function {
         Self { scalar, method }
     }
 
+    /// The function with the method, or the interval, that is left out.
+    pub fn resolved(self, numbers: &Numbers) -> Self {
+        match self.method {
+            Method::Suited => Self::suited(self.scalar, numbers),
+            Method::Mapping(mapping) if mapping.interval == Mapping::UNSET => {
+                let interval = self.scalar.interval(numbers);
+                Self { method: Method::Mapping(Mapping { interval, ..mapping }), ..self }
+            }
+            _ => self,
+        }
+    }
+
     /// Holds the function to the ring.
     ///
     /// # Errors
@@ -68,6 +86,7 @@ impl Function {
             return Err(Misfit::Exponent);
         }
         match &self.method {
+            Method::Suited => Err(Misfit::Method),
             Method::Mapping(mapping) => mapping.check(&self.scalar, numbers),
             Method::Direct => direct::check(&self.scalar, numbers),
             Method::Polynomial(polynomial) => polynomial.check(&self.scalar, numbers),
@@ -88,7 +107,7 @@ impl Function {
                 Family::Turns => [-32.0, 32.0],
                 _ => direct::domain(&self.scalar, numbers),
             },
-            Method::Direct => direct::domain(&self.scalar, numbers),
+            Method::Direct | Method::Suited => direct::domain(&self.scalar, numbers),
             Method::Polynomial(polynomial) => polynomial.interval,
             Method::Segments(segments) => segments.interval(),
             Method::Limit(limit) => [-super::pow2(limit.squarings.into()), 0.0],
@@ -105,7 +124,7 @@ impl Function {
             Method::Mapping(mapping) if self.scalar.family() == Family::Interval => {
                 self.scalar.ends(mapping.interval).beyond(mapping.interval, x).unwrap_or_else(|| self.scalar.value(x))
             }
-            Method::Mapping(_) | Method::Direct => match self.scalar {
+            Method::Mapping(_) | Method::Direct | Method::Suited => match self.scalar {
                 AnyScalar::SquareRoot(_) if x <= 0.0 => 0.0,
                 AnyScalar::Sine(_) | AnyScalar::Cosine(_) => self.scalar.value(x),
                 _ => self.scalar.value(clamped),
@@ -140,6 +159,7 @@ impl Function {
         match &self.method {
             Method::Mapping(mapping) => mapping.apply(party, scalar, numbers, (x, out), slope),
             Method::Direct => direct::apply(party, scalar, numbers, (x, out), slope),
+            Method::Suited => panic!("the function was checked"),
             Method::Polynomial(polynomial) => polynomial.apply(party, scalar, numbers, (x, out), slope),
             Method::Segments(segments) => segments.apply(party, numbers, (x, out), slope),
             Method::Limit(limit) => limit.apply(party, numbers, (x, out), slope),

@@ -68,7 +68,8 @@ impl Segments {
         }
     }
 
-    fn knots(&self) -> &[[f64; 2]] {
+    /// The knots in use.
+    pub fn knots(&self) -> &[[f64; 2]] {
         &self.knots[..usize::from(self.count).min(MAX_KNOTS)]
     }
 

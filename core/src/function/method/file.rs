@@ -1,0 +1,266 @@
+//! The form of a function in job files: flat keys, the defaults left out.
+
+use super::{Function, Method};
+use crate::function::{
+    method::{
+        limit::Limit,
+        mapping::Mapping,
+        polynomial::{Fit, Polynomial},
+        segments::Segments,
+    },
+    scalar::{AnyScalar, Power},
+};
+use serde::{Deserialize, Serialize};
+use std::{format, string::String, vec::Vec};
+
+/// A function: its name, and how it is computed.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Function")]
+pub struct FunctionFile {
+    /// The function: `reciprocal`, `exponential`, `exponential-2`, `logarithm`, `logarithm-2`,
+    /// `square-root`, `inverse-square-root`, `sigmoid`, `tanh`, `softplus`, `gelu`, `erf`, `sine`,
+    /// `cosine`, `absolute`, `sign` or `power`.
+    pub function: String,
+    /// Of `power`: from -8 to 8, not 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exponent: Option<i8>,
+    /// How it is computed; by mapping within 3 units of the last place, if left out (`absolute`,
+    /// `sign` and positive powers directly).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<MethodName>,
+    /// Of a mapping: bits of the index, 1 to 8, its precision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bits: Option<u8>,
+    /// Of a mapping, the degree of its pieces, 0 to 4 (0, if left out); of a polynomial, 1 to 9.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub degree: Option<u8>,
+    /// Of a mapping, in place of `interval`: cells are `2^-scale` wide.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scale: Option<i8>,
+    /// With `scale`: whether half of the cells are below 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signed: Option<bool>,
+    /// Of a mapping or a polynomial: the two ends of the arguments; beyond, it saturates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval: Option<[f64; 2]>,
+    /// Of a polynomial: how its coefficients are found; by interpolation, if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fit: Option<Fit>,
+    /// Of a polynomial: whether arguments are not clamped to the interval.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw: Option<bool>,
+    /// Of a polynomial: whether it is 0 below the interval.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zero_below: Option<bool>,
+    /// Of segments: a named table; 3 for `tanh`, 3 or 5 for `sigmoid`, 4 to 7 for `exponential`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parts: Option<u8>,
+    /// Of segments, in place of `parts`: 2 to 8 pairs of an argument and a value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub knots: Option<Vec<[f64; 2]>>,
+    /// Of a limit: `n` of `(1 + x / 2^n)^(2^n)`, 1 to 8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub squarings: Option<u8>,
+}
+
+/// The name of a method.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum MethodName {
+    /// Pieces on cells, looked up.
+    Mapping,
+    /// A dedicated protocol.
+    Direct,
+    /// One polynomial.
+    Polynomial,
+    /// Lines between knots.
+    Segments,
+    /// `(1 + x / 2^n)^(2^n)`.
+    Limit,
+}
+
+impl FunctionFile {
+    fn scalar(&self) -> Result<AnyScalar, String> {
+        let scalar = AnyScalar::all().find(|scalar| scalar.name() == self.function).ok_or_else(|| {
+            format!("function = \"{}\" is none of {}", self.function, AnyScalar::NAMES.join(", "))
+        })?;
+        match (scalar, self.exponent) {
+            (AnyScalar::Power(_), Some(exponent)) => Ok(AnyScalar::Power(Power { exponent })),
+            (AnyScalar::Power(_), None) => Err("function = \"power\" needs its exponent".into()),
+            (_, Some(_)) => Err(format!("exponent belongs to function = \"power\", not to \"{}\"", self.function)),
+            (scalar, None) => Ok(scalar),
+        }
+    }
+
+    /// The keys that are given, with the methods that they belong to.
+    fn given(&self) -> impl Iterator<Item = (&'static str, &'static [MethodName])> {
+        use MethodName::{Limit, Mapping, Polynomial, Segments};
+        [
+            ("bits", self.bits.is_some(), &[Mapping][..]),
+            ("degree", self.degree.is_some(), &[Mapping, Polynomial]),
+            ("scale", self.scale.is_some(), &[Mapping]),
+            ("signed", self.signed.is_some(), &[Mapping]),
+            ("interval", self.interval.is_some(), &[Mapping, Polynomial]),
+            ("fit", self.fit.is_some(), &[Polynomial]),
+            ("raw", self.raw.is_some(), &[Polynomial]),
+            ("zero_below", self.zero_below.is_some(), &[Polynomial]),
+            ("parts", self.parts.is_some(), &[Segments]),
+            ("knots", self.knots.is_some(), &[Segments]),
+            ("squarings", self.squarings.is_some(), &[Limit]),
+        ]
+        .into_iter()
+        .filter_map(|(key, is_given, of)| is_given.then_some((key, of)))
+    }
+
+    fn mapping(&self) -> Result<Method, String> {
+        let Some(bits) = self.bits else {
+            if let Some((key, _)) = self.given().next() {
+                return Err(format!("{key} needs bits, the precision of the mapping"));
+            }
+            return Ok(Method::Suited);
+        };
+        let interval = match (self.interval, self.scale, self.signed) {
+            (Some(interval), None, None) => interval,
+            (None, None, None) => Mapping::UNSET,
+            (None, Some(scale), signed) => {
+                let width = libm::exp2(f64::from(bits) - f64::from(scale));
+                if signed.unwrap_or(true) { [-width / 2.0, width / 2.0] } else { [0.0, width] }
+            }
+            (None, None, Some(_)) => return Err("signed needs scale".into()),
+            (Some(_), ..) => return Err("interval and scale say the same twice; leave one of them out".into()),
+        };
+        Ok(Method::Mapping(Mapping { bits, degree: self.degree.unwrap_or(0), interval }))
+    }
+
+    fn method(&self, scalar: &AnyScalar) -> Result<Method, String> {
+        let name = match self.method {
+            Some(name) => name,
+            None if self.given().next().is_none() => return Ok(Method::Suited),
+            None => MethodName::Mapping,
+        };
+        if let Some((key, _)) = self.given().find(|(_, of)| !of.contains(&name)) {
+            return Err(format!("{key} does not belong to this method"));
+        }
+        match name {
+            MethodName::Mapping => self.mapping(),
+            MethodName::Direct => Ok(Method::Direct),
+            MethodName::Polynomial => Ok(Method::Polynomial(Polynomial {
+                degree: self.degree.ok_or("a polynomial needs its degree")?,
+                fit: self.fit.unwrap_or(Fit::Interpolation),
+                interval: self.interval.ok_or("a polynomial needs its interval")?,
+                raw: self.raw.unwrap_or(false),
+                zero_below: self.zero_below.unwrap_or(false),
+            })),
+            MethodName::Segments => match (self.parts, &self.knots) {
+                (Some(parts), None) => Segments::named(scalar, parts)
+                    .map(Method::Segments)
+                    .ok_or_else(|| format!("there is no table of {parts} parts for {}; give its knots", self.function)),
+                (None, Some(knots)) => {
+                    Segments::new(knots).map(Method::Segments).ok_or_else(|| "more than 8 knots".into())
+                }
+                _ => Err("segments need either parts or knots".into()),
+            },
+            MethodName::Limit => {
+                Ok(Method::Limit(Limit { squarings: self.squarings.ok_or("a limit needs its squarings")? }))
+            }
+        }
+    }
+}
+
+impl TryFrom<&FunctionFile> for Function {
+    type Error = String;
+
+    fn try_from(file: &FunctionFile) -> Result<Self, String> {
+        let scalar = file.scalar()?;
+        Ok(Self { scalar, method: file.method(&scalar)? })
+    }
+}
+
+impl From<Function> for FunctionFile {
+    fn from(Function { scalar, method }: Function) -> Self {
+        let exponent = if let AnyScalar::Power(power) = scalar { Some(power.exponent) } else { None };
+        let own = Self { function: scalar.name().into(), exponent, ..Self::default() };
+        match method {
+            Method::Suited => own,
+            Method::Direct => Self { method: Some(MethodName::Direct), ..own },
+            Method::Mapping(Mapping { bits, degree, interval }) => Self {
+                method: Some(MethodName::Mapping),
+                bits: Some(bits),
+                degree: Some(degree),
+                interval: (interval != Mapping::UNSET).then_some(interval),
+                ..own
+            },
+            Method::Polynomial(Polynomial { degree, fit, interval, raw, zero_below }) => Self {
+                method: Some(MethodName::Polynomial),
+                degree: Some(degree),
+                fit: Some(fit),
+                interval: Some(interval),
+                raw: raw.then_some(true),
+                zero_below: zero_below.then_some(true),
+                ..own
+            },
+            Method::Segments(segments) => Self {
+                method: Some(MethodName::Segments),
+                knots: Some(segments.knots().to_vec()),
+                ..own
+            },
+            Method::Limit(Limit { squarings }) => {
+                Self { method: Some(MethodName::Limit), squarings: Some(squarings), ..own }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use std::string::ToString;
+
+    fn read(text: &str) -> Result<Function, String> {
+        let file: FunctionFile = toml::from_str(text).map_err(|e| e.to_string())?;
+        Function::try_from(&file)
+    }
+
+    #[test]
+    fn files_come_back() {
+        for text in [
+            "function = \"sigmoid\"",
+            "function = \"absolute\"\nmethod = \"direct\"",
+            "function = \"power\"\nexponent = -3",
+            "function = \"tanh\"\nmethod = \"mapping\"\nbits = 6\ndegree = 1\ninterval = [-4.0, 4.0]",
+            "function = \"tanh\"\nbits = 8",
+            "function = \"tanh\"\nmethod = \"segments\"\nparts = 3",
+            "function = \"gelu\"\nmethod = \"segments\"\nknots = [[-1.0, 0.0], [1.0, 1.0]]",
+            "function = \"sigmoid\"\nmethod = \"polynomial\"\ndegree = 3\nfit = \"least-squares\"\ninterval = [-8, 8]",
+            "function = \"exponential\"\nmethod = \"limit\"\nsquarings = 3",
+        ] {
+            let function = read(text).unwrap();
+            let file = FunctionFile::from(function);
+            assert_eq!(Function::try_from(&file).unwrap(), function, "{text}");
+        }
+        let scaled = read("function = \"tanh\"\nbits = 6\nscale = 3").unwrap();
+        assert_eq!(scaled, read("function = \"tanh\"\nbits = 6\ninterval = [-4.0, 4.0]").unwrap());
+    }
+
+    #[test]
+    fn faults_are_named() {
+        for (text, part) in [
+            ("function = \"sigmoidal\"", "none of reciprocal"),
+            ("function = \"power\"", "needs its exponent"),
+            ("function = \"tanh\"\nexponent = 2", "belongs to"),
+            ("function = \"tanh\"\ndegree = 2", "needs bits"),
+            ("function = \"tanh\"\nmethod = \"direct\"\nbits = 2", "does not belong"),
+            ("function = \"tanh\"\nmethod = \"segments\"", "either parts or knots"),
+            ("function = \"tanh\"\nmethod = \"segments\"\nparts = 9", "no table of 9 parts"),
+            ("function = \"tanh\"\nmethod = \"polynomial\"\ndegree = 3", "needs its interval"),
+            ("function = \"tanh\"\nbits = 6\nscale = 1\ninterval = [0, 1]", "the same twice"),
+            ("function = \"tanh\"\nbit = 6", "unknown field"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+}
