@@ -214,7 +214,10 @@ mod tests {
     }
 
     fn largest_error(c: &Coefficients, g: impl Fn(f64) -> f64, [low, high]: [f64; 2]) -> f64 {
-        (0..=4000).map(|i| low + (high - low) * f64::from(i) / 4000.0).map(|x| (evaluate(c, x) - g(x)).abs()).fold(0.0, f64::max)
+        (0..=4000)
+            .map(|i| low + (high - low) * f64::from(i) / 4000.0)
+            .map(|x| (evaluate(c, x) - g(x)).abs())
+            .fold(0.0, f64::max)
     }
 
     /// The measured errors of one polynomial for the sigmoid on [-8, 8].
@@ -240,7 +243,9 @@ mod tests {
     #[test]
     fn polynomials_are_their_own_fits() {
         let cubic = |x: f64| 1.0 - x + 0.5 * x * x * x;
-        for fit in [interpolation(cubic, [-1.0, 3.0], 4), least_squares(cubic, [-1.0, 3.0], 4), minimax(cubic, [-1.0, 3.0], 4)] {
+        for fit in
+            [interpolation(cubic, [-1.0, 3.0], 4), least_squares(cubic, [-1.0, 3.0], 4), minimax(cubic, [-1.0, 3.0], 4)]
+        {
             for (c, expected) in fit.iter().zip([1.0, -1.0, 0.0, 0.5, 0.0]) {
                 assert!((c - expected).abs() < 1e-9, "{fit:?}");
             }

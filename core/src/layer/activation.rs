@@ -11,11 +11,7 @@
 
 use super::{Backward, Describe, Input, Layer, Misfit, Numbers, Saved, Shape, Site, Takes, only};
 use crate::{
-    function::{
-        self,
-        method::Function,
-        scalar::AnyScalar,
-    },
+    function::{self, method::Function, scalar::AnyScalar},
     link::Error,
     party::Party,
     protocol::{

@@ -176,10 +176,23 @@ pub fn rounded(z: i128, u: u64, frac_bits: u32) -> i128 {
 
 /// Runs a job of one input and output in the clear engine, under dithers of its own.
 pub fn clear<W: Word>(job: &impl Job, input: Vec<W>) -> Vec<W> {
+    let prgs = [prg(1, 0), prg(1, 1)];
+    clear_under(job, input, [&prgs[0], &prgs[1]])
+}
+
+/// A stream of one byte over and over.
+pub struct Constant(pub u8);
+
+impl Prg for Constant {
+    fn fill_bytes(&self, _: MaskId, _: u64, out: &mut [u8]) {
+        out.fill(self.0);
+    }
+}
+
+/// [`clear`] under given streams: constant ones give the extremes of every dither.
+pub fn clear_under<W: Word>(job: &impl Job, input: Vec<W>, prgs: [&dyn Prg; 2]) -> Vec<W> {
     let program = &Playing(job);
     let arena = planned::<W>(program, &[input.len()]).expect("dry run").arena;
-    let prgs = [prg(1, 0), prg(1, 1)];
-    let prgs = [&prgs[0] as &dyn Prg, &prgs[1]];
     let parties = Parties { program, prgs, kernels: &Portable, arena, dithers: None };
     parties.clear(vec![input]).expect("clear run").remove(0).words()
 }

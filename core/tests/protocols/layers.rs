@@ -14,9 +14,9 @@ use symbolon_core::{
         scalar::{Absolute, AnyScalar, Sigmoid, Softplus, Tanh},
     },
     layer::{
-        Activation, Add, AnyLayer, AveragePool, Backward, BatchNorm, Concat, Convolution, Dense, Describe, Dropout, Flatten,
-        Fraction, GlobalAveragePool, Graph, LeakyRelu, MASKS, MaxPool, Meeting, Met, Model, Moment, Node, NodeState,
-        Origin, Pass, Placement, Relu, Saved, Shape, Size, Square, Tensor, Upsample,
+        Activation, Add, AnyLayer, AveragePool, Backward, BatchNorm, Concat, Convolution, Dense, Describe, Dropout,
+        Flatten, Fraction, GlobalAveragePool, Graph, LeakyRelu, MASKS, MaxPool, Meeting, Met, Model, Moment, Node,
+        NodeState, Origin, Pass, Placement, Relu, Saved, Shape, Size, Square, Tensor, Upsample,
     },
     link::Error,
     party::Party,

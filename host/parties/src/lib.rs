@@ -81,8 +81,21 @@ fn dry<W: Word>(program: &impl Program, lens: &[usize], sink: &mut (dyn Sink + S
     Ok((count, ENDLESS - spare))
 }
 
+/// Sends what `program` is dealt, for inputs of `lens` words, to `sink`.
+///
+/// # Errors
+///
+/// Those of the program, and the sink's.
+pub fn deal<W: Word>(program: &impl Program, lens: &[usize], sink: &mut (dyn Sink + Send)) -> Result<(), Error> {
+    dry::<W>(program, lens, sink).map(|_| ())
+}
+
 /// Runs `program` as one party, on `arena` words of arena. Returns the unused words, too.
-fn run<W: Word, P: Program>(
+///
+/// # Errors
+///
+/// Those of the program.
+pub fn run<W: Word, P: Program>(
     program: &P,
     (role, link): (Role, &mut dyn Link<W>),
     correlations: &mut dyn Correlations<W>,

@@ -32,6 +32,7 @@ mod boards;
 mod demo;
 mod devices;
 mod exit;
+mod functions;
 mod gateway;
 mod help;
 mod job;
@@ -134,6 +135,8 @@ enum Command {
     Releases(releases::Args),
     /// Measure every protocol and function on this machine, or how many reports it takes in
     Bench(bench::Args),
+    /// List the functions of one number and their methods: domain, error, cost, speed
+    Functions(functions::Args),
     /// Print the help of a command, or the keys of a job, server, policy or gateway file
     Help {
         /// A command, or job, server, policy, gateway, dealer or auditor
@@ -178,6 +181,7 @@ pub fn main() -> Exit {
         Command::Policy(args) => policy::run(&args),
         Command::Releases(args) => releases::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Functions(args) => functions::run(&args),
         Command::Help { topic } => help::run(topic.as_deref()),
         Command::Completions { shell } => {
             // Gathered first: writing may fail, and the generator would panic.

@@ -19,7 +19,7 @@
 
 use super::{
     Misfit,
-    mapping::{LEAST, Scaled, bits_of, units},
+    mapping::{LEAST, Mapping, Scaled, bits_of, units},
     newton,
     pieces::open_place,
     polynomial::Horner,
@@ -32,7 +32,7 @@ use crate::{
         scalar::{AnyScalar, Family, Octaves, Scalar},
     },
     link::Error,
-    mapping::{Domain, Mapping, mapped},
+    mapping::{self, Domain, mapped},
     party::Party,
     protocol::{
         clamp::clamp,
@@ -72,6 +72,28 @@ impl Precision {
     }
 }
 
+/// Fraction bits of exponentials, and of what is made of them.
+pub(super) fn precision_bits(numbers: &Numbers) -> u32 {
+    Precision::new(numbers).frac_bits.min((numbers.ring_bits - 4) / 2)
+}
+
+/// The largest error of the logarithm's polynomial.
+pub(super) fn logarithm_error(scaled: &Scaled, numbers: &Numbers) -> f64 {
+    let polynomial = logarithm(scaled, numbers);
+    let at = |i: u32| LEAST - MIDDLE + (1.0 - LEAST) * f64::from(i) / 256.0;
+    let error = |u: f64| libm::fabs(fit::evaluate(&polynomial, u) - scaled.mantissa(u + MIDDLE));
+    (0..=256).map(|i| error(at(i))).fold(0.0, libm::fmax)
+}
+
+/// Where the logarithm's polynomial is about: small coefficients, small roundings.
+const MIDDLE: f64 = (LEAST + 1.0) / 2.0;
+
+/// The polynomial of a mantissa's logarithm, about [`MIDDLE`].
+fn logarithm(scaled: &Scaled, numbers: &Numbers) -> fit::Coefficients {
+    let reach = [LEAST - MIDDLE, 1.0 - MIDDLE];
+    fit::interpolation(|u| scaled.mantissa(u + MIDDLE), reach, Precision::new(numbers).logarithm)
+}
+
 /// The interval of the exponential, as powers of two: from half a unit to what the ring has room
 /// for.
 fn exponents(numbers: &Numbers) -> [i32; 2] {
@@ -86,12 +108,15 @@ pub fn domain(scalar: &AnyScalar, numbers: &Numbers) -> [f64; 2] {
     match scalar {
         AnyScalar::Exponential(_) => exponents(numbers).map(|e| f64::from(e) * LN_2),
         AnyScalar::Exponential2(_) => exponents(numbers).map(f64::from),
-        AnyScalar::Power(power) => {
+        AnyScalar::Power(power) if power.exponent > 0 => {
             let reach = libm::exp2(f64::from(power_reach(power.exponent, numbers)));
             [-reach, reach]
         }
         _ => match scalar.family() {
-            Family::Octaves(_) => [unit, pow2(numbers.octaves()) * unit],
+            Family::Octaves(octaves) => {
+                let lowest = Scaled::new(octaves, false, numbers).lowest();
+                [pow2(lowest - 1) * unit, pow2(numbers.octaves()) * unit]
+            }
             _ => [-pow2(numbers.ring_bits - 3) * unit, pow2(numbers.ring_bits - 3) * unit],
         },
     }
@@ -146,10 +171,9 @@ pub fn apply<W: Word>(
 ) -> Result<(), Error> {
     match (scalar, scalar.family()) {
         (_, Family::Octaves(octaves)) => {
-            if let Some(slope) = slope {
-                derivative(party, octaves, numbers, x, slope)?;
-            }
-            octave(party, &Scaled::new(octaves, false, numbers), octaves, (x, out))
+            octave(party, &Scaled::new(octaves, false, numbers), octaves, (x, out))?;
+            let Some(slope) = slope else { return Ok(()) };
+            Mapping::of_octaves(numbers).octaves_slope(party, octaves, numbers, (x, out), slope)
         }
         (AnyScalar::Absolute(_) | AnyScalar::Sign(_), _) => {
             comparison(party, matches!(scalar, AnyScalar::Sign(_)), numbers, (x, out), slope)
@@ -251,18 +275,6 @@ fn positive_power<W: Word>(
     Ok(())
 }
 
-/// The derivative of a function of octaves: a multiple of another.
-fn derivative<W: Word>(
-    party: &mut Party<'_, W>,
-    octaves: Octaves,
-    numbers: &Numbers,
-    x: &[W],
-    slope: &mut [W],
-) -> Result<(), Error> {
-    let (method, scaled) = (super::mapping::Mapping::of_octaves(numbers), Scaled::new(octaves, true, numbers));
-    method.octaves(party, &scaled, numbers, (x, slope))
-}
-
 /// A function of octaves.
 fn octave<W: Word>(
     party: &mut Party<'_, W>,
@@ -294,13 +306,10 @@ fn octave<W: Word>(
             }
         }
         Octaves::Logarithm { .. } => {
-            // About the middle: small coefficients, small roundings.
-            const MIDDLE: f64 = (LEAST + 1.0) / 2.0;
             party.kernels.add_constant(mantissa, party.role.first(W::from_i64(-units(MIDDLE, bits))));
             let mask = party.draw()?.mask(n);
             let mask = mask_and_open(&mut party, mantissa, mask)?;
-            let reach = [LEAST - MIDDLE, 1.0 - MIDDLE];
-            let polynomial = fit::interpolation(|u| scaled.mantissa(u + MIDDLE), reach, precision.logarithm);
+            let polynomial = logarithm(scaled, &numbers);
             let horner = Horner { shift: 0, u_bits: bits, frac_bits: bits, guard: 0 };
             horner.apply(&mut party, Masked { words: mantissa, mask }, &[polynomial], y)?;
         }
@@ -354,7 +363,7 @@ fn power_of_two<W: Word>(
         *power = 1i64 << i.min(usize::try_from(high - low + 2).unwrap_or(0));
     }
     let tables = [&powers[..domain.cells()]];
-    let mapping = Mapping { domain, tables: &tables, one_hot: None, beyond: None };
+    let mapping = mapping::Mapping { domain, tables: &tables, one_hot: None, beyond: None };
     let ([c, u, factors], mut party) = party.scratch([n, n, 2 * n])?;
     let mut draw = party.draw()?;
     let place = open_place(&mut party, &mut draw, (mapping.cut(), bits), z, (c, u, &mut []))?; // a round

@@ -82,9 +82,9 @@ pub enum MethodName {
 
 impl FunctionFile {
     fn scalar(&self) -> Result<AnyScalar, String> {
-        let scalar = AnyScalar::all().find(|scalar| scalar.name() == self.function).ok_or_else(|| {
-            format!("function = \"{}\" is none of {}", self.function, AnyScalar::NAMES.join(", "))
-        })?;
+        let scalar = AnyScalar::all()
+            .find(|scalar| scalar.name() == self.function)
+            .ok_or_else(|| format!("function = \"{}\" is none of {}", self.function, AnyScalar::NAMES.join(", ")))?;
         match (scalar, self.exponent) {
             (AnyScalar::Power(_), Some(exponent)) => Ok(AnyScalar::Power(Power { exponent })),
             (AnyScalar::Power(_), None) => Err("function = \"power\" needs its exponent".into()),
@@ -200,11 +200,9 @@ impl From<Function> for FunctionFile {
                 zero_below: zero_below.then_some(true),
                 ..own
             },
-            Method::Segments(segments) => Self {
-                method: Some(MethodName::Segments),
-                knots: Some(segments.knots().to_vec()),
-                ..own
-            },
+            Method::Segments(segments) => {
+                Self { method: Some(MethodName::Segments), knots: Some(segments.knots().to_vec()), ..own }
+            }
             Method::Limit(Limit { squarings }) => {
                 Self { method: Some(MethodName::Limit), squarings: Some(squarings), ..own }
             }

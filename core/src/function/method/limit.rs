@@ -9,10 +9,7 @@
 //!   Rounding adds up to `2^n` units: each squaring doubles what is there.
 //! - **Source:** CrypTen (Knott et al., NeurIPS 2021), section 4.2.
 
-use super::{
-    Misfit,
-    mapping::units,
-};
+use super::{Misfit, mapping::units};
 use crate::{
     function::{Numbers, pow2},
     link::Error,
@@ -56,7 +53,7 @@ impl Limit {
     }
 
     /// Fraction bits within: a square has room.
-    fn bits(self, numbers: &Numbers) -> u32 {
+    pub(super) fn bits(self, numbers: &Numbers) -> u32 {
         (numbers.frac_bits + u32::from(self.squarings)).min((numbers.ring_bits - 4) / 2)
     }
 

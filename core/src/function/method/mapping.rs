@@ -86,7 +86,8 @@ impl Mapping {
             Family::Comparison => Err(Misfit::Method),
             Family::Octaves(_) | Family::Turns => Ok(()),
             Family::Interval => {
-                let on_grid = |x: f64| libm::fabs(x) < 2048.0 && libm::floor(x * 16.0).to_bits() == (x * 16.0).to_bits();
+                let on_grid =
+                    |x: f64| libm::fabs(x) < 2048.0 && libm::floor(x * 16.0).to_bits() == (x * 16.0).to_bits();
                 let Some(width) = exact_log2(high - low).filter(|_| on_grid(low) && on_grid(high)) else {
                     return Err(Misfit::Interval);
                 };
@@ -109,7 +110,8 @@ impl Mapping {
         let interval = scalar.interval(numbers);
         let of = |[degree, bits]: [u8; 2]| Self { bits, degree, interval };
         let octaves = matches!(scalar.family(), Family::Octaves(_));
-        let most = if octaves { 2.0 } else { 0.4 } / pow2(if octaves { numbers.mantissa_bits() } else { numbers.frac_bits });
+        let most =
+            if octaves { 2.0 } else { 0.4 } / pow2(if octaves { numbers.mantissa_bits() } else { numbers.frac_bits });
         let fits = |mapping: &Self| mapping.fit_error(scalar) <= most && mapping.check(scalar, numbers).is_ok();
         TRIED.map(of).into_iter().find(fits).unwrap_or(of([4, 8]))
     }
@@ -117,11 +119,7 @@ impl Mapping {
     /// The largest error of a piece over both cells that it serves, relative where the function is
     /// above 1.
     pub fn fit_error(&self, scalar: &dyn Scalar) -> f64 {
-        let (whole, first) = match scalar.family() {
-            Family::Octaves(_) => (Self { interval: [ORIGIN, ORIGIN + 1.0], ..*self }, LEAST),
-            Family::Turns => (Self { interval: [0.0, 2.0 * core::f64::consts::PI], ..*self }, 0.0),
-            Family::Interval | Family::Comparison => (*self, self.interval[0]),
-        };
+        let (whole, first) = self.of_family(scalar);
         let last = if matches!(scalar.family(), Family::Octaves(_)) { 1.0 } else { whole.interval[1] };
         let (h, mut largest) = (whole.width(), 0.0);
         for cell in 0..whole.cells() {
@@ -168,7 +166,7 @@ impl Mapping {
     /// ring has room for. `None` if it has too little.
     fn scale(&self, scalar: &dyn Scalar, numbers: &Numbers) -> Option<[u32; 2]> {
         let h = self.width();
-        let dropped = (units(h, numbers.frac_bits).max(1)).ilog2();
+        let dropped = self.dropped(scalar, numbers);
         let (mut value, mut step) = (0.0, 0.0);
         for cell in 0..=self.cells() {
             let x = self.centre(cell);
@@ -176,6 +174,42 @@ impl Mapping {
             step = libm::fmax(step, libm::fabs(scalar.derivative(x)) * h);
         }
         room(numbers, [value, 1.25 * step], dropped, self.degree)
+    }
+
+    /// The largest step of the function over a cell.
+    pub(super) fn steepest(&self, scalar: &dyn Scalar) -> f64 {
+        let whole = self.of_family(scalar).0;
+        let step = |cell| libm::fabs(scalar.derivative(whole.centre(cell))) * whole.width();
+        (0..=whole.cells()).map(step).fold(0.0, libm::fmax)
+    }
+
+    /// Bits of the fraction, and of the coefficients beyond the result's, whatever the family.
+    pub(super) fn room(&self, scalar: &dyn Scalar, numbers: &Numbers) -> Option<[u32; 2]> {
+        match scalar.family() {
+            Family::Turns => {
+                let (whole, _) = self.of_family(scalar);
+                room(numbers, [1.0, whole.width()], numbers.ring_bits - u32::from(self.bits), self.degree)
+            }
+            _ => self.scale(scalar, numbers),
+        }
+    }
+
+    /// Bits of an argument below the cell.
+    pub(super) fn dropped(&self, scalar: &dyn Scalar, numbers: &Numbers) -> u32 {
+        match scalar.family() {
+            Family::Turns => numbers.ring_bits - u32::from(self.bits),
+            _ => units(self.width(), numbers.frac_bits).max(1).ilog2(),
+        }
+    }
+
+    /// The mapping over the interval from which the function's family is known, and the least
+    /// argument there.
+    fn of_family(&self, scalar: &dyn Scalar) -> (Self, f64) {
+        match scalar.family() {
+            Family::Octaves(_) => (Self { interval: [ORIGIN, ORIGIN + 1.0], ..*self }, LEAST),
+            Family::Turns => (Self { interval: [0.0, 2.0 * core::f64::consts::PI], ..*self }, 0.0),
+            Family::Interval | Family::Comparison => (*self, self.interval[0]),
+        }
     }
 
     /// Coefficients of the piece of cell `cell`, in cells from its centre.
@@ -201,7 +235,7 @@ impl Mapping {
         let f = numbers.frac_bits;
         let Ends { values, grows } = scalar.ends(self.interval);
         let [kept, guard] = self.scale(scalar, numbers).unwrap_or_default();
-        let shift = units(self.width(), f).max(1).ilog2();
+        let shift = self.dropped(scalar, numbers);
         let domain = Domain { shift, bits: self.bits.into(), signed: false };
         let (degree, mut tables, mut beyond) = (usize::from(self.degree), [[0; 256]; TABLES], [[0; TABLES]; 2]);
         // Dry words have no use for the entries, but for the bits in which they differ.
@@ -286,12 +320,12 @@ impl Mapping {
         y: &mut [W],
     ) -> Result<(), Error> {
         let numbers = &scaled.numbers;
-        let (width, degree, mut tables) = (numbers.octaves() + leading_one::EXTRA_BITS, self.degree, [[0; 256]; TABLES]);
+        let (width, degree, mut tables) =
+            (numbers.octaves() + leading_one::EXTRA_BITS, self.degree, [[0; 256]; TABLES]);
         let domain = Domain { shift: width - u32::from(self.bits), bits: self.bits.into(), signed: false };
         let of_mantissa = Numbers { frac_bits: numbers.mantissa_bits(), ..*numbers };
         let h = 1.0 / pow2(self.bits.into());
-        let steepest = libm::fabs(scaled.mantissa(LEAST) - scaled.mantissa(LEAST + h));
-        let [kept, guard] = room(&of_mantissa, [scaled.largest(), 1.25 * steepest], domain.shift, degree).unwrap_or_default();
+        let [kept, guard] = self.mantissa_room(scaled, numbers);
         for cell in 0..self.cells() {
             #[allow(clippy::cast_precision_loss)] // at most 256
             let m = libm::fmin(libm::fmax(ORIGIN + cell as f64 * h, LEAST), 1.0);
@@ -306,6 +340,15 @@ impl Mapping {
         party.kernels.add_constant(mantissa, party.role.first(origin));
         let cells = Cells { domain, degree: degree.into(), kept, guard, tables, beyond: None, grows: false };
         cells.apply(party, (mantissa, None), y, None)
+    }
+
+    /// Bits of the fraction of a mantissa's cell, and of its coefficients beyond the mantissa's.
+    pub(super) fn mantissa_room(&self, scaled: &Scaled, numbers: &Numbers) -> [u32; 2] {
+        let of_mantissa = Numbers { frac_bits: numbers.mantissa_bits(), ..*numbers };
+        let h = 1.0 / pow2(self.bits.into());
+        let steepest = libm::fabs(scaled.mantissa(LEAST) - scaled.mantissa(LEAST + h));
+        let dropped = numbers.octaves() + leading_one::EXTRA_BITS - u32::from(self.bits);
+        room(&of_mantissa, [scaled.largest(), 1.25 * steepest], dropped, self.degree).unwrap_or_default()
     }
 
     /// `out = g(x)`, and `slope = g'(x)` if asked, both with the job's fraction bits.
@@ -332,16 +375,49 @@ impl Mapping {
                     $((Family::Interval, $tables) => self.on_interval::<W, $tables>(party, scalar, numbers, (x, out), slope),
                     (Family::Turns, $tables) => self.on_turns::<W, $tables>(party, scalar, numbers, (x, out), slope),)*
                     (Family::Octaves(octaves), _) => {
-                        if let Some(slope) = slope {
-                            self.octaves(party, &Scaled::new(octaves, true, numbers), numbers, (x, slope))?;
-                        }
-                        self.octaves(party, &Scaled::new(octaves, false, numbers), numbers, (x, out))
+                        self.octaves(party, &Scaled::new(octaves, false, numbers), numbers, (x, out))?;
+                        let Some(slope) = slope else { return Ok(()) };
+                        self.octaves_slope(party, octaves, numbers, (x, out), slope)
                     }
                     _ => panic!("the mapping was checked"),
                 }
             };
         }
         with_tables!(1 2 3 4 5 6 7)
+    }
+
+    /// The derivative of a function of octaves, from `x` and the function `y`. Of a logarithm and of
+    /// a root it is another such function; of a negative power `p` it is `p y / x`, of factors that
+    /// saturate where their product would leave the ring.
+    pub(super) fn octaves_slope<W: Word>(
+        &self,
+        party: &mut Party<'_, W>,
+        octaves: Octaves,
+        numbers: &Numbers,
+        (x, y): (&[W], &[W]),
+        slope: &mut [W],
+    ) -> Result<(), Error> {
+        let Octaves::Power { halves: halves @ ..0 } = octaves else {
+            return self.octaves(party, &Scaled::new(octaves, true, numbers), numbers, (x, slope));
+        };
+        let n = x.len();
+        let ([factors], mut party) = party.scratch([2 * n])?;
+        let (own, reciprocal) = factors.split_at_mut(n);
+        own.copy_from_slice(y);
+        if halves == -2 {
+            reciprocal.copy_from_slice(y);
+        } else {
+            let scaled = Scaled::new(Octaves::Power { halves: -2 }, false, numbers);
+            self.octaves(&mut party, &scaled, numbers, (x, reciprocal))?;
+        }
+        let most = units(libm::sqrt(pow2(W::BITS - 3) / f64::from(halves.unsigned_abs())), 0);
+        clamp(&mut party, factors, W::default(), W::from_i64(most))?;
+        let mask = party.draw()?.mask(2 * n);
+        let mask = mask_and_open(&mut party, factors, mask)?;
+        let part = |at| Masked { words: &factors[at..at + n], mask: mask.slice(at, n) };
+        multiply(&mut party, part(0), part(n), slope)?;
+        party.kernels.scale(slope, W::from_i64(halves.into()));
+        truncate(&mut party, slope, numbers.frac_bits + 1)
     }
 
     pub(super) fn octaves<W: Word>(
@@ -389,7 +465,7 @@ fn room(numbers: &Numbers, [value, step]: [f64; 2], dropped: u32, degree: u8) ->
     }
     let [value, step] = [value, step].map(|x| bits_of(x * pow2(numbers.frac_bits)));
     let most = (numbers.ring_bits - 3).checked_sub(value.max(step + 1))?;
-    let guard = most.saturating_sub(step.min(dropped)).min(1);
+    let guard = most.saturating_sub(step.min(dropped)).min(numbers.ring_bits / 32);
     let kept = dropped.min(step + guard + 1).min(most - guard);
     (kept >= dropped.min(4)).then_some([kept, guard])
 }
@@ -409,9 +485,24 @@ impl Scaled {
         let (octaves, factor) = match (octaves, is_slope) {
             (octaves, false) => (octaves, 1.0),
             (Octaves::Power { halves }, true) => (Octaves::Power { halves: halves - 2 }, f64::from(halves) / 2.0),
-            (Octaves::Logarithm { octave }, true) => (Octaves::Power { halves: -2 }, octave * core::f64::consts::LOG2_E),
+            (Octaves::Logarithm { octave }, true) => {
+                (Octaves::Power { halves: -2 }, octave * core::f64::consts::LOG2_E)
+            }
         };
         Self { octaves, factor, numbers: *numbers }
+    }
+
+    /// What it is a function of.
+    pub(super) fn octaves(&self) -> Octaves {
+        self.octaves
+    }
+
+    /// What rounding weights adds at most, in units of the result.
+    pub(super) fn weight_error(&self) -> f64 {
+        match self.octaves {
+            Octaves::Power { halves } if halves % 2 != 0 => 0.5 * self.largest() * libm::exp2(-f64::from(self.shift())),
+            _ => 0.0,
+        }
     }
 
     /// The ring and the fraction bits.
@@ -444,10 +535,14 @@ impl Scaled {
         self.numbers.ring_bits - 2 - bits_of(self.largest()) - self.numbers.mantissa_bits()
     }
 
-    /// The lowest octave that the ring has room for: arguments are clamped to its lower end.
+    /// The lowest octave that the ring has room for, beside the highest: arguments are clamped to its
+    /// lower end.
     pub fn lowest(&self) -> u32 {
-        let room = f64::from(self.numbers.ring_bits - 4);
-        let fits = |j: &u32| self.exponent(*j) + libm::log2(libm::fmax(self.largest(), 1.0)) <= room;
+        let room = f64::from(self.numbers.ring_bits - 4) - libm::log2(libm::fmax(self.largest(), 1.0));
+        // Weights below a unit of the result count, times the largest mantissa.
+        let least = libm::fmax(self.exponent(self.numbers.octaves()), -f64::from(bits_of(self.largest())));
+        let beside = f64::from(self.weight_bits()) + least;
+        let fits = |j: &u32| self.exponent(*j) <= libm::fmin(room, beside);
         (1..self.numbers.octaves()).find(fits).unwrap_or(1)
     }
 

@@ -1,5 +1,7 @@
 //! Ways to compute a [scalar](super::scalar) on shares, a file each.
 
+mod bound;
+mod catalogue;
 pub mod direct;
 #[cfg(feature = "files")]
 mod file;
@@ -15,6 +17,7 @@ use super::{
     scalar::{AnyScalar, Family, Scalar},
 };
 use crate::{link::Error, party::Party, word::Word};
+pub use bound::Bound;
 use core::fmt;
 #[cfg(feature = "files")]
 pub use file::{FunctionFile, MethodName};
@@ -104,7 +107,7 @@ impl Function {
         match &self.method {
             Method::Mapping(mapping) => match self.scalar.family() {
                 Family::Interval => mapping.domain(&self.scalar),
-                Family::Turns => [-32.0, 32.0],
+                Family::Turns => [-16.0, 16.0],
                 _ => direct::domain(&self.scalar, numbers),
             },
             Method::Direct | Method::Suited => direct::domain(&self.scalar, numbers),
@@ -113,6 +116,15 @@ impl Function {
             Method::Limit(limit) => [-super::pow2(limit.squarings.into()), 0.0],
         }
         .map(|x| libm::round(x / unit) * unit)
+    }
+
+    /// From here on a mapping gives the value at the end; between the end of the
+    /// [domain](Self::domain) and here it may.
+    pub fn end(&self, numbers: &Numbers) -> f64 {
+        match &self.method {
+            Method::Mapping(mapping) if self.scalar.family() == Family::Interval => mapping.interval[1],
+            _ => self.domain(numbers)[1],
+        }
     }
 
     /// What the method computes at `x`, without rounding and, but for segments and the limit,
@@ -129,9 +141,7 @@ impl Function {
                 AnyScalar::Sine(_) | AnyScalar::Cosine(_) => self.scalar.value(x),
                 _ => self.scalar.value(clamped),
             },
-            Method::Polynomial(polynomial) => {
-                polynomial.value(&polynomial.coefficients(&self.scalar), [low, high], x)
-            }
+            Method::Polynomial(polynomial) => polynomial.value(&polynomial.coefficients(&self.scalar), [low, high], x),
             Method::Segments(segments) => segments.value(x),
             Method::Limit(limit) => limit.value(x),
         }

@@ -148,6 +148,14 @@ impl Polynomial {
         (dropped <= shift + 4).then_some(Scale { shift, dropped, guard })
     }
 
+    /// Bits that the argument loses, guard bits, and the steepest slope.
+    pub(super) fn precision(&self, coefficients: &fit::Coefficients, numbers: &Numbers) -> [f64; 3] {
+        let Some(Scale { dropped, guard, .. }) = self.scale(coefficients, numbers) else { return [0.0; 3] };
+        let (slope, [low, high]) = (fit::derivative(coefficients), self.interval);
+        let at = |i: u32| libm::fabs(fit::evaluate(&slope, low + (high - low) * f64::from(i) / 64.0));
+        [dropped.into(), guard.into(), (0..=64).map(at).fold(0.0, libm::fmax)]
+    }
+
     /// `out` becomes the polynomial at `x`, and `slope` its derivative if asked.
     ///
     /// # Errors
@@ -184,7 +192,8 @@ impl Polynomial {
         let both = [c, fit::derivative(&c)];
         let mask = party.draw()?.mask(n);
         let mask = mask_and_open(&mut party, u, mask)?; // a round
-        let numbers = Horner { shift: scale.shift, u_bits: f + scale.shift - scale.dropped, frac_bits: f, guard: scale.guard };
+        let numbers =
+            Horner { shift: scale.shift, u_bits: f + scale.shift - scale.dropped, frac_bits: f, guard: scale.guard };
         numbers.apply(&mut party, Masked { words: u, mask }, &both[..rows], values)?;
         out.copy_from_slice(&values[..n]);
         if let Some(slope) = slope {

@@ -240,7 +240,8 @@ mod tests {
                 let limits = !matches!(scalar, AnyScalar::Exponential(_) | AnyScalar::Exponential2(_));
                 for x in [low - 1e-9, high].into_iter().filter(|_| scalar.family() == Family::Interval && limits) {
                     let error = (ends.beyond(interval, x).unwrap() - scalar.value(x)).abs();
-                    let most = if matches!(scalar, AnyScalar::Tanh(_)) { 6.0 } else { 3.0 } / f64::from(1u32 << frac_bits);
+                    let most =
+                        if matches!(scalar, AnyScalar::Tanh(_)) { 6.0 } else { 3.0 } / f64::from(1u32 << frac_bits);
                     assert!(error < most, "{} at {x}, {frac_bits} bits: {error} of {most}", scalar.name());
                 }
             }

@@ -1,0 +1,160 @@
+//! How far a function on shares may be from what its method ideally gives.
+//!
+//! Each bound is the sum of what the parts add: the fit of the pieces, coefficients and weights to
+//! the nearest, cut fractions, a unit a truncation, and what is cut off beyond an interval. Dithers
+//! are at their worst in it.
+
+use super::{
+    Function, Method, direct,
+    limit::Limit,
+    mapping::{Mapping, Scaled},
+    polynomial::Polynomial,
+    segments::Segments,
+};
+use crate::function::{
+    Numbers, pow2,
+    scalar::{AnyScalar, Family, Octaves, Scalar},
+};
+
+/// A bound of the error of a result `y`: `units + relative |y|`, both in units of the last place.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bound {
+    /// Units of the last place.
+    pub units: f64,
+    /// Of the result; without a unit.
+    pub relative: f64,
+}
+
+impl Function {
+    /// How far results are from [`ideal`](Self::ideal), inside the domain and beyond.
+    pub fn bound(&self, numbers: &Numbers) -> Bound {
+        let one = pow2(numbers.frac_bits);
+        match &self.method {
+            Method::Mapping(mapping) => match self.scalar.family() {
+                Family::Octaves(octaves) => mapping.octaves_bound(&self.scalar, octaves, numbers),
+                _ => mapping.cells_bound(&self.scalar, numbers),
+            },
+            Method::Direct | Method::Suited => direct_bound(&self.scalar, numbers),
+            Method::Polynomial(polynomial) => polynomial.bound(&self.scalar, numbers),
+            Method::Segments(segments) => segments.bound(numbers),
+            Method::Limit(limit) => limit.bound(numbers, one),
+        }
+    }
+}
+
+/// What Horner's rule in `degree` steps adds, in units of the coefficients' last place: their
+/// roundings, a truncation a step but the last.
+fn horner(degree: u8) -> f64 {
+    0.5 * (f64::from(degree) + 1.0) + f64::from(degree.max(1)) - 1.0
+}
+
+impl Mapping {
+    fn cells_bound(&self, scalar: &AnyScalar, numbers: &Numbers) -> Bound {
+        let one = pow2(numbers.frac_bits);
+        let fit = self.fit_error(scalar) * 1.02;
+        let mut units = fit * one + 0.5;
+        if self.degree > 0 {
+            let [kept, guard] = self.room(scalar, numbers).unwrap_or_default();
+            let coarse = kept < self.dropped(scalar, numbers);
+            let cut = if coarse { self.steepest(scalar) * one / pow2(kept) } else { 0.0 };
+            units += 0.5 + horner(self.degree) / pow2(guard) + cut;
+        }
+        if scalar.family() == Family::Turns {
+            // The turn as an integer, over 16 radians.
+            let turn = pow2(numbers.ring_bits - numbers.frac_bits) / (2.0 * core::f64::consts::PI);
+            units += 16.0 * 0.5 / turn * one;
+        } else {
+            // At the ends, what the limits cut off: a value there takes the limit or the last piece.
+            let ends = scalar.ends(self.interval);
+            let [low, high] = self.interval;
+            let cut = |x: f64, end: f64| libm::fabs(scalar.value(x) - end) * one + 1.5;
+            let above = ends.values[1] + if ends.grows { high } else { 0.0 };
+            units = libm::fmax(units, libm::fmax(cut(low, ends.values[0]), cut(high, above)));
+        }
+        Bound { units, relative: fit }
+    }
+
+    fn octaves_bound(&self, scalar: &AnyScalar, octaves: Octaves, numbers: &Numbers) -> Bound {
+        let (one, scaled) = (pow2(numbers.frac_bits), Scaled::new(octaves, false, numbers));
+        let mantissa = pow2(numbers.mantissa_bits());
+        let [_, guard] = self.mantissa_room(&scaled, numbers);
+        let own = if self.degree == 0 { 0.5 } else { 1.5 + horner(self.degree) / pow2(guard) };
+        finished(&scaled, numbers, self.fit_error(scalar) * 1.02 + own / mantissa, one)
+    }
+}
+
+/// What a weight, or a sum with one, makes of an error of the mantissa's function.
+fn finished(scaled: &Scaled, numbers: &Numbers, of_mantissa: f64, one: f64) -> Bound {
+    match scaled.octaves() {
+        Octaves::Logarithm { .. } => Bound { units: 1.5 + of_mantissa * one, relative: 0.0 },
+        Octaves::Power { .. } => {
+            let least = libm::fmin(scaled.mantissa(1.0), scaled.mantissa(super::mapping::LEAST));
+            let _ = numbers;
+            Bound { units: 1.0 + scaled.weight_error(), relative: of_mantissa / least }
+        }
+    }
+}
+
+impl Polynomial {
+    fn bound(&self, scalar: &AnyScalar, numbers: &Numbers) -> Bound {
+        let c = self.coefficients(scalar);
+        let [dropped, guard, steepest] = self.precision(&c, numbers);
+        let degree = self.degree.max(1);
+        let cut = if dropped > 0.0 { steepest * pow2(0) * libm::exp2(dropped) } else { 0.0 };
+        Bound { units: 1.0 + horner(degree) / libm::exp2(guard) + cut, relative: 0.0 }
+    }
+}
+
+impl Segments {
+    fn bound(&self, numbers: &Numbers) -> Bound {
+        let [low, high] = self.interval();
+        // Slopes are rounded, and so are the knots' places and values.
+        let coarse = pow2(numbers.frac_bits - self.slope_bits(numbers));
+        let steepest = self.knots().windows(2).map(|pair| (pair[1][1] - pair[0][1]) / (pair[1][0] - pair[0][0]));
+        let steepest = steepest.fold(0.0, |most, slope| libm::fmax(most, libm::fabs(slope)));
+        Bound { units: 1.5 + 0.5 * (high - low) * coarse + steepest, relative: 0.0 }
+    }
+}
+
+impl Limit {
+    fn bound(self, numbers: &Numbers, one: f64) -> Bound {
+        // An error of y doubles with each square, where y is near 1; and each truncates.
+        let steps = pow2(self.squarings.into());
+        let finest = one / pow2(self.bits(numbers));
+        Bound { units: 1.0 + 2.0 * steps * finest, relative: 0.0 }
+    }
+}
+
+/// The bounds of the dedicated protocols.
+fn direct_bound(scalar: &AnyScalar, numbers: &Numbers) -> Bound {
+    let of = |units: f64, relative_bits: f64| Bound { units, relative: libm::exp2(-relative_bits) };
+    let narrow = numbers.ring_bits == 32;
+    let precision = direct::precision_bits(numbers);
+    match scalar {
+        AnyScalar::Absolute(_) | AnyScalar::Sign(_) => of(0.0, 1000.0),
+        AnyScalar::Power(power) => {
+            let n = f64::from(power.exponent);
+            // Each product's rounding is multiplied by what is left of the power.
+            Bound {
+                units: 1.0 + libm::fmax(n - 2.0, 0.0),
+                relative: libm::fmax(n - 2.0, 0.0) / pow2(numbers.frac_bits),
+            }
+        }
+        _ => match scalar.family() {
+            Family::Octaves(octaves) => {
+                let scaled = Scaled::new(octaves, false, numbers);
+                let of_mantissa = match octaves {
+                    Octaves::Logarithm { .. } => direct::logarithm_error(&scaled, numbers),
+                    Octaves::Power { .. } => libm::exp2(if narrow { -12.4 } else { -25.0 }),
+                };
+                let rounding = 8.0 / pow2(numbers.mantissa_bits());
+                finished(&scaled, numbers, of_mantissa + rounding, pow2(numbers.frac_bits))
+            }
+            _ => match scalar {
+                AnyScalar::Tanh(_) => of(2.4 + 14.0 * pow2(numbers.frac_bits) / pow2(precision), 1000.0),
+                AnyScalar::Sigmoid(_) => of(1.2 + 6.0 * pow2(numbers.frac_bits) / pow2(precision), 1000.0),
+                _ => of(1.1 + 4.0 * pow2(numbers.frac_bits) / pow2(precision), f64::from(precision) - 4.0),
+            },
+        },
+    }
+}

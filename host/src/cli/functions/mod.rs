@@ -1,0 +1,179 @@
+//! `symbolon functions`: the functions of one number, by every method: domain, error, cost, speed;
+//! pictures of them; one of them at one number, on shares, across processes.
+
+mod evaluate;
+mod measure;
+mod plot;
+
+use super::exit::Failure;
+use crate::report::write_atomic;
+use measure::Measured;
+use std::path::PathBuf;
+use symbolon_core::function::{
+    Numbers,
+    method::{Function, FunctionFile, Method},
+    scalar::AnyScalar,
+};
+
+/// Arguments of `symbolon functions`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Only this function, such as sigmoid
+    name: Option<String>,
+    /// Bits of a word
+    #[arg(long, default_value_t = 64)]
+    ring_bits: u32,
+    /// Fraction bits: 8 to 24, and to 13 in words of 32 bits
+    #[arg(long, default_value_t = 12)]
+    frac_bits: u32,
+    /// How the function is computed, with the keys of an activation layer, as in 'method = "direct"'
+    #[arg(long, value_name = "TOML", requires = "name")]
+    by: Option<String>,
+    /// Draw value and error of each function into this directory, as SVG
+    #[arg(long, value_name = "DIR")]
+    plot: Option<PathBuf>,
+    /// Write the figures as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Evaluate the function at this number, on shares
+    #[arg(long, value_name = "X", requires_all = ["name", "local"], allow_negative_numbers = true)]
+    x: Option<f64>,
+    /// Start two servers for that on this machine, as processes of their own
+    #[arg(long, requires = "x")]
+    local: bool,
+    /// Be one of those servers
+    #[arg(long, hide = true)]
+    serve: bool,
+}
+
+/// Measures, draws or evaluates.
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    if args.serve {
+        return evaluate::serve();
+    }
+    let numbers = numbers(args)?;
+    let functions = chosen(args, &numbers)?;
+    if let (Some(x), [function, ..]) = (args.x, &functions[..]) {
+        return evaluate::run(function, &numbers, x);
+    }
+    list(args, &functions, &numbers)
+}
+
+fn numbers(args: &Args) -> Result<Numbers, Failure> {
+    let Args { ring_bits, frac_bits, .. } = *args;
+    if ![32, 64].contains(&ring_bits) {
+        return Err(Failure::Input(format!("--ring-bits is {ring_bits}, which must be 32 or 64")));
+    }
+    let most = if ring_bits == 32 { 13 } else { 24 };
+    if !(8..=most).contains(&frac_bits) {
+        return Err(Failure::Input(format!(
+            "--frac-bits is {frac_bits}, which must be 8 to {most} in words of {ring_bits} bits"
+        )));
+    }
+    Ok(Numbers { ring_bits, frac_bits })
+}
+
+/// The functions that the arguments name.
+fn chosen(args: &Args, numbers: &Numbers) -> Result<Vec<Function>, Failure> {
+    let Some(name) = &args.name else { return Ok(Function::catalogue(numbers).collect()) };
+    if !AnyScalar::NAMES.contains(&name.as_str()) {
+        return Err(Failure::Input(format!("{name} is none of {}", AnyScalar::NAMES.join(", "))));
+    }
+    let Some(by) = &args.by else {
+        return Ok(Function::catalogue(numbers).filter(|function| function.scalar.name() == name).collect());
+    };
+    let text = format!("function = \"{name}\"\n{by}");
+    let file: FunctionFile =
+        toml::from_str(&text).map_err(|error| Failure::Input(format!("--by: {}", error.message())))?;
+    let function = Function::try_from(&file).map_err(|error| Failure::Input(format!("--by: {error}")))?;
+    let function = function.resolved(numbers);
+    function.check(numbers).map_err(|misfit| Failure::Input(format!("--by: the function {misfit}")))?;
+    Ok(vec![function])
+}
+
+/// The method in words.
+fn method(function: &Function) -> String {
+    let FunctionFile { bits, degree, interval, fit, squarings, .. } = FunctionFile::from(*function);
+    let ends =
+        |interval: Option<[f64; 2]>| interval.map_or(String::new(), |[low, high]| format!(" on [{low}, {high}]"));
+    match &function.method {
+        Method::Mapping(_) => {
+            let pieces = ["constants", "lines", "parabolas", "cubics", "quartics"];
+            format!("mapping, 2^{} {}", bits.unwrap_or(0), pieces[usize::from(degree.unwrap_or(0)).min(4)])
+        }
+        Method::Polynomial(_) => {
+            let fit = fit.map_or(String::new(), |fit| format!("{fit:?}").to_lowercase());
+            format!("{fit} {}{}", degree.unwrap_or(0), ends(interval))
+        }
+        Method::Segments(segments) => {
+            let flat = 1 + usize::from(segments.value(f64::MIN) != 0.0 || function.scalar.name() != "exponential");
+            format!("{} parts", segments.knots().len() - 1 + flat)
+        }
+        Method::Limit(_) => format!("limit, {} squarings", squarings.unwrap_or(0)),
+        Method::Direct | Method::Suited => "direct".to_owned(),
+    }
+}
+
+/// A number in few digits.
+fn short(x: f64) -> String {
+    if x == 0.0 || (0.01..10_000.0).contains(&x.abs()) {
+        format!("{}", (x * 1e4).round() / 1e4)
+    } else {
+        format!("{x:.1e}")
+    }
+}
+
+fn list(args: &Args, functions: &[Function], numbers: &Numbers) -> Result<(), Failure> {
+    let Numbers { ring_bits, frac_bits } = numbers;
+    say!(
+        "Words of {ring_bits} bits, {frac_bits} fraction bits. Errors are the largest that a sweep of the domain and far beyond finds now, in units of\n\
+         2^-{frac_bits} where the result is at most 1, else relative; `bound` is what the method promises, `method` how far the method itself is from\n\
+         the function. Beyond its domain a function saturates. Bytes each way and dealt, a value; two servers and a dealer as threads.\n"
+    );
+    say!(
+        "{:<20}{:<30}{:>20}{:>8}{:>8}{:>9}{:>10}{:>8}{:>8}{:>8}{:>10}",
+        "function",
+        "by",
+        "domain",
+        "units",
+        "bound",
+        "2^",
+        "method",
+        "rounds",
+        "bytes",
+        "dealt",
+        "values/s"
+    );
+    let mut all = Vec::new();
+    for function in functions {
+        let measured = Measured::new(function, numbers)?;
+        let [low, high] = measured.domain;
+        let relative = if measured.relative > 0.0 { format!("{:.1}", measured.relative.log2()) } else { "-".into() };
+        say!(
+            "{:<20}{:<30}{:>20}{:>8.2}{:>8.2}{:>9}{:>10}{:>8}{:>8.1}{:>8.1}{:>10.2e}",
+            function.scalar.name(),
+            method(function),
+            format!("[{}, {}]", short(low), short(high)),
+            measured.units,
+            measured.bound_units,
+            relative,
+            short(measured.approximation),
+            measured.rounds,
+            measured.bytes_each_way,
+            measured.dealt_bytes,
+            measured.per_second
+        );
+        if let Some(directory) = &args.plot {
+            std::fs::create_dir_all(directory).map_err(|error| Failure::write(directory, &error))?;
+            let name = format!("{} {}", function.scalar.name(), method(function));
+            let file: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+            let path = directory.join(format!("{}.svg", file.to_lowercase()));
+            write_atomic(&path, plot::svg(&name, &measured).as_bytes())
+                .map_err(|error| Failure::write(&path, &error))?;
+        }
+        all.push(measured);
+    }
+    let Some(path) = &args.json else { return Ok(()) };
+    let text = serde_json::to_string_pretty(&all).map_err(|error| Failure::Other(error.to_string()))?;
+    write_atomic(path, (text + "\n").as_bytes()).map_err(|error| Failure::write(path, &error))
+}
