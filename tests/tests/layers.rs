@@ -30,6 +30,8 @@ const ALL: &str = "
     { name = 'narrow', kind = 'convolution', filters = 3, kernel = 1, stride = [2, 1] },
     { kind = 'batch-norm', epsilon_log2 = -6, momentum = 0.25 },
     { kind = 'square' },
+    { kind = 'activation', function = 'tanh' },
+    { kind = 'activation', function = 'sigmoid', method = 'polynomial', degree = 3, interval = [-4, 4] },
     { kind = 'global-average-pool' },
     { kind = 'flatten' },
     { kind = 'dense', units = 3 },

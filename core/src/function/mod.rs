@@ -17,6 +17,7 @@ pub mod method;
 pub mod reciprocal;
 pub mod scalar;
 pub mod softmax;
+pub mod softmax_methods;
 
 use crate::mapping::Domain;
 

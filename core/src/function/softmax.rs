@@ -16,7 +16,7 @@
 //!   truncated. The sums of a row fit their table by construction: no term is above 1.
 //! - **Memory:** scratch as a dry run says, and a [`Softmax`], 6 kB; no heap.
 
-use super::{Table, exponential, logarithm, reciprocal};
+use super::{Numbers, Table, exponential, logarithm, reciprocal, softmax_methods::Methods};
 use crate::{
     correlation::{Draw, View},
     kernel::{packed_words, plane_words},
@@ -55,6 +55,7 @@ pub struct Softmax {
     exponential: (Domain, Table),
     /// The domain of a row's sum, and its reciprocal and logarithm.
     of_sum: (Domain, [Table; 2]),
+    methods: Methods,
 }
 
 impl Softmax {
@@ -72,7 +73,18 @@ impl Softmax {
         let bits = (u32::BITS - classes.leading_zeros() + SUM_FRAC_BITS).min(8);
         let domain = reciprocal::domain(classes, frac_bits, bits);
         let of_sum = [reciprocal::table, logarithm::table].map(|table| table(&domain, frac_bits, frac_bits));
-        Self { shape, exponential, of_sum: (domain, of_sum) }
+        Self { shape, exponential, of_sum: (domain, of_sum), methods: Methods::default() }
+    }
+
+    /// The same with functions that are computed otherwise, which are
+    /// [resolved](Methods::resolved).
+    #[must_use]
+    pub fn by(self, methods: Methods) -> Self {
+        Self { methods, ..self }
+    }
+
+    fn numbers<W: Word>(&self) -> Numbers {
+        Numbers { ring_bits: W::BITS, frac_bits: self.shape.frac_bits }
     }
 }
 
@@ -315,15 +327,24 @@ impl Softmax {
         let cut = Cut::signed(self.shape.logit_frac_bits - self.shape.frac_bits);
         let word = open(&mut party, draw, logits, cut, c)?; // the logits
         truncated(&mut party, draw, &word, y)?;
-        argmax(&mut party, &word, cols, hot)?;
-        choose(&mut party, (&word, y), cols, hot, largest)?;
+        if self.methods.raw {
+            largest.fill(W::default());
+        } else {
+            argmax(&mut party, &word, cols, hot)?;
+            choose(&mut party, (&word, y), cols, hot, largest)?;
+        }
         x.fill(W::default());
         party.kernels.sub(x, y);
         party.kernels.add_rows(x, largest, cols);
-        let (domain, table) = &self.exponential;
         let (e, sum) = terms.split_at_mut(logits.len());
-        // Differences of words of n bits are below 2^(n-2).
-        exponential::mapped(&mut party, (domain, table), Some(cut.bits() - 2), x, e)?;
+        if let Some(function) = &self.methods.exponential {
+            party.kernels.scale(x, W::from_i64(-1));
+            function.apply(&mut party, &self.numbers::<W>(), (x, e), None)?;
+        } else {
+            let (domain, table) = &self.exponential;
+            // Differences of words of n bits are below 2^(n-2).
+            exponential::mapped(&mut party, (domain, table), Some(cut.bits() - 2), x, e)?;
+        }
         party.kernels.sum_rows(sum, e, cols);
         Ok(word)
     }
@@ -340,6 +361,15 @@ impl Softmax {
     ) -> Result<View<'static>, Error> {
         let (domain, tables) = &self.of_sum;
         let sum = &terms[at..at + at / self.cols()];
+        if self.methods.reciprocal.is_some() {
+            let ([sums], mut party) = party.scratch([sum.len()])?;
+            sums.copy_from_slice(sum);
+            let open = &mut terms[from..];
+            let mask = party.draw()?.mask(open.len());
+            let mask = mask_and_open(&mut party, open, mask)?; // the sums
+            self.methods.of_sum(&mut party, &self.numbers::<W>(), sums, functions)?;
+            return Ok(mask);
+        }
         let ([c, packed], mut party) = party.scratch([sum.len(), packed_words::<W>(sum.len(), domain.bits)])?;
         let mut draw = party.draw()?;
         let index = blind_index(&mut party, &mut draw, domain, sum, c, packed);

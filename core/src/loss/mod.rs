@@ -161,6 +161,11 @@ pub trait Describe {
 /// A reason why a loss cannot be computed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum LossError {
+    /// A function within does not fit.
+    Function {
+        /// The reason.
+        misfit: crate::function::method::Misfit,
+    },
     /// The model has a number of outputs that the loss does not take.
     Outputs {
         /// Outputs of the model.
@@ -232,6 +237,7 @@ pub enum LossError {
 impl fmt::Display for LossError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
+            Self::Function { misfit } => write!(f, "a function of the softmax {misfit}"),
             Self::Outputs { outputs, least, most } => {
                 write!(
                     f,
@@ -286,7 +292,7 @@ impl core::error::Error for LossError {}
 macro_rules! losses {
     ($($number:literal $kind:literal $Name:ident $file:ident)*) => {
         /// A loss of any kind, in public numbers: the part of a job that describes it.
-        #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+        #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
         #[repr(u8)] // two losses of one number do not compile
         pub enum AnyLoss {
             $(#[doc = concat!("Number ", stringify!($number), ", `", $kind, "`.")]

@@ -14,8 +14,9 @@
 use super::{Activation, Describe, Loss, LossError, Numbers, Target, class_weights::ClassWeights};
 use crate::{
     function::{
-        ln,
+        self, ln,
         softmax::{self, Constants, Labels, Shape, Softmax},
+        softmax_methods::Methods,
     },
     link::Error,
     party::Party,
@@ -25,7 +26,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 
 /// Cross-entropy of the softmax of the outputs, one term per row.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[cfg_attr(feature = "files", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct SoftmaxCrossEntropy {
@@ -34,6 +35,8 @@ pub struct SoftmaxCrossEntropy {
     pub label_smoothing: Dyadic,
     /// One weight per class, 0 to 255, rounded to multiples of 2^-8; all weigh 1, if left out.
     pub class_weights: ClassWeights,
+    /// How its exponential and its reciprocal are computed; by constants on cells, if left out.
+    pub softmax: Methods,
 }
 
 /// A softmax cross-entropy that is ready to run.
@@ -75,12 +78,19 @@ impl SoftmaxCrossEntropy {
     }
 }
 
+/// The numbers of the functions within.
+fn own(numbers: &Numbers) -> function::Numbers {
+    function::Numbers { ring_bits: numbers.ring_bits, frac_bits: numbers.frac_bits }
+}
+
 /// Most bits of a wrong class's target.
 const SMOOTHING_BITS: u32 = 16;
 /// Without weights, the loss of a row lies less than `BELOW` below 0.
 const BELOW: i128 = 1;
 /// It lies at most `ABOVE` above the largest difference of two logits, `ln 255` included.
 const ABOVE: i128 = 7;
+/// No logarithm is larger.
+const OTHER: i128 = 32;
 
 impl Describe for SoftmaxCrossEntropy {
     type Loss = Built;
@@ -97,7 +107,10 @@ impl Describe for SoftmaxCrossEntropy {
         let one = 1 << numbers.frac_bits;
         let largest = self.class_weights.units.iter().max().map_or(1, |most| i128::from(*most));
         let weight = (largest >> self.class_weights.bits) + 1 - i128::from(self.class_weights.units.is_empty());
-        [-BELOW * one * weight, (numbers.greatest_square() + ABOVE * one) * weight]
+        let (far, other) = (numbers.greatest_square(), self.softmax != Methods::default());
+        // By other methods a sum may be any that the logarithm takes, and below the label's term.
+        let (below, above) = if other { (far + OTHER * one, OTHER * one) } else { (BELOW * one, ABOVE * one) };
+        [-below * weight, (far + above) * weight]
     }
 
     fn error_bits(&self, numbers: &Numbers) -> u32 {
@@ -133,6 +146,7 @@ impl Describe for SoftmaxCrossEntropy {
         if weights > 0 && weights != classes {
             return Err(LossError::ClassWeights { weights, classes });
         }
+        self.softmax.check(&own(numbers)).map_err(|misfit| LossError::Function { misfit })?;
         self.wrong(numbers).map(drop)
     }
 
@@ -141,6 +155,7 @@ impl Describe for SoftmaxCrossEntropy {
         let Numbers { frac_bits, output_frac_bits: logit_frac_bits, .. } = *numbers;
         let classes = u32::try_from(numbers.outputs).unwrap_or(u32::MAX); // at most 255
         let softmax = Softmax::new(Shape { classes, frac_bits, logit_frac_bits });
+        let softmax = softmax.by(self.softmax.resolved(&own(numbers)));
         Ok(Built { softmax, wrong: self.wrong(numbers)?, class_weights: self.class_weights.clone() })
     }
 }

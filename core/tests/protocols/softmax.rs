@@ -4,8 +4,17 @@ use crate::{harness::*, uniform::assert_uniform};
 use symbolon_core::{
     correlation::View,
     function::{
+        Numbers,
         classify::{count_correct, one_hot, predict},
+        method::{
+            Function, Method,
+            limit::Limit,
+            polynomial::{Fit, Polynomial},
+            segments::Segments,
+        },
+        scalar::{AnyScalar, Exponential, Reciprocal},
         softmax::{Labels, Shape, Softmax, gradient, probabilities},
+        softmax_methods::Methods,
     },
     kernel::{packed_words, plane_words},
     link::Error,
@@ -17,6 +26,7 @@ use symbolon_core::{
 #[derive(Clone, Copy)]
 struct Gradient {
     shape: Shape,
+    methods: Methods,
     weights: bool,
     loss: bool,
 }
@@ -39,7 +49,7 @@ impl Job for Gradient {
         let (mut delta, mut p) = (vec![W::default(); logits.len()], vec![W::default(); logits.len()]);
         let mut loss = vec![W::default(); logits.len() / cols];
         let asked = self.loss.then_some(&mut loss[..]);
-        let softmax = Softmax::new(self.shape);
+        let softmax = Softmax::new(self.shape).by(self.methods);
         gradient(party, &softmax, &logits, Labels { one_hot, weights }, &mut delta, asked)?;
         if self.loss {
             probabilities(party, &softmax, &logits, &mut p)?;
@@ -102,7 +112,7 @@ fn close<W: Word>() {
     for (seed, shape) in (50..).zip(SHAPES) {
         for rows in [1, 33, 130] {
             let (data, cols) = (Data::random(&shape, rows, 4, seed), shape.classes as usize);
-            let job = Gradient { shape, weights: false, loss: true };
+            let job = Gradient { shape, methods: Methods::default(), weights: false, loss: true };
             let got = play(&job, &data.inputs::<W>(cols)[..2], seed);
             let (delta, p) = (reals(&got.outputs[0], shape.frac_bits), reals(&got.outputs[2], shape.frac_bits));
             let (exact, loss) = data.exact(&shape);
@@ -138,7 +148,11 @@ fn the_mean_is_closer() {
     let rows = Data::random(&shape, 6, 1, 60);
     let times = 500;
     let data = Data { units: rows.units.repeat(times), labels: rows.labels.repeat(times) };
-    let got = play(&Gradient { shape, weights: false, loss: true }, &data.inputs::<u32>(10)[..2], 61);
+    let got = play(
+        &Gradient { shape, methods: Methods::default(), weights: false, loss: true },
+        &data.inputs::<u32>(10)[..2],
+        61,
+    );
     let delta = reals(&got.outputs[0], shape.frac_bits);
     let (exact, loss) = rows.exact(&shape);
     for (i, (label, exact)) in rows.labels.iter().zip(&exact).enumerate() {
@@ -159,7 +173,11 @@ fn at_the_centres_it_is_exact() {
     let half = 1 << 23;
     let data = Data { units: [[0, -40, -50, -16], [7, 7, -99, 7], [3, 3, 3, 3]].concat(), labels: vec![0, 3, 2] };
     let data = Data { units: data.units.iter().map(|u| u * half).collect(), ..data };
-    let got = play(&Gradient { shape, weights: false, loss: true }, &data.inputs::<u64>(4)[..2], 62);
+    let got = play(
+        &Gradient { shape, methods: Methods::default(), weights: false, loss: true },
+        &data.inputs::<u64>(4)[..2],
+        62,
+    );
     let delta = reals(&got.outputs[0], shape.frac_bits);
     let third = 1.0 / 3.0;
     let expected = [[0.0, 0.0, 0.0, 0.0], [third, third, 0.0, third - 1.0], [0.25, 0.25, -0.75, 0.25]].concat();
@@ -178,7 +196,11 @@ fn rows_without_a_label_weigh_nothing() {
         for label in data.labels.iter_mut().step_by(3) {
             *label = 10;
         }
-        let got = play(&Gradient { shape, weights: true, loss: true }, &data.inputs::<W>(10), 64);
+        let got = play(
+            &Gradient { shape, methods: Methods::default(), weights: true, loss: true },
+            &data.inputs::<W>(10),
+            64,
+        );
         let delta = reals(&got.outputs[0], shape.frac_bits);
         let (exact, loss) = data.exact(&shape);
         for (i, (label, exact)) in data.labels.iter().zip(&exact).enumerate() {
@@ -228,21 +250,32 @@ fn costs<W: Word>() {
         let shape = Shape { classes, ..SHAPES[0] };
         let data = Data::random(&shape, 3, 3, 64);
         let inputs = data.inputs::<W>(classes as usize);
-        let cost = play(&Gradient { shape, weights: false, loss: false }, &inputs[..2], 66).cost;
+        let cost =
+            play(&Gradient { shape, methods: Methods::default(), weights: false, loss: false }, &inputs[..2], 66).cost;
         assert_eq!(cost.rounds, if W::BITS == 32 { 10 } else { 12 } + 1 - fewer, "{classes} classes");
     }
     for rows in [128, 100] {
         let shape = SHAPES[0];
         let data = Data::random(&shape, rows, 3, 65);
-        let cost = play(&Gradient { shape, weights: false, loss: false }, &data.inputs::<W>(10)[..2], 66).cost;
+        let cost = play(
+            &Gradient { shape, methods: Methods::default(), weights: false, loss: false },
+            &data.inputs::<W>(10)[..2],
+            66,
+        )
+        .cost;
         let labels = 10 * rows as u64 * u64::from(W::BITS / 8);
         assert_eq!(cost.rounds, if W::BITS == 32 { 10 } else { 12 } + 1, "one for the labels");
         assert_eq!(cost.bytes - labels, bytes::<W>(rows));
         // Weights: as documented, beside a round and a word a row that open them.
         let word = u64::from(W::BITS / 8);
         let (n, own) = (10 * rows as u64 * word, rows as u64 * word);
-        let weighed = |loss| play(&Gradient { shape, weights: true, loss }, &data.inputs::<W>(10), 66).cost;
-        let plain = |loss| play(&Gradient { shape, weights: false, loss }, &data.inputs::<W>(10)[..2], 66).cost;
+        let weighed = |loss| {
+            play(&Gradient { shape, methods: Methods::default(), weights: true, loss }, &data.inputs::<W>(10), 66).cost
+        };
+        let plain = |loss| {
+            play(&Gradient { shape, methods: Methods::default(), weights: false, loss }, &data.inputs::<W>(10)[..2], 66)
+                .cost
+        };
         for (loss, more) in [(false, n), (true, n + own)] {
             let (with, without) = (weighed(loss), plain(loss));
             assert_eq!(with.rounds, without.rounds + 1);
@@ -262,7 +295,11 @@ fn logits_far_apart_have_no_share() {
         let mut units: Vec<i64> = rows.concat().into_iter().map(|u| u * one).collect();
         units.extend([(1 << (W::BITS - 2)) - (1 << 11), 0, 0, 0]);
         let data = Data { units, labels: vec![0, 1, 2, 3] };
-        let got = play(&Gradient { shape, weights: false, loss: true }, &data.inputs::<W>(4)[..2], 70);
+        let got = play(
+            &Gradient { shape, methods: Methods::default(), weights: false, loss: true },
+            &data.inputs::<W>(4)[..2],
+            70,
+        );
         let p = reals(&got.outputs[2], shape.frac_bits);
         let (exact, _) = data.exact(&shape);
         for (p, exact) in p.iter().zip(exact.concat()) {
@@ -323,7 +360,10 @@ fn gradients_send_noise() {
         let shape = Shape { classes: 3, ..SHAPES[0] };
         // As many rows as fill whole planes: nothing sent is padding.
         let data = Data::random(&shape, W::BITS as usize, 2, 69);
-        assert_uniform(&Gradient { shape, weights: true, loss: true }, &data.inputs::<W>(3));
+        assert_uniform(
+            &Gradient { shape, methods: Methods::default(), weights: true, loss: true },
+            &data.inputs::<W>(3),
+        );
     }
     check::<u32>();
     check::<u64>();
@@ -360,4 +400,63 @@ fn codes_become_rows() {
     }
     check::<u32>();
     check::<u64>();
+}
+
+/// Softmaxes of the literature.
+fn methods<W: Word>() -> Vec<Methods> {
+    let scalar = AnyScalar::Exponential(Exponential {});
+    let taylor = |degree, low, raw, zero_below| {
+        Method::Polynomial(Polynomial { degree, fit: Fit::Taylor, interval: [low, -low * 2.0], raw, zero_below })
+    };
+    let own = |method, raw| Methods { exponential: Some(Function { scalar, method }), raw, ..Methods::default() };
+    let reciprocal = Function { scalar: AnyScalar::Reciprocal(Reciprocal {}), method: Method::Direct };
+    vec![
+        own(taylor(2, -1.0, false, true), false),
+        own(taylor(4, -1.596, false, true), false),
+        own(taylor(2, -4.0, true, false), true),
+        own(Method::Segments(Segments::named(&scalar, 4).unwrap()), false),
+        own(Method::Segments(Segments::named(&scalar, 7).unwrap()), false),
+        own(Method::Limit(Limit { squarings: 3 }), false),
+        own(Method::Direct, false),
+        Methods { reciprocal: Some(reciprocal), ..own(Method::Suited, false) },
+        Methods { reciprocal: Some(reciprocal), ..Methods::default() },
+    ]
+}
+
+/// Each method gives the gradient of its own exponentials: `e / S - y`, and the entries of a row sum
+/// to zero.
+fn follows_its_methods<W: Word>() {
+    let shape = SHAPES[0];
+    let numbers = Numbers { ring_bits: W::BITS, frac_bits: shape.frac_bits };
+    for (seed, methods) in (70..).zip(methods::<W>()) {
+        let methods = methods.resolved(&numbers);
+        methods.check(&numbers).unwrap();
+        let (data, cols, unit) = (Data::random(&shape, 33, 1, seed), 10, (-f64::from(shape.frac_bits)).exp2());
+        let job = Gradient { shape, methods, weights: false, loss: true };
+        let got = play(&job, &data.inputs::<W>(cols)[..2], seed);
+        let delta = reals(&got.outputs[0], shape.frac_bits);
+        let exponential = |x: f64| methods.exponential.map_or(x.exp(), |function| function.ideal(&numbers, x));
+        let rows = data.units.chunks(cols).zip(&data.labels).zip(delta.chunks(cols));
+        for ((row, label), delta) in rows {
+            let z: Vec<f64> = row.iter().map(|u| *u as f64 * (-f64::from(shape.logit_frac_bits)).exp2()).collect();
+            let top = if methods.raw { 0.0 } else { z.iter().copied().fold(f64::MIN, f64::max) };
+            let e: Vec<f64> = z.iter().map(|z| exponential(z - top)).collect();
+            let sum: f64 = e.iter().sum();
+            // A polynomial that is cut off jumps there.
+            let jumps = z.iter().any(|z| (z - top + 1.0).abs() < 0.01 || (z - top + 1.596).abs() < 0.01);
+            let most = if methods.exponential.is_none() { 0.3 } else { 0.02 };
+            for (j, (e, delta)) in e.iter().zip(delta).enumerate() {
+                let exact = e / sum - if j == *label { 1.0 } else { 0.0 };
+                let cells = if methods.reciprocal.is_none() { 0.1 } else { 0.0 };
+                assert!(jumps || (delta - exact).abs() < most + cells, "{methods:?}: {delta}, exact {exact}");
+            }
+            assert!(delta.iter().sum::<f64>().abs() <= 10.0 * unit, "{methods:?}: the gradient does not sum to zero");
+        }
+    }
+}
+
+#[test]
+fn every_method_gives_its_own_gradient() {
+    follows_its_methods::<u32>();
+    follows_its_methods::<u64>();
 }

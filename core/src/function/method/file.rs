@@ -21,6 +21,7 @@ pub struct FunctionFile {
     /// The function: `reciprocal`, `exponential`, `exponential-2`, `logarithm`, `logarithm-2`,
     /// `square-root`, `inverse-square-root`, `sigmoid`, `tanh`, `softplus`, `gelu`, `erf`, `sine`,
     /// `cosine`, `absolute`, `sign` or `power`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub function: String,
     /// Of `power`: from -8 to 8, not 0.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -164,6 +165,25 @@ impl FunctionFile {
             MethodName::Limit => {
                 Ok(Method::Limit(Limit { squarings: self.squarings.ok_or("a limit needs its squarings")? }))
             }
+        }
+    }
+}
+
+impl FunctionFile {
+    /// The function, which has to be `scalar`, of a file that need not name it.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the keys.
+    pub fn of(mut self, scalar: AnyScalar) -> Result<Function, String> {
+        if self.function.is_empty() {
+            self.function = scalar.name().into();
+        }
+        let function = Function::try_from(&self)?;
+        if function.scalar == scalar {
+            Ok(function)
+        } else {
+            Err(format!("function has to be \"{}\" here", scalar.name()))
         }
     }
 }

@@ -136,7 +136,7 @@ impl Mapping {
     }
 
     /// The mapping of mantissas.
-    pub(super) fn of_octaves(numbers: &Numbers) -> Self {
+    pub fn of_octaves(numbers: &Numbers) -> Self {
         Self { bits: 7, degree: if numbers.ring_bits == 32 { 1 } else { 3 }, interval: [0.0, 1.0] }
     }
 

@@ -197,6 +197,8 @@ pub enum Misfit {
     Interval,
     /// Cells are narrower than a unit, or wider than the ring.
     Cells,
+    /// A raw softmax by cells, which are for differences from the maximum.
+    Raw,
     /// An exponent that is 0 or beyond 8.
     Exponent,
     /// Knots that do not rise, or are not numbers.
@@ -215,6 +217,7 @@ impl fmt::Display for Misfit {
                  a power of two apart",
             ),
             Self::Cells => f.write_str("has cells narrower than a unit of the last place; take fewer bits"),
+            Self::Raw => f.write_str("is raw without an exponential of its own; give one, as a polynomial or segments"),
             Self::Exponent => f.write_str("has an exponent that is 0, or not from -8 to 8"),
             Self::Knots => f.write_str("has knots that do not rise, or beyond 1024"),
             Self::Room => f.write_str("has values for which the ring has no room; take a shorter interval"),

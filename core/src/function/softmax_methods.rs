@@ -1,0 +1,127 @@
+//! How the functions within a softmax are computed, where not by constants on cells.
+
+use super::{
+    Numbers,
+    method::{Function, Method, Misfit, mapping::Mapping},
+    scalar::{AnyScalar, Exponential, Logarithm, Reciprocal},
+};
+use crate::{link::Error, party::Party, word::Word};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The exponential and the reciprocal of a softmax. Without either, both are constants on cells.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Methods {
+    /// In place of `e^x`, for `x <= 0`: for any `x` if it is raw.
+    pub exponential: Option<Function>,
+    /// Of the sum.
+    pub reciprocal: Option<Function>,
+    /// Whether the maximum stays: then sums are of any size, and the reciprocal is one of octaves.
+    pub raw: bool,
+}
+
+impl Methods {
+    /// The methods with what is left out; a reciprocal where sums are of any size.
+    pub fn resolved(&self, numbers: &Numbers) -> Self {
+        let reciprocal = Function { scalar: AnyScalar::Reciprocal(Reciprocal {}), method: Method::Suited };
+        Self {
+            exponential: self.exponential.map(|function| function.resolved(numbers)),
+            reciprocal: self.reciprocal.or(self.raw.then_some(reciprocal)).map(|function| function.resolved(numbers)),
+            raw: self.raw,
+        }
+    }
+
+    /// Holds the functions, [resolved](Self::resolved), to the ring.
+    ///
+    /// # Errors
+    ///
+    /// What does not fit.
+    pub fn check(&self, numbers: &Numbers) -> Result<(), Misfit> {
+        let own = self.resolved(numbers);
+        if own.raw && own.exponential.is_none() {
+            return Err(Misfit::Raw);
+        }
+        for function in [own.exponential, own.reciprocal].into_iter().flatten() {
+            function.check(numbers)?;
+        }
+        Ok(())
+    }
+
+    /// The reciprocals of `sums` and, if there is room, their logarithms, behind them.
+    pub(super) fn of_sum<W: Word>(
+        &self,
+        party: &mut Party<'_, W>,
+        numbers: &Numbers,
+        sums: &[W],
+        functions: &mut [W],
+    ) -> Result<(), Error> {
+        let Some(function) = self.reciprocal else { panic!("a reciprocal of octaves") };
+        let (own, logarithms) = functions.split_at_mut(sums.len());
+        function.apply(party, numbers, (sums, own), None)?;
+        if logarithms.is_empty() {
+            return Ok(());
+        }
+        let scalar = AnyScalar::Logarithm(Logarithm {});
+        let logarithm = Function { scalar, method: Method::Mapping(Mapping::of_octaves(numbers)) };
+        logarithm.apply(party, numbers, (sums, logarithms), None)
+    }
+}
+
+/// The form of job files: functions as [`FunctionFile`](super::method::FunctionFile) has them, whose
+/// names follow from their keys.
+#[cfg(feature = "files")]
+#[derive(Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct MethodsFile {
+    /// In place of the exponential: the keys of an activation but `function`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exponential: Option<super::method::FunctionFile>,
+    /// Of the sum of the exponentials: the keys of an activation but `function`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reciprocal: Option<super::method::FunctionFile>,
+    /// Whether the maximum is not subtracted first.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    raw: bool,
+}
+
+impl Serialize for Methods {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[cfg(feature = "files")]
+        if serializer.is_human_readable() {
+            let [exponential, reciprocal] = [self.exponential, self.reciprocal].map(|own| own.map(Into::into));
+            return MethodsFile { exponential, reciprocal, raw: self.raw }.serialize(serializer);
+        }
+        (self.exponential, self.reciprocal, self.raw).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Methods {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[cfg(feature = "files")]
+        if deserializer.is_human_readable() {
+            let file = MethodsFile::deserialize(deserializer)?;
+            let read = |file: Option<super::method::FunctionFile>, scalar: AnyScalar| {
+                file.map(|file| file.of(scalar)).transpose().map_err(serde::de::Error::custom)
+            };
+            return Ok(Self {
+                exponential: read(file.exponential, AnyScalar::Exponential(Exponential {}))?,
+                reciprocal: read(file.reciprocal, AnyScalar::Reciprocal(Reciprocal {}))?,
+                raw: file.raw,
+            });
+        }
+        let (exponential, reciprocal, raw) = Deserialize::deserialize(deserializer)?;
+        Ok(Self { exponential, reciprocal, raw })
+    }
+}
+
+#[cfg(feature = "files")]
+impl schemars::JsonSchema for Methods {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "SoftmaxMethods".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        MethodsFile::json_schema(generator)
+    }
+}
