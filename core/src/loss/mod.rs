@@ -293,6 +293,7 @@ macro_rules! losses {
     ($($number:literal $kind:literal $Name:ident $file:ident)*) => {
         /// A loss of any kind, in public numbers: the part of a job that describes it.
         #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+        #[allow(clippy::large_enum_variant)] // a job has one
         #[repr(u8)] // two losses of one number do not compile
         pub enum AnyLoss {
             $(#[doc = concat!("Number ", stringify!($number), ", `", $kind, "`.")]
@@ -305,6 +306,7 @@ macro_rules! losses {
         #[derive(schemars::JsonSchema)]
         #[serde(tag = "kind")]
         #[expect(dead_code, reason = "files are read by `AnyLoss::read`")]
+        #[allow(clippy::large_enum_variant)] // a schema's
         enum Tagged {
             $(#[serde(rename = $kind)] $Name($Name)),*
         }

@@ -403,7 +403,7 @@ fn codes_become_rows() {
 }
 
 /// Softmaxes of the literature.
-fn methods<W: Word>() -> Vec<Methods> {
+fn methods() -> Vec<Methods> {
     let scalar = AnyScalar::Exponential(Exponential {});
     let taylor = |degree, low, raw, zero_below| {
         Method::Polynomial(Polynomial { degree, fit: Fit::Taylor, interval: [low, -low * 2.0], raw, zero_below })
@@ -428,7 +428,7 @@ fn methods<W: Word>() -> Vec<Methods> {
 fn follows_its_methods<W: Word>() {
     let shape = SHAPES[0];
     let numbers = Numbers { ring_bits: W::BITS, frac_bits: shape.frac_bits };
-    for (seed, methods) in (70..).zip(methods::<W>()) {
+    for (seed, methods) in (70..).zip(methods()) {
         let methods = methods.resolved(&numbers);
         methods.check(&numbers).unwrap();
         let (data, cols, unit) = (Data::random(&shape, 33, 1, seed), 10, (-f64::from(shape.frac_bits)).exp2());

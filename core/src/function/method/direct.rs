@@ -264,11 +264,9 @@ fn positive_power<W: Word>(
         let mut draw = party.draw()?;
         let word = open(&mut party, &mut draw, out, Cut::signed(f), c)?;
         truncated(&mut party, &mut draw, &word, out)?;
-        if i + 1 == exponent {
-            if let Some(slope) = &mut slope {
-                slope.copy_from_slice(out);
-                party.kernels.scale(slope, W::from_i64(exponent.into()));
-            }
+        if let (true, Some(slope)) = (i + 1 == exponent, &mut slope) {
+            slope.copy_from_slice(out);
+            party.kernels.scale(slope, W::from_i64(exponent.into()));
         }
         times_masked(&mut party, &mut draw, &word, u, out)?;
     }

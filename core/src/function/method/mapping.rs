@@ -79,8 +79,8 @@ impl Mapping {
         if !(1..=8).contains(&bits) {
             return Err(Misfit::Number { key: "bits", got: bits.into(), min: 1, max: 8 });
         }
-        if usize::from(degree) > MAX_DEGREE {
-            return Err(Misfit::Number { key: "degree", got: degree.into(), min: 0, max: MAX_DEGREE as u32 });
+        if degree > MAX_DEGREE {
+            return Err(Misfit::Number { key: "degree", got: degree.into(), min: 0, max: MAX_DEGREE.into() });
         }
         match scalar.family() {
             Family::Comparison => Err(Misfit::Method),
@@ -96,7 +96,7 @@ impl Mapping {
                     return Err(Misfit::Cells);
                 }
                 if scalar.ends(self.interval).grows && degree == 0 {
-                    return Err(Misfit::Number { key: "degree", got: 0, min: 1, max: MAX_DEGREE as u32 });
+                    return Err(Misfit::Number { key: "degree", got: 0, min: 1, max: MAX_DEGREE.into() });
                 }
                 self.scale(scalar, numbers).map(|_| ()).ok_or(Misfit::Room)
             }

@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// Degree of the pieces at most.
-pub const MAX_DEGREE: usize = 4;
+pub const MAX_DEGREE: u8 = 4;
 
 /// The tables of a function over cells, and the numbers that go with them.
 #[derive(Clone, Debug)]

@@ -97,12 +97,7 @@ impl Segments {
     /// What does not fit.
     pub fn check(&self, numbers: &Numbers) -> Result<(), Misfit> {
         if !(2..=MAX_KNOTS).contains(&self.count.into()) {
-            return Err(Misfit::Number {
-                key: "number of knots",
-                got: self.count.into(),
-                min: 2,
-                max: MAX_KNOTS as u32,
-            });
+            return Err(Misfit::Number { key: "number of knots", got: self.count.into(), min: 2, max: 8 });
         }
         let finite = self.knots().iter().flatten().all(|x| libm::fabs(*x) <= 1024.0);
         let rises = |pair: &[[f64; 2]]| pair[0][0] < pair[1][0];

@@ -55,6 +55,32 @@ pub(super) struct Measured {
     pub(super) points: Vec<[f64; 3]>,
 }
 
+/// The cost of a function, for each of many values.
+pub(super) struct Cost {
+    pub(super) rounds: u64,
+    pub(super) bytes_each_way: f64,
+    pub(super) dealt_bytes: f64,
+}
+
+/// Counts the cost of `function` by a dry run.
+#[allow(clippy::cast_precision_loss)] // figures
+pub(super) fn cost(function: &Function, numbers: &Numbers) -> Result<Cost, Failure> {
+    let program = Apply { function, numbers };
+    let planned = if numbers.ring_bits == 32 {
+        planned::<u32>(&program, &[ELEMENTS])
+    } else {
+        planned::<u64>(&program, &[ELEMENTS])
+    };
+    let Planned { count, dealt_bytes, .. } =
+        planned.map_err(|error| Failure::Other(format!("{}: {error}", function.scalar.name())))?;
+    let elements = ELEMENTS as f64;
+    Ok(Cost {
+        rounds: count.rounds,
+        bytes_each_way: count.bytes as f64 / elements,
+        dealt_bytes: dealt_bytes as f64 / elements,
+    })
+}
+
 /// A function on shares.
 pub(super) struct Apply<'a> {
     pub(super) function: &'a Function,

@@ -32,6 +32,9 @@ pub(super) struct Args {
     /// Draw value and error of each function into this directory, as SVG
     #[arg(long, value_name = "DIR")]
     plot: Option<PathBuf>,
+    /// Print what is promised, not what is measured, as a Markdown table
+    #[arg(long, conflicts_with_all = ["json", "plot"])]
+    markdown: bool,
     /// Write the figures as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -55,6 +58,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let functions = chosen(args, &numbers)?;
     if let (Some(x), [function, ..]) = (args.x, &functions[..]) {
         return evaluate::run(function, &numbers, x);
+    }
+    if args.markdown {
+        return markdown(&functions, &numbers);
     }
     list(args, &functions, &numbers)
 }
@@ -112,6 +118,28 @@ fn method(function: &Function) -> String {
         Method::Limit(_) => format!("limit, {} squarings", squarings.unwrap_or(0)),
         Method::Direct | Method::Suited => "direct".to_owned(),
     }
+}
+
+/// The promises of functions as a table.
+fn markdown(functions: &[Function], numbers: &Numbers) -> Result<(), Failure> {
+    say!("| function | by | domain | units | relative | rounds | bytes each way | dealt |");
+    say!("| --- | --- | --- | --- | --- | --- | --- | --- |");
+    for function in functions {
+        let (bound, cost) = (function.bound(numbers), measure::cost(function, numbers)?);
+        let [low, high] = function.domain(numbers);
+        let relative = if bound.relative > 1e-12 { format!("2^{:.1}", bound.relative.log2()) } else { String::new() };
+        let (name, method) = (function.scalar.name(), method(function));
+        say!(
+            "| {name} | {method} | {} to {} | {:.1} | {relative} | {} | {:.1} | {:.0} |",
+            short(low),
+            short(high),
+            bound.units,
+            cost.rounds,
+            cost.bytes_each_way,
+            cost.dealt_bytes
+        );
+    }
+    Ok(())
 }
 
 /// A number in few digits.
