@@ -19,10 +19,10 @@
 use crate::{
     kernel::plane_words,
     link::Error,
-    optimizer::buckets::buckets,
     party::Party,
     protocol::{
         bit::opened_bits_to_words,
+        buckets::buckets,
         conjunction::hide_bits,
         masked::{Masked, mask_and_open},
         narrow::open_narrow,

@@ -66,8 +66,8 @@ impl Methods {
     }
 }
 
-/// The form of job files: functions as [`FunctionFile`](super::method::FunctionFile) has them, whose
-/// names follow from their keys.
+/// The form of job files: functions as [`FunctionFile`](super::method::FunctionFile) has them,
+/// whose names follow from their keys.
 #[cfg(feature = "files")]
 #[derive(Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]

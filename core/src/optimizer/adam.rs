@@ -2,7 +2,6 @@
 
 use super::{
     Dyadic, Moment, Optimizer, State, amsgrad,
-    buckets::{MOST, buckets},
     schedule::{nearest, power, scheduled},
 };
 use crate::{
@@ -12,6 +11,7 @@ use crate::{
     party::Party,
     protocol::{
         bit::bits_to_words,
+        buckets::{MOST, buckets},
         masked::{Masked, mask_and_open},
         scaled::scaled,
         square::square,
@@ -32,7 +32,7 @@ use core::ops::Range;
 /// 1. Open the gradient `G` for `g`; `g^2` for nothing.
 /// 2. In one round open `M = 3686 m + 410 g` for `m' = M >> 12`, and
 ///    `U = (2^second_shift - 1) v + g^2` for `v' = U >> second_shift`.
-/// 3. `T` bits from the word of `v'` ([`super::buckets`]); open them masked, sum them up to `P`,
+/// 3. `T` bits from the word of `v'` ([`buckets`](crate::protocol::buckets)); open them masked, sum them up to `P`,
 ///    open `P - p` under a mask `p`.
 /// 4. `m' P` from `M`'s word, nothing opened. Open it; `w -= m' P >> (T + shift)`, the public rate
 ///    folded in.

@@ -29,7 +29,6 @@
 mod adam;
 mod adamw;
 mod amsgrad;
-pub mod buckets;
 mod clip;
 mod decay;
 mod momentum;

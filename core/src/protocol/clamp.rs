@@ -1,6 +1,7 @@
 //! Holds shared values within public limits.
 //!
-//! `low + max(0, z - low) - max(0, z - high)`, by two [knots](super::knots). What goes before a [mapping](crate::mapping) whose domain does not cover the audited range.
+//! `low + max(0, z - low) - max(0, z - high)`, by two [knots](super::knots). What goes before a
+//! [mapping](crate::mapping) whose domain does not cover the audited range.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
 //! - **Cost:** 4 rounds, one word and two signs ([`super::sign`]) and bits each way; two words and

@@ -9,8 +9,8 @@
 //!   knot, a sign ([`super::sign`]) and a bit; dealt `2 (t + 1)` bits for the truncation and, for
 //!   each knot, two words, `t + 1` bits and what the sign needs.
 //! - **Result:** exact, of the truncated value.
-//! - **Needs:** the truncated value, and its differences to all knots, within a quarter of the range
-//!   of its words.
+//! - **Needs:** the truncated value, and its differences to all knots, within a quarter of the
+//!   range of its words.
 //! - **Alarms:** of each difference, for 2 bits dealt ([`super::alarm`]).
 //! - **Memory:** four words of scratch an element and knot beside the sign's, and one; no heap.
 

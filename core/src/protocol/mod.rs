@@ -6,6 +6,7 @@
 
 pub mod alarm;
 pub mod bit;
+pub mod buckets;
 pub mod clamp;
 pub mod compare;
 pub mod conjunction;

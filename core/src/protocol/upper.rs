@@ -13,7 +13,7 @@
 //! `c` between are zero and `e_i` otherwise. The choice between both is public, since `c` is. The
 //! leaves `e`, `z` of a digit are local ([`digit_leaves`](crate::kernel::portable::digit_leaves)).
 //! Digits are joined in groups, each by conjunctions of one and the same round; the caller joins
-//! the groups ([`crate::optimizer::cells`], [`crate::mapping`]).
+//! the groups ([`super::buckets`], [`crate::mapping`]).
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
 //! - **Cost:** one round, none if every group has one digit. A group of `n` digits without

@@ -7,10 +7,10 @@ use symbolon_core::{
     link::Error,
     optimizer::{
         Adam, AmsGrad, AnyOptimizer, Dyadic, Kept, Moment, Moments, Momentum, Optimizer, Sgd, State as Durable, Turn,
-        buckets::buckets,
     },
     party::Party,
     protocol::{
+        buckets::buckets,
         masked::Masked,
         scaled::MAX_DROP_ERROR,
         truncate::{Cut, open},

@@ -60,8 +60,8 @@ fn held<W: Word>(job: &Apply, x: &[i64], y: Vec<W>) -> f64 {
     let ([_, high], end, mut units) = (function.domain(numbers), function.end(numbers), 0f64);
     for (x, y) in x.iter().zip(y) {
         let x = *x as f64 / one;
-        // In the last cell a function without a limit may be its value at the end; a polynomial that
-        // is cut off is cut off at a truncated value.
+        // In the last cell a function without a limit may be its value at the end; a polynomial
+        // that is cut off is cut off at a truncated value.
         let low = function.domain(numbers)[0];
         let is_cut = matches!(function.method, Method::Polynomial(polynomial) if polynomial.zero_below);
         if x > high && x < end || is_cut && (x - low).abs() < 8.0 / one {

@@ -7,6 +7,7 @@ mod certificates;
 mod command;
 mod early_stop;
 mod frames;
+mod functions;
 mod lost;
 mod outputs;
 mod places;

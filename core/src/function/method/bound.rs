@@ -5,10 +5,7 @@
 //! are at their worst in it.
 
 use super::{
-    Function, Method, direct,
-    limit::Limit,
-    mapping::{Mapping, Scaled},
-    polynomial::Polynomial,
+    Function, Method, direct, limit::Limit, mapping::Mapping, octaves::Scaled, polynomial::Polynomial,
     segments::Segments,
 };
 use crate::function::{
@@ -64,7 +61,8 @@ impl Mapping {
             let turn = pow2(numbers.ring_bits - numbers.frac_bits) / (2.0 * core::f64::consts::PI);
             units += 16.0 * 0.5 / turn * one;
         } else {
-            // At the ends, what the limits cut off: a value there takes the limit or the last piece.
+            // At the ends, what the limits cut off: a value there takes the limit or the last
+            // piece.
             let ends = scalar.ends(self.interval);
             let [low, high] = self.interval;
             let cut = |x: f64, end: f64| libm::fabs(scalar.value(x) - end) * one + 1.5;

@@ -5,10 +5,10 @@
 //! | absolute, sign | one comparison | 3 or 4 |
 //! | power, `n > 0` | products with the clamped argument | 4 and `n` |
 //! | reciprocal | leading one; Newton on the mantissa | 15 and 2 a step |
-//! | inverse square root, square root | leading one; Newton on the mantissa | 15 and 3 a step; 2 more |
+//! | inverse root, root | leading one; Newton on the mantissa | 15 and 3 a step; 2 more |
 //! | logarithm | leading one; a polynomial about 11/16 | 13 and the degree |
-//! | exponential | `x log2 e = i + t`; `2^i` by mapping, `2^t` by a polynomial on `(-1, 1)` | 9 and the degree |
-//! | sigmoid, tanh | `1 / (1 + e^-|x|)` by both, turned by the sign | 11, the degree, and 2 a step |
+//! | exponential | `x log2 e = i + t`; `2^i` mapped, `2^t` by a polynomial | 9 and the degree |
+//! | sigmoid, tanh | `1 / (1 + e^-|x|)` by both | 11, the degree, and 2 a step |
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
 //! - **Result:** see the table of errors that `symbolon functions` prints. All saturate: arguments
@@ -19,8 +19,9 @@
 
 use super::{
     Misfit,
-    mapping::{LEAST, Mapping, Scaled, bits_of, units},
+    mapping::{LEAST, Mapping, bits_of, units},
     newton,
+    octaves::Scaled,
     pieces::open_place,
     polynomial::Horner,
 };

@@ -3,19 +3,18 @@
 //! - A function of an [interval](Family::Interval) has cells of one width over the interval, and
 //!   saturates at both ends: the mapping finds the side by a sign.
 //! - A function of [octaves](Family::Octaves) is computed of the mantissa, behind a normalisation
-//!   by the leading one ([`normalise`]); its argument is clamped to `[0, 2^n)` first.
-//! - A function of [turns](Family::Turns) has cells over one turn: a whole turn is the whole ring, so
-//!   that its index wraps as the function does, and nothing saturates.
+//!   by the leading one ([`leading_one`]); its argument is clamped to `[0, 2^n)` first.
+//! - A function of [turns](Family::Turns) has cells over one turn: a whole turn is the whole ring,
+//!   so that its index wraps as the function does, and nothing saturates.
 
 use super::{
     Misfit,
+    octaves::Scaled,
     pieces::{Cells, MAX_DEGREE},
 };
 use crate::{
     function::{
-        Numbers, Table, fit,
-        leading_one::{self, normalise, weigh},
-        pow2,
+        Numbers, Table, fit, leading_one, pow2,
         scalar::{Ends, Family, Octaves, Scalar},
     },
     link::Error,
@@ -103,8 +102,8 @@ impl Mapping {
         }
     }
 
-    /// The cheapest mapping whose pieces are within 0.4 units of the last place (of the value, where
-    /// that is above 1); the finest if there is none.
+    /// The cheapest mapping whose pieces are within 0.4 units of the last place (of the value,
+    /// where that is above 1); the finest if there is none.
     pub fn suited(scalar: &dyn Scalar, numbers: &Numbers) -> Self {
         const TRIED: [[u8; 2]; 9] = [[1, 6], [1, 7], [1, 8], [2, 6], [2, 7], [2, 8], [3, 7], [3, 8], [4, 8]];
         let interval = scalar.interval(numbers);
@@ -319,7 +318,7 @@ impl Mapping {
         mantissa: &mut [W],
         y: &mut [W],
     ) -> Result<(), Error> {
-        let numbers = &scaled.numbers;
+        let numbers = &scaled.numbers();
         let (width, degree, mut tables) =
             (numbers.octaves() + leading_one::EXTRA_BITS, self.degree, [[0; 256]; TABLES]);
         let domain = Domain { shift: width - u32::from(self.bits), bits: self.bits.into(), signed: false };
@@ -386,9 +385,9 @@ impl Mapping {
         with_tables!(1 2 3 4 5 6 7)
     }
 
-    /// The derivative of a function of octaves, from `x` and the function `y`. Of a logarithm and of
-    /// a root it is another such function; of a negative power `p` it is `p y / x`, of factors that
-    /// saturate where their product would leave the ring.
+    /// The derivative of a function of octaves, from `x` and the function `y`. Of a logarithm and
+    /// of a root it is another such function; of a negative power `p` it is `p y / x`, of factors
+    /// that saturate where their product would leave the ring.
     pub(super) fn octaves_slope<W: Word>(
         &self,
         party: &mut Party<'_, W>,
@@ -468,158 +467,4 @@ fn room(numbers: &Numbers, [value, step]: [f64; 2], dropped: u32, degree: u8) ->
     let guard = most.saturating_sub(step.min(dropped)).min(numbers.ring_bits / 32);
     let kept = dropped.min(step + guard + 1).min(most - guard);
     (kept >= dropped.min(4)).then_some([kept, guard])
-}
-
-/// A function of octaves, or its derivative, and its scale.
-#[derive(Clone, Copy, Debug)]
-pub struct Scaled {
-    octaves: Octaves,
-    /// What the power is multiplied by: 1, or the exponent in a derivative.
-    factor: f64,
-    numbers: Numbers,
-}
-
-impl Scaled {
-    /// The function, or its derivative.
-    pub fn new(octaves: Octaves, is_slope: bool, numbers: &Numbers) -> Self {
-        let (octaves, factor) = match (octaves, is_slope) {
-            (octaves, false) => (octaves, 1.0),
-            (Octaves::Power { halves }, true) => (Octaves::Power { halves: halves - 2 }, f64::from(halves) / 2.0),
-            (Octaves::Logarithm { octave }, true) => {
-                (Octaves::Power { halves: -2 }, octave * core::f64::consts::LOG2_E)
-            }
-        };
-        Self { octaves, factor, numbers: *numbers }
-    }
-
-    /// What it is a function of.
-    pub(super) fn octaves(&self) -> Octaves {
-        self.octaves
-    }
-
-    /// What rounding weights adds at most, in units of the result.
-    pub(super) fn weight_error(&self) -> f64 {
-        match self.octaves {
-            Octaves::Power { halves } if halves % 2 != 0 => 0.5 * self.largest() * libm::exp2(-f64::from(self.shift())),
-            _ => 0.0,
-        }
-    }
-
-    /// The ring and the fraction bits.
-    pub(super) fn numbers(&self) -> Numbers {
-        self.numbers
-    }
-
-    /// The function of a mantissa.
-    pub fn mantissa(&self, m: f64) -> f64 {
-        match self.octaves {
-            Octaves::Power { halves } => libm::pow(m, f64::from(halves) / 2.0),
-            Octaves::Logarithm { octave } => libm::log2(m) * octave,
-        }
-    }
-
-    /// Its largest magnitude.
-    fn largest(&self) -> f64 {
-        libm::fmax(libm::fabs(self.mantissa(LEAST)), libm::fabs(self.mantissa(1.0)))
-    }
-
-    /// `log2` of the power, in units of the result, for the mantissa 1 of octave `j`.
-    fn exponent(&self, j: u32) -> f64 {
-        let Octaves::Power { halves } = self.octaves else { return 0.0 };
-        let f = f64::from(self.numbers.frac_bits);
-        f + f64::from(halves) / 2.0 * (f64::from(j) - f)
-    }
-
-    /// Bits that a weight may have.
-    fn weight_bits(&self) -> u32 {
-        self.numbers.ring_bits - 2 - bits_of(self.largest()) - self.numbers.mantissa_bits()
-    }
-
-    /// The lowest octave that the ring has room for, beside the highest: arguments are clamped to its
-    /// lower end.
-    pub fn lowest(&self) -> u32 {
-        let room = f64::from(self.numbers.ring_bits - 4) - libm::log2(libm::fmax(self.largest(), 1.0));
-        // Weights below a unit of the result count, times the largest mantissa.
-        let least = libm::fmax(self.exponent(self.numbers.octaves()), -f64::from(bits_of(self.largest())));
-        let beside = f64::from(self.weight_bits()) + least;
-        let fits = |j: &u32| self.exponent(*j) <= libm::fmin(room, beside);
-        (1..self.numbers.octaves()).find(fits).unwrap_or(1)
-    }
-
-    /// Bits that weights have beyond the result's scale; may be negative.
-    fn shift(&self) -> i32 {
-        let (low, high) = (self.exponent(self.lowest()), self.exponent(self.numbers.octaves()));
-        #[allow(clippy::cast_possible_truncation)] // small
-        let largest = libm::ceil(libm::fmax(low, high)) as i32;
-        self.weight_bits().cast_signed() - largest
-    }
-
-    /// The weight of octave `j`.
-    fn weight(&self, j: u32) -> i64 {
-        match self.octaves {
-            Octaves::Power { halves } if j == 0 && halves > 0 => 0,
-            Octaves::Power { .. } => {
-                let exact = self.factor * libm::exp2(self.exponent(j) + f64::from(self.shift()));
-                let most = pow2(self.weight_bits() + 1);
-                units(libm::fmax(-most, libm::fmin(exact, most)), 0)
-            }
-            Octaves::Logarithm { octave } => {
-                units((f64::from(j) - f64::from(self.numbers.frac_bits)) * octave, self.numbers.frac_bits)
-            }
-        }
-    }
-
-    /// Clamps `x` and finds its octave and mantissa.
-    ///
-    /// # Errors
-    ///
-    /// The link's and the dealer's, and [`Error::Scratch`].
-    pub fn normalise<W: Word>(
-        &self,
-        party: &mut Party<'_, W>,
-        x: &[W],
-        hot: &mut [W],
-        mantissa: &mut [W],
-    ) -> Result<(), Error> {
-        let n = self.numbers.octaves();
-        let low = match self.octaves {
-            Octaves::Power { halves: 1.. } => 0,
-            _ => 1 << (self.lowest() - 1),
-        };
-        let ([held], mut party) = party.scratch([x.len()])?;
-        held.copy_from_slice(x);
-        clamp(&mut party, held, W::from_u64(low), W::from_u64((1 << n) - 1))?;
-        normalise(&mut party, held, n, hot, mantissa)
-    }
-
-    /// From the mantissa's function `y` to that of `x`.
-    ///
-    /// # Errors
-    ///
-    /// The link's and the dealer's, and [`Error::Scratch`].
-    pub fn finish<W: Word>(
-        &self,
-        party: &mut Party<'_, W>,
-        hot: &[W],
-        y: &mut [W],
-        out: &mut [W],
-    ) -> Result<(), Error> {
-        let mantissa_bits = self.numbers.mantissa_bits();
-        let Octaves::Power { .. } = self.octaves else {
-            truncate(party, y, mantissa_bits - self.numbers.frac_bits)?;
-            weigh(party, hot, |j| self.weight(j), out);
-            party.kernels.add(out, y);
-            return Ok(());
-        };
-        let len = y.len();
-        let ([factors], mut party) = party.scratch([2 * len])?;
-        let (weights, values) = factors.split_at_mut(len);
-        weigh(&party, hot, |j| self.weight(j), weights);
-        values.copy_from_slice(y);
-        let mask = party.draw()?.mask(2 * len);
-        let mask = mask_and_open(&mut party, factors, mask)?; // a round
-        let part = |at| Masked { words: &factors[at..at + len], mask: mask.slice(at, len) };
-        multiply(&mut party, part(0), part(len), out)?;
-        truncate(&mut party, out, mantissa_bits.saturating_add_signed(self.shift())) // a round
-    }
 }

@@ -8,6 +8,7 @@ mod file;
 pub mod limit;
 pub mod mapping;
 mod newton;
+pub mod octaves;
 pub mod pieces;
 pub mod polynomial;
 pub mod segments;

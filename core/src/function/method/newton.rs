@@ -6,8 +6,8 @@
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
 //! - **Cost:** 3 rounds for the seed, then 2 a step of a reciprocal, 3 a step of an inverse root.
-//!   Each way 8 bits, those of the seed's table, and two words; then `2 (k - F)` or `3 (k - F)` bits
-//!   a step, and a word a step but the first.
+//!   Each way 8 bits, those of the seed's table, and two words; then `2 (k - F)` or `3 (k - F)`
+//!   bits a step, and a word a step but the first.
 //! - **Result:** a relative error `e` becomes `e^2`, of a root `3/2 e^2`; seeds, one of 256
 //!   constants, err by 0.012 and 0.007 on mantissas from 3/8 to 1; one or two units of `2^-F` come
 //!   on top.

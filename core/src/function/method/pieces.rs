@@ -10,9 +10,9 @@
 //! neighbours' halves: it is fitted to two cells' width.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
-//! - **Cost:** a mapping's rounds; for degree `n > 0` `n + 1` more. Each way the mapping's bits and,
-//!   for `n > 0`, `n + 1` words for the fraction and the coefficients but the first, `n - 1` times
-//!   `k - s` bits and `k - s - g` bits. Where the function grows, two words more.
+//! - **Cost:** a mapping's rounds; for degree `n > 0` `n + 1` more. Each way the mapping's bits
+//!   and, for `n > 0`, `n + 1` words for the fraction and the coefficients but the first, `n - 1`
+//!   times `k - s` bits and `k - s - g` bits. Where the function grows, two words more.
 //! - **Result:** within [`Cells::error`].
 //! - **Memory:** the tables, 2 kB a coefficient, on the stack; scratch as a dry run says.
 //! - **Source:** tables by precision, scale and sign; the free fraction is derived here.
@@ -59,8 +59,8 @@ pub struct Cells<const TABLES: usize> {
 }
 
 impl<const TABLES: usize> Cells<TABLES> {
-    /// `out = g(z)`, and `slope = g'(z)` if there is a table of it. `z` is counted from the domain's
-    /// lower end; `value` is what grows, with the result's fraction bits.
+    /// `out = g(z)`, and `slope = g'(z)` if there is a table of it. `z` is counted from the
+    /// domain's lower end; `value` is what grows, with the result's fraction bits.
     ///
     /// # Errors
     ///

@@ -26,7 +26,8 @@ pub(super) struct Args {
     /// Fraction bits: 8 to 24, and to 13 in words of 32 bits
     #[arg(long, default_value_t = 12)]
     frac_bits: u32,
-    /// How the function is computed, with the keys of an activation layer, as in 'method = "direct"'
+    /// How the function is computed, with the keys of an activation layer, as in 'method =
+    /// "direct"'
     #[arg(long, value_name = "TOML", requires = "name")]
     by: Option<String>,
     /// Draw value and error of each function into this directory, as SVG

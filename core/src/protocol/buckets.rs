@@ -3,7 +3,7 @@
 //! For thresholds a factor of four apart, `t_j = [U < 4^j 2^first_threshold_log2]`, `j` from 1,
 //! from the word `c = U + r` that is open anyway for its own sake. `t_j = E ¬β ⊕ F β`, where `E` is
 //! 1 if all digits of `r` above equal those of `c`, and `F` if they equal those of `c - 1`
-//! (`protocol/upper.rs`). `β` is the borrow of the one base-4 digit below. A threshold is
+//! (`upper.rs`). `β` is the borrow of the one base-4 digit below. A threshold is
 //! compared with the whole word: the topmost bucket has no upper end.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
@@ -20,16 +20,16 @@
 //! - **Memory:** about 400 planes of scratch for all thresholds of `k = 64`, 200 for a window of
 //!   six; no heap.
 
+use super::{
+    conjunction::{conjunctions, hide_bits},
+    truncate::Opened,
+    upper::{Group, THRESHOLDS, TOTAL, Upper, chain},
+};
 use crate::{
     correlation::{Draw, Words, request::Digits},
     kernel::{plane_words, portable::DIGIT},
     link::Error,
     party::Party,
-    protocol::{
-        conjunction::{conjunctions, hide_bits},
-        truncate::Opened,
-        upper::{Group, THRESHOLDS, TOTAL, Upper, chain},
-    },
     word::Word,
 };
 
