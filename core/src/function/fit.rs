@@ -76,8 +76,8 @@ fn grid([low, high]: [f64; 2], i: usize) -> f64 {
     low + (high - low) * number(i) / number(GRID)
 }
 
-/// The polynomial of least squared error on `interval`, at evenly spaced points: by Legendre
-/// polynomials, orthogonal on the very points (Forsythe, 1957).
+/// The polynomial of least squared error on `interval`, at evenly spaced points: by polynomials
+/// that are orthogonal on these points (Forsythe, 1957).
 ///
 /// # Panics
 ///
@@ -194,17 +194,6 @@ fn exchange(values: &[f64; GRID + 1], interval: [f64; 2], best: &Coefficients, a
     true
 }
 
-/// The Taylor polynomial of `e^x` about 0.
-pub fn taylor_exponential(degree: usize) -> Coefficients {
-    let mut c = Coefficients::default();
-    let mut term = 1.0;
-    for (i, c) in c.iter_mut().enumerate().take(degree + 1) {
-        term /= if i == 0 { 1.0 } else { number(i) };
-        *c = term;
-    }
-    c
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,7 +239,6 @@ mod tests {
                 assert!((c - expected).abs() < 1e-9, "{fit:?}");
             }
         }
-        assert!(largest_error(&taylor_exponential(12), f64::exp, [-1.0, 1.0]) < 1e-9);
         let slope = derivative(&interpolation(cubic, [-1.0, 3.0], 3));
         assert!((evaluate(&slope, 2.0) - 5.0).abs() < 1e-9);
     }

@@ -1,8 +1,8 @@
-//! How the functions within a softmax are computed, where not by constants on cells.
+//! Methods of a softmax's exponential and reciprocal.
 
 use super::{
     Numbers,
-    method::{Function, Method, Misfit, mapping::Mapping},
+    method::{Function, FunctionError, Method, mapping::Mapping},
     scalar::{AnyScalar, Exponential, Logarithm, Reciprocal},
 };
 use crate::{link::Error, party::Party, word::Word};
@@ -11,18 +11,19 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// The exponential and the reciprocal of a softmax. Without either, both are constants on cells.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Methods {
-    /// In place of `e^x`, for `x <= 0`: for any `x` if it is raw.
+    /// Replaces `e^x` for `x <= 0`, or for any `x` if `raw`.
     pub exponential: Option<Function>,
-    /// Of the sum.
+    /// Replaces the reciprocal of the sum.
     pub reciprocal: Option<Function>,
-    /// Whether the maximum stays: then sums are of any size, and the reciprocal is one of octaves.
+    /// Skips the subtraction of the maximum. Sums are then of any size, so the reciprocal
+    /// normalises by the leading one.
     pub raw: bool,
 }
 
 impl Methods {
     /// The methods with what is left out; a reciprocal where sums are of any size.
     pub fn resolved(&self, numbers: &Numbers) -> Self {
-        let reciprocal = Function { scalar: AnyScalar::Reciprocal(Reciprocal {}), method: Method::Suited };
+        let reciprocal = Function { scalar: AnyScalar::Reciprocal(Reciprocal {}), method: Method::Auto };
         Self {
             exponential: self.exponential.map(|function| function.resolved(numbers)),
             reciprocal: self.reciprocal.or(self.raw.then_some(reciprocal)).map(|function| function.resolved(numbers)),
@@ -34,11 +35,11 @@ impl Methods {
     ///
     /// # Errors
     ///
-    /// What does not fit.
-    pub fn check(&self, numbers: &Numbers) -> Result<(), Misfit> {
+    /// The reason why a function has no room, or a parameter that is invalid.
+    pub fn check(&self, numbers: &Numbers) -> Result<(), FunctionError> {
         let own = self.resolved(numbers);
         if own.raw && own.exponential.is_none() {
-            return Err(Misfit::Raw);
+            return Err(FunctionError::Raw);
         }
         for function in [own.exponential, own.reciprocal].into_iter().flatten() {
             function.check(numbers)?;
@@ -72,13 +73,13 @@ impl Methods {
 #[derive(Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct MethodsFile {
-    /// In place of the exponential: the keys of an activation but `function`.
+    /// Replaces the exponential: keys of an activation layer except `function`.
     #[serde(skip_serializing_if = "Option::is_none")]
     exponential: Option<super::method::FunctionFile>,
-    /// Of the sum of the exponentials: the keys of an activation but `function`.
+    /// Replaces the reciprocal of the sum of exponentials: the same keys.
     #[serde(skip_serializing_if = "Option::is_none")]
     reciprocal: Option<super::method::FunctionFile>,
-    /// Whether the maximum is not subtracted first.
+    /// Skips the subtraction of the maximum.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     raw: bool,
 }

@@ -485,7 +485,7 @@ pub enum Misfit {
     /// Its function does not fit.
     Function {
         /// The reason.
-        misfit: crate::function::method::Misfit,
+        misfit: crate::function::method::FunctionError,
     },
     /// The output has too many words.
     Large {

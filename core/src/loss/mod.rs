@@ -164,7 +164,7 @@ pub enum LossError {
     /// A function within does not fit.
     Function {
         /// The reason.
-        misfit: crate::function::method::Misfit,
+        misfit: crate::function::method::FunctionError,
     },
     /// The model has a number of outputs that the loss does not take.
     Outputs {
@@ -237,7 +237,7 @@ pub enum LossError {
 impl fmt::Display for LossError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::Function { misfit } => write!(f, "a function of the softmax {misfit}"),
+            Self::Function { misfit } => write!(f, "the softmax {misfit}"),
             Self::Outputs { outputs, least, most } => {
                 write!(
                     f,

@@ -7,7 +7,8 @@ use symbolon_core::{
         Numbers,
         method::{Function, Method},
         scalar::{
-            AnyScalar, Cosine, Exponential, Family, InverseSquareRoot, Power, Reciprocal, Scalar, Sigmoid, Sine, Tanh,
+            AnyScalar, Cosine, Exponential, InverseSquareRoot, Power, RangeReduction, Reciprocal, Scalar, Sigmoid,
+            Sine, Tanh,
         },
     },
     link::Error,
@@ -48,7 +49,7 @@ fn values(function: &Function, numbers: &Numbers, count: i64) -> Vec<i64> {
         [x - 1, x, x + 1, times(10), times(-10), times(1000), times(-1000)]
     }));
     all.extend([edge - 1, -edge]);
-    let most = if function.scalar.family() == Family::Turns { high } else { edge };
+    let most = if function.scalar.range_reduction() == RangeReduction::Periodic { high } else { edge };
     all.retain(|x| (-most..most).contains(x));
     all
 }
@@ -97,7 +98,7 @@ fn sweep_all<W: Word>(frac_bits: u32, count: i64) {
     for function in Function::catalogue(&numbers) {
         let largest = sweep::<W>(function, frac_bits, count);
         let most = if matches!(function.scalar, AnyScalar::Tanh(_)) { 6.0 } else { 3.0 };
-        let is_default = function == Function::suited(function.scalar, &numbers);
+        let is_default = function == Function::by_default(function.scalar, &numbers);
         assert!(!is_default || largest <= most, "{function:?} {numbers:?}: {largest} units");
     }
 }
@@ -148,7 +149,7 @@ fn secure_equals_clear_with_slopes() {
 
 fn cost<W: Word>(scalar: AnyScalar, method: Option<Method>, frac_bits: u32) -> Cost {
     let numbers = Numbers { ring_bits: W::BITS, frac_bits };
-    let function = method.map_or(Function::suited(scalar, &numbers), |method| Function { scalar, method });
+    let function = method.map_or(Function::by_default(scalar, &numbers), |method| Function { scalar, method });
     play(&Apply { function, numbers, slope: false }, &[Shared::Words(vec![W::default(); 640])], 3).cost
 }
 
@@ -184,7 +185,7 @@ fn powers_are_what_is_promised() {
         let scalar = AnyScalar::Power(Power { exponent });
         for frac_bits in [12, 16] {
             let numbers = Numbers { ring_bits: 64, frac_bits };
-            let function = Function::suited(scalar, &numbers);
+            let function = Function::by_default(scalar, &numbers);
             if function.check(&numbers).is_ok() {
                 sweep::<u64>(function, frac_bits, 300);
             }

@@ -418,7 +418,7 @@ fn methods() -> Vec<Methods> {
         own(Method::Segments(Segments::named(&scalar, 7).unwrap()), false),
         own(Method::Limit(Limit { squarings: 3 }), false),
         own(Method::Direct, false),
-        Methods { reciprocal: Some(reciprocal), ..own(Method::Suited, false) },
+        Methods { reciprocal: Some(reciprocal), ..own(Method::Auto, false) },
         Methods { reciprocal: Some(reciprocal), ..Methods::default() },
     ]
 }

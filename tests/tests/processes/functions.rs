@@ -44,13 +44,13 @@ fn one_number_on_shares() {
 #[test]
 fn bad_arguments_are_named() {
     for (args, part) in [
-        (&["sigmoidal"][..], "none of reciprocal"),
+        (&["sigmoidal"][..], "is unknown"),
         (&["--ring-bits", "16"], "must be 32 or 64"),
         (&["--frac-bits", "25"], "must be 8 to 24"),
         (&["tanh", "--by", "bits = 9"], "has bits = 9, which must be 1 to 8"),
         (&["tanh", "--by", "degree = 2"], "needs bits"),
         (&["tanh", "--by", "bits = 8\ninterval = [-3, 3]"], "a power of two apart"),
-        (&["gelu", "--by", "method = \"direct\""], "is not computed by this method"),
+        (&["gelu", "--by", "method = \"direct\""], "is not supported by this method"),
         (&["tanh", "--x", "1e30", "--local"], "is outside of"),
         (&["tanh", "--x", "1"], "--local"),
     ] {

@@ -1,24 +1,25 @@
-//! How far a function on shares may be from what its method ideally gives.
+//! Error bounds of functions on shares, against the method's exact result.
 //!
 //! Each bound is the sum of what the parts add: the fit of the pieces, coefficients and weights to
 //! the nearest, cut fractions, a unit a truncation, and what is cut off beyond an interval. Dithers
 //! are at their worst in it.
 
 use super::{
-    Function, Method, direct, limit::Limit, mapping::Mapping, octaves::Scaled, polynomial::Polynomial,
+    Function, Method, direct, limit::Limit, mapping::Mapping, octaves::OctaveFunction, polynomial::Polynomial,
     segments::Segments,
 };
 use crate::function::{
     Numbers, pow2,
-    scalar::{AnyScalar, Family, Octaves, Scalar},
+    scalar::{AnyScalar, Octaves, RangeReduction, Scalar},
 };
 
-/// A bound of the error of a result `y`: `units + relative |y|`, both in units of the last place.
+/// Bounds the error of a result `y` by `units + relative |y|`, with `|y|` in units of the last
+/// place.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bound {
     /// Units of the last place.
     pub units: f64,
-    /// Of the result; without a unit.
+    /// Relative part; dimensionless.
     pub relative: f64,
 }
 
@@ -27,11 +28,11 @@ impl Function {
     pub fn bound(&self, numbers: &Numbers) -> Bound {
         let one = pow2(numbers.frac_bits);
         match &self.method {
-            Method::Mapping(mapping) => match self.scalar.family() {
-                Family::Octaves(octaves) => mapping.octaves_bound(&self.scalar, octaves, numbers),
+            Method::Mapping(mapping) => match self.scalar.range_reduction() {
+                RangeReduction::Octaves(octaves) => mapping.octaves_bound(&self.scalar, octaves, numbers),
                 _ => mapping.cells_bound(&self.scalar, numbers),
             },
-            Method::Direct | Method::Suited => direct_bound(&self.scalar, numbers),
+            Method::Direct | Method::Auto => direct_bound(&self.scalar, numbers),
             Method::Polynomial(polynomial) => polynomial.bound(&self.scalar, numbers),
             Method::Segments(segments) => segments.bound(numbers),
             Method::Limit(limit) => limit.bound(numbers, one),
@@ -56,7 +57,7 @@ impl Mapping {
             let cut = if coarse { self.steepest(scalar) * one / pow2(kept) } else { 0.0 };
             units += 0.5 + horner(self.degree) / pow2(guard) + cut;
         }
-        if scalar.family() == Family::Turns {
+        if scalar.range_reduction() == RangeReduction::Periodic {
             // The turn as an integer, over 16 radians.
             let turn = pow2(numbers.ring_bits - numbers.frac_bits) / (2.0 * core::f64::consts::PI);
             units += 16.0 * 0.5 / turn * one;
@@ -73,7 +74,7 @@ impl Mapping {
     }
 
     fn octaves_bound(&self, scalar: &AnyScalar, octaves: Octaves, numbers: &Numbers) -> Bound {
-        let (one, scaled) = (pow2(numbers.frac_bits), Scaled::new(octaves, false, numbers));
+        let (one, scaled) = (pow2(numbers.frac_bits), OctaveFunction::new(octaves, false, numbers));
         let mantissa = pow2(numbers.mantissa_bits());
         let [_, guard] = self.mantissa_room(&scaled, numbers);
         let own = if self.degree == 0 { 0.5 } else { 1.5 + horner(self.degree) / pow2(guard) };
@@ -82,7 +83,7 @@ impl Mapping {
 }
 
 /// What a weight, or a sum with one, makes of an error of the mantissa's function.
-fn finished(scaled: &Scaled, numbers: &Numbers, of_mantissa: f64, one: f64) -> Bound {
+fn finished(scaled: &OctaveFunction, numbers: &Numbers, of_mantissa: f64, one: f64) -> Bound {
     match scaled.octaves() {
         Octaves::Logarithm { .. } => Bound { units: 1.5 + of_mantissa * one, relative: 0.0 },
         Octaves::Power { .. } => {
@@ -138,9 +139,9 @@ fn direct_bound(scalar: &AnyScalar, numbers: &Numbers) -> Bound {
                 relative: libm::fmax(n - 2.0, 0.0) / pow2(numbers.frac_bits),
             }
         }
-        _ => match scalar.family() {
-            Family::Octaves(octaves) => {
-                let scaled = Scaled::new(octaves, false, numbers);
+        _ => match scalar.range_reduction() {
+            RangeReduction::Octaves(octaves) => {
+                let scaled = OctaveFunction::new(octaves, false, numbers);
                 let of_mantissa = match octaves {
                     Octaves::Logarithm { .. } => direct::logarithm_error(&scaled, numbers),
                     Octaves::Power { .. } => libm::exp2(if narrow { -12.4 } else { -25.0 }),

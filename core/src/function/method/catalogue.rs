@@ -46,7 +46,7 @@ impl Function {
         let numbers = *numbers;
         let own = AnyScalar::all().flat_map(move |scalar| {
             let direct = Self { scalar, method: Method::Direct };
-            let suited = Self::suited(scalar, &numbers);
+            let suited = Self::by_default(scalar, &numbers);
             [Some(suited), (suited != direct).then_some(direct)].into_iter().flatten()
         });
         let segments = SEGMENTS.into_iter().filter_map(|(scalar, parts)| {

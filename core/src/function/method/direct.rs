@@ -18,10 +18,10 @@
 //!   2019), for the exponential and logarithm by a polynomial and a shift.
 
 use super::{
-    Misfit,
+    FunctionError,
     mapping::{LEAST, Mapping, bits_of, units},
     newton,
-    octaves::Scaled,
+    octaves::OctaveFunction,
     pieces::open_place,
     polynomial::Horner,
 };
@@ -30,7 +30,7 @@ use crate::{
         Numbers, fit,
         leading_one::EXTRA_BITS,
         pow2,
-        scalar::{AnyScalar, Family, Octaves, Scalar},
+        scalar::{AnyScalar, Octaves, RangeReduction, Scalar},
     },
     link::Error,
     mapping::{self, Domain, mapped},
@@ -79,7 +79,7 @@ pub(super) fn precision_bits(numbers: &Numbers) -> u32 {
 }
 
 /// The largest error of the logarithm's polynomial.
-pub(super) fn logarithm_error(scaled: &Scaled, numbers: &Numbers) -> f64 {
+pub(super) fn logarithm_error(scaled: &OctaveFunction, numbers: &Numbers) -> f64 {
     let polynomial = logarithm(scaled, numbers);
     let at = |i: u32| LEAST - MIDDLE + (1.0 - LEAST) * f64::from(i) / 256.0;
     let error = |u: f64| libm::fabs(fit::evaluate(&polynomial, u) - scaled.mantissa(u + MIDDLE));
@@ -90,7 +90,7 @@ pub(super) fn logarithm_error(scaled: &Scaled, numbers: &Numbers) -> f64 {
 const MIDDLE: f64 = (LEAST + 1.0) / 2.0;
 
 /// The polynomial of a mantissa's logarithm, about [`MIDDLE`].
-fn logarithm(scaled: &Scaled, numbers: &Numbers) -> fit::Coefficients {
+fn logarithm(scaled: &OctaveFunction, numbers: &Numbers) -> fit::Coefficients {
     let reach = [LEAST - MIDDLE, 1.0 - MIDDLE];
     fit::interpolation(|u| scaled.mantissa(u + MIDDLE), reach, Precision::new(numbers).logarithm)
 }
@@ -113,9 +113,9 @@ pub fn domain(scalar: &AnyScalar, numbers: &Numbers) -> [f64; 2] {
             let reach = libm::exp2(f64::from(power_reach(power.exponent, numbers)));
             [-reach, reach]
         }
-        _ => match scalar.family() {
-            Family::Octaves(octaves) => {
-                let lowest = Scaled::new(octaves, false, numbers).lowest();
+        _ => match scalar.range_reduction() {
+            RangeReduction::Octaves(octaves) => {
+                let lowest = OctaveFunction::new(octaves, false, numbers).lowest();
                 [pow2(lowest - 1) * unit, pow2(numbers.octaves()) * unit]
             }
             _ => [-pow2(numbers.ring_bits - 3) * unit, pow2(numbers.ring_bits - 3) * unit],
@@ -133,8 +133,8 @@ fn power_reach(exponent: i8, numbers: &Numbers) -> i32 {
 ///
 /// # Errors
 ///
-/// What does not fit.
-pub fn check(scalar: &AnyScalar, numbers: &Numbers) -> Result<(), Misfit> {
+/// The reason why it has no room, or a parameter that is invalid.
+pub fn check(scalar: &AnyScalar, numbers: &Numbers) -> Result<(), FunctionError> {
     match scalar {
         AnyScalar::Reciprocal(_)
         | AnyScalar::Exponential(_)
@@ -147,10 +147,10 @@ pub fn check(scalar: &AnyScalar, numbers: &Numbers) -> Result<(), Misfit> {
         | AnyScalar::Tanh(_)
         | AnyScalar::Absolute(_)
         | AnyScalar::Sign(_) => Ok(()),
-        AnyScalar::Power(power) if power.exponent < 1 => Err(Misfit::Method),
-        AnyScalar::Power(power) if power_reach(power.exponent, numbers) < 0 => Err(Misfit::Room),
+        AnyScalar::Power(power) if power.exponent < 1 => Err(FunctionError::Method),
+        AnyScalar::Power(power) if power_reach(power.exponent, numbers) < 0 => Err(FunctionError::Room),
         AnyScalar::Power(_) => Ok(()),
-        _ => Err(Misfit::Method),
+        _ => Err(FunctionError::Method),
     }
 }
 
@@ -170,9 +170,9 @@ pub fn apply<W: Word>(
     (x, out): (&[W], &mut [W]),
     slope: Option<&mut [W]>,
 ) -> Result<(), Error> {
-    match (scalar, scalar.family()) {
-        (_, Family::Octaves(octaves)) => {
-            octave(party, &Scaled::new(octaves, false, numbers), octaves, (x, out))?;
+    match (scalar, scalar.range_reduction()) {
+        (_, RangeReduction::Octaves(octaves)) => {
+            octave(party, &OctaveFunction::new(octaves, false, numbers), octaves, (x, out))?;
             let Some(slope) = slope else { return Ok(()) };
             Mapping::of_octaves(numbers).octaves_slope(party, octaves, numbers, (x, out), slope)
         }
@@ -277,7 +277,7 @@ fn positive_power<W: Word>(
 /// A function of octaves.
 fn octave<W: Word>(
     party: &mut Party<'_, W>,
-    scaled: &Scaled,
+    scaled: &OctaveFunction,
     octaves: Octaves,
     (x, out): (&[W], &mut [W]),
 ) -> Result<(), Error> {

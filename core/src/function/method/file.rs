@@ -23,44 +23,45 @@ pub struct FunctionFile {
     /// `cosine`, `absolute`, `sign` or `power`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub function: String,
-    /// Of `power`: from -8 to 8, not 0.
+    /// Exponent of `power`: -8 to 8, not 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exponent: Option<i8>,
-    /// How it is computed; by mapping within 3 units of the last place, if left out (`absolute`,
-    /// `sign` and positive powers directly).
+    /// The method. If left out: a mapping within 3 units of the last place; a direct protocol for
+    /// `absolute`, `sign` and positive powers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<MethodName>,
-    /// Of a mapping: bits of the index, 1 to 8, its precision.
+    /// Index bits of a mapping, 1 to 8, its precision: it has `2^bits` cells.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bits: Option<u8>,
-    /// Of a mapping, the degree of its pieces, 0 to 4 (0, if left out); of a polynomial, 1 to 9.
+    /// Degree of a mapping's pieces, 0 to 4 (0, if left out), or of a polynomial, 1 to 9.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub degree: Option<u8>,
-    /// Of a mapping, in place of `interval`: cells are `2^-scale` wide.
+    /// Replaces `interval` of a mapping: cells are `2^-scale` wide.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scale: Option<i8>,
-    /// With `scale`: whether half of the cells are below 0.
+    /// With `scale`: puts half of the cells below 0; true, if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signed: Option<bool>,
-    /// Of a mapping or a polynomial: the two ends of the arguments; beyond, it saturates.
+    /// Low and high end of the arguments; beyond, the result saturates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interval: Option<[f64; 2]>,
-    /// Of a polynomial: how its coefficients are found; by interpolation, if left out.
+    /// Fit of a polynomial's coefficients; `interpolation`, if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fit: Option<Fit>,
-    /// Of a polynomial: whether arguments are not clamped to the interval.
+    /// Skips the clamping of a polynomial's argument.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw: Option<bool>,
-    /// Of a polynomial: whether it is 0 below the interval.
+    /// Makes a polynomial 0 below the interval; not with `raw`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zero_below: Option<bool>,
-    /// Of segments: a named table; 3 for `tanh`, 3 or 5 for `sigmoid`, 4 to 7 for `exponential`.
+    /// Number of pieces of a predefined table: 3 for `tanh`, 3 or 5 for `sigmoid`, 4 to 7 for
+    /// `exponential`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parts: Option<u8>,
-    /// Of segments, in place of `parts`: 2 to 8 pairs of an argument and a value.
+    /// Knots, 2 to 8 pairs of argument and value; replaces `parts`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub knots: Option<Vec<[f64; 2]>>,
-    /// Of a limit: `n` of `(1 + x / 2^n)^(2^n)`, 1 to 8.
+    /// Number of squarings of a limit, `n` of `(1 + x / 2^n)^(2^n)`, 1 to 8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub squarings: Option<u8>,
 }
@@ -69,13 +70,13 @@ pub struct FunctionFile {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum MethodName {
-    /// Pieces on cells, looked up.
+    /// Polynomials on cells, looked up.
     Mapping,
     /// A dedicated protocol.
     Direct,
     /// One polynomial.
     Polynomial,
-    /// Lines between knots.
+    /// A piecewise linear function through knots.
     Segments,
     /// `(1 + x / 2^n)^(2^n)`.
     Limit,
@@ -83,9 +84,9 @@ pub enum MethodName {
 
 impl FunctionFile {
     fn scalar(&self) -> Result<AnyScalar, String> {
-        let scalar = AnyScalar::all()
-            .find(|scalar| scalar.name() == self.function)
-            .ok_or_else(|| format!("function = \"{}\" is none of {}", self.function, AnyScalar::NAMES.join(", ")))?;
+        let scalar = AnyScalar::all().find(|scalar| scalar.name() == self.function).ok_or_else(|| {
+            format!("function = \"{}\" is unknown; the functions are {}", self.function, AnyScalar::NAMES.join(", "))
+        })?;
         match (scalar, self.exponent) {
             (AnyScalar::Power(_), Some(exponent)) => Ok(AnyScalar::Power(Power { exponent })),
             (AnyScalar::Power(_), None) => Err("function = \"power\" needs its exponent".into()),
@@ -119,7 +120,7 @@ impl FunctionFile {
             if let Some((key, _)) = self.given().next() {
                 return Err(format!("{key} needs bits, the precision of the mapping"));
             }
-            return Ok(Method::Suited);
+            return Ok(Method::Auto);
         };
         let interval = match (self.interval, self.scale, self.signed) {
             (Some(interval), None, None) => interval,
@@ -129,7 +130,7 @@ impl FunctionFile {
                 if signed.unwrap_or(true) { [-width / 2.0, width / 2.0] } else { [0.0, width] }
             }
             (None, None, Some(_)) => return Err("signed needs scale".into()),
-            (Some(_), ..) => return Err("interval and scale say the same twice; leave one of them out".into()),
+            (Some(_), ..) => return Err("interval cannot be combined with scale or signed; leave one out".into()),
         };
         Ok(Method::Mapping(Mapping { bits, degree: self.degree.unwrap_or(0), interval }))
     }
@@ -137,11 +138,11 @@ impl FunctionFile {
     fn method(&self, scalar: &AnyScalar) -> Result<Method, String> {
         let name = match self.method {
             Some(name) => name,
-            None if self.given().next().is_none() => return Ok(Method::Suited),
+            None if self.given().next().is_none() => return Ok(Method::Auto),
             None => MethodName::Mapping,
         };
         if let Some((key, _)) = self.given().find(|(_, of)| !of.contains(&name)) {
-            return Err(format!("{key} does not belong to this method"));
+            return Err(format!("{key} is no key of this method"));
         }
         match name {
             MethodName::Mapping => self.mapping(),
@@ -156,9 +157,9 @@ impl FunctionFile {
             MethodName::Segments => match (self.parts, &self.knots) {
                 (Some(parts), None) => Segments::named(scalar, parts)
                     .map(Method::Segments)
-                    .ok_or_else(|| format!("there is no table of {parts} parts for {}; give its knots", self.function)),
+                    .ok_or_else(|| format!("parts = {parts} is no table of {}; take 3 for tanh, 3 or 5 for sigmoid, 4 to 7 for exponential, or give knots", self.function)),
                 (None, Some(knots)) => {
-                    Segments::new(knots).map(Method::Segments).ok_or_else(|| "more than 8 knots".into())
+                    Segments::new(knots).map(Method::Segments).ok_or_else(|| "knots are more than 8".into())
                 }
                 _ => Err("segments need either parts or knots".into()),
             },
@@ -174,7 +175,7 @@ impl FunctionFile {
     ///
     /// # Errors
     ///
-    /// What is wrong with the keys.
+    /// A message that names the invalid key.
     pub fn of(mut self, scalar: AnyScalar) -> Result<Function, String> {
         if self.function.is_empty() {
             self.function = scalar.name().into();
@@ -202,7 +203,7 @@ impl From<Function> for FunctionFile {
         let exponent = if let AnyScalar::Power(power) = scalar { Some(power.exponent) } else { None };
         let own = Self { function: scalar.name().into(), exponent, ..Self::default() };
         match method {
-            Method::Suited => own,
+            Method::Auto => own,
             Method::Direct => Self { method: Some(MethodName::Direct), ..own },
             Method::Mapping(Mapping { bits, degree, interval }) => Self {
                 method: Some(MethodName::Mapping),
@@ -266,15 +267,15 @@ mod tests {
     #[test]
     fn faults_are_named() {
         for (text, part) in [
-            ("function = \"sigmoidal\"", "none of reciprocal"),
+            ("function = \"sigmoidal\"", "is unknown"),
             ("function = \"power\"", "needs its exponent"),
             ("function = \"tanh\"\nexponent = 2", "belongs to"),
             ("function = \"tanh\"\ndegree = 2", "needs bits"),
-            ("function = \"tanh\"\nmethod = \"direct\"\nbits = 2", "does not belong"),
+            ("function = \"tanh\"\nmethod = \"direct\"\nbits = 2", "is no key of"),
             ("function = \"tanh\"\nmethod = \"segments\"", "either parts or knots"),
-            ("function = \"tanh\"\nmethod = \"segments\"\nparts = 9", "no table of 9 parts"),
+            ("function = \"tanh\"\nmethod = \"segments\"\nparts = 9", "no table of tanh"),
             ("function = \"tanh\"\nmethod = \"polynomial\"\ndegree = 3", "needs its interval"),
-            ("function = \"tanh\"\nbits = 6\nscale = 1\ninterval = [0, 1]", "the same twice"),
+            ("function = \"tanh\"\nbits = 6\nscale = 1\ninterval = [0, 1]", "cannot be combined"),
             ("function = \"tanh\"\nbit = 6", "unknown field"),
         ] {
             let error = read(text).unwrap_err();

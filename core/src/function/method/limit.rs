@@ -5,11 +5,12 @@
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
 //! - **Cost:** those of two [knots](crate::protocol::knots), a mask, and a round a squaring.
-//! - **Result:** the limit's `n`-th term: below `e^x` by `2^-n x^2 / 2` of it, at most 0.54 in 2^n.
-//!   Rounding adds up to `2^n` units: each squaring doubles what is there.
+//! - **Result:** the limit's `n`-th term, below `e^x` by about `x^2 / 2^(n+1)` of it, at most
+//!   `0.33 / 2^n`. Each squaring doubles the error so far, so rounding adds up to `2^(n+1)` units
+//!   of the precision within.
 //! - **Source:** CrypTen (Knott et al., NeurIPS 2021), section 4.2.
 
-use super::{Misfit, mapping::units};
+use super::{FunctionError, mapping::units};
 use crate::{
     function::{Numbers, pow2},
     link::Error,
@@ -44,12 +45,12 @@ impl Limit {
     ///
     /// # Errors
     ///
-    /// What does not fit.
-    pub fn check(self, numbers: &Numbers) -> Result<(), Misfit> {
+    /// The reason why it has no room, or a parameter that is invalid.
+    pub fn check(self, numbers: &Numbers) -> Result<(), FunctionError> {
         if !(1..=8).contains(&self.squarings) {
-            return Err(Misfit::Number { key: "squarings", got: self.squarings.into(), min: 1, max: 8 });
+            return Err(FunctionError::Number { key: "squarings", got: self.squarings.into(), min: 1, max: 8 });
         }
-        if self.bits(numbers) < numbers.frac_bits { Err(Misfit::Room) } else { Ok(()) }
+        if self.bits(numbers) < numbers.frac_bits { Err(FunctionError::Room) } else { Ok(()) }
     }
 
     /// Fraction bits within: a square has room.

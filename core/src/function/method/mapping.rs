@@ -1,21 +1,22 @@
 //! A scalar by mapping: which cells it takes, how its tables follow, how large its error is.
 //!
-//! - A function of an [interval](Family::Interval) has cells of one width over the interval, and
-//!   saturates at both ends: the mapping finds the side by a sign.
-//! - A function of [octaves](Family::Octaves) is computed of the mantissa, behind a normalisation
-//!   by the leading one ([`leading_one`]); its argument is clamped to `[0, 2^n)` first.
-//! - A function of [turns](Family::Turns) has cells over one turn: a whole turn is the whole ring,
-//!   so that its index wraps as the function does, and nothing saturates.
+//! - A function of an [interval](RangeReduction::Interval) has cells of one width over the
+//!   interval, and saturates at both ends: the mapping finds the side by a sign.
+//! - A function of [octaves](RangeReduction::Octaves) is computed of the mantissa, behind a
+//!   normalisation by the leading one ([`leading_one`]); its argument is clamped to `[0, 2^n)`
+//!   first.
+//! - A function of [turns](RangeReduction::Periodic) has cells over one turn: a whole turn is the
+//!   whole ring, so that its index wraps as the function does, and nothing saturates.
 
 use super::{
-    Misfit,
-    octaves::Scaled,
+    FunctionError,
+    octaves::OctaveFunction,
     pieces::{Cells, MAX_DEGREE},
 };
 use crate::{
     function::{
         Numbers, Table, fit, leading_one, pow2,
-        scalar::{Ends, Family, Octaves, Scalar},
+        scalar::{Ends, Octaves, RangeReduction, Scalar},
     },
     link::Error,
     mapping::Domain,
@@ -72,43 +73,43 @@ impl Mapping {
     ///
     /// # Errors
     ///
-    /// What does not fit.
-    pub fn check(&self, scalar: &dyn Scalar, numbers: &Numbers) -> Result<(), Misfit> {
+    /// The reason why it has no room, or a parameter that is invalid.
+    pub fn check(&self, scalar: &dyn Scalar, numbers: &Numbers) -> Result<(), FunctionError> {
         let Self { bits, degree, interval: [low, high] } = *self;
         if !(1..=8).contains(&bits) {
-            return Err(Misfit::Number { key: "bits", got: bits.into(), min: 1, max: 8 });
+            return Err(FunctionError::Number { key: "bits", got: bits.into(), min: 1, max: 8 });
         }
         if degree > MAX_DEGREE {
-            return Err(Misfit::Number { key: "degree", got: degree.into(), min: 0, max: MAX_DEGREE.into() });
+            return Err(FunctionError::Number { key: "degree", got: degree.into(), min: 0, max: MAX_DEGREE.into() });
         }
-        match scalar.family() {
-            Family::Comparison => Err(Misfit::Method),
-            Family::Octaves(_) | Family::Turns => Ok(()),
-            Family::Interval => {
+        match scalar.range_reduction() {
+            RangeReduction::BySign => Err(FunctionError::Method),
+            RangeReduction::Octaves(_) | RangeReduction::Periodic => Ok(()),
+            RangeReduction::Interval => {
                 let on_grid =
                     |x: f64| libm::fabs(x) < 2048.0 && libm::floor(x * 16.0).to_bits() == (x * 16.0).to_bits();
                 let Some(width) = exact_log2(high - low).filter(|_| on_grid(low) && on_grid(high)) else {
-                    return Err(Misfit::Interval);
+                    return Err(FunctionError::Interval);
                 };
                 let units = width + numbers.frac_bits.cast_signed();
                 if units < i32::from(bits) + i32::from(degree > 0) || units > numbers.ring_bits.cast_signed() - 4 {
-                    return Err(Misfit::Cells);
+                    return Err(FunctionError::Cells);
                 }
                 if scalar.ends(self.interval).grows && degree == 0 {
-                    return Err(Misfit::Number { key: "degree", got: 0, min: 1, max: MAX_DEGREE.into() });
+                    return Err(FunctionError::Number { key: "degree", got: 0, min: 1, max: MAX_DEGREE.into() });
                 }
-                self.scale(scalar, numbers).map(|_| ()).ok_or(Misfit::Room)
+                self.scale(scalar, numbers).map(|_| ()).ok_or(FunctionError::Room)
             }
         }
     }
 
     /// The cheapest mapping whose pieces are within 0.4 units of the last place (of the value,
     /// where that is above 1); the finest if there is none.
-    pub fn suited(scalar: &dyn Scalar, numbers: &Numbers) -> Self {
+    pub fn cheapest(scalar: &dyn Scalar, numbers: &Numbers) -> Self {
         const TRIED: [[u8; 2]; 9] = [[1, 6], [1, 7], [1, 8], [2, 6], [2, 7], [2, 8], [3, 7], [3, 8], [4, 8]];
         let interval = scalar.interval(numbers);
         let of = |[degree, bits]: [u8; 2]| Self { bits, degree, interval };
-        let octaves = matches!(scalar.family(), Family::Octaves(_));
+        let octaves = matches!(scalar.range_reduction(), RangeReduction::Octaves(_));
         let most =
             if octaves { 2.0 } else { 0.4 } / pow2(if octaves { numbers.mantissa_bits() } else { numbers.frac_bits });
         let fits = |mapping: &Self| mapping.fit_error(scalar) <= most && mapping.check(scalar, numbers).is_ok();
@@ -119,7 +120,7 @@ impl Mapping {
     /// above 1.
     pub fn fit_error(&self, scalar: &dyn Scalar) -> f64 {
         let (whole, first) = self.of_family(scalar);
-        let last = if matches!(scalar.family(), Family::Octaves(_)) { 1.0 } else { whole.interval[1] };
+        let last = if matches!(scalar.range_reduction(), RangeReduction::Octaves(_)) { 1.0 } else { whole.interval[1] };
         let (h, mut largest) = (whole.width(), 0.0);
         for cell in 0..whole.cells() {
             let (m, piece) = (whole.centre(cell), whole.piece(scalar, cell));
@@ -184,8 +185,8 @@ impl Mapping {
 
     /// Bits of the fraction, and of the coefficients beyond the result's, whatever the family.
     pub(super) fn room(&self, scalar: &dyn Scalar, numbers: &Numbers) -> Option<[u32; 2]> {
-        match scalar.family() {
-            Family::Turns => {
+        match scalar.range_reduction() {
+            RangeReduction::Periodic => {
                 let (whole, _) = self.of_family(scalar);
                 room(numbers, [1.0, whole.width()], numbers.ring_bits - u32::from(self.bits), self.degree)
             }
@@ -195,8 +196,8 @@ impl Mapping {
 
     /// Bits of an argument below the cell.
     pub(super) fn dropped(&self, scalar: &dyn Scalar, numbers: &Numbers) -> u32 {
-        match scalar.family() {
-            Family::Turns => numbers.ring_bits - u32::from(self.bits),
+        match scalar.range_reduction() {
+            RangeReduction::Periodic => numbers.ring_bits - u32::from(self.bits),
             _ => units(self.width(), numbers.frac_bits).max(1).ilog2(),
         }
     }
@@ -204,10 +205,10 @@ impl Mapping {
     /// The mapping over the interval from which the function's family is known, and the least
     /// argument there.
     fn of_family(&self, scalar: &dyn Scalar) -> (Self, f64) {
-        match scalar.family() {
-            Family::Octaves(_) => (Self { interval: [ORIGIN, ORIGIN + 1.0], ..*self }, LEAST),
-            Family::Turns => (Self { interval: [0.0, 2.0 * core::f64::consts::PI], ..*self }, 0.0),
-            Family::Interval | Family::Comparison => (*self, self.interval[0]),
+        match scalar.range_reduction() {
+            RangeReduction::Octaves(_) => (Self { interval: [ORIGIN, ORIGIN + 1.0], ..*self }, LEAST),
+            RangeReduction::Periodic => (Self { interval: [0.0, 2.0 * core::f64::consts::PI], ..*self }, 0.0),
+            RangeReduction::Interval | RangeReduction::BySign => (*self, self.interval[0]),
         }
     }
 
@@ -299,7 +300,7 @@ impl Mapping {
     fn on_octaves<W: Word, const TABLES: usize>(
         &self,
         party: &mut Party<'_, W>,
-        scaled: &Scaled,
+        scaled: &OctaveFunction,
         numbers: &Numbers,
         (x, out): (&[W], &mut [W]),
     ) -> Result<(), Error> {
@@ -314,7 +315,7 @@ impl Mapping {
     fn of_mantissa<W: Word, const TABLES: usize>(
         &self,
         party: &mut Party<'_, W>,
-        scaled: &Scaled,
+        scaled: &OctaveFunction,
         mantissa: &mut [W],
         y: &mut [W],
     ) -> Result<(), Error> {
@@ -342,7 +343,7 @@ impl Mapping {
     }
 
     /// Bits of the fraction of a mantissa's cell, and of its coefficients beyond the mantissa's.
-    pub(super) fn mantissa_room(&self, scaled: &Scaled, numbers: &Numbers) -> [u32; 2] {
+    pub(super) fn mantissa_room(&self, scaled: &OctaveFunction, numbers: &Numbers) -> [u32; 2] {
         let of_mantissa = Numbers { frac_bits: numbers.mantissa_bits(), ..*numbers };
         let h = 1.0 / pow2(self.bits.into());
         let steepest = libm::fabs(scaled.mantissa(LEAST) - scaled.mantissa(LEAST + h));
@@ -367,14 +368,14 @@ impl Mapping {
         (x, out): (&[W], &mut [W]),
         slope: Option<&mut [W]>,
     ) -> Result<(), Error> {
-        let grows = scalar.family() == Family::Interval && scalar.ends(self.interval).grows;
+        let grows = scalar.range_reduction() == RangeReduction::Interval && scalar.ends(self.interval).grows;
         macro_rules! with_tables {
             ($($tables:literal)*) => {
-                match (scalar.family(), self.tables(grows, slope.is_some())) {
-                    $((Family::Interval, $tables) => self.on_interval::<W, $tables>(party, scalar, numbers, (x, out), slope),
-                    (Family::Turns, $tables) => self.on_turns::<W, $tables>(party, scalar, numbers, (x, out), slope),)*
-                    (Family::Octaves(octaves), _) => {
-                        self.octaves(party, &Scaled::new(octaves, false, numbers), numbers, (x, out))?;
+                match (scalar.range_reduction(), self.tables(grows, slope.is_some())) {
+                    $((RangeReduction::Interval, $tables) => self.on_interval::<W, $tables>(party, scalar, numbers, (x, out), slope),
+                    (RangeReduction::Periodic, $tables) => self.on_turns::<W, $tables>(party, scalar, numbers, (x, out), slope),)*
+                    (RangeReduction::Octaves(octaves), _) => {
+                        self.octaves(party, &OctaveFunction::new(octaves, false, numbers), numbers, (x, out))?;
                         let Some(slope) = slope else { return Ok(()) };
                         self.octaves_slope(party, octaves, numbers, (x, out), slope)
                     }
@@ -397,7 +398,7 @@ impl Mapping {
         slope: &mut [W],
     ) -> Result<(), Error> {
         let Octaves::Power { halves: halves @ ..0 } = octaves else {
-            return self.octaves(party, &Scaled::new(octaves, true, numbers), numbers, (x, slope));
+            return self.octaves(party, &OctaveFunction::new(octaves, true, numbers), numbers, (x, slope));
         };
         let n = x.len();
         let ([factors], mut party) = party.scratch([2 * n])?;
@@ -406,7 +407,7 @@ impl Mapping {
         if halves == -2 {
             reciprocal.copy_from_slice(y);
         } else {
-            let scaled = Scaled::new(Octaves::Power { halves: -2 }, false, numbers);
+            let scaled = OctaveFunction::new(Octaves::Power { halves: -2 }, false, numbers);
             self.octaves(&mut party, &scaled, numbers, (x, reciprocal))?;
         }
         let most = units(libm::sqrt(pow2(W::BITS - 3) / f64::from(halves.unsigned_abs())), 0);
@@ -422,7 +423,7 @@ impl Mapping {
     pub(super) fn octaves<W: Word>(
         &self,
         party: &mut Party<'_, W>,
-        scaled: &Scaled,
+        scaled: &OctaveFunction,
         numbers: &Numbers,
         (x, out): (&[W], &mut [W]),
     ) -> Result<(), Error> {

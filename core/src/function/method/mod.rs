@@ -15,7 +15,7 @@ pub mod segments;
 
 use super::{
     Numbers,
-    scalar::{AnyScalar, Family, Scalar},
+    scalar::{AnyScalar, RangeReduction, Scalar},
 };
 use crate::{link::Error, party::Party, word::Word};
 pub use bound::Bound;
@@ -31,15 +31,15 @@ use serde::{Deserialize, Serialize};
 /// A way to compute a function.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Method {
-    /// By default: [`Function::resolved`] replaces it.
-    Suited,
-    /// Pieces on cells.
+    /// The default method; [`Function::resolved`] replaces it.
+    Auto,
+    /// Polynomials on cells, whose coefficients are looked up.
     Mapping(Mapping),
     /// A dedicated protocol.
     Direct,
-    /// One polynomial.
+    /// One polynomial on one interval.
     Polynomial(Polynomial),
-    /// Lines between knots.
+    /// A piecewise linear function through knots.
     Segments(Segments),
     /// `(1 + x / 2^n)^(2^n)`, for the exponential.
     Limit(Limit),
@@ -50,18 +50,18 @@ pub enum Method {
 pub struct Function {
     /// The real function.
     pub scalar: AnyScalar,
-    /// How it is computed.
+    /// The method.
     pub method: Method,
 }
 
 impl Function {
-    /// The function by the default method: by mapping where that is within three units of the last
-    /// place, else direct.
-    pub fn suited(scalar: AnyScalar, numbers: &Numbers) -> Self {
-        let method = match (scalar, scalar.family()) {
-            (_, Family::Comparison) => Method::Direct,
+    /// The function by its default method: a direct protocol for `absolute`, `sign` and positive
+    /// powers, a mapping for all others.
+    pub fn by_default(scalar: AnyScalar, numbers: &Numbers) -> Self {
+        let method = match (scalar, scalar.range_reduction()) {
+            (_, RangeReduction::BySign) => Method::Direct,
             (AnyScalar::Power(power), _) if power.exponent > 0 => Method::Direct,
-            _ => Method::Mapping(Mapping::suited(&scalar, numbers)),
+            _ => Method::Mapping(Mapping::cheapest(&scalar, numbers)),
         };
         Self { scalar, method }
     }
@@ -69,7 +69,7 @@ impl Function {
     /// The function with the method, or the interval, that is left out.
     pub fn resolved(self, numbers: &Numbers) -> Self {
         match self.method {
-            Method::Suited => Self::suited(self.scalar, numbers),
+            Method::Auto => Self::by_default(self.scalar, numbers),
             Method::Mapping(mapping) if mapping.interval == Mapping::UNSET => {
                 let interval = self.scalar.interval(numbers);
                 Self { method: Method::Mapping(Mapping { interval, ..mapping }), ..self }
@@ -82,36 +82,36 @@ impl Function {
     ///
     /// # Errors
     ///
-    /// What does not fit.
-    pub fn check(&self, numbers: &Numbers) -> Result<(), Misfit> {
+    /// The reason why it has no room, or a parameter that is invalid.
+    pub fn check(&self, numbers: &Numbers) -> Result<(), FunctionError> {
         if let AnyScalar::Power(power) = self.scalar
             && (power.exponent == 0 || !(-8..=8).contains(&power.exponent))
         {
-            return Err(Misfit::Exponent);
+            return Err(FunctionError::Exponent);
         }
         match &self.method {
-            Method::Suited => Err(Misfit::Method),
+            Method::Auto => Err(FunctionError::Method),
             Method::Mapping(mapping) => mapping.check(&self.scalar, numbers),
             Method::Direct => direct::check(&self.scalar, numbers),
             Method::Polynomial(polynomial) => polynomial.check(&self.scalar, numbers),
             Method::Segments(segments) => segments.check(numbers),
             Method::Limit(limit) => match self.scalar {
                 AnyScalar::Exponential(_) => limit.check(numbers),
-                _ => Err(Misfit::Method),
+                _ => Err(FunctionError::Method),
             },
         }
     }
 
-    /// Where the method computes the function; beyond, it is what the function is at the ends.
+    /// The interval on which the method computes the function; beyond, results saturate.
     pub fn domain(&self, numbers: &Numbers) -> [f64; 2] {
         let unit = 1.0 / super::pow2(numbers.frac_bits);
         match &self.method {
-            Method::Mapping(mapping) => match self.scalar.family() {
-                Family::Interval => mapping.domain(&self.scalar),
-                Family::Turns => [-16.0, 16.0],
+            Method::Mapping(mapping) => match self.scalar.range_reduction() {
+                RangeReduction::Interval => mapping.domain(&self.scalar),
+                RangeReduction::Periodic => [-16.0, 16.0],
                 _ => direct::domain(&self.scalar, numbers),
             },
-            Method::Direct | Method::Suited => direct::domain(&self.scalar, numbers),
+            Method::Direct | Method::Auto => direct::domain(&self.scalar, numbers),
             Method::Polynomial(polynomial) => polynomial.interval,
             Method::Segments(segments) => segments.interval(),
             Method::Limit(limit) => [-super::pow2(limit.squarings.into()), 0.0],
@@ -123,21 +123,23 @@ impl Function {
     /// [domain](Self::domain) and here it may.
     pub fn end(&self, numbers: &Numbers) -> f64 {
         match &self.method {
-            Method::Mapping(mapping) if self.scalar.family() == Family::Interval => mapping.interval[1],
+            Method::Mapping(mapping) if self.scalar.range_reduction() == RangeReduction::Interval => {
+                mapping.interval[1]
+            }
             _ => self.domain(numbers)[1],
         }
     }
 
-    /// What the method computes at `x`, without rounding and, but for segments and the limit,
-    /// without the approximation's error: where it saturates, what it saturates at.
+    /// The method's exact result at `x`, without rounding: saturated beyond the domain; of
+    /// segments, polynomials and the limit, with their approximation error.
     pub fn ideal(&self, numbers: &Numbers, x: f64) -> f64 {
         let [low, high] = self.domain(numbers);
         let clamped = libm::fmin(libm::fmax(x, low), high);
         match &self.method {
-            Method::Mapping(mapping) if self.scalar.family() == Family::Interval => {
+            Method::Mapping(mapping) if self.scalar.range_reduction() == RangeReduction::Interval => {
                 self.scalar.ends(mapping.interval).beyond(mapping.interval, x).unwrap_or_else(|| self.scalar.value(x))
             }
-            Method::Mapping(_) | Method::Direct | Method::Suited => match self.scalar {
+            Method::Mapping(_) | Method::Direct | Method::Auto => match self.scalar {
                 AnyScalar::SquareRoot(_) if x <= 0.0 => 0.0,
                 AnyScalar::Sine(_) | AnyScalar::Cosine(_) => self.scalar.value(x),
                 _ => self.scalar.value(clamped),
@@ -148,8 +150,7 @@ impl Function {
         }
     }
 
-    /// `out = g(x)`, and `slope = g'(x)` if asked: arguments and results have the job's fraction
-    /// bits.
+    /// Computes `out = g(x)` and, if asked, `slope = g'(x)`; all have the job's fraction bits.
     ///
     /// # Errors
     ///
@@ -170,7 +171,7 @@ impl Function {
         match &self.method {
             Method::Mapping(mapping) => mapping.apply(party, scalar, numbers, (x, out), slope),
             Method::Direct => direct::apply(party, scalar, numbers, (x, out), slope),
-            Method::Suited => panic!("the function was checked"),
+            Method::Auto => panic!("the function was checked"),
             Method::Polynomial(polynomial) => polynomial.apply(party, scalar, numbers, (x, out), slope),
             Method::Segments(segments) => segments.apply(party, numbers, (x, out), slope),
             Method::Limit(limit) => limit.apply(party, numbers, (x, out), slope),
@@ -178,9 +179,9 @@ impl Function {
     }
 }
 
-/// What does not fit, of a function in a ring.
+/// The reason why a ring has no such function.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Misfit {
+pub enum FunctionError {
     /// A number is out of range.
     Number {
         /// Its key.
@@ -194,34 +195,40 @@ pub enum Misfit {
     },
     /// The method does not compute this function.
     Method,
-    /// An interval that is none, or whose length is no power of two where it has to be.
+    /// The interval is invalid, or its length is not the power of two that it has to be.
     Interval,
     /// Cells are narrower than a unit, or wider than the ring.
     Cells,
-    /// A raw softmax by cells, which are for differences from the maximum.
+    /// A raw softmax lacks an exponential; cells cover differences from the maximum only.
     Raw,
+    /// A raw polynomial cannot be 0 below an interval.
+    RawZero,
     /// An exponent that is 0 or beyond 8.
     Exponent,
-    /// Knots that do not rise, or are not numbers.
+    /// The knots' arguments do not rise, or a number is beyond 1024.
     Knots,
     /// The ring has too few bits for the values.
     Room,
 }
 
-impl fmt::Display for Misfit {
+impl fmt::Display for FunctionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Number { key, got, min, max } => write!(f, "has {key} = {got}, which must be {min} to {max}"),
-            Self::Method => f.write_str("is not computed by this method"),
+            Self::Method => f.write_str("is not supported by this method; leave the method out for the default. By a polynomial, a function of positive numbers needs \
+                 an interval above 0 and a fit other than \"taylor\""),
             Self::Interval => f.write_str(
-                "has an interval that is none: two multiples of 1/16, the first below the second, and for a mapping \
-                 a power of two apart",
+                "has an invalid interval: the low end must be below the high end; a polynomial's ends must be within ±1024, a \
+                 mapping's must be multiples of 1/16 below 2048, a power of two apart",
             ),
-            Self::Cells => f.write_str("has cells narrower than a unit of the last place; take fewer bits"),
-            Self::Raw => f.write_str("is raw without an exponential of its own; give one, as a polynomial or segments"),
-            Self::Exponent => f.write_str("has an exponent that is 0, or not from -8 to 8"),
-            Self::Knots => f.write_str("has knots that do not rise, or beyond 1024"),
-            Self::Room => f.write_str("has values for which the ring has no room; take a shorter interval"),
+            Self::Cells => f.write_str("has cells narrower than a unit of the last place, or an interval too wide for the ring; take fewer bits or \
+                 another interval"),
+            Self::Raw => f.write_str("sets raw = true without an exponential; give one, for example by a polynomial or segments"),
+            Self::RawZero => f.write_str("has raw and zero_below, which do not go together; leave one out"),
+            Self::Exponent => f.write_str("has an exponent that must be -8 to 8, and not 0"),
+            Self::Knots => f.write_str("has invalid knots: arguments must rise, and all numbers must be within ±1024"),
+            Self::Room => f.write_str("has values too large for the ring; take a shorter interval, a smaller degree or exponent, fewer fraction bits, \
+                 or ring_bits = 64"),
         }
     }
 }

@@ -37,12 +37,12 @@ const SEED_BITS: u32 = 8;
 
 /// A word opened in a buffer of the caller's: the name of its mask, and its bits.
 #[derive(Clone, Copy)]
-struct Name<W> {
+struct MaskedCut<W> {
     mask: View<'static>,
     cut: Cut<W>,
 }
 
-impl<W: Word> Name<W> {
+impl<W: Word> MaskedCut<W> {
     fn word(self, c: &[W]) -> Opened<'_, W> {
         Opened { c, mask: self.mask, cut: self.cut }
     }
@@ -56,7 +56,7 @@ fn open_beside<W: Word>(
     (z, dropped): (&[W], u32),
     c: &mut [W],
     other: &mut [W],
-) -> Result<(Name<W>, View<'static>), Error> {
+) -> Result<(MaskedCut<W>, View<'static>), Error> {
     let cut = Cut::signed(dropped);
     let mask = blind_compared(party, draw, z, cut, c);
     let of_other = draw.mask(other.len()).view();
@@ -67,7 +67,7 @@ fn open_beside<W: Word>(
     prepare_narrow(&party, c, cut.bits(), packed);
     party.exchange(&mut [(Fold::Swap, &mut *packed), (Fold::Add, &mut *other)])?; // the one round
     finish_narrow(&mut party, c, cut.bits(), packed)?;
-    Ok((Name { mask, cut }, of_other))
+    Ok((MaskedCut { mask, cut }, of_other))
 }
 
 /// The mantissa and the iterate, masked, and what is known of the iterate's word.
@@ -75,7 +75,7 @@ struct Masks<W> {
     mantissa: View<'static>,
     iterate: View<'static>,
     /// After the seed, the iterate is a word that is open.
-    word: Option<Name<W>>,
+    word: Option<MaskedCut<W>>,
 }
 
 /// Looks the seed up, writes it to `y`, and masks the mantissa, in place, and the seed, into
@@ -115,7 +115,7 @@ fn correct<W: Word>(
     factor: Masked<'_, W>,
     (frac_bits, halving): (u32, u32),
     (y, c): (&mut [W], &mut [W]),
-) -> Result<Name<W>, Error> {
+) -> Result<MaskedCut<W>, Error> {
     let ([z], mut party) = party.scratch([y.len()])?;
     truncated(&mut party, draw, &t, z)?;
     times_masked(&mut party, draw, &t, factor, z)?;

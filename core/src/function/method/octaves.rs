@@ -21,14 +21,14 @@ use crate::{
 
 /// A function of octaves, or its derivative, and its scale.
 #[derive(Clone, Copy, Debug)]
-pub struct Scaled {
+pub struct OctaveFunction {
     octaves: Octaves,
     /// What the power is multiplied by: 1, or the exponent in a derivative.
     factor: f64,
     numbers: Numbers,
 }
 
-impl Scaled {
+impl OctaveFunction {
     /// The function, or its derivative.
     pub fn new(octaves: Octaves, is_slope: bool, numbers: &Numbers) -> Self {
         let (octaves, factor) = match (octaves, is_slope) {

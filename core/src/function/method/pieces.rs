@@ -13,7 +13,7 @@
 //! - **Cost:** a mapping's rounds; for degree `n > 0` `n + 1` more. Each way the mapping's bits
 //!   and, for `n > 0`, `n + 1` words for the fraction and the coefficients but the first, `n - 1`
 //!   times `k - s` bits and `k - s - g` bits. Where the function grows, two words more.
-//! - **Result:** within [`Cells::error`].
+//! - **Result:** within [`Function::bound`](super::Function::bound).
 //! - **Memory:** the tables, 2 kB a coefficient, on the stack; scratch as a dry run says.
 //! - **Source:** tables by precision, scale and sign; the free fraction is derived here.
 
@@ -107,7 +107,7 @@ impl<const TABLES: usize> Cells<TABLES> {
     fn horner<W: Word>(
         &self,
         party: &mut Party<'_, W>,
-        place: &Place<'_, W>,
+        place: &OpenedCell<'_, W>,
         coefficients: &mut [W],
         growth: &mut [W],
         out: &mut [W],
@@ -147,7 +147,7 @@ pub(super) fn open_place<'c, W: Word>(
     (cut, kept): (Cut<W>, u32),
     z: &[W],
     (c, d, held): (&'c mut [W], &'c mut [W], &'c mut [W]),
-) -> Result<Place<'c, W>, Error> {
+) -> Result<OpenedCell<'c, W>, Error> {
     let mask = blind_cut(party, draw, cut, z, c);
     let [of_fraction, of_value] = [d.len(), held.len()].map(|len| draw.mask(len).view());
     if !d.is_empty() {
@@ -166,7 +166,7 @@ pub(super) fn open_place<'c, W: Word>(
     }
     party.exchange(&mut [(Fold::Swap, &mut *packed), (Fold::Add, &mut *d), (Fold::Add, &mut *held)])?;
     finish_narrow(&mut party, c, bits, packed)?;
-    Ok(Place {
+    Ok(OpenedCell {
         word: Opened { c, mask, cut },
         fraction: Masked { words: d, mask: of_fraction },
         value: Masked { words: held, mask: of_value },
@@ -174,7 +174,7 @@ pub(super) fn open_place<'c, W: Word>(
 }
 
 /// Where values lie: the opened cell, the fraction and the value itself, masked.
-pub(super) struct Place<'c, W> {
+pub(super) struct OpenedCell<'c, W> {
     pub(super) word: Opened<'c, W>,
     pub(super) fraction: Masked<'c, W>,
     value: Masked<'c, W>,

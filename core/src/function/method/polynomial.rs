@@ -14,14 +14,14 @@
 //!   squares and Remez's exchange ([`fit`]).
 
 use super::{
-    Misfit,
+    FunctionError,
     mapping::{bits_of, units},
 };
 use crate::{
     correlation::{Rows, View},
     function::{
         Numbers, fit, pow2,
-        scalar::{Family, Scalar},
+        scalar::{RangeReduction, Scalar},
     },
     link::Error,
     party::Party,
@@ -36,18 +36,18 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// How the coefficients are found.
+/// The fit of the coefficients.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "files", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Fit {
-    /// The derivatives at 0.
+    /// Truncates the Taylor series at 0.
     Taylor,
-    /// Through the values at Chebyshev's nodes.
+    /// Interpolates at the Chebyshev nodes.
     Interpolation,
-    /// Of the least squared error.
+    /// Minimises the squared error.
     LeastSquares,
-    /// Of the least largest error.
+    /// Minimises the largest error (Remez).
     Minimax,
 }
 
@@ -56,13 +56,13 @@ pub enum Fit {
 pub struct Polynomial {
     /// Degree, 1 to 9.
     pub degree: u8,
-    /// How the coefficients are found.
+    /// The fit of the coefficients.
     pub fit: Fit,
-    /// Where it is fitted, and to which arguments are clamped.
+    /// Interval of the fit; arguments are clamped to it.
     pub interval: [f64; 2],
-    /// Whether arguments are not clamped.
+    /// Skips the clamping.
     pub raw: bool,
-    /// Whether it is 0 below the interval.
+    /// Makes it 0 below the interval; not with `raw`.
     pub zero_below: bool,
 }
 
@@ -109,24 +109,27 @@ impl Polynomial {
     ///
     /// # Errors
     ///
-    /// What does not fit.
-    pub fn check(&self, scalar: &dyn Scalar, numbers: &Numbers) -> Result<(), Misfit> {
+    /// The reason why it has no room, or a parameter that is invalid.
+    pub fn check(&self, scalar: &dyn Scalar, numbers: &Numbers) -> Result<(), FunctionError> {
         let (degree, [low, high]) = (self.degree, self.interval);
         if !(1..=MAX_DEGREE).contains(&degree) {
-            return Err(Misfit::Number { key: "degree", got: degree.into(), min: 1, max: MAX_DEGREE.into() });
+            return Err(FunctionError::Number { key: "degree", got: degree.into(), min: 1, max: MAX_DEGREE.into() });
+        }
+        if self.raw && self.zero_below {
+            return Err(FunctionError::RawZero);
         }
         if !(low >= -1024.0 && low < high && high <= 1024.0) {
-            return Err(Misfit::Interval);
+            return Err(FunctionError::Interval);
         }
-        let smooth = match scalar.family() {
-            Family::Comparison => false,
-            Family::Octaves(_) => low > 0.0 && self.fit != Fit::Taylor,
-            Family::Interval | Family::Turns => true,
+        let smooth = match scalar.range_reduction() {
+            RangeReduction::BySign => false,
+            RangeReduction::Octaves(_) => low > 0.0 && self.fit != Fit::Taylor,
+            RangeReduction::Interval | RangeReduction::Periodic => true,
         };
         if !smooth {
-            return Err(Misfit::Method);
+            return Err(FunctionError::Method);
         }
-        self.scale(&self.coefficients(scalar), numbers).map(|_| ()).ok_or(Misfit::Room)
+        self.scale(&self.coefficients(scalar), numbers).map(|_| ()).ok_or(FunctionError::Room)
     }
 
     fn scale(&self, coefficients: &fit::Coefficients, numbers: &Numbers) -> Option<Scale> {
@@ -201,20 +204,20 @@ impl Polynomial {
             if !self.raw {
                 let (within, above) = steps.split_at_mut(n);
                 if self.zero_below {
-                    keep(&mut party, out, within)?;
+                    multiply_by_bit(&mut party, out, within)?;
                 }
                 party.kernels.sub(within, above);
-                return keep(&mut party, slope, within);
+                return multiply_by_bit(&mut party, slope, within);
             }
         } else if self.zero_below && !self.raw {
-            return keep(&mut party, out, &steps[..n]);
+            return multiply_by_bit(&mut party, out, &steps[..n]);
         }
         Ok(())
     }
 }
 
 /// `y = y bit`: one round, two words each way.
-fn keep<W: Word>(party: &mut Party<'_, W>, y: &mut [W], bit: &[W]) -> Result<(), Error> {
+fn multiply_by_bit<W: Word>(party: &mut Party<'_, W>, y: &mut [W], bit: &[W]) -> Result<(), Error> {
     let n = y.len();
     let ([both], mut party) = party.scratch([2 * n])?;
     both[..n].copy_from_slice(y);

@@ -5,12 +5,13 @@
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
 //! - **Cost:** that of the knots and one round for a truncation.
-//! - **Result:** the line within a unit, and what rounding slopes to [`slope_bits`] makes over the
-//!   line's length. The slope is exact; at a knot it is that of the right.
+//! - **Result:** the line within a unit, and what rounding slopes to [`Segments::slope_bits`] makes
+//!   over the line's length. The
+//!   derivative is the rounded slope; at a knot that of the right.
 //! - **Source:** SecureML (Mohassel, Zhang, IEEE S&P 2017, section 4.1.2) for three parts.
 
 use super::{
-    Misfit,
+    FunctionError,
     mapping::{bits_of, units},
 };
 use crate::{
@@ -48,9 +49,9 @@ impl Segments {
     /// The named table of `parts` parts; `None` if there is none.
     ///
     /// - `tanh`, 3: `clip(x, -1, 1)`; `sigmoid`, 3: `clip(x / 4 + 1/2, 0, 1)`, both tangents at 0.
-    /// - `sigmoid`, 5: two slopes more on each side.
-    /// - `exponential`, 4 to 7: 0, then chords between neighbouring knots, one unit apart below 0
-    ///   and one above: `e^1` from 1 on.
+    /// - `sigmoid`, 5: one more slope on each side.
+    /// - `exponential`, 4 to 7: 0 up to the first knot, then lines between knots at the integers
+    ///   from `3 - parts` to 1, and `e` above.
     pub fn named(scalar: &AnyScalar, parts: u8) -> Option<Self> {
         match (scalar, parts) {
             (AnyScalar::Tanh(_), 3) => Self::new(&[[-1.0, -1.0], [1.0, 1.0]]),
@@ -94,17 +95,17 @@ impl Segments {
     ///
     /// # Errors
     ///
-    /// What does not fit.
-    pub fn check(&self, numbers: &Numbers) -> Result<(), Misfit> {
+    /// The reason why it has no room, or a parameter that is invalid.
+    pub fn check(&self, numbers: &Numbers) -> Result<(), FunctionError> {
         if !(2..=MAX_KNOTS).contains(&self.count.into()) {
-            return Err(Misfit::Number { key: "number of knots", got: self.count.into(), min: 2, max: 8 });
+            return Err(FunctionError::Number { key: "number of knots", got: self.count.into(), min: 2, max: 8 });
         }
         let finite = self.knots().iter().flatten().all(|x| libm::fabs(*x) <= 1024.0);
         let rises = |pair: &[[f64; 2]]| pair[0][0] < pair[1][0];
         if !finite || !self.knots().windows(2).all(rises) {
-            return Err(Misfit::Knots);
+            return Err(FunctionError::Knots);
         }
-        if self.slope_bits(numbers) < 4.min(numbers.frac_bits) { Err(Misfit::Room) } else { Ok(()) }
+        if self.slope_bits(numbers) < 4.min(numbers.frac_bits) { Err(FunctionError::Room) } else { Ok(()) }
     }
 
     /// Fraction bits of slopes: as many as the ring has room for, the job's at most.

@@ -1,6 +1,6 @@
 //! `|x|`.
 
-use super::{Family, Scalar};
+use super::{RangeReduction, Scalar};
 use serde::{Deserialize, Serialize};
 
 /// `|x|`.
@@ -16,7 +16,7 @@ impl Scalar for Absolute {
         if x < 0.0 { -1.0 } else { 1.0 }
     }
 
-    fn family(&self) -> Family {
-        Family::Comparison
+    fn range_reduction(&self) -> RangeReduction {
+        RangeReduction::BySign
     }
 }

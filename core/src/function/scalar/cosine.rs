@@ -1,6 +1,6 @@
 //! `cos x`, for `x` in radians.
 
-use super::{Family, Scalar};
+use super::{RangeReduction, Scalar};
 use serde::{Deserialize, Serialize};
 
 /// `cos x`, for `x` in radians.
@@ -16,7 +16,7 @@ impl Scalar for Cosine {
         -libm::sin(x)
     }
 
-    fn family(&self) -> Family {
-        Family::Turns
+    fn range_reduction(&self) -> RangeReduction {
+        RangeReduction::Periodic
     }
 }

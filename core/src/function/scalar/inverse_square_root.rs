@@ -1,9 +1,9 @@
-//! `x^(-1/2)` for `x > 0`; for `x <= 0` its largest value.
+//! `x^(-1/2)` for `x > 0`, else infinity: on shares, the value at the domain's lower end.
 
-use super::{Family, Octaves, Scalar};
+use super::{Octaves, RangeReduction, Scalar};
 use serde::{Deserialize, Serialize};
 
-/// `x^(-1/2)` for `x > 0`; for `x <= 0` its largest value.
+/// `x^(-1/2)` for `x > 0`, else infinity: on shares, the value at the domain's lower end.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 pub struct InverseSquareRoot {}
 
@@ -16,7 +16,7 @@ impl Scalar for InverseSquareRoot {
         if x > 0.0 { -0.5 / (x * libm::sqrt(x)) } else { 0.0 }
     }
 
-    fn family(&self) -> Family {
-        Family::Octaves(Octaves::Power { halves: -1 })
+    fn range_reduction(&self) -> RangeReduction {
+        RangeReduction::Octaves(Octaves::Power { halves: -1 })
     }
 }

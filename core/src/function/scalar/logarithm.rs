@@ -1,9 +1,9 @@
-//! `ln x` for `x > 0`; for `x <= 0` its smallest value.
+//! `ln x` for `x > 0`, else -infinity: on shares, the value at the domain's lower end.
 
-use super::{Family, Octaves, Scalar};
+use super::{Octaves, RangeReduction, Scalar};
 use serde::{Deserialize, Serialize};
 
-/// `ln x` for `x > 0`; for `x <= 0` its smallest value.
+/// `ln x` for `x > 0`, else -infinity: on shares, the value at the domain's lower end.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Logarithm {}
 
@@ -16,7 +16,7 @@ impl Scalar for Logarithm {
         if x > 0.0 { 1.0 / x } else { 0.0 }
     }
 
-    fn family(&self) -> Family {
-        Family::Octaves(Octaves::Logarithm { octave: core::f64::consts::LN_2 })
+    fn range_reduction(&self) -> RangeReduction {
+        RangeReduction::Octaves(Octaves::Logarithm { octave: core::f64::consts::LN_2 })
     }
 }

@@ -1,9 +1,9 @@
-//! `log2 x` for `x > 0`; for `x <= 0` its smallest value.
+//! `log2 x` for `x > 0`, else -infinity: on shares, the value at the domain's lower end.
 
-use super::{Family, Octaves, Scalar};
+use super::{Octaves, RangeReduction, Scalar};
 use serde::{Deserialize, Serialize};
 
-/// `log2 x` for `x > 0`; for `x <= 0` its smallest value.
+/// `log2 x` for `x > 0`, else -infinity: on shares, the value at the domain's lower end.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Logarithm2 {}
 
@@ -16,7 +16,7 @@ impl Scalar for Logarithm2 {
         if x > 0.0 { core::f64::consts::LOG2_E / x } else { 0.0 }
     }
 
-    fn family(&self) -> Family {
-        Family::Octaves(Octaves::Logarithm { octave: 1.0 })
+    fn range_reduction(&self) -> RangeReduction {
+        RangeReduction::Octaves(Octaves::Logarithm { octave: 1.0 })
     }
 }

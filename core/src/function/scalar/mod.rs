@@ -1,4 +1,4 @@
-//! Real functions of one number, a file each: value, derivative, and what a method has to know.
+//! Real functions of one number, a file each: value, derivative, range reduction.
 //!
 //! They are public and computed in double precision without the standard library, so that all
 //! parties make the same tables and coefficients. [Methods](super::method) compute them on shares.
@@ -26,21 +26,21 @@ mod tanh;
 use super::Numbers;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// How a function's values over all numbers follow from those over a short interval.
+/// The range reduction: it yields a function's values everywhere from those on a short interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Family {
+pub enum RangeReduction {
     /// It is defined everywhere; beyond [`Scalar::interval`] it is near what [`Scalar::ends`] says,
     /// or saturates.
     Interval,
     /// It is defined for positive numbers, and known from one octave.
     Octaves(Octaves),
     /// It has the period `2 π`.
-    Turns,
+    Periodic,
     /// It follows from the sign of `x`, exactly.
-    Comparison,
+    BySign,
 }
 
-/// How the values of neighbouring octaves are related.
+/// The relation between values of neighbouring octaves.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Octaves {
     /// `g(x 2^e) = g(x) 2^(e halves / 2)`.
@@ -77,25 +77,24 @@ impl Ends {
 
 /// A real function.
 pub trait Scalar: Sync {
-    /// `g(x)`. Where `g` is not defined, its limit: never not a number.
+    /// `g(x)`, or the value that its type documents where `g` is undefined; never NaN.
     fn value(&self, x: f64) -> f64;
 
     /// `g'(x)`; 0 where there is none.
     fn derivative(&self, x: f64) -> f64;
 
-    /// What its values over all numbers follow from.
-    fn family(&self) -> Family {
-        Family::Interval
+    /// The range reduction.
+    fn range_reduction(&self) -> RangeReduction {
+        RangeReduction::Interval
     }
 
-    /// Where it is computed unless a job says otherwise; its length is a power of two. Of use for
-    /// [`Family::Interval`].
+    /// The default interval of a [`RangeReduction::Interval`]; its length is a power of two.
     fn interval(&self, numbers: &Numbers) -> [f64; 2] {
         let _ = numbers;
         [-8.0, 8.0]
     }
 
-    /// What it is beyond `interval`: its values at the ends, unless it has limits.
+    /// The values beyond `interval`: the limits if the function has them, else those at the ends.
     fn ends(&self, interval: [f64; 2]) -> Ends {
         Ends { values: interval.map(|x| self.value(x)), grows: false }
     }
@@ -174,8 +173,8 @@ impl Scalar for AnyScalar {
     fn derivative(&self, x: f64) -> f64 {
         self.of().derivative(x)
     }
-    fn family(&self) -> Family {
-        self.of().family()
+    fn range_reduction(&self) -> RangeReduction {
+        self.of().range_reduction()
     }
     fn interval(&self, numbers: &Numbers) -> [f64; 2] {
         self.of().interval(numbers)
@@ -238,7 +237,10 @@ mod tests {
                 assert!((high - low).log2().fract() == 0.0);
                 assert_eq!(ends.beyond(interval, (low + high) / 2.0), None);
                 let limits = !matches!(scalar, AnyScalar::Exponential(_) | AnyScalar::Exponential2(_));
-                for x in [low - 1e-9, high].into_iter().filter(|_| scalar.family() == Family::Interval && limits) {
+                for x in [low - 1e-9, high]
+                    .into_iter()
+                    .filter(|_| scalar.range_reduction() == RangeReduction::Interval && limits)
+                {
                     let error = (ends.beyond(interval, x).unwrap() - scalar.value(x)).abs();
                     let most =
                         if matches!(scalar, AnyScalar::Tanh(_)) { 6.0 } else { 3.0 } / f64::from(1u32 << frac_bits);
@@ -251,7 +253,7 @@ mod tests {
     #[test]
     fn octaves_repeat() {
         for scalar in AnyScalar::all() {
-            let Family::Octaves(octaves) = scalar.family() else { continue };
+            let RangeReduction::Octaves(octaves) = scalar.range_reduction() else { continue };
             for x in [0.3, 1.0, 7.7] {
                 let expected = match octaves {
                     Octaves::Power { halves } => scalar.value(x) * f64::from(halves).exp2(),

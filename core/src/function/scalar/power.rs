@@ -1,9 +1,10 @@
 //! `x^n` for a public integer `n`, not 0.
 
-use super::{Ends, Family, Numbers, Octaves, Scalar};
+use super::{Ends, Numbers, Octaves, RangeReduction, Scalar};
 use serde::{Deserialize, Serialize};
 
-/// `x^exponent`; for a negative exponent `x > 0`, and for `x <= 0` the largest value.
+/// `x^exponent`; for a negative exponent and `x <= 0`, infinity: on shares, the value at the
+/// domain's lower end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Power {
     /// From -8 to 8, not 0.
@@ -28,10 +29,10 @@ impl Scalar for Power {
         f64::from(self.exponent) * libm::pow(x, f64::from(self.exponent) - 1.0)
     }
 
-    fn family(&self) -> Family {
+    fn range_reduction(&self) -> RangeReduction {
         match self.exponent {
-            ..0 => Family::Octaves(Octaves::Power { halves: 2 * i32::from(self.exponent) }),
-            _ => Family::Interval,
+            ..0 => RangeReduction::Octaves(Octaves::Power { halves: 2 * i32::from(self.exponent) }),
+            _ => RangeReduction::Interval,
         }
     }
 

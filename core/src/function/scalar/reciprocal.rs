@@ -1,9 +1,9 @@
-//! `1 / x` for `x > 0`; for `x <= 0` its largest value.
+//! `1 / x` for `x > 0`, else infinity: on shares, the value at the domain's lower end.
 
-use super::{Family, Octaves, Scalar};
+use super::{Octaves, RangeReduction, Scalar};
 use serde::{Deserialize, Serialize};
 
-/// `1 / x` for `x > 0`; for `x <= 0` its largest value.
+/// `1 / x` for `x > 0`, else infinity: on shares, the value at the domain's lower end.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Reciprocal {}
 
@@ -16,7 +16,7 @@ impl Scalar for Reciprocal {
         if x > 0.0 { -1.0 / (x * x) } else { 0.0 }
     }
 
-    fn family(&self) -> Family {
-        Family::Octaves(Octaves::Power { halves: -2 })
+    fn range_reduction(&self) -> RangeReduction {
+        RangeReduction::Octaves(Octaves::Power { halves: -2 })
     }
 }

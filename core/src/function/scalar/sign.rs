@@ -1,6 +1,6 @@
 //! 1 where `x >= 0`, else -1.
 
-use super::{Family, Scalar};
+use super::{RangeReduction, Scalar};
 use serde::{Deserialize, Serialize};
 
 /// 1 where `x >= 0`, else -1.
@@ -16,7 +16,7 @@ impl Scalar for Sign {
         0.0
     }
 
-    fn family(&self) -> Family {
-        Family::Comparison
+    fn range_reduction(&self) -> RangeReduction {
+        RangeReduction::BySign
     }
 }

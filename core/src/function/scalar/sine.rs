@@ -1,6 +1,6 @@
 //! `sin x`, for `x` in radians.
 
-use super::{Family, Scalar};
+use super::{RangeReduction, Scalar};
 use serde::{Deserialize, Serialize};
 
 /// `sin x`, for `x` in radians.
@@ -16,7 +16,7 @@ impl Scalar for Sine {
         libm::cos(x)
     }
 
-    fn family(&self) -> Family {
-        Family::Turns
+    fn range_reduction(&self) -> RangeReduction {
+        RangeReduction::Periodic
     }
 }

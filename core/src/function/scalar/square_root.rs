@@ -1,6 +1,6 @@
 //! `x^(1/2)`; 0 for `x < 0`.
 
-use super::{Family, Octaves, Scalar};
+use super::{Octaves, RangeReduction, Scalar};
 use serde::{Deserialize, Serialize};
 
 /// `x^(1/2)`; 0 for `x < 0`.
@@ -16,7 +16,7 @@ impl Scalar for SquareRoot {
         if x > 0.0 { 0.5 / libm::sqrt(x) } else { 0.0 }
     }
 
-    fn family(&self) -> Family {
-        Family::Octaves(Octaves::Power { halves: 1 })
+    fn range_reduction(&self) -> RangeReduction {
+        RangeReduction::Octaves(Octaves::Power { halves: 1 })
     }
 }

@@ -11,7 +11,7 @@ use symbolon_core::{
     function::{
         Numbers,
         method::{Function, FunctionFile},
-        scalar::{Family, Scalar as _},
+        scalar::{RangeReduction, Scalar as _},
     },
     link::Error,
     party::Party,
@@ -122,7 +122,7 @@ fn arguments(function: &Function, numbers: &Numbers) -> Vec<i64> {
     }));
     let ends = [low, high].into_iter().flat_map(|x| [x - 1, x, x + 1, x.saturating_mul(10), x.saturating_mul(1000)]);
     all.extend(ends.chain(-40..40).chain([-edge, edge - 1]));
-    let most = if function.scalar.family() == Family::Turns { high } else { edge };
+    let most = if function.scalar.range_reduction() == RangeReduction::Periodic { high } else { edge };
     all.retain(|x| (-most..most).contains(x));
     all
 }

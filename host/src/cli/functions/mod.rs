@@ -18,12 +18,12 @@ use symbolon_core::function::{
 /// Arguments of `symbolon functions`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Only this function, such as sigmoid
+    /// Show this function only, for example sigmoid
     name: Option<String>,
-    /// Bits of a word
+    /// Ring width in bits, 32 or 64
     #[arg(long, default_value_t = 64)]
     ring_bits: u32,
-    /// Fraction bits: 8 to 24, and to 13 in words of 32 bits
+    /// Fraction bits: 8 to 24; 8 to 13 in a 32-bit ring
     #[arg(long, default_value_t = 12)]
     frac_bits: u32,
     /// How the function is computed, with the keys of an activation layer, as in 'method =
@@ -33,19 +33,19 @@ pub(super) struct Args {
     /// Draw value and error of each function into this directory, as SVG
     #[arg(long, value_name = "DIR")]
     plot: Option<PathBuf>,
-    /// Print what is promised, not what is measured, as a Markdown table
+    /// Print the guaranteed bounds and counted costs as a Markdown table, without measuring
     #[arg(long, conflicts_with_all = ["json", "plot"])]
     markdown: bool,
-    /// Write the figures as JSON
+    /// Write the measurements to this file as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Evaluate the function at this number, on shares
+    /// Evaluate the function at X on shares (requires --local)
     #[arg(long, value_name = "X", requires_all = ["name", "local"], allow_negative_numbers = true)]
     x: Option<f64>,
-    /// Start two servers for that on this machine, as processes of their own
+    /// Run both servers as local processes for --x
     #[arg(long, requires = "x")]
     local: bool,
-    /// Be one of those servers
+    /// Run as one of these servers
     #[arg(long, hide = true)]
     serve: bool,
 }
@@ -84,7 +84,7 @@ fn numbers(args: &Args) -> Result<Numbers, Failure> {
 fn chosen(args: &Args, numbers: &Numbers) -> Result<Vec<Function>, Failure> {
     let Some(name) = &args.name else { return Ok(Function::catalogue(numbers).collect()) };
     if !AnyScalar::NAMES.contains(&name.as_str()) {
-        return Err(Failure::Input(format!("{name} is none of {}", AnyScalar::NAMES.join(", "))));
+        return Err(Failure::Input(format!("{name} is unknown; the functions are {}", AnyScalar::NAMES.join(", "))));
     }
     let Some(by) = &args.by else {
         return Ok(Function::catalogue(numbers).filter(|function| function.scalar.name() == name).collect());
@@ -98,7 +98,7 @@ fn chosen(args: &Args, numbers: &Numbers) -> Result<Vec<Function>, Failure> {
     Ok(vec![function])
 }
 
-/// The method in words.
+/// Describes the method.
 fn method(function: &Function) -> String {
     let FunctionFile { bits, degree, interval, fit, squarings, .. } = FunctionFile::from(*function);
     let ends =
@@ -113,17 +113,16 @@ fn method(function: &Function) -> String {
             format!("{fit} {}{}", degree.unwrap_or(0), ends(interval))
         }
         Method::Segments(segments) => {
-            let flat = 1 + usize::from(segments.value(f64::MIN) != 0.0 || function.scalar.name() != "exponential");
-            format!("{} parts", segments.knots().len() - 1 + flat)
+            format!("{} parts", segments.knots().len() + 1)
         }
         Method::Limit(_) => format!("limit, {} squarings", squarings.unwrap_or(0)),
-        Method::Direct | Method::Suited => "direct".to_owned(),
+        Method::Direct | Method::Auto => "direct".to_owned(),
     }
 }
 
-/// The promises of functions as a table.
+/// Prints the bounds of functions as a table.
 fn markdown(functions: &[Function], numbers: &Numbers) -> Result<(), Failure> {
-    say!("| function | by | domain | units | relative | rounds | bytes each way | dealt |");
+    say!("| function | method | domain | units | relative | rounds | bytes each way | bytes dealt |");
     say!("| --- | --- | --- | --- | --- | --- | --- | --- |");
     for function in functions {
         let (bound, cost) = (function.bound(numbers), measure::cost(function, numbers)?);
@@ -143,7 +142,7 @@ fn markdown(functions: &[Function], numbers: &Numbers) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A number in few digits.
+/// Rounds a number for a table.
 fn short(x: f64) -> String {
     if x == 0.0 || (0.01..10_000.0).contains(&x.abs()) {
         format!("{}", (x * 1e4).round() / 1e4)
@@ -155,21 +154,22 @@ fn short(x: f64) -> String {
 fn list(args: &Args, functions: &[Function], numbers: &Numbers) -> Result<(), Failure> {
     let Numbers { ring_bits, frac_bits } = numbers;
     say!(
-        "Words of {ring_bits} bits, {frac_bits} fraction bits. Errors are the largest that a sweep of the domain and far beyond finds now, in units of\n\
-         2^-{frac_bits} where the result is at most 1, else relative; `bound` is what the method promises, `method` how far the method itself is from\n\
-         the function. Beyond its domain a function saturates. Bytes each way and dealt, a value; two servers and a dealer as threads.\n"
+        "{ring_bits}-bit ring, {frac_bits} fraction bits. `units` is the largest measured error in units of 2^-{frac_bits}, for results of magnitude up to 1;\n\
+         `rel 2^` is the largest relative error of larger results. `bound` is the guaranteed bound. `approx` is the method's own approximation\n\
+         error. Bytes sent each way and bytes dealt are per value. Two servers and a dealer run as threads. Outside its domain a function\n\
+         saturates, unless it is periodic or raw.\n"
     );
     say!(
         "{:<20}{:<30}{:>20}{:>8}{:>8}{:>9}{:>10}{:>8}{:>8}{:>8}{:>10}",
         "function",
-        "by",
+        "method",
         "domain",
         "units",
         "bound",
-        "2^",
-        "method",
+        "rel 2^",
+        "approx",
         "rounds",
-        "bytes",
+        "sent",
         "dealt",
         "values/s"
     );
