@@ -24,9 +24,11 @@ impl Methods {
     /// The methods with what is left out; a reciprocal where sums are of any size.
     pub fn resolved(&self, numbers: &Numbers) -> Self {
         let reciprocal = Function { scalar: AnyScalar::Reciprocal(Reciprocal {}), method: Method::Auto };
+        let exponential = self.exponential.map(|function| function.resolved(numbers));
+        let any_sum = self.raw || exponential.is_some_and(|function| !is_bounded(&function, numbers));
         Self {
-            exponential: self.exponential.map(|function| function.resolved(numbers)),
-            reciprocal: self.reciprocal.or(self.raw.then_some(reciprocal)).map(|function| function.resolved(numbers)),
+            exponential,
+            reciprocal: self.reciprocal.or(any_sum.then_some(reciprocal)).map(|function| function.resolved(numbers)),
             raw: self.raw,
         }
     }
@@ -41,7 +43,12 @@ impl Methods {
         if own.raw && own.exponential.is_none() {
             return Err(FunctionError::Raw);
         }
-        for function in [own.exponential, own.reciprocal].into_iter().flatten() {
+        let wanted = [AnyScalar::Exponential(Exponential {}), AnyScalar::Reciprocal(Reciprocal {})];
+        for (function, scalar) in [own.exponential, own.reciprocal].into_iter().zip(wanted) {
+            let Some(function) = function else { continue };
+            if function.scalar != scalar {
+                return Err(FunctionError::Method);
+            }
             function.check(numbers)?;
         }
         Ok(())
@@ -65,6 +72,13 @@ impl Methods {
         let logarithm = Function { scalar, method: Method::Mapping(Mapping::of_octaves(numbers)) };
         logarithm.apply(party, numbers, (sums, logarithms), None)
     }
+}
+
+/// Whether terms are from 0 to 1, and that of the maximum is large: then a row's sum is in the table
+/// of the cells' reciprocal.
+fn is_bounded(function: &Function, numbers: &Numbers) -> bool {
+    let terms = || (0..=256u32).map(|i| function.ideal(numbers, -f64::from(i) / 16.0));
+    terms().all(|e| (0.0..=1.001).contains(&e)) && terms().next().is_some_and(|e| e > 0.9)
 }
 
 /// The form of job files: functions as [`FunctionFile`](super::method::FunctionFile) has them,

@@ -5,9 +5,15 @@ use crate::harness::*;
 use symbolon_core::{
     function::{
         Numbers,
-        method::{Function, Method},
+        method::{
+            Function, Method,
+            limit::Limit,
+            mapping::Mapping,
+            polynomial::{Fit, Polynomial},
+            segments::Segments,
+        },
         scalar::{
-            AnyScalar, Cosine, Exponential, InverseSquareRoot, Power, RangeReduction, Reciprocal, Scalar, Sigmoid,
+            AnyScalar, Cosine, Erf, Exponential, InverseSquareRoot, Power, RangeReduction, Reciprocal, Scalar, Sigmoid,
             Sine, Tanh,
         },
     },
@@ -44,6 +50,8 @@ fn values(function: &Function, numbers: &Numbers, count: i64) -> Vec<i64> {
     let below = |values: &mut Values| values.next() as i64 & ((1 << octaves) - 1);
     all.extend((0..count / 2).map(|_| below(&mut values) >> (values.next() % u64::from(octaves))));
     all.extend(-20..20);
+    // Below the domain, where values round up into it, and above.
+    all.extend((0..40).flat_map(|i| [low - i * ((high - low) / 4096), high + i * ((high - low) / 4096)]));
     all.extend([low, high].into_iter().flat_map(|x| {
         let times = |by: i64| x.saturating_mul(by);
         [x - 1, x, x + 1, times(10), times(-10), times(1000), times(-1000)]
@@ -58,14 +66,13 @@ fn values(function: &Function, numbers: &Numbers, count: i64) -> Vec<i64> {
 fn held<W: Word>(job: &Apply, x: &[i64], y: Vec<W>) -> f64 {
     let Apply { function, numbers, .. } = job;
     let (bound, one) = (function.bound(numbers), f64::from(1u32 << numbers.frac_bits));
-    let ([_, high], end, mut units) = (function.domain(numbers), function.end(numbers), 0f64);
+    let mut units = 0f64;
     for (x, y) in x.iter().zip(y) {
         let x = *x as f64 / one;
-        // In the last cell a function without a limit may be its value at the end; a polynomial
-        // that is cut off is cut off at a truncated value.
+        // A polynomial that is cut off is cut off at a truncated value.
         let low = function.domain(numbers)[0];
         let is_cut = matches!(function.method, Method::Polynomial(polynomial) if polynomial.zero_below);
-        if x > high && x < end || is_cut && (x - low).abs() < 8.0 / one {
+        if function.is_blurred(x) || is_cut && (x - low).abs() < 8.0 / one {
             continue;
         }
         let expected = function.ideal(numbers, x) * one;
@@ -188,6 +195,55 @@ fn powers_are_what_is_promised() {
             let function = Function::by_default(scalar, &numbers);
             if function.check(&numbers).is_ok() {
                 sweep::<u64>(function, frac_bits, 300);
+            }
+        }
+    }
+}
+
+/// Functions and numbers that a ring has no room for are refused, and edges of those it has room for
+/// keep their promise: coarse cells, constant polynomials, narrow knots.
+#[test]
+fn what_does_not_fit_is_refused() {
+    let narrow = Numbers { ring_bits: 32, frac_bits: 12 };
+    let exponential = AnyScalar::Exponential(Exponential {});
+    let (sigmoid, power) = (AnyScalar::Sigmoid(Sigmoid {}), |exponent| AnyScalar::Power(Power { exponent }));
+    let mapping = |bits, degree, interval| Method::Mapping(Mapping { bits, degree, interval });
+    let polynomial = |degree, interval| {
+        Method::Polynomial(Polynomial { degree, fit: Fit::Interpolation, interval, raw: false, zero_below: false })
+    };
+    for (scalar, method) in [
+        (exponential, mapping(8, 0, [0.0, 16.0])),
+        (exponential, polynomial(7, [-32.0, 4.0])),
+        (sigmoid, polynomial(3, [f64::NAN, 1.0])),
+        (sigmoid, mapping(6, 1, [f64::NEG_INFINITY, 8.0])),
+        (power(-8), Method::Mapping(Mapping::of_octaves(&narrow))),
+        (power(0), Method::Direct),
+        (power(i8::MIN), Method::Direct),
+        (sigmoid, Method::Segments(Segments::new(&[[0.0, 0.0], [1e-300, 1024.0], [1.0, 3.0]]).unwrap())),
+        (sigmoid, Method::Segments(Segments { count: 9, knots: [[0.0; 2]; 8] })),
+        (sigmoid, Method::Limit(Limit { squarings: 3 })),
+    ] {
+        assert!(Function { scalar, method }.check(&narrow).is_err(), "{scalar:?} {method:?}");
+    }
+    let wide = Numbers { ring_bits: 64, frac_bits: 12 };
+    for (scalar, method) in [
+        (sigmoid, mapping(1, 3, [-8.0, 8.0])),
+        (sigmoid, polynomial(3, [64.0, 128.0])),
+        (power(2), mapping(6, 3, [-2.0, 2.0])),
+        (AnyScalar::Erf(Erf {}), mapping(1, 4, [-4.0, 4.0])),
+        (sigmoid, Method::Segments(Segments::new(&[[0.001, 0.0], [0.002, 0.5], [1.0, 1.0]]).unwrap())),
+    ] {
+        let function = Function { scalar, method };
+        assert_eq!(function.check(&wide), Ok(()), "{function:?}");
+        sweep::<u64>(function, 12, 500);
+    }
+    for frac_bits in 4..=24 {
+        for ring_bits in [32, 64] {
+            let numbers = Numbers { ring_bits, frac_bits: if ring_bits == 32 { frac_bits.min(13) } else { frac_bits } };
+            for scalar in AnyScalar::all().chain((-8..=8).map(power)) {
+                // None panics, whatever it says.
+                let _ = Function::by_default(scalar, &numbers).check(&numbers);
+                let _ = Function { scalar, method: Method::Direct }.check(&numbers);
             }
         }
     }

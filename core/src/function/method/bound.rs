@@ -49,7 +49,7 @@ fn horner(degree: u8) -> f64 {
 impl Mapping {
     fn cells_bound(&self, scalar: &AnyScalar, numbers: &Numbers) -> Bound {
         let one = pow2(numbers.frac_bits);
-        let fit = self.fit_error(scalar) * 1.02;
+        let fit = self.fit_error(scalar) * 1.05;
         let mut units = fit * one + 0.5;
         if self.degree > 0 {
             let [kept, guard] = self.room(scalar, numbers).unwrap_or_default();
@@ -67,8 +67,10 @@ impl Mapping {
             let ends = scalar.ends(self.interval);
             let [low, high] = self.interval;
             let cut = |x: f64, end: f64| libm::fabs(scalar.value(x) - end) * one + 1.5;
-            let above = ends.values[1] + if ends.grows { high } else { 0.0 };
-            units = libm::fmax(units, libm::fmax(cut(low, ends.values[0]), cut(high, above)));
+            // A value in the last cell may round up to the end.
+            let last = if self.has_limits(scalar) { high - self.width() } else { high };
+            let above = ends.values[1] + if ends.grows { last } else { 0.0 };
+            units = libm::fmax(units, libm::fmax(cut(low, ends.values[0]), cut(last, above)));
         }
         Bound { units, relative: fit }
     }
@@ -78,7 +80,7 @@ impl Mapping {
         let mantissa = pow2(numbers.mantissa_bits());
         let [_, guard] = self.mantissa_room(&scaled, numbers);
         let own = if self.degree == 0 { 0.5 } else { 1.5 + horner(self.degree) / pow2(guard) };
-        finished(&scaled, numbers, self.fit_error(scalar) * 1.02 + own / mantissa, one)
+        finished(&scaled, numbers, self.fit_error(scalar) * 1.05 + own / mantissa, one)
     }
 }
 

@@ -6,13 +6,13 @@
 //! | power, `n > 0` | products with the clamped argument | 4 and `n` |
 //! | reciprocal | leading one; Newton on the mantissa | 15 and 2 a step |
 //! | inverse root, root | leading one; Newton on the mantissa | 15 and 3 a step; 2 more |
-//! | logarithm | leading one; a polynomial about 11/16 | 13 and the degree |
+//! | logarithm | leading one; a polynomial about 11/16 | 12 and the degree |
 //! | exponential | `x log2 e = i + t`; `2^i` mapped, `2^t` by a polynomial | 9 and the degree |
-//! | sigmoid, tanh | `1 / (1 + e^-|x|)` by both | 11, the degree, and 2 a step |
+//! | sigmoid, tanh | `1 / (1 + e^-|x|)` by both | 13, the degree, and 2 a step |
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
 //! - **Result:** see the table of errors that `symbolon functions` prints. All saturate: arguments
-//!   are clamped first.
+//!   are clamped first. Where they are, a slope is the one at the end.
 //! - **Source:** Catrina, Saxena, "Secure computation with fixed-point numbers" (FC 2010), for the
 //!   normalisation; Aly, Smart, "Benchmarking privacy preserving scientific operations" (ACNS
 //!   2019), for the exponential and logarithm by a polynomial and a shift.
@@ -136,17 +136,20 @@ fn power_reach(exponent: i8, numbers: &Numbers) -> i32 {
 /// The reason why it has no room, or a parameter that is invalid.
 pub fn check(scalar: &AnyScalar, numbers: &Numbers) -> Result<(), FunctionError> {
     match scalar {
-        AnyScalar::Reciprocal(_)
-        | AnyScalar::Exponential(_)
+        AnyScalar::Exponential(_)
         | AnyScalar::Exponential2(_)
-        | AnyScalar::Logarithm(_)
-        | AnyScalar::Logarithm2(_)
-        | AnyScalar::SquareRoot(_)
-        | AnyScalar::InverseSquareRoot(_)
         | AnyScalar::Sigmoid(_)
         | AnyScalar::Tanh(_)
         | AnyScalar::Absolute(_)
         | AnyScalar::Sign(_) => Ok(()),
+        AnyScalar::Reciprocal(_)
+        | AnyScalar::Logarithm(_)
+        | AnyScalar::Logarithm2(_)
+        | AnyScalar::SquareRoot(_)
+        | AnyScalar::InverseSquareRoot(_) => match scalar.range_reduction() {
+            RangeReduction::Octaves(octaves) => OctaveFunction::new(octaves, false, numbers).check(),
+            _ => Err(FunctionError::Method),
+        },
         AnyScalar::Power(power) if power.exponent < 1 => Err(FunctionError::Method),
         AnyScalar::Power(power) if power_reach(power.exponent, numbers) < 0 => Err(FunctionError::Room),
         AnyScalar::Power(_) => Ok(()),

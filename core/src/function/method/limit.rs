@@ -4,7 +4,8 @@
 //! value at 0.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
-//! - **Cost:** those of two [knots](crate::protocol::knots), a mask, and a round a squaring.
+//! - **Cost:** those of two [knots](crate::protocol::knots), a mask, and a round a squaring;
+//!   one more where the ring has no room for `f + n` bits twice. Above 0 the slope stays 1.
 //! - **Result:** the limit's `n`-th term, below `e^x` by about `x^2 / 2^(n+1)` of it, at most
 //!   `0.33 / 2^n`. Each squaring doubles the error so far, so rounding adds up to `2^(n+1)` units
 //!   of the precision within.

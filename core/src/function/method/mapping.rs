@@ -84,7 +84,8 @@ impl Mapping {
         }
         match scalar.range_reduction() {
             RangeReduction::BySign => Err(FunctionError::Method),
-            RangeReduction::Octaves(_) | RangeReduction::Periodic => Ok(()),
+            RangeReduction::Periodic => Ok(()),
+            RangeReduction::Octaves(octaves) => OctaveFunction::new(octaves, false, numbers).check(),
             RangeReduction::Interval => {
                 let on_grid =
                     |x: f64| libm::fabs(x) < 2048.0 && libm::floor(x * 16.0).to_bits() == (x * 16.0).to_bits();
@@ -98,7 +99,10 @@ impl Mapping {
                 if scalar.ends(self.interval).grows && degree == 0 {
                     return Err(FunctionError::Number { key: "degree", got: 0, min: 1, max: MAX_DEGREE.into() });
                 }
-                self.scale(scalar, numbers).map(|_| ()).ok_or(FunctionError::Room)
+                // Slopes are entries too.
+                let steepest = self.steepest(scalar) / self.width() * pow2(numbers.frac_bits);
+                let fits = bits_of(steepest) <= numbers.ring_bits - 3 && self.scale(scalar, numbers).is_some();
+                if fits { Ok(()) } else { Err(FunctionError::Room) }
             }
         }
     }
@@ -140,12 +144,23 @@ impl Mapping {
         Self { bits: 7, degree: if numbers.ring_bits == 32 { 1 } else { 3 }, interval: [0.0, 1.0] }
     }
 
-    /// Where a function of an interval is computed. In the last cell below the end, the result may
-    /// be the one at the end, unless that is a limit.
+    /// Whether the function is at its ends what it is at infinity.
+    pub(super) fn has_limits(&self, scalar: &dyn Scalar) -> bool {
+        scalar.ends(self.interval).grows || scalar.ends(self.interval) == scalar.ends([0.0; 2])
+    }
+
+    /// The interval of computation: without limits, but for its last cell, in which the result may
+    /// be the one at the end.
     pub(super) fn domain(&self, scalar: &dyn Scalar) -> [f64; 2] {
         let [low, high] = self.interval;
-        let is_limit = scalar.ends(self.interval).grows || scalar.ends(self.interval) == scalar.ends([0.0; 2]);
-        [low, if is_limit { high } else { high - self.width() }]
+        [low, if self.has_limits(scalar) { high } else { high - self.width() }]
+    }
+
+    /// Whether `x` lies so near an end, without a limit, that the result may be the function's value
+    /// or the one at the end.
+    pub(super) fn is_blurred(&self, scalar: &dyn Scalar, x: f64) -> bool {
+        let ([low, high], h) = (self.interval, self.width());
+        !self.has_limits(scalar) && (x > low - h && x < low || x > high - h && x < high)
     }
 
     fn cells(&self) -> usize {
@@ -153,7 +168,7 @@ impl Mapping {
     }
 
     /// Width of a cell of an interval.
-    fn width(&self) -> f64 {
+    pub(super) fn width(&self) -> f64 {
         (self.interval[1] - self.interval[0]) / pow2(self.bits.into())
     }
 
@@ -215,8 +230,9 @@ impl Mapping {
     /// Coefficients of the piece of cell `cell`, in cells from its centre.
     fn piece(&self, scalar: &dyn Scalar, cell: usize) -> fit::Coefficients {
         let (h, m) = (self.width(), self.centre(cell));
-        let [low, high] = self.interval.map(|x| (x - m) / h);
-        let ends = [libm::fmax(low, -1.0), libm::fmin(high, 1.0)];
+        let high = (self.interval[1] - m) / h;
+        // The first cell also serves values below the interval that round up to it.
+        let ends = [-1.0, libm::fmin(high, 1.0)];
         match self.degree {
             0 => constant(scalar.value(m)),
             degree => fit::interpolation(|u| scalar.value(m + u * h), ends, degree.into()),
@@ -460,11 +476,11 @@ fn put(tables: &mut [Table], cell: usize, piece: &fit::Coefficients, degree: usi
 /// these magnitudes: two guard bits, and a fraction that errs by less than one of them, if the ring
 /// has the room.
 fn room(numbers: &Numbers, [value, step]: [f64; 2], dropped: u32, degree: u8) -> Option<[u32; 2]> {
+    let [value, step] = [value, step].map(|x| bits_of(x * pow2(numbers.frac_bits)));
+    let most = (numbers.ring_bits - 3).checked_sub(value.max(step + 1))?;
     if degree == 0 {
         return Some([0, 0]);
     }
-    let [value, step] = [value, step].map(|x| bits_of(x * pow2(numbers.frac_bits)));
-    let most = (numbers.ring_bits - 3).checked_sub(value.max(step + 1))?;
     let guard = most.saturating_sub(step.min(dropped)).min(numbers.ring_bits / 32);
     let kept = dropped.min(step + guard + 1).min(most - guard);
     (kept >= dropped.min(4)).then_some([kept, guard])

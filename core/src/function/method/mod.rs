@@ -119,14 +119,14 @@ impl Function {
         .map(|x| libm::round(x / unit) * unit)
     }
 
-    /// From here on a mapping gives the value at the end; between the end of the
-    /// [domain](Self::domain) and here it may.
-    pub fn end(&self, numbers: &Numbers) -> f64 {
+    /// Whether `x` lies so near the end of a mapping's domain that the result may be the function's
+    /// value or the one at the end.
+    pub fn is_blurred(&self, x: f64) -> bool {
         match &self.method {
             Method::Mapping(mapping) if self.scalar.range_reduction() == RangeReduction::Interval => {
-                mapping.interval[1]
+                mapping.is_blurred(&self.scalar, x)
             }
-            _ => self.domain(numbers)[1],
+            _ => false,
         }
     }
 

@@ -1,6 +1,9 @@
 //! Functions of octaves: the scale of each octave, and what becomes of the mantissa's function.
 
-use super::mapping::{LEAST, bits_of, units};
+use super::{
+    FunctionError,
+    mapping::{LEAST, bits_of, units},
+};
 use crate::{
     function::{
         Numbers,
@@ -81,7 +84,7 @@ impl OctaveFunction {
 
     /// Bits that a weight may have.
     fn weight_bits(&self) -> u32 {
-        self.numbers.ring_bits - 2 - bits_of(self.largest()) - self.numbers.mantissa_bits()
+        (self.numbers.ring_bits - 2).saturating_sub(bits_of(self.largest()) + self.numbers.mantissa_bits())
     }
 
     /// The lowest octave that the ring has room for, beside the highest: arguments are clamped to
@@ -92,7 +95,22 @@ impl OctaveFunction {
         let least = libm::fmax(self.exponent(self.numbers.octaves()), -f64::from(bits_of(self.largest())));
         let beside = f64::from(self.weight_bits()) + least;
         let fits = |j: &u32| self.exponent(*j) <= libm::fmin(room, beside);
-        (1..self.numbers.octaves()).find(fits).unwrap_or(1)
+        (1..self.numbers.octaves()).find(fits).unwrap_or(self.numbers.octaves())
+    }
+
+    /// Holds the function to the ring.
+    ///
+    /// # Errors
+    ///
+    /// [`FunctionError::Room`], also if no result is above three units.
+    pub fn check(&self) -> Result<(), FunctionError> {
+        let Octaves::Power { .. } = self.octaves else { return Ok(()) };
+        let dropped = self.numbers.mantissa_bits().cast_signed() + self.shift();
+        let largest = libm::fmax(self.exponent(self.lowest()), self.exponent(self.numbers.octaves()));
+        let fits = (0..=self.numbers.ring_bits.cast_signed() - 2).contains(&dropped)
+            && self.lowest() < self.numbers.octaves()
+            && largest >= 2.0;
+        if fits { Ok(()) } else { Err(FunctionError::Room) }
     }
 
     /// Bits that weights have beyond the result's scale; may be negative.

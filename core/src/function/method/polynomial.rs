@@ -5,7 +5,8 @@
 //! least power of two that holds the interval, and are computed whenever the function is applied.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
-//! - **Cost:** a round for the mask, one a degree, and those of [clamping](crate::protocol::clamp).
+//! - **Cost:** a round for the mask, one a degree, and those of [clamping](crate::protocol::clamp);
+//!   one more where it is 0 below the interval, and for the slope.
 //!   Each way a word and, for each degree, a truncation's bits; twice that with the slope.
 //! - **Result:** the polynomial within three units, where the ring has room for the guard bits.
 //!   Beyond the interval its values at the ends; raw, whatever the polynomial is, until the ring
@@ -49,6 +50,18 @@ pub enum Fit {
     LeastSquares,
     /// Minimises the largest error (Remez).
     Minimax,
+}
+
+impl Fit {
+    /// The name in words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Taylor => "Taylor",
+            Self::Interpolation => "interpolation",
+            Self::LeastSquares => "least squares",
+            Self::Minimax => "minimax",
+        }
+    }
 }
 
 /// One polynomial.
@@ -148,7 +161,7 @@ impl Polynomial {
         let most = (numbers.ring_bits - 3).checked_sub(value_bits)?;
         let guard = most.saturating_sub(f + shift).min(3);
         let dropped = (f + shift + guard).saturating_sub(most);
-        (dropped <= shift + 4).then_some(Scale { shift, dropped, guard })
+        (dropped <= f.min(shift + 4)).then_some(Scale { shift, dropped, guard })
     }
 
     /// Bits that the argument loses, guard bits, and the steepest slope.
@@ -183,7 +196,7 @@ impl Polynomial {
         let clamped = if self.raw { 0 } else { 2 * n };
         let ([u, values, over, steps], mut party) = party.scratch([n, rows * n, clamped, clamped])?;
         u.copy_from_slice(x);
-        let [low, high] = self.interval.map(|x| W::from_i64(units(x, f - scale.dropped.min(f))));
+        let [low, high] = self.interval.map(|x| W::from_i64(units(x, f - scale.dropped)));
         if !self.raw {
             above(&mut party, (u, scale.dropped), &[low, high], over, steps)?;
             u.copy_from_slice(&over[..n]);
@@ -250,7 +263,7 @@ impl Horner {
         out: &mut [W],
     ) -> Result<(), Error> {
         let (n, most) = (u.words.len(), |p: &fit::Coefficients| p.iter().rposition(|c| c.to_bits() << 1 != 0));
-        let degree = polynomials.iter().filter_map(most).max().unwrap_or(0);
+        let degree = polynomials.iter().filter_map(most).max().unwrap_or(0).max(1);
         let ([share, repeated, c], mut party) = party.scratch([n, out.len(), out.len()])?;
         u.share(&party, share);
         repeated.chunks_exact_mut(n.max(1)).for_each(|to| to.copy_from_slice(u.words));

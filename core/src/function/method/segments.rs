@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     function::{
-        Numbers,
+        Numbers, pow2,
         scalar::{AnyScalar, Scalar},
     },
     link::Error,
@@ -101,7 +101,11 @@ impl Segments {
             return Err(FunctionError::Number { key: "number of knots", got: self.count.into(), min: 2, max: 8 });
         }
         let finite = self.knots().iter().flatten().all(|x| libm::fabs(*x) <= 1024.0);
-        let rises = |pair: &[[f64; 2]]| pair[0][0] < pair[1][0];
+        let f = numbers.frac_bits;
+        let rises = |pair: &[[f64; 2]]| {
+            let run = units(pair[1][0], f).saturating_sub(units(pair[0][0], f));
+            run > 0 && libm::fabs(pair[1][1] - pair[0][1]) * pow2(f) <= 1024.0 * pow2(run.ilog2())
+        };
         if !finite || !self.knots().windows(2).all(rises) {
             return Err(FunctionError::Knots);
         }
@@ -137,7 +141,9 @@ impl Segments {
             *at = W::from_i64(units(knot[0], f));
         }
         for (i, pair) in self.knots().windows(2).enumerate() {
-            let slope = units((pair[1][1] - pair[0][1]) / (pair[1][0] - pair[0][0]), q);
+            let [from, to] = [pair[0][0], pair[1][0]].map(|x| units(x, f));
+            #[allow(clippy::cast_precision_loss)] // at most 2^35
+            let slope = units((pair[1][1] - pair[0][1]) * pow2(f) / (to - from) as f64, q);
             changes[i] += slope;
             changes[i + 1] -= slope;
         }

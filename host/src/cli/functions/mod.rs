@@ -11,7 +11,7 @@ use measure::Measured;
 use std::path::PathBuf;
 use symbolon_core::function::{
     Numbers,
-    method::{Function, FunctionFile, Method},
+    method::{Function, FunctionFile, Method, polynomial::Fit},
     scalar::AnyScalar,
 };
 
@@ -109,7 +109,7 @@ fn method(function: &Function) -> String {
             format!("mapping, 2^{} {}", bits.unwrap_or(0), pieces[usize::from(degree.unwrap_or(0)).min(4)])
         }
         Method::Polynomial(_) => {
-            let fit = fit.map_or(String::new(), |fit| format!("{fit:?}").to_lowercase());
+            let fit = fit.map_or("", Fit::name);
             format!("{fit} {}{}", degree.unwrap_or(0), ends(interval))
         }
         Method::Segments(segments) => {
