@@ -126,32 +126,41 @@ pub struct Saturation<'a> {
     pub range: Option<u32>,
 }
 
-/// The bits in which entries differ, the results `beyond` both ends among them, and the smallest
+/// The bits in which entries differ, the results beyond both ends among them, and the smallest
 /// entry.
 #[derive(Clone, Copy)]
 struct Entries<'a> {
     table: &'a [i64],
-    /// Below the domain, and above.
-    beyond: Option<[i64; 2]>,
+    /// Results below the domain and above; the smallest entry where there are none.
+    ends: [i64; 2],
     least: i64,
     bits: u64,
 }
 
 impl<'a> Entries<'a> {
     fn new(table: &'a [i64], beyond: Option<[i64; 2]>) -> Self {
-        let all = || table.iter().copied().chain(beyond.into_iter().flatten());
-        let least = all().min().unwrap_or(0);
-        let bits = all().fold(0, |bits, t| bits | t.abs_diff(least));
-        Self { table, beyond, least, bits }
+        // Loops, which take less of a microcontroller's flash than chained iterators.
+        let mut ends = beyond.unwrap_or([i64::MAX; 2]);
+        let (mut least, mut bits) = (ends[0].min(ends[1]), 0);
+        for t in table {
+            least = least.min(*t);
+        }
+        if beyond.is_none() {
+            ends = [least; 2];
+        }
+        for t in table {
+            bits |= t.abs_diff(least);
+        }
+        bits |= ends[0].abs_diff(least) | ends[1].abs_diff(least);
+        Self { table, ends, least, bits }
     }
-    /// Whether the result above the domain has bit `shift`.
-    fn is_set_above(&self, shift: u32) -> bool {
-        self.beyond.is_some_and(|[_, above]| above.abs_diff(self.least) >> shift & 1 == 1)
+    /// The bits of the result above the domain.
+    fn above(&self) -> u64 {
+        self.ends[1].abs_diff(self.least)
     }
-    /// Whether the results below and above the domain differ in bit `shift`.
-    fn differs(&self, shift: u32) -> bool {
-        let [below, above] = self.beyond.unwrap_or_default().map(|b| b.abs_diff(self.least));
-        self.beyond.is_some() && (below ^ above) >> shift & 1 == 1
+    /// The bits in which the results below and above the domain differ.
+    fn differing(&self) -> u64 {
+        self.ends[0].abs_diff(self.least) ^ self.above()
     }
     /// Planes that the table takes.
     fn planes(&self) -> usize {
@@ -167,7 +176,7 @@ impl<'a> Entries<'a> {
     /// vector turned by `C`.
     fn column(&self, shift: u32) -> Column {
         let mut column = [0; 4];
-        let flip = u64::from(self.is_set_above(shift));
+        let flip = self.above() >> shift & 1;
         for (t, entry) in self.table.iter().enumerate() {
             let at = t.wrapping_neg() & (self.table.len() - 1);
             column[at / 64] |= ((entry.abs_diff(self.least) >> shift & 1) ^ flip) << (at % 64);
@@ -195,11 +204,6 @@ impl Mapping<'_> {
         self.tables.iter().enumerate().map(|(i, t)| Entries::new(t, self.beyond.map(|b| [b.below[i], b.above[i]])))
     }
 
-    /// Each plane's bit of the results above, and whether those below differ from it.
-    fn ends(&self) -> impl Iterator<Item = [bool; 2]> {
-        self.entries().flat_map(|e| e.shifts().map(move |shift| [e.is_set_above(shift), e.differs(shift)]))
-    }
-
     /// Whether results below and above the domain differ.
     fn has_two_ends(&self) -> bool {
         self.beyond.is_some_and(|b| b.below != b.above)
@@ -223,10 +227,10 @@ impl Mapping<'_> {
         let Domain { bits, .. } = self.domain;
         assert!((1..=MAX_WIDTH).contains(&bits), "an index has 1 to 8 bits");
         assert!(self.domain.width() <= W::BITS, "an index of more bits than a word");
-        assert!(self.tables.iter().all(|t| t.len() == self.domain.cells()), "a table of another size than its domain");
+        assert!(self.tables.iter().all(|t| t.len() == self.domain.cells()), "mapping: the size of a table");
         assert!(
             self.beyond.is_none_or(|b| [b.below.len(), b.above.len()] == [self.tables.len(); 2]),
-            "not one value a table past the domain"
+            "mapping: values past the domain"
         );
         assert!(out == self.tables.len() * len, "mapping: lengths differ");
     }
@@ -356,24 +360,21 @@ fn clear<W: Word>(
     word: &Opened<'_, W>,
     out: &mut [W],
 ) -> Result<(), Error> {
-    let signs = if mapping.has_two_ends() { word.c.len() } else { 0 };
-    let ([index, r, sign], party) = party.scratch([word.c.len(), word.c.len(), signs])?;
+    let ([index, r], party) = party.scratch([word.c.len(); 2])?;
     let low = index_words(&party, &mapping.domain, word, index);
     party.expand(word.mask, r);
-    for (sign, (c, r)) in sign.iter_mut().zip(index.iter().zip(&*r)) {
-        *sign = c.sub(*r).shr(word.cut.bits() - 1).and(W::from_u64(1));
-    }
     party.kernels.index_clear(index, r, low, word.cut.bits());
     for (entries, out) in mapping.entries().zip(out.chunks_exact_mut(index.len().max(1))) {
         party.kernels.lookup(out, index, entries.table);
-        let Some([below, above]) = entries.beyond else { continue };
+        let [below, above] = entries.ends;
+        if mapping.beyond.is_none() {
+            continue;
+        }
         party.kernels.saturate_clear(out, index, mapping.domain.bits, W::from_i64(above));
-        let step = W::from_i64(below).sub(W::from_i64(above));
-        for ((z, index), sign) in out.iter_mut().zip(&*index).zip(&*sign) {
-            // The sign counts where the index is past the table.
-            let past = index.shr(mapping.domain.bits);
-            let past = past.or(W::default().sub(past)).shr(W::BITS - 1);
-            *z = z.add(sign.mul(past).mul(step));
+        let (top, step) = (word.cut.bits() - low - 1, W::from_i64(below).sub(W::from_i64(above)));
+        // Below the domain the index has its topmost bit, if the table leaves one.
+        for (z, index) in out.iter_mut().zip(&*index).filter(|_| top >= mapping.domain.bits) {
+            *z = z.add(index.shr(top).mul(step));
         }
     }
     Ok(())
@@ -496,30 +497,41 @@ pub fn mapped_planes<W: Word>(
         party.kernels.sum_planes(head, hot, &columns[..entries.planes()]);
         rest = tail;
     }
-    let ([sign], mut party) = party.scratch([if mapping.has_two_ends() { lanes } else { 0 }])?;
-    if mapping.has_two_ends() {
+    let (two_ends, is_beyond) = (mapping.has_two_ends(), upper.is_some());
+    let ([sign, first], mut party) =
+        party.scratch([if two_ends { lanes } else { 0 }, if is_beyond { lanes } else { 0 }])?;
+    if two_ends {
         difference_bit(&mut party, draw, words, Words::Mask(word.mask), word.cut.bits() - 1, sign)?;
-        add_sign(&party, mapping, sign, planes);
+        add(&party, mapping, lanes, [&[], &*sign], planes);
     }
     if let Some(upper) = upper.filter(|u| !u.groups().is_empty()) {
         let above = Above { upper: &upper, c: c_above, hot: hot_above, borrow };
         saturate(&mut party, draw, &above, planes)?;
     }
-    let first = party.role.first_mask::<W>();
-    for (plane, _) in planes.chunks_exact_mut(lanes.max(1)).zip(mapping.ends()).filter(|(_, [above, _])| *above) {
-        plane.iter_mut().for_each(|p| *p = p.xor(first));
-    }
-    if mapping.has_two_ends() {
-        add_sign(&party, mapping, sign, planes);
-    }
+    first.fill(party.role.first_mask());
+    add(&party, mapping, lanes, [&*first, &*sign], planes);
     Ok(())
 }
 
-/// Adds the index's sign to each plane in which the results below and above differ.
-fn add_sign<W: Word>(party: &Party<'_, W>, mapping: &Mapping<'_>, sign: &[W], planes: &mut [W]) {
-    for (plane, [_, differs]) in planes.chunks_exact_mut(sign.len().max(1)).zip(mapping.ends()) {
-        if differs {
-            party.kernels.xor(plane, sign);
+/// Adds the first of both planes to those of a bit that is set above, the second to those of a bit
+/// in which the ends differ. Either may be empty.
+#[inline(never)] // twice
+fn add<W: Word>(party: &Party<'_, W>, mapping: &Mapping<'_>, lanes: usize, [first, sign]: [&[W]; 2], planes: &mut [W]) {
+    let mut at = 0;
+    for entries in mapping.entries() {
+        let [mut bits, mut above, mut differing] = [entries.bits, entries.above(), entries.differing()];
+        while bits != 0 {
+            if bits & 1 == 1 {
+                let own = &mut planes[at..at + lanes];
+                if above & 1 == 1 {
+                    party.kernels.xor(own, first);
+                }
+                if differing & 1 == 1 {
+                    party.kernels.xor(own, sign);
+                }
+                at += lanes;
+            }
+            [bits, above, differing] = [bits >> 1, above >> 1, differing >> 1];
         }
     }
 }
