@@ -74,8 +74,8 @@ impl Methods {
     }
 }
 
-/// Whether terms are from 0 to 1, and that of the maximum is large: then a row's sum is in the table
-/// of the cells' reciprocal.
+/// Whether terms are from 0 to 1, and that of the maximum is large: then a row's sum is in the
+/// table of the cells' reciprocal.
 fn is_bounded(function: &Function, numbers: &Numbers) -> bool {
     let terms = || (0..=256u32).map(|i| function.ideal(numbers, -f64::from(i) / 16.0));
     terms().all(|e| (0.0..=1.001).contains(&e)) && terms().next().is_some_and(|e| e > 0.9)

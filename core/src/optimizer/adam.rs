@@ -32,7 +32,8 @@ use core::ops::Range;
 /// 1. Open the gradient `G` for `g`; `g^2` for nothing.
 /// 2. In one round open `M = 3686 m + 410 g` for `m' = M >> 12`, and
 ///    `U = (2^second_shift - 1) v + g^2` for `v' = U >> second_shift`.
-/// 3. `T` bits from the word of `v'` ([`buckets`](crate::protocol::buckets)); open them masked, sum them up to `P`,
+/// 3. `T` bits from the word of `v'` ([`buckets`](crate::protocol::buckets)); open them masked, sum
+/// them up to `P`,
 ///    open `P - p` under a mask `p`.
 /// 4. `m' P` from `M`'s word, nothing opened. Open it; `w -= m' P >> (T + shift)`, the public rate
 ///    folded in.
@@ -49,7 +50,8 @@ use core::ops::Range;
 ///   steps of six thresholds and the shifts of the two rings (`grad_shift` 12 and 14, `shift` 3 and
 ///   0), and a rate that is a power of two; another costs a word dealt and some bits each way more
 ///   ([`crate::protocol::scaled`]).
-/// - **Result:** all roundings unbiased within one unit; thresholds with a public dither of less than a quarter of them.
+/// - **Result:** all roundings unbiased within one unit; thresholds with a public dither of less
+///   than a quarter of them.
 /// - **Needs:** for `g` of `fg` bits, `v` of `2 fg`: `|G| < 2^(k-2)`,
 ///   `|g| < 2^(k/2 - 1)`, `fg + 12 <= k - 2`, `U < 2^(k-1)`. `|m' P|` then stays below `2^(k-2)`,
 ///   whatever `v` is.
@@ -57,7 +59,8 @@ use core::ops::Range;
 ///   26; six and a half with kept buckets.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Adam {
-    /// Fraction bits of the gradient beyond those of `m`, and the batch's logarithm: `2 f + log2(batch) - fg`.
+    /// Fraction bits of the gradient beyond those of `m`, and the batch's logarithm: `2 f +
+    /// log2(batch) - fg`.
     pub grad_shift: u32,
     /// Base-two logarithm of the first threshold on `v`, 2 at least.
     pub first_threshold_log2: u32,
@@ -100,7 +103,8 @@ pub struct Kept<'a, W> {
 pub struct Turn {
     /// Whether to choose buckets again, or to reuse the last choice if there is one.
     pub choose: bool,
-    /// Multiplies the step: a learning-rate schedule, [`Adam::correction`], or their product ([`Dyadic::times`]).
+    /// Multiplies the step: a learning-rate schedule, [`Adam::correction`], or their product
+    /// ([`Dyadic::times`]).
     pub rate: Dyadic,
     /// The fraction of the weights that the step takes off beside: [`super::AdamW`]'s.
     pub decay: Option<Dyadic>,
@@ -253,8 +257,9 @@ impl Adam {
         Ok(())
     }
 
-    /// The bias correction `sqrt(1 - beta2^updates) / (1 - beta1^steps)` to eight bits, for the step that is number `steps` counted from 1 and makes `updates`
-    /// updates of `v`. In integers, so that all parties have the same.
+    /// The bias correction `sqrt(1 - beta2^updates) / (1 - beta1^steps)` to eight bits, for the
+    /// step that is number `steps` counted from 1 and makes `updates` updates of `v`. In integers,
+    /// so that all parties have the same.
     pub fn correction(&self, steps: u64, updates: u64) -> Dyadic {
         let beta1 = ONE - (u64::from(Self::BETA1_COMPLEMENT) << (FRAC_BITS - Self::BETA1_SHIFT));
         let beta2 = ONE - (ONE >> self.second_shift);

@@ -200,8 +200,8 @@ fn powers_are_what_is_promised() {
     }
 }
 
-/// Functions and numbers that a ring has no room for are refused, and edges of those it has room for
-/// keep their promise: coarse cells, constant polynomials, narrow knots.
+/// Functions and numbers that a ring has no room for are refused, and edges of those it has room
+/// for keep their promise: coarse cells, constant polynomials, narrow knots.
 #[test]
 fn what_does_not_fit_is_refused() {
     let narrow = Numbers { ring_bits: 32, frac_bits: 12 };

@@ -423,8 +423,8 @@ fn methods() -> Vec<Methods> {
     ]
 }
 
-/// Each method gives the gradient of its own exponentials: `e / S - y`, and the entries of a row sum
-/// to zero.
+/// Each method gives the gradient of its own exponentials: `e / S - y`, and the entries of a row
+/// sum to zero.
 fn follows_its_methods<W: Word>() {
     let shape = SHAPES[0];
     let numbers = Numbers { ring_bits: W::BITS, frac_bits: shape.frac_bits };

@@ -156,8 +156,8 @@ impl Mapping {
         [low, if self.has_limits(scalar) { high } else { high - self.width() }]
     }
 
-    /// Whether `x` lies so near an end, without a limit, that the result may be the function's value
-    /// or the one at the end.
+    /// Whether `x` lies so near an end, without a limit, that the result may be the function's
+    /// value or the one at the end.
     pub(super) fn is_blurred(&self, scalar: &dyn Scalar, x: f64) -> bool {
         let ([low, high], h) = (self.interval, self.width());
         !self.has_limits(scalar) && (x > low - h && x < low || x > high - h && x < high)
