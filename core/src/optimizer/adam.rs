@@ -33,7 +33,7 @@ use core::ops::Range;
 /// 2. In one round open `M = 3686 m + 410 g` for `m' = M >> 12`, and
 ///    `U = (2^second_shift - 1) v + g^2` for `v' = U >> second_shift`.
 /// 3. `T` bits from the word of `v'` ([`buckets`](crate::protocol::buckets)); open them masked, sum
-/// them up to `P`,
+///    them up to `P`,
 ///    open `P - p` under a mask `p`.
 /// 4. `m' P` from `M`'s word, nothing opened. Open it; `w -= m' P >> (T + shift)`, the public rate
 ///    folded in.
