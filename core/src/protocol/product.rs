@@ -1,14 +1,15 @@
 //! Products of masked values, element by element and of matrices.
 //!
-//! For `x` open as `X = x - a`, `y` as `Y = y - b` and dealt `c = a∘b`, server 0 computes `X∘(Y + [b]) + [a]∘Y + [c]` and server 1
-//! `X∘[b] + [a]∘Y + [c]` (Beaver, CRYPTO '91).
+//! For `x` open as `X = x - a`, `y` as `Y = y - b` and dealt `c = a∘b`, server 0 computes `X∘(Y +
+//! [b]) + [a]∘Y + [c]` and server 1 `X∘[b] + [a]∘Y + [c]` (Beaver, CRYPTO '91).
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
 //! - **Cost:** no round, no byte; one word dealt an output.
-//! - **Result:** exact in the ring; a product of fixed-point values has the sum of their fraction bits.
+//! - **Result:** exact in the ring; a product of fixed-point values has the sum of their fraction
+//!   bits.
 //! - **Memory:** scratch for `[a]`, `[b]`.
 
-use super::masked::Masked;
+use super::masked::{Masked, mask_and_open};
 use crate::{
     correlation::{
         Rows,
@@ -50,6 +51,24 @@ pub fn multiply<W: Word>(
     party.kernels.mul_add(z, x.words, b);
     party.kernels.mul_add(z, a, y.words);
     Ok(())
+}
+
+/// `z = x y` of the two halves `x`, `y` of `factors`, which are shares and are opened here, masked,
+/// in place: one round, two words each way an element.
+///
+/// # Errors
+///
+/// The link's and the dealer's, and [`Error::Scratch`].
+///
+/// # Panics
+///
+/// If lengths differ.
+pub fn multiply_halves<W: Word>(party: &mut Party<'_, W>, factors: &mut [W], z: &mut [W]) -> Result<(), Error> {
+    let n = z.len();
+    let mask = party.draw()?.mask(2 * n);
+    let mask = mask_and_open(party, factors, mask)?; // the one round
+    let half = |at| Masked { words: &factors[at..at + n], mask: mask.slice(at, n) };
+    multiply(party, half(0), half(n), z)
 }
 
 /// A masked matrix as a factor; `transposed` exchanges its rows and columns.
@@ -97,7 +116,8 @@ pub fn matmul<W: Word>(party: &mut Party<'_, W>, x: Factor<'_, W>, y: Factor<'_,
     Ok(())
 }
 
-/// Rows `mask.rows` of the public words of a matrix with `stride` columns, from column `from` on: the words of [`Masked`] for a gathered view.
+/// Rows `mask.rows` of the public words of a matrix with `stride` columns, from column `from` on:
+/// the words of [`Masked`] for a gathered view.
 pub fn gather<W: Word>(words: &[W], stride: usize, rows: Rows<'_>, from: usize, cols: usize, out: &mut [W]) {
     for (out, row) in out.chunks_exact_mut(cols.max(1)).zip(rows.iter()) {
         out.copy_from_slice(&words[row * stride + from..][..cols]);

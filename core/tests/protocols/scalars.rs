@@ -13,8 +13,8 @@ use symbolon_core::{
             segments::Segments,
         },
         scalar::{
-            AnyScalar, Cosine, Erf, Exponential, InverseSquareRoot, Power, RangeReduction, Reciprocal, Scalar, Sigmoid,
-            Sine, Tanh,
+            Absolute, AnyScalar, Cosine, Erf, Exponential, InverseSquareRoot, Logarithm, Power, RangeReduction,
+            Reciprocal, Scalar, Sigmoid, Sine, SquareRoot, Tanh,
         },
     },
     link::Error,
@@ -116,9 +116,9 @@ fn errors_are_what_is_promised() {
     [8, 12, 20, 24].into_iter().for_each(|frac_bits| sweep_all::<u64>(frac_bits, 700));
 }
 
-/// Every argument where there are at most 2^20, every number of fraction bits: minutes, in release.
+/// Every argument where there are at most 2^20, every number of fraction bits.
 #[test]
-#[ignore = "minutes: cargo test --release -p symbolon-core --test protocols -- --ignored"]
+#[ignore = "a quarter of an hour and more: cargo test --release -p symbolon-core --test protocols -- --ignored"]
 fn errors_are_what_is_promised_everywhere() {
     (8..=13).for_each(|frac_bits| sweep_all::<u32>(frac_bits, 1 << 20));
     (8..=24).for_each(|frac_bits| sweep_all::<u64>(frac_bits, 1 << 16));
@@ -183,6 +183,44 @@ fn costs_are_bounded() {
     for scalar in [AnyScalar::Sine(Sine {}), AnyScalar::Cosine(Cosine {})] {
         assert!(cost::<u64>(scalar, None, 20).rounds <= 6);
     }
+}
+
+/// The rounds that the methods' documentation states.
+#[test]
+fn rounds_are_those_of_the_documentation() {
+    let direct = |scalar, frac_bits| cost::<u64>(scalar, Some(Method::Direct), frac_bits).rounds;
+    let narrow = |scalar| cost::<u32>(scalar, Some(Method::Direct), 11).rounds;
+    let exponential = AnyScalar::Exponential(Exponential {});
+    let (sigmoid, tanh) = (AnyScalar::Sigmoid(Sigmoid {}), AnyScalar::Tanh(Tanh {}));
+    let (reciprocal, root) = (AnyScalar::Reciprocal(Reciprocal {}), AnyScalar::InverseSquareRoot(InverseSquareRoot {}));
+    // Newton's steps, degrees of the exponential and the logarithm, by fraction bits.
+    for (frac_bits, steps, degree, logarithm) in [(12, 2, 5, 5), (16, 2, 6, 7), (20, 2, 7, 9), (24, 2, 8, 11)] {
+        assert_eq!(direct(reciprocal, frac_bits), 15 + 2 * steps);
+        assert_eq!(direct(root, frac_bits), 15 + 3 * steps);
+        assert_eq!(direct(AnyScalar::SquareRoot(SquareRoot {}), frac_bits), 15 + 3 * steps + 2);
+        assert_eq!(direct(AnyScalar::Logarithm(Logarithm {}), frac_bits), 12 + logarithm);
+        assert_eq!(direct(exponential, frac_bits), 9 + degree);
+        assert_eq!([direct(sigmoid, frac_bits), direct(tanh, frac_bits)], [13 + degree + 2 * steps; 2]);
+        assert_eq!(direct(AnyScalar::Power(Power { exponent: 3 }), frac_bits), 4 + 3);
+        assert_eq!(direct(AnyScalar::Absolute(Absolute {}), frac_bits), 4);
+    }
+    assert_eq!([narrow(reciprocal), narrow(root), narrow(exponential), narrow(sigmoid)], [17, 18, 13, 19]);
+    let by = |scalar, method| cost::<u64>(scalar, Some(method), 12).rounds;
+    for degree in 1..=4 {
+        // A mapping's two rounds, a mask, a truncation a degree.
+        let mapping = |interval| Method::Mapping(Mapping { bits: 8, degree, interval });
+        assert_eq!(by(AnyScalar::Sine(Sine {}), mapping([0.0; 2])), 2 + 1 + u64::from(degree));
+        // Clamp, leading one, the mantissa's cells, two for the weights.
+        assert_eq!(by(reciprocal, mapping([0.0; 2])), 4 + 5 + 2 + 1 + u64::from(degree) + 2);
+        let cut =
+            |zero_below| Polynomial { degree, fit: Fit::Interpolation, interval: [-1.0, 0.0], raw: false, zero_below };
+        let raw = Polynomial { raw: true, ..cut(false) };
+        assert_eq!(by(exponential, Method::Polynomial(cut(false))), 4 + 1 + u64::from(degree));
+        assert_eq!(by(exponential, Method::Polynomial(cut(true))), 4 + 1 + u64::from(degree) + 1);
+        assert_eq!(by(exponential, Method::Polynomial(raw)), 1 + u64::from(degree));
+        assert_eq!(by(exponential, Method::Limit(Limit { squarings: degree })), 4 + 1 + u64::from(degree));
+    }
+    assert_eq!(by(tanh, Method::Segments(Segments::named(&tanh, 3).unwrap())), 4 + 1);
 }
 
 /// A power of every exponent, directly and by octaves.

@@ -26,7 +26,6 @@ pub struct Bound {
 impl Function {
     /// How far results are from [`ideal`](Self::ideal), inside the domain and beyond.
     pub fn bound(&self, numbers: &Numbers) -> Bound {
-        let one = pow2(numbers.frac_bits);
         match &self.method {
             Method::Mapping(mapping) => match self.scalar.range_reduction() {
                 RangeReduction::Octaves(octaves) => mapping.octaves_bound(&self.scalar, octaves, numbers),
@@ -35,13 +34,13 @@ impl Function {
             Method::Direct | Method::Auto => direct_bound(&self.scalar, numbers),
             Method::Polynomial(polynomial) => polynomial.bound(&self.scalar, numbers),
             Method::Segments(segments) => segments.bound(numbers),
-            Method::Limit(limit) => limit.bound(numbers, one),
+            Method::Limit(limit) => limit.bound(numbers),
         }
     }
 }
 
-/// What Horner's rule in `degree` steps adds, in units of the coefficients' last place: their
-/// roundings, a truncation a step but the last.
+/// The rounding error of Horner's rule in `degree` steps, in units of the coefficients' last place:
+/// their roundings, a truncation a step but the last.
 fn horner(degree: u8) -> f64 {
     0.5 * (f64::from(degree) + 1.0) + f64::from(degree.max(1)) - 1.0
 }
@@ -76,21 +75,21 @@ impl Mapping {
     }
 
     fn octaves_bound(&self, scalar: &AnyScalar, octaves: Octaves, numbers: &Numbers) -> Bound {
-        let (one, scaled) = (pow2(numbers.frac_bits), OctaveFunction::new(octaves, false, numbers));
+        let scaled = OctaveFunction::new(octaves, false, numbers);
         let mantissa = pow2(numbers.mantissa_bits());
-        let [_, guard] = self.mantissa_room(&scaled, numbers);
+        let [_, guard] = self.mantissa_room(&scaled);
         let own = if self.degree == 0 { 0.5 } else { 1.5 + horner(self.degree) / pow2(guard) };
-        finished(&scaled, numbers, self.fit_error(scalar) * 1.05 + own / mantissa, one)
+        finished(&scaled, self.fit_error(scalar) * 1.05 + own / mantissa)
     }
 }
 
-/// What a weight, or a sum with one, makes of an error of the mantissa's function.
-fn finished(scaled: &OctaveFunction, numbers: &Numbers, of_mantissa: f64, one: f64) -> Bound {
+/// Takes the error of the mantissa's function through the weight, or the sum with one.
+fn finished(scaled: &OctaveFunction, of_mantissa: f64) -> Bound {
+    let one = pow2(scaled.numbers().frac_bits);
     match scaled.octaves() {
         Octaves::Logarithm { .. } => Bound { units: 1.5 + of_mantissa * one, relative: 0.0 },
         Octaves::Power { .. } => {
             let least = libm::fmin(scaled.mantissa(1.0), scaled.mantissa(super::mapping::LEAST));
-            let _ = numbers;
             Bound { units: 1.0 + scaled.weight_error(), relative: of_mantissa / least }
         }
     }
@@ -100,9 +99,8 @@ impl Polynomial {
     fn bound(&self, scalar: &AnyScalar, numbers: &Numbers) -> Bound {
         let c = self.coefficients(scalar);
         let [dropped, guard, steepest] = self.precision(&c, numbers);
-        let degree = self.degree.max(1);
-        let cut = if dropped > 0.0 { steepest * pow2(0) * libm::exp2(dropped) } else { 0.0 };
-        Bound { units: 1.0 + horner(degree) / libm::exp2(guard) + cut, relative: 0.0 }
+        let cut = if dropped > 0.0 { steepest * libm::exp2(dropped) } else { 0.0 };
+        Bound { units: 1.0 + horner(self.degree) / libm::exp2(guard) + cut, relative: 0.0 }
     }
 }
 
@@ -118,10 +116,10 @@ impl Segments {
 }
 
 impl Limit {
-    fn bound(self, numbers: &Numbers, one: f64) -> Bound {
+    fn bound(self, numbers: &Numbers) -> Bound {
         // An error of y doubles with each square, where y is near 1; and each truncates.
         let steps = pow2(self.squarings.into());
-        let finest = one / pow2(self.bits(numbers));
+        let finest = pow2(numbers.frac_bits) / pow2(self.bits(numbers));
         Bound { units: 1.0 + 2.0 * steps * finest, relative: 0.0 }
     }
 }
@@ -149,7 +147,7 @@ fn direct_bound(scalar: &AnyScalar, numbers: &Numbers) -> Bound {
                     Octaves::Power { .. } => libm::exp2(if narrow { -12.4 } else { -25.0 }),
                 };
                 let rounding = 8.0 / pow2(numbers.mantissa_bits());
-                finished(&scaled, numbers, of_mantissa + rounding, pow2(numbers.frac_bits))
+                finished(&scaled, of_mantissa + rounding)
             }
             _ => match scalar {
                 AnyScalar::Tanh(_) => of(2.4 + 14.0 * pow2(numbers.frac_bits) / pow2(precision), 1000.0),

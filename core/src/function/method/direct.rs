@@ -39,7 +39,7 @@ use crate::{
         clamp::clamp,
         knots::above,
         masked::{Masked, mask_and_open},
-        product::multiply,
+        product::{multiply, multiply_halves},
         times::times_masked,
         truncate::{Cut, open, truncate, truncated},
     },
@@ -374,10 +374,7 @@ fn power_of_two<W: Word>(
     let polynomial = fit::interpolation(libm::exp2, [-1.0, 1.0], precision.exponential);
     let horner = Horner { shift: 0, u_bits: bits, frac_bits: bits, guard: 0 };
     horner.apply(&mut party, place.fraction, &[polynomial], p)?;
-    let mask = party.draw()?.mask(2 * n);
-    let mask = mask_and_open(&mut party, factors, mask)?; // a round
-    let part = |at| Masked { words: &factors[at..at + n], mask: mask.slice(at, n) };
-    multiply(&mut party, part(0), part(n), out)?;
+    multiply_halves(&mut party, factors, out)?; // a round
     truncate(&mut party, out, (bits + 1 - out_bits).saturating_add_signed(-low)) // a round
 }
 

@@ -9,7 +9,7 @@
 //! - **Result:** the limit's `n`-th term, below `e^x` by about `x^2 / 2^(n+1)` of it, at most
 //!   `0.33 / 2^n`. Each squaring doubles the error so far, so rounding adds up to `2^(n+1)` units
 //!   of the precision within.
-//! - **Source:** CrypTen (Knott et al., NeurIPS 2021), section 4.2.
+//! - **Source:** CrypTen (Knott et al., NeurIPS 2021).
 
 use super::{FunctionError, mapping::units};
 use crate::{

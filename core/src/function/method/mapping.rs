@@ -21,12 +21,7 @@ use crate::{
     link::Error,
     mapping::Domain,
     party::Party,
-    protocol::{
-        clamp::clamp,
-        masked::{Masked, mask_and_open},
-        product::multiply,
-        truncate::truncate,
-    },
+    protocol::{clamp::clamp, product::multiply_halves, truncate::truncate},
     word::Word,
 };
 use serde::{Deserialize, Serialize};
@@ -180,15 +175,9 @@ impl Mapping {
     /// Bits of the fraction that count, and of the coefficients beyond the result's: as many as the
     /// ring has room for. `None` if it has too little.
     fn scale(&self, scalar: &dyn Scalar, numbers: &Numbers) -> Option<[u32; 2]> {
-        let h = self.width();
-        let dropped = self.dropped(scalar, numbers);
-        let (mut value, mut step) = (0.0, 0.0);
-        for cell in 0..=self.cells() {
-            let x = self.centre(cell);
-            value = libm::fmax(value, libm::fabs(scalar.value(x)));
-            step = libm::fmax(step, libm::fabs(scalar.derivative(x)) * h);
-        }
-        room(numbers, [value, 1.25 * step], dropped, self.degree)
+        let values = (0..=self.cells()).map(|cell| libm::fabs(scalar.value(self.centre(cell))));
+        let sizes = [values.fold(0.0, libm::fmax), 1.25 * self.steepest(scalar)];
+        room(numbers, sizes, self.dropped(scalar, numbers), self.degree)
     }
 
     /// The largest step of the function over a cell.
@@ -254,7 +243,7 @@ impl Mapping {
         let shift = self.dropped(scalar, numbers);
         let domain = Domain { shift, bits: self.bits.into(), signed: false };
         let (degree, mut tables, mut beyond) = (usize::from(self.degree), [[0; 256]; TABLES], [[0; TABLES]; 2]);
-        // Dry words have no use for the entries, but for the bits in which they differ.
+        // A dry run needs the entries too: the bits in which they differ are its cost.
         for cell in 0..self.cells() {
             put(&mut tables, cell, &self.piece(scalar, cell), degree, f + guard);
         }
@@ -290,25 +279,18 @@ impl Mapping {
         let (f, k) = (numbers.frac_bits, numbers.ring_bits);
         let (degree, mut tables) = (usize::from(self.degree), [[0; 256]; TABLES]);
         let domain = Domain { shift: k - u32::from(self.bits), bits: self.bits.into(), signed: false };
-        let turn = 2.0 * core::f64::consts::PI;
-        let h = turn / pow2(self.bits.into());
-        let [kept, guard] = room(numbers, [1.0, h], domain.shift, self.degree).unwrap_or_default();
+        let [kept, guard] = self.room(scalar, numbers).unwrap_or_default();
+        let (turn, _) = self.of_family(scalar);
         for cell in 0..self.cells() {
-            #[allow(clippy::cast_precision_loss)] // at most 256
-            let m = cell as f64 * h;
-            let piece = match self.degree {
-                0 => constant(scalar.value(m)),
-                degree => fit::interpolation(|u| scalar.value(m + u * h), [-1.0, 1.0], degree.into()),
-            };
-            put(&mut tables, cell, &piece, degree, f + guard);
+            put(&mut tables, cell, &turn.piece(scalar, cell), degree, f + guard);
             if slope.is_some() {
-                tables[degree + 1][cell] = units(scalar.derivative(m), f);
+                tables[degree + 1][cell] = units(scalar.derivative(turn.centre(cell)), f);
             }
         }
         let cells = Cells { domain, degree, kept, guard, tables, beyond: None, grows: false };
         let ([z], mut party) = party.scratch([x.len()])?;
         z.copy_from_slice(x);
-        party.kernels.scale(z, W::from_i64(units(1.0 / turn, k - f)));
+        party.kernels.scale(z, W::from_i64(units(1.0 / turn.interval[1], k - f)));
         cells.apply(&mut party, (z, None), out, slope)
     }
 
@@ -317,10 +299,9 @@ impl Mapping {
         &self,
         party: &mut Party<'_, W>,
         scaled: &OctaveFunction,
-        numbers: &Numbers,
         (x, out): (&[W], &mut [W]),
     ) -> Result<(), Error> {
-        let (n, len) = (numbers.octaves(), x.len());
+        let (n, len) = (scaled.numbers().octaves(), x.len());
         let ([hot, mantissa, y], mut party) = party.scratch([(n as usize + 1) * len, len, len])?;
         scaled.normalise(&mut party, x, hot, mantissa)?;
         self.of_mantissa::<W, TABLES>(&mut party, scaled, mantissa, y)?;
@@ -339,9 +320,8 @@ impl Mapping {
         let (width, degree, mut tables) =
             (numbers.octaves() + leading_one::EXTRA_BITS, self.degree, [[0; 256]; TABLES]);
         let domain = Domain { shift: width - u32::from(self.bits), bits: self.bits.into(), signed: false };
-        let of_mantissa = Numbers { frac_bits: numbers.mantissa_bits(), ..*numbers };
         let h = 1.0 / pow2(self.bits.into());
-        let [kept, guard] = self.mantissa_room(scaled, numbers);
+        let [kept, guard] = self.mantissa_room(scaled);
         for cell in 0..self.cells() {
             #[allow(clippy::cast_precision_loss)] // at most 256
             let m = libm::fmin(libm::fmax(ORIGIN + cell as f64 * h, LEAST), 1.0);
@@ -349,7 +329,7 @@ impl Mapping {
                 0 => constant(scaled.mantissa(m)),
                 degree => fit::interpolation(|u| scaled.mantissa(m + u * h), [-1.0, 1.0], degree.into()),
             };
-            put(&mut tables, cell, &piece, degree.into(), of_mantissa.frac_bits + guard);
+            put(&mut tables, cell, &piece, degree.into(), numbers.mantissa_bits() + guard);
         }
         // Counted from the least mantissa's quarter on, so that no index wraps.
         let origin = W::from_i64(-units(ORIGIN, width));
@@ -359,8 +339,9 @@ impl Mapping {
     }
 
     /// Bits of the fraction of a mantissa's cell, and of its coefficients beyond the mantissa's.
-    pub(super) fn mantissa_room(&self, scaled: &OctaveFunction, numbers: &Numbers) -> [u32; 2] {
-        let of_mantissa = Numbers { frac_bits: numbers.mantissa_bits(), ..*numbers };
+    pub(super) fn mantissa_room(&self, scaled: &OctaveFunction) -> [u32; 2] {
+        let numbers = scaled.numbers();
+        let of_mantissa = Numbers { frac_bits: numbers.mantissa_bits(), ..numbers };
         let h = 1.0 / pow2(self.bits.into());
         let steepest = libm::fabs(scaled.mantissa(LEAST) - scaled.mantissa(LEAST + h));
         let dropped = numbers.octaves() + leading_one::EXTRA_BITS - u32::from(self.bits);
@@ -391,7 +372,7 @@ impl Mapping {
                     $((RangeReduction::Interval, $tables) => self.on_interval::<W, $tables>(party, scalar, numbers, (x, out), slope),
                     (RangeReduction::Periodic, $tables) => self.on_turns::<W, $tables>(party, scalar, numbers, (x, out), slope),)*
                     (RangeReduction::Octaves(octaves), _) => {
-                        self.octaves(party, &OctaveFunction::new(octaves, false, numbers), numbers, (x, out))?;
+                        self.octaves(party, &OctaveFunction::new(octaves, false, numbers), (x, out))?;
                         let Some(slope) = slope else { return Ok(()) };
                         self.octaves_slope(party, octaves, numbers, (x, out), slope)
                     }
@@ -414,7 +395,7 @@ impl Mapping {
         slope: &mut [W],
     ) -> Result<(), Error> {
         let Octaves::Power { halves: halves @ ..0 } = octaves else {
-            return self.octaves(party, &OctaveFunction::new(octaves, true, numbers), numbers, (x, slope));
+            return self.octaves(party, &OctaveFunction::new(octaves, true, numbers), (x, slope));
         };
         let n = x.len();
         let ([factors], mut party) = party.scratch([2 * n])?;
@@ -424,14 +405,11 @@ impl Mapping {
             reciprocal.copy_from_slice(y);
         } else {
             let scaled = OctaveFunction::new(Octaves::Power { halves: -2 }, false, numbers);
-            self.octaves(&mut party, &scaled, numbers, (x, reciprocal))?;
+            self.octaves(&mut party, &scaled, (x, reciprocal))?;
         }
         let most = units(libm::sqrt(pow2(W::BITS - 3) / f64::from(halves.unsigned_abs())), 0);
         clamp(&mut party, factors, W::default(), W::from_i64(most))?;
-        let mask = party.draw()?.mask(2 * n);
-        let mask = mask_and_open(&mut party, factors, mask)?;
-        let part = |at| Masked { words: &factors[at..at + n], mask: mask.slice(at, n) };
-        multiply(&mut party, part(0), part(n), slope)?;
+        multiply_halves(&mut party, factors, slope)?;
         party.kernels.scale(slope, W::from_i64(halves.into()));
         truncate(&mut party, slope, numbers.frac_bits + 1)
     }
@@ -440,15 +418,14 @@ impl Mapping {
         &self,
         party: &mut Party<'_, W>,
         scaled: &OctaveFunction,
-        numbers: &Numbers,
         (x, out): (&[W], &mut [W]),
     ) -> Result<(), Error> {
         match self.degree {
-            0 => self.on_octaves::<W, 1>(party, scaled, numbers, (x, out)),
-            1 => self.on_octaves::<W, 2>(party, scaled, numbers, (x, out)),
-            2 => self.on_octaves::<W, 3>(party, scaled, numbers, (x, out)),
-            3 => self.on_octaves::<W, 4>(party, scaled, numbers, (x, out)),
-            _ => self.on_octaves::<W, 5>(party, scaled, numbers, (x, out)),
+            0 => self.on_octaves::<W, 1>(party, scaled, (x, out)),
+            1 => self.on_octaves::<W, 2>(party, scaled, (x, out)),
+            2 => self.on_octaves::<W, 3>(party, scaled, (x, out)),
+            3 => self.on_octaves::<W, 4>(party, scaled, (x, out)),
+            _ => self.on_octaves::<W, 5>(party, scaled, (x, out)),
         }
     }
 }

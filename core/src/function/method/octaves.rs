@@ -13,12 +13,7 @@ use crate::{
     },
     link::Error,
     party::Party,
-    protocol::{
-        clamp::clamp,
-        masked::{Masked, mask_and_open},
-        product::multiply,
-        truncate::truncate,
-    },
+    protocol::{clamp::clamp, product::multiply_halves, truncate::truncate},
     word::Word,
 };
 
@@ -26,7 +21,7 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub struct OctaveFunction {
     octaves: Octaves,
-    /// What the power is multiplied by: 1, or the exponent in a derivative.
+    /// Factor of the power: 1, or the exponent in a derivative.
     factor: f64,
     numbers: Numbers,
 }
@@ -44,12 +39,12 @@ impl OctaveFunction {
         Self { octaves, factor, numbers: *numbers }
     }
 
-    /// What it is a function of.
+    /// The relation between octaves.
     pub(super) fn octaves(&self) -> Octaves {
         self.octaves
     }
 
-    /// What rounding weights adds at most, in units of the result.
+    /// Bounds the error of rounded weights, in units of the result.
     pub(super) fn weight_error(&self) -> f64 {
         match self.octaves {
             Octaves::Power { halves } if halves % 2 != 0 => 0.5 * self.largest() * libm::exp2(-f64::from(self.shift())),
@@ -183,10 +178,7 @@ impl OctaveFunction {
         let (weights, values) = factors.split_at_mut(len);
         weigh(&party, hot, |j| self.weight(j), weights);
         values.copy_from_slice(y);
-        let mask = party.draw()?.mask(2 * len);
-        let mask = mask_and_open(&mut party, factors, mask)?; // a round
-        let part = |at| Masked { words: &factors[at..at + len], mask: mask.slice(at, len) };
-        multiply(&mut party, part(0), part(len), out)?;
+        multiply_halves(&mut party, factors, out)?; // a round
         truncate(&mut party, out, mantissa_bits.saturating_add_signed(self.shift())) // a round
     }
 }

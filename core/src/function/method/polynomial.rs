@@ -29,7 +29,7 @@ use crate::{
     protocol::{
         knots::above,
         masked::{Masked, mask_and_open},
-        product::multiply,
+        product::multiply_halves,
         times::times_masked,
         truncate::{Cut, open, truncate, truncated},
     },
@@ -235,10 +235,7 @@ fn multiply_by_bit<W: Word>(party: &mut Party<'_, W>, y: &mut [W], bit: &[W]) ->
     let ([both], mut party) = party.scratch([2 * n])?;
     both[..n].copy_from_slice(y);
     both[n..].copy_from_slice(bit);
-    let mask = party.draw()?.mask(2 * n);
-    let mask = mask_and_open(&mut party, both, mask)?; // the one round
-    let part = |at| Masked { words: &both[at..at + n], mask: mask.slice(at, n) };
-    multiply(&mut party, part(0), part(n), y)
+    multiply_halves(&mut party, both, y) // the one round
 }
 
 /// Numbers of polynomials with public coefficients.

@@ -8,7 +8,7 @@
 //! - **Result:** the line within a unit, and what rounding slopes to [`Segments::slope_bits`] makes
 //!   over the line's length. The
 //!   derivative is the rounded slope; at a knot that of the right.
-//! - **Source:** SecureML (Mohassel, Zhang, IEEE S&P 2017, section 4.1.2) for three parts.
+//! - **Source:** SecureML (Mohassel, Zhang, IEEE S&P 2017) for three parts.
 
 use super::{
     FunctionError,

@@ -31,7 +31,7 @@ use symbolon_core::{
 use symbolon_parties::{deal, planned, run as run_party};
 use zeroize::Zeroizing;
 
-/// What a server is told.
+/// The task of a server.
 #[derive(Serialize, Deserialize)]
 struct Task {
     function: Function,

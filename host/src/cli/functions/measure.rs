@@ -27,7 +27,7 @@ const ELEMENTS: usize = 1 << 13;
 /// Each function is repeated for so long.
 const SECONDS: f64 = 0.05;
 
-/// What a sweep and a run found.
+/// Results of a sweep and a timed run.
 #[derive(Debug, Serialize)]
 pub(super) struct Measured {
     #[serde(flatten)]
@@ -41,7 +41,7 @@ pub(super) struct Measured {
     at: f64,
     /// Largest relative error of larger results.
     pub(super) relative: f64,
-    /// What the method promises.
+    /// The guaranteed bound, in units.
     pub(super) bound_units: f64,
     bound_relative: f64,
     /// How far the method is from the function, relative where that is above 1.
