@@ -26,7 +26,7 @@ use super::{
     upper::{Group, THRESHOLDS, TOTAL, Upper, chain},
 };
 use crate::{
-    correlation::{Draw, Words, request::Digits},
+    correlation::{Draw, View, Words, request::Digits},
     kernel::{plane_words, portable::DIGIT},
     link::Error,
     party::Party,
@@ -54,22 +54,146 @@ pub fn buckets<W: Word>(
 ) -> Result<(), Error> {
     let (lanes, bits) = (plane_words::<W>(word.c.len()), word.cut.bits());
     assert!(t.len() == thresholds * lanes, "buckets: lengths differ");
-    let upper = Upper::with_thresholds((first_threshold_log2, bits), thresholds.div_ceil(2));
+    let buckets = Buckets::new((first_threshold_log2, bits), thresholds);
     let mut draw = party.draw()?;
     if party.is_clear() {
+        return buckets.clear(party, word, t);
+    }
+    let ([state, joined, variables], mut party) =
+        party.scratch([buckets.state_planes(), buckets.joined_planes(), buckets.variables()].map(|n| n * lanes))?;
+    let (first, last) = variables.split_at_mut(buckets.upper.variables() * lanes);
+    buckets.prepare(&mut party, &mut draw, word, state, first)?;
+    let masks = hide_bits(&mut party, &mut draw, first)?;
+    party.open_bits(first)?; // the first round
+    buckets.upper.complete(&mut party, &mut draw, state, (first, masks), joined)?;
+    buckets.prepare_last(&mut party, joined, last)?;
+    let masks = hide_bits(&mut party, &mut draw, last)?;
+    party.open_bits(last)?; // the second
+    buckets.complete_last(&mut party, &mut draw, joined, (last, masks), t)
+}
+
+/// Thresholds whose two rounds the caller runs, side by side with others'.
+pub(crate) struct Buckets {
+    first_threshold_log2: u32,
+    bits: u32,
+    /// The digits; its round is the first.
+    pub(crate) upper: Upper,
+}
+
+impl Buckets {
+    /// `thresholds` thresholds in words of `bits` bits.
+    pub(crate) fn new((first_threshold_log2, bits): (u32, u32), thresholds: usize) -> Self {
+        let upper = Upper::with_thresholds((first_threshold_log2, bits), thresholds.div_ceil(2));
+        Self { first_threshold_log2, bits, upper }
+    }
+
+    /// Planes of what the first round leaves to its end.
+    pub(crate) fn state_planes(&self) -> usize {
+        self.upper.state_planes()
+    }
+    /// Planes of what the first round gives.
+    pub(crate) fn joined_planes(&self) -> usize {
+        self.upper.planes()
+    }
+    /// Planes that the second round opens.
+    pub(crate) fn last_variables(&self) -> usize {
+        let groups = self.upper.groups();
+        (1..).zip(groups).map(|(next, group)| variables(*group, groups.len() - next)).sum()
+    }
+    /// Planes that both rounds open.
+    fn variables(&self) -> usize {
+        self.upper.variables() + self.last_variables()
+    }
+
+    /// The thresholds from whole values.
+    pub(crate) fn clear<W: Word>(
+        &self,
+        party: &mut Party<'_, W>,
+        word: &Opened<'_, W>,
+        t: &mut [W],
+    ) -> Result<(), Error> {
         let ([r], party) = party.scratch([word.c.len()])?;
         party.expand(word.mask, r);
-        party.kernels.cells_clear(t, word.c, r, first_threshold_log2, bits);
-        return Ok(());
+        party.kernels.cells_clear(t, word.c, r, self.first_threshold_log2, self.bits);
+        Ok(())
     }
-    let hot_planes = upper.widths().iter().map(|w| (1 << w) - 1).sum::<usize>();
-    let ([joined, hot, c], mut party) =
-        party.scratch([upper.planes(), hot_planes, upper.bits()].map(|planes| planes * lanes))?;
-    party.kernels.to_planes(c, word.c, first_threshold_log2);
-    let request = Digits { words: Words::Mask(word.mask), low: first_threshold_log2, widths: upper.widths() };
-    party.take(&mut draw, request, &mut [&mut *hot])?;
-    upper.join(&mut party, &mut draw, (c, hot), joined)?; // the first round
-    finish(&mut party, &mut draw, &upper, joined, lanes, t) // the second
+
+    /// Takes the digits of the mask, and writes the planes that the first round opens, unmasked.
+    pub(crate) fn prepare<W: Word>(
+        &self,
+        party: &mut Party<'_, W>,
+        draw: &mut Draw,
+        word: &Opened<'_, W>,
+        state: &mut [W],
+        variables: &mut [W],
+    ) -> Result<(), Error> {
+        let (lanes, widths) = (plane_words::<W>(word.c.len()), self.upper.widths());
+        let hot_planes = widths.iter().map(|w| (1 << w) - 1).sum::<usize>();
+        let ([hot, c], mut party) = party.scratch([hot_planes, self.upper.bits()].map(|planes| planes * lanes))?;
+        party.kernels.to_planes(c, word.c, self.first_threshold_log2);
+        let request = Digits { words: Words::Mask(word.mask), low: self.first_threshold_log2, widths };
+        party.take(draw, request, &mut [&mut *hot])?;
+        self.upper.prepare(&mut party, (c, hot), state, variables)
+    }
+
+    /// Writes the planes that the second round opens, unmasked.
+    pub(crate) fn prepare_last<W: Word>(
+        &self,
+        party: &mut Party<'_, W>,
+        joined: &[W],
+        open: &mut [W],
+    ) -> Result<(), Error> {
+        let (groups, lanes) = (self.upper.groups(), joined.len() / self.joined_planes());
+        let ([run], party) = party.scratch([lanes])?;
+        let (mut at, mut rest) = (0, open);
+        for (i, group) in groups.iter().enumerate() {
+            let (own, above) = joined[at..].split_at(group.planes() * lanes);
+            let (planes, others) = rest.split_at_mut(variables(*group, groups.len() - 1 - i) * lanes);
+            if !planes.is_empty() {
+                last_variables(&party, own, (&groups[i + 1..], above), lanes, planes, run);
+            }
+            (at, rest) = (at + own.len(), others);
+        }
+        Ok(())
+    }
+
+    /// `t = A E ⊕ B F`, with `E` and `F` of all groups above, from the opened planes and the view
+    /// that [`hide_bits`] gave.
+    pub(crate) fn complete_last<W: Word>(
+        &self,
+        party: &mut Party<'_, W>,
+        draw: &mut Draw,
+        joined: &[W],
+        (open, masks): (&[W], View<'_>),
+        t: &mut [W],
+    ) -> Result<(), Error> {
+        let (groups, lanes) = (self.upper.groups(), joined.len() / self.joined_planes());
+        let most = groups.iter().map(|g| THRESHOLDS * g.marked).max().unwrap_or(0) * lanes;
+        let ([products], mut party) = party.scratch([most])?;
+        let (mut at, mut from, mut t) = (0, 0, t);
+        for (i, group) in groups.iter().enumerate() {
+            let (own, above) =
+                (&joined[at + TOTAL * lanes..][..THRESHOLDS * group.marked * lanes], groups.len() - 1 - i);
+            let wanted = (2 * group.marked * lanes).min(t.len());
+            let (bits, others) = t.split_at_mut(wanted);
+            let len = variables(*group, above) * lanes;
+            let opened = (&open[from..from + len], masks.slice(from, len));
+            if above == 0 {
+                // Nothing is above: E and F are 1.
+                for (bit, pair) in bits.chunks_exact_mut(lanes.max(1)).zip(own.chunks_exact((2 * lanes).max(1))) {
+                    bit.copy_from_slice(&pair[..lanes]);
+                    party.kernels.xor(bit, &pair[lanes..]);
+                }
+            } else if len > 0 {
+                let (equal, less) = products.split_at_mut(2 * group.marked * lanes);
+                last_products(&mut party, draw, (*group, above), lanes, opened, [&mut *equal, &mut *less])?;
+                bits.copy_from_slice(&equal[..wanted]);
+                party.kernels.xor(bits, &less[..wanted]);
+            }
+            (at, from, t) = (at + group.planes() * lanes, from + len, others);
+        }
+        Ok(())
+    }
 }
 
 /// Variables of a group's last conjunctions: `x…` of the groups above, `A…`, `B…`, then the chain
@@ -78,69 +202,24 @@ fn variables(group: Group, above: usize) -> usize {
     if above == 0 || group.marked == 0 { 0 } else { 2 * above + THRESHOLDS * group.marked }
 }
 
-/// `t = A E ⊕ B F`, with `E` and `F` of all groups above: one round.
-fn finish<W: Word>(
+/// `A E` and `B F` of each threshold of a group.
+fn last_products<W: Word>(
     party: &mut Party<'_, W>,
     draw: &mut Draw,
-    upper: &Upper,
-    joined: &[W],
+    (group, above): (Group, usize),
     lanes: usize,
-    t: &mut [W],
+    (open, masks): (&[W], View<'_>),
+    [equal, less]: [&mut [W]; 2],
 ) -> Result<(), Error> {
-    let groups = upper.groups();
-    let count = |i: usize| variables(groups[i], groups.len() - 1 - i) * lanes;
-    let all = (0..groups.len()).map(count).sum();
-    let most = groups.iter().map(|g| THRESHOLDS * g.marked).max().unwrap_or(0) * lanes;
-    let ([open, products, run], mut party) = party.scratch([all, most, lanes])?;
-    let (mut at, mut rest) = (0, &mut *open);
-    for (i, group) in groups.iter().enumerate() {
-        let (own, above) = joined[at..].split_at(group.planes() * lanes);
-        let (variables, others) = core::mem::take(&mut rest).split_at_mut(count(i));
-        if !variables.is_empty() {
-            last_variables(&party, own, (&groups[i + 1..], above), lanes, variables, run);
-        }
-        (at, rest) = (at + own.len(), others);
-    }
-    let masks = hide_bits(&mut party, draw, open)?;
-    party.open_bits(open)?; // the one round
-    let (mut at, mut from, mut t) = (0, 0, t);
-    for (i, group) in groups.iter().enumerate() {
-        let (own, above) = (&joined[at + TOTAL * lanes..][..THRESHOLDS * group.marked * lanes], groups.len() - 1 - i);
-        let wanted = (2 * group.marked * lanes).min(t.len());
-        let (bits, others) = core::mem::take(&mut t).split_at_mut(wanted);
-        let len = count(i);
-        if above == 0 {
-            // Nothing is above: E and F are 1.
-            for (bit, pair) in bits.chunks_exact_mut(lanes.max(1)).zip(own.chunks_exact((2 * lanes).max(1))) {
-                bit.copy_from_slice(&pair[..lanes]);
-                party.kernels.xor(bit, &pair[lanes..]);
-            }
-        } else if len > 0 {
-            let thresholds = 2 * group.marked;
-            let (equal, less) = products.split_at_mut(thresholds * lanes);
-            let (open, masks) = (&open[from..from + len], masks.slice(from, len));
-            let mut terms = [0u16; 2 * DIGIT];
-            let all = (1 << above) - 1;
-            (0..thresholds).for_each(|j| terms[j] = all | 1 << (above + j));
-            let first = (above + thresholds) * lanes;
-            conjunctions(
-                &mut party,
-                draw,
-                (&open[..first], masks.slice(0, first)),
-                lanes,
-                &terms[..thresholds],
-                equal,
-            )?;
-            (0..thresholds).for_each(|j| terms[j] = all << thresholds | 1 << j);
-            let less = &mut less[..thresholds * lanes];
-            let second = (&open[first..], masks.slice(first, len - first));
-            conjunctions(&mut party, draw, second, lanes, &terms[..thresholds], less)?;
-            bits.copy_from_slice(&equal[..wanted]);
-            party.kernels.xor(bits, &less[..wanted]);
-        }
-        (at, from, t) = (at + group.planes() * lanes, from + len, others);
-    }
-    Ok(())
+    let thresholds = 2 * group.marked;
+    let mut terms = [0u16; 2 * DIGIT];
+    let all = (1 << above) - 1;
+    (0..thresholds).for_each(|j| terms[j] = all | 1 << (above + j));
+    let first = (above + thresholds) * lanes;
+    conjunctions(party, draw, (&open[..first], masks.slice(0, first)), lanes, &terms[..thresholds], equal)?;
+    (0..thresholds).for_each(|j| terms[j] = all << thresholds | 1 << j);
+    let second = (&open[first..], masks.slice(first, open.len() - first));
+    conjunctions(party, draw, second, lanes, &terms[..thresholds], &mut less[..thresholds * lanes])
 }
 
 /// Writes the variables of one group: see [`variables`].

@@ -28,7 +28,7 @@
 use super::conjunction::{conjunctions, hide_bits};
 use crate::{
     correlation::{
-        Draw, Words,
+        Draw, View, Words,
         request::{Digits, digit_planes},
     },
     kernel::{plane_words, portable::MAX_DIGIT_BITS},
@@ -95,25 +95,56 @@ fn compare<W: Word>(
     out: &mut [W],
 ) -> Result<(), Error> {
     let lanes = plane_words::<W>(c.len());
-    assert!(c.len() == words.len::<W>() && out.len() == lanes, "compare: lengths differ");
     assert!(bits + u32::from(top) <= W::BITS, "compare: no such bits");
-    let layout = Layout::new(bits);
-    let mut digits = layout.digits as usize;
-    let ([lt, eq], mut party) = party.scratch([digits * lanes; 2])?;
-    leaves(&mut party, draw, c, words, (layout, top), [lt, eq, out])?;
-    for nodes in [layout.nodes, 1] {
-        if digits > 1 {
-            digits = level(&mut party, draw, lanes, (digits, nodes as usize), [lt, eq])?; // a round
+    let comparison = Comparison { layout: Layout::new(bits), top };
+    let ([lt, eq], mut party) = party.scratch([comparison.digits() * lanes; 2])?;
+    comparison.leaves(&mut party, draw, (c, words), [lt, eq, out])?;
+    for level in comparison.levels() {
+        let ([variables], mut party) = party.scratch([level.variables() * lanes])?;
+        level.prepare(lanes, [lt, eq], variables);
+        let masks = hide_bits(&mut party, draw, variables)?;
+        party.open_bits(variables)?; // the one round
+        level.complete(&mut party, draw, lanes, (variables, masks), [lt, eq])?;
+    }
+    comparison.finish(&party, lt, out);
+    Ok(())
+}
+
+/// A comparison whose rounds the caller runs, side by side with others.
+#[derive(Clone, Copy)]
+pub(crate) struct Comparison {
+    layout: Layout,
+    /// Whether the bit above is folded in.
+    top: bool,
+}
+
+impl Comparison {
+    /// That of [`difference_bit`].
+    pub(crate) fn of_bit(bit: u32) -> Self {
+        Self { layout: Layout::new(bit), top: true }
+    }
+
+    /// Planes of `lt`, and of `eq`.
+    pub(crate) fn digits(&self) -> usize {
+        self.layout.digits as usize
+    }
+
+    /// Levels of the tree: a round each, two at most.
+    pub(crate) fn levels(&self) -> impl Iterator<Item = Level> + use<> {
+        let [digits, nodes] = [self.layout.digits, self.layout.nodes].map(|n| n as usize);
+        [Level { digits, nodes }, Level { digits: nodes, nodes: 1 }].into_iter().filter(|level| level.digits > 1)
+    }
+
+    /// Writes the result to `out` after all levels.
+    pub(crate) fn finish<W: Word>(&self, party: &Party<'_, W>, lt: &[W], out: &mut [W]) {
+        // Nothing lies below bit 0.
+        let Some(lt) = lt.get(..out.len()) else { return };
+        if self.top {
+            party.kernels.xor(out, lt);
+        } else {
+            out.copy_from_slice(lt);
         }
     }
-    // Nothing lies below bit 0.
-    let Some(lt) = lt.get(..lanes) else { return Ok(()) };
-    if top {
-        party.kernels.xor(out, lt);
-    } else {
-        out.copy_from_slice(lt);
-    }
-    Ok(())
 }
 
 /// How bits are compared: digits of almost equal width, joined by nodes of almost equal size, which
@@ -153,46 +184,53 @@ impl Layout {
     }
 }
 
-/// Shares of `lt` and `eq` of each digit, and with `with_top` of `c_bits ^ r_bits` in `top`.
-fn leaves<W: Word>(
-    party: &mut Party<'_, W>,
-    draw: &mut Draw,
-    c: &[W],
-    words: Words<'_>,
-    (layout, with_top): (Layout, bool),
-    [lt, eq, top]: [&mut [W]; 3],
-) -> Result<(), Error> {
-    let lanes = top.len();
-    let mut widths = [1; DIGITS as usize + 1];
-    for (place, width) in widths.iter_mut().zip(layout.widths()) {
-        #[allow(clippy::cast_possible_truncation)] // at most MAX_DIGIT_BITS
-        let width = width as u8;
-        *place = width;
-    }
-    let (digits, bits) = (layout.digits as usize, layout.bits as usize + usize::from(with_top));
-    let widths = &widths[..digits + usize::from(with_top)];
-    let ([hot], mut party) = party.scratch([digit_planes(widths) * lanes])?;
-    party.take(draw, Digits { words, low: 0, widths }, &mut [&mut *hot])?;
-    let ([c_planes], party) = party.scratch([bits * lanes])?;
-    party.kernels.to_planes(c_planes, c, 0);
-    let first = party.role.first_mask();
-    let (mut c, mut hot) = (&*c_planes, &*hot);
-    for (i, width) in widths[..digits].iter().enumerate() {
-        let at = i * lanes;
-        let (c_digit, c_rest) = c.split_at(usize::from(*width) * lanes);
-        let (hot_digit, hot_rest) = hot.split_at(((1 << width) - 1) * lanes);
-        let (lt, eq) = (&mut lt[at..at + lanes], &mut eq[at..at + lanes]);
-        party.kernels.digit_less_equal(lt, eq, c_digit, hot_digit, u32::from(*width), first);
-        (c, hot) = (c_rest, hot_rest);
-    }
-    if with_top {
-        // The one-hot vector of one bit is that bit.
-        top.copy_from_slice(hot);
-        if party.role != Role::Server1 {
-            party.kernels.xor(top, c);
+impl Comparison {
+    /// Shares of `lt` and `eq` of each digit; if the bit above is folded in, of `c_bits ^ r_bits`
+    /// in `top`.
+    ///
+    /// # Errors
+    ///
+    /// The dealer's, and [`Error::Scratch`].
+    pub(crate) fn leaves<W: Word>(
+        &self,
+        party: &mut Party<'_, W>,
+        draw: &mut Draw,
+        (c, words): (&[W], Words<'_>),
+        [lt, eq, top]: [&mut [W]; 3],
+    ) -> Result<(), Error> {
+        let (Self { layout, top: with_top }, lanes) = (*self, top.len());
+        assert!(c.len() == words.len::<W>() && lanes == plane_words::<W>(c.len()), "compare: lengths differ");
+        let mut widths = [1; DIGITS as usize + 1];
+        for (place, width) in widths.iter_mut().zip(layout.widths()) {
+            #[allow(clippy::cast_possible_truncation)] // at most MAX_DIGIT_BITS
+            let width = width as u8;
+            *place = width;
         }
+        let (digits, bits) = (layout.digits as usize, layout.bits as usize + usize::from(with_top));
+        let widths = &widths[..digits + usize::from(with_top)];
+        let ([hot], mut party) = party.scratch([digit_planes(widths) * lanes])?;
+        party.take(draw, Digits { words, low: 0, widths }, &mut [&mut *hot])?;
+        let ([c_planes], party) = party.scratch([bits * lanes])?;
+        party.kernels.to_planes(c_planes, c, 0);
+        let first = party.role.first_mask();
+        let (mut c, mut hot) = (&*c_planes, &*hot);
+        for (i, width) in widths[..digits].iter().enumerate() {
+            let at = i * lanes;
+            let (c_digit, c_rest) = c.split_at(usize::from(*width) * lanes);
+            let (hot_digit, hot_rest) = hot.split_at(((1 << width) - 1) * lanes);
+            let (lt, eq) = (&mut lt[at..at + lanes], &mut eq[at..at + lanes]);
+            party.kernels.digit_less_equal(lt, eq, c_digit, hot_digit, u32::from(*width), first);
+            (c, hot) = (c_rest, hot_rest);
+        }
+        if with_top {
+            // The one-hot vector of one bit is that bit.
+            top.copy_from_slice(hot);
+            if party.role != Role::Server1 {
+                party.kernels.xor(top, c);
+            }
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// A node over `children` digits: its variables are the `eq` of all but the lowest child, the `lt` of all but the highest, and, unless it
@@ -240,53 +278,77 @@ impl Node {
     }
 }
 
-/// Joins digits by nodes, in place: one round. How many are left.
-fn level<W: Word>(
-    party: &mut Party<'_, W>,
-    draw: &mut Draw,
-    lanes: usize,
-    (digits, nodes): (usize, usize),
-    [lt, eq]: [&mut [W]; 2],
-) -> Result<usize, Error> {
-    let nodes = Node::all(digits, nodes);
-    let count: usize = nodes.clone().map(Node::variables).sum();
-    let ([variables, products], mut party) = party.scratch([count * lanes, CHILDREN as usize * lanes])?;
-    let mut rest = &mut *variables;
-    for node in nodes.clone().filter(|n| n.children > 1) {
-        let (at, e, l) = (node.child * lanes, (node.children - 1) * lanes, if node.is_lowest() { 0 } else { lanes });
-        let (mine, others) = core::mem::take(&mut rest).split_at_mut(node.variables() * lanes);
-        mine[..e].copy_from_slice(&eq[at + lanes..][..e]);
-        mine[e..2 * e].copy_from_slice(&lt[at..][..e]);
-        mine[2 * e..].copy_from_slice(&eq[at..][..l]);
-        rest = others;
+/// A level of the tree: digits that nodes join, in one round.
+#[derive(Clone, Copy)]
+pub(crate) struct Level {
+    digits: usize,
+    nodes: usize,
+}
+
+impl Level {
+    fn nodes(self) -> impl Iterator<Item = Node> + Clone {
+        Node::all(self.digits, self.nodes)
     }
-    let masks = hide_bits(&mut party, draw, variables)?;
-    party.open_bits(variables)?; // the one round
-    let mut at = 0;
-    for (i, node) in nodes.clone().enumerate() {
-        let highest = (node.child + node.children - 1) * lanes;
-        lt.copy_within(highest..highest + lanes, i * lanes);
-        let (len, mut terms) = (node.variables() * lanes, [0; CHILDREN as usize]);
-        let terms = &mut terms[..node.terms()];
-        terms.iter_mut().enumerate().for_each(|(i, term)| *term = node.term(i));
-        let products = &mut products[..terms.len() * lanes];
-        let open = (&variables[at..at + len], masks.slice(at, len));
-        if node.children > 1 {
-            conjunctions(&mut party, draw, open, lanes, terms, products)?;
-        } else {
-            eq.copy_within(highest..highest + lanes, i * lanes);
+
+    /// Planes that the round opens.
+    pub(crate) fn variables(self) -> usize {
+        self.nodes().map(Node::variables).sum()
+    }
+
+    /// Writes the planes that the round opens, unmasked.
+    pub(crate) fn prepare<W: Word>(self, lanes: usize, [lt, eq]: [&[W]; 2], variables: &mut [W]) {
+        let mut rest = variables;
+        for node in self.nodes().filter(|n| n.children > 1) {
+            let (at, e, l) =
+                (node.child * lanes, (node.children - 1) * lanes, if node.is_lowest() { 0 } else { lanes });
+            let (mine, others) = rest.split_at_mut(node.variables() * lanes);
+            mine[..e].copy_from_slice(&eq[at + lanes..][..e]);
+            mine[e..2 * e].copy_from_slice(&lt[at..][..e]);
+            mine[2 * e..].copy_from_slice(&eq[at..][..l]);
+            rest = others;
         }
-        for (t, product) in products.chunks_exact(lanes.max(1)).enumerate() {
-            let to = i * lanes..(i + 1) * lanes;
-            if t + 1 < node.children {
-                party.kernels.xor(&mut lt[to], product);
+    }
+
+    /// Joins the digits, in place, from the opened planes and the view that [`hide_bits`] gave.
+    ///
+    /// # Errors
+    ///
+    /// The dealer's, and [`Error::Scratch`].
+    pub(crate) fn complete<W: Word>(
+        self,
+        party: &mut Party<'_, W>,
+        draw: &mut Draw,
+        lanes: usize,
+        (open, masks): (&[W], View<'_>),
+        [lt, eq]: [&mut [W]; 2],
+    ) -> Result<(), Error> {
+        let ([products], mut party) = party.scratch([CHILDREN as usize * lanes])?;
+        let mut at = 0;
+        for (i, node) in self.nodes().enumerate() {
+            let highest = (node.child + node.children - 1) * lanes;
+            lt.copy_within(highest..highest + lanes, i * lanes);
+            let (len, mut terms) = (node.variables() * lanes, [0; CHILDREN as usize]);
+            let terms = &mut terms[..node.terms()];
+            terms.iter_mut().enumerate().for_each(|(i, term)| *term = node.term(i));
+            let products = &mut products[..terms.len() * lanes];
+            let open = (&open[at..at + len], masks.slice(at, len));
+            if node.children > 1 {
+                conjunctions(&mut party, draw, open, lanes, terms, products)?;
             } else {
-                eq[to].copy_from_slice(product);
+                eq.copy_within(highest..highest + lanes, i * lanes);
             }
+            for (t, product) in products.chunks_exact(lanes.max(1)).enumerate() {
+                let to = i * lanes..(i + 1) * lanes;
+                if t + 1 < node.children {
+                    party.kernels.xor(&mut lt[to], product);
+                } else {
+                    eq[to].copy_from_slice(product);
+                }
+            }
+            at += len;
         }
-        at += len;
+        Ok(())
     }
-    Ok(nodes.count())
 }
 
 #[cfg(test)]

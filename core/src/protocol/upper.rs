@@ -178,27 +178,75 @@ impl Upper {
         out: &mut [W],
     ) -> Result<(), Error> {
         let lanes = out.len() / self.planes();
-        let of = |f: fn(Group) -> usize| self.groups().iter().map(|g| f(*g)).sum::<usize>();
-        let products = self.groups().iter().map(|g| g.equal_terms() + g.less_terms()).max().unwrap_or(0);
-        let planes = [self.digits * THRESHOLD_LEAVES, of(Group::variables), products, self.digits, 1];
-        let ([leaves, variables, products, zeros, run], mut party) = party.scratch(planes.map(|p| p * lanes))?;
-        self.leaves(&mut party, (c, hot), leaves, lanes);
-        let joints = Joints { leaves, lanes };
-        let (mut digit, mut rest) = (0, &mut *variables);
-        for group in self.groups() {
-            let (own, others) = core::mem::take(&mut rest).split_at_mut(group.variables() * lanes);
-            joints.variables(&mut party, *group, digit, own, (&mut zeros[digit * lanes..], &mut *run));
-            (digit, rest) = (digit + group.digits, others);
-        }
+        let ([state, variables], mut party) =
+            party.scratch([self.state_planes(), self.variables()].map(|planes| planes * lanes))?;
+        self.prepare(&mut party, (c, hot), state, variables)?;
         let masks = hide_bits(&mut party, draw, variables)?;
         if !variables.is_empty() {
             party.open_bits(variables)?; // the one round
         }
+        self.complete(&mut party, draw, state, (variables, masks), out)
+    }
+
+    /// Planes that the round of [`Self::join`] opens.
+    pub(crate) fn variables(&self) -> usize {
+        self.groups().iter().map(|g| g.variables()).sum()
+    }
+
+    /// Planes of what [`Self::complete`] needs of [`Self::prepare`].
+    pub(crate) fn state_planes(&self) -> usize {
+        self.digits * (THRESHOLD_LEAVES + 1)
+    }
+
+    /// [`Self::join`] before its round: writes `state`, and the planes to open, unmasked.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Scratch`].
+    pub(crate) fn prepare<W: Word>(
+        &self,
+        party: &mut Party<'_, W>,
+        (c, hot): (&[W], &[W]),
+        state: &mut [W],
+        variables: &mut [W],
+    ) -> Result<(), Error> {
+        let lanes = state.len() / self.state_planes();
+        let (leaves, zeros) = state.split_at_mut(self.digits * THRESHOLD_LEAVES * lanes);
+        let ([run], mut party) = party.scratch([lanes])?;
+        self.leaves(&mut party, (c, hot), leaves, lanes);
+        let joints = Joints { leaves, lanes };
+        let (mut digit, mut rest) = (0, variables);
+        for group in self.groups() {
+            let (own, others) = rest.split_at_mut(group.variables() * lanes);
+            joints.variables(&mut party, *group, digit, own, (&mut zeros[digit * lanes..], &mut *run));
+            (digit, rest) = (digit + group.digits, others);
+        }
+        Ok(())
+    }
+
+    /// [`Self::join`] after its round, from the opened planes and the view that [`hide_bits`] gave.
+    ///
+    /// # Errors
+    ///
+    /// The dealer's, and [`Error::Scratch`].
+    pub(crate) fn complete<W: Word>(
+        &self,
+        party: &mut Party<'_, W>,
+        draw: &mut Draw,
+        state: &[W],
+        (open, masks): (&[W], View<'_>),
+        out: &mut [W],
+    ) -> Result<(), Error> {
+        let lanes = state.len() / self.state_planes();
+        let (leaves, zeros) = state.split_at(self.digits * THRESHOLD_LEAVES * lanes);
+        let products = self.groups().iter().map(|g| g.equal_terms() + g.less_terms()).max().unwrap_or(0);
+        let ([products], mut party) = party.scratch([products * lanes])?;
+        let joints = Joints { leaves, lanes };
         let (mut digit, mut at, mut out) = (0, 0, out);
         for group in self.groups() {
             let len = group.variables() * lanes;
-            let open = (&variables[at..at + len], masks.slice(at, len));
-            let (own, others) = core::mem::take(&mut out).split_at_mut(group.planes() * lanes);
+            let open = (&open[at..at + len], masks.slice(at, len));
+            let (own, others) = out.split_at_mut(group.planes() * lanes);
             group_products(&mut party, draw, *group, lanes, open, products)?;
             joints.results(&party, *group, digit, products, zeros, own);
             (digit, at, out) = (digit + group.digits, at + len, others);

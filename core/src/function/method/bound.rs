@@ -28,7 +28,7 @@ impl Function {
     pub fn bound(&self, numbers: &Numbers) -> Bound {
         match &self.method {
             Method::Mapping(mapping) => match self.scalar.range_reduction() {
-                RangeReduction::Octaves(octaves) => mapping.octaves_bound(&self.scalar, octaves, numbers),
+                RangeReduction::Octaves(octaves) => mapping.octaves_bound(octaves, numbers),
                 _ => mapping.cells_bound(&self.scalar, numbers),
             },
             Method::Direct | Method::Auto => direct_bound(&self.scalar, numbers),
@@ -74,23 +74,24 @@ impl Mapping {
         Bound { units, relative: fit }
     }
 
-    fn octaves_bound(&self, scalar: &AnyScalar, octaves: Octaves, numbers: &Numbers) -> Bound {
-        let scaled = OctaveFunction::new(octaves, false, numbers);
-        let mantissa = pow2(numbers.mantissa_bits());
+    fn octaves_bound(&self, octaves: Octaves, numbers: &Numbers) -> Bound {
+        let scaled = OctaveFunction::new(octaves, false, numbers).folded();
         let [_, guard] = self.mantissa_room(&scaled);
         let own = if self.degree == 0 { 0.5 } else { 1.5 + horner(self.degree) / pow2(guard) };
-        finished(&scaled, self.fit_error(scalar) * 1.05 + own / mantissa)
+        finished(&scaled, self.mantissa_fit_error(&scaled) * 1.05, own)
     }
 }
 
-/// Takes the error of the mantissa's function through the weight, or the sum with one.
-fn finished(scaled: &OctaveFunction, of_mantissa: f64) -> Bound {
-    let one = pow2(scaled.numbers().frac_bits);
+/// Takes the error of the mantissa's function through the weight, or the sum with one: that of its
+/// fit, relative for a power, and that of its rounding, in units of the mantissa.
+fn finished(scaled: &OctaveFunction, fit: f64, rounding: f64) -> Bound {
+    let numbers = scaled.numbers();
+    let (one, rounding) = (pow2(numbers.frac_bits), rounding / pow2(numbers.mantissa_bits()));
     match scaled.octaves() {
-        Octaves::Logarithm { .. } => Bound { units: 1.5 + of_mantissa * one, relative: 0.0 },
+        Octaves::Logarithm { .. } => Bound { units: 1.5 + (fit + rounding) * one, relative: 0.0 },
         Octaves::Power { .. } => {
             let least = libm::fmin(scaled.mantissa(1.0), scaled.mantissa(super::mapping::LEAST));
-            Bound { units: 1.0 + scaled.weight_error(), relative: of_mantissa / least }
+            Bound { units: 1.0 + scaled.weight_error(), relative: fit + rounding / least }
         }
     }
 }
@@ -127,7 +128,6 @@ impl Limit {
 /// The bounds of the dedicated protocols.
 fn direct_bound(scalar: &AnyScalar, numbers: &Numbers) -> Bound {
     let of = |units: f64, relative_bits: f64| Bound { units, relative: libm::exp2(-relative_bits) };
-    let narrow = numbers.ring_bits == 32;
     let precision = direct::precision_bits(numbers);
     match scalar {
         AnyScalar::Absolute(_) | AnyScalar::Sign(_) => of(0.0, 1000.0),
@@ -142,12 +142,11 @@ fn direct_bound(scalar: &AnyScalar, numbers: &Numbers) -> Bound {
         _ => match scalar.range_reduction() {
             RangeReduction::Octaves(octaves) => {
                 let scaled = OctaveFunction::new(octaves, false, numbers);
-                let of_mantissa = match octaves {
-                    Octaves::Logarithm { .. } => direct::logarithm_error(&scaled, numbers),
-                    Octaves::Power { .. } => libm::exp2(if narrow { -12.4 } else { -25.0 }),
+                let fit = match octaves {
+                    Octaves::Logarithm { octave } => direct::logarithm_error(octave, numbers),
+                    Octaves::Power { halves } => direct::newton_error(halves, numbers),
                 };
-                let rounding = 8.0 / pow2(numbers.mantissa_bits());
-                finished(&scaled, of_mantissa + rounding)
+                finished(&scaled, fit, 8.0)
             }
             _ => match scalar {
                 AnyScalar::Tanh(_) => of(2.4 + 14.0 * pow2(numbers.frac_bits) / pow2(precision), 1000.0),

@@ -4,11 +4,11 @@
 //! | --- | --- | --- |
 //! | absolute, sign | one comparison | 3 or 4 |
 //! | power, `n > 0` | products with the clamped argument | 4 and `n` |
-//! | reciprocal | leading one; Newton on the mantissa | 15 and 2 a step |
-//! | inverse root, root | leading one; Newton on the mantissa | 15 and 3 a step; 2 more |
-//! | logarithm | leading one; a polynomial about 11/16 | 12 and the degree |
+//! | reciprocal | leading one; Newton on the mantissa | 9 and 2 a step |
+//! | inverse root, root | leading one; Newton on the mantissa | 9 and 3 a step; 1 more |
+//! | logarithm | leading one; `log(mu c) - log c` of a seed `c` | 11 and the degree |
 //! | exponential | `x log2 e = i + t`; `2^i` mapped, `2^t` by a polynomial | 9 and the degree |
-//! | sigmoid, tanh | `1 / (1 + e^-|x|)` by both | 13, the degree, and 2 a step |
+//! | sigmoid, tanh | `1 / (1 + e^-|x|)` by both | 12, the degree, and 2 a step |
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
 //! - **Result:** see the table of errors that `symbolon functions` prints. All saturate: arguments
@@ -20,7 +20,7 @@
 use super::{
     FunctionError,
     mapping::{LEAST, Mapping, bits_of, units},
-    newton,
+    newton::{self, Iterate},
     octaves::OctaveFunction,
     pieces::open_place,
     polynomial::Horner,
@@ -28,7 +28,7 @@ use super::{
 use crate::{
     function::{
         Numbers, fit,
-        leading_one::EXTRA_BITS,
+        leading_one::Normalised,
         pow2,
         scalar::{AnyScalar, Octaves, RangeReduction, Scalar},
     },
@@ -39,9 +39,10 @@ use crate::{
         clamp::clamp,
         knots::above,
         masked::{Masked, mask_and_open},
+        narrow::open_narrow,
         product::{multiply, multiply_halves},
         times::times_masked,
-        truncate::{Cut, open, truncate, truncated},
+        truncate::{Cut, Opened, blind_cut, open, truncate, truncated},
     },
     word::Word,
 };
@@ -58,17 +59,25 @@ struct Precision {
     logarithm: usize,
     /// Newton's steps.
     steps: u32,
+    /// Newton's steps of a reciprocal of a mantissa, whose seeds are coarser.
+    reciprocal: u32,
 }
 
 impl Precision {
     fn new(numbers: &Numbers) -> Self {
-        let of = |frac_bits, exponential, logarithm, steps| Self { frac_bits, exponential, logarithm, steps };
+        let of = |frac_bits, exponential, logarithm, [steps, reciprocal]: [u32; 2]| Self {
+            frac_bits,
+            exponential,
+            logarithm,
+            steps,
+            reciprocal,
+        };
         match (numbers.ring_bits, numbers.frac_bits) {
-            (32, _) => of(14, 4, 5, 1),
-            (_, ..=12) => of(20, 5, 5, 2),
-            (_, ..=16) => of(24, 6, 7, 2),
-            (_, ..=20) => of(26, 7, 9, 2),
-            _ => of(28, 8, 11, 2),
+            (32, _) => of(14, 4, 2, [1, 2]),
+            (_, ..=12) => of(20, 5, 2, [2, 2]),
+            (_, ..=16) => of(24, 6, 3, [2, 2]),
+            (_, ..=20) => of(26, 7, 3, [2, 2]),
+            _ => of(28, 8, 3, [2, 3]),
         }
     }
 }
@@ -78,21 +87,30 @@ pub(super) fn precision_bits(numbers: &Numbers) -> u32 {
     Precision::new(numbers).frac_bits.min((numbers.ring_bits - 4) / 2)
 }
 
-/// The largest error of the logarithm's polynomial.
-pub(super) fn logarithm_error(scaled: &OctaveFunction, numbers: &Numbers) -> f64 {
-    let polynomial = logarithm(scaled, numbers);
-    let at = |i: u32| LEAST - MIDDLE + (1.0 - LEAST) * f64::from(i) / 256.0;
-    let error = |u: f64| libm::fabs(fit::evaluate(&polynomial, u) - scaled.mantissa(u + MIDDLE));
-    (0..=256).map(|i| error(at(i))).fold(0.0, libm::fmax)
+/// Relative error of a seed of a reciprocal, at most: half of two cells at the least mantissa, and
+/// its rounding.
+const SEED_ERROR: f64 = 1.0 / 256.0 / LEAST + 1.0 / 1024.0;
+
+/// The relative error of Newton's steps, beside roundings.
+pub(super) fn newton_error(halves: i32, numbers: &Numbers) -> f64 {
+    let precision = Precision::new(numbers);
+    let (steps, factor, seed) =
+        if halves == -2 { (precision.reciprocal, 1.0, SEED_ERROR) } else { (precision.steps, 1.5, SEED_ERROR / 2.0) };
+    // The slightly larger factor covers the next power.
+    (0..steps).fold(seed, |error, _| 1.02 * factor * error * error)
 }
 
-/// Where the logarithm's polynomial is about: small coefficients, small roundings.
-const MIDDLE: f64 = (LEAST + 1.0) / 2.0;
+/// The largest error of the polynomial of the logarithm.
+pub(super) fn logarithm_error(octave: f64, numbers: &Numbers) -> f64 {
+    let polynomial = near_one(octave, numbers);
+    let error = |u: f64| libm::fabs(fit::evaluate(&polynomial, u) - libm::log2(1.0 + u) * octave);
+    (-64..=64).map(|i| error(SEED_ERROR * f64::from(i) / 64.0)).fold(0.0, libm::fmax)
+}
 
-/// The polynomial of a mantissa's logarithm, about [`MIDDLE`].
-fn logarithm(scaled: &OctaveFunction, numbers: &Numbers) -> fit::Coefficients {
-    let reach = [LEAST - MIDDLE, 1.0 - MIDDLE];
-    fit::interpolation(|u| scaled.mantissa(u + MIDDLE), reach, Precision::new(numbers).logarithm)
+/// The polynomial of `octave log2(1 + u)`, for the error `u` of a seed.
+fn near_one(octave: f64, numbers: &Numbers) -> fit::Coefficients {
+    let reach = [-SEED_ERROR, SEED_ERROR];
+    fit::interpolation(|u| libm::log2(1.0 + u) * octave, reach, Precision::new(numbers).logarithm)
 }
 
 /// The interval of the exponential, as powers of two: from half a unit to what the ring has room
@@ -115,8 +133,9 @@ pub fn domain(scalar: &AnyScalar, numbers: &Numbers) -> [f64; 2] {
         }
         _ => match scalar.range_reduction() {
             RangeReduction::Octaves(octaves) => {
-                let lowest = OctaveFunction::new(octaves, false, numbers).lowest();
-                [pow2(lowest - 1) * unit, pow2(numbers.octaves()) * unit]
+                #[allow(clippy::cast_precision_loss)] // a power of two
+                let low = OctaveFunction::new(octaves, false, numbers).folded().low() as f64;
+                [low * unit, pow2(numbers.octaves()) * unit]
             }
             _ => [-pow2(numbers.ring_bits - 3) * unit, pow2(numbers.ring_bits - 3) * unit],
         },
@@ -285,38 +304,85 @@ fn octave<W: Word>(
     (x, out): (&[W], &mut [W]),
 ) -> Result<(), Error> {
     let (numbers, n) = (scaled.numbers(), x.len());
-    let (octave_bits, bits) = (numbers.octaves(), numbers.mantissa_bits());
+    let bits = numbers.mantissa_bits();
     let precision = Precision::new(&numbers);
-    let ([hot, mantissa, y, c], mut party) = party.scratch([(octave_bits as usize + 1) * n, n, n, n])?;
-    scaled.normalise(&mut party, x, hot, mantissa)?;
-    truncate(&mut party, mantissa, octave_bits + EXTRA_BITS - bits)?;
-    // Where x = 0 there is no leading one: any mantissa will do, say 1.
-    party.kernels.add_scaled(mantissa, &hot[..n], W::from_u64(1).shl(bits));
-    match octaves {
-        Octaves::Power { halves: -2 } => {
-            newton::reciprocal(&mut party, (mantissa, bits), precision.steps, y)?;
+    let (buffers, mut party) = party.scratch(Normalised::<W>::lengths(n, scaled.count()))?;
+    let mut place = Normalised::new(buffers);
+    let ([weights, y, c], mut party) = party.scratch([scaled.weights(n), n, n])?;
+    scaled.normalise(&mut party, x, &mut place, weights)?; // four rounds
+    narrow_mantissa(&mut party, &mut place, &numbers)?; // a round
+    let halves = match octaves {
+        Octaves::Power { halves } => halves,
+        Octaves::Logarithm { octave } => {
+            logarithm(&mut party, (octave, &numbers), place.mantissa, y)?;
+            return scaled.added(&mut party, &place, (y, 0), out);
         }
-        Octaves::Power { halves } => {
-            let mask = newton::inverse_root(&mut party, (mantissa, bits), precision.steps, y)?;
-            if halves == 1 {
-                let mask_of_y = party.draw()?.mask(n);
-                let mask_of_y = mask_and_open(&mut party, y, mask_of_y)?;
-                c.copy_from_slice(y);
-                let (mu, root) = (Masked { words: mantissa, mask }, Masked { words: c, mask: mask_of_y });
-                multiply(&mut party, mu, root, y)?;
-                truncate(&mut party, y, bits)?;
-            }
-        }
-        Octaves::Logarithm { .. } => {
-            party.kernels.add_constant(mantissa, party.role.first(W::from_i64(-units(MIDDLE, bits))));
-            let mask = party.draw()?.mask(n);
-            let mask = mask_and_open(&mut party, mantissa, mask)?;
-            let polynomial = logarithm(scaled, &numbers);
-            let horner = Horner { shift: 0, u_bits: bits, frac_bits: bits, guard: 0 };
-            horner.apply(&mut party, Masked { words: mantissa, mask }, &[polynomial], y)?;
-        }
+    };
+    let iterate = Iterate { mantissa: place.mantissa, beside: weights, y, c };
+    let masks = if halves == -2 {
+        newton::reciprocal(&mut party, iterate, (bits, precision.reciprocal))?
+    } else {
+        newton::inverse_root(&mut party, iterate, (bits, precision.steps))?
+    };
+    let mut draw = party.draw()?;
+    let mut word = masks.word(c);
+    let ([of_root], mut party) = party.scratch([n])?;
+    if halves == 1 {
+        // The root is the mantissa times its inverse root.
+        let mantissa = Masked { words: place.mantissa, mask: masks.mantissa };
+        times_masked(&mut party, &mut draw, &word, mantissa, y)?;
+        draw = party.draw()?;
+        word = open(&mut party, &mut draw, y, Cut::signed(bits), of_root)?; // a round
+        truncated(&mut party, &mut draw, &word, y)?;
     }
-    scaled.finish(&mut party, hot, y, out)
+    let weights = Masked { words: weights, mask: masks.beside };
+    scaled.weighted(&mut party, &place, (&mut draw, &word, y), weights, out) // a round
+}
+
+/// Truncates the mantissa to its fraction bits; beyond the octaves it becomes 1.
+fn narrow_mantissa<W: Word>(
+    party: &mut Party<'_, W>,
+    place: &mut Normalised<'_, W>,
+    numbers: &Numbers,
+) -> Result<(), Error> {
+    let (whole, bits) = (numbers.octaves(), numbers.mantissa_bits());
+    let ([c, z], mut party) = party.scratch([place.mantissa.len(); 2])?;
+    let mut draw = party.draw()?;
+    // Its upper bits, beyond the octaves anything, are not opened.
+    let cut = Cut::within(whole, whole - bits);
+    let mask = blind_cut(&mut party, &mut draw, cut, place.mantissa, c);
+    open_narrow(&mut party, c, cut.bits())?;
+    let word = Opened { c, mask, cut };
+    truncated(&mut party, &mut draw, &word, z)?;
+    let one = W::from_u64(1).shl(bits);
+    place.within(&mut party, &mut draw, &word, [one; 2], z)?;
+    place.mantissa.copy_from_slice(z);
+    Ok(())
+}
+
+/// `octave log2 mu`: of a seed `c` near `1 / mu`, `octave (log2(mu c) - log2 c)`, the former by a
+/// polynomial.
+fn logarithm<W: Word>(
+    party: &mut Party<'_, W>,
+    (octave, numbers): (f64, &Numbers),
+    mantissa: &mut [W],
+    y: &mut [W],
+) -> Result<(), Error> {
+    let (n, bits) = (y.len(), numbers.mantissa_bits());
+    let ([seeds, factors], mut party) = party.scratch([2 * n; 2])?;
+    newton::seeds(&mut party, (mantissa, bits), octave, seeds)?; // two rounds
+    factors[..n].copy_from_slice(mantissa);
+    factors[n..].copy_from_slice(&seeds[..n]);
+    multiply_halves(&mut party, factors, y)?; // a round
+    truncate(&mut party, y, bits)?; // a round
+    party.kernels.add_constant(y, party.role.first(W::default().sub(W::from_u64(1).shl(bits))));
+    let mask = party.draw()?.mask(n);
+    let mask = mask_and_open(&mut party, y, mask)?; // a round
+    mantissa.copy_from_slice(y);
+    let horner = Horner { shift: 0, u_bits: bits, frac_bits: bits, guard: 0 };
+    horner.apply(&mut party, Masked { words: mantissa, mask }, &[near_one(octave, numbers)], y)?;
+    party.kernels.sub(y, &seeds[n..]);
+    Ok(())
 }
 
 /// `e^x`, or `2^x`, clamped to its domain.
@@ -409,9 +475,8 @@ fn sigmoid<W: Word>(
     power_of_two(&mut party, true, (z, f), ([low, 0], &rougher), (mantissa, bits - 1))?;
     party.kernels.add_constant(mantissa, party.role.first(W::from_u64(1).shl(bits - 1)));
     let sign = &mut steps[n..2 * n];
-    let mask = party.draw()?.mask(n);
-    let mask = mask_and_open(&mut party, sign, mask)?; // a round
-    newton::reciprocal(&mut party, (mantissa, bits), precision.steps, y)?;
+    let iterate = Iterate { mantissa, beside: &mut *sign, y, c };
+    let mask = newton::reciprocal(&mut party, iterate, (bits, precision.steps))?.beside;
     // s = y / 2; s (2 [x >= 0] - 1) + 1 - [x >= 0]
     let mut draw = party.draw()?;
     let word = open(&mut party, &mut draw, y, Cut::signed(1 + bits - f), c)?; // the last round

@@ -3,8 +3,8 @@
 //! - A function of an [interval](RangeReduction::Interval) has cells of one width over the
 //!   interval, and saturates at both ends: the mapping finds the side by a sign.
 //! - A function of [octaves](RangeReduction::Octaves) is computed of the mantissa, behind a
-//!   normalisation by the leading one ([`leading_one`]); its argument is clamped to `[0, 2^n)`
-//!   first.
+//!   normalisation by the leading one ([`crate::function::leading_one`]); beyond its octaves it has
+//!   the result at their end.
 //! - A function of [turns](RangeReduction::Periodic) has cells over one turn: a whole turn is the
 //!   whole ring, so that its index wraps as the function does, and nothing saturates.
 
@@ -15,13 +15,20 @@ use super::{
 };
 use crate::{
     function::{
-        Numbers, Table, fit, leading_one, pow2,
+        Numbers, Table, fit,
+        leading_one::Normalised,
+        pow2,
         scalar::{Ends, Octaves, RangeReduction, Scalar},
     },
     link::Error,
     mapping::Domain,
     party::Party,
-    protocol::{clamp::clamp, product::multiply_halves, truncate::truncate},
+    protocol::{
+        clamp::clamp,
+        masked::Masked,
+        product::multiply_halves,
+        truncate::{Cut, open, truncate, truncated},
+    },
     word::Word,
 };
 use serde::{Deserialize, Serialize};
@@ -80,7 +87,10 @@ impl Mapping {
         match scalar.range_reduction() {
             RangeReduction::BySign => Err(FunctionError::Method),
             RangeReduction::Periodic => Ok(()),
-            RangeReduction::Octaves(octaves) => OctaveFunction::new(octaves, false, numbers).check(),
+            RangeReduction::Octaves(_) if bits < LEAST_MANTISSA_BITS => {
+                Err(FunctionError::Number { key: "bits", got: bits.into(), min: LEAST_MANTISSA_BITS.into(), max: 8 })
+            }
+            RangeReduction::Octaves(octaves) => OctaveFunction::new(octaves, false, numbers).folded().check(),
             RangeReduction::Interval => {
                 let on_grid =
                     |x: f64| libm::fabs(x) < 2048.0 && libm::floor(x * 16.0).to_bits() == (x * 16.0).to_bits();
@@ -108,10 +118,16 @@ impl Mapping {
         const TRIED: [[u8; 2]; 9] = [[1, 6], [1, 7], [1, 8], [2, 6], [2, 7], [2, 8], [3, 7], [3, 8], [4, 8]];
         let interval = scalar.interval(numbers);
         let of = |[degree, bits]: [u8; 2]| Self { bits, degree, interval };
-        let octaves = matches!(scalar.range_reduction(), RangeReduction::Octaves(_));
-        let most =
-            if octaves { 2.0 } else { 0.4 } / pow2(if octaves { numbers.mantissa_bits() } else { numbers.frac_bits });
-        let fits = |mapping: &Self| mapping.fit_error(scalar) <= most && mapping.check(scalar, numbers).is_ok();
+        let fits = |mapping: &Self| {
+            let fits = match scalar.range_reduction() {
+                RangeReduction::Octaves(octaves) => {
+                    let scaled = OctaveFunction::new(octaves, false, numbers).folded();
+                    mapping.mantissa_fit_error(&scaled) <= 2.0 / pow2(numbers.mantissa_bits())
+                }
+                _ => mapping.fit_error(scalar) <= 0.4 / pow2(numbers.frac_bits),
+            };
+            fits && mapping.check(scalar, numbers).is_ok()
+        };
         TRIED.map(of).into_iter().find(fits).unwrap_or(of([4, 8]))
     }
 
@@ -119,7 +135,7 @@ impl Mapping {
     /// above 1.
     pub fn fit_error(&self, scalar: &dyn Scalar) -> f64 {
         let (whole, first) = self.of_family(scalar);
-        let last = if matches!(scalar.range_reduction(), RangeReduction::Octaves(_)) { 1.0 } else { whole.interval[1] };
+        let last = whole.interval[1];
         let (h, mut largest) = (whole.width(), 0.0);
         for cell in 0..whole.cells() {
             let (m, piece) = (whole.centre(cell), whole.piece(scalar, cell));
@@ -136,7 +152,7 @@ impl Mapping {
 
     /// The mapping of mantissas.
     pub fn of_octaves(numbers: &Numbers) -> Self {
-        Self { bits: 7, degree: if numbers.ring_bits == 32 { 1 } else { 3 }, interval: [0.0, 1.0] }
+        Self { bits: 8, degree: if numbers.ring_bits == 32 { 1 } else { 3 }, interval: [0.0, 1.0] }
     }
 
     /// Whether the function is at its ends what it is at infinity.
@@ -210,9 +226,8 @@ impl Mapping {
     /// argument there.
     fn of_family(&self, scalar: &dyn Scalar) -> (Self, f64) {
         match scalar.range_reduction() {
-            RangeReduction::Octaves(_) => (Self { interval: [ORIGIN, ORIGIN + 1.0], ..*self }, LEAST),
             RangeReduction::Periodic => (Self { interval: [0.0, 2.0 * core::f64::consts::PI], ..*self }, 0.0),
-            RangeReduction::Interval | RangeReduction::BySign => (*self, self.interval[0]),
+            _ => (*self, self.interval[0]),
         }
     }
 
@@ -260,7 +275,7 @@ impl Mapping {
         if grows {
             beyond[1][TABLES - 1] = 1;
         }
-        let cells = Cells { domain, degree, kept, guard, tables, beyond: Some(beyond), grows };
+        let cells = Cells { domain, degree, kept, guard, tables, beyond: Some(beyond), grows, truncates: true };
         let ([z], mut party) = party.scratch([x.len()])?;
         z.copy_from_slice(x);
         party.kernels.add_constant(z, party.role.first(W::from_i64(-units(self.interval[0], f))));
@@ -287,7 +302,7 @@ impl Mapping {
                 tables[degree + 1][cell] = units(scalar.derivative(turn.centre(cell)), f);
             }
         }
-        let cells = Cells { domain, degree, kept, guard, tables, beyond: None, grows: false };
+        let cells = Cells { domain, degree, kept, guard, tables, beyond: None, grows: false, truncates: true };
         let ([z], mut party) = party.scratch([x.len()])?;
         z.copy_from_slice(x);
         party.kernels.scale(z, W::from_i64(units(1.0 / turn.interval[1], k - f)));
@@ -301,41 +316,67 @@ impl Mapping {
         scaled: &OctaveFunction,
         (x, out): (&[W], &mut [W]),
     ) -> Result<(), Error> {
-        let (n, len) = (scaled.numbers().octaves(), x.len());
-        let ([hot, mantissa, y], mut party) = party.scratch([(n as usize + 1) * len, len, len])?;
-        scaled.normalise(&mut party, x, hot, mantissa)?;
-        self.of_mantissa::<W, TABLES>(&mut party, scaled, mantissa, y)?;
-        scaled.finish(&mut party, hot, y, out)
+        let len = x.len();
+        let (buffers, mut party) = party.scratch(Normalised::<W>::lengths(len, scaled.count()))?;
+        let mut place = Normalised::new(buffers);
+        let ([weights, y, c], mut party) = party.scratch([scaled.weights(len), len, len])?;
+        scaled.normalise(&mut party, x, &mut place, weights)?;
+        let cells = self.mantissa_cells::<TABLES>(scaled);
+        // Counted from the origin on, so that no index wraps.
+        let origin = W::from_i64(-units(ORIGIN, scaled.numbers().octaves()));
+        party.kernels.add_constant(place.mantissa, party.role.first(origin));
+        let mask = cells.untruncated(&mut party, (place.mantissa, weights), y)?;
+        if weights.is_empty() {
+            return scaled.added(&mut party, &place, (y, cells.surplus()), out);
+        }
+        let mut draw = party.draw()?;
+        let word = open(&mut party, &mut draw, y, Cut::signed(cells.surplus()), c)?; // a round
+        truncated(&mut party, &mut draw, &word, y)?;
+        let weights = Masked { words: weights, mask };
+        scaled.weighted(&mut party, &place, (&mut draw, &word, y), weights, out)
     }
 
-    /// `g` of the mantissa, with [`Numbers::mantissa_bits`].
-    fn of_mantissa<W: Word, const TABLES: usize>(
-        &self,
-        party: &mut Party<'_, W>,
-        scaled: &OctaveFunction,
-        mantissa: &mut [W],
-        y: &mut [W],
-    ) -> Result<(), Error> {
+    /// The cells of the mantissa's function, with [`Numbers::mantissa_bits`].
+    fn mantissa_cells<const TABLES: usize>(&self, scaled: &OctaveFunction) -> Cells<TABLES> {
         let numbers = &scaled.numbers();
-        let (width, degree, mut tables) =
-            (numbers.octaves() + leading_one::EXTRA_BITS, self.degree, [[0; 256]; TABLES]);
+        let (width, degree, mut tables) = (numbers.octaves(), self.degree, [[0; 256]; TABLES]);
         let domain = Domain { shift: width - u32::from(self.bits), bits: self.bits.into(), signed: false };
-        let h = 1.0 / pow2(self.bits.into());
         let [kept, guard] = self.mantissa_room(scaled);
         for cell in 0..self.cells() {
-            #[allow(clippy::cast_precision_loss)] // at most 256
-            let m = libm::fmin(libm::fmax(ORIGIN + cell as f64 * h, LEAST), 1.0);
-            let piece = match degree {
-                0 => constant(scaled.mantissa(m)),
-                degree => fit::interpolation(|u| scaled.mantissa(m + u * h), [-1.0, 1.0], degree.into()),
-            };
+            let (_, piece) = self.mantissa_piece(|m| scaled.mantissa(m), cell);
             put(&mut tables, cell, &piece, degree.into(), numbers.mantissa_bits() + guard);
         }
-        // Counted from the least mantissa's quarter on, so that no index wraps.
-        let origin = W::from_i64(-units(ORIGIN, width));
-        party.kernels.add_constant(mantissa, party.role.first(origin));
-        let cells = Cells { domain, degree: degree.into(), kept, guard, tables, beyond: None, grows: false };
-        cells.apply(party, (mantissa, None), y, None)
+        Cells { domain, degree: degree.into(), kept, guard, tables, beyond: None, grows: false, truncates: true }
+    }
+
+    /// The centre of a cell of the mantissa, and its piece, in cells from there.
+    #[allow(clippy::cast_precision_loss)] // at most 256
+    fn mantissa_piece(&self, g: impl Fn(f64) -> f64, cell: usize) -> (f64, fit::Coefficients) {
+        let h = 1.0 / pow2(self.bits.into());
+        let m = ORIGIN + cell as f64 * h;
+        let [low, high] = [libm::fmax(m - h, LEAST), libm::fmin(m + h, 1.0)];
+        let piece = if self.degree == 0 || low >= high {
+            constant(g(libm::fmin(libm::fmax(m, LEAST), 1.0)))
+        } else {
+            fit::interpolation(|u| g(m + u * h), [(low - m) / h, (high - m) / h], self.degree.into())
+        };
+        (m, piece)
+    }
+
+    /// The largest error of a mantissa's piece: relative, of a logarithm absolute.
+    pub(super) fn mantissa_fit_error(&self, scaled: &OctaveFunction) -> f64 {
+        let (h, mut largest) = (1.0 / pow2(self.bits.into()), 0.0);
+        for cell in 0..self.cells() {
+            let (m, piece) = self.mantissa_piece(|m| scaled.mantissa(m), cell);
+            for i in -8..=8 {
+                let u = f64::from(i) / 8.0;
+                let value = scaled.mantissa(libm::fmin(libm::fmax(m + u * h, LEAST), 1.0));
+                let error = libm::fabs(fit::evaluate(&piece, u) - value);
+                let error = if scaled.weights(1) > 0 { error / libm::fabs(value) } else { error };
+                largest = if (LEAST..=1.0).contains(&(m + u * h)) { libm::fmax(largest, error) } else { largest };
+            }
+        }
+        largest
     }
 
     /// Bits of the fraction of a mantissa's cell, and of its coefficients beyond the mantissa's.
@@ -344,8 +385,8 @@ impl Mapping {
         let of_mantissa = Numbers { frac_bits: numbers.mantissa_bits(), ..numbers };
         let h = 1.0 / pow2(self.bits.into());
         let steepest = libm::fabs(scaled.mantissa(LEAST) - scaled.mantissa(LEAST + h));
-        let dropped = numbers.octaves() + leading_one::EXTRA_BITS - u32::from(self.bits);
-        room(&of_mantissa, [scaled.largest(), 1.25 * steepest], dropped, self.degree).unwrap_or_default()
+        let dropped = numbers.octaves() - u32::from(self.bits);
+        room(&of_mantissa, [scaled.largest_sum(), 1.25 * steepest], dropped, self.degree).unwrap_or_default()
     }
 
     /// `out = g(x)`, and `slope = g'(x)` if asked, both with the job's fraction bits.
@@ -372,7 +413,7 @@ impl Mapping {
                     $((RangeReduction::Interval, $tables) => self.on_interval::<W, $tables>(party, scalar, numbers, (x, out), slope),
                     (RangeReduction::Periodic, $tables) => self.on_turns::<W, $tables>(party, scalar, numbers, (x, out), slope),)*
                     (RangeReduction::Octaves(octaves), _) => {
-                        self.octaves(party, &OctaveFunction::new(octaves, false, numbers), (x, out))?;
+                        self.octaves(party, &OctaveFunction::new(octaves, false, numbers).folded(), (x, out))?;
                         let Some(slope) = slope else { return Ok(()) };
                         self.octaves_slope(party, octaves, numbers, (x, out), slope)
                     }
@@ -395,7 +436,7 @@ impl Mapping {
         slope: &mut [W],
     ) -> Result<(), Error> {
         let Octaves::Power { halves: halves @ ..0 } = octaves else {
-            return self.octaves(party, &OctaveFunction::new(octaves, true, numbers), (x, slope));
+            return self.octaves(party, &OctaveFunction::new(octaves, true, numbers).folded(), (x, slope));
         };
         let n = x.len();
         let ([factors], mut party) = party.scratch([2 * n])?;
@@ -404,7 +445,7 @@ impl Mapping {
         if halves == -2 {
             reciprocal.copy_from_slice(y);
         } else {
-            let scaled = OctaveFunction::new(Octaves::Power { halves: -2 }, false, numbers);
+            let scaled = OctaveFunction::new(Octaves::Power { halves: -2 }, false, numbers).folded();
             self.octaves(&mut party, &scaled, (x, reciprocal))?;
         }
         let most = units(libm::sqrt(pow2(W::BITS - 3) / f64::from(halves.unsigned_abs())), 0);
@@ -431,9 +472,11 @@ impl Mapping {
 }
 
 /// Mantissas are no smaller.
-pub const LEAST: f64 = 0.375;
+pub const LEAST: f64 = 3.0 / 16.0;
 /// Where the cells of the mantissa begin.
-pub(super) const ORIGIN: f64 = 0.25;
+pub(super) const ORIGIN: f64 = 1.0 / 8.0;
+/// Bits of a mantissa's index, at least: cells from the origin on reach beyond 1.
+const LEAST_MANTISSA_BITS: u8 = 3;
 
 /// The polynomial of degree 0.
 fn constant(value: f64) -> fit::Coefficients {

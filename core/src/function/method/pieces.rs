@@ -18,7 +18,7 @@
 //! - **Source:** tables by precision, scale and sign; the free fraction is derived here.
 
 use crate::{
-    correlation::Draw,
+    correlation::{Draw, View},
     function::Table,
     kernel::packed_words,
     link::{Error, Fold},
@@ -56,6 +56,8 @@ pub struct Cells<const TABLES: usize> {
     pub beyond: Option<[[i64; TABLES]; 2]>,
     /// Whether the last table is a factor of the value itself.
     pub grows: bool,
+    /// Whether the value is truncated.
+    pub truncates: bool,
 }
 
 impl<const TABLES: usize> Cells<TABLES> {
@@ -76,31 +78,69 @@ impl<const TABLES: usize> Cells<TABLES> {
         out: &mut [W],
         slope: Option<&mut [W]>,
     ) -> Result<(), Error> {
+        let ([held], mut party) = party.scratch([if self.grows { z.len() } else { 0 }])?;
+        if let (true, Some(value)) = (self.grows, value) {
+            held.copy_from_slice(value);
+        }
+        self.evaluate(&mut party, (z, held), out, slope)?;
+        Ok(())
+    }
+
+    /// `out = g(z)` with [`Self::surplus`] more fraction bits; `beside` is masked in the first
+    /// round, in place, under the mask that is returned.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::apply`].
+    ///
+    /// # Panics
+    ///
+    /// If lengths differ, or the function grows.
+    pub(super) fn untruncated<W: Word>(
+        &self,
+        party: &mut Party<'_, W>,
+        (z, beside): (&[W], &mut [W]),
+        out: &mut [W],
+    ) -> Result<View<'static>, Error> {
+        assert!(!self.grows, "what grows is truncated first");
+        Self { truncates: false, ..self.clone() }.evaluate(party, (z, beside), out, None)
+    }
+
+    /// Fraction bits of a value before its truncation beyond the result's.
+    pub(super) fn surplus(&self) -> u32 {
+        if self.degree > 0 { self.kept + self.guard } else { 0 }
+    }
+
+    /// [`Self::apply`]; `beside`, the value itself of a function that grows, is masked.
+    fn evaluate<W: Word>(
+        &self,
+        party: &mut Party<'_, W>,
+        (z, beside): (&[W], &mut [W]),
+        out: &mut [W],
+        slope: Option<&mut [W]>,
+    ) -> Result<View<'static>, Error> {
         let n = z.len();
         let tables: [&[i64]; TABLES] = core::array::from_fn(|i| &self.tables[i][..self.domain.cells()]);
         let beyond = self.beyond.as_ref().map(|[below, above]| Saturation { below, above, range: None });
         let mapping = Mapping { domain: self.domain, tables: &tables, one_hot: None, beyond };
         let has_fraction = self.degree > 0;
         let grown = if self.grows { n } else { 0 };
-        let ([c, d, entries, held], mut party) =
-            party.scratch([n, if has_fraction { n } else { 0 }, TABLES * n, grown])?;
+        let ([c, d, entries], mut party) = party.scratch([n, if has_fraction { n } else { 0 }, TABLES * n])?;
         let mut draw = party.draw()?;
-        if let (true, Some(value)) = (self.grows, value) {
-            held.copy_from_slice(value);
-        }
-        let place = open_place(&mut party, &mut draw, (mapping.cut(), self.kept), z, (c, d, held))?; // the cell
+        let place = open_place(&mut party, &mut draw, (mapping.cut(), self.kept), z, (c, d, beside))?; // the cell
         mapped(&mut party, &mut draw, &mapping, &place.word, entries)?;
         let (entries, growth) = entries.split_at_mut(TABLES * n - grown);
         let (coefficients, slopes) = entries.split_at_mut((self.degree + 1) * n);
         if let Some(slope) = slope {
             slope.copy_from_slice(&slopes[..n]);
         }
+        let mask = place.beside_mask;
         if has_fraction {
-            self.horner(&mut party, &place, coefficients, growth, out)
+            self.horner(&mut party, &place, coefficients, growth, out)?;
         } else {
             out.copy_from_slice(coefficients);
-            Ok(())
         }
+        Ok(mask)
     }
 
     /// `Σ c_i d^i`, and the growth.
@@ -131,9 +171,13 @@ impl<const TABLES: usize> Cells<TABLES> {
             party.kernels.add(out, product);
         }
         party.kernels.add_scaled(out, lowest, one);
-        truncate(&mut party, out, self.kept + self.guard)?; // a round
+        if !self.truncates {
+            return Ok(());
+        }
+        truncate(&mut party, out, self.surplus())?; // a round
         if self.grows {
-            multiply(&mut party, factor(self.degree), place.value, product)?;
+            let value = Masked { words: place.beside, mask: place.beside_mask };
+            multiply(&mut party, factor(self.degree), value, product)?;
             party.kernels.add(out, product);
         }
         Ok(())
@@ -169,7 +213,8 @@ pub(super) fn open_place<'c, W: Word>(
     Ok(OpenedCell {
         word: Opened { c, mask, cut },
         fraction: Masked { words: d, mask: of_fraction },
-        value: Masked { words: held, mask: of_value },
+        beside: held,
+        beside_mask: of_value,
     })
 }
 
@@ -177,7 +222,9 @@ pub(super) fn open_place<'c, W: Word>(
 pub(super) struct OpenedCell<'c, W> {
     pub(super) word: Opened<'c, W>,
     pub(super) fraction: Masked<'c, W>,
-    value: Masked<'c, W>,
+    /// What was opened in the same round, masked.
+    beside: &'c [W],
+    beside_mask: View<'static>,
 }
 
 /// This party's share of `d = u_0 + u_1 + 1 - 2^s`, in `kept` bits: each `u` is cut off, so `d` is
