@@ -76,6 +76,15 @@ impl<'a, W: Word> Normalised<'a, W> {
         party.kernels.add_constant(out, party.role.first(last));
     }
 
+    /// The words `[x >= low]` of each `x`, then `[x >= 4^J]`: free.
+    pub fn ends(&self, party: &Party<'_, W>, out: &mut [W]) {
+        self.bit().words(party, out);
+    }
+
+    fn bit(&self) -> Selector<'_, W> {
+        Selector { open: self.ends, mask: self.mask.expect("normalised before"), rho: self.rho }
+    }
+
     /// `y` where `x` is within both ends, `ends[0]` where it is below, `ends[1]` above: free. `y`
     /// are shares of the truncated value of `word`; its mask is that of all its words, in order.
     ///
@@ -98,12 +107,11 @@ impl<'a, W: Word> Normalised<'a, W> {
             both.copy_from_slice(y);
         });
         let mask = View { rows: Rows::Which(&[0, 0]), ..word.mask };
-        let bit = Selector { open: self.ends, mask: self.mask.expect("normalised before"), rho: self.rho };
-        select(&mut party, draw, &Opened { c, mask, ..*word }, bit, both)?;
+        select(&mut party, draw, &Opened { c, mask, ..*word }, self.bit(), both)?;
         y.copy_from_slice(&both[..n]);
         party.kernels.sub(y, &both[n..]);
         // 1 - [x >= low], [x >= 4^J]
-        bit.words(&party, both);
+        self.ends(&party, both);
         let [below, above] = ends;
         party.kernels.add_scaled(y, &both[..n], W::default().sub(below));
         party.kernels.add_scaled(y, &both[n..], above);

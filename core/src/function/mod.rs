@@ -8,6 +8,7 @@
 //! one cell, and the mean of many results is the function's linear interpolation.
 
 pub mod classify;
+pub mod division;
 pub mod exponential;
 pub mod fit;
 pub mod inverse_sqrt;

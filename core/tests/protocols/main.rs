@@ -6,6 +6,7 @@ mod batch_norm;
 mod bits;
 mod clamp;
 mod compare;
+mod division;
 mod fold;
 mod functions;
 mod harness;

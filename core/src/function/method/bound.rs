@@ -76,9 +76,18 @@ impl Mapping {
 
     fn octaves_bound(&self, octaves: Octaves, numbers: &Numbers) -> Bound {
         let scaled = OctaveFunction::new(octaves, false, numbers).folded();
-        let [_, guard] = self.mantissa_room(&scaled);
-        let own = if self.degree == 0 { 0.5 } else { 1.5 + horner(self.degree) / pow2(guard) };
-        finished(&scaled, self.mantissa_fit_error(&scaled) * 1.05, own)
+        finished(&scaled, self.mantissa_fit_error(&scaled) * 1.05, self.mantissa_rounding(&scaled))
+    }
+
+    /// Rounding error of a mantissa's function, in units of the mantissa.
+    fn mantissa_rounding(&self, scaled: &OctaveFunction) -> f64 {
+        let [_, guard] = self.mantissa_room(scaled, scaled.numbers().octaves());
+        if self.degree == 0 { 0.5 } else { 1.5 + horner(self.degree) / pow2(guard) }
+    }
+
+    /// Relative error of the power of a mantissa.
+    pub(crate) fn mantissa_error(&self, scaled: &OctaveFunction) -> f64 {
+        finished(scaled, self.mantissa_fit_error(scaled) * 1.05, self.mantissa_rounding(scaled)).relative
     }
 }
 

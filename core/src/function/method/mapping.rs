@@ -14,6 +14,7 @@ use super::{
     pieces::{Cells, MAX_DEGREE},
 };
 use crate::{
+    correlation::View,
     function::{
         Numbers, Table, fit,
         leading_one::Normalised,
@@ -275,7 +276,7 @@ impl Mapping {
         if grows {
             beyond[1][TABLES - 1] = 1;
         }
-        let cells = Cells { domain, degree, kept, guard, tables, beyond: Some(beyond), grows, truncates: true };
+        let cells = Cells { domain, degree, kept, guard, tables, beyond: Some(beyond), grows };
         let ([z], mut party) = party.scratch([x.len()])?;
         z.copy_from_slice(x);
         party.kernels.add_constant(z, party.role.first(W::from_i64(-units(self.interval[0], f))));
@@ -302,7 +303,7 @@ impl Mapping {
                 tables[degree + 1][cell] = units(scalar.derivative(turn.centre(cell)), f);
             }
         }
-        let cells = Cells { domain, degree, kept, guard, tables, beyond: None, grows: false, truncates: true };
+        let cells = Cells { domain, degree, kept, guard, tables, beyond: None, grows: false };
         let ([z], mut party) = party.scratch([x.len()])?;
         z.copy_from_slice(x);
         party.kernels.scale(z, W::from_i64(units(1.0 / turn.interval[1], k - f)));
@@ -321,32 +322,65 @@ impl Mapping {
         let mut place = Normalised::new(buffers);
         let ([weights, y, c], mut party) = party.scratch([scaled.weights(len), len, len])?;
         scaled.normalise(&mut party, x, &mut place, weights)?;
-        let cells = self.mantissa_cells::<TABLES>(scaled);
-        // Counted from the origin on, so that no index wraps.
-        let origin = W::from_i64(-units(ORIGIN, scaled.numbers().octaves()));
-        party.kernels.add_constant(place.mantissa, party.role.first(origin));
-        let mask = cells.untruncated(&mut party, (place.mantissa, weights), y)?;
+        let width = scaled.numbers().octaves();
+        let (mask, surplus) =
+            self.cells_of_mantissa::<W, TABLES>(&mut party, (scaled, width), (place.mantissa, weights), y)?;
         if weights.is_empty() {
-            return scaled.added(&mut party, &place, (y, cells.surplus()), out);
+            return scaled.added(&mut party, &place, (y, surplus), out);
         }
         let mut draw = party.draw()?;
-        let word = open(&mut party, &mut draw, y, Cut::signed(cells.surplus()), c)?; // a round
+        let word = open(&mut party, &mut draw, y, Cut::signed(surplus), c)?; // a round
         truncated(&mut party, &mut draw, &word, y)?;
         let weights = Masked { words: weights, mask };
         scaled.weighted(&mut party, &place, (&mut draw, &word, y), weights, out)
     }
 
-    /// The cells of the mantissa's function, with [`Numbers::mantissa_bits`].
-    fn mantissa_cells<const TABLES: usize>(&self, scaled: &OctaveFunction) -> Cells<TABLES> {
+    /// The function `y` of mantissas of `width` fraction bits, with [`Numbers::mantissa_bits`] and
+    /// as many more as are returned. What is `beside` is masked in the first round, in place.
+    ///
+    /// # Errors
+    ///
+    /// The link's and the dealer's, and [`Error::Scratch`].
+    pub(crate) fn mantissa<W: Word>(
+        &self,
+        party: &mut Party<'_, W>,
+        (scaled, width): (&OctaveFunction, u32),
+        (mantissa, beside): (&mut [W], &mut [W]),
+        y: &mut [W],
+    ) -> Result<(View<'static>, u32), Error> {
+        match self.degree {
+            1 => self.cells_of_mantissa::<W, 2>(party, (scaled, width), (mantissa, beside), y),
+            3 => self.cells_of_mantissa::<W, 4>(party, (scaled, width), (mantissa, beside), y),
+            _ => panic!("the default mapping of mantissas has lines or cubics"),
+        }
+    }
+
+    fn cells_of_mantissa<W: Word, const TABLES: usize>(
+        &self,
+        party: &mut Party<'_, W>,
+        (scaled, width): (&OctaveFunction, u32),
+        (mantissa, beside): (&mut [W], &mut [W]),
+        y: &mut [W],
+    ) -> Result<(View<'static>, u32), Error> {
+        let cells = self.mantissa_cells::<TABLES>(scaled, width);
+        // Counted from the origin on, so that no index wraps.
+        let origin = W::from_i64(-units(ORIGIN, width));
+        party.kernels.add_constant(mantissa, party.role.first(origin));
+        let mask = cells.untruncated(party, (mantissa, beside), y)?;
+        Ok((mask, cells.surplus()))
+    }
+
+    /// The cells of the mantissa's function.
+    fn mantissa_cells<const TABLES: usize>(&self, scaled: &OctaveFunction, width: u32) -> Cells<TABLES> {
         let numbers = &scaled.numbers();
-        let (width, degree, mut tables) = (numbers.octaves(), self.degree, [[0; 256]; TABLES]);
+        let (degree, mut tables) = (self.degree, [[0; 256]; TABLES]);
         let domain = Domain { shift: width - u32::from(self.bits), bits: self.bits.into(), signed: false };
-        let [kept, guard] = self.mantissa_room(scaled);
+        let [kept, guard] = self.mantissa_room(scaled, width);
         for cell in 0..self.cells() {
             let (_, piece) = self.mantissa_piece(|m| scaled.mantissa(m), cell);
             put(&mut tables, cell, &piece, degree.into(), numbers.mantissa_bits() + guard);
         }
-        Cells { domain, degree: degree.into(), kept, guard, tables, beyond: None, grows: false, truncates: true }
+        Cells { domain, degree: degree.into(), kept, guard, tables, beyond: None, grows: false }
     }
 
     /// The centre of a cell of the mantissa, and its piece, in cells from there.
@@ -380,12 +414,12 @@ impl Mapping {
     }
 
     /// Bits of the fraction of a mantissa's cell, and of its coefficients beyond the mantissa's.
-    pub(super) fn mantissa_room(&self, scaled: &OctaveFunction) -> [u32; 2] {
+    pub(super) fn mantissa_room(&self, scaled: &OctaveFunction, width: u32) -> [u32; 2] {
         let numbers = scaled.numbers();
         let of_mantissa = Numbers { frac_bits: numbers.mantissa_bits(), ..numbers };
         let h = 1.0 / pow2(self.bits.into());
         let steepest = libm::fabs(scaled.mantissa(LEAST) - scaled.mantissa(LEAST + h));
-        let dropped = numbers.octaves() - u32::from(self.bits);
+        let dropped = width - u32::from(self.bits);
         room(&of_mantissa, [scaled.largest_sum(), 1.25 * steepest], dropped, self.degree).unwrap_or_default()
     }
 

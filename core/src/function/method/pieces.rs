@@ -56,8 +56,6 @@ pub struct Cells<const TABLES: usize> {
     pub beyond: Option<[[i64; TABLES]; 2]>,
     /// Whether the last table is a factor of the value itself.
     pub grows: bool,
-    /// Whether the value is truncated.
-    pub truncates: bool,
 }
 
 impl<const TABLES: usize> Cells<TABLES> {
@@ -82,7 +80,7 @@ impl<const TABLES: usize> Cells<TABLES> {
         if let (true, Some(value)) = (self.grows, value) {
             held.copy_from_slice(value);
         }
-        self.evaluate(&mut party, (z, held), out, slope)?;
+        self.evaluate(&mut party, (z, held), true, out, slope)?;
         Ok(())
     }
 
@@ -103,7 +101,7 @@ impl<const TABLES: usize> Cells<TABLES> {
         out: &mut [W],
     ) -> Result<View<'static>, Error> {
         assert!(!self.grows, "what grows is truncated first");
-        Self { truncates: false, ..self.clone() }.evaluate(party, (z, beside), out, None)
+        self.evaluate(party, (z, beside), false, out, None)
     }
 
     /// Fraction bits of a value before its truncation beyond the result's.
@@ -111,11 +109,13 @@ impl<const TABLES: usize> Cells<TABLES> {
         if self.degree > 0 { self.kept + self.guard } else { 0 }
     }
 
-    /// [`Self::apply`]; `beside`, the value itself of a function that grows, is masked.
+    /// [`Self::apply`], or without its truncation; `beside`, the value itself of a function that
+    /// grows, is masked.
     fn evaluate<W: Word>(
         &self,
         party: &mut Party<'_, W>,
         (z, beside): (&[W], &mut [W]),
+        truncates: bool,
         out: &mut [W],
         slope: Option<&mut [W]>,
     ) -> Result<View<'static>, Error> {
@@ -136,7 +136,7 @@ impl<const TABLES: usize> Cells<TABLES> {
         }
         let mask = place.beside_mask;
         if has_fraction {
-            self.horner(&mut party, &place, coefficients, growth, out)?;
+            self.horner(&mut party, &place, [coefficients, growth], truncates, out)?;
         } else {
             out.copy_from_slice(coefficients);
         }
@@ -148,8 +148,8 @@ impl<const TABLES: usize> Cells<TABLES> {
         &self,
         party: &mut Party<'_, W>,
         place: &OpenedCell<'_, W>,
-        coefficients: &mut [W],
-        growth: &mut [W],
+        [coefficients, growth]: [&mut [W]; 2],
+        truncates: bool,
         out: &mut [W],
     ) -> Result<(), Error> {
         let (n, d) = (out.len(), place.fraction);
@@ -171,7 +171,7 @@ impl<const TABLES: usize> Cells<TABLES> {
             party.kernels.add(out, product);
         }
         party.kernels.add_scaled(out, lowest, one);
-        if !self.truncates {
+        if !truncates {
             return Ok(());
         }
         truncate(&mut party, out, self.surplus())?; // a round
