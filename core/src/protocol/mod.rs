@@ -29,6 +29,7 @@ pub mod rows;
 pub mod scaled;
 pub mod select;
 pub mod sign;
+pub mod sort;
 pub mod square;
 pub mod times;
 pub mod truncate;
