@@ -19,6 +19,7 @@ pub mod reciprocal;
 pub mod scalar;
 pub mod softmax;
 pub mod softmax_methods;
+pub mod top_k;
 
 use crate::mapping::Domain;
 
