@@ -15,6 +15,7 @@ pub mod inverse_sqrt;
 pub mod leading_one;
 pub mod logarithm;
 pub mod method;
+pub mod norm;
 pub mod reciprocal;
 pub mod scalar;
 pub mod softmax;
