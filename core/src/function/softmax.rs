@@ -21,7 +21,7 @@ use crate::{
     correlation::{Draw, View},
     kernel::{packed_words, plane_words},
     link::{Error, Fold},
-    mapping::{Domain, Mapping, OneHot, blind_index, mapped, open_index},
+    mapping::{Domain, Mapping, OneHot, blind_index, map, mapped, open_index},
     party::Party,
     protocol::{
         masked::{Masked, hide, mask_and_open},
@@ -302,7 +302,7 @@ pub fn cross_entropies<W: Word>(
 
 impl Softmax {
     /// Words and rows.
-    fn dims(&self, len: usize) -> (usize, usize) {
+    pub(super) fn dims(&self, len: usize) -> (usize, usize) {
         let rows = len / self.cols();
         assert!(rows * self.cols() == len, "softmax: not whole rows");
         (len, rows)
@@ -314,7 +314,7 @@ impl Softmax {
 
     /// Opens the logits into `c`; writes shares of their truncated values `y`, of each row's
     /// largest, and of all `e_j` followed by each row's sum of them to `terms`.
-    fn terms<'c, W: Word>(
+    pub(super) fn terms<'c, W: Word>(
         &self,
         party: &mut Party<'_, W>,
         draw: &mut Draw,
@@ -347,6 +347,28 @@ impl Softmax {
         }
         party.kernels.sum_rows(sum, e, cols);
         Ok(word)
+    }
+
+    /// Classes, fraction bits, and how functions are computed.
+    pub(super) fn parts(&self) -> (u32, u32, &Methods) {
+        (self.shape.classes, self.shape.frac_bits, &self.methods)
+    }
+
+    /// Writes shares of the logarithms of the sums: one round on cells.
+    pub(super) fn logarithm_of_sum<W: Word>(
+        &self,
+        party: &mut Party<'_, W>,
+        sums: &[W],
+        out: &mut [W],
+    ) -> Result<(), Error> {
+        if self.methods.reciprocal.is_some() {
+            let numbers = self.numbers::<W>();
+            return Methods::logarithm(&numbers).apply(party, &numbers, (sums, out), None);
+        }
+        let (domain, [_, table]) = &self.of_sum;
+        let tables = [&table[..domain.cells()]];
+        let mapping = Mapping { domain: *domain, tables: &tables, one_hot: Some(OneHot::Arithmetic), beyond: None };
+        map(party, &mapping, sums, out)
     }
 
     /// In one round, opens the words of `terms` from `from` on, under the mask returned, and each

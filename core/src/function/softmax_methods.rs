@@ -68,9 +68,13 @@ impl Methods {
         if logarithms.is_empty() {
             return Ok(());
         }
+        Self::logarithm(numbers).apply(party, numbers, (sums, logarithms), None)
+    }
+
+    /// The logarithm of a sum of any size.
+    pub(super) fn logarithm(numbers: &Numbers) -> Function {
         let scalar = AnyScalar::Logarithm(Logarithm {});
-        let logarithm = Function { scalar, method: Method::Mapping(Mapping::of_octaves(numbers)) };
-        logarithm.apply(party, numbers, (sums, logarithms), None)
+        Function { scalar, method: Method::Mapping(Mapping::of_octaves(numbers)) }
     }
 }
 
