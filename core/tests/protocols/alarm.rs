@@ -9,6 +9,7 @@ use symbolon_core::{
         alarm::{SUBSETS, any, check_kept},
         clamp::clamp,
         maximum::argmax,
+        pair::order,
         relu::relu,
         truncate::{Cut, half, open, truncate, truncate_unsigned},
     },
@@ -43,6 +44,8 @@ impl<W: Word> Alarms<W> for Keep<W> {
 enum Raise {
     Relu,
     Clamp(i64, i64),
+    /// With zeros.
+    Order,
     /// The number of classes.
     Argmax(usize),
     Truncate,
@@ -58,6 +61,7 @@ impl Raise {
                 relu(party, z, 3, &mut bit, &mut rho).map(drop)
             }
             Self::Clamp(low, high) => clamp(party, z, W::from_i64(low), W::from_i64(high)),
+            Self::Order => order(party, z, &mut vec![W::default(); n]),
             Self::Argmax(classes) => {
                 let ([c], mut party) = party.scratch([n])?;
                 let mut draw = party.draw()?;
@@ -133,6 +137,10 @@ fn compared<W: Word>() {
         let without = play::<W>(&Raised { raise: Raise::Relu, alarms: false, kept: false }, &shared(&z), salt);
         let planes = 2 * plane_words::<W>(n) as u64 * u64::from(W::BITS / 8);
         assert_eq!(got.cost, Cost { dealt_bytes: without.cost.dealt_bytes + planes, ..without.cost });
+
+        let got = play::<W>(&Raised { raise: Raise::Order, alarms: true, kept: false }, &shared(&z), salt);
+        let oracle: Vec<bool> = z.iter().map(|z| leaves::<W>(*z, half())).collect();
+        assert_eq!(bits(&got.outputs).concat(), oracle);
 
         let (low, high) = (-100, 1 << (W::BITS - 3));
         let got = play::<W>(&Raised { raise: Raise::Clamp(low, high), alarms: true, kept: false }, &shared(&z), salt);

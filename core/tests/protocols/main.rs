@@ -28,3 +28,4 @@ mod scalars;
 mod softmax;
 mod sums;
 mod uniform;
+mod vectors;
