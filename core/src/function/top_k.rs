@@ -48,7 +48,7 @@ pub const MOST: usize = 1 << MAX_WIDTH;
 /// Results of [`top_k`], row after row, the largest word of a row first. An empty slice is left
 /// out, at no cost.
 #[derive(Debug, Default)]
-pub struct TopK<'a, W> {
+pub struct Largest<'a, W> {
     /// The words: `k` a row.
     pub values: &'a mut [W],
     /// Their places in the row, from 0: integers, `k` a row.
@@ -70,7 +70,7 @@ pub fn top_k<W: Word>(
     party: &mut Party<'_, W>,
     (values, frac_bits): (&[W], u32),
     (cols, k): (usize, usize),
-    out: TopK<'_, W>,
+    out: Largest<'_, W>,
 ) -> Result<(), Error> {
     let n = values.len();
     let rows = n.checked_div(cols).unwrap_or(0);
@@ -131,7 +131,7 @@ fn selected<W: Word>(
     party: &mut Party<'_, W>,
     (word, y): (&Opened<'_, W>, &[W]),
     (cols, k, hot): (usize, usize, &[W]),
-    out: TopK<'_, W>,
+    out: Largest<'_, W>,
 ) -> Result<(), Error> {
     let (n, lanes) = (y.len(), plane_words::<W>(y.len()));
     let (rows, cells) = (n / cols, 1 << code_bits(cols));

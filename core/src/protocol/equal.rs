@@ -53,7 +53,7 @@ const ONE_LEVEL: u32 = 32;
 pub fn equal<W: Word>(party: &mut Party<'_, W>, x: &[W], y: &[W], out: &mut [W]) -> Result<(), Error> {
     let (n, lanes) = (x.len(), plane_words::<W>(x.len()));
     assert!(y.len() == n && out.len() == lanes, "equal: lengths differ");
-    let layout = Layout::new(W::BITS);
+    let layout = DigitGroups::new(W::BITS);
     let ([c, r, eq], mut party) = party.scratch([n, n, layout.digits as usize * lanes])?;
     let mut draw = party.draw()?;
     c.copy_from_slice(x);
@@ -107,13 +107,13 @@ fn clear<W: Word>(party: &mut Party<'_, W>, d: &[W], out: &mut [W]) -> Result<()
 
 /// Widths of the digits of a word, and groups of them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Layout {
+struct DigitGroups {
     bits: u32,
     digits: u32,
     groups: u32,
 }
 
-impl Layout {
+impl DigitGroups {
     /// Returns the cheapest layout with the fewest levels.
     fn new(bits: u32) -> Self {
         let groups = if bits > ONE_LEVEL { 2..=GROUP } else { 1..=1 };
@@ -159,7 +159,7 @@ fn equal_digits<W: Word>(
     party: &mut Party<'_, W>,
     draw: &mut Draw,
     (c, mask): (&[W], View<'_>),
-    layout: Layout,
+    layout: DigitGroups,
     eq: &mut [W],
 ) -> Result<(), Error> {
     let lanes = plane_words::<W>(c.len());
@@ -214,12 +214,12 @@ mod tests {
     #[test]
     fn layouts_cost_what_the_documentation_says() {
         let cost = |bits| {
-            let layout = Layout::new(bits);
+            let layout = DigitGroups::new(bits);
             [layout.opened(), layout.dealt()]
         };
         assert_eq!([cost(32), cost(64)], [[7, 289], [26, 251]]);
         for bits in [8, 16, 32, 64] {
-            let layout = Layout::new(bits);
+            let layout = DigitGroups::new(bits);
             assert_eq!(layout.widths().sum::<u32>(), bits, "{layout:?}");
             assert!(layout.widths().all(|w| (1..=MAX_DIGIT_BITS).contains(&w)), "{layout:?}");
             assert!(parts(layout.digits, layout.groups).all(|n| (2..=GROUP).contains(&n)), "{layout:?}");

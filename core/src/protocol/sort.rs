@@ -95,13 +95,13 @@ pub fn sort_with<W: Word>(
 /// The pairs of places `(i, i + distance)` that are compared at once: those with
 /// `i & mask == equal`.
 #[derive(Clone, Copy, Debug)]
-struct Layer {
+struct NetworkLayer {
     mask: usize,
     equal: usize,
     distance: usize,
 }
 
-impl Layer {
+impl NetworkLayer {
     /// The lower place of each pair.
     fn pairs(self, cols: usize) -> impl Iterator<Item = usize> {
         (0..cols.saturating_sub(self.distance)).filter(move |i| i & self.mask == self.equal)
@@ -135,14 +135,18 @@ impl Layer {
 }
 
 /// The layers of the network for rows of `cols` words.
-fn layers(cols: usize) -> impl Iterator<Item = Layer> {
+fn layers(cols: usize) -> impl Iterator<Item = NetworkLayer> {
     let steps = cols.next_power_of_two().trailing_zeros();
     (0..steps).rev().flat_map(move |step| {
         let mask = 1 << step;
         // The first layer of a step, then merges at falling distances.
-        let first = Layer { mask, equal: 0, distance: mask };
+        let first = NetworkLayer { mask, equal: 0, distance: mask };
         let merges = (step + 1..steps).rev();
-        core::iter::once(first).chain(merges.map(move |q| Layer { mask, equal: mask, distance: (1 << q) - mask }))
+        core::iter::once(first).chain(merges.map(move |q| NetworkLayer {
+            mask,
+            equal: mask,
+            distance: (1 << q) - mask,
+        }))
     })
 }
 

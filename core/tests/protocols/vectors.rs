@@ -11,7 +11,7 @@ use symbolon_core::{
         scalar::{AnyScalar, Exponential, Reciprocal},
         softmax::{Shape, Softmax, probabilities},
         softmax_methods::Methods,
-        top_k::{TopK, top_k},
+        top_k::{Largest, top_k},
     },
     kernel::{pair_count, plane_words},
     link::Error,
@@ -321,18 +321,18 @@ fn rows_are_sorted_downwards() {
     sorts::<u64>(Direction::Descending);
 }
 
-struct Largest {
+struct Top {
     frac_bits: u32,
     cols: usize,
     k: usize,
 }
 
-impl Job for Largest {
+impl Job for Top {
     fn run<W: Word>(&self, party: &mut Party<'_, W>, inputs: Vec<Vec<W>>) -> Result<Vec<Shared<W>>, Error> {
         let n = inputs[0].len();
         let some = n / self.cols * self.k;
         let [mut values, mut indices, mut one_hot] = [some, some, n * self.k].map(|n| vec![W::default(); n]);
-        let out = TopK { values: &mut values, indices: &mut indices, one_hot: &mut one_hot };
+        let out = Largest { values: &mut values, indices: &mut indices, one_hot: &mut one_hot };
         top_k(party, (&inputs[0], self.frac_bits), (self.cols, self.k), out)?;
         Ok([values, indices, one_hot].map(Shared::Words).into())
     }
@@ -346,7 +346,7 @@ fn largest<W: Word>(frac_bits: u32) {
         // Multiples of a unit, so that truncation is exact.
         let z: Vec<i64> = rows_of::<W>(&mut values, rows, cols).iter().map(|z| z >> frac_bits).collect();
         let words: Vec<W> = z.iter().map(|z| W::from_i64(z << frac_bits)).collect();
-        let (got, cost) = played::<W>(&Largest { frac_bits, cols, k }, &[&words], values.next());
+        let (got, cost) = played::<W>(&Top { frac_bits, cols, k }, &[&words], values.next());
         for (i, row) in z.chunks(cols).enumerate() {
             let mut order: Vec<usize> = (0..cols).collect();
             order.sort_by_key(|j| (-row[*j], *j));
@@ -397,7 +397,7 @@ fn vectors_send_noise() {
         assert_uniform(&Select, &[Shared::Planes(vec![W::from_u64(5)], 4), words(&z[..4]), words(&z[4..])]);
         assert_uniform(&Sort(2, Direction::Ascending), &[words(&z[..4]), words(&z[4..])]);
         // Whole planes, since codes are packed.
-        assert_uniform(&Largest { frac_bits: 0, cols: 4, k: 2 }, &[words(&z.repeat(8))]);
+        assert_uniform(&Top { frac_bits: 0, cols: 4, k: 2 }, &[words(&z.repeat(8))]);
     }
     check::<u32>();
     check::<u64>();
