@@ -53,8 +53,20 @@ fn bad_arguments_are_named() {
         (&["gelu", "--by", "method = \"direct\""], "is not supported by this method"),
         (&["tanh", "--x", "1e30", "--local"], "is outside of"),
         (&["tanh", "--x", "1"], "--local"),
+        (&["sort", "--by", "bits = 8"], "is for functions of one number"),
+        (&["top-k", "--x", "1", "--local"], "is for functions of one number"),
     ] {
         let (ended, text) = printed(args);
         assert!(!ended && text.contains(part), "{args:?}: {text}");
+    }
+}
+
+#[test]
+fn functions_of_vectors_have_names() {
+    for name in ["less-than", "top-k", "log-softmax"] {
+        let (ended, text) = printed(&[name, "--markdown"]);
+        let mut rows = text.lines().skip(2).peekable();
+        assert!(ended && rows.peek().is_some(), "{text}");
+        assert!(rows.all(|row| row.starts_with(&format!("| {name} |"))), "{text}");
     }
 }

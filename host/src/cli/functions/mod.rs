@@ -1,24 +1,28 @@
 //! `symbolon functions`: the functions of one number, by every method: domain, error, cost, speed;
-//! pictures of them; one of them at one number, on shares, across processes.
+//! pictures of them; one of them at one number, on shares, across processes. Functions of vectors
+//! and comparisons are a second table.
 
 mod evaluate;
 mod measure;
 mod plot;
+mod vectors;
 
 use super::exit::Failure;
 use crate::report::write_atomic;
 use measure::Measured;
+use serde::Serialize;
 use std::path::PathBuf;
 use symbolon_core::function::{
     Numbers,
     method::{Function, FunctionFile, Method, polynomial::Fit},
     scalar::AnyScalar,
 };
+use vectors::{VectorFigures, VectorFunction};
 
 /// Arguments of `symbolon functions`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Show this function only, for example sigmoid
+    /// Show this function only, for example sigmoid or sort
     name: Option<String>,
     /// Ring width in bits, 32 or 64
     #[arg(long, default_value_t = 64)]
@@ -56,14 +60,51 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         return evaluate::serve();
     }
     let numbers = numbers(args)?;
-    let functions = chosen(args, &numbers)?;
+    let vectors = chosen_vectors(args, &numbers)?;
+    let is_vector = args.name.is_some() && !vectors.is_empty();
+    let functions = if is_vector { Vec::new() } else { chosen(args, &numbers)? };
     if let (Some(x), [function, ..]) = (args.x, &functions[..]) {
         return evaluate::run(function, &numbers, x);
     }
     if args.markdown {
-        return markdown(&functions, &numbers);
+        return tables(
+            &functions,
+            &vectors,
+            || markdown(&functions, &numbers),
+            || vectors::markdown(&vectors, &numbers),
+        );
     }
-    list(args, &functions, &numbers)
+    list(args, (&functions, &vectors), &numbers)
+}
+
+/// Prints one or both tables, an empty line between them.
+fn tables(
+    functions: &[Function],
+    vectors: &[VectorFunction],
+    of_functions: impl FnOnce() -> Result<(), Failure>,
+    of_vectors: impl FnOnce() -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    if !functions.is_empty() {
+        of_functions()?;
+    }
+    if !functions.is_empty() && !vectors.is_empty() {
+        say!("");
+    }
+    if vectors.is_empty() { Ok(()) } else { of_vectors() }
+}
+
+/// The functions of vectors that the arguments name.
+fn chosen_vectors(args: &Args, numbers: &Numbers) -> Result<Vec<VectorFunction>, Failure> {
+    let mut vectors = VectorFunction::catalogue(numbers);
+    let Some(name) = &args.name else { return Ok(vectors) };
+    vectors.retain(|vector| vector.name() == name);
+    let of_numbers = [("--by", args.by.is_some()), ("--x", args.x.is_some()), ("--plot", args.plot.is_some())];
+    match of_numbers.iter().find(|(_, given)| *given) {
+        Some((option, _)) if !vectors.is_empty() => {
+            Err(Failure::Input(format!("{option} is for functions of one number; {name} is one of vectors")))
+        }
+        _ => Ok(vectors),
+    }
 }
 
 fn numbers(args: &Args) -> Result<Numbers, Failure> {
@@ -84,7 +125,8 @@ fn numbers(args: &Args) -> Result<Numbers, Failure> {
 fn chosen(args: &Args, numbers: &Numbers) -> Result<Vec<Function>, Failure> {
     let Some(name) = &args.name else { return Ok(Function::catalogue(numbers).collect()) };
     if !AnyScalar::NAMES.contains(&name.as_str()) {
-        return Err(Failure::Input(format!("{name} is unknown; the functions are {}", AnyScalar::NAMES.join(", "))));
+        let names = [&AnyScalar::NAMES[..], &vectors::NAMES].concat().join(", ");
+        return Err(Failure::Input(format!("{name} is unknown; the functions are {names}")));
     }
     let Some(by) = &args.by else {
         return Ok(Function::catalogue(numbers).filter(|function| function.scalar.name() == name).collect());
@@ -151,7 +193,31 @@ fn short(x: f64) -> String {
     }
 }
 
-fn list(args: &Args, functions: &[Function], numbers: &Numbers) -> Result<(), Failure> {
+/// A table's row in the file of measurements.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Measurement {
+    OfNumber(Measured),
+    OfVectors(VectorFigures),
+}
+
+fn list(args: &Args, (functions, vectors): (&[Function], &[VectorFunction]), numbers: &Numbers) -> Result<(), Failure> {
+    let (mut scalars, mut figures) = (Vec::new(), Vec::new());
+    tables(
+        functions,
+        vectors,
+        || list_scalars(args, functions, numbers).map(|all| scalars = all),
+        || vectors::list(vectors, numbers).map(|all| figures = all),
+    )?;
+    let all: Vec<Measurement> =
+        scalars.into_iter().map(Measurement::OfNumber).chain(figures.into_iter().map(Measurement::OfVectors)).collect();
+    let Some(path) = &args.json else { return Ok(()) };
+    let text = serde_json::to_string_pretty(&all).map_err(|error| Failure::Other(error.to_string()))?;
+    write_atomic(path, (text + "\n").as_bytes()).map_err(|error| Failure::write(path, &error))
+}
+
+/// Prints the functions of one number, and returns what was measured.
+fn list_scalars(args: &Args, functions: &[Function], numbers: &Numbers) -> Result<Vec<Measured>, Failure> {
     let Numbers { ring_bits, frac_bits } = numbers;
     say!(
         "{ring_bits}-bit ring, {frac_bits} fraction bits. `units` is the largest measured error in units of 2^-{frac_bits}, for results of magnitude up to 1;\n\
@@ -202,7 +268,5 @@ fn list(args: &Args, functions: &[Function], numbers: &Numbers) -> Result<(), Fa
         }
         all.push(measured);
     }
-    let Some(path) = &args.json else { return Ok(()) };
-    let text = serde_json::to_string_pretty(&all).map_err(|error| Failure::Other(error.to_string()))?;
-    write_atomic(path, (text + "\n").as_bytes()).map_err(|error| Failure::write(path, &error))
+    Ok(all)
 }
