@@ -11,6 +11,7 @@
 //! | [`word`], [`fixed`] | ring words, dry words; fixed point |
 //! | [`prg`], [`share`] | seeds, streams with random access; splitting and joining |
 //! | [`kernel`] | the heavy loops, portable; bit planes and packing |
+//! | [`turns`] | sines and cosines in integers |
 //! | [`link`], [`correlation`] | the connection of the servers; masks, views, requests, sources |
 //! | [`party`] | what a protocol is given |
 //! | [`protocol`] | a file a protocol: opening, products, truncation, comparison, … |
@@ -44,5 +45,6 @@ pub mod prg;
 pub mod protocol;
 pub mod report;
 pub mod share;
+pub mod turns;
 pub mod wipe;
 pub mod word;

@@ -17,6 +17,7 @@ mod program {
         kernel::{Kernels, Matrix, Opening, Portable, Windows},
         prg::{ChaCha20Prg, MaskId, Seed},
         share,
+        turns::{self, Wave},
         word::Word,
     };
     use symbolon_firmware::board::{self, Outcome};
@@ -174,6 +175,14 @@ mod program {
         case::<W>("cells_clear", |k, [t, c, u, ..]| k.cells_clear(&mut t[..18], c, u, 8, W::BITS - 1));
     }
 
+    fn sines<W: Word>() {
+        case::<W>("harmonics", |_, [sines, cosines, r, ..]| turns::harmonics([sines, cosines], &r[..20], 17, 12));
+        case::<W>("wave", |_, [z, c, sines, cosines, ..]| {
+            let wave = Wave { coefficients: &[5 << 40, -(3 << 40)], quarters: 1, frac_bits: 14, shift: 2 };
+            wave.add(&mut z[..20], &c[..20], 17, [sines, cosines]);
+        });
+    }
+
     fn alarms<W: Word>() {
         case::<W>("alarms", |k, [z, c, beta, rho, r, q, f]| k.alarms(&mut z[..40], c, beta, rho, r, q, f[0]));
         case::<W>("fold_alarms", |k, [sums, planes, random, ..]| k.fold_alarms(&mut sums[..40], &planes[..40], random));
@@ -189,6 +198,7 @@ mod program {
         alarms::<W>();
         tables::<W>();
         digits::<W>();
+        sines::<W>();
         leaks::<W>();
     }
 
