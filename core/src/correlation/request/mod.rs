@@ -13,6 +13,7 @@ mod bit_to_word;
 mod convolution;
 mod digits;
 mod dots;
+mod harmonics;
 mod matmul;
 mod one_hot_words;
 mod product;
@@ -205,6 +206,7 @@ requests! {
     16 Convolution convolution
     17 TruncatedRowProduct truncated_row_product
     18 Dots dots
+    19 Harmonics harmonics
 }
 
 impl Request<'_> {

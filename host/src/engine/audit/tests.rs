@@ -9,8 +9,9 @@ use symbolon_core::{
     correlation::{
         Corrections, Correlations, Request, Requests, Rows, Server, Sink, View, Words,
         request::{
-            Alarm, Bit, BitToWord, Convolution, Digits, Dots, MatMul, OneHotWords, Product, Residue, RowProduct,
-            Scaled, Select, Square, Subsets, TruncatedProduct, TruncatedRowProduct, Truncation, TruncationWide,
+            Alarm, Bit, BitToWord, Convolution, Digits, Dots, Harmonics, MatMul, OneHotWords, Product, Residue,
+            RowProduct, Scaled, Select, Square, Subsets, TruncatedProduct, TruncatedRowProduct, Truncation,
+            TruncationWide,
         },
     },
     kernel::{Convolved, Filters, Windows, plane_words},
@@ -62,6 +63,8 @@ fn requests<W: Word>() -> Vec<Request<'static>> {
         Bit { words: Words::Columns { mask: r, rows: 10, zero: true }, bit: 5 }.into(),
         TruncatedRowProduct { mask: mask(1, 7, 10), bits: 23, factor: mask(2, 1, 7) }.into(),
         Dots { a: r, b: p, cols: 10, sums: 3 }.into(),
+        Harmonics { mask: r, bits: 17, terms: 3, frac_bits: 14, width: 27 }.into(),
+        Harmonics { mask: r, bits: W::BITS, terms: 1, frac_bits: 20, width: W::BITS }.into(),
     ]
 }
 
