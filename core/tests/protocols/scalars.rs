@@ -9,6 +9,7 @@ use symbolon_core::{
             Function, Method,
             limit::Limit,
             mapping::Mapping,
+            periodic::Periodic,
             polynomial::{Fit, Polynomial},
             segments::Segments,
         },
@@ -67,7 +68,11 @@ fn held<W: Word>(job: &Apply, x: &[i64], y: Vec<W>) -> f64 {
     let Apply { function, numbers, .. } = job;
     let (bound, one) = (function.bound(numbers), f64::from(1u32 << numbers.frac_bits));
     let mut units = 0f64;
+    let is_raw = matches!(function.method, Method::Periodic(periodic) if periodic.raw);
     for (x, y) in x.iter().zip(y) {
+        if is_raw && x.unsigned_abs() > 1 << 53 {
+            continue; // double precision has no such argument, and the series goes on
+        }
         let x = *x as f64 / one;
         // A polynomial that is cut off is cut off at a truncated value.
         let low = function.domain(numbers)[0];
@@ -217,6 +222,61 @@ fn rounds_are_those_of_the_documentation() {
         assert_eq!(by(exponential, Method::Limit(Limit { squarings: degree })), 4 + 1 + u64::from(degree));
     }
     assert_eq!(by(tanh, Method::Segments(Segments::named(&tanh, 3).unwrap())), 4 + 1);
+    // A clamp, the opening of the phase, the truncation.
+    assert_eq!([by(tanh, periodic(8, [-4.0, 4.0], false)), by(tanh, periodic(8, [-4.0, 4.0], true))], [4 + 2, 2]);
+    assert_eq!(by(AnyScalar::Sine(Sine {}), periodic(1, Mapping::UNSET, false)), 2);
+}
+
+fn periodic(terms: u8, interval: [f64; 2], raw: bool) -> Method {
+    Method::Periodic(Periodic { terms, interval, raw })
+}
+
+/// Bits each way and dealt of series without a clamp: a phase and a truncation; dealt sines, and a
+/// truncation's bits.
+#[test]
+fn series_cost_what_is_documented() {
+    let bits = |cost: Cost| [cost.rounds, cost.bytes * 8, cost.dealt_bytes * 8].map(|x| x as usize);
+    let (sigmoid, sine) = (AnyScalar::Sigmoid(Sigmoid {}), AnyScalar::Sine(Sine {}));
+    let series = Some(periodic(5, [-8.0, 8.0], true));
+    let narrow = bits(cost::<u32>(sigmoid, series, 12));
+    assert_eq!(narrow, [2, 640 * (17 + 14), 640 * (2 * 5 * 32 + 2 * (18 + 1))]);
+    let wide = bits(cost::<u64>(sigmoid, series, 20));
+    assert_eq!(wide, [2, 640 * (25 + 22), 640 * (2 * 5 * 52 + 2 * (42 + 1))]);
+    let wave = Some(periodic(1, Mapping::UNSET, false));
+    let narrow = bits(cost::<u32>(sine, wave, 12));
+    assert_eq!(narrow, [2, 640 * (18 + 15), 640 * (2 * 32 + 2 * (17 + 1))]);
+    let wide = bits(cost::<u64>(sine, wave, 20));
+    assert_eq!(wide, [2, 640 * (26 + 23), 640 * (2 * 53 + 2 * (41 + 1))]);
+}
+
+/// The approximation of series, which their promise leaves out; and raw ones, which turn back
+/// beyond the interval, where others stay.
+#[test]
+fn series_are_near_their_functions() {
+    let (sigmoid, tanh, erf) = (AnyScalar::Sigmoid(Sigmoid {}), AnyScalar::Tanh(Tanh {}), AnyScalar::Erf(Erf {}));
+    let numbers = Numbers { ring_bits: 64, frac_bits: 20 };
+    for (scalar, terms, half, most) in [
+        (sigmoid, 5, 8.0, 1.3e-3),
+        (sigmoid, 8, 8.0, 9e-5),
+        (tanh, 8, 4.0, 1.8e-4),
+        (erf, 6, 4.0, 1.7e-4),
+        (erf, 9, 4.0, 2e-7),
+    ] {
+        let [held, raw] = [false, true].map(|raw| Function { scalar, method: periodic(terms, [-half, half], raw) });
+        for i in -1000..=1000 {
+            let x = half * f64::from(i) / 1000.0;
+            let error = (held.ideal(&numbers, x) - scalar.value(x)).abs();
+            assert!(error < most, "{held:?} at {x}: {error}");
+            assert!((raw.ideal(&numbers, 2.0 * half - x) - held.ideal(&numbers, x)).abs() < 1e-12);
+        }
+        assert_eq!(held.ideal(&numbers, 3.0 * half).to_bits(), held.ideal(&numbers, half).to_bits());
+        assert_eq!([raw.check(&numbers), held.check(&numbers)], [Ok(()); 2]);
+        sweep::<u64>(raw, 20, 300);
+        sweep::<u32>(raw, 12, 300);
+    }
+    // The function's own interval, where a file has none.
+    let resolved = Function { scalar: tanh, method: periodic(8, Mapping::UNSET, false) }.resolved(&numbers);
+    assert_eq!(resolved.method, periodic(8, [-8.0, 8.0], false));
 }
 
 /// A power of every exponent, directly and by octaves.
@@ -257,6 +317,17 @@ fn what_does_not_fit_is_refused() {
         (sigmoid, Method::Segments(Segments::new(&[[0.0, 0.0], [1e-300, 1024.0], [1.0, 3.0]]).unwrap())),
         (sigmoid, Method::Segments(Segments { count: 9, knots: [[0.0; 2]; 8] })),
         (sigmoid, Method::Limit(Limit { squarings: 3 })),
+        (sigmoid, periodic(0, [-8.0, 8.0], false)),
+        (sigmoid, periodic(13, [-8.0, 8.0], false)),
+        (sigmoid, periodic(5, [-8.0, 4.0], false)),
+        (sigmoid, periodic(5, [-6.0, 6.0], false)),
+        (sigmoid, periodic(5, [f64::NAN; 2], true)),
+        (sigmoid, periodic(5, Mapping::UNSET, true)),
+        (sigmoid, periodic(5, [-2048.0, 2048.0], false)),
+        (exponential, periodic(5, [-8.0, 8.0], false)),
+        (power(3), periodic(5, [-8.0, 8.0], true)),
+        (AnyScalar::Sine(Sine {}), periodic(2, Mapping::UNSET, false)),
+        (AnyScalar::Cosine(Cosine {}), periodic(1, [-8.0, 8.0], false)),
     ] {
         assert!(Function { scalar, method }.check(&narrow).is_err(), "{scalar:?} {method:?}");
     }
@@ -267,6 +338,9 @@ fn what_does_not_fit_is_refused() {
         (power(2), mapping(6, 3, [-2.0, 2.0])),
         (AnyScalar::Erf(Erf {}), mapping(1, 4, [-4.0, 4.0])),
         (sigmoid, Method::Segments(Segments::new(&[[0.001, 0.0], [0.002, 0.5], [1.0, 1.0]]).unwrap())),
+        (sigmoid, periodic(12, [-0.0625, 0.0625], false)),
+        (sigmoid, periodic(1, [-1024.0, 1024.0], false)),
+        (sigmoid, periodic(12, [-1.0, 1.0], true)),
     ] {
         let function = Function { scalar, method };
         assert_eq!(function.check(&wide), Ok(()), "{function:?}");

@@ -5,7 +5,12 @@
 //! are at their worst in it.
 
 use super::{
-    Function, Method, direct, limit::Limit, mapping::Mapping, octaves::OctaveFunction, polynomial::Polynomial,
+    Function, Method, direct,
+    limit::Limit,
+    mapping::Mapping,
+    octaves::OctaveFunction,
+    periodic::{self, Periodic},
+    polynomial::Polynomial,
     segments::Segments,
 };
 use crate::function::{
@@ -35,6 +40,7 @@ impl Function {
             Method::Polynomial(polynomial) => polynomial.bound(&self.scalar, numbers),
             Method::Segments(segments) => segments.bound(numbers),
             Method::Limit(limit) => limit.bound(numbers),
+            Method::Periodic(periodic) => periodic.bound(&self.scalar, numbers),
         }
     }
 }
@@ -57,9 +63,7 @@ impl Mapping {
             units += 0.5 + horner(self.degree) / pow2(guard) + cut;
         }
         if scalar.range_reduction() == RangeReduction::Periodic {
-            // The turn as an integer, over 16 radians.
-            let turn = pow2(numbers.ring_bits - numbers.frac_bits) / (2.0 * core::f64::consts::PI);
-            units += 16.0 * 0.5 / turn * one;
+            units += periodic::turn_error(numbers);
         } else {
             // At the ends, what the limits cut off: a value there takes the limit or the last
             // piece.
@@ -131,6 +135,25 @@ impl Limit {
         let steps = pow2(self.squarings.into());
         let finest = pow2(numbers.frac_bits) / pow2(self.bits(numbers));
         Bound { units: 1.0 + 2.0 * steps * finest, relative: 0.0 }
+    }
+}
+
+impl Periodic {
+    fn bound(&self, scalar: &AnyScalar, numbers: &Numbers) -> Bound {
+        let Some(series) = self.series(scalar) else { return Bound { units: 0.0, relative: 0.0 } };
+        let (scale, turn) = (periodic::scale(&series, numbers).unwrap_or_default(), self.turn(scalar, numbers));
+        let one = pow2(numbers.frac_bits);
+        // Half a last place of each sine and cosine, which count |cos| + |sin| at most; the same of
+        // the factors. Their products, the integer sines' own error and that of coefficients are
+        // below a hundredth of these.
+        let of = |frac_bits: u32| core::f64::consts::FRAC_1_SQRT_2 * one / pow2(frac_bits);
+        let [factor_bits, _] = scale.factor_bits;
+        let mut units = 1.0 + 1.01 * (series.sum() * of(scale.sine_bits) + f64::from(self.terms) * of(factor_bits));
+        if turn.dropped > 0 {
+            // Less than one step of the phase, for slopes up to 1, and the turn as an integer.
+            units += 2.0 * core::f64::consts::PI * one / pow2(turn.bits) + periodic::turn_error(numbers);
+        }
+        Bound { units, relative: 0.0 }
     }
 }
 

@@ -3,12 +3,14 @@
 use super::{
     Function, Method,
     limit::Limit,
+    mapping::Mapping,
+    periodic::Periodic,
     polynomial::{Fit, Polynomial},
     segments::Segments,
 };
 use crate::function::{
     Numbers,
-    scalar::{AnyScalar, Exponential, Sigmoid, Tanh},
+    scalar::{AnyScalar, Cosine, Erf, Exponential, Sigmoid, Sine, Tanh},
 };
 
 const EXPONENTIAL: AnyScalar = AnyScalar::Exponential(Exponential {});
@@ -35,6 +37,21 @@ const POLYNOMIALS: [Function; 9] = [
     Function { scalar: EXPONENTIAL, method: Method::Limit(Limit { squarings: 3 }) },
 ];
 
+/// A series of sines.
+const fn periodic(scalar: AnyScalar, terms: u8, interval: [f64; 2]) -> Function {
+    Function { scalar, method: Method::Periodic(Periodic { terms, interval, raw: false }) }
+}
+
+/// Series of sines, from one opening; those of sine and cosine are exact.
+const SERIES: [Function; 6] = [
+    periodic(SIGMOID, 5, [-8.0, 8.0]),
+    periodic(SIGMOID, 8, [-8.0, 8.0]),
+    periodic(TANH, 8, [-4.0, 4.0]),
+    periodic(AnyScalar::Erf(Erf {}), 6, [-4.0, 4.0]),
+    periodic(AnyScalar::Sine(Sine {}), 1, Mapping::UNSET),
+    periodic(AnyScalar::Cosine(Cosine {}), 1, Mapping::UNSET),
+];
+
 /// The named tables of segments.
 const SEGMENTS: [(AnyScalar, u8); 7] =
     [(TANH, 3), (SIGMOID, 3), (SIGMOID, 5), (EXPONENTIAL, 4), (EXPONENTIAL, 5), (EXPONENTIAL, 6), (EXPONENTIAL, 7)];
@@ -52,6 +69,6 @@ impl Function {
         let segments = SEGMENTS.into_iter().filter_map(|(scalar, parts)| {
             Segments::named(&scalar, parts).map(|segments| Self { scalar, method: Method::Segments(segments) })
         });
-        own.chain(POLYNOMIALS).chain(segments).filter(move |function| function.check(&numbers).is_ok())
+        own.chain(POLYNOMIALS).chain(segments).chain(SERIES).filter(move |function| function.check(&numbers).is_ok())
     }
 }

@@ -5,10 +5,11 @@ use crate::function::{
     method::{
         limit::Limit,
         mapping::Mapping,
+        periodic::Periodic,
         polynomial::{Fit, Polynomial},
         segments::Segments,
     },
-    scalar::{AnyScalar, Power},
+    scalar::{AnyScalar, Power, RangeReduction, Scalar},
 };
 use serde::{Deserialize, Serialize};
 use std::{format, string::String, vec::Vec};
@@ -42,13 +43,15 @@ pub struct FunctionFile {
     /// With `scale`: puts half of the cells below 0; true, if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signed: Option<bool>,
-    /// Low and high end of the arguments; beyond, the result saturates.
+    /// Low and high end of the arguments; beyond, the result saturates. Of a periodic series `-L`
+    /// and `L`, a power of two; none for `sine` and `cosine`, whose period is `2 π`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interval: Option<[f64; 2]>,
     /// Fit of a polynomial's coefficients; `interpolation`, if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fit: Option<Fit>,
-    /// Skips the clamping of a polynomial's argument.
+    /// Skips the clamping of a polynomial's or a periodic series' argument. Beyond the interval,
+    /// the series then turns back: its value at `2 L - x` is that at `x`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw: Option<bool>,
     /// Makes a polynomial 0 below the interval; not with `raw`.
@@ -64,6 +67,9 @@ pub struct FunctionFile {
     /// Number of squarings of a limit, `n` of `(1 + x / 2^n)^(2^n)`, 1 to 8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub squarings: Option<u8>,
+    /// Number of sines of a periodic series, 1 to 12; may be left out for `sine` and `cosine`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub terms: Option<u8>,
 }
 
 /// The name of a method.
@@ -80,6 +86,8 @@ pub enum MethodName {
     Segments,
     /// `(1 + x / 2^n)^(2^n)`.
     Limit,
+    /// A series of sines, from one opening: `sigmoid`, `tanh`, `erf`, `sine` or `cosine`.
+    Periodic,
 }
 
 impl FunctionFile {
@@ -97,19 +105,20 @@ impl FunctionFile {
 
     /// The keys that are given, with the methods that they belong to.
     fn given(&self) -> impl Iterator<Item = (&'static str, &'static [MethodName])> {
-        use MethodName::{Limit, Mapping, Polynomial, Segments};
+        use MethodName::{Limit, Mapping, Periodic, Polynomial, Segments};
         [
             ("bits", self.bits.is_some(), &[Mapping][..]),
             ("degree", self.degree.is_some(), &[Mapping, Polynomial]),
             ("scale", self.scale.is_some(), &[Mapping]),
             ("signed", self.signed.is_some(), &[Mapping]),
-            ("interval", self.interval.is_some(), &[Mapping, Polynomial]),
+            ("interval", self.interval.is_some(), &[Mapping, Polynomial, Periodic]),
             ("fit", self.fit.is_some(), &[Polynomial]),
-            ("raw", self.raw.is_some(), &[Polynomial]),
+            ("raw", self.raw.is_some(), &[Polynomial, Periodic]),
             ("zero_below", self.zero_below.is_some(), &[Polynomial]),
             ("parts", self.parts.is_some(), &[Segments]),
             ("knots", self.knots.is_some(), &[Segments]),
             ("squarings", self.squarings.is_some(), &[Limit]),
+            ("terms", self.terms.is_some(), &[Periodic]),
         ]
         .into_iter()
         .filter_map(|(key, is_given, of)| is_given.then_some((key, of)))
@@ -165,6 +174,14 @@ impl FunctionFile {
             },
             MethodName::Limit => {
                 Ok(Method::Limit(Limit { squarings: self.squarings.ok_or("a limit needs its squarings")? }))
+            }
+            MethodName::Periodic => {
+                let own_terms = (scalar.range_reduction() == RangeReduction::Periodic).then_some(1);
+                Ok(Method::Periodic(Periodic {
+                    terms: self.terms.or(own_terms).ok_or("a periodic series needs its terms")?,
+                    interval: self.interval.unwrap_or(Mapping::UNSET),
+                    raw: self.raw.unwrap_or(false),
+                }))
             }
         }
     }
@@ -227,6 +244,13 @@ impl From<Function> for FunctionFile {
             Method::Limit(Limit { squarings }) => {
                 Self { method: Some(MethodName::Limit), squarings: Some(squarings), ..own }
             }
+            Method::Periodic(Periodic { terms, interval, raw }) => Self {
+                method: Some(MethodName::Periodic),
+                terms: Some(terms),
+                interval: (interval != Mapping::UNSET).then_some(interval),
+                raw: raw.then_some(true),
+                ..own
+            },
         }
     }
 }
@@ -255,6 +279,9 @@ mod tests {
             "function = \"gelu\"\nmethod = \"segments\"\nknots = [[-1.0, 0.0], [1.0, 1.0]]",
             "function = \"sigmoid\"\nmethod = \"polynomial\"\ndegree = 3\nfit = \"least-squares\"\ninterval = [-8, 8]",
             "function = \"exponential\"\nmethod = \"limit\"\nsquarings = 3",
+            "function = \"sigmoid\"\nmethod = \"periodic\"\nterms = 5\ninterval = [-8, 8]",
+            "function = \"tanh\"\nmethod = \"periodic\"\nterms = 8\nraw = true",
+            "function = \"sine\"\nmethod = \"periodic\"",
         ] {
             let function = read(text).unwrap();
             let file = FunctionFile::from(function);
@@ -277,6 +304,8 @@ mod tests {
             ("function = \"tanh\"\nmethod = \"polynomial\"\ndegree = 3", "needs its interval"),
             ("function = \"tanh\"\nbits = 6\nscale = 1\ninterval = [0, 1]", "cannot be combined"),
             ("function = \"tanh\"\nbit = 6", "unknown field"),
+            ("function = \"tanh\"\nmethod = \"periodic\"", "needs its terms"),
+            ("function = \"tanh\"\nmethod = \"periodic\"\nterms = 3\ndegree = 2", "is no key of"),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");

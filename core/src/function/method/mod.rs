@@ -9,6 +9,7 @@ pub mod limit;
 pub mod mapping;
 mod newton;
 pub mod octaves;
+pub mod periodic;
 pub mod pieces;
 pub mod polynomial;
 pub mod segments;
@@ -24,6 +25,7 @@ use core::fmt;
 pub use file::{FunctionFile, MethodName};
 use limit::Limit;
 use mapping::Mapping;
+use periodic::Periodic;
 use polynomial::Polynomial;
 use segments::Segments;
 use serde::{Deserialize, Serialize};
@@ -43,6 +45,8 @@ pub enum Method {
     Segments(Segments),
     /// `(1 + x / 2^n)^(2^n)`, for the exponential.
     Limit(Limit),
+    /// A series of sines, from one opening.
+    Periodic(Periodic),
 }
 
 /// A function and the way to compute it: all that the parties have to agree on.
@@ -74,6 +78,9 @@ impl Function {
                 let interval = self.scalar.interval(numbers);
                 Self { method: Method::Mapping(Mapping { interval, ..mapping }), ..self }
             }
+            Method::Periodic(periodic) => {
+                Self { method: Method::Periodic(periodic.resolved(&self.scalar, numbers)), ..self }
+            }
             _ => self,
         }
     }
@@ -99,21 +106,26 @@ impl Function {
                 AnyScalar::Exponential(_) => limit.check(numbers),
                 _ => Err(FunctionError::Method),
             },
+            Method::Periodic(periodic) => periodic.check(&self.scalar, numbers),
         }
     }
 
-    /// The interval on which the method computes the function; beyond, results saturate.
+    /// The interval on which the method computes the function; beyond, results saturate, or turn
+    /// back with a raw series.
     pub fn domain(&self, numbers: &Numbers) -> [f64; 2] {
         let unit = 1.0 / super::pow2(numbers.frac_bits);
         match &self.method {
+            Method::Mapping(_) | Method::Periodic(_) if self.scalar.range_reduction() == RangeReduction::Periodic => {
+                [-16.0, 16.0]
+            }
             Method::Mapping(mapping) => match self.scalar.range_reduction() {
                 RangeReduction::Interval => mapping.domain(&self.scalar),
-                RangeReduction::Periodic => [-16.0, 16.0],
                 _ => direct::domain(&self.scalar, numbers),
             },
             Method::Direct | Method::Auto => direct::domain(&self.scalar, numbers),
             Method::Polynomial(polynomial) => polynomial.interval,
             Method::Segments(segments) => segments.interval(),
+            Method::Periodic(periodic) => periodic.interval,
             Method::Limit(limit) => [-super::pow2(limit.squarings.into()), 0.0],
         }
         .map(|x| libm::round(x / unit) * unit)
@@ -131,7 +143,7 @@ impl Function {
     }
 
     /// The method's exact result at `x`, without rounding: saturated beyond the domain; of
-    /// segments, polynomials and the limit, with their approximation error.
+    /// segments, polynomials, series and the limit, with their approximation error.
     pub fn ideal(&self, numbers: &Numbers, x: f64) -> f64 {
         let [low, high] = self.domain(numbers);
         let clamped = libm::fmin(libm::fmax(x, low), high);
@@ -147,6 +159,7 @@ impl Function {
             Method::Polynomial(polynomial) => polynomial.value(&polynomial.coefficients(&self.scalar), [low, high], x),
             Method::Segments(segments) => segments.value(x),
             Method::Limit(limit) => limit.value(x),
+            Method::Periodic(periodic) => periodic.value(&self.scalar, [low, high], x),
         }
     }
 
@@ -175,6 +188,7 @@ impl Function {
             Method::Polynomial(polynomial) => polynomial.apply(party, scalar, numbers, (x, out), slope),
             Method::Segments(segments) => segments.apply(party, numbers, (x, out), slope),
             Method::Limit(limit) => limit.apply(party, numbers, (x, out), slope),
+            Method::Periodic(periodic) => periodic.apply(party, scalar, numbers, (x, out), slope),
         }
     }
 }
@@ -219,7 +233,8 @@ impl fmt::Display for FunctionError {
                  an interval above 0 and a fit other than \"taylor\""),
             Self::Interval => f.write_str(
                 "has an invalid interval: the low end must be below the high end; a polynomial's ends must be within ±1024, a \
-                 mapping's must be multiples of 1/16 below 2048, a power of two apart",
+                 mapping's must be multiples of 1/16 below 2048, a power of two apart, a periodic series' must be -L and L for a \
+                 power of two from 1/16 to 1024 (sine and cosine take none)",
             ),
             Self::Cells => f.write_str("has cells narrower than a unit of the last place, or an interval too wide for the ring; take fewer bits or \
                  another interval"),

@@ -142,7 +142,7 @@ fn chosen(args: &Args, numbers: &Numbers) -> Result<Vec<Function>, Failure> {
 
 /// Describes the method.
 fn method(function: &Function) -> String {
-    let FunctionFile { bits, degree, interval, fit, squarings, .. } = FunctionFile::from(*function);
+    let FunctionFile { bits, degree, interval, fit, squarings, terms, .. } = FunctionFile::from(*function);
     let ends =
         |interval: Option<[f64; 2]>| interval.map_or(String::new(), |[low, high]| format!(" on [{low}, {high}]"));
     match &function.method {
@@ -158,6 +158,7 @@ fn method(function: &Function) -> String {
             format!("{} parts", segments.knots().len() + 1)
         }
         Method::Limit(_) => format!("limit, {} squarings", squarings.unwrap_or(0)),
+        Method::Periodic(_) => format!("periodic, {} terms{}", terms.unwrap_or(0), ends(interval)),
         Method::Direct | Method::Auto => "direct".to_owned(),
     }
 }
