@@ -201,7 +201,7 @@ for target in $TARGETS; do
     bare_metal "$target"
 done
 foreign
-real_board thumbv7em-none-eabihf nrf52840 sensor_node compute_node
+real_board thumbv7em-none-eabihf nrf52840 sensor_node compute_node function_node
 step "documentation" docs
 step "benches build" benches
 

@@ -16,8 +16,9 @@ use symbolon_core::{
     word::Word,
 };
 use symbolon_firmware::compute::{
+    PAD,
     frames::{Frames, Kind, Line, apply},
-    job,
+    functions, job,
     seeds::{KeyPair, SEALED_BYTES, Sender},
 };
 use symbolon_parties::{MemoryLink, Parties, Planned, Program, planned};
@@ -165,7 +166,7 @@ pub struct Joint {
 /// # Errors
 ///
 /// The line's.
-pub fn against_device(tape: &mut Tape, secrets: &mut Secrets, inputs: &[u32]) -> Result<Joint, Error> {
+pub fn against_device(tape: &mut Tape, secrets: &mut Secrets, node: Node, inputs: &[u32]) -> Result<Joint, Error> {
     let mut frames = Frames::new(tape);
     let mut session = [0; 16];
     frames.receive_all(Kind::Hello, &mut session)?;
@@ -175,11 +176,11 @@ pub fn against_device(tape: &mut Tape, secrets: &mut Secrets, inputs: &[u32]) ->
     let [zero, one, owner] = secrets.prgs(&session);
     let mut share = inputs.to_vec();
     split(&owner, MaskId::default(), 0, &mut share);
-    let host = parties([&zero, &one]).second(SecondLink(&mut frames), vec![share])?.output;
-    let mut device = vec![0u32; job::OUTPUT_WORDS];
+    let host = node.parties([&zero, &one]).second(SecondLink(&mut frames), vec![share])?.output;
+    let mut device = vec![0u32; node.words()[1]];
     frames.receive_all(Kind::Result, u32::bytes_mut(&mut device))?;
     let mut pad = vec![0; device.len()];
-    fill(&owner, job::PAD, 0, &mut pad);
+    fill(&owner, PAD, 0, &mut pad);
     for (word, pad) in device.iter_mut().zip(pad) {
         *word = word.sub(pad);
     }
@@ -192,16 +193,16 @@ pub fn against_device(tape: &mut Tape, secrets: &mut Secrets, inputs: &[u32]) ->
 ///
 /// If a party fails.
 #[must_use]
-pub fn on_the_host(secrets: &Secrets, session: &[u8; 16], inputs: &[u32]) -> [Words; 2] {
+pub fn on_the_host(secrets: &Secrets, session: &[u8; 16], node: Node, inputs: &[u32]) -> [Words; 2] {
     let [zero, one, owner] = secrets.prgs(session);
     let mut own = vec![0; inputs.len()];
     fill(&owner, MaskId::default(), 0, &mut own);
     let mut other = inputs.to_vec();
     split(&owner, MaskId::default(), 0, &mut other);
-    parties([&zero, &one]).play(MemoryLink::pair(), [vec![own], vec![other]]).unwrap().map(|ended| ended.output)
+    node.parties([&zero, &one]).play(MemoryLink::pair(), [vec![own], vec![other]]).unwrap().map(|ended| ended.output)
 }
 
-/// The values that two shares make.
+/// The values that two shares of the job's outputs make.
 #[must_use]
 pub fn join(zero: &[u32], one: &[u32]) -> Vec<Words> {
     let (mut words, mut at) = (zero.to_vec(), 0);
@@ -216,30 +217,59 @@ pub fn join(zero: &[u32], one: &[u32]) -> Vec<Words> {
         .collect()
 }
 
-/// Words of arena that the job takes, by a dry run; and what it costs.
-///
-/// # Panics
-///
-/// If the dry run fails.
-#[must_use]
-pub fn dry_run() -> (usize, Count) {
-    let Planned { arena, count, .. } = planned::<u32>(&Node, &[job::INPUT_WORDS]).unwrap();
-    (arena, count)
+/// A program of the firmware that takes part in a computation.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Node {
+    /// `compute_node`, which runs [`job`].
+    Compute,
+    /// `function_node`, which runs [`functions`].
+    Function,
 }
 
-/// The compute node's job.
-struct Node;
+impl Node {
+    /// Its name.
+    #[must_use]
+    pub fn program(self) -> &'static str {
+        match self {
+            Self::Compute => "compute_node",
+            Self::Function => "function_node",
+        }
+    }
+
+    /// Words of its inputs, its outputs and its arena.
+    #[must_use]
+    pub fn words(self) -> [usize; 3] {
+        match self {
+            Self::Compute => [job::INPUT_WORDS, job::OUTPUT_WORDS, job::ARENA_WORDS],
+            Self::Function => [functions::INPUT_WORDS, functions::OUTPUT_WORDS, functions::ARENA_WORDS],
+        }
+    }
+
+    /// Words of arena that it takes, by a dry run; and what it costs.
+    ///
+    /// # Panics
+    ///
+    /// If the dry run fails.
+    #[must_use]
+    pub fn dry_run(self) -> (usize, Count) {
+        let Planned { arena, count, .. } = planned::<u32>(&self, &[self.words()[0]]).unwrap();
+        (arena, count)
+    }
+
+    fn parties<'a>(&'a self, [zero, one]: [&'a ChaCha20Prg; 2]) -> Parties<'a, u32, Self> {
+        Parties { program: self, prgs: [zero, one], kernels: &Portable, arena: self.words()[2], dithers: None }
+    }
+}
 
 impl Program for Node {
     type Output<W: Word> = Vec<W>;
 
     fn run<W: Word>(&self, party: &mut Party<'_, W>, mut inputs: Vec<Vec<W>>) -> Result<Vec<W>, Error> {
-        let mut outputs = vec![W::default(); job::OUTPUT_WORDS];
-        job::run(party, &mut inputs[0], &mut outputs)?;
+        let mut outputs = vec![W::default(); self.words()[1]];
+        match self {
+            Self::Compute => job::run(party, &mut inputs[0], &mut outputs)?,
+            Self::Function => functions::run(party, &mut inputs[0], &mut outputs)?,
+        }
         Ok(outputs)
     }
-}
-
-fn parties<'a>([zero, one]: [&'a ChaCha20Prg; 2]) -> Parties<'a, u32, Node> {
-    Parties { program: &Node, prgs: [zero, one], kernels: &Portable, arena: job::ARENA_WORDS, dithers: None }
 }

@@ -4,7 +4,7 @@
 //! emulator, whose clock they drive.
 
 use crate::{
-    compute::{Secrets, Tape, against_device},
+    compute::{Node, Secrets, Tape, against_device},
     emulator::{Board, Emulated, Files, sizes},
     servers::Servers,
 };
@@ -18,7 +18,6 @@ use symbolon_core::report::{
     header::{DeviceId, Header, ReportId},
     schema::Layout,
 };
-use symbolon_firmware::compute::job;
 
 const BOARD: Board = Board::CortexM4;
 const LONG: Duration = Duration::from_secs(120);
@@ -50,14 +49,18 @@ pub struct Row {
 #[must_use]
 pub fn measure() -> Vec<Row> {
     let row = |name: &str, measured, limit| Row { name: name.to_owned(), measured, limit };
-    let [sensor, compute] = ["sensor_node", "compute_node"].map(|program| sizes(&BOARD.build(program)));
+    let [sensor, compute, function] =
+        ["sensor_node", "compute_node", "function_node"].map(|program| sizes(&BOARD.build(program)));
     let mut rows = vec![
         row("sensor node: bytes of flash", sensor.flash_bytes, Some(40_000)),
         row("sensor node: bytes of static RAM, 16 reports of 64 bytes in it", sensor.ram_bytes, Some(8_000)),
         row("sensor node: bytes of stack at most", sensor_stack(), None),
         row("compute node: bytes of flash", compute.flash_bytes, Some(64_000)),
         row("compute node: bytes of static RAM", compute.ram_bytes, Some(24_000)),
-        row("compute node: bytes of stack at most", compute_stack(), None),
+        row("compute node: bytes of stack at most", stack(Node::Compute), None),
+        row("function node: bytes of flash", function.flash_bytes, Some(160_000)),
+        row("function node: bytes of static RAM", function.ram_bytes, Some(16_000)),
+        row("function node: bytes of stack at most", stack(Node::Function), None),
     ];
     let costs = Emulated::boot(BOARD, "costs", Files { counted: true, ..Files::default() }).wait(LONG);
     let cost = |name: &str| costs.number(name).unwrap_or_else(|| panic!("no {name}: {costs:?}"));
@@ -92,13 +95,13 @@ fn sensor_stack() -> u64 {
     node.stop().number("stack").unwrap()
 }
 
-/// Peak stack of a compute node that has done its job.
-fn compute_stack() -> u64 {
+/// Peak stack of a node that has computed.
+fn stack(node: Node) -> u64 {
     let mut secrets = Secrets::new(1);
     let files = Files { seed: Some([9; 32]), blob: Some(secrets.blob()), ..Files::default() };
-    let device = Emulated::boot(BOARD, "compute_node", files);
+    let device = Emulated::boot(BOARD, node.program(), files);
     let mut tape = Tape::new(device.serial.try_clone().unwrap(), None);
-    let joint = against_device(&mut tape, &mut secrets, &[0; job::INPUT_WORDS]);
+    let joint = against_device(&mut tape, &mut secrets, node, &vec![0; node.words()[0]]);
     let outcome = device.wait(LONG);
     assert!(joint.is_ok(), "{outcome:?}");
     outcome.number("stack").unwrap()

@@ -16,7 +16,7 @@ use symbolon_firmware::compute::{
     seeds::Sender,
 };
 use symbolon_tests::{
-    compute::{Harm, Joint, Secrets, Tape, against_device, dry_run, join, on_the_host},
+    compute::{Harm, Joint, Node, Secrets, Tape, against_device, join, on_the_host},
     emulator::{Board, Emulated, Files, sizes},
     play::{Game, Keys},
 };
@@ -142,7 +142,7 @@ fn boards_read_digits() {
     let (all, labels) = digits();
     let secrets = Secrets::new(6);
     let right = |inputs: &Vec<u32>, labels: &[u32]| {
-        let [zero, one] = on_the_host(&secrets, &[1; 16], inputs);
+        let [zero, one] = on_the_host(&secrets, &[1; 16], Node::Compute, inputs);
         classes(&join(&zero, &one)[4]).iter().zip(labels).filter(|(class, label)| class == label).count()
     };
     let right: usize = all.iter().zip(labels.chunks(RECORDS)).map(|(inputs, labels)| right(inputs, labels)).sum();
@@ -152,7 +152,7 @@ fn boards_read_digits() {
         let mut secrets = Secrets::new(6);
         let device = boot(board, &secrets);
         let mut tape = Tape::new(device.serial.try_clone().unwrap(), None);
-        let joint = against_device(&mut tape, &mut secrets, &all[0]);
+        let joint = against_device(&mut tape, &mut secrets, Node::Compute, &all[0]);
         let outcome = device.wait(LONG);
         assert_eq!(outcome.status, Some(0), "{board:?}: {outcome:?}");
         let joint = joint.unwrap();
@@ -162,7 +162,7 @@ fn boards_read_digits() {
 
 #[test]
 fn the_arena_is_as_large_as_the_dry_run_says() {
-    let (peak, count) = dry_run();
+    let (peak, count) = Node::Compute.dry_run();
     assert_eq!(ARENA_WORDS, peak);
     println!("{} rounds, {} bytes each way", count.rounds, count.bytes);
 }
@@ -173,12 +173,12 @@ fn boards_compute_what_the_host_computes() {
         let (mut secrets, inputs) = (Secrets::new(1), inputs());
         let device = boot(board, &secrets);
         let mut tape = Tape::new(device.serial.try_clone().unwrap(), None);
-        let joint = against_device(&mut tape, &mut secrets, &words(&inputs));
+        let joint = against_device(&mut tape, &mut secrets, Node::Compute, &words(&inputs));
         let outcome = device.wait(LONG);
         assert_eq!(outcome.status, Some(0), "{board:?}: {outcome:?}");
         let Joint { session, device, host } = joint.unwrap();
 
-        let [zero, one] = on_the_host(&secrets, &session, &words(&inputs));
+        let [zero, one] = on_the_host(&secrets, &session, Node::Compute, &words(&inputs));
         assert_eq!(device, zero, "{board:?}: server 0's shares");
         assert_eq!(host, one, "{board:?}: server 1's shares");
         assert_right(&inputs, &join(&device, &host));
@@ -216,7 +216,7 @@ fn a_damaged_line_ends_the_job() {
         let mut secrets = Secrets::new(2);
         let device = boot(Board::CortexM4, &secrets);
         let mut tape = Tape::new(device.serial.try_clone().unwrap(), Some(harm));
-        let joint = against_device(&mut tape, &mut secrets, &words(&inputs()));
+        let joint = against_device(&mut tape, &mut secrets, Node::Compute, &words(&inputs()));
         let outcome = device.wait(LONG);
         assert!(joint.is_err(), "{harm:?}: there is a result");
         assert_eq!(outcome.status, Some(1), "{harm:?}: {outcome:?}");

@@ -13,7 +13,6 @@ use symbolon_core::{
     link::{Error, Fold},
     mapping::{Domain, Mapping, map},
     party::Party,
-    prg::MaskId,
     protocol::{
         masked::{Masked, mask_and_open},
         product::multiply,
@@ -120,9 +119,6 @@ pub const ARENA_WORDS: usize = 1746;
 const TABLE: [i64; 16] = [31, 38, 47, 57, 69, 82, 97, 112, 128, 144, 159, 174, 187, 199, 209, 218];
 /// Which bits of a word choose the place.
 pub const DOMAIN: Domain = Domain { shift: 6, bits: 4, signed: true };
-
-/// The part of the owner's stream that hides the device's shares of the outputs; its shares of the inputs are the default part.
-pub const PAD: MaskId = MaskId { lane: 1, request: 0, part: 0 };
 
 /// Computes all outputs.
 ///

@@ -18,6 +18,15 @@
 //! - **Replay:** sealed seeds are bound to the session, which the device draws. One mask never serves two sessions.
 
 pub mod frames;
+pub mod functions;
 pub mod job;
 pub mod kernels;
+#[cfg(target_os = "none")]
+pub mod node;
 pub mod seeds;
+
+use symbolon_core::prg::MaskId;
+
+/// The part of the owner's stream that hides the device's shares of the outputs; its shares of the
+/// inputs are the default part.
+pub const PAD: MaskId = MaskId { lane: 1, request: 0, part: 0 };
