@@ -20,6 +20,7 @@ mod maximum;
 mod metrics;
 mod narrow;
 mod optimizer;
+mod peers;
 mod recipe;
 mod relu;
 mod resnet;

@@ -8,7 +8,7 @@ use symbolon_core::{
         log_softmax::{Bounds, log_softmax},
         method::{Function, Method},
         norm::Norm,
-        scalar::{AnyScalar, Exponential, Reciprocal},
+        scalar::{AnyScalar, Exponential, Reciprocal, SquareRoot},
         softmax::{Shape, Softmax, probabilities},
         softmax_methods::Methods,
         top_k::{Largest, top_k},
@@ -440,7 +440,10 @@ fn norms<W: Word>(frac_bits: u32, doublings: u32) {
             assert!(error <= norm.bound(expected), "{norm:?} of {exact}: off by {error} units");
             assert!(exact > 0.0 || as_u64(*y) == 0, "{norm:?} of zeros");
         }
-        let root = if W::BITS == 32 { 15 } else { 16 };
+        let root =
+            Function::by_default(AnyScalar::SquareRoot(SquareRoot {}), &Numbers { ring_bits: W::BITS, frac_bits });
+        let Method::Mapping(mapping) = root.method else { panic!("a mapping") };
+        let root = 8 + u64::from(mapping.degree);
         assert_eq!(cost.rounds, 2 + root, "{norm:?}");
     }
 }

@@ -11,8 +11,9 @@ use symbolon_core::{
     function::{
         Numbers,
         classify::predict,
+        division,
         log_softmax::log_softmax,
-        method::{Function, Method},
+        method::{Bound, Function, Method},
         norm::Norm,
         scalar::{AnyScalar, Exponential, Reciprocal},
         softmax::{Shape, Softmax, probabilities},
@@ -48,7 +49,8 @@ const NORMED: usize = 16;
 const TOP: usize = 3;
 
 /// Names of all functions of vectors.
-pub(super) const NAMES: [&str; 12] = [
+pub(super) const NAMES: [&str; 13] = [
+    "division",
     "less-than",
     "equality",
     "minimum",
@@ -66,6 +68,7 @@ pub(super) const NAMES: [&str; 12] = [
 /// A function, with its tables.
 #[derive(Clone, Debug)]
 enum VectorWork {
+    Divide(Numbers),
     LessThan,
     Equality,
     Minimum,
@@ -120,6 +123,7 @@ impl VectorFunction {
         let cells = || format!("{CLASSES} words, on cells");
         let two = || words(2);
         vec![
+            own("division", two(), VectorWork::Divide(*numbers)),
             own("less-than", two(), VectorWork::LessThan),
             own("equality", two(), VectorWork::Equality),
             own("minimum", two(), VectorWork::Minimum),
@@ -142,10 +146,15 @@ impl VectorFunction {
         self.name
     }
 
-    /// The error of results at most, in units of the last place; of norms, from 1 on. Exact
+    /// The error of results at most, in units of the last place; of norms, from 1 on, of quotients,
+    /// up to 1. Exact
     /// results have 0.
     fn bound(&self, numbers: &Numbers) -> f64 {
         match &self.work {
+            VectorWork::Divide(numbers) => {
+                let Bound { units, relative } = division::bound(numbers);
+                units + relative * f64::from(1u32 << numbers.frac_bits)
+            }
             VectorWork::Softmax(softmax) => softmax.bounds(numbers.ring_bits).probability,
             VectorWork::LogSoftmax(softmax) => softmax.bounds(numbers.ring_bits).logarithm,
             VectorWork::Norm(norm) => norm.bound(1.0).max(norm.bound(norm.largest())),
@@ -156,7 +165,7 @@ impl VectorFunction {
     /// Words of each input.
     fn lens<W: Word>(&self) -> Vec<usize> {
         match &self.work {
-            VectorWork::LessThan | VectorWork::Equality | VectorWork::Minimum => vec![ROWS; 2],
+            VectorWork::Divide(_) | VectorWork::LessThan | VectorWork::Equality | VectorWork::Minimum => vec![ROWS; 2],
             VectorWork::Clamp => vec![ROWS],
             VectorWork::Select => vec![plane_words::<W>(ROWS), ROWS, ROWS],
             VectorWork::Sort => vec![SORTED * ROWS],
@@ -215,6 +224,7 @@ impl Program for VectorFunction {
         let room = |n: usize| vec![W::default(); n];
         let mut out = room(ROWS);
         match (&self.work, &mut inputs[..]) {
+            (VectorWork::Divide(numbers), [x, y]) => division::divide(party, numbers, (x, y), &mut out)?,
             (VectorWork::LessThan, [x, y]) => less_than_words(party, x, y, &mut out)?,
             (VectorWork::Equality, [x, y]) => equal_words(party, x, y, &mut out)?,
             (VectorWork::Minimum, [x, y]) => minimum(party, x, y, &mut out)?,
@@ -262,7 +272,7 @@ pub(super) fn markdown(vectors: &[VectorFunction], numbers: &Numbers) -> Result<
 /// Prints bounds, costs and speeds, and returns them.
 pub(super) fn list(vectors: &[VectorFunction], numbers: &Numbers) -> Result<Vec<VectorFigures>, Failure> {
     say!(
-        "Functions of vectors and comparisons. `units` is the guaranteed bound in units of 2^-{}, of norms from 1 on. Bytes sent\n\
+        "Functions of vectors and comparisons. `units` is the guaranteed bound in units of 2^-{}, of norms from 1 on, of quotients up to 1. Bytes sent\n\
          each way and bytes dealt are per row.\n",
         numbers.frac_bits
     );
