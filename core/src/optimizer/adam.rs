@@ -2,6 +2,7 @@
 
 use super::{
     Dyadic, Moment, Optimizer, State, amsgrad,
+    inverse_root::InverseRoot,
     schedule::{nearest, power, scheduled},
 };
 use crate::{
@@ -74,6 +75,9 @@ pub struct Adam {
     pub lazy_second_moment: bool,
     /// Steps that a choice of buckets is kept for, after [`Adam::FRESH_STEPS`]; 1 chooses in each.
     pub refresh_every: u32,
+    /// Whether `P` is an inverse root by a mapping instead of a bucket's: steps are `rate m /
+    /// sqrt(v)` to three digits. Thresholds then only name the scale, and have to be all.
+    pub precise: bool,
     /// Whether steps are multiplied by [`Adam::correction`].
     pub bias_correction: bool,
     /// Multiplies all steps: the part of the learning rate that `shift` leaves, from 1 to 2.
@@ -213,10 +217,13 @@ impl Adam {
             party.kernels.blend(v, W::low_mask(self.second_shift), d, W::from_u64(1));
             let words = [(&*m, cut), (&*v, Cut::unsigned(self.second_shift))];
             let [first, second] = open_two(&mut party, &mut draws[1], words, [c, &mut *d])?; // both moments' round
-            if choose {
+            if choose && !self.precise {
                 self.choose(&mut party, &second, passed, kept)?;
             }
             truncated(&mut party, &mut draws[1], &second, v)?;
+            if choose && self.precise {
+                self.inverse_root::<W>().choose(&mut party, v, kept)?;
+            }
             first
         } else {
             open(&mut party, &mut draws[1], m, cut, c)?
@@ -226,8 +233,13 @@ impl Adam {
         gradient.copy_from_slice(m);
         let factor = Masked { words: kept.words, mask: kept.mask.expect("chosen above, where it was not before") };
         times_masked(&mut party, &mut draws[1], &word, factor, gradient)?;
-        let rate = turn.rate.over::<W>(self.thresholds.saturating_add_signed(self.shift));
+        let surplus = if self.precise { self.inverse_root::<W>().surplus } else { 0 };
+        let rate = turn.rate.over::<W>((self.thresholds + surplus).saturating_add_signed(self.shift));
         step_off(&mut party, &mut draws[2], (gradient, rate), (weights, turn.decay), c)
+    }
+
+    fn inverse_root<W: Word>(&self) -> InverseRoot {
+        InverseRoot::new(W::BITS, (self.thresholds, self.first_threshold_log2))
     }
 
     /// `P` of the bucket that `v` lies in, opened as `P - p`: four rounds, five for AMSGrad.

@@ -126,7 +126,13 @@ impl<'a, W: Word> Opened<'a, W> {
 /// Prepares the opening of `z`: writes this party's share of `c` and names `r`. The caller opens
 /// the lower `n` bits ([`super::narrow`]), together with what else goes in that round. Offers `z`
 /// to the party's [`Alarms`](crate::party::Alarms).
-fn blind<W: Word>(party: &mut Party<'_, W>, draw: &mut Draw, z: &[W], cut: Cut<W>, c: &mut [W]) -> View<'static> {
+pub(crate) fn blind<W: Word>(
+    party: &mut Party<'_, W>,
+    draw: &mut Draw,
+    z: &[W],
+    cut: Cut<W>,
+    c: &mut [W],
+) -> View<'static> {
     let offset = if W::bytes(&[cut.offset]) == W::bytes(&[W::default()]) { cut.offset } else { half() };
     super::alarm::offer(party, z, offset);
     blind_compared(party, draw, z, cut, c)

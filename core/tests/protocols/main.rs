@@ -19,6 +19,7 @@ mod mapping;
 mod maximum;
 mod metrics;
 mod narrow;
+mod norm_clip;
 mod optimizer;
 mod peers;
 mod recipe;

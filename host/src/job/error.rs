@@ -222,6 +222,8 @@ pub enum Rule {
     DecayMissing,
     /// A weight decay that the numbers would compute as another.
     Decay { asked: f64, effective: f64, works: f64 },
+    /// A bound on the norm of the gradient that the ring or the gradient's format has no room for.
+    ClipNorm { got: f64, min: f64, max: f64 },
     /// A bound of gradients that the ring does not hold, or that is below one unit.
     Clip { got: f64, min: f64, max: f64, ring_bits: u32 },
     /// A warm-up as long as the job.
@@ -439,6 +441,12 @@ impl fmt::Display for Rule {
                 )?;
                 write!(f, "or a smaller numbers.frac_bits or training.batch")?;
                 f.write_str(if *ring_bits < 64 { ", or numbers.ring_bits = 64" } else { "" })
+            }
+            Self::ClipNorm { got, min, max } => {
+                write!(
+                    f,
+                    "is {got}; give {min} to {max}, and numbers.ring_bits = 64, or clip by value with optimizer.clip"
+                )
             }
             Self::WarmUp { got, steps } => {
                 write!(f, "is {got}; give fewer steps than the job's {steps}")

@@ -175,6 +175,9 @@ struct OptimizerFile {
     /// Clips each element of the mean gradient to `[-clip, clip]`, by value and not by norm; above
     /// 0, up to 255. Off, if left out.
     clip: Option<f64>,
+    /// Scales the mean gradient so that the norm of all its elements is at most this; needs
+    /// `ring_bits = 64`. Off, if left out.
+    clip_norm: Option<f64>,
     /// Above 0 and below 1. `sgd`, `momentum`, `nesterov`: adds `weight_decay * w` to the gradient;
     /// off, if left out. `adamw`: subtracts `learning_rate * weight_decay * w` from the weight;
     /// 0.01, if left out. `adam` and `amsgrad` do not take it.
@@ -194,9 +197,22 @@ struct OptimizerFile {
     /// Updates `v` only in steps that choose buckets; needs `refresh_every = 4`. False, if left
     /// out.
     lazy_second_moment: Option<bool>,
+    /// How `adam` and `adamw` find the inverse root of `v`: within a factor of two by buckets, or to
+    /// three digits by a mapping, at more cost and without the keys of buckets. "buckets", if left
+    /// out.
+    inverse_root: Option<InverseRoot>,
     /// Whether the first steps are enlarged by `sqrt(1 - beta2^t) / (1 - beta1^t)`. False, if left
     /// out.
     bias_correction: Option<bool>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum InverseRoot {
+    /// By the bucket of `v`, each a factor of four wide.
+    Buckets,
+    /// By a mapping behind the leading one.
+    Mapping,
 }
 
 /// The weight decay of an AdamW job that names none.
@@ -472,6 +488,7 @@ impl OptimizerFile {
             warm_up_steps: self.warm_up_steps.unwrap_or(0),
             schedule,
             clip: given("optimizer.clip", self.clip)?,
+            clip_norm: given("optimizer.clip_norm", self.clip_norm)?,
             weight_decay: given("optimizer.weight_decay", weight_decay)?,
         })
     }
@@ -485,11 +502,18 @@ impl OptimizerFile {
         self.unused(by, self.buckets.is_some(), "optimizer.buckets")?;
         self.unused(by, self.refresh_every.is_some(), "optimizer.refresh_every")?;
         self.unused(by, self.lazy_second_moment.is_some(), "optimizer.lazy_second_moment")?;
+        self.unused(by, self.inverse_root.is_some(), "optimizer.inverse_root")?;
         self.unused(by, self.bias_correction.is_some(), "optimizer.bias_correction")
     }
 
     fn buckets(&self, by: &'static str, numbers: &Numbers) -> Result<Adam, Invalid> {
         self.unused(by, self.momentum.is_some(), "optimizer.momentum")?;
+        let precise = self.inverse_root == Some(InverseRoot::Mapping);
+        if precise {
+            let by = "a mapped inverse root";
+            self.unused(by, self.first_threshold_log2.is_some(), "optimizer.first_threshold_log2")?;
+            self.unused(by, self.buckets.is_some(), "optimizer.buckets")?;
+        }
         let (first_threshold_log2, lazy_second_moment) =
             (self.first_threshold_log2.unwrap_or(Adam::FIRST_THRESHOLD_LOG2), self.lazy_second_moment.unwrap_or(false));
         let all = Adam::all_buckets(numbers.ring_bits, Adam::second_shift_if(lazy_second_moment), first_threshold_log2);
@@ -505,6 +529,7 @@ impl OptimizerFile {
             rate,
             refresh_every: self.refresh_every.unwrap_or(1),
             lazy_second_moment,
+            precise,
             bias_correction: self.bias_correction.unwrap_or(false),
         })
     }

@@ -88,6 +88,8 @@ pub struct Refinements {
     pub schedule: Schedule,
     /// The bound of each mean gradient.
     pub clip: Option<Dyadic>,
+    /// The largest norm of the whole mean gradient.
+    pub clip_norm: Option<Dyadic>,
     /// Added to the gradient times the weight; of AdamW, taken off the weight times the learning
     /// rate.
     pub weight_decay: Option<Dyadic>,
@@ -160,6 +162,12 @@ impl Job {
             clip: self.refinements.clip.map(|clip| core::Clip { bound: self.clip_bound(clip) }),
             decay: coupled.map(|decay| core::Coupled { units: self.decay_units(decay.value()) }),
         }
+    }
+
+    /// Clipping by norm, in this job's numbers. The gradient is a sum over the batch.
+    pub(crate) fn norm_clip(&self) -> Option<core::NormClip> {
+        let frac_bits = self.numbers.frac_bits + self.sum_shift();
+        self.refinements.clip_norm.map(|clip| core::NormClip { frac_bits, bound: clip.value() })
     }
 
     /// The schedule in steps.
@@ -241,6 +249,8 @@ pub struct Adam {
     /// Whether `v` is updated only where buckets are chosen anew, by a larger step to match;
     /// `refresh_every` is 4 then.
     pub lazy_second_moment: bool,
+    /// Whether the inverse root is a mapping's, not a bucket's; buckets are all then.
+    pub precise: bool,
     /// Whether the first steps are enlarged by the public factors `sqrt(1 - beta2^t) / (1 - beta1^t)`.
     pub bias_correction: bool,
 }
@@ -275,6 +285,7 @@ impl Adam {
             rate: Dyadic { factor: 1, shift: 0 },
             refresh_every: 1,
             lazy_second_moment: false,
+            precise: false,
             bias_correction: false,
         }
     }
@@ -336,6 +347,7 @@ impl Adam {
             second_shift: self.second_shift(),
             lazy_second_moment: self.lazy_second_moment,
             refresh_every: self.refresh_every,
+            precise: self.precise,
             bias_correction: self.bias_correction,
             rate: self.rate,
         }

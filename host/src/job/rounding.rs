@@ -90,6 +90,9 @@ impl Job {
         if let Some(clip) = own.clip {
             all.push(constant("optimizer.clip", Some(clip.value()), self.clip_bound(clip) as f64 * unit));
         }
+        if let Some(clip) = own.clip_norm {
+            all.push(constant("optimizer.clip_norm", Some(clip.value()), clip.value()));
+        }
         if let Some(decay) = own.weight_decay {
             let (effective, _) = self.decay(decay.value());
             all.push(constant("optimizer.weight_decay", Some(decay.value()), effective));

@@ -125,6 +125,7 @@ fn job_files_hold_the_measured_stacks() {
         rate,
         refresh_every: 1,
         lazy_second_moment: false,
+        precise: false,
         bias_correction: false,
     };
     assert_eq!(load("mnist-adam.toml").optimizer, Optimizer::Adam(adam));
@@ -139,6 +140,7 @@ fn job_files_hold_the_measured_stacks() {
             rate,
             refresh_every: 4,
             lazy_second_moment: true,
+            precise: false,
             bias_correction: false
         })
     );
@@ -404,6 +406,7 @@ fn optimizers_follow_their_rules() {
         ("buckets", "3"),
         ("refresh_every", "1"),
         ("bias_correction", "false"),
+        ("inverse_root", "'mapping'"),
         ("momentum", "0.5"),
     ] {
         refused(&format!("{sgd}optimizer.{key} = {value}"), &format!("optimizer.{key}"), unused("sgd"));
@@ -523,6 +526,7 @@ fn effective_numbers_are_the_ones_of_the_optimizer() {
             second_shift,
             lazy_second_moment,
             refresh_every,
+            precise: false,
             bias_correction,
             rate,
         };

@@ -293,7 +293,11 @@ fn optimizer(job: &Job, asked: &Asked) -> Checked {
             let got = asked.momentum.unwrap_or(momentum.value());
             hold(momentum.value() < 1.0, "optimizer.momentum", Rule::below_one(got, ring_bits))
         }
-        Optimizer::Adam(adam) | Optimizer::AmsGrad(adam) | Optimizer::AdamW(adam) => buckets(&adam, &job.numbers),
+        Optimizer::Adam(adam) | Optimizer::AdamW(adam) => buckets(&adam, &job.numbers),
+        Optimizer::AmsGrad(adam) => {
+            hold(!adam.precise, "optimizer.inverse_root", Rule::UnusedBy { by: "amsgrad" })?;
+            buckets(&adam, &job.numbers)
+        }
     }
 }
 
@@ -317,6 +321,12 @@ fn refinements(job: &Job) -> Checked {
         let (min, max) = (super::pow2(unit).recip(), (super::pow2(ring_bits - 3) - 1.0) / super::pow2(unit));
         let rule = Rule::Clip { got: clip.value(), min, max, ring_bits };
         hold((1..most).contains(&job.clip_bound(clip)), "optimizer.clip", rule)?;
+    }
+    if let (Some(bound), Some(clip)) = (own.clip_norm, job.norm_clip()) {
+        constant("optimizer.clip_norm", bound, Dyadic::MAX_FACTOR)?;
+        let [min, max] = clip.limits();
+        let rule = Rule::ClipNorm { got: bound.value(), min, max };
+        hold(clip.fits(job.numbers.ring_bits), "optimizer.clip_norm", rule)?;
     }
     let key = "optimizer.weight_decay";
     let adam = matches!(job.optimizer, Optimizer::Adam(_) | Optimizer::AmsGrad(_));
@@ -346,12 +356,13 @@ fn buckets(adam: &Adam, numbers: &Numbers) -> Checked {
         "optimizer.first_threshold_log2",
         u64::from(adam.first_threshold_log2),
         2,
-        u64::from(ring_bits - second_shift - 4),
+        if adam.precise { 2 } else { u64::from(ring_bits - second_shift - 4) },
     )?;
     let all = adam.most_buckets(ring_bits);
-    between("optimizer.buckets", u64::from(adam.buckets), 2, u64::from(all))?;
-    // What the product with the power of two is truncated by.
-    let (min, max) = (1 - adam.buckets.cast_signed(), (ring_bits - 10).cast_signed() - adam.buckets.cast_signed());
+    between("optimizer.buckets", u64::from(adam.buckets), if adam.precise { all.into() } else { 2 }, u64::from(all))?;
+    // What the product with the power of two is truncated by; a mapped root has bits beyond it.
+    let spare = if adam.precise { 14 } else { 10 };
+    let (min, max) = (1 - adam.buckets.cast_signed(), (ring_bits - spare).cast_signed() - adam.buckets.cast_signed());
     let key = "optimizer.learning_rate";
     let at = |shift| Adam { shift, rate: Dyadic { factor: 1, shift: 0 }, ..*adam }.asked_rate(numbers);
     let rate = Rule::AdamRate { got: adam.asked_rate(numbers), min: at(max), max: at(min) };

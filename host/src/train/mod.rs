@@ -16,6 +16,7 @@ mod lift;
 mod load;
 mod meetings;
 mod narrow;
+mod norm_clip;
 mod optimize;
 mod order;
 mod pass;

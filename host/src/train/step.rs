@@ -6,6 +6,7 @@ use super::{
     inputs::InputTable,
     lift,
     meetings::Meetings,
+    norm_clip,
     optimize::{Optimizer, Tile},
     order::Batch,
     table::{Table, rewrite},
@@ -209,6 +210,9 @@ impl<'j, W: Word> Trainer<'j, W> {
         }
         if !self.sum.is_empty() {
             self.gradient.copy_from_slice(&self.sum);
+        }
+        if let Some(clip) = self.job.norm_clip() {
+            norm_clip::clip(lanes, &clip, self.job.lanes.tile, &mut self.gradient)?;
         }
         self.update(lanes, Some(step))
     }

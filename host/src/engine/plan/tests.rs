@@ -47,12 +47,14 @@ fn figures(plan: &Plan) -> String {
     format!("{:?}", Plan { hash: [0; 32], ..plan.clone() })
 }
 
-const OPTIMIZERS: [(&str, (u32, u32)); 13] = [
+const OPTIMIZERS: [(&str, (u32, u32)); 15] = [
     ("kind = \"sgd\", learning_rate = 0.5", (0, 1)),
     ("kind = \"momentum\", learning_rate = 0.5, momentum = 0.9", (0, 1)),
     ("kind = \"adam\"", (0, 1)),
     ("kind = \"adam\", refresh_every = 4, lazy_second_moment = true", (2, 4)),
     ("kind = \"adam\", refresh_every = 33", (2, 3)),
+    ("kind = \"adam\", inverse_root = \"mapping\"", (0, 1)),
+    ("kind = \"adam\", clip_norm = 1.0", (0, 1)),
     ("kind = \"amsgrad\", refresh_every = 5", (2, 5)),
     ("kind = \"adam\", bias_correction = true", (745, 1)),
     ("kind = \"adam\", refresh_every = 4, lazy_second_moment = true, bias_correction = true", (745, 4)),

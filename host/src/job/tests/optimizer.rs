@@ -137,6 +137,10 @@ fn a_peer_cannot_send_what_a_file_may_not_say() {
     assert_eq!(sent(&|job| job.optimizer = Optimizer::AdamW(adam)), Rule::DecayMissing);
     let rate = Dyadic { factor: 2, shift: 0 };
     assert!(matches!(sent(&|job| job.optimizer = Optimizer::Adam(Adam { rate, ..adam })), Rule::RealBetween { .. }));
+    let precise = Adam { precise: true, ..adam };
+    assert_eq!(sent(&|job| job.optimizer = Optimizer::AmsGrad(precise)), Rule::UnusedBy { by: "amsgrad" });
+    let fewer = Adam { buckets: 7, ..precise };
+    assert!(matches!(sent(&|job| job.optimizer = Optimizer::Adam(fewer)), Rule::Between { .. }));
     let even = Dyadic { factor: 2, shift: 3 };
     assert_eq!(sent(&|job| job.refinements.clip = Some(even)), Rule::NotReduced { factor: 2, shift: 3 });
     assert_eq!(sent(&|job| job.refinements.weight_decay = Some(even)), Rule::NotReduced { factor: 2, shift: 3 });
