@@ -32,7 +32,7 @@ pub const INPUT_WORDS: usize = ELEMENTS;
 /// Words of all outputs: each function's.
 pub const OUTPUT_WORDS: usize = FUNCTIONS.len() * ELEMENTS;
 /// Words of the arena.
-pub const ARENA_WORDS: usize = 1024;
+pub const ARENA_WORDS: usize = 758;
 
 /// Computes all outputs.
 ///

@@ -158,7 +158,10 @@ fn method(function: &Function) -> String {
             format!("{} parts", segments.knots().len() + 1)
         }
         Method::Limit(_) => format!("limit, {} squarings", squarings.unwrap_or(0)),
-        Method::Periodic(_) => format!("periodic, {} terms{}", terms.unwrap_or(0), ends(interval)),
+        Method::Periodic(_) => {
+            let terms = terms.unwrap_or(0);
+            format!("periodic, {terms} term{}{}", if terms == 1 { "" } else { "s" }, ends(interval))
+        }
         Method::Direct | Method::Auto => "direct".to_owned(),
     }
 }
