@@ -245,6 +245,7 @@ impl Mapping {
     }
 
     /// `g` of an interval on shares.
+    #[inline(never)] // or one stack frame has the tables of every degree
     fn on_interval<W: Word, const TABLES: usize>(
         &self,
         party: &mut Party<'_, W>,
@@ -284,6 +285,7 @@ impl Mapping {
     }
 
     /// `g` of turns on shares.
+    #[inline(never)] // or one stack frame has the tables of every degree
     fn on_turns<W: Word, const TABLES: usize>(
         &self,
         party: &mut Party<'_, W>,
@@ -311,6 +313,7 @@ impl Mapping {
     }
 
     /// Octaves of `x`, then the function of the mantissa, times a weight or with one added.
+    #[inline(never)] // or one stack frame has the tables of every degree
     fn on_octaves<W: Word, const TABLES: usize>(
         &self,
         party: &mut Party<'_, W>,

@@ -14,7 +14,8 @@
 //!   and, for `n > 0`, `n + 1` words for the fraction and the coefficients but the first, `n - 1`
 //!   times `k - s` bits and `k - s - g` bits. Where the function grows, two words more.
 //! - **Result:** within [`Function::bound`](super::Function::bound).
-//! - **Memory:** the tables, 2 kB a coefficient, on the stack; scratch as a dry run says.
+//! - **Memory:** the tables, 2 kB a coefficient, up to three times on the stack; scratch as a dry
+//!   run says.
 //! - **Source:** tables by precision, scale and sign; the free fraction is derived here.
 
 use crate::{
