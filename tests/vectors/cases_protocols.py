@@ -33,7 +33,7 @@ def protocols():
         if not ideal(p, joined):
             raise SystemExit(f"{head}: {joined} is not what it should be")
         body = [("session", session), ("seed0", seeds[0]), ("seed1", seeds[1]), *extra, *body]
-        body += [("dealt", d) for d in p.dealt] + [("round", f"{a.hex()} {b.hex()}") for a, b in p.rounds]
+        body += [("dealt", d) for d in p.dealt] + [("round", r) for r in p.rounds]
         file.vector(head, *body, *[(f"out{j}", p.bytes(out[j])) for j in (0, 1)])
 
     def within(count, bits, lowest, highest, label):

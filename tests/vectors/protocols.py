@@ -43,7 +43,11 @@ def layout(bits):
 
 
 class Play:
-    """One call of a protocol. Collects what was dealt and what was sent, in order."""
+    """One call of a protocol. Collects what was dealt and what was sent, in order.
+
+    A text of planes ends with their numbers, `PLANESxELEMENTS`, where some have more elements than
+    the vector: padding may hold anything.
+    """
 
     def __init__(self, bits, session, seeds):
         self.k, self.q = bits, 1 << bits
@@ -88,13 +92,14 @@ class Play:
         """On lane 0: server 0 expands its share, server 1 is sent the difference."""
         own = self.stream(0, self.next(), len(values))
         other = [(v - o) % self.q for v, o in zip(values, own)]
-        self.dealt.append(self.bytes(other))
+        self.dealt.append(self.bytes(other).hex())
         return own, other
 
-    def deal_planes(self, planes):
+    def deal_planes(self, planes, elements=None):
         own = self.stream(0, self.next(), len(planes))
         other = [v ^ o for v, o in zip(planes, own)]
-        self.dealt.append(self.bytes(other))
+        note = f" {len(planes) // self.lanes(elements)}x{elements}" if elements else ""
+        self.dealt.append(self.bytes(other).hex() + note)
         return own, other
 
     def deal_narrow(self, values, bits):
@@ -104,7 +109,7 @@ class Play:
             return self.deal(values)
         own = self.unpack(self.stream(0, self.next(), packed), n, bits)
         other = [(v - o) % 2**bits for v, o in zip(values, own)]
-        self.dealt.append(self.bytes(self.pack(other, bits)))
+        self.dealt.append(self.bytes(self.pack(other, bits)).hex())
         return own, other
 
     def pack(self, values, bits):
@@ -138,39 +143,54 @@ class Play:
 
     # --- rounds ----------------------------------------------------------------------------------------------------
 
+    def send(self, shares, note=""):
+        self.rounds.append(" ".join(self.bytes(share).hex() for share in shares) + note)
+
     def open(self, shares):
-        self.rounds.append([self.bytes(share) for share in shares])
+        self.send(shares)
         return self.add(*shares)
 
-    def open_planes(self, shares):
-        self.rounds.append([self.bytes(share) for share in shares])
+    def open_planes(self, shares, note=""):
+        self.send(shares, note)
         return [a ^ b for a, b in zip(*shares)]
 
     def open_narrow(self, shares, bits):
         """Opens the low `bits` bits, packed."""
         shares = [[w % 2**bits for w in share] for share in shares]
-        self.rounds.append([self.bytes(self.pack(share, bits)) for share in shares])
+        self.send([self.pack(share, bits) for share in shares])
         return [(a + b) % 2**bits for a, b in zip(*shares)]
 
     def open_word(self, z, offset, dropped, bits):
         """Each server drops low bits of its share of `z + offset + 2^dropped - 1`, and opens `bits` bits of what is left under a mask:
         `c`, and both servers' shares of the mask."""
+        shares, r = self.blind_word(z, offset, dropped)
+        return self.open_narrow(shares, bits), r
+
+    def blind_word(self, z, offset, dropped):
+        """What each server sends to open a word, and its share of the mask."""
         r = self.mask(len(z[0]))
         first = offset + 2**dropped - 1
         left = [[((w + (first if j == 0 else 0)) % self.q) >> dropped for w in z[j]] for j in (0, 1)]
-        return self.open_narrow([self.add(left[j], r[j]) for j in (0, 1)], bits), r
+        return [self.add(left[j], r[j]) for j in (0, 1)], r
 
     # --- products --------------------------------------------------------------------------------------------------
 
     def multiply(self, x, y):
-        masked = []
-        for value in (x, y):
-            self.draw()
-            a = self.mask(len(value[0]))
-            opened = self.open([[(v - m) % self.q for v, m in zip(value[j], a[j])] for j in (0, 1)])
-            masked.append((opened, a))
+        return self.product(*[self.masked(value) for value in (x, y)])
+
+    def hidden(self, value, mask):
+        return [[(v - m) % self.q for v, m in zip(value[j], mask[j])] for j in (0, 1)]
+
+    def masked(self, value):
+        """The value less a mask, open, and both servers' shares of the mask."""
         self.draw()
-        (big_x, a), (big_y, b) = masked
+        a = self.mask(len(value[0]))
+        return self.open(self.hidden(value, a)), a
+
+    def product(self, x, y):
+        """Of masked values."""
+        self.draw()
+        (big_x, a), (big_y, b) = x, y
         c = self.deal([u * v % self.q for u, v in zip(self.add(*a), self.add(*b))])
         out = []
         for j in (0, 1):
@@ -214,14 +234,14 @@ class Play:
 
     # --- comparison ------------------------------------------------------------------------------------------------
 
-    def deal_digits(self, r, low, widths):
+    def deal_digits(self, r, low, widths, elements=None):
         """One-hot vectors of the digits, lowest first: for each, planes 1 .. 2^width. Returns entry lists, entry 0 made of the others."""
         planes = []
         for width in widths:
             for value in range(1, 1 << width):
                 planes += self.plane([int((w >> low) % (1 << width) == value) for w in r])
             low += width
-        shares, lanes = self.deal_planes(planes), self.lanes(len(r))
+        shares, lanes = self.deal_planes(planes, elements), self.lanes(len(r))
         digits = []
         for j in (0, 1):
             rest, of_server = shares[j], []
@@ -248,9 +268,21 @@ class Play:
 
     def sign(self, c, r, top):
         """Bit `top` of `c - r`. XOR shares."""
-        n, whole = len(c), self.add(*r)
-        widths, sizes = layout(top)
-        digits = self.deal_digits(whole, 0, widths + [1])
+        less, equal, bit = self.compared_digits(c, self.add(*r), top)
+        for sizes in self.levels(top):
+            less, equal = self.level(less, equal, sizes)
+        return [[a ^ b for a, b in zip(bit[j], less[j][0])] for j in (0, 1)]
+
+    def levels(self, bits):
+        """Sizes of the nodes of each level of a comparison."""
+        _, sizes = layout(bits)
+        return [level for level in (sizes, [len(sizes)]) if sum(level) > 1]
+
+    def compared_digits(self, c, whole, top, elements=None):
+        """Shares of `[c < r]` and `[c = r]` of each digit below bit `top`, and of that bit of
+        `c ^ r`."""
+        n, (widths, _) = len(c), layout(top)
+        digits = self.deal_digits(whole, 0, widths + [1], elements)
         less, equal, bit = [], [], []
         for j in (0, 1):
             digit_of = lambda e, i: (c[e] >> sum(widths[:i])) % (1 << widths[i])
@@ -258,29 +290,42 @@ class Play:
             equal.append([self.look_up(digits[j][i], n, lambda e, v: digit_of(e, i) == v) for i in range(len(widths))])
             c_top = self.plane([w >> top & 1 for w in c]) if j == 0 else [0] * self.lanes(n)
             bit.append([a ^ b for a, b in zip(digits[j][-1][1], c_top)])
-        for level in (sizes, [len(sizes)]):
-            if len(less[0]) > 1:
-                less, equal = self.level(less, equal, level)
-        return [[a ^ b for a, b in zip(bit[j], less[j][0])] for j in (0, 1)]
+        return less, equal, bit
 
     def level(self, less, equal, sizes):
-        """Joins digits by nodes of these sizes. A node's variables: `eq` of all but its lowest child, `lt` of all but its highest, and `eq` of the
-        lowest, which the lowest node does not need."""
-        nodes = [range(sum(sizes[:i]), sum(sizes[: i + 1])) for i in range(len(sizes))]
+        """Joins digits by nodes of these sizes: one round."""
+        return self.join_level(less, equal, sizes, *self.open_variables(self.level_variables(less, equal, sizes)))
+
+    def open_variables(self, variables, note=""):
+        """Opens both servers' lists of planes under one mask: the opened planes, and both servers'
+        of the mask."""
+        masks = self.mask(sum(map(len, variables[0])))
+        opened = self.open_planes([[a ^ b for a, b in zip(sum(variables[j], []), masks[j])] for j in (0, 1)], note)
+
+        def cut(words):
+            words = iter(words)
+            return [[next(words) for _ in plane] for plane in variables[0]]
+
+        return cut(opened), [cut(mask) for mask in masks]
+
+    def nodes(self, sizes):
+        return [range(sum(sizes[:i]), sum(sizes[: i + 1])) for i in range(len(sizes))]
+
+    def level_variables(self, less, equal, sizes):
+        """A node's variables: `eq` of all but its lowest child, `lt` of all but its highest, and
+        `eq` of the lowest, which the lowest node does not need."""
         variables = [[], []]
-        for node in (node for node in nodes if len(node) > 1):
+        for node in (node for node in self.nodes(sizes) if len(node) > 1):
             for j in (0, 1):
                 variables[j] += [equal[j][i] for i in node[1:]] + [less[j][i] for i in node[:-1]]
                 variables[j] += [equal[j][node[0]]] if node[0] > 0 else []
-        lanes, count = len(less[0][0]), len(variables[0])
-        masks = self.mask(count * lanes)
-        flat = [[a ^ b for a, b in zip(sum(variables[j], []), masks[j])] for j in (0, 1)]
-        opened = self.open_planes(flat)
-        cut = lambda words: [words[i * lanes : (i + 1) * lanes] for i in range(count)]
-        opened, masks = cut(opened), [cut(m) for m in masks]
+        return variables
+
+    def join_level(self, less, equal, sizes, opened, masks, elements=None):
+        lanes = len(less[0][0])
         joined = [[], []], [[], []]
         at = 0
-        for node in nodes:
+        for node in self.nodes(sizes):
             size = len(node)
             if size == 1:
                 for j in (0, 1):
@@ -293,7 +338,7 @@ class Play:
             if node[0] > 0:
                 terms.append({*range(size - 1), 2 * (size - 1)})
             here = slice(at, at + used)
-            products = self.conjunctions(opened[here], [m[here] for m in masks], terms)
+            products = self.conjunctions(opened[here], [m[here] for m in masks], terms, elements)
             for j in (0, 1):
                 total = less[j][node[-1]]
                 for product in products[j][: size - 1]:
@@ -303,7 +348,7 @@ class Play:
             at += used
         return joined
 
-    def conjunctions(self, opened, masks, terms):
+    def conjunctions(self, opened, masks, terms, elements=None):
         """XOR shares of the product of each term's variables. Dealt: the products of the masks over all subsets of two and more that a term
         needs, term by term, each once; of a term, the numbers that sets stand for go down."""
         lanes, every = len(opened[0]), self.q - 1
@@ -322,7 +367,7 @@ class Play:
                 out = [a & b for a, b in zip(out, plane)]
             return out
 
-        dealt = self.deal_planes(sum((product([whole[v] for v in members(s)]) for s in sets), []))
+        dealt = self.deal_planes(sum((product([whole[v] for v in members(s)]) for s in sets), []), elements)
         out = []
         for j in (0, 1):
             share = {0: [every if j == 0 else 0] * lanes}
@@ -350,14 +395,20 @@ class Play:
         bits = [self.element([a ^ b for a, b in zip(*rho)], n, e) for e in range(n)]
         rho_words = self.deal(bits)
         y = self.truncated(c, r, offset >> frac_bits, width)
+        return self.selected((c, r, offset >> frac_bits, width), (beta, bits, rho_words), y)
+
+    def selected(self, word, bit, y):
+        """`s y`, where `y` is the truncated value of an opened `word` and the bit `s` is open as
+        `beta = s ^ rho`, a plane."""
+        (c, r, offset, width), (beta, bits, rho_words), n = word, bit, len(y[0])
         h, m = self.mask_parts(r, width)
         rho_h = self.deal([a * b for a, b in zip(bits, h)])
-        rho_m = self.deal_narrow([a * b for a, b in zip(bits, m)], frac_bits + 1)
+        rho_m = self.deal_narrow([a * b for a, b in zip(bits, m)], self.k - width + 1)
         out = []
         for j in (0, 1):
             words = []
             for e in range(n):
-                big_c, big_q = self.public_parts(c[e], offset >> frac_bits, width)
+                big_c, big_q = self.public_parts(c[e], offset, width)
                 kept = big_c * rho_words[j][e] - rho_h[j][e] + big_q * rho_m[j][e]
                 b = self.element(beta, n, e)
                 words.append((b * y[j][e] + (1 - 2 * b) * kept) % self.q)
@@ -382,7 +433,7 @@ class Play:
         return out
 
     def map_boolean(self, n, digits, index, tables):
-        lanes, planes, shifts = self.lanes(n), [[], []], []
+        planes, shifts = [[], []], []
         for table in tables:
             above = [entry - min(table) for entry in table]
             differ = 0
@@ -390,24 +441,26 @@ class Play:
                 differ |= a
             shifts.append([b for b in range(64) if differ >> b & 1])
             for j in (0, 1):
-                for b in shifts[-1]:
-                    planes[j] += self.look_up(digits[j][0], n, lambda e, h: above[index(e, h)] >> b & 1)
-        masks = self.mask(len(planes[0]))
-        opened = self.open_planes([[a ^ b for a, b in zip(planes[j], masks[j])] for j in (0, 1)])
+                planes[j] += [self.look_up(digits[j][0], n, lambda e, h: above[index(e, h)] >> b & 1) for b in shifts[-1]]
+        return self.entries(n, planes, [(min(table), of_table) for table, of_table in zip(tables, shifts)])
+
+    def entries(self, n, planes, tables):
+        """Opens the planes of the bits of entries and makes words of them; a table is its smallest
+        entry and the places of its bits."""
+        opened, masks = self.open_variables(planes)
+        whole = [[a ^ b for a, b in zip(*both)] for both in zip(*masks)]
         out, at = [[], []], 0
-        for table, of_table in zip(tables, shifts):
-            here = [slice((at + i) * lanes, (at + i + 1) * lanes) for i in range(len(of_table))]
-            whole = [[a ^ b for a, b in zip(masks[0][s], masks[1][s])] for s in here]
+        for least, of_table in tables:
             # A bit that counts 2^b is dealt without b bits of its word.
             rho = [[], []]
-            for plane, b in zip(whole, of_table):
+            for plane, b in zip(whole[at:], of_table):
                 dealt = self.deal_narrow([self.element(plane, n, e) for e in range(n)], self.k - b)
                 rho = [rho[j] + dealt[j] for j in (0, 1)]
             for j in (0, 1):
                 for e in range(n):
-                    total = min(table) if j == 0 else 0
+                    total = least if j == 0 else 0
                     for i, b in enumerate(of_table):
-                        beta = self.element(opened[here[i]], n, e)
+                        beta = self.element(opened[at + i], n, e)
                         total += ((beta if j == 0 else 0) + (1 - 2 * beta) * rho[j][i * n + e]) << b
                     out[j].append(total % self.q)
             at += len(of_table)
