@@ -10,13 +10,17 @@ use std::{
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
-use symbolon_firmware::conformance::{FILES, File, Tally};
+use symbolon_firmware::conformance::{FILES, File, PROTOCOLS, Tally};
 use symbolon_tests::{
     dir::TempDir,
     emulator::{Board, Emulated, Files, sizes},
 };
 
 const LONG: Duration = Duration::from_secs(120);
+
+fn all_files() -> impl Iterator<Item = &'static File> {
+    FILES.iter().chain(PROTOCOLS)
+}
 
 fn run(file: &File, text: &str) -> (Tally, String) {
     let mut wrong = String::new();
@@ -30,7 +34,7 @@ fn run(file: &File, text: &str) -> (Tally, String) {
 #[test]
 fn on_the_host() {
     let mut all = String::new();
-    for file in FILES {
+    for file in all_files() {
         let from = Instant::now();
         let (tally, wrong) = run(file, file.text);
         eprintln!("{}: {} vectors, {} bytes, {:?}", file.name, tally.passed, file.text.len(), from.elapsed());
@@ -42,31 +46,39 @@ fn on_the_host() {
 
 #[test]
 fn on_cortex_m4() {
-    on_a_board(Board::CortexM4, FILES);
+    on_a_board(Board::CortexM4, "conformance", FILES);
+}
+
+#[test]
+fn protocols_on_cortex_m4() {
+    on_a_board(Board::CortexM4, "conformance_protocols", PROTOCOLS);
 }
 
 #[test]
 fn on_riscv_32() {
-    on_a_board(Board::RiscV32, FILES);
+    on_a_board(Board::RiscV32, "conformance", FILES);
+}
+
+#[test]
+fn protocols_on_riscv_32() {
+    on_a_board(Board::RiscV32, "conformance_protocols", PROTOCOLS);
 }
 
 /// Which has no room for protocols.
 #[test]
 fn on_cortex_m0() {
-    let files = FILES.split_last().unwrap().1;
-    assert!(files.iter().all(|file| file.name != "protocol_v2"));
-    on_a_board(Board::CortexM0, files);
+    on_a_board(Board::CortexM0, "conformance", FILES);
 }
 
-fn on_a_board(board: Board, files: &[File]) {
+fn on_a_board(board: Board, program: &str, files: &[File]) {
     if !board.available() {
         return;
     }
-    let emulated = Emulated::boot(board, "conformance", Files::default());
+    let emulated = Emulated::boot(board, program, Files::default());
     let from = Instant::now();
     let outcome = emulated.wait(LONG);
     let log = outcome.log.join("\n");
-    eprintln!("{board:?}: {:?} after the boot, {:?}\n{log}", from.elapsed(), sizes(&board.build("conformance")));
+    eprintln!("{board:?}: {:?} after the boot, {:?}\n{log}", from.elapsed(), sizes(&board.build(program)));
     assert_eq!(outcome.status, Some(0), "on {board:?}: {log}\n{}", outcome.said);
     for file in files {
         let host = run(file, file.text).0.passed;
@@ -91,10 +103,10 @@ fn the_script_makes_the_same_files() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap().replace(".txt", ""))
         .collect();
     made.sort();
-    let mut known: Vec<&str> = FILES.iter().map(|file| file.name).collect();
+    let mut known: Vec<&str> = all_files().map(|file| file.name).collect();
     known.sort_unstable();
     assert_eq!(made, known, "all files that the script makes are run");
-    for file in FILES {
+    for file in all_files() {
         let made = fs::read_to_string(dir.join(format!("{}.txt", file.name))).unwrap();
         let line = made.lines().zip(file.text.lines()).position(|(a, b)| a != b);
         assert!(made == file.text, "{}.txt is another than the script makes, from line {:?} on", file.name, line);
@@ -104,7 +116,7 @@ fn the_script_makes_the_same_files() {
 /// Each expectation of each vector, changed in one place, makes that vector fail and no other.
 #[test]
 fn another_expectation_fails() {
-    for file in FILES {
+    for file in all_files() {
         let vectors = split(file.text);
         let mut changed = 0;
         for (i, vector) in vectors.iter().enumerate() {
@@ -127,7 +139,7 @@ fn another_expectation_fails() {
 /// A file that is cut off, or not of vectors, does not pass for one.
 #[test]
 fn what_is_no_vector_fails() {
-    for file in FILES {
+    for file in all_files() {
         let vectors = split(file.text);
         let longest = vectors.iter().max_by_key(|vector| vector.len()).unwrap();
         for lines in 1..longest.len().min(6) {
