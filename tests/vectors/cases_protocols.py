@@ -1,6 +1,8 @@
 """Vectors of protocols, checked against what they should compute."""
 
+from functions import functions
 from protocols import Play
+from protocols_functions import Functions
 from writing import File, random
 
 
@@ -15,6 +17,8 @@ def protocols():
         "multiply BITS COUNT: x and y are masked one after the other, then multiplied",
         "truncate|truncate-unsigned|relu BITS COUNT FRAC_BITS",
         "map BITS COUNT SHIFT INDEX_BITS signed|unsigned boolean|arithmetic, with tables",
+        "function BITS COUNT NAME FRAC_BITS: of fixed-point numbers, by the function's default method",
+        "All parts of a round are one line. PLANESxELEMENTS after planes: their numbers, where not all have COUNT elements",
     )
     number = 0
 
@@ -23,7 +27,7 @@ def protocols():
         nonlocal number
         number += 1
         session, seeds = random(f"session {number}", 16), [random(f"seed {number} {j}", 32) for j in (0, 1)]
-        p, shares, body = Play(bits, session, seeds), [], []
+        p, shares, body = Functions(bits, session, seeds), [], []
         for name, whole in zip("xy", values):
             other = p.words(random(f"share {number} {name}", len(whole) * bits // 8))
             shares.append([[(w - o) % p.q for w, o in zip(whole, other)], other])
@@ -91,4 +95,21 @@ def protocols():
             words = f"{'signed' if is_signed else 'unsigned'} {'boolean' if boolean else 'arithmetic'}"
             extra = [("table", " ".join(map(str, table))) for table in tables]
             play(f"map {bits} {n} {shift} {index} {words}", bits, [z], run, right, extra)
+
+    # More elements than a plane's word has bits; and twice as many, as for both ends of an octave.
+    for function, n in zip(functions(32, 11) + functions(32, 11)[:2], (7, 7, 11, 33, 17)):
+        x = arguments(function, n, random(f"function {function.name} {n}", 8 * n))
+        run = lambda p, z, function=function: p.function(z, function)
+        right = lambda _, out, x=x, function=function: all(map(function.is_right, x, out))
+        play(f"function 32 {n} {function.name} 11", 32, [x], run, right)
     return file
+
+
+def arguments(function, n, data):
+    """In units: both ends and beyond them, far beyond, zero, then any within."""
+    low, high = (-(2**14), 2**14) if function.name == "sigmoid" else (1, 2**16)
+    x = [low, high - 1, low - 1, high, -(2**29), 2**29 - 1, 0]
+    for i in range(len(x), n):
+        value = int.from_bytes(data[8 * i : 8 * i + 8], "little") % (high >> (i % 4 * 4))  # in the lower octaves too
+        x.append(-value if low < 0 and i % 2 else max(value, low))
+    return x

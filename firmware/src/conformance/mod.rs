@@ -4,16 +4,18 @@
 //! The vectors are the files of `tests/vectors`, made by a script that shares no code with these
 //! crates. They are read without a heap, line by line, and held against `symbolon-core`: fixed
 //! point, streams, schemas, records, key files, frames, sessions and windows of samples; and
-//! protocols, of which either server and the dealer are played against what the
+//! protocols and functions, of which either server and the dealer are played against what the
 //! script wrote down.
 //!
-//! - **Memory:** 11 kB of stack, protocols 26 kB. The vectors are in flash: 121 kB, of protocols
-//!   68 kB.
+//! - **Memory:** 11 kB of stack, protocols 33 kB. The vectors are in flash: 121 kB, of protocols
+//!   139 kB.
 //! - **Randomness:** sessions take theirs from the vectors. That generator is here alone; no
 //!   program but `conformance` has it.
 
 mod case;
 mod frames;
+#[cfg(not(board = "microbit"))]
+mod functions;
 mod numbers;
 #[cfg(target_os = "none")]
 mod program;

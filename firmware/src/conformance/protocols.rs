@@ -1,10 +1,16 @@
 //! Vectors of protocols: what the dealer deals, what both servers send each other, and the shares that come out.
 //!
-//! Either server is played alone, against the messages that the vector has for the other; then the dealer, from a dry run of the same call.
+//! Either server is played alone, against the messages that the vector has for the other; then the
+//! dealer, from a dry run of the same call.
+//!
+//! A line `round` has all parts of a round, one after the other. Planes may be followed by their
+//! numbers, `PLANESxELEMENTS`, where some have more elements than the vector: padding may hold
+//! anything.
 
 use super::{
     Wrong,
     case::{Case, Words, hold, read, same},
+    functions::Applied,
 };
 use core::cell::Cell;
 use symbolon_core::{
@@ -25,17 +31,26 @@ use symbolon_core::{
 
 /// Elements of the longest vector, and words of its result.
 const ELEMENTS: usize = 40;
-/// Words of an arena that every vector fits.
-const ARENA: usize = 640;
+/// Words of an arena that every vector fits: of a protocol, and of a function.
+const ARENA: [usize; 2] = [640, 1824];
 /// Words of the dealer's buffer.
-const DEALT: usize = 4 * 328;
+const DEALT: [usize; 2] = [4 * 328, 1896];
 /// Entries and number of tables.
 const CELLS: usize = 16;
 const TABLES: usize = 2;
 
-/// A call of a protocol.
+/// A call that is played.
+pub trait Call {
+    /// Words of the result.
+    fn outputs(&self, n: usize) -> usize;
+
+    /// Runs the call at a party.
+    fn run<W: Word>(&self, party: &mut Party<'_, W>, x: &mut [W], y: &mut [W], out: &mut [W]) -> Result<(), Error>;
+}
+
+/// A call of one protocol.
 #[allow(clippy::large_enum_variant)] // there is one at a time, and no heap for the tables
-enum Call {
+enum Protocol {
     Multiply,
     Truncate { frac_bits: u32, unsigned: bool },
     Relu { frac_bits: u32 },
@@ -45,23 +60,28 @@ enum Call {
 pub fn protocol(case: &Case<'_>) -> Result<(), Wrong> {
     let mut head = case.head();
     let (kind, bits, n) = (head.word()?, head.number::<u32>()?, head.number()?);
+    hold(n <= ELEMENTS).map_err(|_| Wrong::Vector)?;
     let call = match kind {
-        "multiply" => Call::Multiply,
-        "truncate" => Call::Truncate { frac_bits: head.number()?, unsigned: false },
-        "truncate-unsigned" => Call::Truncate { frac_bits: head.number()?, unsigned: true },
-        "relu" => Call::Relu { frac_bits: head.number()? },
+        "multiply" => Protocol::Multiply,
+        "truncate" => Protocol::Truncate { frac_bits: head.number()?, unsigned: false },
+        "truncate-unsigned" => Protocol::Truncate { frac_bits: head.number()?, unsigned: true },
+        "relu" => Protocol::Relu { frac_bits: head.number()? },
         "map" => mapping(case, &mut head)?,
+        // Of one width: for both, boards have too little flash.
+        "function" if bits == 32 => {
+            let call = Applied::read(&mut head, bits)?;
+            return play::<u32, { ARENA[1] }, { DEALT[1] }, _>(case, &call, n);
+        }
         _ => return Err(Wrong::Vector),
     };
-    hold(n <= ELEMENTS).map_err(|_| Wrong::Vector)?;
     match bits {
-        32 => play::<u32>(case, &call, n),
-        64 => play::<u64>(case, &call, n),
+        32 => play::<u32, { ARENA[0] }, { DEALT[0] }, _>(case, &call, n),
+        64 => play::<u64, { ARENA[0] }, { DEALT[0] }, _>(case, &call, n),
         _ => Err(Wrong::Vector),
     }
 }
 
-fn mapping(case: &Case<'_>, head: &mut Words<'_>) -> Result<Call, Wrong> {
+fn mapping(case: &Case<'_>, head: &mut Words<'_>) -> Result<Protocol, Wrong> {
     let (shift, bits) = (head.number()?, head.number()?);
     let signed = head.word()? == "signed";
     let domain = Domain { shift, bits, signed };
@@ -74,11 +94,10 @@ fn mapping(case: &Case<'_>, head: &mut Words<'_>) -> Result<Call, Wrong> {
         }
         len += 1;
     }
-    Ok(Call::Map { domain, one_hot, tables, len })
+    Ok(Protocol::Map { domain, one_hot, tables, len })
 }
 
-impl Call {
-    /// Words of the result.
+impl Call for Protocol {
     fn outputs(&self, n: usize) -> usize {
         if let Self::Map { len, .. } = self { len * n } else { n }
     }
@@ -116,18 +135,29 @@ fn masked<'a, W: Word>(party: &mut Party<'_, W>, x: &'a mut [W]) -> Result<Maske
     Ok(Masked { words: x, mask })
 }
 
-fn play<W: Word>(case: &Case<'_>, call: &Call, n: usize) -> Result<(), Wrong> {
+/// Plays all three parties.
+fn play<W: Word, const ARENA: usize, const DEALT: usize, C: Call>(
+    case: &Case<'_>,
+    call: &C,
+    n: usize,
+) -> Result<(), Wrong> {
     let session = case.bytes("session")?;
     let seeds = [case.bytes("seed0")?, case.bytes("seed1")?].each_ref().map(Seed::from_bytes);
     let streams = seeds.each_ref().map(|seed| ChaCha20Prg::new(seed, &session));
-    server::<W>(case, call, n, Role::Server0, &streams[0])?;
-    server::<W>(case, call, n, Role::Server1, &streams[1])?;
-    dealer::<W>(case, call, n, &streams)
+    server::<W, ARENA, C>(case, call, n, Role::Server0, &streams[0])?;
+    server::<W, ARENA, C>(case, call, n, Role::Server1, &streams[1])?;
+    dealer::<W, ARENA, DEALT, C>(case, call, n, &streams)
 }
 
 /// Plays one server against what the vector has for the other and the dealer.
 #[inline(never)] // its stack is not needed with the dealer's
-fn server<W: Word>(case: &Case<'_>, call: &Call, n: usize, role: Role, stream: &ChaCha20Prg) -> Result<(), Wrong> {
+fn server<W: Word, const ARENA: usize, C: Call>(
+    case: &Case<'_>,
+    call: &C,
+    n: usize,
+    role: Role,
+    stream: &ChaCha20Prg,
+) -> Result<(), Wrong> {
     let me = usize::from(role == Role::Server1);
     let mut inputs = [[W::default(); ELEMENTS]; 2];
     for (key, words) in [["x0", "y0"], ["x1", "y1"]][me].into_iter().zip(&mut inputs) {
@@ -177,30 +207,62 @@ struct Written<I> {
 impl<'a, W: Word, I: Iterator<Item = &'a str>> Link<W> for Written<I> {
     fn exchange(&mut self, parts: &mut [Part<'_, W>]) -> Result<(), Error> {
         let other = Error::Malformed(Peer::Server);
+        let (zero, rest) = self.rounds.next().and_then(|line| line.split_once(' ')).ok_or(other)?;
+        let (one, planes) = rest.split_once(' ').unwrap_or((rest, ""));
+        let (mut mine, mut theirs) = if self.me == 0 { (zero, one) } else { (one, zero) };
         for (fold, words) in parts {
-            let (zero, one) = self.rounds.next().and_then(|line| line.split_once(' ')).ok_or(other)?;
-            let (mine, theirs) = if self.me == 0 { (zero, one) } else { (one, zero) };
-            let planes = (*fold == Fold::Xor).then_some(self.n);
-            equal(mine, words, planes).map_err(|_| other)?;
-            let size = 2 * word_bytes::<W>();
-            for (i, word) in words.iter_mut().enumerate() {
-                let mut peer = [W::default()];
-                let hex = theirs.get(i * size..(i + 1) * size).ok_or(other)?;
-                read(hex, W::bytes_mut(&mut peer)).map_err(|_| other)?;
-                *word = match fold {
-                    Fold::Add => word.add(peer[0]),
-                    Fold::Xor => word.xor(peer[0]),
-                    Fold::Swap => peer[0],
-                };
+            let len = 2 * word_bytes::<W>() * words.len();
+            let ((own, mine_left), (peer, theirs_left)) =
+                mine.split_at_checked(len).zip(theirs.split_at_checked(len)).ok_or(other)?;
+            match fold {
+                Fold::Xor => equal_planes(own, words, planes, self.n),
+                _ => same(own, W::bytes(words)),
             }
+            .map_err(|_| other)?;
+            fold_in(*fold, words, peer).map_err(|_| other)?;
+            (mine, theirs) = (mine_left, theirs_left);
         }
-        Ok(())
+        if mine.is_empty() && theirs.is_empty() { Ok(()) } else { Err(other) }
     }
 }
 
-/// Holds words against hexadecimal bytes; of planes of so many elements, only the bits that are an element's.
-fn equal<W: Word>(hex: &str, words: &[W], planes: Option<usize>) -> Result<(), Wrong> {
-    let Some(n) = planes else { return same(hex, W::bytes(words)) };
+/// Folds the words that `peer` has as hexadecimal bytes into `words`.
+fn fold_in<W: Word>(fold: Fold, words: &mut [W], peer: &str) -> Result<(), Wrong> {
+    let size = 2 * word_bytes::<W>();
+    for (i, word) in words.iter_mut().enumerate() {
+        let mut peer_word = [W::default()];
+        read(&peer[i * size..(i + 1) * size], W::bytes_mut(&mut peer_word))?;
+        *word = match fold {
+            Fold::Add => word.add(peer_word[0]),
+            Fold::Xor => word.xor(peer_word[0]),
+            Fold::Swap => peer_word[0],
+        };
+    }
+    Ok(())
+}
+
+/// Holds planes against hexadecimal bytes, and only the bits that are an element's. `shape` lists
+/// `PLANESxELEMENTS`; it is empty where all planes have `n` elements.
+fn equal_planes<W: Word>(hex: &str, words: &[W], shape: &str, n: usize) -> Result<(), Wrong> {
+    if shape.is_empty() {
+        return equal_bits(hex, words, n);
+    }
+    let (mut hex, mut words) = (hex, words);
+    for part in shape.split_whitespace() {
+        let (planes, elements) = part.split_once('x').ok_or(Wrong::Vector)?;
+        let number = |text: &str| text.parse::<usize>().map_err(|_| Wrong::Vector);
+        let (planes, elements) = (number(planes)?, number(elements)?);
+        let len = planes * plane_words::<W>(elements);
+        let ((own, words_left), (own_hex, hex_left)) =
+            words.split_at_checked(len).zip(hex.split_at_checked(2 * word_bytes::<W>() * len)).ok_or(Wrong::Result)?;
+        equal_bits(own_hex, own, elements)?;
+        (words, hex) = (words_left, hex_left);
+    }
+    hold(words.is_empty() && hex.is_empty())
+}
+
+/// [`equal_planes`] of planes of `n` elements each.
+fn equal_bits<W: Word>(hex: &str, words: &[W], n: usize) -> Result<(), Wrong> {
     let (size, lanes) = (2 * word_bytes::<W>(), plane_words::<W>(n).max(1));
     hold(hex.len() == size * words.len())?;
     for (i, word) in words.iter().enumerate() {
@@ -222,14 +284,24 @@ impl<'a, W: Word, I: Iterator<Item = &'a str>> Corrections<W> for Lines<I> {
         let bytes = W::bytes_mut(out);
         let len = bytes.len();
         let line = self.0.next().ok_or(other)?;
-        let read = read(line, bytes).map_err(|_| other)?;
+        let read = read(dealt_line(line).0, bytes).map_err(|_| other)?;
         if read.len() == len { Ok(()) } else { Err(other) }
     }
 }
 
+/// A line's hexadecimal bytes, and the shape of its planes.
+fn dealt_line(line: &str) -> (&str, &str) {
+    line.split_once(' ').unwrap_or((line, ""))
+}
+
 /// Deals for a dry run of the call, and holds that against the vector. Counts rounds, too.
 #[inline(never)] // as `server`
-fn dealer<W: Word>(case: &Case<'_>, call: &Call, n: usize, streams: &[ChaCha20Prg; 2]) -> Result<(), Wrong> {
+fn dealer<W: Word, const ARENA: usize, const DEALT: usize, C: Call>(
+    case: &Case<'_>,
+    call: &C,
+    n: usize,
+    streams: &[ChaCha20Prg; 2],
+) -> Result<(), Wrong> {
     let mut deal = Deal { streams, n, lines: case.each("dealt"), found: Ok(()), buffer: [W::default(); DEALT] };
     let mut correlations = Dry::new(0, &mut deal);
     let [mut x, mut y, mut out] = [[<W::Dry>::default(); ELEMENTS]; 3];
@@ -244,7 +316,7 @@ fn dealer<W: Word>(case: &Case<'_>, call: &Call, n: usize, streams: &[ChaCha20Pr
     hold(deal.lines.next().is_none() && count.rounds == rounds as u64)
 }
 
-struct Deal<'a, W, I> {
+struct Deal<'a, W, I, const DEALT: usize> {
     streams: &'a [ChaCha20Prg; 2],
     n: usize,
     lines: I,
@@ -252,20 +324,23 @@ struct Deal<'a, W, I> {
     buffer: [W; DEALT],
 }
 
-impl<'a, W: Word, I: Iterator<Item = &'a str>> Sink for Deal<'_, W, I> {
+impl<'a, W: Word, I: Iterator<Item = &'a str>, const DEALT: usize> Sink for Deal<'_, W, I, DEALT> {
     fn request(&mut self, first: MaskId, request: &Request<'_>) -> Result<(), Error> {
         self.found = self.found.and(self.deal(first, request));
         self.found.map_err(|_| Error::Malformed(Peer::Dealer))
     }
 }
 
-impl<'a, W: Word, I: Iterator<Item = &'a str>> Deal<'_, W, I> {
+impl<'a, W: Word, I: Iterator<Item = &'a str>, const DEALT: usize> Deal<'_, W, I, DEALT> {
     fn deal(&mut self, first: MaskId, request: &Request<'_>) -> Result<(), Wrong> {
         let Self { streams: [zero, one], n, lines, buffer, .. } = self;
         hold(request.deal_words::<W>() <= DEALT).map_err(|_| Wrong::Vector)?;
         request.deal(first, [zero, one], &Portable, buffer, |dealt, wire| {
-            let line = lines.next().ok_or(Wrong::Result)?;
-            equal(line, wire, matches!(dealt, Dealt::Planes(_)).then_some(*n))
+            let (hex, shape) = dealt_line(lines.next().ok_or(Wrong::Result)?);
+            match dealt {
+                Dealt::Planes(_) => equal_planes(hex, wire, shape, *n),
+                _ => same(hex, W::bytes(wire)),
+            }
         })
     }
 }
