@@ -1,5 +1,5 @@
-//! Functions on a microcontroller as one of the two parties, on emulated boards: bit for bit what two parties on the host compute,
-//! and within the functions' bounds.
+//! Functions on a microcontroller as one of the two parties, on emulated boards: bit for bit what
+//! two parties on the host compute, and within the functions' bounds.
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss)]
 
 use std::time::Duration;

@@ -1,25 +1,26 @@
 //! Normalises positive values by their leading one, to a factor of four.
 //!
 //! A value of at least 4, below `4^J`, lies in octave `j` if `4^j <= x < 4^(j+1)`; smaller ones lie
-//! in octave 0. The octave is shared as the bits `t_i = [x < 4^i]`, `i` from 1 to `J - 1`, in words,
-//! so that any public weights on it are local: `Σ_j w_j [octave j] = w_(J-1) + Σ_i t_i (w_(i-1) -
-//! w_i)`. With `w_j = 4^(J-1-j)` it scales `x` to the mantissa `x w / 4^J`, of products `x t_i` that
-//! the opened word gives for nothing ([`select`](crate::protocol::select)).
+//! in octave 0. The octave is shared as the bits `t_i = [x < 4^i]`, `i` from 1 to `J - 1`, in
+//! words, so that any public weights on it are local: `Σ_j w_j [octave j] = w_(J-1) + Σ_i t_i
+//! (w_(i-1) - w_i)`. With `w_j = 4^(J-1-j)` it scales `x` to the mantissa `x w / 4^J`, of products
+//! `x t_i` that the opened word gives for nothing ([`select`](crate::protocol::select)).
 //!
-//! Thresholds have a dither, below a quarter of each ([`buckets`](crate::protocol::buckets)): an `x`
-//! above three quarters of a threshold may count for the octave above, so mantissas are in `[3/16,
-//! 1)`; those of octave 0 are multiples of 1/4.
+//! Thresholds have a dither, below a quarter of each ([`buckets`](crate::protocol::buckets)): an
+//! `x` above three quarters of a threshold may count for the octave above, so mantissas are in
+//! `[3/16, 1)`; those of octave 0 are multiples of 1/4.
 //!
 //! Side by side with the thresholds, `x` is compared with both ends of `[low, 4^J)`. Beyond them
 //! octave and mantissa are those of the lower bits of `x`, and the caller
 //! [replaces](Normalised::within) what it makes of them.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
-//! - **Cost:** 4 rounds. Each way a word, what [`buckets`](crate::protocol::buckets) sends of `J - 1`
-//!   thresholds in words of `2 J + 1` bits, two signs ([`crate::protocol::sign`]), and `J + 1` bits;
-//!   dealt what these are, two words and a bit a threshold, and two words.
+//! - **Cost:** 4 rounds. Each way a word, what [`buckets`](crate::protocol::buckets) sends of `J -
+//!   1` thresholds in words of `2 J + 1` bits, two signs ([`crate::protocol::sign`]), and `J + 1`
+//!   bits; dealt what these are, two words and a bit a threshold, and two words.
 //! - **Result:** exact but for the octave, as said.
-//! - **Needs:** `x`, `x - low` and `x - 4^J` in `[-2^(k-2), 2^(k-2))`; `2 <= J`, `2 J + 1 <= k - 2`.
+//! - **Needs:** `x`, `x - low` and `x - 4^J` in `[-2^(k-2), 2^(k-2))`; `2 <= J`, `2 J + 1 <= k -
+//!   2`.
 //! - **Alarms:** of both differences, for 2 bits dealt each ([`crate::protocol::alarm`]).
 //! - **Memory:** `J + 8` words of scratch an element beside those of thresholds and signs.
 

@@ -21,7 +21,7 @@
 //! | [`AmsGrad`], `T` thresholds | 8 | + T/4 | + T/4 | + T/8 | 2 + `T` bits |
 //! | [`AdamW`], 0.001 times 0.01 | 7 | + 6.25 | + 2.25 | + 10.8 / 6.8 | 2 |
 //! | [`Coupled`] weight decay | 0 | 0 | 0 | 0 | 0 |
-//! | [`NormClip`] | + 19 | + 6.5 | | + 23 | 0 |
+//! | [`NormClip`] | + 19 | + 6.5 | | + 22.4 | 0 |
 //! | [`Clip`] | + 4 | + 18.75 | + 9.5 | + 106.5 / 42.5 | 0 |
 //! | [`Schedule`] | 0 | up to + 1.25 | up to + 1.25 | a rate's ([`crate::protocol::scaled`]) | 0 |
 //!

@@ -22,6 +22,7 @@ mod narrow;
 mod norm_clip;
 mod optimizer;
 mod peers;
+mod precise;
 mod recipe;
 mod relu;
 mod resnet;

@@ -1,4 +1,5 @@
-//! Clipping by norm: gradients below the bound keep their words but for rounding, longer ones are scaled to it.
+//! Clipping by norm: gradients below the bound keep their words but for rounding, longer ones are
+//! scaled to it.
 
 use crate::harness::*;
 use symbolon_core::{link::Error, optimizer::NormClip, party::Party, word::Word};

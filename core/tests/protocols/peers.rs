@@ -1,7 +1,8 @@
-//! What other systems' default approximations give where the README compares them with ours: their published formulas, in real
-//! arithmetic.
+//! What other systems' default approximations give where the README compares them with ours: their
+//! published formulas, in real arithmetic.
 
-/// `e^x` by its limit, with eight squarings (CrypTen, `crypten/common/functions/approximations.py`).
+/// `e^x` by its limit, with eight squarings (CrypTen,
+/// `crypten/common/functions/approximations.py`).
 fn exponential(x: f64) -> f64 {
     (0..8).fold(1.0 + x / 256.0, |y, _| y * y)
 }

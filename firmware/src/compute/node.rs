@@ -1,4 +1,5 @@
-//! A compute node's part in a computation, from its sealed seeds to its padded result: see [`super`].
+//! A compute node's part in a computation, from its sealed seeds to its padded result: see
+//! [`super`].
 //!
 //! Ends with `Outcome::Pass` when it has sent its shares of the outputs, else logs why not.
 
