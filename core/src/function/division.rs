@@ -6,9 +6,9 @@
 //! which is mapped: `a / b = a w (1 / m) / 4^J`.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
-//! - **Cost:** 15 rounds for `k = 32`, 17 for `k = 64`. Each way what normalising sends, six words,
-//!   a clamp that truncates ([`crate::protocol::clamp::clamped`]), and what a mapping of lines, or
-//!   cubics, sends.
+//! - **Cost:** 15 rounds for `k = 32`, 17 for `k = 64`. Each way: the bits of the normalisation; six
+//!   words; those of a clamp that truncates ([`crate::protocol::clamp::clamped`]); those of a
+//!   mapping of lines, for `k = 64` cubics; and the result's truncation.
 //! - **Result:** within [`bound`] of `a / b`. A divisor below one unit, or negative, counts as one
 //!   unit, one beyond the [limit](limits) as that limit; a quotient beyond its limit has its sign
 //!   and at least that magnitude, at most 5.4 times as much.

@@ -41,7 +41,7 @@ use crate::{
     word::Word,
 };
 
-/// Buffers of what is known of normalised values.
+/// Octaves, mantissas and ends of normalised values.
 #[derive(Debug)]
 pub struct Normalised<'a, W> {
     /// The words `[x < 4^i]` for `i` from 1, threshold after threshold.

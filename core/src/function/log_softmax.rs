@@ -6,8 +6,9 @@
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
 //! - **Cost:** that of [`probabilities`](super::softmax::probabilities) up to the sum, and the
-//!   logarithm, without the reciprocal, the product and its truncation. On cells, ten classes, that
-//!   is 8 rounds for `k = 32`, 10 for `k = 64`. With [methods](Softmax::by), the rounds of the
+//!   logarithm, without the reciprocal, the product and its truncation. On cells, ten classes and
+//!   logits that are truncated, that is 8 rounds for `k = 32`; 10 for `k = 64`, or without
+//!   truncation. With [methods](Softmax::by), the rounds of the
 //!   maximum, 5, of the exponential and of the logarithm by [mapping](super::method::mapping).
 //! - **Result:** [`Softmax::bounds`]. Probabilities that their own fraction bits round to zero have
 //!   logarithms like all others.

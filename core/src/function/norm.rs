@@ -10,7 +10,7 @@
 //!   truncated.
 //! - **Result:** [`Norm::bound`]. The norm of a zero row is zero.
 //! - **Needs:** a sum of squares below `2^(k - 1 - 2f)`; beyond, it wraps and the result is
-//!   arbitrary. Norms of at least [`Norm::largest`] that fulfil this are that number.
+//!   arbitrary. Norms beyond [`Norm::largest`] whose sum is below that saturate there.
 //! - **Alarms:** of words that are squared, and of sums, of a sample
 //!   ([`crate::protocol::alarm`]).
 //! - **Memory:** six words of scratch for each word of a row and the root's a row; no heap.

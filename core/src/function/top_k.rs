@@ -43,7 +43,7 @@ use crate::{
 };
 
 /// Words a row, at most.
-pub const MOST: usize = 1 << MAX_WIDTH;
+pub const MAX_ROW_WORDS: usize = 1 << MAX_WIDTH;
 
 /// Results of [`top_k`], row after row, the largest word of a row first. An empty slice is left
 /// out, at no cost.
@@ -65,7 +65,7 @@ pub struct Largest<'a, W> {
 ///
 /// # Panics
 ///
-/// If lengths do not fit, `k` is 0 or above `cols`, or rows have more than [`MOST`] words.
+/// If lengths do not fit, `k` is 0 or above `cols`, or rows have more than [`MAX_ROW_WORDS`] words.
 pub fn top_k<W: Word>(
     party: &mut Party<'_, W>,
     (values, frac_bits): (&[W], u32),
@@ -74,7 +74,10 @@ pub fn top_k<W: Word>(
 ) -> Result<(), Error> {
     let n = values.len();
     let rows = n.checked_div(cols).unwrap_or(0);
-    assert!(rows * cols == n && (1..=cols).contains(&k) && cols <= MOST, "top_k: not rows of so many words");
+    assert!(
+        rows * cols == n && (1..=cols).contains(&k) && cols <= MAX_ROW_WORDS,
+        "top_k: values are not whole rows, or k or cols is out of range"
+    );
     assert!([0, rows * k].contains(&out.values.len()), "top_k: lengths differ");
     assert!([0, rows * k].contains(&out.indices.len()), "top_k: lengths differ");
     assert!([0, n * k].contains(&out.one_hot.len()), "top_k: lengths differ");

@@ -76,7 +76,7 @@ pub struct Adam {
     /// Steps that a choice of buckets is kept for, after [`Adam::FRESH_STEPS`]; 1 chooses in each.
     pub refresh_every: u32,
     /// Whether `P` is an inverse root by a mapping instead of a bucket's: steps are `rate m /
-    /// sqrt(v)` to three digits. Thresholds then only name the scale, and have to be all.
+    /// sqrt(v)` within a few percent. Thresholds then only name the scale, and have to be all.
     pub precise: bool,
     /// Whether steps are multiplied by [`Adam::correction`].
     pub bias_correction: bool,

@@ -15,9 +15,9 @@ use crate::{
 
 /// `P = 2^(scale + surplus) / sqrt(v)`, opened as `P - p`.
 ///
-/// - **Cost:** two rounds and the function's: 11 for `k = 32`, 13 for `k = 64`.
-/// - **Result:** the function's, for `v` from `2^dropped` units on and below `2^20`, of `k = 64`
-///   `2^40`; beyond, the result at the end.
+/// - **Cost:** 11 rounds for `k = 32`, 13 for `k = 64`: the function's, and two.
+/// - **Result:** the function's, for `2^dropped <= v < 2^20` units (`2^40` for `k = 64`); other `v`
+///   have the result at the nearer end.
 pub(super) struct InverseRoot {
     numbers: Numbers,
     /// Low bits of `v` that are dropped.

@@ -8,10 +8,12 @@
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}. Neither the norm nor whether
 //!   it is above the bound is opened.
-//! - **Cost:** 19 rounds; a parameter `k - s` bits each way, and two words, two times `k - n + 1`
-//!   bits dealt, where `n = k - s` bits are opened and `s` are the fraction bits of the scale.
+//! - **Cost:** 19 rounds, fewer where the sum or the scale loses no bits. A parameter: `k - s` bits
+//!   each way; two words and `4 s + 3` bits dealt, where `s` are the fraction bits of the scale
+//!   ([`NormClip::scale_bits`]).
 //! - **Result:** gradients of the same format, scaled by `min(1, bound / norm)` to within 2^-8 of
-//!   it and `2^-s`; a norm above 2,000 bounds is taken for one of about that. What is below
+//!   it and `2^-s`; a norm above 2,000 bounds counts
+//!   as about 2,000, so that the result exceeds the bound. What is below
 //!   `2^s` units is rounded.
 //! - **Needs:** `k = 64`; a gradient within `2^(k-2)`, whose squares, after `s` bits are dropped,
 //!   add up to less than `2^(k-2)`.

@@ -87,11 +87,11 @@ impl Buckets {
         Self { first_threshold_log2, bits, upper }
     }
 
-    /// Planes of what the first round leaves to its end.
+    /// Planes of state between the beginning and the end of the first round.
     pub(crate) fn state_planes(&self) -> usize {
         self.upper.state_planes()
     }
-    /// Planes of what the first round gives.
+    /// Planes of the first round's result.
     pub(crate) fn joined_planes(&self) -> usize {
         self.upper.planes()
     }

@@ -40,7 +40,7 @@ pub enum Direction {
 }
 
 /// Places a row, at most.
-pub const MOST: usize = 1 << 10;
+pub const MAX_ROW_WORDS: usize = 1 << 10;
 
 /// Sorts each row of `cols` words of `z`, in place.
 ///
@@ -50,7 +50,7 @@ pub const MOST: usize = 1 << 10;
 ///
 /// # Panics
 ///
-/// If the words are not whole rows, or rows have more than [`MOST`] words.
+/// If the words are not whole rows, or rows have more than [`MAX_ROW_WORDS`] words.
 pub fn sort<W: Word>(party: &mut Party<'_, W>, z: &mut [W], cols: usize, direction: Direction) -> Result<(), Error> {
     sort_with(party, (z, &mut []), cols, direction)
 }
@@ -72,7 +72,7 @@ pub fn sort_with<W: Word>(
     direction: Direction,
 ) -> Result<(), Error> {
     let rows = z.len().checked_div(cols).unwrap_or(0);
-    assert!(rows * cols == z.len() && cols <= MOST, "sort: not rows of so many words");
+    assert!(rows * cols == z.len() && cols <= MAX_ROW_WORDS, "sort: values are not whole rows, or rows are too long");
     assert!([0, z.len()].contains(&with.len()), "sort: lengths differ");
     for layer in layers(cols) {
         let n = rows * layer.pairs(cols).count();

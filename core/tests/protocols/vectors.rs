@@ -89,7 +89,7 @@ impl Pair {
         Cost { rounds, bytes: bytes::<W>(sent, n), dealt_bytes: bytes::<W>(dealt, n) }
     }
 
-    /// What plain code says of `x` and `y` whose difference is `d`.
+    /// The expected result of `x` and `y` whose difference is `d`.
     fn expected(self, [x, y, with]: [u64; 3], d: i64) -> Vec<u64> {
         let (larger, smaller) = if d >= 0 { (x, y) } else { (y, x) };
         match self {

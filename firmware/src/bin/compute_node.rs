@@ -1,6 +1,7 @@
 //! A microcontroller as server 0 of a computation, against a host party on the serial line: see `symbolon_firmware::compute`.
 //!
-//! Products, comparisons, a look-up, and the inference of a small network: `symbolon_firmware::compute::job`.
+//! Products, comparisons, a look-up, and the inference of a small network:
+//! `symbolon_firmware::compute::job`.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(not(target_os = "none"))]

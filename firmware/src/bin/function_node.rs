@@ -1,4 +1,5 @@
-//! A microcontroller as server 0 of a computation, against a host party on the serial line: see `symbolon_firmware::compute`.
+//! A microcontroller as server 0 of a computation, against a host party on the serial line: see
+//! `symbolon_firmware::compute`.
 //!
 //! The sigmoid, the reciprocal and the square root: `symbolon_firmware::compute::functions`.
 #![cfg_attr(target_os = "none", no_std, no_main)]

@@ -18,7 +18,7 @@ use symbolon_core::{
 
 /// The ring and the fraction bits.
 pub const NUMBERS: Numbers = Numbers { ring_bits: 32, frac_bits: 11 };
-/// Values.
+/// Arguments of each function.
 pub const ELEMENTS: usize = 24;
 /// The functions and their mappings, the default ones: constants, so that a device does not look
 /// for them.

@@ -443,10 +443,9 @@ impl fmt::Display for Rule {
                 f.write_str(if *ring_bits < 64 { ", or numbers.ring_bits = 64" } else { "" })
             }
             Self::ClipNorm { got, min, max } => {
-                write!(
-                    f,
-                    "is {got}; give {min} to {max}, and numbers.ring_bits = 64, or clip by value with optimizer.clip"
-                )
+                write!(f, "is {got}; a gradient of this format is clipped by norm at {min} to {max}, ")?;
+                write!(f, "and in a ring of 64 bits only; give a bound in between and numbers.ring_bits = 64, ")?;
+                write!(f, "or clip by value with optimizer.clip")
             }
             Self::WarmUp { got, steps } => {
                 write!(f, "is {got}; give fewer steps than the job's {steps}")

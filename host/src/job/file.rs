@@ -197,9 +197,9 @@ struct OptimizerFile {
     /// Updates `v` only in steps that choose buckets; needs `refresh_every = 4`. False, if left
     /// out.
     lazy_second_moment: Option<bool>,
-    /// How `adam` and `adamw` find the inverse root of `v`: within a factor of two by buckets, or to
-    /// three digits by a mapping, at more cost and without the keys of buckets. "buckets", if left
-    /// out.
+    /// How `adam` and `adamw` find the inverse root of `v`: within a factor of two by "buckets", or
+    /// by a "mapping", so that steps are within a few percent of those of floating point, for more
+    /// rounds and bytes and without `buckets` and `first_threshold_log2`. "buckets", if left out.
     inverse_root: Option<InverseRoot>,
     /// Whether the first steps are enlarged by `sqrt(1 - beta2^t) / (1 - beta1^t)`. False, if left
     /// out.

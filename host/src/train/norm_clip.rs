@@ -10,7 +10,7 @@ use symbolon_core::{
 
 /// A lane's part of the gradient: its words, their openings, and, tile by tile, what is known of
 /// them.
-struct Part<'a, W> {
+struct LaneGradient<'a, W> {
     gradient: &'a mut [W],
     open: &'a mut [W],
     tiles: Vec<OpenedPart<W>>,
@@ -33,9 +33,9 @@ pub(super) fn clip<W: Word>(
         let (gradient, others) = rest.split_at_mut(len);
         let (own, others_open) = open.split_at_mut(len);
         (rest, open) = (others, others_open);
-        parts.push(Part { gradient, open: own, tiles: Vec::new() });
+        parts.push(LaneGradient { gradient, open: own, tiles: Vec::new() });
     }
-    lanes.each(parts.iter_mut().collect(), |party, part: &mut Part<'_, W>| {
+    lanes.each(parts.iter_mut().collect(), |party, part: &mut LaneGradient<'_, W>| {
         enter(party, 0, "clip by norm");
         for (gradient, open) in part.gradient.chunks_mut(tile).zip(part.open.chunks_mut(tile)) {
             part.tiles.push(clip.squares(party, gradient, open)?);

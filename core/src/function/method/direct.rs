@@ -7,7 +7,7 @@
 //! | reciprocal | leading one; Newton on the mantissa | 9 and 2 a step |
 //! | inverse root, root | leading one; Newton on the mantissa | 9 and 3 a step; 1 more |
 //! | logarithm | leading one; `log(mu c) - log c` of a seed `c` | 11 and the degree |
-//! | exponential | `x log2 e = i + t`; `2^i` mapped, `2^t` by a polynomial | 9 and the degree |
+//! | exponential | `x log2 e = i + t`; `2^i` mapped, `2^t` by a polynomial | 9 and the degree; `2^x` one fewer |
 //! | sigmoid, tanh | `1 / (1 + e^-|x|)` by both | 12, the degree, and 2 a step |
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.

@@ -43,8 +43,9 @@ pub struct FunctionFile {
     /// With `scale`: puts half of the cells below 0; true, if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signed: Option<bool>,
-    /// Low and high end of the arguments; beyond, the result saturates. Of a periodic series `-L`
-    /// and `L`, a power of two; none for `sine` and `cosine`, whose period is `2 π`.
+    /// Low and high end of the arguments; beyond, the result saturates. A periodic series takes
+    /// `-L` and `L`, a power of two, or the function's own interval if left out; none for `sine`
+    /// and `cosine`, whose period is `2 π`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interval: Option<[f64; 2]>,
     /// Fit of a polynomial's coefficients; `interpolation`, if left out.

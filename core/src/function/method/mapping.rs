@@ -530,8 +530,8 @@ fn put(tables: &mut [Table], cell: usize, piece: &fit::Coefficients, degree: usi
 }
 
 /// Bits of the fraction, and guard bits of the coefficients, for values and steps a cell of at most
-/// these magnitudes: two guard bits, one in a ring of 32 bits, and a fraction that errs by less than
-/// one of them, if the ring has the room.
+/// these magnitudes: two guard bits, one in a ring of 32 bits, and a fraction that errs by less
+/// than one of them, if the ring has the room.
 fn room(numbers: &Numbers, [value, step]: [f64; 2], dropped: u32, degree: u8) -> Option<[u32; 2]> {
     let [value, step] = [value, step].map(|x| bits_of(x * pow2(numbers.frac_bits)));
     let most = (numbers.ring_bits - 3).checked_sub(value.max(step + 1))?;

@@ -115,13 +115,13 @@ impl OctaveFunction {
         f + f64::from(halves) / 2.0 * (f64::from(2 * j + 2) - f) + libm::log2(libm::fabs(self.factor))
     }
 
-    /// What of it is a factor of the mantissa's function.
+    /// The part of this exponent that is a factor of the mantissa's function.
     fn fold(&self) -> f64 {
         let first = self.whole_exponent(0);
         if self.folded { first - libm::floor(first) } else { 0.0 }
     }
 
-    /// What of it is the weight's.
+    /// The part of this exponent that is the weight's.
     fn exponent(&self, j: u32) -> f64 {
         self.whole_exponent(j) - self.fold()
     }

@@ -19,8 +19,8 @@
 //! - **Result:** the series within a bound that [`Function::bound`](super::Function::bound) gives:
 //!   a unit of the truncation, and the rounding of sines and factors. These add
 //!   `0.18 Σ |b_j| + 0.09 J` units at 12 fraction bits in the ring of 32 bits, and
-//!   `0.05 Σ |b_j| + 0.02 J` in the ring of 64. The approximation comes on top: 0.0012 for the
-//!   sigmoid by 5 terms on `[-8, 8]`, 0.00008 by 8.
+//!   `0.05 Σ |b_j| + 0.012 J` in the ring of 64. The approximation comes on top: 0.0013 for the
+//!   sigmoid by 5 terms on `[-8, 8]`, 0.00009 by 8.
 //! - **Ends:** beyond `[-L, L]` the result is the series' value at the end, and its slope is 0. A
 //!   raw series goes on and turns back: its value at `2 L - x` is that at `x`.
 //! - **Needs:** the clamp's range; a raw argument may be any word.
@@ -136,7 +136,7 @@ impl Series {
 
 /// Fraction bits and places of numbers within, from the ring's room.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Scale {
+pub(super) struct SeriesPrecision {
     /// Fraction bits of the dealt sines.
     pub(super) sine_bits: u32,
     /// Fraction bits of the public factors of the value and of the slope.
@@ -147,7 +147,7 @@ pub(super) struct Scale {
 
 /// The opened bits of an argument.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Turn {
+pub(super) struct PhaseBits {
     /// Bits that are dropped first.
     pub(super) dropped: u32,
     /// `p`: a turn is `2^p` of what is left.
@@ -237,15 +237,15 @@ impl Periodic {
     }
 
     /// Which bits of an argument make a turn.
-    pub(super) fn turn(&self, scalar: &AnyScalar, numbers: &Numbers) -> Turn {
+    pub(super) fn turn(&self, scalar: &AnyScalar, numbers: &Numbers) -> PhaseBits {
         let (f, k) = (numbers.frac_bits, numbers.ring_bits);
         if scalar.range_reduction() == RangeReduction::Periodic {
             // A turn is the whole ring.
             let bits = (f + PHASE_BITS).min(k);
-            return Turn { dropped: k - bits, bits, factor: units(0.5 / PI, k - f) };
+            return PhaseBits { dropped: k - bits, bits, factor: units(0.5 / PI, k - f) };
         }
         let turn = units(4.0 * self.half(), f).max(2);
-        Turn { dropped: 0, bits: turn.ilog2(), factor: 1 }
+        PhaseBits { dropped: 0, bits: turn.ilog2(), factor: 1 }
     }
 
     /// `out` becomes the series at `x`, and `slope` its derivative if asked.
@@ -302,7 +302,7 @@ impl Periodic {
     fn open_phase<W: Word>(
         &self,
         party: &mut Party<'_, W>,
-        (turn, scale): (Turn, Scale),
+        (turn, scale): (PhaseBits, SeriesPrecision),
         (z, c): (&mut [W], &mut [W]),
         [sines, cosines]: [&mut [W]; 2],
     ) -> Result<(), Error> {
@@ -323,7 +323,7 @@ impl Periodic {
 /// Bits of sines and factors: four beyond the result's for the dealt sines, six for the factors, of
 /// which each term has its own; fewer where the ring has no room. Where it has more, the factors
 /// end in zeros, so that the truncation opens no bits above the result.
-pub(super) fn scale(series: &Series, numbers: &Numbers) -> Option<Scale> {
+pub(super) fn scale(series: &Series, numbers: &Numbers) -> Option<SeriesPrecision> {
     let (f, most) = (numbers.frac_bits, numbers.ring_bits.checked_sub(2)?);
     let room = |series: &Series| most.checked_sub(bits_of(series.largest()));
     let room = [room(series)?, room(&series.slope())?];
@@ -333,7 +333,7 @@ pub(super) fn scale(series: &Series, numbers: &Numbers) -> Option<Scale> {
     let left = [room[0].checked_sub(sine_bits)?, room[1].checked_sub(sine_bits)?];
     let factor_bits = left.map(|left| left.min(f + 6));
     let shift = (left[0] - factor_bits[0]).min(left[1] - factor_bits[1]);
-    (factor_bits[1] + 4 >= f).then_some(Scale { sine_bits, factor_bits, shift })
+    (factor_bits[1] + 4 >= f).then_some(SeriesPrecision { sine_bits, factor_bits, shift })
 }
 
 /// The turn of a period `2 π` as an integer errs by as much as this over 16 radians; in units.

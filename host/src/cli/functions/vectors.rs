@@ -146,9 +146,8 @@ impl VectorFunction {
         self.name
     }
 
-    /// The error of results at most, in units of the last place; of norms, from 1 on, of quotients,
-    /// up to 1. Exact
-    /// results have 0.
+    /// The largest error of a result, in units of the last place: of norms from 1 on, of quotients
+    /// up to 1. Exact results have 0.
     fn bound(&self, numbers: &Numbers) -> f64 {
         match &self.work {
             VectorWork::Divide(numbers) => {
@@ -272,8 +271,8 @@ pub(super) fn markdown(vectors: &[VectorFunction], numbers: &Numbers) -> Result<
 /// Prints bounds, costs and speeds, and returns them.
 pub(super) fn list(vectors: &[VectorFunction], numbers: &Numbers) -> Result<Vec<VectorFigures>, Failure> {
     say!(
-        "Functions of vectors and comparisons. `units` is the guaranteed bound in units of 2^-{}, of norms from 1 on, of quotients up to 1. Bytes sent\n\
-         each way and bytes dealt are per row.\n",
+        "Functions of vectors and comparisons. `units` is the guaranteed bound in units of 2^-{}, of norms from 1 on,\n\
+         of quotients up to 1. Bytes sent each way and bytes dealt are per row.\n",
         numbers.frac_bits
     );
     let titles = ["function", "row", "units", "rounds", "sent", "dealt", "rows/s"];
