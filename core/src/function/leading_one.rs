@@ -42,7 +42,6 @@ use crate::{
 };
 
 /// Octaves, mantissas and ends of normalised values.
-#[derive(Debug)]
 pub struct Normalised<'a, W> {
     /// The words `[x < 4^i]` for `i` from 1, threshold after threshold.
     below: &'a mut [W],

@@ -75,9 +75,11 @@ pub struct Adam {
     pub lazy_second_moment: bool,
     /// Steps that a choice of buckets is kept for, after [`Adam::FRESH_STEPS`]; 1 chooses in each.
     pub refresh_every: u32,
-    /// Whether `P` is an inverse root by a mapping instead of a bucket's: steps are `rate m /
-    /// sqrt(v)` within a few percent. Thresholds then only name the scale, and have to be all.
-    pub precise: bool,
+    /// Takes `P` from a mapped inverse root instead of a bucket's: steps are `rate m / sqrt(v)`
+    /// within a few percent. The number are the low bits of `v` that the root drops; even, and with
+    /// them `v` up to `2^36` times as large have a root of their own, of `k = 32` `2^16`. Thresholds
+    /// then only name the scale, and have to be all, from 4 on.
+    pub mapped_root: Option<u32>,
     /// Whether steps are multiplied by [`Adam::correction`].
     pub bias_correction: bool,
     /// Multiplies all steps: the part of the learning rate that `shift` leaves, from 1 to 2.
@@ -217,12 +219,12 @@ impl Adam {
             party.kernels.blend(v, W::low_mask(self.second_shift), d, W::from_u64(1));
             let words = [(&*m, cut), (&*v, Cut::unsigned(self.second_shift))];
             let [first, second] = open_two(&mut party, &mut draws[1], words, [c, &mut *d])?; // both moments' round
-            if choose && !self.precise {
+            if choose && self.mapped_root.is_none() {
                 self.choose(&mut party, &second, passed, kept)?;
             }
             truncated(&mut party, &mut draws[1], &second, v)?;
-            if choose && self.precise {
-                self.inverse_root::<W>().choose(&mut party, v, kept)?;
+            if let (true, Some(root)) = (choose, self.inverse_root(W::BITS)) {
+                root.choose(&mut party, v, kept)?;
             }
             first
         } else {
@@ -233,13 +235,22 @@ impl Adam {
         gradient.copy_from_slice(m);
         let factor = Masked { words: kept.words, mask: kept.mask.expect("chosen above, where it was not before") };
         times_masked(&mut party, &mut draws[1], &word, factor, gradient)?;
-        let surplus = if self.precise { self.inverse_root::<W>().surplus } else { 0 };
-        let rate = turn.rate.over::<W>((self.thresholds + surplus).saturating_add_signed(self.shift));
+        let rate = turn.rate.over::<W>((self.thresholds + self.surplus(W::BITS)).saturating_add_signed(self.shift));
         step_off(&mut party, &mut draws[2], (gradient, rate), (weights, turn.decay), c)
     }
 
-    fn inverse_root<W: Word>(&self) -> InverseRoot {
-        InverseRoot::new(W::BITS, (self.thresholds, self.first_threshold_log2))
+    /// Bits that a step's product loses beyond those of a bucket's.
+    ///
+    /// # Panics
+    ///
+    /// If a mapped root has fewer bits than thresholds stand for.
+    pub fn surplus(&self, ring_bits: u32) -> u32 {
+        self.inverse_root(ring_bits).map_or(0, |root| root.surplus)
+    }
+
+    fn inverse_root(&self, ring_bits: u32) -> Option<InverseRoot> {
+        let scale = (self.thresholds, self.first_threshold_log2);
+        self.mapped_root.map(|dropped| InverseRoot::new(ring_bits, dropped, scale))
     }
 
     /// `P` of the bucket that `v` lies in, opened as `P - p`: four rounds, five for AMSGrad.

@@ -16,7 +16,7 @@
 //! | [`Adam`], every `v` | 7 | 52.5 | 20.6 | 282 / 75 | 2 |
 //! | [`Adam`], six thresholds | 7 | 40.8 | 19.1 | 110 / 58 | 2 |
 //! | [`Adam`], buckets kept | 3 | 26.6 | 10.8 | 31 / 23 | 2 |
-//! | [`Adam`], precise | 16 (k = 32: 14) | 138.1 | 52.6 | 1052 / 268 | 2 |
+//! | [`Adam`], a mapped root | 16 (k = 32: 14) | 140.4 | 52.6 | 1073 / 267 | 2 |
 //! | [`Adam`], buckets kept, lazily | 3 | 19.9 | 8 | 18.6 / 14.4 | 2 |
 //! | [`AmsGrad`], `T` thresholds | 8 | + T/4 | + T/4 | + T/8 | 2 + `T` bits |
 //! | [`AdamW`], 0.001 times 0.01 | 7 | + 6.25 | + 2.25 | + 10.8 / 6.8 | 2 |
@@ -48,7 +48,7 @@ pub use clip::Clip;
 pub use decay::Coupled;
 pub use momentum::Momentum;
 pub use nesterov::Nesterov;
-pub use norm_clip::{NormClip, OpenedPart};
+pub use norm_clip::{MAX_FRAC_BITS, NormClip, OpenedPart};
 pub use schedule::{Decline, Schedule};
 pub use sgd::Sgd;
 

@@ -15,20 +15,20 @@
 //!   it and `2^-s`; a norm above 2,000 bounds counts
 //!   as about 2,000, so that the result exceeds the bound. What is below
 //!   `2^s` units is rounded.
-//! - **Needs:** `k = 64`; a gradient within `2^(k-2)`, whose squares, after `s` bits are dropped,
-//!   add up to less than `2^(k-2)`.
+//! - **Needs:** `k = 64`; a gradient of at most [`MAX_FRAC_BITS`] fraction bits, within `2^(k-2)`,
+//!   whose norm is below `2^12`, or `2^39` units of a coarser gradient than that of 27 fraction
+//!   bits. The sum of squares of a longer one wraps, and the scale is arbitrary.
 
 use crate::{
     correlation::{Draw, View},
     function::{
         Numbers,
-        method::Function,
+        method::{Function, Method, mapping::Mapping},
         scalar::{AnyScalar, InverseSquareRoot},
     },
     link::Error,
     party::Party,
     protocol::{
-        alarm,
         clamp::clamp,
         masked::{Masked, mask_and_open},
         narrow::open_narrow,
@@ -43,6 +43,8 @@ use crate::{
 const NUMBERS: Numbers = Numbers { ring_bits: 64, frac_bits: 16 };
 /// Fraction bits of the elements that are squared.
 const SQUARED_BITS: u32 = 19;
+/// Fraction bits of a gradient, at most: a square needs 33 bits of a word.
+pub const MAX_FRAC_BITS: u32 = 50;
 /// Fraction bits of the scale, at least.
 const LEAST_SCALE_BITS: u32 = 8;
 /// `log2` of the sum of squares at the bound, in units of the root's argument: precise there, and
@@ -60,8 +62,7 @@ pub struct NormClip {
     pub bound: f64,
 }
 
-/// A part of the gradient, opened.
-#[derive(Debug)]
+/// A part of the gradient, opened. Its sum is a share, so it has no `Debug`.
 pub struct OpenedPart<W> {
     mask: View<'static>,
     /// The sum of its squares.
@@ -88,7 +89,7 @@ impl NormClip {
     /// Whether the ring and the gradient's format have room.
     pub fn fits(&self, ring_bits: u32) -> bool {
         let [least, most] = self.limits();
-        ring_bits == 64 && (least..=most).contains(&self.bound) && self.frac_bits <= 60
+        ring_bits == 64 && (least..=most).contains(&self.bound) && self.frac_bits <= MAX_FRAC_BITS
     }
 
     /// Low bits that the sum of squares loses; even.
@@ -130,7 +131,6 @@ impl NormClip {
         let mask = blind(&mut party, &mut draw, gradient, cut, c);
         open_narrow(&mut party, c, cut.bits())?; // a round
         square(&mut party, &mut draw, &Opened { c, mask, cut }, gradient, squares)?;
-        alarm::squared(&mut party, gradient)?;
         let sum = squares.iter().fold(W::default(), |sum, square| sum.add(*square));
         Ok(OpenedPart { mask, sum })
     }
@@ -146,7 +146,8 @@ impl NormClip {
         if self.dropped() > 0 {
             truncate_unsigned(&mut party, argument, self.dropped())?; // a round
         }
-        let function = Function::by_default(AnyScalar::InverseSquareRoot(InverseSquareRoot {}), &NUMBERS);
+        let scalar = AnyScalar::InverseSquareRoot(InverseSquareRoot {});
+        let function = Function { scalar, method: Method::Mapping(Mapping::of_octaves(&NUMBERS)) };
         function.apply(&mut party, &NUMBERS, (argument, scale), None)?;
         let (constant, bits) = self.constant();
         party.kernels.scale(scale, W::from_u64(constant));

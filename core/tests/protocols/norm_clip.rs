@@ -24,9 +24,9 @@ impl Job for ByNorm {
 
 #[test]
 fn norms_are_held_to_their_bound() {
-    for (frac_bits, bound) in [(31, 1.0), (31, 0.03), (23, 5.0), (47, 1.0), (16, 0.75)] {
+    for (frac_bits, bound) in [(31, 1.0), (31, 0.03), (23, 5.0), (47, 1.0), (50, 1.0), (16, 0.75)] {
         let clip = NormClip { frac_bits, bound };
-        assert!(clip.fits(64) && !clip.fits(32));
+        assert!(clip.fits(64) && !clip.fits(32) && !NormClip { frac_bits: 51, ..clip }.fits(64));
         let unit = f64::from(frac_bits).exp2();
         let coarse = f64::from(clip.scale_bits()).exp2() / unit;
         let mut values = Values(3);

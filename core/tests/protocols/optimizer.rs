@@ -29,7 +29,7 @@ pub fn adam<W: Word>() -> Adam {
         second_shift: 10,
         lazy_second_moment: false,
         refresh_every: 1,
-        precise: false,
+        mapped_root: None,
         bias_correction: false,
         rate: Dyadic::ONE,
     }

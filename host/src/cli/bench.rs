@@ -266,7 +266,7 @@ fn adam<W: Word>(operation: Operation, party: &mut Party<'_, W>, weights: &mut [
         second_shift,
         lazy_second_moment,
         refresh_every,
-        precise: false,
+        mapped_root: None,
         bias_correction,
         rate,
     };

@@ -444,8 +444,11 @@ impl fmt::Display for Rule {
             }
             Self::ClipNorm { got, min, max } => {
                 write!(f, "is {got}; a gradient of this format is clipped by norm at {min} to {max}, ")?;
-                write!(f, "and in a ring of 64 bits only; give a bound in between and numbers.ring_bits = 64, ")?;
-                write!(f, "or clip by value with optimizer.clip")
+                write!(
+                    f,
+                    "in a ring of 64 bits, and if 2 frac_bits + log2(batch) is at most 50; give such numbers and "
+                )?;
+                write!(f, "a bound in between, or clip by value with optimizer.clip")
             }
             Self::WarmUp { got, steps } => {
                 write!(f, "is {got}; give fewer steps than the job's {steps}")

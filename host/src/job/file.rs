@@ -176,7 +176,8 @@ struct OptimizerFile {
     /// 0, up to 255. Off, if left out.
     clip: Option<f64>,
     /// Scales the mean gradient so that the norm of all its elements is at most this; needs
-    /// `ring_bits = 64`. Off, if left out.
+    /// `ring_bits = 64`, and `2 frac_bits + log2(batch)` of at most 50. A norm of 4,096 and more is
+    /// not noticed. Off, if left out.
     clip_norm: Option<f64>,
     /// Above 0 and below 1. `sgd`, `momentum`, `nesterov`: adds `weight_decay * w` to the gradient;
     /// off, if left out. `adamw`: subtracts `learning_rate * weight_decay * w` from the weight;

@@ -145,15 +145,16 @@ impl Job {
     /// The optimizer with all that goes before its step, in this job's numbers.
     pub(crate) fn recipe(&self) -> core::Recipe {
         let grad_shift = self.grad_shift().unwrap_or(0);
+        let by = |adam: Adam| core::Adam { mapped_root: adam.mapped_root(&self.numbers), ..adam.core(grad_shift) };
         let optimizer: core::AnyOptimizer = match self.optimizer {
             Optimizer::Sgd { learning_rate } => self.sgd(learning_rate).into(),
             Optimizer::Momentum { learning_rate, momentum } => self.momentum(learning_rate, momentum).into(),
             Optimizer::Nesterov { learning_rate, momentum } => {
                 core::Nesterov(self.momentum(learning_rate, momentum)).into()
             }
-            Optimizer::Adam(adam) => adam.core(grad_shift).into(),
-            Optimizer::AmsGrad(adam) => core::AmsGrad(adam.core(grad_shift)).into(),
-            Optimizer::AdamW(adam) => core::AdamW { adam: adam.core(grad_shift), decay: self.decoupled_decay() }.into(),
+            Optimizer::Adam(adam) => by(adam).into(),
+            Optimizer::AmsGrad(adam) => core::AmsGrad(by(adam)).into(),
+            Optimizer::AdamW(adam) => core::AdamW { adam: by(adam), decay: self.decoupled_decay() }.into(),
         };
         let coupled = self.refinements.weight_decay.filter(|_| !matches!(self.optimizer, Optimizer::AdamW(_)));
         core::Recipe {
@@ -249,7 +250,7 @@ pub struct Adam {
     /// Whether `v` is updated only where buckets are chosen anew, by a larger step to match;
     /// `refresh_every` is 4 then.
     pub lazy_second_moment: bool,
-    /// Whether the inverse root is a mapping's, not a bucket's; buckets are all then.
+    /// Whether the inverse root is mapped, not a bucket's; buckets are all then.
     pub precise: bool,
     /// Whether the first steps are enlarged by the public factors `sqrt(1 - beta2^t) / (1 - beta1^t)`.
     pub bias_correction: bool,
@@ -337,7 +338,20 @@ impl Adam {
         (f64::from(self.first_threshold_log2) / 2.0 - shift).exp2() * self.rate.value()
     }
 
-    /// [`core::Adam`] with this shift of the gradient.
+    /// Low bits of `v` that a mapped inverse root drops: in a ring of 64 bits a gradient of 8 is the
+    /// largest, root mean square, that has a root of its own.
+    pub(crate) fn mapped_root(&self, numbers: &Numbers) -> Option<u32> {
+        let dropped = if numbers.ring_bits == 32 { 4 } else { (2 * numbers.grad_frac_bits).saturating_sub(30) };
+        self.precise.then_some(dropped)
+    }
+
+    /// Bits that a step's product loses beyond those of a bucket's.
+    pub(super) fn surplus(&self, numbers: &Numbers) -> u32 {
+        let core = core::Adam { mapped_root: self.mapped_root(numbers), ..self.core(0) };
+        core.surplus(numbers.ring_bits)
+    }
+
+    /// [`core::Adam`] with this shift of the gradient, by buckets.
     pub(crate) fn core(&self, grad_shift: u32) -> core::Adam {
         core::Adam {
             grad_shift,
@@ -347,7 +361,7 @@ impl Adam {
             second_shift: self.second_shift(),
             lazy_second_moment: self.lazy_second_moment,
             refresh_every: self.refresh_every,
-            precise: self.precise,
+            mapped_root: None,
             bias_correction: self.bias_correction,
             rate: self.rate,
         }

@@ -526,7 +526,7 @@ fn effective_numbers_are_the_ones_of_the_optimizer() {
             second_shift,
             lazy_second_moment,
             refresh_every,
-            precise: false,
+            mapped_root: None,
             bias_correction,
             rate,
         };

@@ -361,8 +361,8 @@ fn buckets(adam: &Adam, numbers: &Numbers) -> Checked {
     let all = adam.most_buckets(ring_bits);
     between("optimizer.buckets", u64::from(adam.buckets), if adam.precise { all.into() } else { 2 }, u64::from(all))?;
     // What the product with the power of two is truncated by; a mapped root has bits beyond it.
-    let spare = if adam.precise { 14 } else { 10 };
-    let (min, max) = (1 - adam.buckets.cast_signed(), (ring_bits - spare).cast_signed() - adam.buckets.cast_signed());
+    let spare = 10 + adam.surplus(numbers).cast_signed();
+    let (min, max) = (1 - adam.buckets.cast_signed(), ring_bits.cast_signed() - spare - adam.buckets.cast_signed());
     let key = "optimizer.learning_rate";
     let at = |shift| Adam { shift, rate: Dyadic { factor: 1, shift: 0 }, ..*adam }.asked_rate(numbers);
     let rate = Rule::AdamRate { got: adam.asked_rate(numbers), min: at(max), max: at(min) };

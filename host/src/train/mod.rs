@@ -70,7 +70,8 @@ pub fn memory_bytes<W: Word>(job: &Job, data_memory: u64) -> u64 {
     let evaluates = job.data.test_records > 0 && !job.measured().is_empty();
     let folded = if evaluates && fold::folds::<W>(&laid) { 2 * n } else { 0 };
     let [data, _] = Inputs::<W>::bytes(job, data_memory);
-    let words = 3 * n + sum + folded + model + tape.words() + meetings;
+    let clipped = if job.refinements.clip_norm.is_some() { n } else { 0 };
+    let words = 3 * n + sum + clipped + folded + model + tape.words() + meetings;
     // Terms that are kept for their clamp.
     let terms = if job.reveal.noise.is_some() {
         let set = job.test_set();
@@ -82,13 +83,15 @@ pub fn memory_bytes<W: Word>(job: &Job, data_memory: u64) -> u64 {
     };
     let words = words + terms;
     let order = 4 * job.data.train_records;
-    data + (words * word_bytes::<W>() + order) as u64 + optimize::state_bytes::<W>(job)
+    data + (words * word_bytes::<W>() + order) as u64
+        + optimize::state_bytes::<W>(job)
+        + norm_clip::tile_bytes::<W>(job)
 }
 
 /// Returns the bytes that a dry lane of `job` keeps of its tiles, except the values that it
 /// evaluates.
 pub(crate) fn dry_bytes(job: &Job) -> u64 {
-    optimize::state_bytes::<<u64 as Word>::Dry>(job)
+    optimize::state_bytes::<<u64 as Word>::Dry>(job) + norm_clip::tile_bytes::<<u64 as Word>::Dry>(job)
 }
 
 /// Names what follows, for plans, audits and errors.

@@ -1,10 +1,11 @@
 //! Clipping of the whole gradient by its norm, before the optimizer's step.
 
 use super::{enter, step::GRAIN};
-use crate::lanes::Lanes;
+use crate::{alarms::ENOUGH, job::Job, lanes::Lanes};
 use symbolon_core::{
     link::Error,
     optimizer::{NormClip, OpenedPart},
+    protocol::alarm::check_kept,
     word::Word,
 };
 
@@ -14,6 +15,12 @@ struct LaneGradient<'a, W> {
     gradient: &'a mut [W],
     open: &'a mut [W],
     tiles: Vec<OpenedPart<W>>,
+}
+
+/// Bytes of what is known of a job's tiles while their gradients are clipped by norm.
+pub(super) fn tile_bytes<W: Word>(job: &Job) -> u64 {
+    let tiles = job.parameters().div_ceil(job.lanes.tile) + usize::from(job.lanes.lanes);
+    if job.refinements.clip_norm.is_some() { (tiles * size_of::<OpenedPart<W>>()) as u64 } else { 0 }
 }
 
 /// Scales `gradient` so that its norm is within the bound: each lane its range, tile by tile, but
@@ -39,6 +46,7 @@ pub(super) fn clip<W: Word>(
         enter(party, 0, "clip by norm");
         for (gradient, open) in part.gradient.chunks_mut(tile).zip(part.open.chunks_mut(tile)) {
             part.tiles.push(clip.squares(party, gradient, open)?);
+            check_kept(party, ENOUGH)?;
         }
         Ok(())
     })?;

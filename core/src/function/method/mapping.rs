@@ -88,9 +88,12 @@ impl Mapping {
         match scalar.range_reduction() {
             RangeReduction::BySign => Err(FunctionError::Method),
             RangeReduction::Periodic => Ok(()),
-            RangeReduction::Octaves(_) if bits < LEAST_MANTISSA_BITS => {
-                Err(FunctionError::Number { key: "bits", got: bits.into(), min: LEAST_MANTISSA_BITS.into(), max: 8 })
-            }
+            RangeReduction::Octaves(_) if bits < least_mantissa_bits(degree) => Err(FunctionError::Number {
+                key: "bits",
+                got: bits.into(),
+                min: least_mantissa_bits(degree).into(),
+                max: 8,
+            }),
             RangeReduction::Octaves(octaves) => OctaveFunction::new(octaves, false, numbers).folded().check(),
             RangeReduction::Interval => {
                 let on_grid =
@@ -512,8 +515,11 @@ impl Mapping {
 pub const LEAST: f64 = 3.0 / 16.0;
 /// Where the cells of the mantissa begin.
 pub(super) const ORIGIN: f64 = 1.0 / 8.0;
-/// Bits of a mantissa's index, at least: cells from the origin on reach beyond 1.
-const LEAST_MANTISSA_BITS: u8 = 3;
+/// Bits of a mantissa's index, at least: cells from the origin on reach beyond 1, and curved pieces
+/// do not reach to 0.
+const fn least_mantissa_bits(degree: u8) -> u8 {
+    if degree > 1 { 4 } else { 3 }
+}
 
 /// The polynomial of degree 0.
 fn constant(value: f64) -> fit::Coefficients {

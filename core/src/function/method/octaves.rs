@@ -176,7 +176,8 @@ impl OctaveFunction {
     /// The weight of octave `j`.
     fn weight(&self, j: u32) -> i64 {
         let exact = libm::exp2(self.exponent(j) + f64::from(self.shift()));
-        let most = pow2(self.weight_bits() + 1);
+        // Octaves below the lowest have its weight, so that no product leaves the ring.
+        let most = pow2(self.weight_bits());
         units(libm::copysign(libm::fmin(exact, most), self.factor), 0)
     }
 

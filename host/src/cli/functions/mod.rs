@@ -125,7 +125,7 @@ fn numbers(args: &Args) -> Result<Numbers, Failure> {
 fn chosen(args: &Args, numbers: &Numbers) -> Result<Vec<Function>, Failure> {
     let Some(name) = &args.name else { return Ok(Function::catalogue(numbers).collect()) };
     if !AnyScalar::NAMES.contains(&name.as_str()) {
-        let names = [&AnyScalar::NAMES[..], &vectors::NAMES].concat().join(", ");
+        let names = [AnyScalar::NAMES, &vectors::NAMES].concat().join(", ");
         return Err(Failure::Input(format!("{name} is unknown; the functions are {names}")));
     }
     let Some(by) = &args.by else {
