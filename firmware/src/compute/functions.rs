@@ -23,7 +23,7 @@ pub const ELEMENTS: usize = 24;
 /// The functions and their mappings, the default ones: constants, so that a device does not look
 /// for them.
 pub const FUNCTIONS: [(&(dyn Scalar + Sync), Mapping); 3] = [
-    (&Sigmoid {}, Mapping { bits: 6, degree: 1, interval: [-8.0, 8.0] }),
+    (&Sigmoid {}, Mapping { bits: 8, degree: 1, interval: [-8.0, 8.0] }),
     (&Reciprocal {}, Mapping { bits: 8, degree: 1, interval: [-8.0, 8.0] }),
     (&SquareRoot {}, Mapping { bits: 7, degree: 1, interval: [-8.0, 8.0] }),
 ];
@@ -32,7 +32,7 @@ pub const INPUT_WORDS: usize = ELEMENTS;
 /// Words of all outputs: each function's.
 pub const OUTPUT_WORDS: usize = FUNCTIONS.len() * ELEMENTS;
 /// Words of the arena.
-pub const ARENA_WORDS: usize = 758;
+pub const ARENA_WORDS: usize = 955;
 
 /// Computes all outputs.
 ///
