@@ -26,7 +26,7 @@
 //! - **Needs:** the clamp's range; a raw argument may be any word.
 //! - **Memory:** the larger of `2 J + 8` and `3 J + 2` words of scratch an element, beside the
 //!   clamp's; no heap.
-//! - **Timing:** that of [`turns`](crate::turns).
+//! - **Timing:** that of [`crate::turns`].
 //! - **Source:** Boura, Chillotti, Gama, Jetchev, Peceny, Petric, "High-Precision
 //!   Privacy-Preserving Real-Valued Function Evaluation" (FC 2018), for series whose waves of the
 //!   mask are dealt. The opening modulo the period, the reflection and the fixed point are derived
