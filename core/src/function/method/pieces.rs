@@ -223,7 +223,7 @@ pub(super) fn open_place<'c, W: Word>(
 pub(super) struct OpenedCell<'c, W> {
     pub(super) word: Opened<'c, W>,
     pub(super) fraction: Masked<'c, W>,
-    /// What was opened in the same round, masked.
+    /// The words opened in the same round, masked.
     beside: &'c [W],
     beside_mask: View<'static>,
 }
