@@ -42,8 +42,6 @@ use crate::{
 struct Layout {
     /// Octaves of the divisor.
     octaves: u32,
-    /// The numbers of the mantissa's reciprocal.
-    of_mantissa: Numbers,
     /// Bits that the scaled dividend loses, and those that its product with the reciprocal does.
     dropped: [u32; 2],
     /// `log2` of the largest scaled dividend after that.
@@ -54,13 +52,12 @@ impl Layout {
     fn new(numbers: &Numbers) -> Self {
         let Numbers { ring_bits, frac_bits } = *numbers;
         // Dividend and divisor share the ring.
-        let of_mantissa = Numbers { ring_bits, frac_bits: frac_bits.min(ring_bits / 2 - 16 + 13) };
-        let (n, mantissa_bits) = (of_mantissa.octaves().min(ring_bits / 2), of_mantissa.mantissa_bits());
+        let (n, mantissa_bits) = (numbers.octaves().min(ring_bits / 2), numbers.mantissa_bits());
         // A unit of the scaled dividend is up to 5.4 / 2^guard units of the quotient.
         let guard = if ring_bits == 32 { 1 } else { 3 };
         let first = (n - guard).saturating_sub(frac_bits);
         let scaled_log2 = ring_bits - 5 - mantissa_bits;
-        Self { octaves: n / 2, of_mantissa, dropped: [first, n + mantissa_bits - frac_bits - first], scaled_log2 }
+        Self { octaves: n / 2, dropped: [first, n + mantissa_bits - frac_bits - first], scaled_log2 }
     }
 }
 
@@ -74,9 +71,9 @@ pub fn limits(numbers: &Numbers) -> [f64; 3] {
 
 /// How far a quotient within its limit is from the exact one.
 pub fn bound(numbers: &Numbers) -> Bound {
-    let Layout { octaves, of_mantissa, dropped, .. } = Layout::new(numbers);
-    let mapping = Mapping::of_octaves(&of_mantissa);
-    let relative = mapping.mantissa_error(&reciprocal(&of_mantissa));
+    let Layout { octaves, dropped, .. } = Layout::new(numbers);
+    let mapping = Mapping::of_octaves(numbers);
+    let relative = mapping.mantissa_error(&reciprocal(numbers));
     // A truncated dividend errs by a unit, times the reciprocal.
     let coarse = libm::exp2(f64::from(dropped[0] + numbers.frac_bits) - f64::from(2 * octaves));
     Bound { units: 1.0 + if dropped[0] > 0 { coarse * 16.0 / 3.0 } else { 0.0 }, relative }
@@ -115,13 +112,9 @@ pub fn divide<W: Word>(
     multiply_halves(&mut party, factors, scaled)?; // a round
     let most = W::from_u64(1).shl(layout.scaled_log2);
     clamped(&mut party, scaled, layout.dropped[0], [W::default().sub(most), most], held)?; // four rounds
-    let mapping = Mapping::of_octaves(&layout.of_mantissa);
-    let (mask, surplus) = mapping.mantissa(
-        &mut party,
-        (&reciprocal(&layout.of_mantissa), 2 * layout.octaves),
-        (place.mantissa, held),
-        y,
-    )?;
+    let mapping = Mapping::of_octaves(numbers);
+    let (mask, surplus) =
+        mapping.mantissa(&mut party, (&reciprocal(numbers), 2 * layout.octaves), (place.mantissa, held), y)?;
     let mut draw = party.draw()?;
     let word = open(&mut party, &mut draw, y, Cut::signed(surplus), c)?; // a round
     truncated(&mut party, &mut draw, &word, out)?;

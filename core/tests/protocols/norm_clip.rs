@@ -50,11 +50,15 @@ fn norms_are_held_to_their_bound() {
     }
 }
 
-/// The rounds of the documentation.
+/// The rounds of the documentation, and what a parameter sends and is dealt.
 #[test]
 fn norms_cost_what_the_documentation_says() {
     let clip = NormClip { frac_bits: 31, bound: 1.0 };
-    let got = play(&ByNorm(clip), &[Shared::Words(vec![0u64; 128])], 9);
+    let cost = |n: usize| play(&ByNorm(clip), &[Shared::Words(vec![0u64; n])], 9).cost;
     // Of two parts, the first and the last round are two.
-    assert_eq!(got.cost.rounds, 19 + 2);
+    let (first, second) = (cost(128), cost(256));
+    assert_eq!(first.rounds, 19 + 2);
+    let s = u64::from(clip.scale_bits());
+    assert_eq!(second.bytes - first.bytes, 128 * (64 - s) / 8);
+    assert_eq!(second.dealt_bytes - first.dealt_bytes, 128 * (2 * 64 + 4 * s + 3) / 8);
 }
