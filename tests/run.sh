@@ -10,7 +10,7 @@ TARGETS="thumbv7em-none-eabihf thumbv6m-none-eabi riscv32imac-unknown-none-elf"
 FIRMWARE="-p symbolon-firmware --profile firmware" # alone, or the other packages' features reach it
 QEMU_LIMIT_S=60
 FOREIGN="aarch64-unknown-linux-gnu" # the host must compile there
-LONG_COMMENTS=684
+LONG_COMMENTS=678
 
 ci=false
 [ "${CI:-}" = true ] && ci=true
@@ -167,15 +167,6 @@ comment_width() {
 
 docs() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps; }
 
-# Benches alone: without `--bench`, the libraries' tests would be built again.
-benches() {
-    ls -d ./*/benches >/dev/null 2>&1 || {
-        echo "there are none"
-        return 0
-    }
-    cargo bench --workspace --bench '*' --no-run
-}
-
 # A fresh clone must build from the lock file as it is.
 locked() { cargo metadata --locked --format-version 1 >/dev/null; }
 
@@ -191,6 +182,7 @@ else
     skip "format" "no rustfmt"
 fi
 if cargo clippy --version >/dev/null 2>&1; then
+    # Compiles benches too; to link them, optimised, would take minutes.
     step "clippy" cargo clippy --workspace --all-targets -- -D warnings
     step "clippy, core with defmt" cargo clippy -p symbolon-core --features defmt -- -D warnings
 else
@@ -203,7 +195,6 @@ done
 foreign
 real_board thumbv7em-none-eabihf nrf52840 sensor_node compute_node function_node
 step "documentation" docs
-step "benches build" benches
 
 printf '\nPassed in %s s.\n' "$(seconds_since "$started")"
 [ -z "$skipped" ] || printf 'Skipped:%s\n' "$skipped"
