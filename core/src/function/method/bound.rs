@@ -182,6 +182,20 @@ fn direct_bound(scalar: &AnyScalar, numbers: &Numbers) -> Bound {
             }
             _ => match scalar {
                 AnyScalar::Tanh(_) => of(2.4 + 14.0 * pow2(numbers.frac_bits) / pow2(precision), 1000.0),
+                AnyScalar::Softplus(_) => {
+                    let fit = direct::softplus_error(numbers) * pow2(numbers.frac_bits);
+                    // Of the exponential, which counts at most half, and the coefficients.
+                    let rounding = 11.0 + horner(direct::softplus_degree(numbers));
+                    of(1.1 + fit + rounding * pow2(numbers.frac_bits) / pow2(precision), 1000.0)
+                }
+                AnyScalar::Erf(_) | AnyScalar::Gelu(_) => {
+                    let is_gelu = matches!(scalar, AnyScalar::Gelu(_));
+                    let tail = direct::NormalTail::new(is_gelu, numbers);
+                    // Truncations of s, its square and its fourth power.
+                    let rounding = (1.0 + horner(tail.degree())) / pow2(precision);
+                    let squares = 6.0 * pow2(numbers.frac_bits) / pow2(precision);
+                    of(1.1 + tail.error(rounding) * pow2(numbers.frac_bits) + squares, 1000.0)
+                }
                 AnyScalar::Sigmoid(_) => of(1.2 + 6.0 * pow2(numbers.frac_bits) / pow2(precision), 1000.0),
                 _ => of(1.1 + 4.0 * pow2(numbers.frac_bits) / pow2(precision), f64::from(precision) - 4.0),
             },

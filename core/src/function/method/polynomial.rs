@@ -259,6 +259,19 @@ impl Horner {
         polynomials: &[fit::Coefficients],
         out: &mut [W],
     ) -> Result<(), Error> {
+        self.untruncated(party, u, polynomials, out)?;
+        truncate(party, out, self.u_bits + self.guard) // the last round
+    }
+
+    /// [`Self::apply`] but for the last truncation: `out` keeps the fraction bits of `u` and the
+    /// guard bits.
+    pub(super) fn untruncated<W: Word>(
+        &self,
+        party: &mut Party<'_, W>,
+        u: Masked<'_, W>,
+        polynomials: &[fit::Coefficients],
+        out: &mut [W],
+    ) -> Result<(), Error> {
         let (n, most) = (u.words.len(), |p: &fit::Coefficients| p.iter().rposition(|c| c.to_bits() << 1 != 0));
         let degree = polynomials.iter().filter_map(most).max().unwrap_or(0).max(1);
         let ([share, repeated, c], mut party) = party.scratch([n, out.len(), out.len()])?;
@@ -281,7 +294,7 @@ impl Horner {
                 times_masked(&mut party, &mut draw, &word, u, out)?;
             }
         }
-        truncate(&mut party, out, self.u_bits + self.guard) // the last round
+        Ok(())
     }
 
     #[allow(clippy::cast_possible_truncation)] // at most 15
