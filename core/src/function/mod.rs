@@ -13,6 +13,7 @@ pub mod exponential;
 pub mod fit;
 pub mod inverse_sqrt;
 pub mod leading_one;
+pub mod linear_system;
 pub mod log_softmax;
 pub mod logarithm;
 pub mod method;

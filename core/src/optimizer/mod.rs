@@ -20,6 +20,7 @@
 //! | [`Adam`], buckets kept, lazily | 3 | 19.9 | 8 | 18.6 / 14.4 | 2 |
 //! | [`AmsGrad`], `T` thresholds | 8 | + T/4 | + T/4 | + T/8 | 2 + `T` bits |
 //! | [`AdamW`], 0.001 times 0.01 | 7 | + 6.25 | + 2.25 | + 10.8 / 6.8 | 2 |
+//! | [`Newton`], direction given | 0 | 0 | | 0 | 0 |
 //! | [`Coupled`] weight decay | 0 | 0 | 0 | 0 | 0 |
 //! | [`NormClip`] | + 19 | + 6.5 | | + 22.4 | 0 |
 //! | [`Clip`] | + 4 | + 18.75 | + 9.5 | + 106.5 / 42.5 | 0 |
@@ -36,6 +37,7 @@ mod decay;
 mod inverse_root;
 mod momentum;
 mod nesterov;
+mod newton;
 mod norm_clip;
 mod schedule;
 mod sgd;
@@ -48,6 +50,7 @@ pub use clip::Clip;
 pub use decay::Coupled;
 pub use momentum::Momentum;
 pub use nesterov::Nesterov;
+pub use newton::{Curvature, CurvatureInverse, Newton};
 pub use norm_clip::{MAX_FRAC_BITS, NormClip, OpenedPart};
 pub use schedule::{Decline, Schedule};
 pub use sgd::Sgd;
@@ -163,7 +166,7 @@ macro_rules! optimizers {
     };
 }
 
-optimizers! { Sgd Momentum Nesterov Adam AmsGrad AdamW }
+optimizers! { Sgd Momentum Nesterov Adam AmsGrad AdamW Newton }
 
 /// An optimizer, and all that goes before its step: clipping, then coupled weight decay.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -19,6 +19,7 @@ mod mapping;
 mod maximum;
 mod metrics;
 mod narrow;
+mod newton;
 mod norm_clip;
 mod optimizer;
 mod peers;
