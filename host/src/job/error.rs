@@ -232,6 +232,16 @@ pub enum Rule {
     ScheduleFactor { got: f64 },
     /// A lazy Adam keeps its buckets for another number of steps than an update of `v` stands for.
     LazyRefresh { got: u32, want: u32 },
+    /// Newton's method needs one dense layer of few inputs.
+    NewtonLayers { most: usize },
+    /// Newton's method does not have this curvature of the loss.
+    NewtonCurvature,
+    /// Newton's method takes neither clipping nor decay nor a schedule.
+    NewtonAlone,
+    /// Newton's method needs the same records in all steps, and all of them have to count.
+    NewtonRecords,
+    /// The numbers or the ridge do not suit Newton's method.
+    NewtonNumbers,
     /// `reveal.epsilon` is invalid.
     Epsilon,
     /// The noise does not fit into a word.
@@ -457,6 +467,30 @@ impl fmt::Display for Rule {
             Self::LazyRefresh { got, want } => {
                 write!(f, "is {got}; but lazy_second_moment = true needs {want}; set it, or lazy_second_moment = false")
             }
+            Self::NewtonLayers { most } => write!(
+                f,
+                "do not suit optimizer.kind = \"newton\", which trains one dense layer of at most {most} inputs (data.shape); \
+                 give such a network, or another optimizer"
+            ),
+            Self::NewtonCurvature => write!(
+                f,
+                "does not suit this loss: \"exact\" needs the loss \"logistic\"; set \"fixed\", or remove class_weights from a softmax"
+            ),
+            Self::NewtonAlone => write!(
+                f,
+                "has keys that newton does not take; remove warm_up_steps, schedule, clip, clip_norm and weight_decay"
+            ),
+            Self::NewtonRecords => write!(
+                f,
+                "does not suit newton; remove data.augment.copies, declare every code of the label as a class, or take another \
+                 optimizer"
+            ),
+            Self::NewtonNumbers => write!(
+                f,
+                "do not suit newton; set ring_bits = 64 and lower frac_bits until 2 frac_bits + log2(n) is at most 58, where n \
+                 is the number of records, rounded up to a power of two; or raise optimizer.ridge: over the records (n), it \
+                 must be at least 4 (inputs + 1) and 2^(3 frac_bits - 59) units of 2^-frac_bits"
+            ),
             Self::Epsilon => write!(f, "is no epsilon; give 0.001 to 1000 in steps of 0.001, or \"off\""),
             Self::NoiseTooLarge => {
                 write!(f, "is too small for so many outputs; give a larger one, or train fewer epochs")

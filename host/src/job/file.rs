@@ -14,9 +14,9 @@ use super::optimizer::{self, ScheduleFile};
 use super::reveal::RevealFile;
 use super::source::{ReportsFile, Rest, Source};
 use super::{
-    Adam, Affine, Asked, Augment, Cifar10, Cifar100, Columns, Csv, Data, Dyadic, Format, Idx, Invalid, Job, JobError,
-    Lanes, Npy, Npz, Numbers, OnMissing, Optimizer, Prg, Refinements, Rule, Scale, Schedule, Task, TestSet, Training,
-    VERSION, loss, validate,
+    Adam, Affine, Asked, Augment, Cifar10, Cifar100, Columns, Csv, Curvature, Data, Dyadic, Format, Idx, Invalid, Job,
+    JobError, Lanes, Newton, Npy, Npz, Numbers, OnMissing, Optimizer, Prg, Refinements, Rule, Scale, Schedule, Task,
+    TestSet, Training, VERSION, loss, validate,
 };
 
 /// A job file: what is trained, on what, in which numbers, and what is revealed.
@@ -132,8 +132,8 @@ struct NumbersFile {
     ring_bits: Option<u32>,
     /// Fraction bits of values: 4 to 24 (12, if left out), at `ring_bits = 32` 4 to 12 (11).
     frac_bits: Option<u32>,
-    /// Fraction bits of the mean gradient: from `frac_bits` to 31 (19, if left out), at `ring_bits
-    /// = 32` to 15 (15).
+    /// Fraction bits of the mean gradient: from `frac_bits` to 31 (19 or `frac_bits`, if left out),
+    /// at `ring_bits = 32` to 15 (15).
     grad_frac_bits: Option<u32>,
     /// The generator that expands seeds; `aes128-ctr`, if left out.
     prg: Option<Prg>,
@@ -154,6 +154,9 @@ enum Kind {
     AmsGrad,
     /// Adam, and a weight decay that does not go through its moments.
     AdamW,
+    /// Newton's method on all training records in each step, one an epoch; for a network of one
+    /// dense layer. `training.batch` is how many records pass at a time.
+    Newton,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -161,7 +164,7 @@ enum Kind {
 struct OptimizerFile {
     /// The optimizer. `sgd`, `momentum` and `nesterov` need `learning_rate`; the last two need
     /// `momentum`. The others take Adam's keys: `first_threshold_log2`, `buckets`, `refresh_every`,
-    /// `lazy_second_moment`, `bias_correction`.
+    /// `lazy_second_moment`, `bias_correction`. `newton` takes only `ridge` and `curvature`.
     kind: Kind,
     /// Step size, above 0 and up to 255; of Adam, AMSGrad and AdamW 0.001, if left out. `symbolon
     /// plan` prints the number that is computed with.
@@ -205,6 +208,13 @@ struct OptimizerFile {
     /// Whether the first steps are enlarged by `sqrt(1 - beta2^t) / (1 - beta1^t)`. False, if left
     /// out.
     bias_correction: Option<bool>,
+    /// Of `newton`: half of this times the sum of the squared weights, without biases, is added to
+    /// the loss summed over all records; above 0, up to 255. 1, if left out.
+    ridge: Option<f64>,
+    /// Of `newton`: "fixed" bounds the loss's curvature, so that its inverse is made once; one step
+    /// solves a squared error, a logistic loss or a softmax take some tens. "exact" is for a
+    /// logistic loss: few steps, each as costly as the first. "fixed", if left out.
+    curvature: Option<Curvature>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, JsonSchema)]
@@ -436,7 +446,7 @@ impl NumbersFile {
         Ok(Numbers {
             ring_bits,
             frac_bits: self.frac_bits.unwrap_or(frac_bits),
-            grad_frac_bits: self.grad_frac_bits.unwrap_or(grad_frac_bits),
+            grad_frac_bits: self.grad_frac_bits.unwrap_or(grad_frac_bits.max(self.frac_bits.unwrap_or(0))),
             prg: self.prg.unwrap_or(Prg::Aes128Ctr),
         })
     }
@@ -445,6 +455,10 @@ impl NumbersFile {
 impl OptimizerFile {
     fn resolve(self, numbers: &Numbers) -> Result<Optimizer, Invalid> {
         let rate = |by| dyadic("optimizer.learning_rate", self.learning_rate, by);
+        if self.kind != Kind::Newton {
+            self.unused("this optimizer", self.ridge.is_some(), "optimizer.ridge")?;
+            self.unused("this optimizer", self.curvature.is_some(), "optimizer.curvature")?;
+        }
         match self.kind {
             Kind::Sgd => {
                 self.unused("sgd", self.momentum.is_some(), "optimizer.momentum")?;
@@ -464,7 +478,17 @@ impl OptimizerFile {
             Kind::Adam => Ok(Optimizer::Adam(self.buckets("adam", numbers)?)),
             Kind::AmsGrad => Ok(Optimizer::AmsGrad(self.buckets("amsgrad", numbers)?)),
             Kind::AdamW => Ok(Optimizer::AdamW(self.buckets("adamw", numbers)?)),
+            Kind::Newton => self.newton(),
         }
+    }
+
+    fn newton(self) -> Result<Optimizer, Invalid> {
+        self.unused("newton", self.learning_rate.is_some(), "optimizer.learning_rate")?;
+        self.unused("newton", self.momentum.is_some(), "optimizer.momentum")?;
+        self.without_adam_keys("newton")?;
+        let ridge = self.ridge.map(|_| dyadic("optimizer.ridge", self.ridge, "newton")).transpose()?;
+        let curvature = self.curvature.unwrap_or(Curvature::Fixed);
+        Ok(Optimizer::Newton(Newton { ridge: ridge.unwrap_or(Newton::RIDGE), curvature }))
     }
 
     /// Clipping, weight decay and schedule, which do not depend on the optimizer.

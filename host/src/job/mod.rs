@@ -18,6 +18,7 @@ mod loss;
 mod metrics;
 pub mod migrate;
 mod network;
+mod newton;
 mod one_or_more;
 mod optimizer;
 mod reports;
@@ -46,6 +47,7 @@ pub use early_stop::{EarlyStop, Watched};
 pub use error::{Invalid, JobError, Rule};
 pub use file::{Draft, job_schema};
 pub use network::{Laid, Network};
+pub use newton::{Curvature, Newton};
 pub use optimizer::{Adam, Dyadic, Optimizer, Refinements, Schedule};
 pub(crate) use reports::pow2;
 pub use reports::{Column, Held, Line, Place, Records, Reports, Senders, Set, Sorter, Target};
@@ -445,13 +447,13 @@ impl Job {
 
     /// Steps an epoch, the shorter last one included.
     pub fn steps_per_epoch(&self) -> usize {
-        self.records_per_epoch().div_ceil(self.training.batch)
+        self.records_per_epoch().div_ceil(self.step_records())
     }
 
     /// Returns the places of step `step`'s records in an epoch's order; steps are counted from 0.
     pub fn batch(&self, step: usize) -> std::ops::Range<usize> {
-        let start = step * self.training.batch;
-        start..self.records_per_epoch().min(start + self.training.batch)
+        let start = step * self.step_records();
+        start..self.records_per_epoch().min(start + self.step_records())
     }
 
     /// Most records that pass the network at once.
@@ -461,15 +463,15 @@ impl Job {
 
     /// Records of the smallest step.
     pub fn smallest_batch(&self) -> usize {
-        match self.records_per_epoch() % self.training.batch {
-            0 => self.training.batch,
+        match self.records_per_epoch() % self.step_records() {
+            0 => self.step_records(),
             rest => rest,
         }
     }
 
     /// Records that an epoch learns from.
     pub fn records_per_epoch(&self) -> usize {
-        let (records, batch) = (self.data.train_records, self.training.batch);
+        let (records, batch) = (self.data.train_records, self.step_records());
         if self.training.drop_last { records - records % batch } else { records }
     }
 

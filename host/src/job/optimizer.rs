@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Invalid, Job, Numbers, Rule, kind::KindFile, rounding::close};
+use super::{Invalid, Job, Newton, Numbers, Rule, kind::KindFile, rounding::close};
 use schemars::JsonSchema;
 pub use symbolon_core::dyadic::Dyadic;
 use symbolon_core::optimizer as core;
@@ -49,6 +49,8 @@ pub enum Optimizer {
     AmsGrad(Adam),
     /// Adam, and a weight decay that does not go through its moments.
     AdamW(Adam),
+    /// Newton's method on all records at once, for one dense layer.
+    Newton(Newton),
 }
 
 impl Optimizer {
@@ -56,7 +58,7 @@ impl Optimizer {
     pub fn adam(&self) -> Option<&Adam> {
         match self {
             Self::Adam(adam) | Self::AmsGrad(adam) | Self::AdamW(adam) => Some(adam),
-            Self::Sgd { .. } | Self::Momentum { .. } | Self::Nesterov { .. } => None,
+            Self::Sgd { .. } | Self::Momentum { .. } | Self::Nesterov { .. } | Self::Newton(_) => None,
         }
     }
 
@@ -64,7 +66,7 @@ impl Optimizer {
     pub fn adam_mut(&mut self) -> Option<&mut Adam> {
         match self {
             Self::Adam(adam) | Self::AmsGrad(adam) | Self::AdamW(adam) => Some(adam),
-            Self::Sgd { .. } | Self::Momentum { .. } | Self::Nesterov { .. } => None,
+            Self::Sgd { .. } | Self::Momentum { .. } | Self::Nesterov { .. } | Self::Newton(_) => None,
         }
     }
 
@@ -74,7 +76,7 @@ impl Optimizer {
             Self::Sgd { learning_rate }
             | Self::Momentum { learning_rate, .. }
             | Self::Nesterov { learning_rate, .. } => Some(learning_rate),
-            Self::Adam(_) | Self::AmsGrad(_) | Self::AdamW(_) => None,
+            Self::Adam(_) | Self::AmsGrad(_) | Self::AdamW(_) | Self::Newton(_) => None,
         }
     }
 }
@@ -155,6 +157,7 @@ impl Job {
             Optimizer::Adam(adam) => by(adam).into(),
             Optimizer::AmsGrad(adam) => core::AmsGrad(by(adam)).into(),
             Optimizer::AdamW(adam) => core::AdamW { adam: by(adam), decay: self.decoupled_decay() }.into(),
+            Optimizer::Newton(_) => self.newton().expect("the job has it").into(),
         };
         let coupled = self.refinements.weight_decay.filter(|_| !matches!(self.optimizer, Optimizer::AdamW(_)));
         core::Recipe {
@@ -252,7 +255,8 @@ pub struct Adam {
     pub lazy_second_moment: bool,
     /// Whether the inverse root is mapped, not a bucket's; buckets are all then.
     pub precise: bool,
-    /// Whether the first steps are enlarged by the public factors `sqrt(1 - beta2^t) / (1 - beta1^t)`.
+    /// Whether the first steps are enlarged by the public factors `sqrt(1 - beta2^t) / (1 -
+    /// beta1^t)`.
     pub bias_correction: bool,
 }
 
@@ -338,8 +342,8 @@ impl Adam {
         (f64::from(self.first_threshold_log2) / 2.0 - shift).exp2() * self.rate.value()
     }
 
-    /// Low bits of `v` that a mapped inverse root drops: in a ring of 64 bits a gradient of 8 is the
-    /// largest, root mean square, that has a root of its own.
+    /// Low bits of `v` that a mapped inverse root drops: in a ring of 64 bits a gradient of 8 is
+    /// the largest, root mean square, that has a root of its own.
     pub(crate) fn mapped_root(&self, numbers: &Numbers) -> Option<u32> {
         let dropped = if numbers.ring_bits == 32 { 4 } else { (2 * numbers.grad_frac_bits).saturating_sub(30) };
         self.precise.then_some(dropped)

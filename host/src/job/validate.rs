@@ -273,7 +273,9 @@ fn optimizer(job: &Job, asked: &Asked) -> Checked {
     let ring_bits = job.numbers.ring_bits;
     // Adam squares the truncated gradient, which takes 2 shift <= k - 2.
     let (min, max) = match job.optimizer {
-        Optimizer::Sgd { .. } | Optimizer::Momentum { .. } | Optimizer::Nesterov { .. } => (0, ring_bits - 2),
+        Optimizer::Sgd { .. } | Optimizer::Momentum { .. } | Optimizer::Nesterov { .. } | Optimizer::Newton(_) => {
+            (0, ring_bits - 2)
+        }
         Optimizer::Adam(_) | Optimizer::AmsGrad(_) | Optimizer::AdamW(_) => (1, ring_bits / 2 - 1),
     };
     let kept = job.grad_shift().is_some_and(|shift| (min..=max).contains(&shift));
@@ -297,6 +299,10 @@ fn optimizer(job: &Job, asked: &Asked) -> Checked {
         Optimizer::AmsGrad(adam) => {
             hold(!adam.precise, "optimizer.inverse_root", Rule::UnusedBy { by: "amsgrad" })?;
             buckets(&adam, &job.numbers)
+        }
+        Optimizer::Newton(newton) => {
+            constant("optimizer.ridge", newton.ridge, Dyadic::MAX_FACTOR)?;
+            super::newton::validate(job)
         }
     }
 }

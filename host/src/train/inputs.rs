@@ -109,7 +109,7 @@ impl<W: Word> Inputs<W> {
             let own = lens.iter().zip(fits).filter(|(_, fits)| *fits != filed);
             own.map(|(len, _)| *len as u64).sum::<u64>() * word
         };
-        let batch = job.training.batch.min(job.records_per_epoch());
+        let batch = job.step_records().min(job.records_per_epoch());
         let widths = [(InputTable::Train, job.data.features()), (InputTable::TrainLabels, job.outputs())];
         let hot = [(InputTable::HotTrain, job.outputs()), (InputTable::Weights, 1)];
         let ahead = widths.into_iter().chain(hot).filter(|(table, _)| !fits[*table as usize]);

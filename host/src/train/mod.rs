@@ -16,6 +16,7 @@ mod lift;
 mod load;
 mod meetings;
 mod narrow;
+mod newton;
 mod norm_clip;
 mod optimize;
 mod order;
@@ -66,12 +67,13 @@ pub fn memory_bytes<W: Word>(job: &Job, data_memory: u64) -> u64 {
     let described = tape::described(&nothing);
     let tape = tape::Tape::<W::Dry>::new(&laid, &described, batch, &rows);
     let meetings = meetings::words(&laid, &described, lanes);
-    let sum = if batch < job.training.batch { n } else { 0 };
+    let sum = if batch < job.step_records() { n } else { 0 };
     let evaluates = job.data.test_records > 0 && !job.measured().is_empty();
     let folded = if evaluates && fold::folds::<W>(&laid) { 2 * n } else { 0 };
     let [data, _] = Inputs::<W>::bytes(job, data_memory);
     let clipped = if job.refinements.clip_norm.is_some() { n } else { 0 };
-    let words = 3 * n + sum + clipped + folded + model + tape.words() + meetings;
+    let curvature = newton::words(job, lanes);
+    let words = 3 * n + sum + clipped + curvature + folded + model + tape.words() + meetings;
     // Terms that are kept for their clamp.
     let terms = if job.reveal.noise.is_some() {
         let set = job.test_set();

@@ -6,6 +6,7 @@ use super::{
     inputs::InputTable,
     lift,
     meetings::Meetings,
+    newton::NewtonState,
     norm_clip,
     optimize::{Optimizer, Tile},
     order::Batch,
@@ -43,7 +44,7 @@ pub(super) struct Parameters<W: Word> {
     /// The network.
     pub(super) laid: Laid,
     /// This party's shares.
-    shares: Secret<W>,
+    pub(super) shares: Secret<W>,
     /// The same, masked and open.
     open: Vec<W>,
     /// Names the mask.
@@ -126,10 +127,11 @@ pub(super) struct Trainer<'j, W: Word> {
     pub(super) weights: Option<Table<W>>,
     /// Test records and their labels.
     pub(super) test: Option<(Table<W>, Table<W>)>,
-    gradient: Secret<W>,
+    pub(super) gradient: Secret<W>,
     /// The gradient of the passes of a step so far; empty if a batch passes at once.
     sum: Secret<W>,
     optimizer: Optimizer<W>,
+    pub(super) newton: Option<NewtonState<W>>,
     pub(super) tape: Tape<W>,
     /// The meetings of layers whose rows meet, and running statistics.
     pub(super) meetings: Meetings<W>,
@@ -169,7 +171,8 @@ impl<'j, W: Word> Trainer<'j, W> {
             weights,
             test,
             gradient: Secret::zeros(n),
-            sum: Secret::zeros(if job.rows_at_once() < job.training.batch { n } else { 0 }),
+            sum: Secret::zeros(if job.rows_at_once() < job.step_records() { n } else { 0 }),
+            newton: NewtonState::new(job, lanes.len()),
             optimizer: Optimizer::new(job, lanes, n, GRAIN),
             dropout: dropout_stream(job),
             tape: Tape::new(&laid, &described(&shares), job.rows_at_once(), &rows),
@@ -202,6 +205,7 @@ impl<'j, W: Word> Trainer<'j, W> {
             let part = rows.part(start..rows.len().min(start + most));
             self.pass(lanes, (part, start), step)?;
             self.gradients(lanes, part)?;
+            self.add_curvature(lanes, (part, start))?;
             if start == 0 && !self.sum.is_empty() {
                 self.sum.copy_from_slice(&self.gradient);
             } else if start > 0 {
@@ -214,6 +218,7 @@ impl<'j, W: Word> Trainer<'j, W> {
         if let Some(clip) = self.job.norm_clip() {
             norm_clip::clip(lanes, &clip, self.job.lanes.tile, &mut self.gradient)?;
         }
+        self.newton_direction(lanes)?;
         self.update(lanes, Some(step))
     }
 
