@@ -6,6 +6,7 @@ use std::{fmt::Write as _, path::Path};
 use symbolon::{
     data::{Dataset, Targets, dataset_dir, load},
     job::{Curvature, Job, JobError, Optimizer},
+    report::coefficients,
     train::{Inputs, real},
 };
 use symbolon_core::word::Word;
@@ -22,13 +23,14 @@ const TARGETS: &str = "target = [{ divide = 1 }, { divide = 10 }]";
 fn toml(loss: &str, task: &str, optimizer: &str, lanes: u16) -> String {
     let (outputs, label) = if task == CLASSES { (3, "'class'") } else { (2, "['first', 'second']") };
     let metrics = task == CLASSES || loss != "logistic";
+    let errors = loss == "squared-error" || optimizer.contains("exact");
     format!(
         "version = 2\nname = 'regression'\nloss = '{loss}'\n\
          [data]\nshape = [4]\ntrain_records = 51\ntest_records = 12\n{task}\nscale = {{ divide = 1 }}\n\
          [data.csv]\ntrain = 'records.csv'\ntest_every = 5\nlabel = {label}\ncolumns = ['f0', 'f1', 'f2', 'f3']\n\
          [numbers]\nfrac_bits = 20\n[network]\nlayers = [{{ kind = 'dense', units = {outputs} }}]\n\
          [training]\nepochs = 3\nbatch = 16\nseed = 3\n[optimizer]\nkind = 'newton'\n{optimizer}\n\
-         [lanes]\nlanes = {lanes}\ntile = 64\n[reveal]\nmetrics = {metrics}\nloss = 'epoch'\nmodel = true\n"
+         [lanes]\nlanes = {lanes}\ntile = 64\n[reveal]\nmetrics = {metrics}\nloss = 'epoch'\nmodel = true\nstandard_errors = {errors}\n"
     )
 }
 
@@ -80,6 +82,7 @@ fn secure_equals_clear_for_every_regression() {
         let mut exact = Regression::new(&job, &train);
         (0..if optimizer.contains("exact") { 20 } else { 3 }).for_each(|_| exact.step(&job));
         exact.assert_near(&job, &clear.parameters, 0.06);
+        assert_eq!(clear.parameters.len(), job.model_words());
     }
 }
 
@@ -100,6 +103,7 @@ fn job_files_have_the_coefficients_of_double_precision() {
         let mut exact = Regression::new(&job, &train);
         (0..20).for_each(|_| exact.step(&job));
         exact.assert_near(&job, &clear.parameters, most);
+        exact.assert_tabulated(&job, &clear.parameters);
     }
 }
 
@@ -141,49 +145,89 @@ impl Regression {
         }
     }
 
-    fn step(&mut self, job: &Job) {
+    /// The equations of an output, with the gradient and the identity behind.
+    fn system(&self, job: &Job, o: usize) -> Vec<Vec<f64>> {
         let Optimizer::Newton(newton) = job.optimizer else { panic!("not Newton's method") };
         let (loss, ridge, m) = (job.loss.kind(), newton.ridge.value(), self.x[0].len());
         let p: Vec<Vec<f64>> = self.x.iter().map(|row| self.predicted(loss, row)).collect();
-        let steps: Vec<Vec<f64>> = (0..self.weights.len())
-            .map(|o| {
-                let weight = |i: usize| match (newton.curvature, loss) {
-                    (Curvature::Exact, _) => p[i][o] * (1.0 - p[i][o]),
-                    (_, "logistic") => 0.25,
-                    (_, "softmax-cross-entropy") => 0.5,
-                    _ => 1.0,
-                };
-                let mut rows = vec![vec![0.0; m + 1]; m];
-                for (j, row) in rows.iter_mut().enumerate() {
-                    for (i, x) in self.x.iter().enumerate() {
-                        (0..m).for_each(|k| row[k] += weight(i) * x[j] * x[k]);
-                        row[m] += (p[i][o] - self.y[i][o]) * x[j];
-                    }
-                    if j + 1 < m {
-                        row[j] += ridge;
-                        row[m] += ridge * self.weights[o][j];
-                    }
-                }
-                solved(rows)
-            })
-            .collect();
-        for (weights, step) in self.weights.iter_mut().zip(&steps) {
-            weights.iter_mut().zip(step).for_each(|(w, s)| *w -= s);
+        let weight = |i: usize| match (newton.curvature, loss) {
+            (Curvature::Exact, _) => p[i][o] * (1.0 - p[i][o]),
+            (_, "logistic") => 0.25,
+            (_, "softmax-cross-entropy") => 0.5,
+            _ => 1.0,
+        };
+        let mut rows = vec![vec![0.0; 2 * m + 1]; m];
+        for (j, row) in rows.iter_mut().enumerate() {
+            for (i, x) in self.x.iter().enumerate() {
+                (0..m).for_each(|k| row[k] += weight(i) * x[j] * x[k]);
+                row[m] += (p[i][o] - self.y[i][o]) * x[j];
+            }
+            row[m + 1 + j] = 1.0;
+            if j + 1 < m {
+                row[j] += ridge;
+                row[m] += ridge * self.weights[o][j];
+            }
         }
+        rows
+    }
+
+    fn step(&mut self, job: &Job) {
+        let solutions: Vec<_> = (0..self.weights.len()).map(|o| solved(self.system(job, o))).collect();
+        for (weights, solution) in self.weights.iter_mut().zip(&solutions) {
+            weights.iter_mut().zip(solution).for_each(|(w, s)| *w -= s[0]);
+        }
+    }
+
+    /// The diagonal of the inverse of the curvature of an output.
+    fn variances(&self, job: &Job, o: usize) -> Vec<f64> {
+        solved(self.system(job, o)).iter().enumerate().map(|(j, row)| row[1 + j]).collect()
     }
 
     /// Holds parameters, rows of inputs, to these.
     fn assert_near(&self, job: &Job, parameters: &[u64], most: f64) {
         let outputs = self.weights.len();
-        for (at, word) in parameters.iter().enumerate() {
+        let (weights, variances) = parameters.split_at(job.parameters());
+        for (at, word) in weights.iter().enumerate() {
             let (got, exact) = (real(job, *word), self.weights[at % outputs][at / outputs]);
             assert!((got - exact).abs() < most * (1.0 + exact.abs()), "{}, {at}: {got} for {exact}", job.name);
+        }
+        let exact: Vec<_> = (0..outputs).map(|o| self.variances(job, o)).collect();
+        let divisor = job.data.train_records.next_power_of_two() as f64;
+        for (at, word) in variances.iter().enumerate() {
+            let (got, exact) = (real(job, *word) / divisor, exact[at % outputs][at / outputs]);
+            assert!((got / exact - 1.0).abs() < 0.1, "{}, variance {at}: {got} for {exact}", job.name);
         }
     }
 }
 
-/// Solves an augmented system.
-fn solved(mut rows: Vec<Vec<f64>>) -> Vec<f64> {
+impl Regression {
+    /// Holds the table of coefficients to these weights and variances, and p-values to a known one.
+    fn assert_tabulated(&self, job: &Job, model: &[u64]) {
+        let inputs = self.x[0].len() - 1;
+        let is_linear = job.loss.kind() == "squared-error";
+        let residual = |(x, y): (&Vec<f64>, &Vec<f64>)| self.predicted("squared-error", x)[0] - y[0];
+        let squares: f64 = self.x.iter().zip(&self.y).map(residual).map(|r| r * r).sum();
+        let records = self.x.len() as f64;
+        let scale = if is_linear { squares / (records - inputs as f64 - 1.0) } else { 1.0 };
+        let table = coefficients(job, model, Some(squares / 2.0 / records));
+        assert_eq!(table.len(), inputs + 1); // of two classes, those of the second
+        let output = if is_linear { 0 } else { 1 };
+        let variances = self.variances(job, output);
+        for (at, own) in table.iter().enumerate() {
+            assert_eq!((own.output, own.feature), (output, (at < inputs).then_some(at)));
+            assert_eq!(own.name.is_some(), at < inputs);
+            let (error, exact) = (own.standard_error.unwrap(), (scale * variances[at]).sqrt());
+            assert!((error / exact - 1.0).abs() < 0.05, "{}, {at}: {error} for {exact}", job.name);
+            assert_eq!(own.z.unwrap(), own.value / error);
+            assert_eq!(own.odds_ratio, (!is_linear).then(|| own.value.exp()));
+            let p = own.p_value.unwrap();
+            assert_eq!(p < 0.05, own.z.unwrap().abs() > 1.959_964, "{}, {at}: {p}", job.name);
+        }
+    }
+}
+
+/// Solves an augmented system: the columns behind.
+fn solved(mut rows: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
     let m = rows.len();
     for j in 0..m {
         let pivot = rows[j].clone();
@@ -192,7 +236,7 @@ fn solved(mut rows: Vec<Vec<f64>>) -> Vec<f64> {
             row.iter_mut().zip(&pivot).for_each(|(x, y)| *x -= factor * y);
         }
     }
-    rows.iter().enumerate().map(|(i, row)| row[m] / row[i]).collect()
+    rows.iter().enumerate().map(|(i, row)| row[m..].iter().map(|x| x / row[i]).collect()).collect()
 }
 
 #[test]
@@ -207,6 +251,8 @@ fn unsuitable_newton_jobs_are_refused() {
         ),
         ("[{ kind = 'dense', units = 2 }]", "[{ kind = 'dense', units = 2 }, { kind = 'relu' }]", "one dense layer"),
         ("ridge = 1", "curvature = 'exact'", "needs the loss \"logistic\""),
+        ("loss = 'squared-error'", "loss = { kind = 'huber', delta = 1.0 }", "reveal.standard_errors"),
+        ("model = true", "model = false", "reveal.standard_errors"),
         ("ridge = 1", "ridge = 0", "optimizer.ridge"),
         ("ridge = 1", "clip = 1", "newton does not take"),
         ("ridge = 1", "weight_decay = 0.5", "newton does not take"),

@@ -240,16 +240,49 @@ impl Newton {
 
     /// Writes the inverse of the mean curvature to `open`, masked and open.
     fn invert<W: Word>(&self, party: &mut Party<'_, W>, sum: &[W], open: &mut [W]) -> Result<View<'static>, Error> {
+        self.inverse(party, sum, open)?;
+        let mask = party.draw()?.mask(open.len());
+        mask_and_open(party, open, mask)
+    }
+
+    /// `inverse` becomes the inverse of the mean curvature.
+    fn inverse<W: Word>(&self, party: &mut Party<'_, W>, sum: &[W], inverse: &mut [W]) -> Result<(), Error> {
         let m = self.order();
         let ([a], mut party) = party.scratch([m * m])?;
         self.mean(&mut party, sum, a)?;
-        open.fill(W::default());
+        inverse.fill(W::default());
         for i in 0..m {
-            open[i * (m + 1)] = party.role.first(W::from_u64(1).shl(self.numbers.frac_bits));
+            inverse[i * (m + 1)] = party.role.first(W::from_u64(1).shl(self.numbers.frac_bits));
         }
-        solve(&mut party, &self.numbers, m, (a, &mut *open))?;
-        let mask = party.draw()?.mask(m * m);
-        mask_and_open(&mut party, open, mask)
+        solve(&mut party, &self.numbers, m, (a, inverse))
+    }
+
+    /// `out`, in the order of the weights, becomes the diagonals of the inverses of the mean
+    /// curvature after the last step. A fixed one's is known; an exact one's costs a round and a
+    /// solution an output.
+    ///
+    /// # Errors
+    ///
+    /// The link's and the dealer's, and [`Error::Scratch`].
+    pub fn variances<W: Word>(
+        &self,
+        party: &mut Party<'_, W>,
+        (sums, kept): (&[W], CurvatureInverse<'_, W>),
+        out: &mut [W],
+    ) -> Result<(), Error> {
+        let (m, columns) = (self.order(), self.outputs);
+        let ([inverse], mut party) = party.scratch([m * m])?;
+        for (i, sum) in sums.chunks_exact(m * m).enumerate() {
+            match *kept.mask {
+                Some(mask) => Masked { words: kept.open, mask }.share(&party, inverse),
+                None => self.inverse(&mut party, sum, inverse)?,
+            }
+            let own = if self.systems() == 1 { 0..columns } else { i..i + 1 };
+            for (row, variance) in out.chunks_exact_mut(columns).zip(inverse.iter().step_by(m + 1)) {
+                row[own.clone()].fill(*variance);
+            }
+        }
+        Ok(())
     }
 }
 

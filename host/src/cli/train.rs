@@ -17,7 +17,10 @@ use crate::{
     job::{Draft, Job},
     kernel::HostWord,
     net::{ClientTls, Config, Jobs, Policy, Reveal, Role},
-    report::{Curve, EpochResult, Model, ModelFacts, Progress, Roles, Summary, human_bytes, peak_rss, write_model},
+    report::{
+        Curve, EpochResult, Model, ModelFacts, Progress, Roles, Summary, coefficients, human_bytes, peak_rss,
+        write_model,
+    },
     session::{
         client::{self, News},
         random_bytes, random_seed,
@@ -82,6 +85,13 @@ pub(super) fn digest(text: &str) -> Result<[u8; 32], String> {
 pub(super) struct Trained<W> {
     pub(super) summary: Summary,
     pub(super) parameters: Option<Vec<W>>,
+}
+
+impl<W: Word> Trained<W> {
+    fn new(job: &Job, summary: Summary, parameters: Option<Vec<W>>) -> Self {
+        let coefficients = parameters.as_ref().map(|model| coefficients(job, model, summary.loss));
+        Self { summary: Summary { coefficients: coefficients.unwrap_or_default(), ..summary }, parameters }
+    }
 }
 
 /// `symbolon train`.
@@ -193,7 +203,11 @@ fn run_in<W: HostWord + Word>(args: &Args, job: &Job, dir: &Path) -> Result<(), 
 pub(super) fn everything() -> Policy {
     Policy {
         jobs: Some(Jobs::Any),
-        reveals: Kind::ALL.iter().map(|kind| Reveal::Metric(*kind)).chain([Reveal::Loss, Reveal::Model]).collect(),
+        reveals: Kind::ALL
+            .iter()
+            .map(|kind| Reveal::Metric(*kind))
+            .chain([Reveal::Loss, Reveal::Model, Reveal::StandardErrors])
+            .collect(),
         smallest_batch: 1,
         smallest_records: 1,
         ..Policy::default()
@@ -261,6 +275,7 @@ fn summary(job: &Job, engine: &str, history: Vec<EpochResult>, plan_hash: &[u8; 
         job_hash: hex(&job.hash()?),
         epsilon: job.reveal.noise.filter(|_| engine == "secure").map(|noise| f64::from(noise.epsilon_milli) / 1e3),
         model: ModelFacts::of(job),
+        coefficients: Vec::new(),
     })
 }
 
@@ -322,7 +337,7 @@ pub(super) fn secure_run<W: HostWord + Word>(
         },
         ..summary(job, "secure", history, &outcome.plan_hash)?
     };
-    Ok(Trained { summary, parameters: outcome.parameters })
+    Ok(Trained::new(job, summary, outcome.parameters))
 }
 
 /// Says that words left the range of an opening. What looks a word up in a table warns and goes on.
@@ -403,5 +418,5 @@ pub(super) fn clear_stored<W: HostWord + Word>(
         peak_rss_bytes: Roles { client: peak_rss(), ..Roles::default() },
         ..summary(job, "clear", history, &hash)?
     };
-    Ok(Trained { summary, parameters: job.reveal.model.then_some(parameters) })
+    Ok(Trained::new(job, summary, job.reveal.model.then_some(parameters)))
 }

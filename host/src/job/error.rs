@@ -240,6 +240,8 @@ pub enum Rule {
     NewtonAlone,
     /// Newton's method needs the same records in all steps, and all of them have to count.
     NewtonRecords,
+    /// The job has no standard errors to reveal.
+    StandardErrors,
     /// The numbers or the ridge do not suit Newton's method.
     NewtonNumbers,
     /// `reveal.epsilon` is invalid.
@@ -484,6 +486,11 @@ impl fmt::Display for Rule {
                 f,
                 "does not suit newton; remove data.augment.copies, declare every code of the label as a class, or take another \
                  optimizer"
+            ),
+            Self::StandardErrors => write!(
+                f,
+                "needs reveal.model = true and optimizer.kind = \"newton\", with the loss \"squared-error\", or \"logistic\" \
+                 and optimizer.curvature = \"exact\""
             ),
             Self::NewtonNumbers => write!(
                 f,

@@ -95,9 +95,10 @@ impl Job {
         self.laid().map_or(0, |laid| laid.graph().parameters())
     }
 
-    /// Words of a model: parameters and running statistics; 0 if the layers do not fit.
+    /// Words of a model: parameters, running statistics, and variances; 0 if the layers do not fit.
     pub fn model_words(&self) -> usize {
-        self.laid().map_or(0, |laid| laid.graph().parameters() + laid.graph().statistics())
+        let variances = if self.reveal.standard_errors { self.parameters() } else { 0 };
+        self.laid().map_or(0, |laid| laid.graph().parameters() + laid.graph().statistics() + variances)
     }
 }
 

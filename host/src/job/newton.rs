@@ -71,6 +71,16 @@ impl Job {
         })
     }
 
+    /// Whether the curvature is the information about the coefficients, not a bound of it: that of
+    /// a squared error, and an exact one.
+    fn has_information(&self) -> bool {
+        match (self.newton().map(|newton| newton.curvature), &self.loss) {
+            (Some(core::Curvature::Exact { .. }), _) => true,
+            (Some(core::Curvature::Fixed { .. }), loss) => matches!(loss, AnyLoss::SquaredError(_)),
+            (None, _) => false,
+        }
+    }
+
     /// Records of a step, but for the last of an epoch.
     pub fn step_records(&self) -> usize {
         match self.optimizer {
@@ -82,8 +92,11 @@ impl Job {
 
 /// Checks that the job suits its Newton's method.
 pub(super) fn validate(job: &Job) -> Result<(), Invalid> {
-    let Some(newton) = job.newton() else { return Ok(()) };
     let refuse = |key: &str, rule| Err(Invalid { key: key.to_owned(), rule });
+    if job.reveal.standard_errors && !(job.reveal.model && job.has_information()) {
+        return refuse("reveal.standard_errors", Rule::StandardErrors);
+    }
+    let Some(newton) = job.newton() else { return Ok(()) };
     let laid = job.network();
     let nodes = laid.graph().nodes;
     if !matches!(nodes, [node] if matches!(node.layer, AnyLayer::Dense(_))) || newton.inputs > Newton::MAX_INPUTS {

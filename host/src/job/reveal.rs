@@ -30,6 +30,8 @@ pub struct Reveal {
     pub when: When,
     /// The noise of counts and sums; the model and the alarm have none.
     pub noise: Option<Noise>,
+    /// The standard errors of a regression's coefficients, with the model.
+    pub standard_errors: bool,
 }
 
 /// When a job opens its counts and sums.
@@ -108,6 +110,9 @@ pub(super) struct RevealFile {
     /// The trained weights.
     #[serde(default)]
     model: bool,
+    /// The standard errors of the coefficients, with the model of a regression by Newton's method.
+    #[serde(default)]
+    standard_errors: bool,
     /// One bit: whether a word left the range of its opening; true, if left out, where the job
     /// reveals anything else.
     alarm: Option<bool>,
@@ -168,7 +173,8 @@ impl RevealFile {
             ));
         }
         let noise = epsilon.map(|epsilon_milli| Noise { epsilon_milli, largest_loss: self.largest_loss.unwrap_or(8) });
-        let reveal = Reveal { metrics, loss, model: self.model, alarm: false, when: self.when, noise };
+        let (model, when, standard_errors) = (self.model, self.when, self.standard_errors);
+        let reveal = Reveal { metrics, loss, model, alarm: false, when, noise, standard_errors };
         Ok(Reveal { alarm: self.alarm.unwrap_or(reveal.any_result()), ..reveal })
     }
 }

@@ -158,8 +158,9 @@ fn defaults_are_what_they_say() {
     let numbers = Numbers { ring_bits: 64, frac_bits: 12, grad_frac_bits: 19, prg: Prg::Aes128Ctr };
     assert_eq!(job.numbers, numbers);
     assert_eq!(job.lanes, Lanes { lanes: 2, tile: 16_384 });
-    let want =
-        Reveal { metrics: true, loss: RevealLoss::Epoch, model: false, alarm: true, when: When::Epoch, noise: None };
+    let (loss, when) = (RevealLoss::Epoch, When::Epoch);
+    let (metrics, alarm, noise) = (true, true, None);
+    let want = Reveal { metrics, loss, model: false, alarm, when, noise, standard_errors: false };
     assert_eq!(job.reveal, want);
     let Format::Csv(csv) = &job.data.format else { panic!("not CSV") };
     assert_eq!((csv.delimiter, csv.header, &csv.columns), (',', true, &Columns::All));

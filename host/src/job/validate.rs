@@ -60,6 +60,7 @@ pub(super) fn validate(job: &Job, asked: &Asked) -> Checked {
     training(job)?;
     super::network::validate_layers(job)?;
     optimizer(job, asked)?;
+    super::newton::validate(job)?;
     job.holds_numbers(asked)?;
     between("lanes.lanes", u64::from(job.lanes.lanes), 1, u64::from(MAX_LANES))?;
     between("lanes.tile", wide(job.lanes.tile), wide(TILE_MULTIPLE), wide(MAX_TILE))?;
@@ -300,10 +301,7 @@ fn optimizer(job: &Job, asked: &Asked) -> Checked {
             hold(!adam.precise, "optimizer.inverse_root", Rule::UnusedBy { by: "amsgrad" })?;
             buckets(&adam, &job.numbers)
         }
-        Optimizer::Newton(newton) => {
-            constant("optimizer.ridge", newton.ridge, Dyadic::MAX_FACTOR)?;
-            super::newton::validate(job)
-        }
+        Optimizer::Newton(newton) => constant("optimizer.ridge", newton.ridge, Dyadic::MAX_FACTOR),
     }
 }
 

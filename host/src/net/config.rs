@@ -107,8 +107,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// If the file cannot be read or parsed, has a key that does not belong there, lacks one, or is that of a role that
-    /// the command cannot play.
+    /// If the file cannot be read or parsed, has a key that does not belong there, lacks one, or is
+    /// that of a role that the command cannot play.
     pub fn load(file: &Path, commands_roles: &[Role]) -> Result<Self, ConfigError> {
         let fault = |fault| ConfigError { file: file.to_owned(), fault };
         let text = fs::read_to_string(file).map_err(|error| fault(ConfigFault::Read(error)))?;
@@ -245,7 +245,8 @@ struct RawPolicy {
     /// The jobs that the server takes. If left out, jobs that learn from reports must be listed;
     /// jobs on a client's own upload need not be.
     jobs: Option<Jobs>,
-    /// The outputs that they may open: kinds of metrics, `loss`, `model`, `predictions`;
+    /// The outputs that they may open: kinds of metrics, `loss`, `model`, `predictions`,
+    /// `standard-errors`;
     /// `["accuracy", "loss"]`, if left out. `accuracy` permits `mean-squared-error` too.
     reveals: Option<Vec<Reveal>>,
     /// Fewest records a step, the last of an epoch included; 16, if left out.

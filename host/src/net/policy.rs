@@ -28,6 +28,8 @@ pub enum Reveal {
     Model,
     /// Predictions for single records, to the client alone.
     Predictions,
+    /// The standard errors of a regression's coefficients, with the model.
+    StandardErrors,
 }
 
 impl fmt::Display for Reveal {
@@ -37,6 +39,7 @@ impl fmt::Display for Reveal {
             Self::Loss => "loss",
             Self::Model => "model",
             Self::Predictions => "predictions",
+            Self::StandardErrors => "standard-errors",
         })
     }
 }
@@ -45,7 +48,7 @@ impl Reveal {
     /// Returns all that jobs may open: metrics first, then the others.
     fn all() -> impl Iterator<Item = Self> {
         let metrics = Kind::ALL.iter().map(|kind| Self::Metric(*kind));
-        metrics.chain([Self::Loss, Self::Model, Self::Predictions])
+        metrics.chain([Self::Loss, Self::Model, Self::Predictions, Self::StandardErrors])
     }
 
     /// Returns whether a policy that names `self` permits `asked`.

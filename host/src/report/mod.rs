@@ -1,5 +1,6 @@
 //! What a person or a script sees of a run: progress, learning curve, summary, the opened model.
 
+mod coefficients;
 mod curve;
 mod facts;
 mod file;
@@ -9,6 +10,7 @@ mod summary;
 #[cfg(test)]
 mod tests;
 
+pub use coefficients::{Coefficient, coefficients};
 pub use curve::Curve;
 pub use facts::{LayerFacts, ModelFacts};
 pub use file::write_atomic;

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use symbolon_core::metric::{Kind, Unit};
 
-use super::{ModelFacts, write_atomic};
+use super::{Coefficient, ModelFacts, coefficients, write_atomic};
 
 /// One figure a role.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
@@ -213,6 +213,9 @@ pub struct Summary {
     pub epsilon: Option<f64>,
     /// How to evaluate the model.
     pub model: ModelFacts,
+    /// The coefficients of a regression whose standard errors are revealed; else empty.
+    #[serde(default)]
+    pub coefficients: Vec<Coefficient>,
 }
 
 impl Summary {
@@ -308,6 +311,7 @@ impl fmt::Display for Summary {
             writeln!(f, "{name:<12}{gap}{value}")?;
         }
         self.metrics.iter().try_for_each(|metric| write_table(f, metric))?;
+        coefficients::write_table(f, &self.coefficients)?;
         writeln!(f, "\n{:<12}{:>14}{:>16}", "role", "sent", "peak memory")?;
         for ((name, sent), (_, peak)) in self.bytes_sent.named().into_iter().zip(self.peak_rss_bytes.named()) {
             let peak = peak.map_or_else(|| "unknown".to_owned(), human_bytes);

@@ -169,6 +169,7 @@ fn summary() -> Summary {
         job_hash: "cd".repeat(32),
         epsilon: None,
         model: ModelFacts::of(&crate::job::Job::digits().unwrap()),
+        coefficients: Vec::new(),
     }
 }
 

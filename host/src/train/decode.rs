@@ -39,8 +39,20 @@ pub fn tensors<W: Word>(job: &Job, model: &[W]) -> Vec<Tensor> {
         };
         laid.graph().parameters_of(i, |parameter, range| add(parameter, &parameters[range]));
         laid.graph().statistics_of(i, |statistic, range| add(statistic, &statistics[range]));
+        if job.reveal.standard_errors {
+            let variances = &statistics[laid.graph().statistics()..];
+            laid.graph().parameters_of(i, |parameter, range| {
+                let extra_bits = job.newton().map_or(0, |newton| newton.count_log2);
+                add(Parameter { name: variance(parameter.name), extra_bits, ..parameter }, &variances[range]);
+            });
+        }
     }
     tensors
+}
+
+/// The name of a dense parameter's variances.
+fn variance(name: &str) -> &'static str {
+    if name == "bias" { "bias_variance" } else { "weight_variance" }
 }
 
 /// The columns of a matrix of `cols` columns, one after the other.

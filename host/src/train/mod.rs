@@ -301,6 +301,7 @@ fn epochs<W: Word>(
             }
         }
     }
+    trainer.newton_variances(lanes)?;
     if job.reveal.alarm {
         let share = lanes.alarm()?;
         tell(lanes, observer, Event::Alarm { share })?;

@@ -23,14 +23,22 @@ pub(super) struct NewtonState<W: Word> {
     /// Whether a step was made. A lane of the dealer's, which runs alone, does not see the first
     /// lane's mask.
     has_stepped: bool,
+    /// What leaves with the model: each parameter's entry of the diagonal of the inverse; empty if
+    /// the job does not reveal it.
+    variances: Secret<W>,
 }
 
 /// Words of a job's state.
 pub(super) fn words(job: &Job, lanes: usize) -> usize {
     job.newton().map_or(0, |newton| {
         let matrix = newton.order() * newton.order();
-        (1 + lanes) * newton.systems() * matrix + matrix
+        (1 + lanes) * newton.systems() * matrix + matrix + variances(job)
     })
+}
+
+/// Words of a job's variances.
+fn variances(job: &Job) -> usize {
+    if job.reveal.standard_errors { job.parameters() } else { 0 }
 }
 
 impl<W: Word> NewtonState<W> {
@@ -47,7 +55,13 @@ impl<W: Word> NewtonState<W> {
             inverse: vec![W::default(); matrix],
             mask: None,
             has_stepped: false,
+            variances: Secret::zeros(variances(job)),
         })
+    }
+
+    /// The variances of the parameters, after the last step.
+    pub(super) fn into_variances(self) -> Secret<W> {
+        self.variances
     }
 }
 
@@ -96,6 +110,22 @@ impl<W: Word> Trainer<'_, W> {
             let Some((inverse, gradient)) = work else { return Ok(()) };
             enter(party, 0, "newton");
             newton.direction(party, (sum, inverse), weights, gradient)?;
+            check_kept(party, ENOUGH)
+        })
+    }
+
+    /// Computes the variances that leave with the model, on the first lane.
+    pub(super) fn newton_variances(&mut self, lanes: &mut Lanes<'_, W>) -> Result<(), Error> {
+        let Some(NewtonState { newton, sum, inverse, mask, variances, .. }) = &mut self.newton else { return Ok(()) };
+        if variances.is_empty() {
+            return Ok(());
+        }
+        let first = std::iter::once(Some((CurvatureInverse { open: inverse, mask }, variances)));
+        let work: Vec<_> = first.chain((1..lanes.len()).map(|_| None)).collect();
+        lanes.each(work, |party, work| {
+            let Some((inverse, variances)) = work else { return Ok(()) };
+            enter(party, 0, "variances");
+            newton.variances(party, (sum, inverse), variances)?;
             check_kept(party, ENOUGH)
         })
     }

@@ -350,13 +350,15 @@ impl<'j, W: Word> Trainer<'j, W> {
         })
     }
 
-    /// This party's shares of the parameters, then of the running statistics.
+    /// This party's shares of the parameters, then of the running statistics and of variances.
     pub(super) fn into_model(self) -> Vec<W> {
         let (parameters, statistics) = (self.parameters.shares, self.meetings.into_statistics());
+        let variances = self.newton.map_or(Secret::zeros(0), NewtonState::into_variances);
         // Of the final length from the start: growing would leave a copy behind that is not wiped.
-        let mut model = Vec::with_capacity(parameters.len() + statistics.len());
+        let mut model = Vec::with_capacity(parameters.len() + statistics.len() + variances.len());
         model.extend_from_slice(&parameters);
         model.extend_from_slice(&statistics);
+        model.extend_from_slice(&variances);
         model
     }
 }

@@ -43,6 +43,7 @@ impl Server {
         reveals.extend(job.measured().iter().map(|metric| Reveal::Metric(metric.kind())));
         reveals.extend((job.reveal.loss == RevealLoss::Epoch).then_some(Reveal::Loss));
         reveals.extend(job.reveal.model.then_some(Reveal::Model));
+        reveals.extend(job.reveal.standard_errors.then_some(Reveal::StandardErrors));
         let data_memory = self.data_memory(&job);
         let listed = job.listed_hash().map_err(SessionError::job(Role::Client))?;
         let facts = Facts {
