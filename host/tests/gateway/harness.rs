@@ -328,6 +328,16 @@ impl Device {
         servers.sort_unstable();
         assert_eq!(servers, [0, 1].map(|server| (server, self.name(sequence))));
     }
+
+    /// Waits until both servers have answered this report. Answers to earlier ones may come before.
+    pub fn both_answer_at_last(&mut self, sequence: u32) {
+        let mut answered = [false; 2];
+        while answered != [true; 2] {
+            let (server, id) = self.answer();
+            assert!(id.sequence <= sequence && id == self.name(id.sequence), "{id:?}");
+            answered[usize::from(server)] |= id.sequence == sequence;
+        }
+    }
 }
 
 pub fn deployment() -> Deployment {
