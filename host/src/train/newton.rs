@@ -23,8 +23,8 @@ pub(super) struct NewtonState<W: Word> {
     /// Whether a step was made. A lane of the dealer's, which runs alone, does not see the first
     /// lane's mask.
     has_stepped: bool,
-    /// Each parameter's entry of the inverse's diagonal, which leaves with the model; empty if the job
-    /// does not reveal it.
+    /// Each parameter's entry of the inverse's diagonal, which leaves with the model; empty if the
+    /// job does not reveal it.
     variances: Secret<W>,
 }
 
