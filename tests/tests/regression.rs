@@ -23,13 +23,14 @@ const TARGETS: &str = "target = [{ divide = 1 }, { divide = 10 }]";
 fn toml(loss: &str, task: &str, optimizer: &str, lanes: u16) -> String {
     let (outputs, label) = if task == CLASSES { (3, "'class'") } else { (2, "['first', 'second']") };
     let metrics = task == CLASSES || loss != "logistic";
+    let epochs = if optimizer.contains("exact") { 8 } else { 3 };
     let errors = loss == "squared-error" || optimizer.contains("exact");
     format!(
         "version = 2\nname = 'regression'\nloss = '{loss}'\n\
          [data]\nshape = [4]\ntrain_records = 51\ntest_records = 12\n{task}\nscale = {{ divide = 1 }}\n\
          [data.csv]\ntrain = 'records.csv'\ntest_every = 5\nlabel = {label}\ncolumns = ['f0', 'f1', 'f2', 'f3']\n\
          [numbers]\nfrac_bits = 20\n[network]\nlayers = [{{ kind = 'dense', units = {outputs} }}]\n\
-         [training]\nepochs = 3\nbatch = 16\nseed = 3\n[optimizer]\nkind = 'newton'\n{optimizer}\n\
+         [training]\nepochs = {epochs}\nbatch = 16\nseed = 3\n[optimizer]\nkind = 'newton'\n{optimizer}\n\
          [lanes]\nlanes = {lanes}\ntile = 64\n[reveal]\nmetrics = {metrics}\nloss = 'epoch'\nmodel = true\nstandard_errors = {errors}\n"
     )
 }
@@ -81,8 +82,8 @@ fn secure_equals_clear_for_every_regression() {
         assert_eq!(dealt_bytes, total.dealer_bytes, "{text}");
         let mut exact = Regression::new(&job, &train);
         (0..if optimizer.contains("exact") { 20 } else { 3 }).for_each(|_| exact.step(&job));
-        // A softmax of few records, whose entries are off by up to 0.3 each, learns roughly.
-        let most = if loss == "softmax-cross-entropy" { 0.2 } else { 0.06 };
+        // Predictions come from tables of few constants, and records are few.
+        let most = if loss == "squared-error" { 1e-3 } else { 0.2 };
         exact.assert_near(&job, &clear.parameters, most);
         assert_eq!(clear.parameters.len(), job.model_words());
     }
