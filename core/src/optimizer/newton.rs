@@ -18,7 +18,8 @@
 //!   right-hand sides), and its opening. Exact: `1 + u (1 + R)` rounds, for `u` solutions of `R`
 //!   rounds with one right-hand side. Curvature is dealt `d²` words a lane and pass, and `u` times
 //!   that if it is exact; then an output takes 4 rounds a pass, and a record `d + 1` words and as
-//!   many truncated ones each way, and `4 d + 6` words dealt or so.
+//!   many truncated ones each way, and `d + 2` words and the bits of `d + 1` truncations dealt; one
+//!   word more where labels are between 0 and 1.
 //! - **Result:** each step has a relative error of about `2^-f / d`, for the least pivot `d` of the
 //!   mean curvature. Later steps correct it, if the ridge keeps pivots [above their
 //!   rounding](Newton::fits).
