@@ -1,14 +1,16 @@
 //! Correlated randomness: masks have names, functions of masks are dealt.
 //!
-//! A **mask** is the sum (for bit planes the exclusive or) of one stream of each server; it costs nothing. The right to hide a value with
-//! it is a [`Mask`], which is not `Clone` and is consumed by the opening; what stays is its public name, a [`MaskId`], and [`View`]s of it. A **function
+//! A **mask** is the sum (for bit planes the exclusive or) of one stream of each server; it costs
+//! nothing. The right to hide a value with it is a [`Mask`], which is not `Clone` and is consumed
+//! by the opening; what stays is its public name, a [`MaskId`], and [`View`]s of it. A **function
 //! of masks** is a [`Request`]: one server expands its share, the dealer sends the other the
 //! difference, lane by lane in turn ([`receiver`]).
 //!
-//! A protocol call draws one request number ([`Draw`]); its masks and dealt values are numbered parts of it. So the clear engine, which needs
-//! neither, draws the same numbers.
+//! A protocol call draws one request number ([`Draw`]); its masks and dealt values are numbered
+//! parts of it. So the clear engine, which needs neither, draws the same numbers.
 //!
-//! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}. A server's masks are uniform to its peer; the dealer sees no opened word.
+//! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}. A server's masks are uniform
+//!   to its peer; the dealer sees no opened word.
 
 pub mod request;
 mod source;
@@ -19,11 +21,13 @@ pub use source::{Corrections, Dry, Server, Sink, Whole, WholeMasks, receiver};
 use crate::{link::Error, prg::MaskId, word::Word};
 use serde::Serialize;
 
-/// One protocol call's request number, from which its masks and dealt values take their names in order.
+/// One protocol call's request number, from which its masks and dealt values take their names in
+/// order.
 #[derive(Debug)]
 pub struct Draw(MaskId);
 
-/// Hands out the request numbers of one lane. A host that shares masks between lanes numbers them by a lane of their own.
+/// Hands out the request numbers of one lane. A host that shares masks between lanes numbers them
+/// by a lane of their own.
 #[derive(Debug)]
 pub struct Requests {
     lane: u16,
@@ -61,7 +65,7 @@ impl Draw {
     }
     /// A fresh mask of `len` words (or words of bit planes): free, nothing is sent.
     pub fn mask(&mut self, len: usize) -> Mask {
-        Mask { id: self.next(), at: 0, len }
+        Mask { id: self.next(), at: 0, rows: 1, cols: len, stride: len }
     }
 }
 
@@ -70,34 +74,62 @@ impl Draw {
 pub struct Mask {
     id: MaskId,
     at: usize,
-    len: usize,
+    rows: usize,
+    cols: usize,
+    stride: usize,
 }
 
 impl Mask {
     /// A mask that hides nothing.
     pub fn empty() -> Self {
-        Self { id: MaskId::default(), at: 0, len: 0 }
+        Self { id: MaskId::default(), at: 0, rows: 1, cols: 0, stride: 0 }
     }
     /// Words that it can hide.
     pub fn len(&self) -> usize {
-        self.len
+        self.rows * self.cols
+    }
+    /// Words of each of its rows.
+    pub fn cols(&self) -> usize {
+        self.cols
     }
     /// Whether it hides nothing.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
     /// The first `at` words and the rest, as masks for two values: how lanes share one mask.
     ///
     /// # Panics
     ///
-    /// If `at > len`.
+    /// If `at > len`, or the mask is a matrix of several rows.
     pub fn split_at(self, at: usize) -> (Self, Self) {
-        assert!(at <= self.len, "a mask cannot be split past its end");
-        (Self { len: at, ..self }, Self { id: self.id, at: self.at + at, len: self.len - at })
+        assert!(self.rows == 1, "rows are split by columns");
+        self.split_columns(at)
+    }
+    /// A flat mask as a matrix of `cols` columns.
+    ///
+    /// # Panics
+    ///
+    /// If the mask is not flat or not whole rows.
+    #[must_use]
+    pub fn matrix(self, cols: usize) -> Self {
+        let rows = self.cols.checked_div(cols).unwrap_or(0);
+        assert!(self.rows == 1 && rows * cols == self.cols, "not a matrix of so many columns");
+        Self { rows, cols, stride: cols, ..self }
+    }
+    /// The first `at` columns and the rest, as masks for two values: how the steps of a sequence
+    /// share one mask.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer.
+    pub fn split_columns(self, at: usize) -> (Self, Self) {
+        let Self { id, at: first, rows, cols, stride } = self;
+        assert!(at <= cols, "a mask cannot be split past its end");
+        (Self { cols: at, ..self }, Self { id, at: first + at, rows, cols: cols - at, stride })
     }
     /// The name that outlives the mask.
     pub fn view(&self) -> View<'static> {
-        View { id: self.id, at: self.at, rows: Rows::All(1), cols: self.len, stride: self.len }
+        View { id: self.id, at: self.at, rows: Rows::All(self.rows), cols: self.cols, stride: self.stride }
     }
 }
 
@@ -111,7 +143,8 @@ pub enum Rows<'a> {
     Which(&'a [u32]),
 }
 
-/// Plans hash the rows of each batch several times: byte by byte, that would be a third of their time.
+/// Plans hash the rows of each batch several times: byte by byte, that would be a third of their
+/// time.
 fn as_bytes<S: serde::Serializer>(rows: &[u32], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_bytes(Word::bytes(rows))
 }
@@ -138,7 +171,8 @@ impl Rows<'_> {
     }
 }
 
-/// Words of a mask as a matrix: `cols` words from `at + row * stride` on, for each of `rows`. Public.
+/// Words of a mask as a matrix: `cols` words from `at + row * stride` on, for each of `rows`.
+/// Public.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
 pub struct View<'a> {
     /// Which mask.
@@ -223,12 +257,13 @@ pub trait Correlations<W: Word> {
     ///
     /// [`Error::RequestsSpent`] after 2^32 of them.
     fn draw(&mut self) -> Result<Draw, Error>;
-    /// This party's share of a mask of words: any time, any order. The clear engine's is the whole mask.
+    /// This party's share of a mask of words: any time, any order. The clear engine's is the whole
+    /// mask.
     fn expand(&self, view: View<'_>, out: &mut [W]);
     /// This party's XOR share of a mask of bit planes.
     fn expand_bits(&self, view: View<'_>, out: &mut [W]);
-    /// This party's shares of the values that `request` names, one slice of `out` for each of [`Request::dealt`]; strictly in
-    /// plan order. Needs [`Request::scratch`] words.
+    /// This party's shares of the values that `request` names, one slice of `out` for each of
+    /// [`Request::dealt`]; strictly in plan order. Needs [`Request::scratch`] words.
     ///
     /// # Errors
     ///

@@ -57,7 +57,7 @@ pub fn check(numbers: &Numbers) -> Result<(), FunctionError> {
 
 /// `value` as a factor with `cols` columns.
 fn matrix<W>(value: Masked<'_, W>, cols: usize) -> Factor<'_, W> {
-    Factor { value: Masked { mask: value.mask.matrix(cols), ..value }, transposed: false }
+    Factor::plain(Masked { mask: value.mask.matrix(cols), ..value })
 }
 
 /// Solves `A X = B`: `b`, of `order` rows, becomes `X`; `a` is overwritten. All have the job's

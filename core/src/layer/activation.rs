@@ -9,7 +9,7 @@
 //!   exact, with `2 f` fraction bits.
 //! - **Memory:** a word an element between the passes, the slope.
 
-use super::{Backward, Describe, Input, Layer, Misfit, Numbers, Saved, Shape, Site, Takes, only};
+use super::{Backward, Describe, Input, Kept, Layer, Misfit, Numbers, Saved, Shape, Site, Takes, only};
 use crate::{
     function::{self, method::Function, scalar::AnyScalar},
     link::Error,
@@ -115,7 +115,7 @@ impl<W: Word> Backward<W> for Activation {
         dz: Input<'_, W>,
         _: usize,
         dx: &mut [W],
-        saved: &Saved<'_, W>,
+        saved: Kept<'_, W>,
     ) -> Result<(), Error> {
         let ([slope], mut party) = party.scratch([dx.len()])?;
         slope.copy_from_slice(saved.words);

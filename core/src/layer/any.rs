@@ -79,6 +79,9 @@ macro_rules! layers {
             fn saved(&self, site: &$crate::layer::Site<'_, W>, rows: usize) -> usize {
                 match self { $(Self::$name(layer) => layer.saved(site, rows)),* }
             }
+            fn inference_words(&self, site: &$crate::layer::Site<'_, W>, rows: usize) -> usize {
+                match self { $(Self::$name(layer) => layer.inference_words(site, rows)),* }
+            }
             fn forward(
                 &self,
                 party: &mut $crate::party::Party<'_, W>,
@@ -95,7 +98,7 @@ macro_rules! layers {
 
 use super::{
     Activation, Add, AveragePool, Backward, BatchNorm, Concat, Convolution, Dense, Dropout, Flatten, GlobalAveragePool,
-    GradientSplit, Input, LeakyRelu, MaxPool, Meets, Relu, Saved, Site, Square, Upsample,
+    GradientSplit, Input, Kept, LeakyRelu, MaxPool, Meets, Recurrent, Relu, Site, Square, Unroll, Upsample,
 };
 use crate::{link::Error, party::Party, protocol::masked::Masked, word::Word};
 use core::ops::Range;
@@ -119,12 +122,15 @@ macro_rules! all_layers {
                 dz: Input<'_, W>,
                 input: usize,
                 dx: &mut [W],
-                saved: &Saved<'_, W>,
+                saved: Kept<'_, W>,
             ) -> Result<(), Error> {
                 match self { $(Self::$name(layer) => layer.backward(party, site, x, dz, input, dx, saved)),* }
             }
             fn meets(&self) -> Option<&dyn Meets<W>> {
                 match self { $(Self::$name(layer) => layer.meets()),* }
+            }
+            fn unrolls(&self) -> Option<&dyn Unroll<W>> {
+                match self { $(Self::$name(layer) => layer.unrolls()),* }
             }
             fn split(&self, site: &Site<'_, W>) -> GradientSplit {
                 match self { $(Self::$name(layer) => layer.split(site)),* }
@@ -135,10 +141,11 @@ macro_rules! all_layers {
                 site: &Site<'_, W>,
                 part: Range<usize>,
                 x: Masked<'_, W>,
-                dz: Masked<'_, W>,
+                dz: Option<Masked<'_, W>>,
+                kept: Kept<'_, W>,
                 gradient: &mut [W],
             ) -> Result<(), Error> {
-                match self { $(Self::$name(layer) => layer.gradient(party, site, part, x, dz, gradient)),* }
+                match self { $(Self::$name(layer) => layer.gradient(party, site, part, x, dz, kept, gradient)),* }
             }
         }
 
@@ -201,6 +208,7 @@ all_layers! { // append; never reorder, never reuse a number
     12 "upsample" Upsample,
     13 "batch-norm" BatchNorm,
     14 "activation" Activation,
+    15 "recurrent" Recurrent,
 }
 
 impl<'de> Deserialize<'de> for AnyLayer {

@@ -13,7 +13,7 @@
 //! - **Memory:** none between the passes.
 
 use super::{
-    Backward, Describe, Input, Layer, Misfit, Saved, Shape, Site, Takes, only,
+    Backward, Describe, Input, Kept, Layer, Misfit, Saved, Shape, Site, Takes, only,
     size::{Size, windows},
 };
 use crate::{kernel::Windows, link::Error, party::Party, protocol::masked::Masked, word::Word};
@@ -149,7 +149,7 @@ macro_rules! pool {
                 dz: Input<'_, W>,
                 _: usize,
                 dx: &mut [W],
-                _: &Saved<'_, W>,
+                _: Kept<'_, W>,
             ) -> Result<(), Error> {
                 let windows = super::fits($windows(self, site.input()));
                 backward(party, windows, dz, dx)

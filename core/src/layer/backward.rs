@@ -1,6 +1,6 @@
 //! The backward pass of a graph: gradients go through the same forms as values.
 
-use super::{Backward, Graph, Layer, NodeState, Origin, Pass, Takes, Tensor, forward::taken};
+use super::{Backward, Graph, Input, Layer, NodeState, Origin, Pass, Takes, Tensor, forward::taken};
 use crate::{link::Error, party::Party, protocol::masked::Masked, word::Word};
 use core::ops::Range;
 
@@ -48,6 +48,7 @@ impl<L> Graph<'_, L> {
             let takes = self.nodes[i].layer.takes_gradient(self.places[i].inputs[0]);
             let words = &mut slab[self.places[i].gradient_words(pass.rows())];
             self.make_gradient_ready(party, i, takes, words, states)?;
+            self.unroll(party, pass, i, slab, states)?;
             for (input, origin) in self.nodes[i].origins().enumerate() {
                 match origin {
                     Origin::Node(j) if self.places[usize::from(j)].trains => {
@@ -71,6 +72,25 @@ impl<L> Graph<'_, L> {
     ) -> Result<(), Error> {
         let names = (u16::try_from(i).unwrap_or(u16::MAX), GRADIENT);
         states[i].gradient.make_ready(party, names, takes, self.frac_bits, words)
+    }
+
+    /// Takes the gradient of node `i`'s output back through the layer's own steps, if it has any.
+    fn unroll<W: Word>(
+        &self,
+        party: &mut Party<'_, W>,
+        pass: &Pass<'_, W>,
+        i: usize,
+        slab: &[W],
+        states: &mut [NodeState<'_, W>],
+    ) -> Result<(), Error>
+    where
+        L: Backward<W>,
+    {
+        let Some(layer) = self.nodes[i].layer.unrolls() else { return Ok(()) };
+        let (site, own) = (self.site(i, pass), &mut states[i]);
+        party.trace.enter(site.node, "backward through steps");
+        let dz = Input::Shares(&slab[self.places[i].gradient_words(pass.rows())], own.gradient.frac_bits);
+        layer.unroll(party, &site, dz, &mut own.saved)
     }
 
     /// The gradient of node `j`'s output as node `i`, whose input number `input` it is, passes it
@@ -109,10 +129,10 @@ impl<L> Graph<'_, L> {
         let x = below.value.kept_open(to.output.words());
         let frac_bits = layer.gives_gradient(shape, scale, self.frac_bits);
         if is_second {
-            layer.backward(&mut party, &site, x, gradient, input, other, &own.saved)?;
+            layer.backward(&mut party, &site, x, gradient, input, other, own.saved.kept())?;
             add(&party, (dx, &mut below.gradient), (other, frac_bits));
         } else {
-            layer.backward(&mut party, &site, x, gradient, input, dx, &own.saved)?;
+            layer.backward(&mut party, &site, x, gradient, input, dx, own.saved.kept())?;
             below.gradient.frac_bits = frac_bits;
         }
         Ok(())

@@ -12,8 +12,9 @@
 //! - **Source:** [`crate::protocol::convolution`].
 
 use super::{
-    Backward, Describe, Init, Input, Layer, Misfit, Parameter, Saved, Shape, Site, Size, Takes, between, only,
+    Backward, Describe, Init, Input, Kept, Layer, Misfit, Parameter, Saved, Shape, Site, Size, Takes, between, only,
     size::{output, windows},
+    taken_masked,
 };
 use crate::{
     kernel::{Convolved, Filters},
@@ -175,7 +176,7 @@ impl<W: Word> Backward<W> for Convolution {
         dz: Input<'_, W>,
         _: usize,
         dx: &mut [W],
-        _: &Saved<'_, W>,
+        _: Kept<'_, W>,
     ) -> Result<(), Error> {
         let filters = self.filters(site);
         convolve(party, (filters, Convolved::Input), dz.masked(), weights(site, filters), dx)
@@ -187,10 +188,12 @@ impl<W: Word> Backward<W> for Convolution {
         site: &Site<'_, W>,
         _: Range<usize>,
         x: Masked<'_, W>,
-        dz: Masked<'_, W>,
+        dz: Option<Masked<'_, W>>,
+        _: Kept<'_, W>,
         gradient: &mut [W],
     ) -> Result<(), Error> {
         let filters = self.filters(site);
+        let dz = taken_masked(dz);
         let (weights, bias) = gradient.split_at_mut(filters.weights());
         convolve(party, (filters, Convolved::Weights), dz, x, weights)?;
         let places = filters.windows.count();

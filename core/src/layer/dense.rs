@@ -10,7 +10,8 @@
 //!   ([`crate::protocol::product`]).
 
 use super::{
-    Backward, Describe, GradientSplit, Init, Input, Layer, Misfit, Parameter, Saved, Shape, Site, Takes, between, only,
+    Backward, Describe, GradientSplit, Init, Input, Kept, Layer, Misfit, Parameter, Saved, Shape, Site, Takes, between,
+    only, taken_masked,
 };
 use crate::{
     correlation::Rows,
@@ -42,10 +43,6 @@ impl Dense {
         let (units, n) = (self.units as usize, site.input().words() * self.units as usize);
         Masked { words: &site.open.words[..n], mask: site.open.mask.slice(0, n).matrix(units) }
     }
-}
-
-fn factor<W>(value: Masked<'_, W>, transposed: bool) -> Factor<'_, W> {
-    Factor { value, transposed }
 }
 
 impl Describe for Dense {
@@ -98,7 +95,7 @@ impl<W: Word> Layer<W> for Dense {
         z: &mut [W],
         _: &mut Saved<'_, W>,
     ) -> Result<(), Error> {
-        matmul(party, factor(x[0].masked(), false), factor(self.weights(site), false), z)?;
+        matmul(party, Factor::plain(x[0].masked()), Factor::plain(self.weights(site)), z)?;
         let units = self.units as usize;
         let ([bias], party) = party.scratch([units])?;
         bias.copy_from_slice(&site.shares[site.shares.len() - units..]);
@@ -117,9 +114,9 @@ impl<W: Word> Backward<W> for Dense {
         dz: Input<'_, W>,
         _: usize,
         dx: &mut [W],
-        _: &Saved<'_, W>,
+        _: Kept<'_, W>,
     ) -> Result<(), Error> {
-        matmul(party, factor(dz.masked(), false), factor(self.weights(site), true), dx)
+        matmul(party, Factor::plain(dz.masked()), Factor::transposed(self.weights(site)), dx)
     }
 
     fn split(&self, site: &Site<'_, W>) -> GradientSplit {
@@ -132,9 +129,11 @@ impl<W: Word> Backward<W> for Dense {
         site: &Site<'_, W>,
         part: Range<usize>,
         x: Masked<'_, W>,
-        dz: Masked<'_, W>,
+        dz: Option<Masked<'_, W>>,
+        _: Kept<'_, W>,
         gradient: &mut [W],
     ) -> Result<(), Error> {
+        let dz = taken_masked(dz);
         let (inputs, units, batch) = (site.input().words(), self.units as usize, x.mask.rows.len());
         let rows = part.start / units..inputs.min(part.end / units); // of the weights: columns of x
         let (weights, bias) = gradient.split_at_mut(rows.len() * units);
@@ -142,7 +141,7 @@ impl<W: Word> Backward<W> for Dense {
             let ([own], mut party) = party.scratch([batch * rows.len()])?;
             gather(x.words, inputs, Rows::All(batch), rows.start, rows.len(), own);
             let own = Masked { words: own, mask: x.mask.columns(rows.start, rows.len()) };
-            matmul(&mut party, factor(own, true), factor(dz, false), weights)?;
+            matmul(&mut party, Factor::transposed(own), Factor::plain(dz), weights)?;
         }
         if !bias.is_empty() {
             let ([shares], party) = party.scratch([dz.words.len()])?;

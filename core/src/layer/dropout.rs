@@ -11,7 +11,7 @@
 //! - **Needs:** room for the factor; values are taken truncated where it has fraction bits.
 //! - **Memory:** none between the passes: the mask is made again.
 
-use super::{Backward, Describe, Fraction, Input, Layer, Misfit, Saved, Shape, Site, Takes, only};
+use super::{Backward, Describe, Fraction, Input, Kept, Layer, Misfit, Saved, Shape, Site, Takes, only};
 use crate::{link::Error, party::Party, prg::MaskId, protocol::masked::Masked, word::Word};
 use serde::{Deserialize, Serialize};
 
@@ -121,7 +121,7 @@ impl<W: Word> Backward<W> for Dropout {
         dz: Input<'_, W>,
         _: usize,
         dx: &mut [W],
-        _: &Saved<'_, W>,
+        _: Kept<'_, W>,
     ) -> Result<(), Error> {
         self.apply(party, site, dz.shares().0, dx);
         Ok(())

@@ -5,7 +5,7 @@
 //! - **Result:** exact.
 //! - **Memory:** none between the passes.
 
-use super::{Backward, Describe, Input, Layer, Misfit, Saved, Shape, Site, Takes, only};
+use super::{Backward, Describe, Input, Kept, Layer, Misfit, Saved, Shape, Site, Takes, only};
 use crate::{link::Error, party::Party, protocol::masked::Masked, word::Word};
 use serde::{Deserialize, Serialize};
 
@@ -65,7 +65,7 @@ impl<W: Word> Backward<W> for Flatten {
         dz: Input<'_, W>,
         _: usize,
         dx: &mut [W],
-        _: &Saved<'_, W>,
+        _: Kept<'_, W>,
     ) -> Result<(), Error> {
         dx.copy_from_slice(dz.shares().0);
         Ok(())

@@ -237,7 +237,7 @@ impl<'a, L> Graph<'_, L> {
             Origin::Data => true,
         };
         let words = |origin| if is_any && open(origin) { rows * self.shape_words(origin) } else { 0 };
-        let saved = if own.saved.words.is_empty() { node.layer.saved(&site, rows) } else { 0 };
+        let saved = if own.saved.words.is_empty() { node.layer.inference_words(&site, rows) } else { 0 };
         let second_words = if node.second.is_some() { words(second) } else { 0 };
         let ([first_share, second_share, scratch], mut party) =
             party.scratch([words(node.input), second_words, saved])?;
@@ -258,7 +258,7 @@ impl<'a, L> Graph<'_, L> {
         party.trace.enter(site_node, "forward");
         own.value.frac_bits = place.frac_bits;
         if saved > 0 {
-            let mut saved = Saved { words: scratch, mask: None };
+            let mut saved = Saved { words: scratch, masks: [None; 2] };
             return node.layer.forward(&mut party, &site, inputs, z, &mut saved);
         }
         node.layer.forward(&mut party, &site, inputs, z, &mut own.saved)

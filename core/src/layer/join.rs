@@ -10,7 +10,7 @@
 //! - **Needs:** sums below `2^(k-2)`.
 //! - **Memory:** none between the passes.
 
-use super::{Backward, Describe, Input, Layer, Misfit, Saved, Shape, Site, Takes};
+use super::{Backward, Describe, Input, Kept, Layer, Misfit, Saved, Shape, Site, Takes};
 use crate::{link::Error, party::Party, protocol::masked::Masked, word::Word};
 use serde::{Deserialize, Serialize};
 
@@ -107,7 +107,7 @@ impl<W: Word> Backward<W> for Add {
         dz: Input<'_, W>,
         _: usize,
         dx: &mut [W],
-        _: &Saved<'_, W>,
+        _: Kept<'_, W>,
     ) -> Result<(), Error> {
         dx.copy_from_slice(dz.shares().0);
         Ok(())
@@ -145,7 +145,7 @@ impl<W: Word> Backward<W> for Concat {
         dz: Input<'_, W>,
         input: usize,
         dx: &mut [W],
-        _: &Saved<'_, W>,
+        _: Kept<'_, W>,
     ) -> Result<(), Error> {
         let [a_words, b_words] = site.inputs.map(Shape::words);
         let (from, words) = if input == 0 { (0, a_words) } else { (a_words, b_words) };

@@ -11,7 +11,7 @@
 //! - **Needs:** as [`crate::protocol::relu`].
 //! - **Memory:** a word and a bit an element between the passes.
 
-use super::{Backward, Describe, Fraction, Input, Layer, Misfit, Saved, Shape, Site, Takes, only};
+use super::{Backward, Describe, Fraction, Input, Kept, Layer, Misfit, Saved, Shape, Site, Takes, only};
 use crate::{
     kernel::plane_words,
     link::Error,
@@ -87,7 +87,7 @@ impl<W: Word> Layer<W> for LeakyRelu {
         z.copy_from_slice(x);
         let (rho, bit) = saved.words.split_at_mut(z.len());
         let ([kept], mut party) = party.scratch([z.len()])?;
-        saved.mask = Some(relu_apart(&mut party, (z, kept), frac_bits - site.frac_bits, bit, rho)?);
+        saved.masks[0] = Some(relu_apart(&mut party, (z, kept), frac_bits - site.frac_bits, bit, rho)?);
         self.blend(&party, z, kept);
         Ok(())
     }
@@ -102,12 +102,12 @@ impl<W: Word> Backward<W> for LeakyRelu {
         dz: Input<'_, W>,
         _: usize,
         dx: &mut [W],
-        saved: &Saved<'_, W>,
+        saved: Kept<'_, W>,
     ) -> Result<(), Error> {
         let (dz, frac_bits) = dz.shares();
         dx.copy_from_slice(dz);
         let (rho, open) = saved.words.split_at(dx.len());
-        let Some(mask) = saved.mask else { panic!("the forward pass names the mask") };
+        let Some(mask) = saved.masks[0] else { panic!("the forward pass names the mask") };
         let ([kept], mut party) = party.scratch([dx.len()])?;
         let bit = Selector { open, mask, rho };
         relu_backward_apart(&mut party, (dx, kept), frac_bits - site.frac_bits, bit)?;

@@ -8,7 +8,7 @@
 //! - **Memory:** a word and a bit an element of a window between the passes.
 
 use super::{
-    Backward, Describe, Input, Layer, Misfit, Saved, Shape, Site, Size, Takes, between, only,
+    Backward, Describe, Input, Kept, Layer, Misfit, Saved, Shape, Site, Size, Takes, between, only,
     size::{output, windows},
 };
 use crate::{
@@ -102,7 +102,7 @@ impl<W: Word> Layer<W> for MaxPool {
         let ([places], mut party) = party.scratch([n])?;
         party.kernels.gather_windows(places, x, windows);
         let (rho, bits) = saved.words.split_at_mut(n);
-        saved.mask = Some(maximum_forward(&mut party, pool, places, (bits, rho), z)?);
+        saved.masks[0] = Some(maximum_forward(&mut party, pool, places, (bits, rho), z)?);
         Ok(())
     }
 }
@@ -116,13 +116,13 @@ impl<W: Word> Backward<W> for MaxPool {
         dz: Input<'_, W>,
         _: usize,
         dx: &mut [W],
-        saved: &Saved<'_, W>,
+        saved: Kept<'_, W>,
     ) -> Result<(), Error> {
         let (dz, frac_bits) = dz.shares();
         let (windows, pool) = self.pool(site, frac_bits);
         let n = dz.len() * pool.area;
         let (rho, bits) = saved.words.split_at(n);
-        let Some(mask) = saved.mask else { panic!("the forward pass names the mask") };
+        let Some(mask) = saved.masks[0] else { panic!("the forward pass names the mask") };
         let ([places], mut party) = party.scratch([n])?;
         maximum_backward(&mut party, pool, dz, (bits, mask, rho), places)?;
         party.kernels.scatter_windows(dx, places, windows);

@@ -25,6 +25,7 @@
 //! | [`relu`] | `max(0, x)` | 3 or 4 | nonlinear |
 //! | [`max_pool`] | maxima of windows, and a ReLU | 4 or more | nonlinear |
 //! | [`activation`] | any function, by any method | as the function | nonlinear |
+//! | [`recurrent`] | GRU, LSTM or simple cell over a sequence | by the step | nonlinear |
 //! | [`leaky_relu`] | `max(0, x) + slope min(0, x)` | 3 or 4 | nonlinear |
 //!
 //! To add a layer, write its file and add its line to [`AnyLayer`]'s list.
@@ -48,6 +49,7 @@ pub mod join;
 pub mod leaky_relu;
 pub mod max_pool;
 mod meeting;
+pub mod recurrent;
 pub mod relu;
 mod size;
 pub mod square;
@@ -68,6 +70,7 @@ pub use join::{Add, Concat};
 pub use leaky_relu::LeakyRelu;
 pub use max_pool::MaxPool;
 pub use meeting::{MASKS, Meeting, MeetingLens, Meets, Met};
+pub use recurrent::{CellKind, Recurrent, States};
 pub use relu::Relu;
 pub use size::Size;
 pub use square::Square;
@@ -182,13 +185,35 @@ impl<W> Site<'_, W> {
     }
 }
 
-/// Words and a mask's name that a forward pass leaves for the backward pass.
+/// Words and masks' names that a pass leaves for what comes after it.
 #[derive(Default)]
 pub struct Saved<'a, W> {
     /// [`Layer::saved`] words.
     pub words: &'a mut [W],
-    /// The name of a mask.
-    pub mask: Option<View<'static>>,
+    /// Names of masks: of the forward pass, and of one [back through steps](Unroll).
+    pub masks: [Option<View<'static>>; 2],
+}
+
+impl<W> Saved<'_, W> {
+    /// What was left, to be read.
+    pub fn kept(&self) -> Kept<'_, W> {
+        Kept { words: self.words, masks: self.masks }
+    }
+}
+
+/// What [`Saved`] holds, for the backward pass and the gradients.
+#[derive(Clone, Copy)]
+pub struct Kept<'a, W> {
+    /// [`Layer::saved`] words.
+    pub words: &'a [W],
+    /// Names of masks.
+    pub masks: [Option<View<'static>>; 2],
+}
+
+impl<W> Default for Kept<'_, W> {
+    fn default() -> Self {
+        Self { words: &[], masks: [None; 2] }
+    }
 }
 
 /// A tensor of parameters.
@@ -317,6 +342,11 @@ pub trait Layer<W: Word>: Describe + Sync {
         0
     }
 
+    /// Words of scratch that `rows` rows take in inference in place of [`Layer::saved`].
+    fn inference_words(&self, site: &Site<'_, W>, rows: usize) -> usize {
+        self.saved(site, rows)
+    }
+
     /// Computes `z` from the inputs `x`.
     ///
     /// # Errors
@@ -364,7 +394,7 @@ pub trait Backward<W: Word>: Layer<W> {
         dz: Input<'_, W>,
         input: usize,
         dx: &mut [W],
-        saved: &Saved<'_, W>,
+        saved: Kept<'_, W>,
     ) -> Result<(), Error>;
 
     /// How the work of [`Backward::gradient`] is cut.
@@ -374,28 +404,54 @@ pub trait Backward<W: Word>: Layer<W> {
     }
 
     /// The gradient of the parameters `part`, with twice the job's fraction bits, from the masked
-    /// input and the masked gradient of the result.
+    /// input and the gradient of the result, if the layer takes it masked; `kept` is empty if lanes
+    /// share the parameters.
     ///
     /// # Errors
     ///
     /// As [`Layer::forward`].
+    #[allow(clippy::too_many_arguments)] // both passes' values meet here
     fn gradient(
         &self,
         party: &mut Party<'_, W>,
         site: &Site<'_, W>,
         part: Range<usize>,
         x: Masked<'_, W>,
-        dz: Masked<'_, W>,
+        dz: Option<Masked<'_, W>>,
+        kept: Kept<'_, W>,
         gradient: &mut [W],
     ) -> Result<(), Error> {
-        let _ = (party, site, part, x, dz, gradient);
+        let _ = (party, site, part, x, dz, kept, gradient);
         Ok(())
+    }
+
+    /// The layer as one with steps of its own; `None` for any other.
+    fn unrolls(&self) -> Option<&dyn Unroll<W>> {
+        None
     }
 
     /// The layer as one whose rows meet; `None` for a layer that takes each row by itself.
     fn meets(&self) -> Option<&dyn Meets<W>> {
         None
     }
+}
+
+/// A layer with steps of its own, through which the gradient goes back before it reaches
+/// parameters or inputs.
+pub trait Unroll<W: Word>: Sync {
+    /// Takes the gradient `dz` of the result back through all steps: once, before
+    /// [`Backward::backward`] and [`Backward::gradient`], which read what it leaves in `saved`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layer::forward`].
+    fn unroll(
+        &self,
+        party: &mut Party<'_, W>,
+        site: &Site<'_, W>,
+        dz: Input<'_, W>,
+        saved: &mut Saved<'_, W>,
+    ) -> Result<(), Error>;
 }
 
 /// The public stream of dropout masks: uniform, the same at all parties, and no secret.
@@ -433,6 +489,18 @@ pub enum Misfit {
         channels: u32,
         /// Number of groups.
         groups: u32,
+    },
+    /// It takes a sequence.
+    Sequence {
+        /// The row's shape.
+        got: Shape,
+    },
+    /// Its first state has another length.
+    State {
+        /// Words of a state.
+        want: u32,
+        /// The second input's shape.
+        got: Shape,
     },
     /// Both inputs must have one shape.
     Differ {
@@ -510,6 +578,12 @@ impl fmt::Display for Misfit {
             Self::Groups { channels, groups } => {
                 write!(f, "has {groups} groups, which must divide its {channels} channels")
             }
+            Self::Sequence { got } => {
+                write!(f, "takes a sequence, whose shape is [1, steps, features], and its input has the shape {got}")
+            }
+            Self::State { want, got } => {
+                write!(f, "takes a first state of {want} words, and its second input has the shape {got}")
+            }
             Self::Differ { first, second } => {
                 write!(f, "takes two inputs of one shape, and they have the shapes {first} and {second}")
             }
@@ -546,6 +620,12 @@ pub(crate) fn between(key: &'static str, got: u32, min: u32, max: u32) -> Result
 pub(crate) fn only(inputs: &[Shape]) -> Result<Shape, Misfit> {
     let &[input] = inputs else { return Err(Misfit::Inputs { want: 1, got: inputs.len() }) };
     Ok(input)
+}
+
+/// The gradient of a result that the layer takes masked.
+pub(crate) fn taken_masked<W>(dz: Option<Masked<'_, W>>) -> Masked<'_, W> {
+    let Some(dz) = dz else { panic!("the layer takes the gradient masked") };
+    dz
 }
 
 /// A number that follows from shapes which the graph has checked. Without the error's text, which a

@@ -4,7 +4,7 @@
 //! - **Cost, result, needs:** as [`crate::protocol::relu`]: forward 3 or 4 rounds, backward 1.
 //! - **Memory:** a word and a bit an element between the passes.
 
-use super::{Backward, Describe, Input, Layer, Misfit, Saved, Shape, Site, Takes, only};
+use super::{Backward, Describe, Input, Kept, Layer, Misfit, Saved, Shape, Site, Takes, only};
 use crate::{
     kernel::plane_words,
     link::Error,
@@ -67,7 +67,7 @@ impl<W: Word> Layer<W> for Relu {
         let (x, frac_bits) = x[0].shares();
         z.copy_from_slice(x);
         let (rho, bit) = saved.words.split_at_mut(z.len());
-        saved.mask = Some(relu(party, z, frac_bits - site.frac_bits, bit, rho)?);
+        saved.masks[0] = Some(relu(party, z, frac_bits - site.frac_bits, bit, rho)?);
         Ok(())
     }
 }
@@ -81,12 +81,12 @@ impl<W: Word> Backward<W> for Relu {
         dz: Input<'_, W>,
         _: usize,
         dx: &mut [W],
-        saved: &Saved<'_, W>,
+        saved: Kept<'_, W>,
     ) -> Result<(), Error> {
         let (dz, frac_bits) = dz.shares();
         dx.copy_from_slice(dz);
         let (rho, open) = saved.words.split_at(dx.len());
-        let Some(mask) = saved.mask else { panic!("the forward pass names the mask") };
+        let Some(mask) = saved.masks[0] else { panic!("the forward pass names the mask") };
         relu_backward(party, dx, frac_bits - site.frac_bits, Selector { open, mask, rho })
     }
 }

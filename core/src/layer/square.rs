@@ -10,7 +10,7 @@
 //! - **Needs:** `|x| < 2^(k/2 - 1)` units, or the square leaves its range.
 //! - **Memory:** the open `x` between the passes, which the graph keeps.
 
-use super::{Backward, Describe, Input, Layer, Misfit, Saved, Shape, Site, Takes, only};
+use super::{Backward, Describe, Input, Kept, Layer, Misfit, Saved, Shape, Site, Takes, only};
 use crate::{
     link::Error,
     party::Party,
@@ -77,7 +77,7 @@ impl<W: Word> Backward<W> for Square {
         dz: Input<'_, W>,
         _: usize,
         dx: &mut [W],
-        _: &Saved<'_, W>,
+        _: Kept<'_, W>,
     ) -> Result<(), Error> {
         let x = x.expect("the graph keeps masked inputs");
         multiply(party, x, dz.masked(), dx)?;

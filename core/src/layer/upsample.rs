@@ -10,7 +10,7 @@
 //! - **Needs:** sums of `h w` gradients below `2^(k-2)`.
 //! - **Memory:** none between the passes.
 
-use super::{Backward, Describe, Input, Layer, Misfit, Saved, Shape, Site, Size, Takes, only, size::windows};
+use super::{Backward, Describe, Input, Kept, Layer, Misfit, Saved, Shape, Site, Size, Takes, only, size::windows};
 use crate::{kernel::Windows, link::Error, party::Party, protocol::masked::Masked, word::Word};
 use serde::{Deserialize, Serialize};
 
@@ -90,7 +90,7 @@ impl<W: Word> Backward<W> for Upsample {
         dz: Input<'_, W>,
         _: usize,
         dx: &mut [W],
-        _: &Saved<'_, W>,
+        _: Kept<'_, W>,
     ) -> Result<(), Error> {
         party.kernels.sum_windows(dx, dz.shares().0, super::fits(self.windows(site.input())));
         Ok(())

@@ -182,8 +182,8 @@ impl<W: Word> Metric<W> for Auc {
         self.above(&mut party, set, scores, above)?; // all rounds but one
         let mask = party.draw()?.mask(above.len());
         let mask = mask_and_open(&mut party, above, mask)?; // the last
-        let above = Factor { value: Masked { words: above, mask: mask.matrix(count) }, transposed: false };
-        matmul(&mut party, above, Factor { value: rows.labels, transposed: false }, counts)?;
+        let above = Factor::plain(Masked { words: above, mask: mask.matrix(count) });
+        matmul(&mut party, above, Factor::plain(rows.labels), counts)?;
         let ([y], party) = party.scratch([rows.labels.words.len()])?;
         rows.labels.share(&party, y);
         totals.fill(W::default());

@@ -167,8 +167,7 @@ impl Newton {
     ) -> Result<(), Error> {
         let d = self.inputs;
         let ([square], mut party) = party.scratch([d * d])?;
-        let factor = |value, transposed| Factor { value, transposed };
-        matmul(&mut party, factor(x, true), factor(z, false), square)?;
+        matmul(&mut party, Factor::transposed(x), Factor::plain(z), square)?;
         let (above, last) = sum.split_at_mut(d * (d + 1));
         last.fill(W::default());
         shares.chunks_exact(d).for_each(|row| party.kernels.add(&mut last[..d], row));
@@ -221,8 +220,7 @@ impl Newton {
                 open.copy_from_slice(gradient);
                 let mask = party.draw()?.mask(open.len());
                 let mask = mask_and_open(&mut party, open, mask)?.matrix(columns); // a round
-                let factor = |value| Factor { value, transposed: false };
-                matmul(&mut party, factor(inverse), factor(Masked { words: open, mask }), gradient)?;
+                matmul(&mut party, Factor::plain(inverse), Factor::plain(Masked { words: open, mask }), gradient)?;
                 truncate(&mut party, gradient, f) // a round
             }
         }

@@ -1,7 +1,7 @@
 //! Values hidden once, for any number of products.
 //!
-//! Opens `X = x - a` under a fresh mask `a`. `X` is public and `a` has a name, so whoever holds a [`Masked`] holds the share too: `X` (at
-//! server 0 alone) plus `[a]` (Beaver, CRYPTO '91).
+//! Opens `X = x - a` under a fresh mask `a`. `X` is public and `a` has a name, so whoever holds a
+//! [`Masked`] holds the share too: `X` (at server 0 alone) plus `[a]` (Beaver, CRYPTO '91).
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
 //! - **Cost:** 1 round, one word each way; nothing dealt.
@@ -9,12 +9,13 @@
 
 use crate::{
     correlation::{Mask, View},
-    link::Error,
+    link::{Error, Fold},
     party::{Party, Role},
     word::Word,
 };
 
-/// A masked matrix or vector as an argument: public words without gaps, and the view of the mask that hides them.
+/// A masked matrix or vector as an argument: public words without gaps, and the view of the mask
+/// that hides them.
 #[derive(Clone, Copy, Debug)]
 pub struct Masked<'a, W> {
     /// `x - a`, public.
@@ -23,7 +24,8 @@ pub struct Masked<'a, W> {
     pub mask: View<'a>,
 }
 
-/// Opens the shared `share` as `x - a`, in place, and names `a`. The mask is consumed: it can hide nothing else.
+/// Opens the shared `share` as `x - a`, in place, and names `a`. The mask is consumed: it can hide
+/// nothing else.
 ///
 /// # Errors
 ///
@@ -40,6 +42,31 @@ pub fn mask_and_open<W: Word>(party: &mut Party<'_, W>, share: &mut [W], mask: M
         party.open(share)?;
     }
     Ok(view)
+}
+
+/// Opens several shared values at once, as [`mask_and_open`] does: one round.
+///
+/// # Errors
+///
+/// As [`mask_and_open`].
+///
+/// # Panics
+///
+/// If a mask and its value differ in length.
+pub fn mask_and_open_all<W: Word, const N: usize>(
+    party: &mut Party<'_, W>,
+    shares: [&mut [W]; N],
+    masks: [Mask; N],
+) -> Result<(), Error> {
+    if party.is_clear() {
+        return Ok(());
+    }
+    let mut shares = shares;
+    for (share, mask) in shares.iter_mut().zip(masks) {
+        assert!(share.len() == mask.len(), "mask and value differ in length");
+        hide(party, share, mask.view())?;
+    }
+    party.exchange(&mut shares.map(|share| (Fold::Add, share)))
 }
 
 /// `share -= [a]`: what is sent to open `x - a`, for protocols that open more in the same round.

@@ -78,6 +78,31 @@ pub struct Factor<'a, W> {
     pub value: Masked<'a, W>,
     /// Whether the factor is the transpose.
     pub transposed: bool,
+    /// Rows that each row of the value is cut into, as records are into the steps of a sequence; 1
+    /// for the matrix as it is.
+    pub cuts: usize,
+}
+
+impl<'a, W> Factor<'a, W> {
+    /// The matrix as it is.
+    pub const fn plain(value: Masked<'a, W>) -> Self {
+        Self { value, transposed: false, cuts: 1 }
+    }
+
+    /// Its transpose.
+    pub const fn transposed(value: Masked<'a, W>) -> Self {
+        Self { value, transposed: true, cuts: 1 }
+    }
+
+    /// The matrix with each row cut into so many.
+    #[must_use]
+    pub const fn cut(self, cuts: usize) -> Self {
+        Self { cuts, ..self }
+    }
+
+    fn cols(&self) -> usize {
+        self.value.mask.cols / self.cuts
+    }
 }
 
 /// `z = x y` of matrices: one ring product with each factor's public words.
@@ -91,7 +116,7 @@ pub struct Factor<'a, W> {
 /// If shapes do not fit.
 pub fn matmul<W: Word>(party: &mut Party<'_, W>, x: Factor<'_, W>, y: Factor<'_, W>, z: &mut [W]) -> Result<(), Error> {
     let (a_view, b_view) = (x.value.mask, y.value.mask);
-    let request = MatMul { a: a_view, b: b_view, transposed: [x.transposed, y.transposed] };
+    let request = MatMul { a: a_view, b: b_view, transposed: [x.transposed, y.transposed], cuts: [x.cuts, y.cuts] };
     let dims = request.dims();
     assert!(z.len() == dims[0] * dims[2], "matmul: the output has another shape");
     assert!(
@@ -100,7 +125,7 @@ pub fn matmul<W: Word>(party: &mut Party<'_, W>, x: Factor<'_, W>, y: Factor<'_,
     );
     let matrix = |words, cols, transposed| Matrix { words, stride: cols, transposed };
     let (x_open, y_open) =
-        (matrix(x.value.words, a_view.cols, x.transposed), matrix(y.value.words, b_view.cols, y.transposed));
+        (matrix(x.value.words, x.cols(), x.transposed), matrix(y.value.words, y.cols(), y.transposed));
     let ([a, b], mut party) = party.scratch([a_view.len(), b_view.len()])?;
     let mut draw = party.draw()?;
     if party.is_clear() {
@@ -111,8 +136,8 @@ pub fn matmul<W: Word>(party: &mut Party<'_, W>, x: Factor<'_, W>, y: Factor<'_,
     party.take(&mut draw, request, &mut [&mut *z])?;
     party.expand(a_view, a);
     y.value.share(&party, b);
-    party.kernels.gemm(z, x_open, matrix(b, b_view.cols, y.transposed), dims);
-    party.kernels.gemm(z, matrix(a, a_view.cols, x.transposed), y_open, dims);
+    party.kernels.gemm(z, x_open, matrix(b, y.cols(), y.transposed), dims);
+    party.kernels.gemm(z, matrix(a, x.cols(), x.transposed), y_open, dims);
     Ok(())
 }
 

@@ -36,7 +36,7 @@ pub struct Network {
 }
 
 impl Network {
-    fn graph<T>(&self, f: impl FnOnce(&Graph<'_, AnyLayer>) -> T) -> T {
+    pub fn graph<T>(&self, f: impl FnOnce(&Graph<'_, AnyLayer>) -> T) -> T {
         let mut places = vec![Placement::default(); self.nodes.len()];
         f(&Graph::new(&self.nodes, self.input, self.frac_bits, &mut places).unwrap())
     }
@@ -68,7 +68,7 @@ impl Job for Network {
         let mut saved: Vec<_> = (0..graph.nodes.len()).map(|i| zeros(graph.saved_words(i, &pass, rows))).collect();
         let mut states = Vec::new();
         for ((place, [value, gradient]), saved) in graph.places.iter().zip(&mut kept).zip(&mut saved) {
-            let mut state = NodeState { saved: Saved { words: saved, mask: None }, ..NodeState::default() };
+            let mut state = NodeState { saved: Saved { words: saved, masks: [None; 2] }, ..NodeState::default() };
             if place.is_opened {
                 let mask = party.draw()?.mask(value.len());
                 state.value = Tensor::kept(value, mask);
@@ -115,7 +115,15 @@ impl Job for Network {
                 Origin::Node(j) => states[usize::from(j)].opened(place.inputs[0].words())[0].unwrap(),
             };
             let (site, part) = (graph.site(i, &pass), 0..place.parameters);
-            graph.nodes[i].layer.gradient(party, &site, part, x, dz.unwrap(), &mut gradient[place.range()])?;
+            graph.nodes[i].layer.gradient(
+                party,
+                &site,
+                part,
+                x,
+                dz,
+                states[i].saved.kept(),
+                &mut gradient[place.range()],
+            )?;
         }
         let statistics = meetings.statistics.clone();
         Ok(vec![Shared::Words(z), Shared::Words(gradient), Shared::Words(statistics)])
@@ -235,6 +243,7 @@ fn reference(layer: &AnyLayer, inputs: &[(&[f64], Shape)], output: Shape, parame
             let numbers = function::Numbers { ring_bits: 64, frac_bits: 18 };
             x.iter().map(|x| activation.function.ideal(&numbers, *x)).collect()
         }
+        AnyLayer::Recurrent(layer) => crate::recurrent::reference(layer, inputs, parameters),
         AnyLayer::LeakyRelu(leaky) => x.iter().map(|x| x.max(leaky.slope.value() * x)).collect(),
         AnyLayer::Square(_) => x.iter().map(|x| x * x).collect(),
         AnyLayer::BatchNorm(_) => unreachable!("it takes all rows"),
@@ -306,7 +315,7 @@ fn outputs(graph: &Graph<'_, AnyLayer>, x: &[f64], parameters: &[f64]) -> Vec<f6
 }
 
 /// Holds a network to the reference: `tolerance` in units of `2^-f`, of outputs and of gradients.
-fn check<W: Word>(network: &Network, rows: usize, tolerance: [f64; 2], salt: u64) {
+pub fn check<W: Word>(network: &Network, rows: usize, tolerance: [f64; 2], salt: u64) {
     let (mut values, unit) = (Values(salt), f64::from(1u32 << network.frac_bits));
     let mut real = |n: usize, limit: f64| -> Vec<f64> {
         // Multiples of the unit, so that nothing is lost before the network.

@@ -142,7 +142,8 @@ fn products_are_exact() {
     multiplies::<u64>();
 }
 
-/// `x[which] w`, then `x[which]^T z`, then `z w^T`: the three products of a dense layer, from two openings and one of the result.
+/// `x[which] w`, then `x[which]^T z`, then `z w^T`: the three products of a dense layer, from two
+/// openings and one of the result.
 struct Dense {
     cols: usize,
     out: usize,
@@ -158,8 +159,8 @@ impl Job for Dense {
         gather(&x, cols, Rows::Which(&self.which), 0, cols, &mut rows);
         let x = Masked { words: &rows, mask: a.gather(&self.which) };
         let w = Masked { words: &w, mask: b };
-        let plain = |value| Factor { value, transposed: false };
-        let turned = |value| Factor { value, transposed: true };
+        let plain = |value| Factor::plain(value);
+        let turned = |value| Factor::transposed(value);
         let mut z = vec![W::default(); batch * out];
         matmul(party, plain(x), plain(w), &mut z)?;
         let result = z.clone();

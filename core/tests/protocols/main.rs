@@ -25,6 +25,7 @@ mod optimizer;
 mod peers;
 mod precise;
 mod recipe;
+mod recurrent;
 mod relu;
 mod resnet;
 mod reuse;

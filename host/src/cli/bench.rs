@@ -186,10 +186,7 @@ impl Program for Operation {
             }
             Self::MatrixProduct => {
                 let ((x, a), (y, b)) = (masked(party, n)?, masked(party, n)?);
-                let factor = |words, mask: View<'static>| Factor {
-                    value: Masked { words, mask: mask.matrix(SIDE) },
-                    transposed: false,
-                };
+                let factor = |words, mask: View<'static>| Factor::plain(Masked { words, mask: mask.matrix(SIDE) });
                 matmul(party, factor(&x, a), factor(&y, b), &mut z)?;
             }
             Self::Truncate => truncate(party, &mut z, f)?,

@@ -89,7 +89,8 @@ impl<W: Word> Trainer<'_, W> {
             let x = train.masked(rows.part(own.clone()), tape.rows(own.clone(), train.cols()));
             let ([y], mut party) = party.scratch([own.len() * labels.cols()])?;
             let y = labels.rows_of(rows.part(own.clone()), y)?;
-            newton.curvature(&mut party, x, [tape.gradient(0, own), y], partial)?;
+            let Some(delta) = tape.gradient(0, own) else { panic!("a dense layer takes its gradient masked") };
+            newton.curvature(&mut party, x, [delta, y], partial)?;
             check_kept(&mut party, ENOUGH)
         })?;
         if first == 0 {

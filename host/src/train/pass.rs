@@ -122,6 +122,10 @@ impl<W: Word> Trainer<'_, W> {
                 meetings.meet(lanes, &graph, &pass, (i, batch.len()), segment.is_forward())?;
             }
         }
+        let names = |work: &Work<'_, W>| work.state.states.iter().map(|state| state.saved.masks).collect();
+        let names = works.iter().map(names).collect();
+        drop(works);
+        tape.keep_masks(names);
         Ok(())
     }
 }

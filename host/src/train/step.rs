@@ -24,7 +24,7 @@ use crate::{
 use std::ops::Range;
 use symbolon_core::{
     correlation::{Mask, View},
-    layer::{AnyLayer, Backward, GradientSplit, Graph, Model, Origin, Pass},
+    layer::{AnyLayer, Backward, GradientSplit, Graph, Kept, Model, Origin, Pass},
     link::Error,
     loss::{Built, Describe},
     party::{Party, Role},
@@ -252,8 +252,9 @@ impl<'j, W: Word> Trainer<'j, W> {
             }
         }
         let (tape, train, met) = (&self.tape, &self.train, self.meetings.met());
-        lanes.each(work, |party, pieces| {
+        lanes.each(work.into_iter().enumerate().collect(), |party, (lane, pieces)| {
             for Piece { nodes, part, rows: own, gradient } in pieces {
+                let by_rows = own.is_some();
                 let own = own.unwrap_or(0..rows.len());
                 if own.is_empty() {
                     gradient.fill(W::default());
@@ -268,7 +269,8 @@ impl<'j, W: Word> Trainer<'j, W> {
                     };
                     let (site, dz) = (graph.site(node, &pass), tape.gradient(node, own.clone()));
                     enter(party, node, "weight gradient");
-                    graph.nodes[node].layer.gradient(party, &site, part.clone(), x, dz, gradient)
+                    let kept = if by_rows { tape.kept(lane, node) } else { Kept::default() };
+                    graph.nodes[node].layer.gradient(party, &site, part.clone(), x, dz, kept, gradient)
                 };
                 let Some((first, others)) = nodes.split_first() else { continue };
                 each(party, *first, gradient)?;
@@ -292,7 +294,8 @@ impl<'j, W: Word> Trainer<'j, W> {
         Ok(())
     }
 
-    /// Updates the parameters (but before the first step) and opens them under a fresh mask: each lane its range, tile by tile.
+    /// Updates the parameters (but before the first step) and opens them under a fresh mask: each
+    /// lane its range, tile by tile.
     fn update(&mut self, lanes: &mut Lanes<'_, W>, step: Option<u64>) -> Result<(), Error> {
         let n = self.parameters.shares.len();
         let mask = lanes.draw()?.mask(n);

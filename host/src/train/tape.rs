@@ -4,7 +4,7 @@ use crate::{job::Laid, lanes::Lanes, secret::Secret};
 use std::ops::Range;
 use symbolon_core::{
     correlation::{Mask, View},
-    layer::{AnyLayer, Backward, GradientSplit, Graph, Model, NodeState, Pass, Saved, Tensor},
+    layer::{AnyLayer, Backward, Describe, GradientSplit, Graph, Kept, Model, NodeState, Pass, Saved, Takes, Tensor},
     link::Error,
     protocol::masked::Masked,
     word::Word,
@@ -59,6 +59,8 @@ struct LaneTape<W: Word> {
     slabs: [Secret<W>; 2],
     /// Words between the passes, node by node.
     saved: Vec<Secret<W>>,
+    /// Names of the masks that hide some of them.
+    masks: Vec<[Option<View<'static>>; 2]>,
     /// Gradients of the parameters that are cut by rows, in the order of their nodes.
     partial: Secret<W>,
 }
@@ -94,12 +96,13 @@ impl<W: Word> Tape<W> {
         let lane = |rows: &usize| LaneTape {
             slabs: [Secret::zeros(graph.slab_words(*rows)), Secret::zeros(graph.gradient_words(*rows))],
             saved: (0..graph.nodes.len()).map(|i| Secret::zeros(graph.saved_words(i, pass, *rows))).collect(),
+            masks: vec![[None; 2]; graph.nodes.len()],
             partial: Secret::zeros(by_rows(&graph, pass).map(|i| graph.places[i].parameters).sum()),
         };
         Self {
             data: vec![W::default(); batch * graph.input.words()],
             values: opened(&|i| graph.places[i].is_opened),
-            gradients: opened(&|i| graph.places[i].parameters > 0),
+            gradients: opened(&|i| graph.places[i].parameters > 0 && takes_masked(&graph, i)),
             lanes: rows.iter().map(lane).collect(),
         }
     }
@@ -132,7 +135,7 @@ impl<W: Word> Tape<W> {
             let slabs =
                 [&mut values[..graph.slab_words(part.len())], &mut gradients[..graph.gradient_words(part.len())]];
             let saved = lane.saved.iter_mut().enumerate().map(|(i, words)| NodeState {
-                saved: Saved { words: &mut words[..graph.saved_words(i, pass, part.len())], mask: None },
+                saved: Saved { words: &mut words[..graph.saved_words(i, pass, part.len())], masks: [None; 2] },
                 ..NodeState::default()
             });
             all.push(LaneStates { data: own, slabs, states: saved.collect() });
@@ -162,9 +165,20 @@ impl<W: Word> Tape<W> {
         self.values[i].as_ref().expect("a layer's masked input is open").rows(rows)
     }
 
-    /// The open gradient of node `i`, some rows of it.
-    pub(super) fn gradient(&self, i: usize, rows: Range<usize>) -> Masked<'_, W> {
-        self.gradients[i].as_ref().expect("the gradient of parameters is open").rows(rows)
+    /// The open gradient of node `i`, some rows of it, if its layer takes it masked.
+    pub(super) fn gradient(&self, i: usize, rows: Range<usize>) -> Option<Masked<'_, W>> {
+        self.gradients[i].as_ref().map(|gradient| gradient.rows(rows))
+    }
+
+    /// Keeps the names of the masks that each lane's passes drew.
+    pub(super) fn keep_masks(&mut self, names: Vec<Vec<[Option<View<'static>>; 2]>>) {
+        self.lanes.iter_mut().zip(names).for_each(|(lane, names)| lane.masks = names);
+    }
+
+    /// The words that the passes of lane `lane` left at node `i`.
+    pub(super) fn kept(&self, lane: usize, i: usize) -> Kept<'_, W> {
+        let LaneTape { saved, masks, .. } = &self.lanes[lane];
+        Kept { words: &saved[i], masks: masks[i] }
     }
 
     /// Each lane's gradients of the parameters that are cut by rows, taken out of the tape.
@@ -176,6 +190,11 @@ impl<W: Word> Tape<W> {
     pub(super) fn put_partials(&mut self, partials: Vec<Secret<W>>) {
         self.lanes.iter_mut().zip(partials).for_each(|(lane, partial)| lane.partial = partial);
     }
+}
+
+/// Whether node `i` takes the gradient of its result masked.
+fn takes_masked(graph: &Graph<'_, AnyLayer>, i: usize) -> bool {
+    graph.nodes[i].layer.takes_gradient(graph.places[i].inputs[0]) == Takes::Masked
 }
 
 /// The nodes whose parameters' gradients are cut by rows.

@@ -21,6 +21,8 @@ pub struct MatMul<'a> {
     pub b: View<'a>,
     /// Whether the rows of `a`, of `b` are columns of the factor.
     pub transposed: [bool; 2],
+    /// Rows that each row of the view of `a`, of `b` is cut into, before a transposition.
+    pub cuts: [usize; 2],
 }
 
 impl MatMul<'_> {
@@ -30,9 +32,12 @@ impl MatMul<'_> {
     ///
     /// If the inner dimensions differ.
     pub(crate) fn dims(&self) -> [usize; 3] {
-        let shape = |v: View<'_>, t: bool| if t { (v.cols, v.rows.len()) } else { (v.rows.len(), v.cols) };
-        let (m, k) = shape(self.a, self.transposed[0]);
-        let (inner, n) = shape(self.b, self.transposed[1]);
+        let shape = |v: View<'_>, i: usize| {
+            let (rows, cols) = (v.rows.len() * self.cuts[i], v.cols / self.cuts[i]);
+            if self.transposed[i] { (cols, rows) } else { (rows, cols) }
+        };
+        let (m, k) = shape(self.a, 0);
+        let (inner, n) = shape(self.b, 1);
         assert!(k == inner, "inner dimensions of a product differ");
         [m, k, n]
     }
@@ -59,8 +64,8 @@ impl Deal for MatMul<'_> {
         masks.words(self.a, x);
         masks.words(self.b, y);
         c.fill(W::default());
-        let x = Matrix { words: x, stride: self.a.cols, transposed: self.transposed[0] };
-        let y = Matrix { words: y, stride: self.b.cols, transposed: self.transposed[1] };
+        let x = Matrix { words: x, stride: self.a.cols / self.cuts[0], transposed: self.transposed[0] };
+        let y = Matrix { words: y, stride: self.b.cols / self.cuts[1], transposed: self.transposed[1] };
         kernels.gemm(c, x, y, self.dims());
     }
 }

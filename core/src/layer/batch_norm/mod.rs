@@ -37,7 +37,7 @@ mod slopes;
 mod statistics;
 
 use super::{
-    Backward, Describe, Fraction, GradientSplit, Init, Input, Layer, MASKS, Meeting, MeetingLens, Meets, Misfit,
+    Backward, Describe, Fraction, GradientSplit, Init, Input, Kept, Layer, MASKS, Meeting, MeetingLens, Meets, Misfit,
     Numbers, Parameter, Saved, Shape, Site, Takes, between, only,
 };
 use crate::{
@@ -372,7 +372,7 @@ impl<W: Word> Backward<W> for BatchNorm {
         dz: Input<'_, W>,
         _: usize,
         dx: &mut [W],
-        _: &Saved<'_, W>,
+        _: Kept<'_, W>,
     ) -> Result<(), Error> {
         let (Some(x), dz, counts) = (x, dz.masked(), Counts::of(site, 1)) else { panic!("the input is open") };
         let (c, words, masks) = (counts.channels, site.met.words, site.met.masks);
@@ -394,7 +394,8 @@ impl<W: Word> Backward<W> for BatchNorm {
         site: &Site<'_, W>,
         part: Range<usize>,
         _: Masked<'_, W>,
-        _: Masked<'_, W>,
+        _: Option<Masked<'_, W>>,
+        _: Kept<'_, W>,
         gradient: &mut [W],
     ) -> Result<(), Error> {
         // The meeting found it.

@@ -49,7 +49,7 @@ fn requests<W: Word>() -> Vec<Request<'static>> {
         BitToWord { bits: mask(4, 1, lanes), len: 70, width: 27 }.into(),
         Product { a: r, b: p }.into(),
         RowProduct { a: mask(1, 7, 10), b: mask(2, 1, 7) }.into(),
-        MatMul { a: mask(1, 7, 10), b: mask(2, 10, 3), transposed: [false; 2] }.into(),
+        MatMul { a: mask(1, 7, 10), b: mask(2, 10, 3), transposed: [false; 2], cuts: [1; 2] }.into(),
         Digits { words, low: 2, widths: &[3, 2] }.into(),
         Digits { words: pairs, low: 0, widths: &[4] }.into(),
         Bit { words, bit: 5 }.into(),

@@ -1,0 +1,493 @@
+//! Recurrent cells over the steps of a sequence: simple, GRU and LSTM.
+//!
+//! A row is a sequence of shape `[1, steps, features]`. One layer holds all steps, which share its
+//! parameters: `a_t = x_t W + b` of all steps is one product, and so is each gradient of the
+//! parameters, over rows and steps together.
+//!
+//! | file | cell | a step |
+//! | --- | --- | --- |
+//! | [`simple`] | Elman | `h' = tanh(a + h U)` |
+//! | [`gru`] | GRU | `r, z = σ(a + h U)`, `n = tanh(a + r (h U + c))`, `h' = n + z (h - n)` |
+//! | [`lstm`] | LSTM | `i, f, o = σ(a + h U)`, `g = tanh(a + h U)`, `c' = f c + i g`, |
+//! | | | `h' = o tanh(c')` |
+//!
+//! Backward, the derivatives of a step by its state's gradient do not depend on that gradient, so
+//! those of all steps are multiplied out at once ([`Cell::jacobian`]). What is left in sequence
+//! is one or two products a step.
+//!
+//! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}. The number of steps is
+//!   public.
+//! - **Cost:** in rounds, for `T` steps, `s` and `t` rounds of the sigmoid and the tanh:
+//!
+//!   | cell | forward | backward, all steps at once | backward, a step |
+//!   | --- | --- | --- | --- |
+//!   | simple | `T (2 + t)` | 1 | 4 |
+//!   | GRU | `T (6 + s + t)` | 5 | 4 |
+//!   | LSTM | `T (6 + s + 2 t)` | 3 | 6 |
+//!
+//!   The first step backward ends a round earlier, unless the first state is an input; a
+//!   [limit](Recurrent::limit) adds a [`clamp`] a step. In words opened and truncated, of a unit
+//!   and step beside the functions: simple 2 and 1 forward, 3 and 2 backward; GRU 5 and 5, 13 and
+//!   10; LSTM 7 and 6, 16 and 12.
+//! - **Result:** each truncated word is within a unit; in the mean exact.
+//! - **Needs:** pre-activations below `2^(k-2-2f)`. A gradient of a state that grows from step to
+//!   step may leave the ring, first in few bits: a limit holds each element of it.
+//! - **Memory:** kept, in words of a unit and step: simple 3, GRU 12, LSTM 16.
+//! - **Source:** Elman (1990); Cho and others (EMNLP 2014), with the reset after the product, as
+//!   PyTorch and ONNX's `linear_before_reset` have it; Hochreiter and Schmidhuber (1997) with the
+//!   forget gate of Gers and others (2000). The order of the gates is PyTorch's. The backward form
+//!   by products of derivatives is derived here; `gru.py` of the tests' oracles has the plain one.
+
+pub mod gru;
+pub mod lstm;
+pub mod simple;
+mod steps;
+mod unroll;
+
+use super::{
+    Backward, Describe, Fraction, Init, Input, Kept, Layer, Misfit, Numbers, Parameter, Saved, Shape, Site, Takes,
+    Unroll, between,
+};
+use crate::{
+    function::{
+        self,
+        method::{Function, Method, mapping::Mapping},
+        scalar::{AnyScalar, Sigmoid, Tanh},
+    },
+    link::Error,
+    party::Party,
+    protocol::{clamp::clamp, masked::Masked},
+    word::Word,
+};
+use core::ops::Range;
+use serde::{Deserialize, Serialize};
+use steps::{Opened, Tensors};
+
+/// A kind of cell.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "files", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum CellKind {
+    /// `h' = tanh(x W + h U + b)`.
+    Simple,
+    /// Gated recurrent unit: reset, update and candidate.
+    Gru,
+    /// Long short-term memory: input, forget, cell and output gate, and a memory.
+    Lstm,
+}
+
+/// The states that a recurrent layer gives.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "files", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum States {
+    /// The last one: a vector of `units`.
+    #[default]
+    Last,
+    /// Those of all steps: `[1, steps, units]`.
+    All,
+    /// The last one with the memory of an LSTM behind it: what another layer's `initial` takes.
+    Whole,
+}
+
+/// A recurrent layer. Parameters: `features` rows of `gates × units` weights, `units` rows of
+/// recurrent weights, `gates × units` biases; of a GRU `units` recurrent biases of the candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "files", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Recurrent {
+    /// The cell.
+    pub cell: CellKind,
+    /// Number of units, 1 to 4,096.
+    pub units: u32,
+    /// The states that come out; `last`, if left out.
+    #[serde(default)]
+    pub states: States,
+    /// Runs from the last step to the first.
+    #[serde(default)]
+    pub reverse: bool,
+    /// Takes the first state from a second input, instead of zeros.
+    #[serde(default)]
+    pub initial: bool,
+    /// Bound of each element of a state's gradient, below 1; none, if left out. Simple cells and
+    /// LSTM need one in 32-bit rings: 0.25.
+    #[serde(default)]
+    pub limit: Option<Fraction>,
+    /// How the gates' sigmoid is computed: the keys of an activation layer; 64 constants on
+    /// `[-8, 8)`, if left out.
+    #[serde(default = "sigmoid", with = "sigmoid_form")]
+    #[cfg_attr(feature = "files", schemars(with = "function::method::FunctionFile"))]
+    pub sigmoid: Function,
+    /// How the tanh is computed: the keys of an activation layer; 64 constants on `[-4, 4)`, if
+    /// left out.
+    #[serde(default = "tanh", with = "tanh_form")]
+    #[cfg_attr(feature = "files", schemars(with = "function::method::FunctionFile"))]
+    pub tanh: Function,
+}
+
+/// 64 constants and slopes at one index: with a dithered index they are lines in the mean.
+const fn constants(scalar: AnyScalar, interval: [f64; 2]) -> Function {
+    Function { scalar, method: Method::Mapping(Mapping { bits: 6, degree: 0, interval }) }
+}
+
+const fn sigmoid() -> Function {
+    constants(AnyScalar::Sigmoid(Sigmoid {}), [-8.0, 8.0])
+}
+
+const fn tanh() -> Function {
+    constants(AnyScalar::Tanh(Tanh {}), [-4.0, 4.0])
+}
+
+/// Declares the form of a function whose name follows from its key.
+macro_rules! form {
+    ($name:ident, $scalar:expr) => {
+        mod $name {
+            use crate::function::{method::Function, scalar::AnyScalar};
+            use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+            pub(super) fn serialize<S: Serializer>(function: &Function, serializer: S) -> Result<S::Ok, S::Error> {
+                #[cfg(feature = "files")]
+                if serializer.is_human_readable() {
+                    return crate::function::method::FunctionFile::from(*function).serialize(serializer);
+                }
+                function.serialize(serializer)
+            }
+
+            pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Function, D::Error> {
+                #[cfg(feature = "files")]
+                if deserializer.is_human_readable() {
+                    let file = crate::function::method::FunctionFile::deserialize(deserializer)?;
+                    return file.of($scalar).map_err(serde::de::Error::custom);
+                }
+                let function = Function::deserialize(deserializer)?;
+                if function.scalar != $scalar {
+                    return Err(serde::de::Error::custom("another function than the key's"));
+                }
+                Ok(function)
+            }
+        }
+    };
+}
+form!(sigmoid_form, AnyScalar::Sigmoid(crate::function::scalar::Sigmoid {}));
+form!(tanh_form, AnyScalar::Tanh(crate::function::scalar::Tanh {}));
+
+/// The sizes of a pass.
+#[derive(Clone, Copy)]
+struct Sizes {
+    rows: usize,
+    steps: usize,
+    features: usize,
+    units: usize,
+}
+
+impl Sizes {
+    /// Words of a state of all rows.
+    fn state(&self) -> usize {
+        self.rows * self.units
+    }
+
+    /// Words of the states of all steps.
+    fn all(&self) -> usize {
+        self.steps * self.state()
+    }
+}
+
+/// The functions of a cell in their numbers.
+struct Rule<W> {
+    numbers: function::Numbers,
+    sigmoid: Function,
+    tanh: Function,
+    /// Bound of each element of a state's gradient.
+    limit: Option<W>,
+}
+
+impl<W: Word> Rule<W> {
+    fn frac_bits(&self) -> u32 {
+        self.numbers.frac_bits
+    }
+
+    /// Holds a state's gradient to its limit.
+    fn hold(&self, party: &mut Party<'_, W>, gradient: &mut [W]) -> Result<(), Error> {
+        match self.limit {
+            Some(limit) => clamp(party, gradient, W::default().sub(limit), limit),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A cell: one step, and its derivatives.
+trait Cell<W: Word> {
+    /// Gates: blocks of `units` columns that products with input and state have.
+    const GATES: usize;
+    /// Words of a unit beside its state.
+    const MEMORY: usize;
+    /// Whether the last gate's product with the state has a bias of its own.
+    const STATE_BIAS: bool;
+    /// Tensors that a step opens beside the state.
+    const OPEN: usize;
+    /// Tensors of slopes that a step leaves.
+    const SLOPES: usize;
+    /// Tensors of [`Cell::jacobian`].
+    const JACOBIAN: usize;
+    /// Tensors of a step's gradients: those of the gates' inputs, and of the gates' products with
+    /// the state where they differ.
+    const DELTAS: usize;
+    /// Where the gradients of the products with the state are: first gate, first tensor, how many.
+    const STATE_DELTAS: &'static [[usize; 3]];
+
+    /// A step number `i`: `input` and `state` are the gates' products with both, with `2 f`
+    /// fraction bits, gate after gate; `h` and `memory` become those of the next step. `slopes`
+    /// are of this step, empty in inference.
+    fn step(
+        party: &mut Party<'_, W>,
+        rule: &Rule<W>,
+        products: [&mut [W]; 2],
+        state: [&mut [W]; 2],
+        kept: (&mut Opened<'_, W>, &mut [W], usize),
+    ) -> Result<(), Error>;
+
+    /// The derivatives of all steps, open, from what the steps opened and their slopes; returns
+    /// the mask's name.
+    fn jacobian(
+        party: &mut Party<'_, W>,
+        rule: &Rule<W>,
+        open: &Tensors<'_, W>,
+        slopes: &[W],
+        out: &mut [W],
+    ) -> Result<crate::correlation::View<'static>, Error>;
+
+    /// From the gradients of a step's state and memory: `deltas`, `2 f` fraction bits for what
+    /// passes to the state before, in `passed`, and the memory's gradient.
+    fn step_back(
+        party: &mut Party<'_, W>,
+        rule: &Rule<W>,
+        i: usize,
+        tensors: [&Tensors<'_, W>; 2],
+        gradients: [&mut [W]; 2],
+        out: [&mut [W]; 2],
+    ) -> Result<(), Error>;
+}
+
+/// Calls a generic function with the layer's cell.
+macro_rules! with_cell {
+    ($layer:expr, $run:ident :: <$W:ident, _>($($argument:expr),* $(,)?)) => {
+        match $layer.cell {
+            CellKind::Simple => $run::<$W, simple::Simple>($($argument),*),
+            CellKind::Gru => $run::<$W, gru::Gru>($($argument),*),
+            CellKind::Lstm => $run::<$W, lstm::Lstm>($($argument),*),
+        }
+    };
+}
+
+impl Recurrent {
+    /// Most units.
+    pub const MAX_UNITS: u32 = 1 << 12;
+
+    /// A layer with what job files may leave out.
+    pub const fn new(cell: CellKind, units: u32) -> Self {
+        Self {
+            cell,
+            units,
+            states: States::Last,
+            reverse: false,
+            initial: false,
+            limit: None,
+            sigmoid: sigmoid(),
+            tanh: tanh(),
+        }
+    }
+
+    /// Gates, words of a state with its memory, and recurrent biases.
+    const fn counts(&self) -> [u32; 3] {
+        match self.cell {
+            CellKind::Simple => [1, self.units, 0],
+            CellKind::Gru => [3, self.units, self.units],
+            CellKind::Lstm => [4, 2 * self.units, 0],
+        }
+    }
+
+    fn sizes<W: Word>(&self, site: &Site<'_, W>, rows: usize) -> Sizes {
+        let [steps, features] = site.input().image();
+        Sizes { rows, steps, features, units: self.units as usize }
+    }
+
+    fn rule<W: Word>(&self, site: &Site<'_, W>) -> Rule<W> {
+        let limit = self.limit.map(|limit| {
+            let units = (u64::from(limit.factor) << site.frac_bits) >> limit.shift;
+            W::from_u64(units)
+        });
+        let numbers = function::Numbers { ring_bits: W::BITS, frac_bits: site.frac_bits };
+        Rule { numbers, sigmoid: self.sigmoid, tanh: self.tanh, limit }
+    }
+
+    /// The step at which step number `i` of the run is.
+    fn place(&self, i: usize, steps: usize) -> usize {
+        if self.reverse { steps - 1 - i } else { i }
+    }
+}
+
+impl Describe for Recurrent {
+    fn output(&self, inputs: &[Shape]) -> Result<Shape, Misfit> {
+        between("units", self.units, 1, Self::MAX_UNITS)?;
+        let [_, whole, _] = self.counts();
+        let first = *inputs.first().ok_or(Misfit::Inputs { want: self.inputs(), got: 0 })?;
+        let Shape([1, steps, _]) = first else { return Err(Misfit::Sequence { got: first }) };
+        if let Some(second) = inputs.get(1)
+            && *second != Shape::vector(whole)
+        {
+            return Err(Misfit::State { want: whole, got: *second });
+        }
+        Ok(match self.states {
+            States::Last => Shape::vector(self.units),
+            States::All => Shape([1, steps, self.units]),
+            States::Whole => Shape::vector(whole),
+        })
+    }
+
+    fn inputs(&self) -> usize {
+        1 + usize::from(self.initial)
+    }
+
+    fn parameters(&self, input: Shape, each: &mut dyn FnMut(Parameter)) {
+        let ([gates, ..], features) = (self.counts(), input.0[2]);
+        let mut matrix = |name, inputs: u32| {
+            let init = Init::Glorot { fans: inputs.saturating_add(self.units) };
+            let dims = [inputs, gates * self.units, 1, 1];
+            each(Parameter { name, dims, axes: 2, transposed: true, init, extra_bits: 0 });
+        };
+        matrix("weight", features);
+        matrix("recurrent_weight", self.units);
+        let mut bias = |name, units| {
+            let dims = [units, 1, 1, 1];
+            each(Parameter { name, dims, axes: 1, transposed: false, init: Init::Zero, extra_bits: 0 });
+        };
+        bias("bias", gates * self.units);
+        let [_, _, own] = self.counts();
+        if own > 0 {
+            bias("recurrent_bias", own);
+        }
+    }
+
+    fn set_defaults(&mut self, numbers: &function::Numbers) {
+        self.sigmoid = self.sigmoid.resolved(numbers);
+        self.tanh = self.tanh.resolved(numbers);
+    }
+
+    fn check(&self, _: Shape, numbers: &Numbers) -> Result<(), Misfit> {
+        if let Some(limit) = self.limit {
+            limit.check("limit")?;
+            if (u64::from(limit.factor) << numbers.frac_bits) >> limit.shift == 0 {
+                return Err(Misfit::Number { key: "limit", got: 0, min: 1, max: 1 });
+            }
+        }
+        let numbers = function::Numbers { ring_bits: numbers.ring_bits, frac_bits: numbers.frac_bits };
+        for function in [self.sigmoid, self.tanh] {
+            function.check(&numbers).map_err(|misfit| Misfit::Function { misfit })?;
+        }
+        Ok(())
+    }
+
+    fn takes(&self, _: Shape) -> Takes {
+        Takes::Masked
+    }
+
+    fn gives(&self, _: Shape, _: u32, frac_bits: u32) -> u32 {
+        frac_bits
+    }
+
+    fn takes_gradient(&self, _: Shape) -> Takes {
+        Takes::Truncated
+    }
+
+    fn gives_gradient(&self, _: Shape, _: u32, frac_bits: u32) -> u32 {
+        2 * frac_bits
+    }
+
+    fn onnx(&self) -> &'static str {
+        match self.cell {
+            CellKind::Simple => "RNN",
+            CellKind::Gru => "GRU",
+            CellKind::Lstm => "LSTM",
+        }
+    }
+}
+
+impl<W: Word> Layer<W> for Recurrent {
+    fn saved(&self, site: &Site<'_, W>, rows: usize) -> usize {
+        with_cell!(self, saved_words::<W, _>(&self.sizes(site, rows)))
+    }
+
+    fn inference_words(&self, site: &Site<'_, W>, rows: usize) -> usize {
+        with_cell!(self, step_words::<W, _>(&self.sizes(site, rows)))
+    }
+
+    fn forward(
+        &self,
+        party: &mut Party<'_, W>,
+        site: &Site<'_, W>,
+        x: &[Input<'_, W>],
+        z: &mut [W],
+        saved: &mut Saved<'_, W>,
+    ) -> Result<(), Error> {
+        use steps::forward;
+        with_cell!(self, forward::<W, _>(self, party, site, x, z, saved))
+    }
+}
+
+/// Words that the steps leave for the backward pass: states, opened tensors, slopes, then
+/// gradients, and that of the first state and memory.
+fn saved_words<W: Word, C: Cell<W>>(sizes: &Sizes) -> usize {
+    (1 + C::OPEN + C::SLOPES + C::DELTAS) * sizes.all() + (1 + C::MEMORY) * sizes.state()
+}
+
+/// Words that a step of inference opens beside the state.
+fn step_words<W: Word, C: Cell<W>>(sizes: &Sizes) -> usize {
+    C::OPEN * sizes.state()
+}
+
+impl<W: Word> Unroll<W> for Recurrent {
+    fn unroll(
+        &self,
+        party: &mut Party<'_, W>,
+        site: &Site<'_, W>,
+        dz: Input<'_, W>,
+        saved: &mut Saved<'_, W>,
+    ) -> Result<(), Error> {
+        use unroll::unroll;
+        with_cell!(self, unroll::<W, _>(self, party, site, dz.shares().0, saved))
+    }
+}
+
+impl<W: Word> Backward<W> for Recurrent {
+    fn backward(
+        &self,
+        party: &mut Party<'_, W>,
+        site: &Site<'_, W>,
+        _: Option<Masked<'_, W>>,
+        _: Input<'_, W>,
+        input: usize,
+        dx: &mut [W],
+        saved: Kept<'_, W>,
+    ) -> Result<(), Error> {
+        use unroll::input_gradient;
+        with_cell!(self, input_gradient::<W, _>(self, party, site, input, dx, saved))
+    }
+
+    fn gradient(
+        &self,
+        party: &mut Party<'_, W>,
+        site: &Site<'_, W>,
+        _: Range<usize>,
+        x: Masked<'_, W>,
+        _: Option<Masked<'_, W>>,
+        kept: Kept<'_, W>,
+        gradient: &mut [W],
+    ) -> Result<(), Error> {
+        use unroll::parameter_gradient;
+        with_cell!(self, parameter_gradient::<W, _>(self, party, site, x, kept, gradient))
+    }
+
+    fn unrolls(&self) -> Option<&dyn Unroll<W>> {
+        Some(self)
+    }
+}

@@ -1,0 +1,270 @@
+//! The forward pass of a recurrent layer, and the buffers of its steps.
+
+use super::{Cell, Recurrent, Sizes, States};
+use crate::{
+    correlation::{Mask, View},
+    layer::{Input, Saved, Site},
+    link::Error,
+    party::Party,
+    protocol::{
+        masked::{Masked, mask_and_open, mask_and_open_all},
+        product::{Factor, matmul},
+    },
+    word::Word,
+};
+
+/// Most tensors that a step opens.
+const MAX_OPEN: usize = 6;
+
+/// Opened tensors of all steps, one after the other.
+pub(super) struct Tensors<'a, W> {
+    pub(super) words: &'a [W],
+    pub(super) mask: View<'static>,
+    /// Words of a step.
+    pub(super) step: usize,
+    /// Words of a tensor.
+    pub(super) all: usize,
+}
+
+impl<W> Tensors<'_, W> {
+    /// Tensor `j` of all steps.
+    pub(super) fn whole(&self, j: usize) -> Masked<'_, W> {
+        self.part(j * self.all, self.all)
+    }
+
+    /// Tensor `j` of step `i`.
+    pub(super) fn at(&self, j: usize, i: usize) -> Masked<'_, W> {
+        self.part(j * self.all + i * self.step, self.step)
+    }
+
+    fn part(&self, at: usize, len: usize) -> Masked<'_, W> {
+        Masked { words: &self.words[at..at + len], mask: self.mask.slice(at, len) }
+    }
+}
+
+/// The tensors that steps open: all of them in training, those of one step in inference.
+pub(super) struct Opened<'a, W> {
+    words: &'a mut [W],
+    /// Masks of the steps to come, a tensor each.
+    rights: [Mask; MAX_OPEN],
+    mask: View<'static>,
+    step: usize,
+    steps: usize,
+    keeps: bool,
+}
+
+impl<'a, W: Word> Opened<'a, W> {
+    /// Tensors of `sizes`, masked by `mask`, in `words`: of all steps if it `keeps` them.
+    fn new(words: &'a mut [W], mask: Mask, sizes: &Sizes, keeps: bool) -> Self {
+        let (view, all) = (mask.view(), sizes.all());
+        let mut rest = mask;
+        let rights = core::array::from_fn(|_| {
+            let own = all.min(rest.len());
+            let (right, others) = core::mem::replace(&mut rest, Mask::empty()).split_at(own);
+            rest = others;
+            right
+        });
+        Self { words, rights, mask: view, step: sizes.state(), steps: sizes.steps, keeps }
+    }
+
+    fn place(&self, j: usize, i: usize) -> core::ops::Range<usize> {
+        let at = if self.keeps { j * self.steps + i } else { j } * self.step;
+        at..at + self.step
+    }
+
+    /// Tensor `j` of step `i`, open.
+    pub(super) fn at(&self, j: usize, i: usize) -> Masked<'_, W> {
+        let mask = self.mask.slice((j * self.steps + i) * self.step, self.step);
+        Masked { words: &self.words[self.place(j, i)], mask }
+    }
+
+    /// Opens tensors of step `i`, shares of which are given: one round.
+    pub(super) fn open<const N: usize>(
+        &mut self,
+        party: &mut Party<'_, W>,
+        i: usize,
+        values: [(usize, &[W]); N],
+    ) -> Result<(), Error> {
+        let places = values.map(|(j, _)| self.place(j, i));
+        let step = self.step;
+        let masks = values.map(|(j, _)| {
+            let (own, others) = core::mem::replace(&mut self.rights[j], Mask::empty()).split_at(step);
+            self.rights[j] = others;
+            own
+        });
+        let Ok(mut parts) = self.words.get_disjoint_mut(places) else { panic!("tensors lie apart") };
+        parts.iter_mut().zip(values).for_each(|(part, (_, shares))| part.copy_from_slice(shares));
+        mask_and_open_all(party, parts, masks)
+    }
+}
+
+/// Copies `blocks` of `units` columns, one after the other, from rows of `stride` words that begin
+/// `from` words in.
+pub(super) fn to_blocks<W: Word>(rows: &[W], [stride, from, units]: [usize; 3], blocks: &mut [W]) {
+    if size_of::<W>() == 0 {
+        return;
+    }
+    let n = rows.len() / stride * units;
+    for (j, block) in blocks.chunks_exact_mut(n).enumerate() {
+        for (own, row) in block.chunks_exact_mut(units).zip(rows.chunks_exact(stride)) {
+            own.copy_from_slice(&row[from + j * units..][..units]);
+        }
+    }
+}
+
+/// The way back of [`to_blocks`].
+pub(super) fn from_blocks<W: Word>(blocks: &[W], [stride, from, units]: [usize; 3], rows: &mut [W]) {
+    if size_of::<W>() == 0 {
+        return;
+    }
+    let n = rows.len() / stride * units;
+    for (j, block) in blocks.chunks_exact(n).enumerate() {
+        for (own, row) in block.chunks_exact(units).zip(rows.chunks_exact_mut(stride)) {
+            row[from + j * units..][..units].copy_from_slice(own);
+        }
+    }
+}
+
+/// The layer's parameters.
+pub(super) struct Weights<'a, W> {
+    /// `features` rows, masked.
+    pub(super) input: Masked<'a, W>,
+    /// `units` rows, masked.
+    pub(super) state: Masked<'a, W>,
+    /// Shares of the biases, of the gates and of the last gate's product with the state.
+    biases: [&'a [W]; 2],
+}
+
+impl<'a, W: Word> Weights<'a, W> {
+    pub(super) fn of<C: Cell<W>>(site: &Site<'a, W>, sizes: &Sizes) -> Self {
+        let cols = C::GATES * sizes.units;
+        let [first, second] = [sizes.features, sizes.units].map(|rows| rows * cols);
+        let matrix = |at: usize, len: usize| Masked {
+            words: &site.open.words[at..at + len],
+            mask: site.open.mask.slice(at, len).matrix(cols),
+        };
+        let (bias, own) = site.shares[first + second..].split_at(cols);
+        Self { input: matrix(0, first), state: matrix(first, second), biases: [bias, own] }
+    }
+}
+
+/// Adds biases to rows of products, with `frac_bits` fraction bits more than they have.
+fn add_bias<W: Word>(party: &mut Party<'_, W>, bias: &[W], frac_bits: u32, rows: &mut [W]) -> Result<(), Error> {
+    let ([scaled], party) = party.scratch([bias.len()])?;
+    scaled.copy_from_slice(bias);
+    party.kernels.scale(scaled, W::from_u64(1).shl(frac_bits));
+    rows.chunks_exact_mut(bias.len()).for_each(|row| party.kernels.add(row, scaled));
+    Ok(())
+}
+
+/// Shares of the first state and memory.
+fn begin<W: Word>(
+    party: &mut Party<'_, W>,
+    initial: Option<&Input<'_, W>>,
+    units: usize,
+    [h, memory]: [&mut [W]; 2],
+) -> Result<(), Error> {
+    h.fill(W::default());
+    memory.fill(W::default());
+    let Some(initial) = initial else { return Ok(()) };
+    let len = h.len() + memory.len();
+    let ([share], party) = party.scratch([len])?;
+    initial.masked().share(&party, share);
+    let stride = len / (h.len() / units);
+    to_blocks(share, [stride, 0, units], h);
+    if !memory.is_empty() {
+        to_blocks(share, [stride, units, units], memory);
+    }
+    Ok(())
+}
+
+/// All steps of a pass: see [`Layer::forward`](crate::layer::Layer::forward).
+pub(super) fn forward<W: Word, C: Cell<W>>(
+    layer: &Recurrent,
+    party: &mut Party<'_, W>,
+    site: &Site<'_, W>,
+    x: &[Input<'_, W>],
+    z: &mut [W],
+    saved: &mut Saved<'_, W>,
+) -> Result<(), Error> {
+    let first = x[0].masked();
+    let sizes = layer.sizes(site, first.mask.rows.len());
+    let Sizes { rows, steps, units, .. } = sizes;
+    let (n, all, cols, keeps) = (sizes.state(), sizes.all(), C::GATES * units, site.moment.is_some());
+    let (rule, weights) = (layer.rule(site), Weights::of::<C>(site, &sizes));
+    let frac_bits = rule.frac_bits();
+    let lens = [steps * rows * cols, rows * cols, C::GATES * n, C::GATES * n, n, n, C::MEMORY * n];
+    let ([a, u, input, state, open, h, memory], mut party) = party.scratch(lens)?;
+    matmul(&mut party, Factor::plain(first).cut(steps), Factor::plain(weights.input), a)?;
+    add_bias(&mut party, weights.biases[0], frac_bits, a)?;
+    begin(&mut party, x.get(1), units, [&mut *h, &mut *memory])?;
+    let mask = party.draw()?.mask((1 + C::OPEN) * all);
+    saved.masks[0] = Some(mask.view());
+    let (right, others) = mask.split_at(all);
+    let mut right = right.matrix(steps * units);
+    let (states, kept) = saved.words.split_at_mut(if keeps { all } else { 0 });
+    let (kept, slopes) = kept.split_at_mut(C::OPEN * if keeps { all } else { n });
+    let mut kept = Opened::new(kept, others, &sizes, keeps);
+    for i in 0..steps {
+        let place = layer.place(i, steps);
+        open.copy_from_slice(h);
+        let mask = mask_and_open(&mut party, open, step_mask(&mut right, units, layer.reverse))?; // a round
+        let masked = Masked { words: &*open, mask };
+        if keeps {
+            from_blocks(open, [steps * units, place * units, units], states);
+        }
+        matmul(&mut party, Factor::plain(masked), Factor::plain(weights.state), u)?;
+        if C::STATE_BIAS {
+            add_last_bias(&mut party, weights.biases[1], frac_bits, u, cols)?;
+        }
+        to_blocks(a, [steps * cols, place * cols, units], input);
+        to_blocks(u, [cols, 0, units], state);
+        let slopes = if keeps { &mut slopes[C::SLOPES * i * n..][..C::SLOPES * n] } else { &mut [] };
+        C::step(&mut party, &rule, [&mut *input, &mut *state], [&mut *h, &mut *memory], (&mut kept, slopes, i))?;
+        if layer.states == States::All {
+            from_blocks(h, [steps * units, place * units, units], z);
+        }
+    }
+    match layer.states {
+        States::All => {}
+        States::Last => z.copy_from_slice(h),
+        States::Whole => {
+            let stride = (1 + C::MEMORY) * units;
+            from_blocks(h, [stride, 0, units], z);
+            if C::MEMORY > 0 {
+                from_blocks(memory, [stride, units, units], z);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The mask of the next step: `units` columns from the left, or from the right.
+pub(super) fn step_mask(rest: &mut Mask, units: usize, from_right: bool) -> Mask {
+    let mask = core::mem::replace(rest, Mask::empty());
+    if from_right {
+        let cols = mask.cols();
+        let (others, own) = mask.split_columns(cols - units);
+        *rest = others;
+        own
+    } else {
+        let (own, others) = mask.split_columns(units);
+        *rest = others;
+        own
+    }
+}
+
+/// Adds a bias to the last columns of rows of `cols` products.
+fn add_last_bias<W: Word>(
+    party: &mut Party<'_, W>,
+    bias: &[W],
+    frac_bits: u32,
+    rows: &mut [W],
+    cols: usize,
+) -> Result<(), Error> {
+    let ([scaled], party) = party.scratch([bias.len()])?;
+    scaled.copy_from_slice(bias);
+    party.kernels.scale(scaled, W::from_u64(1).shl(frac_bits));
+    rows.chunks_exact_mut(cols).for_each(|row| party.kernels.add(&mut row[cols - bias.len()..], scaled));
+    Ok(())
+}

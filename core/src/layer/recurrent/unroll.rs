@@ -1,0 +1,224 @@
+//! The way back through the steps of a recurrent layer, and the gradients that it leaves.
+
+use super::{
+    Cell, Recurrent, Sizes, States,
+    steps::{Tensors, Weights, from_blocks, step_mask, to_blocks},
+};
+use crate::{
+    correlation::View,
+    layer::{Kept, Saved, Site},
+    link::Error,
+    party::Party,
+    protocol::{
+        masked::{Masked, mask_and_open},
+        product::{Factor, matmul},
+        truncate::truncate,
+    },
+    word::Word,
+};
+
+/// The name of a pass's mask.
+fn named(mask: Option<View<'static>>) -> View<'static> {
+    let Some(mask) = mask else { panic!("the pass before names its mask") };
+    mask
+}
+
+/// Rows of a sequence's steps.
+fn rows<W: Word, C: Cell<W>>(kept: usize, [steps, units]: [usize; 2]) -> usize {
+    // As many words a row as the layer saves.
+    let tensors = 1 + C::OPEN + C::SLOPES + C::DELTAS;
+    kept / (units * (tensors * steps + 1 + C::MEMORY))
+}
+
+/// Adds the gradient of the states that came out to that of the state after step `i`, which is the
+/// last if `is_last`.
+fn add_output<W: Word, C: Cell<W>>(
+    party: &mut Party<'_, W>,
+    layer: &Recurrent,
+    (sizes, i): (&Sizes, usize),
+    dz: &[W],
+    [dh, dc]: [&mut [W]; 2],
+) -> Result<(), Error> {
+    let (units, steps) = (sizes.units, sizes.steps);
+    if layer.states != States::All && i + 1 < steps {
+        return Ok(());
+    }
+    let stride = dz.len() / sizes.rows;
+    let from = if layer.states == States::All { layer.place(i, steps) * units } else { 0 };
+    let ([own], party) = party.scratch([dh.len()])?;
+    to_blocks(dz, [stride, from, units], own);
+    party.kernels.add(dh, own);
+    if layer.states == States::Whole && C::MEMORY > 0 {
+        to_blocks(dz, [stride, units, units], own);
+        party.kernels.add(dc, own);
+    }
+    Ok(())
+}
+
+/// Back through all steps: see [`Unroll`](crate::layer::Unroll).
+pub(super) fn unroll<W: Word, C: Cell<W>>(
+    layer: &Recurrent,
+    party: &mut Party<'_, W>,
+    site: &Site<'_, W>,
+    dz: &[W],
+    saved: &mut Saved<'_, W>,
+) -> Result<(), Error> {
+    let sizes = layer.sizes(site, dz.len() / site.output.words());
+    let Sizes { steps, units, .. } = sizes;
+    let (n, all, width) = (sizes.state(), sizes.all(), C::DELTAS * units);
+    let (rule, weights) = (layer.rule(site), Weights::of::<C>(site, &sizes));
+    let (forward, back) = saved.words.split_at_mut((1 + C::OPEN + C::SLOPES) * all);
+    let (open, slopes) = forward[all..].split_at(C::OPEN * all);
+    let mask = named(saved.masks[0]).slice(all, C::OPEN * all);
+    let open = Tensors { words: open, mask, step: n, all };
+    let (deltas, initial) = back.split_at_mut(C::DELTAS * all);
+    let lens = [C::JACOBIAN * all, n, C::MEMORY * n, n, C::DELTAS * n, C::DELTAS * n];
+    let ([jacobian, dh, dc, passed, blocks, own], mut party) = party.scratch(lens)?;
+    let mask = C::jacobian(&mut party, &rule, &open, slopes, jacobian)?;
+    let jacobian = Tensors { words: jacobian, mask, step: n, all };
+    let mask = party.draw()?.mask(C::DELTAS * all);
+    saved.masks[1] = Some(mask.view());
+    let mut right = mask.matrix(steps * width);
+    dh.fill(W::default());
+    dc.fill(W::default());
+    for i in (0..steps).rev() {
+        add_output::<W, C>(&mut party, layer, (&sizes, i), dz, [&mut *dh, &mut *dc])?;
+        rule.hold(&mut party, dh)?;
+        let gradients = [&mut *dh, &mut *dc];
+        C::step_back(&mut party, &rule, i, [&open, &jacobian], gradients, [&mut *blocks, &mut *passed])?;
+        from_blocks(blocks, [width, 0, units], own);
+        let mask = mask_and_open(&mut party, own, step_mask(&mut right, width, !layer.reverse))?; // a round
+        from_blocks(own, [steps * width, layer.place(i, steps) * width, width], deltas);
+        if i > 0 || layer.initial {
+            add_passed::<W, C>(&mut party, &weights, Masked { words: own, mask }, passed)?;
+            truncate(&mut party, passed, rule.frac_bits())?; // a round
+        }
+        dh.copy_from_slice(passed);
+    }
+    let (first, memory) = initial.split_at_mut(n);
+    first.copy_from_slice(dh);
+    memory.copy_from_slice(dc);
+    Ok(())
+}
+
+/// `passed += δ Uᵀ`, with `2 f` fraction bits.
+fn add_passed<W: Word, C: Cell<W>>(
+    party: &mut Party<'_, W>,
+    weights: &Weights<'_, W>,
+    deltas: Masked<'_, W>,
+    passed: &mut [W],
+) -> Result<(), Error> {
+    let units = deltas.mask.cols / C::DELTAS;
+    for [gate, delta, count] in C::STATE_DELTAS {
+        let width = count * units;
+        let lens = [deltas.mask.rows.len() * width, units * width, passed.len()];
+        let ([own, gates, product], mut party) = party.scratch(lens)?;
+        let own = columns(deltas, [delta * units, width], own);
+        let gates = columns(weights.state, [gate * units, width], gates);
+        matmul(&mut party, Factor::plain(own), Factor::transposed(gates), product)?;
+        party.kernels.add(passed, product);
+    }
+    Ok(())
+}
+
+/// Columns of a masked matrix, gathered in `words`.
+fn columns<'a, W: Word>(matrix: Masked<'a, W>, [from, width]: [usize; 2], words: &'a mut [W]) -> Masked<'a, W> {
+    to_blocks(matrix.words, [matrix.mask.cols, from, width], words);
+    Masked { words, mask: matrix.mask.columns(from, width) }
+}
+
+/// The gradients that the steps left, as a matrix of the rows' steps.
+fn deltas<'a, W: Word, C: Cell<W>>(sizes: &Sizes, kept: Kept<'a, W>) -> Masked<'a, W> {
+    let (all, width) = (sizes.all(), C::DELTAS * sizes.units);
+    let words = &kept.words[(1 + C::OPEN + C::SLOPES) * all..][..C::DELTAS * all];
+    Masked { words, mask: named(kept.masks[1]).matrix(width) }
+}
+
+/// The gradient of an input, `2 f` fraction bits: see [`Backward`](crate::layer::Backward).
+pub(super) fn input_gradient<W: Word, C: Cell<W>>(
+    layer: &Recurrent,
+    party: &mut Party<'_, W>,
+    site: &Site<'_, W>,
+    input: usize,
+    dx: &mut [W],
+    kept: Kept<'_, W>,
+) -> Result<(), Error> {
+    let [steps, _] = site.input().image();
+    let sizes = layer.sizes(site, rows::<W, C>(kept.words.len(), [steps, layer.units as usize]));
+    if input == 1 {
+        return first_state(party, (&sizes, site.frac_bits), kept, dx);
+    }
+    let width = C::GATES * sizes.units;
+    let ([own], mut party) = party.scratch([sizes.rows * steps * width])?;
+    let own = columns(deltas::<W, C>(&sizes, kept), [0, width], own);
+    let weights = Weights::of::<C>(site, &sizes);
+    matmul(&mut party, Factor::plain(own), Factor::transposed(weights.input), dx)
+}
+
+/// The gradient of the first state and memory.
+fn first_state<W: Word>(
+    party: &mut Party<'_, W>,
+    (sizes, frac_bits): (&Sizes, u32),
+    kept: Kept<'_, W>,
+    dx: &mut [W],
+) -> Result<(), Error> {
+    let words = &kept.words[kept.words.len() - dx.len()..];
+    let (state, memory) = words.split_at(sizes.state());
+    let stride = dx.len() / sizes.rows;
+    from_blocks(state, [stride, 0, sizes.units], dx);
+    if !memory.is_empty() {
+        from_blocks(memory, [stride, sizes.units, sizes.units], dx);
+    }
+    party.kernels.scale(dx, W::from_u64(1).shl(frac_bits));
+    Ok(())
+}
+
+/// The gradients of all parameters, `2 f` fraction bits, over rows and steps.
+pub(super) fn parameter_gradient<W: Word, C: Cell<W>>(
+    layer: &Recurrent,
+    party: &mut Party<'_, W>,
+    site: &Site<'_, W>,
+    x: Masked<'_, W>,
+    kept: Kept<'_, W>,
+    gradient: &mut [W],
+) -> Result<(), Error> {
+    let sizes = layer.sizes(site, x.mask.rows.len());
+    let Sizes { rows, steps, features, units } = sizes;
+    let (width, deltas) = (C::GATES * units, deltas::<W, C>(&sizes, kept));
+    let (weights, rest) = gradient.split_at_mut(features * width);
+    let (recurrent, biases) = rest.split_at_mut(units * width);
+    {
+        let ([own], mut party) = party.scratch([rows * steps * width])?;
+        let own = columns(deltas, [0, width], own);
+        matmul(&mut party, Factor::transposed(x).cut(steps), Factor::plain(own), weights)?;
+    }
+    let all = sizes.all();
+    let states = Masked { words: &kept.words[..all], mask: named(kept.masks[0]).slice(0, all).matrix(units) };
+    for [gate, delta, count] in C::STATE_DELTAS {
+        let own_width = count * units;
+        let ([own, product], mut party) = party.scratch([rows * steps * own_width, units * own_width])?;
+        let own = columns(deltas, [delta * units, own_width], own);
+        matmul(&mut party, Factor::transposed(states), Factor::plain(own), product)?;
+        from_blocks(product, [width, gate * units, own_width], recurrent);
+    }
+    bias_gradient::<W, C>(party, (units, site.frac_bits), deltas, biases)
+}
+
+/// The sums of the gates' gradients over rows and steps.
+fn bias_gradient<W: Word, C: Cell<W>>(
+    party: &mut Party<'_, W>,
+    (units, frac_bits): (usize, u32),
+    deltas: Masked<'_, W>,
+    biases: &mut [W],
+) -> Result<(), Error> {
+    let width = C::DELTAS * units;
+    let ([shares, sum], party) = party.scratch([deltas.words.len(), width])?;
+    deltas.share(&party, shares); // free: no round, nothing dealt
+    sum.fill(W::default());
+    shares.chunks_exact(width).for_each(|row| party.kernels.add(sum, row));
+    party.kernels.scale(sum, W::from_u64(1).shl(frac_bits));
+    let (own, of_state) = biases.split_at_mut(C::GATES * units);
+    own.copy_from_slice(&sum[..C::GATES * units]);
+    of_state.copy_from_slice(&sum[width - of_state.len()..]);
+    Ok(())
+}

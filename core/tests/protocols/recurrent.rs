@@ -1,0 +1,236 @@
+//! Recurrent layers against floating point: alone, stacked, in both directions, and with a first
+//! state; gradients are finite differences.
+
+use crate::{
+    harness::*,
+    layers::{Network, chain, check},
+};
+use symbolon_core::{
+    correlation::Mask,
+    function::{
+        Numbers,
+        method::{Function, Method, mapping::Mapping},
+    },
+    layer::{
+        AnyLayer, CellKind, Concat, Dense, Describe, Flatten, Fraction, Graph, Model, Node, NodeState, Origin, Pass,
+        Placement, Recurrent, Shape, States,
+    },
+    link::Error,
+    party::Party,
+    protocol::masked::{Masked, mask_and_open},
+    word::Word,
+};
+
+/// The states of a row, in floating point.
+pub fn reference(layer: &Recurrent, inputs: &[(&[f64], Shape)], parameters: &[f64]) -> Vec<f64> {
+    let ((x, shape), units) = (inputs[0], layer.units as usize);
+    let [steps, features] = shape.image();
+    let gates = match layer.cell {
+        CellKind::Simple => 1,
+        CellKind::Gru => 3,
+        CellKind::Lstm => 4,
+    };
+    let (w, rest) = parameters.split_at(features * gates * units);
+    let (u, biases) = rest.split_at(units * gates * units);
+    let product = |x: &[f64], w: &[f64], g: usize, j: usize| -> f64 {
+        x.iter().enumerate().map(|(i, x)| x * w[(i * gates + g) * units + j]).sum()
+    };
+    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+    let (mut h, mut c) = (vec![0.0; units], vec![0.0; units]);
+    if let Some((initial, _)) = inputs.get(1) {
+        h.copy_from_slice(&initial[..units]);
+        if let Some(memory) = initial.get(units..2 * units) {
+            c.copy_from_slice(memory);
+        }
+    }
+    let mut all = vec![0.0; steps * units];
+    for i in 0..steps {
+        let t = if layer.reverse { steps - 1 - i } else { i };
+        let x = &x[t * features..][..features];
+        let before = h.clone();
+        for j in 0..units {
+            let a = |g: usize| product(x, w, g, j) + biases[g * units + j];
+            let s = |g: usize| product(&before, u, g, j);
+            match layer.cell {
+                CellKind::Simple => h[j] = (a(0) + s(0)).tanh(),
+                CellKind::Gru => {
+                    let [r, z] = [0, 1].map(|g| sigmoid(a(g) + s(g)));
+                    let n = (a(2) + r * (s(2) + biases[3 * units + j])).tanh();
+                    h[j] = n + z * (before[j] - n);
+                }
+                CellKind::Lstm => {
+                    let [i, f, o] = [0, 1, 3].map(|g| sigmoid(a(g) + s(g)));
+                    c[j] = f * c[j] + i * (a(2) + s(2)).tanh();
+                    h[j] = o * c[j].tanh();
+                }
+            }
+        }
+        all[t * units..][..units].copy_from_slice(&h);
+    }
+    match layer.states {
+        States::Last => h,
+        States::All => all,
+        States::Whole if layer.cell == CellKind::Lstm => [h, c].concat(),
+        States::Whole => h,
+    }
+}
+
+const CELLS: [CellKind; 3] = [CellKind::Simple, CellKind::Gru, CellKind::Lstm];
+
+fn precise(cell: CellKind, units: u32, ring_bits: u32) -> Recurrent {
+    let mut layer = Recurrent::new(cell, units);
+    for (function, interval) in [(&mut layer.sigmoid, [-8.0, 8.0]), (&mut layer.tanh, [-4.0, 4.0])] {
+        // A mapping's slopes are constants.
+        let mapping = Method::Mapping(Mapping { bits: 8, degree: 1, interval });
+        function.method = if ring_bits == 64 { Method::Direct } else { mapping };
+    }
+    layer
+}
+
+/// Each cell alone, in both directions, stacked, side by side, and one that begins where another
+/// ended.
+fn networks(cell: CellKind, ring_bits: u32) -> Vec<(Vec<Node<AnyLayer>>, Shape)> {
+    let (own, sequence) = (precise(cell, 3, ring_bits), Shape([1, 4, 2]));
+    let any = AnyLayer::Recurrent;
+    let reversed = |layer: Recurrent| Recurrent { reverse: true, ..layer };
+    let all = |layer: Recurrent| Recurrent { states: States::All, ..layer };
+    let dense = AnyLayer::Dense(Dense { units: 2 });
+    let stacked = chain(&[any(all(reversed(own))), any(all(own)), any(own), dense]);
+    let both = vec![
+        Node::new(any(own), Origin::Data),
+        Node::new(any(reversed(own)), Origin::Data),
+        Node { second: Some(Origin::Node(1)), ..Node::new(AnyLayer::Concat(Concat {}), Origin::Node(0)) },
+        Node::new(dense, Origin::Node(2)),
+    ];
+    let begun = Recurrent { initial: true, ..own };
+    let encoded = vec![
+        Node::new(any(Recurrent { states: States::Whole, ..reversed(own) }), Origin::Data),
+        Node { second: Some(Origin::Node(0)), ..Node::new(any(begun), Origin::Data) },
+    ];
+    vec![
+        (chain(&[any(own)]), Shape([1, 1, 2])),
+        (chain(&[any(own), dense]), sequence),
+        (chain(&[any(all(reversed(own))), AnyLayer::Flatten(Flatten {}), dense]), sequence),
+        (stacked, sequence),
+        (both, sequence),
+        (encoded, sequence),
+    ]
+}
+
+#[test]
+fn recurrent_layers_equal_the_reference() {
+    for (salt, cell) in (1u64..).zip(CELLS) {
+        for (nodes, input) in networks(cell, 64) {
+            let network = Network { nodes, input, frac_bits: 18, step: Some(0) };
+            check::<u64>(&network, 1, [300.0, 2000.0], salt);
+            check::<u64>(&network, 3, [300.0, 4000.0], salt);
+        }
+        for (nodes, input) in networks(cell, 32) {
+            check::<u32>(&Network { nodes, input, frac_bits: 9, step: Some(0) }, 2, [40.0, 200.0], salt);
+        }
+    }
+}
+
+/// The outputs of a network without a training step.
+struct Inference(Network);
+
+impl Job for Inference {
+    fn run<W: Word>(&self, party: &mut Party<'_, W>, mut inputs: Vec<Vec<W>>) -> Result<Vec<Shared<W>>, Error> {
+        let [x, parameters] = &mut inputs[..] else { panic!("two inputs") };
+        let mut places = vec![Placement::default(); self.0.nodes.len()];
+        let graph = Graph::new(&self.0.nodes, self.0.input, self.0.frac_bits, &mut places).unwrap();
+        let (mut open, mask) = (parameters.clone(), party.draw()?.mask(parameters.len()));
+        let mask = mask_and_open(party, &mut open, mask)?;
+        let model = Model { shares: parameters, open: Masked { words: &open, mask } };
+        let right: Mask = party.draw()?.mask(x.len());
+        let mask = mask_and_open(party, x, right)?.matrix(self.0.input.words());
+        let rows = mask.rows.len();
+        let pass = Pass { model, data: Masked { words: x, mask }, moment: None, met: &[] };
+        let mut states: Vec<NodeState<'_, W>> = Vec::new();
+        states.resize_with(graph.nodes.len(), NodeState::default);
+        let mut out = vec![W::default(); rows * graph.output().words()];
+        graph.infer(party, &pass, &mut states, &mut out)?;
+        Ok(vec![Shared::Words(out)])
+    }
+}
+
+/// A function alone.
+struct Apply(Function, Numbers);
+
+impl Job for Apply {
+    fn run<W: Word>(&self, party: &mut Party<'_, W>, inputs: Vec<Vec<W>>) -> Result<Vec<Shared<W>>, Error> {
+        let mut out = inputs[0].clone();
+        self.0.apply(party, &self.1, (&inputs[0], &mut out), None)?;
+        Ok(vec![Shared::Words(out)])
+    }
+}
+
+#[test]
+fn rounds_are_those_of_the_formula() {
+    let numbers = Numbers { ring_bits: 64, frac_bits: 12 };
+    let rounds_of = |function| play::<u64>(&Apply(function, numbers), &[Shared::Words(vec![0; 4])], 1).cost.rounds;
+    for (cell, (both, [at_once, each])) in CELLS.into_iter().zip([([0, 1], [1, 4]), ([1, 1], [5, 4]), ([1, 2], [3, 6])])
+    {
+        let layer = Recurrent::new(cell, 3);
+        let of_functions = both[0] * rounds_of(layer.sigmoid) + both[1] * rounds_of(layer.tanh);
+        for steps in [1, 2, 5] {
+            let network = || Network {
+                nodes: chain(&[AnyLayer::Recurrent(layer)]),
+                input: Shape([1, steps, 2]),
+                frac_bits: 12,
+                step: Some(0),
+            };
+            let parameters = network().graph(|graph| graph.parameters());
+            let zeros = |n: usize| Shared::Words(vec![0u64; n]);
+            let x = zeros(2 * 2 * steps as usize);
+            let forward = play::<u64>(&Inference(network()), &[x.clone(), zeros(parameters)], 3).cost;
+            let own = if cell == CellKind::Simple { 2 } else { 6 };
+            let opened = 2; // records and parameters
+            assert_eq!(forward.rounds, opened + u64::from(steps) * (own + of_functions), "{cell:?}");
+            let both = play::<u64>(&network(), &[x, zeros(parameters), zeros(6)], 3).cost;
+            assert_eq!(both.rounds - forward.rounds, at_once + each * u64::from(steps) - 1, "{cell:?}");
+        }
+    }
+}
+
+/// The gradient of a state is held to the limit at each step.
+#[test]
+fn a_limit_holds_the_gradient_of_each_state() {
+    let limit = Fraction::nearest(0.25).unwrap();
+    let layer = Recurrent { limit: Some(limit), ..precise(CellKind::Simple, 1, 64) };
+    let network =
+        Network { nodes: chain(&[AnyLayer::Recurrent(layer)]), input: Shape([1, 2, 1]), frac_bits: 16, step: Some(0) };
+    let encode = |v: &[f64]| Shared::Words(v.iter().map(|x| ((x * 65536.0).round() as i64).cast_unsigned()).collect());
+    let (w, u, x) = (0.5, 3.0, [0.25, -0.5]);
+    let got = play::<u64>(&network, &[encode(&x), encode(&[w, u, 0.0]), encode(&[7.0])], 5);
+    let first = (w * x[0]).tanh();
+    let second = (w * x[1] + u * first).tanh();
+    // 7 becomes 1/4, and so does what is left of it after the step back.
+    let d2 = 0.25 * (1.0 - second * second);
+    let d1 = (d2 * u).clamp(-0.25, 0.25) * (1.0 - first * first);
+    let want = [d1 * x[0] + d2 * x[1], d2 * first, d1 + d2];
+    let gradient: Vec<f64> =
+        got.outputs[1].clone().words().into_iter().map(|g| as_i64(g) as f64 / 2f64.powi(32)).collect();
+    for (got, want) in gradient.iter().zip(want) {
+        assert!((got - want).abs() < 1e-3, "{gradient:?} {want}");
+    }
+    assert!(d2 * u > 0.25);
+}
+
+#[test]
+fn descriptions_are_encoded_and_checked() {
+    for cell in CELLS {
+        let layer = AnyLayer::Recurrent(Recurrent { reverse: true, ..Recurrent::new(cell, 7) });
+        let mut buffer = [0; 128];
+        let bytes = postcard::to_slice(&layer, &mut buffer).unwrap();
+        assert_eq!(postcard::from_bytes::<AnyLayer>(bytes).unwrap(), layer);
+        assert!(!layer.onnx().is_empty());
+    }
+    let layer = Recurrent { initial: true, ..Recurrent::new(CellKind::Lstm, 4) };
+    let (sequence, state) = (Shape([1, 5, 3]), Shape::vector(8));
+    assert_eq!(layer.output(&[sequence, state]), Ok(Shape::vector(4)));
+    assert!(layer.output(&[sequence, Shape::vector(4)]).unwrap_err().to_string().contains("first state of 8 words"));
+    assert!(layer.output(&[state, state]).unwrap_err().to_string().contains("[1, steps, features]"));
+    let none = Recurrent { units: 0, ..layer };
+    assert!(none.output(&[sequence, state]).unwrap_err().to_string().contains("units = 0"));
+}
