@@ -75,7 +75,7 @@ fn batches_of_one_record_learn() {
     let accuracy: Vec<f64> = (1..=3)
         .map(|seed| {
             let mut job = Job::digits().unwrap();
-            job.network.nodes[0].layer = AnyLayer::Dense(Dense { units: 32 });
+            job.network.nodes[0].layer = AnyLayer::Dense(Dense::new(32));
             (job.training.epochs, job.training.batch, job.training.seed) = (2, 1, seed);
             job.optimizer = symbolon::job::Optimizer::Adam(symbolon::job::Adam::for_numbers(&job.numbers));
             job.validate().unwrap();

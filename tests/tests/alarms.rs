@@ -69,7 +69,7 @@ fn one_word_that_is_compared_is_found() {
 fn words_that_are_not_compared_are_found_by_sample() {
     let shape = Shape { ring_bits: 32, regression: true, epochs: 64, batch: 16, ..Shape::default() };
     let mut job = shape.job();
-    job.network = Network::chain([AnyLayer::Dense(Dense { units: 1 })]);
+    job.network = Network::chain([AnyLayer::Dense(Dense::new(1))]);
     job.reveal.loss = RevealLoss::Epoch;
     let inputs = |target: u64| {
         let shape = &shape;
@@ -90,7 +90,7 @@ fn overflows_before_the_maximum_are_found() {
     for classes in [2, 10] {
         let shape = Shape { ring_bits: 32, epochs: 48, ..Shape::default() };
         let mut job = shape.job();
-        job.network = Network::chain([AnyLayer::Dense(Dense { units: u32::try_from(classes).unwrap() })]);
+        job.network = Network::chain([AnyLayer::Dense(Dense::new(u32::try_from(classes).unwrap()))]);
         job.data.task = symbolon::job::Task::Classes(classes);
         job.validate().unwrap();
         let inputs = |scale: u64| {

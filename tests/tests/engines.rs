@@ -200,7 +200,7 @@ fn all_that_matters_enters_the_plans_hash() {
         ("alarm", &|job| job.reveal.alarm = false),
         ("records", &|job| job.data.train_records += 1),
         ("test records", &|job| job.data.test_records += 1),
-        ("layers", &|job| job.network.nodes[0].layer = AnyLayer::Dense(Dense { units: 9 })),
+        ("layers", &|job| job.network.nodes[0].layer = AnyLayer::Dense(Dense::new(9))),
         ("buckets kept", &|job| job.optimizer = Optimizer::Adam(job::Adam { refresh_every: 2, ..adam(job) })),
         ("optimizer", &|job| job.optimizer = Optimizer::AmsGrad(adam(job))),
     ];

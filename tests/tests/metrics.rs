@@ -193,9 +193,8 @@ fn lists_that_do_not_fit_are_refused() {
     let mut job = parse("metrics = [\"confusion\"]\n").unwrap();
     job.data.task = symbolon::job::Task::Classes(255);
     job.reveal.noise = Some(Noise { epsilon_milli: 1000, largest_loss: 8 });
-    job.network = symbolon::job::Network::chain([symbolon_core::layer::AnyLayer::Dense(symbolon_core::layer::Dense {
-        units: 255,
-    })]);
+    job.network =
+        symbolon::job::Network::chain([symbolon_core::layer::AnyLayer::Dense(symbolon_core::layer::Dense::new(255))]);
     let invalid = job.validate().unwrap_err();
     assert_eq!(
         (&*invalid.key, invalid.rule),

@@ -170,7 +170,7 @@ fn weights_cost_what_the_plan_says() {
     let plan = |classes| {
         let mut job = TASK.job();
         job.data.task = symbolon::job::Task::Classes(classes);
-        if let Some(Node { layer: AnyLayer::Dense(Dense { units }), .. }) = job.network.nodes.last_mut() {
+        if let Some(Node { layer: AnyLayer::Dense(Dense { units, .. }), .. }) = job.network.nodes.last_mut() {
             *units = u32::try_from(classes).unwrap();
         }
         job.validate().unwrap();

@@ -281,7 +281,7 @@ fn a_label_is_a_declared_one() {
     job.data.task = symbolon::job::Task::Classes(2);
     job.network.nodes.pop();
     job.network.names.pop();
-    job.network.push(AnyLayer::Dense(Dense { units: 2 }));
+    job.network.push(AnyLayer::Dense(Dense::new(2)));
     let told = refusal(&servers, &job);
     assert!(told.contains("the label has 3 classes, and the job 2"), "{told}");
 }

@@ -97,8 +97,9 @@ macro_rules! layers {
 }
 
 use super::{
-    Activation, Add, AveragePool, Backward, BatchNorm, Concat, Convolution, Dense, Dropout, Flatten, GlobalAveragePool,
-    GradientSplit, Input, Kept, LeakyRelu, MaxPool, Meets, Recurrent, Relu, Site, Square, Unroll, Upsample,
+    Activation, Add, AveragePool, Backward, BatchNorm, Concat, Convolution, Dense, Dropout, Embedding, Flatten,
+    GlobalAveragePool, GradientSplit, Input, Kept, LeakyRelu, MaxPool, Meets, Recurrent, Relu, Site, Square, Unroll,
+    Upsample,
 };
 use crate::{link::Error, party::Party, protocol::masked::Masked, word::Word};
 use core::ops::Range;
@@ -209,6 +210,7 @@ all_layers! { // append; never reorder, never reuse a number
     13 "batch-norm" BatchNorm,
     14 "activation" Activation,
     15 "recurrent" Recurrent,
+    16 "embedding" Embedding,
 }
 
 impl<'de> Deserialize<'de> for AnyLayer {

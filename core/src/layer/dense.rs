@@ -1,4 +1,4 @@
-//! Fully connected: `z = x w + b`.
+//! Fully connected: `z = x w + b`, of a vector or of each step of a sequence.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
 //! - **Cost:** no round and no byte beyond the openings of `x` and of the parameters. Dealt: a word
@@ -33,14 +33,28 @@ use serde::{Deserialize, Serialize};
 pub struct Dense {
     /// Number of outputs, 1 to 65,536.
     pub units: u32,
+    /// Takes each step of a sequence, `[1, steps, features]`, by itself; false, if left out.
+    #[serde(default)]
+    pub each_step: bool,
 }
 
 impl Dense {
     /// Most outputs.
     pub const MAX_UNITS: u32 = 1 << 16;
 
+    /// A layer that takes vectors.
+    pub const fn new(units: u32) -> Self {
+        Self { units, each_step: false }
+    }
+
+    /// Steps of a row, and inputs of a step.
+    fn sizes(self, input: Shape) -> [usize; 2] {
+        if self.each_step { input.image() } else { [1, input.words()] }
+    }
+
     fn weights<'a, W: Word>(self, site: &Site<'a, W>) -> Masked<'a, W> {
-        let (units, n) = (self.units as usize, site.input().words() * self.units as usize);
+        let [_, inputs] = self.sizes(site.input());
+        let (units, n) = (self.units as usize, inputs * self.units as usize);
         Masked { words: &site.open.words[..n], mask: site.open.mask.slice(0, n).matrix(units) }
     }
 }
@@ -49,13 +63,15 @@ impl Describe for Dense {
     fn output(&self, inputs: &[Shape]) -> Result<Shape, Misfit> {
         between("units", self.units, 1, Self::MAX_UNITS)?;
         match only(inputs)? {
+            Shape([1, steps, _]) if self.each_step => Ok(Shape([1, steps, self.units])),
+            got if self.each_step => Err(Misfit::Sequence { got }),
             Shape([_, 1, 1]) => Ok(Shape::vector(self.units)),
             got => Err(Misfit::Vector { got }),
         }
     }
 
     fn parameters(&self, input: Shape, each: &mut dyn FnMut(Parameter)) {
-        let (inputs, units) = (input.0[0], self.units);
+        let (inputs, units) = (input.0[if self.each_step { 2 } else { 0 }], self.units);
         let init = Init::Glorot { fans: inputs.saturating_add(units) };
         each(Parameter { name: "weight", dims: [inputs, units, 1, 1], axes: 2, transposed: true, init, extra_bits: 0 });
         each(Parameter { name: "bias", dims: [units, 1, 1, 1], axes: 1, transposed: false, init, extra_bits: 0 });
@@ -95,7 +111,8 @@ impl<W: Word> Layer<W> for Dense {
         z: &mut [W],
         _: &mut Saved<'_, W>,
     ) -> Result<(), Error> {
-        matmul(party, Factor::plain(x[0].masked()), Factor::plain(self.weights(site)), z)?;
+        let [steps, _] = self.sizes(site.input());
+        matmul(party, Factor::plain(x[0].masked()).cut(steps), Factor::plain(self.weights(site)), z)?;
         let units = self.units as usize;
         let ([bias], party) = party.scratch([units])?;
         bias.copy_from_slice(&site.shares[site.shares.len() - units..]);
@@ -116,10 +133,14 @@ impl<W: Word> Backward<W> for Dense {
         dx: &mut [W],
         _: Kept<'_, W>,
     ) -> Result<(), Error> {
-        matmul(party, Factor::plain(dz.masked()), Factor::transposed(self.weights(site)), dx)
+        let [steps, _] = self.sizes(site.input());
+        matmul(party, Factor::plain(dz.masked()).cut(steps), Factor::transposed(self.weights(site)), dx)
     }
 
     fn split(&self, site: &Site<'_, W>) -> GradientSplit {
+        if self.each_step {
+            return GradientSplit::Rows; // steps are rows: a view of some of their features is no matrix
+        }
         GradientSplit::Parameters { units: site.input().words(), each: self.units as usize }
     }
 
@@ -134,10 +155,12 @@ impl<W: Word> Backward<W> for Dense {
         gradient: &mut [W],
     ) -> Result<(), Error> {
         let dz = taken_masked(dz);
-        let (inputs, units, batch) = (site.input().words(), self.units as usize, x.mask.rows.len());
+        let ([steps, inputs], units, batch) = (self.sizes(site.input()), self.units as usize, x.mask.rows.len());
         let rows = part.start / units..inputs.min(part.end / units); // of the weights: columns of x
         let (weights, bias) = gradient.split_at_mut(rows.len() * units);
-        if !rows.is_empty() {
+        if self.each_step {
+            matmul(party, Factor::transposed(x).cut(steps), Factor::plain(dz).cut(steps), weights)?;
+        } else if !rows.is_empty() {
             let ([own], mut party) = party.scratch([batch * rows.len()])?;
             gather(x.words, inputs, Rows::All(batch), rows.start, rows.len(), own);
             let own = Masked { words: own, mask: x.mask.columns(rows.start, rows.len()) };

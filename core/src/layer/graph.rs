@@ -415,7 +415,7 @@ mod tests {
     use crate::layer::{AnyLayer, Dense, Relu};
 
     fn dense(units: u32, input: Origin) -> Node<AnyLayer> {
-        Node::new(AnyLayer::Dense(Dense { units }), input)
+        Node::new(AnyLayer::Dense(Dense::new(units)), input)
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //! | file | layer | forward, rounds | kind |
 //! | --- | --- | --- | --- |
 //! | [`dense`] | `z = x w + b` | 0 | linear |
+//! | [`embedding`] | a learnt vector a code | 3 | nonlinear |
 //! | [`convolution`] | filters over windows | 0 | linear |
 //! | [`batch_norm`] | `γ (x - μ) / √(V + ε) + β` over the batch | 0, and at most 15 a batch |
 //! linear |
@@ -41,6 +42,7 @@ pub mod batch_norm;
 pub mod convolution;
 pub mod dense;
 pub mod dropout;
+pub mod embedding;
 pub mod flatten;
 mod forward;
 mod fraction;
@@ -62,6 +64,7 @@ pub use batch_norm::BatchNorm;
 pub use convolution::Convolution;
 pub use dense::Dense;
 pub use dropout::Dropout;
+pub use embedding::Embedding;
 pub use flatten::Flatten;
 pub use forward::{Model, Moment, NodeState, Pass, Tensor};
 pub use fraction::Fraction;
@@ -495,6 +498,11 @@ pub enum Misfit {
         /// The row's shape.
         got: Shape,
     },
+    /// It takes a sequence of codes.
+    Codes {
+        /// The row's shape.
+        got: Shape,
+    },
     /// Its first state has another length.
     State {
         /// Words of a state.
@@ -580,6 +588,9 @@ impl fmt::Display for Misfit {
             }
             Self::Sequence { got } => {
                 write!(f, "takes a sequence, whose shape is [1, steps, features], and its input has the shape {got}")
+            }
+            Self::Codes { got } => {
+                write!(f, "takes a sequence of codes, whose shape is [1, steps, 1], and its input has the shape {got}")
             }
             Self::State { want, got } => {
                 write!(f, "takes a first state of {want} words, and its second input has the shape {got}")

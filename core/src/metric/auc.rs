@@ -183,7 +183,7 @@ impl<W: Word> Metric<W> for Auc {
         let mask = party.draw()?.mask(above.len());
         let mask = mask_and_open(&mut party, above, mask)?; // the last
         let above = Factor::plain(Masked { words: above, mask: mask.matrix(count) });
-        matmul(&mut party, above, Factor::plain(rows.labels), counts)?;
+        matmul(&mut party, above, rows.label_matrix(set), counts)?;
         let ([y], party) = party.scratch([rows.labels.words.len()])?;
         rows.labels.share(&party, y);
         totals.fill(W::default());

@@ -98,7 +98,7 @@ impl<W: Word> Metric<W> for Confusion {
         bits_to_words(&mut party, plane, &[0], predicted)?; // the last round but one
         let mask = mask_and_open(&mut party, predicted, draw.mask(n))?; // the last
         let predicted = Masked { words: predicted, mask: mask.matrix(classes) };
-        let labels = Factor::transposed(rows.labels);
+        let labels = Factor { transposed: true, ..rows.label_matrix(set) };
         matmul(&mut party, labels, Factor::plain(predicted), terms)
     }
 }

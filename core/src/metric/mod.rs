@@ -34,7 +34,12 @@ pub mod top_k;
 
 pub use list::{AnyMetric, Kind};
 
-use crate::{link::Error, party::Party, protocol::masked::Masked, word::Word};
+use crate::{
+    link::Error,
+    party::Party,
+    protocol::{masked::Masked, product::Factor},
+    word::Word,
+};
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
@@ -305,10 +310,15 @@ pub struct Predictions<'a, W> {
     pub labels: Masked<'a, W>,
 }
 
-impl<W> Predictions<'_, W> {
+impl<W: Copy> Predictions<'_, W> {
     /// Returns the number of rows.
     pub fn rows(&self, set: &TestSet) -> usize {
         self.outputs.len().checked_div(set.cols()).unwrap_or(0)
+    }
+
+    /// The labels as a matrix of [`rows`](Self::rows): a record may have several.
+    pub(crate) fn label_matrix(&self, set: &TestSet) -> Factor<'_, W> {
+        Factor::plain(self.labels).cut(self.labels.mask.cols / set.cols().max(1))
     }
 }
 

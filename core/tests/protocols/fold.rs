@@ -126,8 +126,8 @@ fn folded_is_as_unfolded() {
         })
     };
     for salt in 0..4 {
-        agree::<u64>(AnyLayer::Dense(Dense { units: 5 }), Shape::vector(7), 16, salt);
-        agree::<u32>(AnyLayer::Dense(Dense { units: 5 }), Shape::vector(7), 9, salt);
+        agree::<u64>(AnyLayer::Dense(Dense::new(5)), Shape::vector(7), 16, salt);
+        agree::<u32>(AnyLayer::Dense(Dense::new(5)), Shape::vector(7), 9, salt);
         agree::<u64>(convolution(1), Shape([2, 4, 5]), 16, salt);
         agree::<u32>(convolution(2), Shape([2, 4, 5]), 9, salt);
     }
@@ -136,7 +136,7 @@ fn folded_is_as_unfolded() {
 /// Into a layer whose output another one reads, or that has no parameters, nothing is folded.
 #[test]
 fn what_is_read_twice_is_not_folded() {
-    let dense = Node::new(AnyLayer::Dense(Dense { units: 3 }), Origin::Data);
+    let dense = Node::new(AnyLayer::Dense(Dense::new(3)), Origin::Data);
     let norm = Node::new(NORM, Origin::Node(0));
     let add = Node { second: Some(Origin::Node(1)), ..Node::new(AnyLayer::Add(Add {}), Origin::Node(0)) };
     let target = |nodes: &[Node<AnyLayer>], i| {

@@ -234,14 +234,21 @@ fn reference(layer: &AnyLayer, inputs: &[(&[f64], Shape)], output: Shape, parame
     match layer {
         AnyLayer::Dense(dense) => {
             let units = dense.units as usize;
-            let sum = |u: usize| x.iter().enumerate().map(|(i, x)| x * parameters[i * units + u]).sum::<f64>();
-            (0..units).map(|u| sum(u) + parameters[x.len() * units + u]).collect()
+            let inputs = if dense.each_step { shape.image()[1] } else { x.len() };
+            let sum =
+                |x: &[f64], u: usize| x.iter().enumerate().map(|(i, x)| x * parameters[i * units + u]).sum::<f64>();
+            let step = |x: &[f64]| (0..units).map(|u| sum(x, u) + parameters[inputs * units + u]).collect::<Vec<_>>();
+            x.chunks_exact(inputs).flat_map(step).collect()
         }
         AnyLayer::Convolution(conv) => convolution(conv, (x, shape), output, parameters),
         AnyLayer::Relu(_) => x.iter().map(|x| x.max(0.0)).collect(),
         AnyLayer::Activation(activation) => {
             let numbers = function::Numbers { ring_bits: 64, frac_bits: 18 };
             x.iter().map(|x| activation.function.ideal(&numbers, *x)).collect()
+        }
+        AnyLayer::Embedding(layer) => {
+            let units = layer.units as usize;
+            x.iter().flat_map(|code| parameters[*code as usize * units..][..units].to_vec()).collect()
         }
         AnyLayer::Recurrent(layer) => crate::recurrent::reference(layer, inputs, parameters),
         AnyLayer::LeakyRelu(leaky) => x.iter().map(|x| x.max(leaky.slope.value() * x)).collect(),
@@ -325,7 +332,11 @@ pub fn check<W: Word>(network: &Network, rows: usize, tolerance: [f64; 2], salt:
             .collect()
     };
     let (parameters, output) = network.graph(|graph| (graph.parameters(), graph.output().words()));
-    let (x, w, c) = (real(rows * network.input.words(), 1.0), real(parameters, 0.7), real(rows * output, 1.0));
+    let mut x = real(rows * network.input.words(), 1.0);
+    if let AnyLayer::Embedding(layer) = &network.nodes[0].layer {
+        x.iter_mut().enumerate().for_each(|(i, x)| *x = ((i * 5 + salt as usize) % layer.codes as usize) as f64);
+    }
+    let (w, c) = (real(parameters, 0.7), real(rows * output, 1.0));
     let encode = |v: &[f64], f: u32| {
         Shared::Words(v.iter().map(|x| W::from_i64((x * f64::from(1u32 << f)).round() as i64)).collect())
     };
@@ -392,7 +403,7 @@ pub fn chain(layers: &[AnyLayer]) -> Vec<Node<AnyLayer>> {
 /// Networks that have every layer, in images of odd sizes, with each layer behind one that has
 /// parameters, so that its backward pass matters.
 fn networks() -> Vec<(Vec<Node<AnyLayer>>, Shape)> {
-    let (dense, flatten) = (|units| AnyLayer::Dense(Dense { units }), AnyLayer::Flatten(Flatten {}));
+    let (dense, flatten) = (|units| AnyLayer::Dense(Dense::new(units)), AnyLayer::Flatten(Flatten {}));
     let (relu, image) = (AnyLayer::Relu(Relu {}), Shape([2, 7, 5]));
     let strided =
         Convolution { stride: Size([2, 1]), padding: Size([1, 2]), kernel: Size([3, 5]), groups: 2, ..conv(4, 3) };
@@ -447,7 +458,7 @@ fn layers_equal_the_reference_in_64_bits() {
 
 /// Networks with batch normalisation: of images, of vectors, of the records themselves, twice.
 fn normalised_networks() -> Vec<(Vec<Node<AnyLayer>>, Shape)> {
-    let (dense, flatten) = (|units| AnyLayer::Dense(Dense { units }), AnyLayer::Flatten(Flatten {}));
+    let (dense, flatten) = (|units| AnyLayer::Dense(Dense::new(units)), AnyLayer::Flatten(Flatten {}));
     let norm =
         AnyLayer::BatchNorm(BatchNorm { epsilon_log2: -6, momentum: Fraction::nearest(0.25).unwrap(), guard_bits: 8 });
     let (relu, first, image) = (AnyLayer::Relu(Relu {}), AnyLayer::Convolution(conv(3, 3)), Shape([2, 7, 5]));
@@ -487,7 +498,7 @@ fn dropout_drops_its_rate_of_values_and_gradients() {
         const UNITS: usize = 4096;
         for (rate, step) in [(0.5, 0), (0.25, 1), (0.125, 70_000), (0.9, 3)] {
             let dropout = AnyLayer::Dropout(Dropout { rate: Fraction::nearest(rate).unwrap() });
-            let nodes = chain(&[AnyLayer::Dense(Dense { units: UNITS as u32 }), dropout]);
+            let nodes = chain(&[AnyLayer::Dense(Dense::new(UNITS as u32)), dropout]);
             let network = Network { nodes, input: Shape::vector(1), frac_bits: 6, step: Some(step) };
             let ones = |n: usize| Shared::Words(vec![W::from_u64(1 << 6); n]);
             // The input is 0 and each bias 1.

@@ -12,8 +12,8 @@ use symbolon_core::{
         method::{Function, Method, mapping::Mapping},
     },
     layer::{
-        AnyLayer, CellKind, Concat, Dense, Describe, Flatten, Fraction, Graph, Model, Node, NodeState, Origin, Pass,
-        Placement, Recurrent, Shape, States,
+        AnyLayer, CellKind, Concat, Dense, Describe, Embedding, Flatten, Fraction, Graph, Model, Node, NodeState,
+        Origin, Pass, Placement, Recurrent, Shape, States,
     },
     link::Error,
     party::Party,
@@ -94,7 +94,7 @@ fn networks(cell: CellKind, ring_bits: u32) -> Vec<(Vec<Node<AnyLayer>>, Shape)>
     let any = AnyLayer::Recurrent;
     let reversed = |layer: Recurrent| Recurrent { reverse: true, ..layer };
     let all = |layer: Recurrent| Recurrent { states: States::All, ..layer };
-    let dense = AnyLayer::Dense(Dense { units: 2 });
+    let dense = AnyLayer::Dense(Dense::new(2));
     let stacked = chain(&[any(all(reversed(own))), any(all(own)), any(own), dense]);
     let both = vec![
         Node::new(any(own), Origin::Data),
@@ -115,6 +115,24 @@ fn networks(cell: CellKind, ring_bits: u32) -> Vec<(Vec<Node<AnyLayer>>, Shape)>
         (both, sequence),
         (encoded, sequence),
     ]
+}
+
+/// A vector for each code, a state and a prediction for each step.
+fn translator(ring_bits: u32) -> (Vec<Node<AnyLayer>>, Shape) {
+    let all = Recurrent { states: States::All, ..precise(CellKind::Gru, 3, ring_bits) };
+    let embedding = AnyLayer::Embedding(Embedding { codes: 5, units: 2 });
+    let dense = AnyLayer::Dense(Dense { units: 4, each_step: true });
+    (chain(&[embedding, AnyLayer::Recurrent(all), dense]), Shape([1, 3, 1]))
+}
+
+#[test]
+fn each_step_of_a_sequence_of_codes_gives_a_prediction() {
+    for salt in 0..3 {
+        let (nodes, input) = translator(64);
+        check::<u64>(&Network { nodes, input, frac_bits: 18, step: Some(0) }, 3, [300.0, 4000.0], salt);
+        let (nodes, input) = translator(32);
+        check::<u32>(&Network { nodes, input, frac_bits: 9, step: Some(0) }, 2, [40.0, 200.0], salt);
+    }
 }
 
 #[test]

@@ -85,7 +85,7 @@ impl ResNet {
         }
         let pooled = net.push(AnyLayer::GlobalAveragePool(GlobalAveragePool {}), value);
         let flat = net.push(AnyLayer::Flatten(Flatten {}), pooled);
-        net.push(AnyLayer::Dense(Dense { units: CLASSES as u32 }), flat);
+        net.push(AnyLayer::Dense(Dense::new(CLASSES as u32)), flat);
         net.parameters.extend(reals.words(64 * CLASSES, (6f64 / 74.0).sqrt(), 0.0));
         net.parameters.extend(reals.words(CLASSES, 0.25, 0.0));
         net

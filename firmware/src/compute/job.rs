@@ -64,7 +64,7 @@ pub const NETWORK: [Node<ComputeLayer>; 5] = [
     Node::new(ComputeLayer::AveragePool(AveragePool { window: Size([2; 2]), stride: None }), Origin::Node(0)),
     Node::new(ComputeLayer::Relu(Relu {}), Origin::Node(1)),
     Node::new(ComputeLayer::Flatten(Flatten {}), Origin::Node(2)),
-    Node::new(ComputeLayer::Dense(Dense { units: 10 }), Origin::Node(3)),
+    Node::new(ComputeLayer::Dense(Dense::new(10)), Origin::Node(3)),
 ];
 /// Weights and biases of the network.
 pub const PARAMETERS: usize = 4 * (9 + 1) + (36 + 1) * OUTPUTS;

@@ -105,7 +105,7 @@ impl Dataset {
         let mut features = Vec::new();
         features.try_reserve_exact(rows.saturating_mul(data.features())).map_err(memory)?;
         let targets = match data.task {
-            Task::Classes(_) => Targets::Classes(Vec::with_capacity(rows)),
+            Task::Classes(_) => Targets::Classes(Vec::with_capacity(rows * data.labels)),
             Task::Regression(ref targets) => Targets::Values(Vec::with_capacity(rows * targets.len())),
         };
         Ok(Self { features, targets, rows: 0, cols: data.features(), held: 0, skipped: 0 })

@@ -152,6 +152,8 @@ pub enum Rule {
     UnusedBy { by: &'static str },
     /// A shape of another number of axes than one or three.
     Shape { got: usize },
+    /// Several labels a record that the rest of the job does not take.
+    SeveralLabels,
     /// A shape of another number of words than there are features.
     ShapeOf { got: Shape, features: usize },
     /// A layer that does not fit into the network.
@@ -323,10 +325,14 @@ impl fmt::Display for Rule {
             Self::AtMostOne { of } => write!(f, "give at most one of: {}", of.join(", ")),
             Self::NeededBy { by } => write!(f, "is missing; {by} needs it"),
             Self::UnusedBy { by } => write!(f, "means nothing to {by}; remove it"),
+            Self::SeveralLabels => f.write_str(
+                "is above 1: only jobs on [data.npy] or [data.npz] with data.classes and without reveal.noise take several \
+                 labels a record",
+            ),
             Self::Shape { got } => {
                 write!(
                     f,
-                    "has {got} numbers; give [channels, height, width], or [features] for records without a shape"
+                    "has {got} numbers; give [features], [steps, features] of a sequence, or [channels, height, width]"
                 )
             }
             Self::ShapeOf { got, features } => {

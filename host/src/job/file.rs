@@ -60,8 +60,8 @@ struct JobFile {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct DataFile {
-    /// Shape of a record, `[channels, height, width]` or `[features]`, up to 65,536 features in
-    /// all. Jobs that learn from reports take their number from the schema, and may give a shape of
+    /// Shape of a record: `[features]`, `[steps, features]` of a sequence, or
+    /// `[channels, height, width]`; up to 65,536 features in all. Jobs that learn from reports take their number from the schema, and may give a shape of
     /// as many.
     shape: Option<Vec<u32>>,
     /// Records to train on; jobs that learn from reports take it from the manifest.
@@ -70,6 +70,9 @@ struct DataFile {
     test_records: Option<usize>,
     /// Number of classes, 2 to 255, of a classification; labels are `0 .. classes`.
     classes: Option<usize>,
+    /// Labels of a record, each a class: 1, if left out, or one for each step of a sequence, for a
+    /// network that gives `[steps, classes]`. For files of arrays.
+    labels: Option<usize>,
     /// Public scale of the target of a regression, `(raw - offset) / divide`; a list of them for
     /// several targets, one per output of the network.
     target: Option<OneOrMore<Affine>>,
@@ -323,6 +326,7 @@ fn syntax(text: &str, file: &Path, error: &toml::de::Error) -> JobError {
 fn shape(numbers: &[u32]) -> Result<Shape, Invalid> {
     match *numbers {
         [features] => Ok(Shape::vector(features)),
+        [steps, features] => Ok(Shape([1, steps, features])),
         [channels, height, width] => Ok(Shape([channels, height, width])),
         _ => Err(broken("data.shape", Rule::Shape { got: numbers.len() })),
     }
@@ -361,7 +365,8 @@ impl JobFile {
 
 impl DataFile {
     fn resolve(self, source: Option<Source<'_>>) -> Result<Data, Invalid> {
-        let Self { classes, target, scale, augment, .. } = self;
+        let Self { classes, labels, target, scale, augment, .. } = self;
+        let labels = labels.unwrap_or(1);
         let shape = self.shape.map(|shape| self::shape(&shape)).transpose()?;
         let counts = [("data.train_records", self.train_records), ("data.test_records", self.test_records)];
         let files = [
@@ -410,7 +415,7 @@ impl DataFile {
         let shape = shape.ok_or_else(|| broken("data.shape", Rule::NeededBy { by: "a job that learns from files" }))?;
         let [train_records, test_records] = counts.map(count);
         let (train_records, test_records) = (train_records?, test_records?);
-        Ok(Data { format, shape, train_records, test_records, task, scale, augment })
+        Ok(Data { format, shape, train_records, test_records, task, labels, scale, augment })
     }
 }
 

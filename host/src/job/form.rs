@@ -143,7 +143,7 @@ impl Kind {
 
     /// Returns the number's form in `job`; `None` if its noise does not fit.
     pub fn form(self, job: &Job) -> Option<Form> {
-        let records = if self.is_of_training() { job.records_per_epoch() } else { job.data.test_records };
+        let records = if self.is_of_training() { job.predictions_per_epoch() } else { job.test_predictions() };
         let (terms, [least, greatest]) = self.term(job);
         let [least, greatest] = [least, greatest].map(|limit| limit * terms);
         let scale = match job.reveal.noise {

@@ -35,7 +35,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use symbolon_core::{
-    layer::Shape,
+    layer::{AnyLayer, Node, Origin, Shape},
     loss::{AnyLoss, Describe},
     metric::AnyMetric,
     prg::Seed,
@@ -107,6 +107,8 @@ pub struct Data {
     pub test_records: usize,
     /// What is predicted.
     pub task: Task,
+    /// Labels of a record: 1, or one for each step of a sequence.
+    pub labels: usize,
     /// Public scale of the features.
     pub scale: Scale,
     /// Moved and mirrored copies of the training images; `None` for the records as they are.
@@ -436,6 +438,36 @@ impl Job {
         }
     }
 
+    /// The number of codes that features are, if an embedding reads them.
+    pub fn codes(&self) -> Option<u32> {
+        let read = |node: &&Node<AnyLayer>| node.input == Origin::Data;
+        self.network.nodes.iter().filter(read).find_map(|node| match node.layer {
+            AnyLayer::Embedding(embedding) => Some(embedding.codes),
+            _ => None,
+        })
+    }
+
+    /// Words of a record's labels: the outputs of all its predictions.
+    pub fn label_words(&self) -> usize {
+        self.outputs() * self.data.labels
+    }
+
+    /// Predictions that an epoch learns from.
+    pub fn predictions_per_epoch(&self) -> usize {
+        self.records_per_epoch() * self.data.labels
+    }
+
+    /// Predictions that an evaluation measures.
+    pub fn test_predictions(&self) -> usize {
+        self.data.test_records * self.data.labels
+    }
+
+    /// `log2` of what sums over a batch are divided by: its records, times the labels of each,
+    /// rounded up to a power of two.
+    pub fn batch_log2(&self) -> u32 {
+        self.training.batch.ilog2() + self.data.labels.next_power_of_two().ilog2()
+    }
+
     /// The seed of public randomness: initial weights, batch orders, dropout, augmentation. Nothing
     /// secret may come from it.
     pub(crate) fn public_seed(&self) -> Seed {
@@ -502,9 +534,9 @@ impl Job {
     }
 
     /// Bits to truncate a batch's summed gradient (`2 f` fraction bits) by, to have its mean at `fg` bits:
-    /// `2 f + log2(batch) - fg`. `None` if negative, which no valid job has.
+    /// `2 f + log2(batch labels) - fg`. `None` if negative, which no valid job has.
     pub fn grad_shift(&self) -> Option<u32> {
-        (2 * self.numbers.frac_bits + self.training.batch.ilog2()).checked_sub(self.numbers.grad_frac_bits)
+        (2 * self.numbers.frac_bits + self.batch_log2()).checked_sub(self.numbers.grad_frac_bits)
     }
 }
 

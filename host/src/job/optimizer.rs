@@ -197,7 +197,7 @@ impl Job {
 
     /// Bits of a summed gradient beyond those of weights.
     pub(super) fn sum_shift(&self) -> u32 {
-        self.numbers.frac_bits + self.training.batch.ilog2()
+        self.numbers.frac_bits + self.batch_log2()
     }
 
     /// The bound of clipped gradients in units of their sum; `u64::MAX` where it has no room.

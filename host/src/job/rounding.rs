@@ -124,7 +124,7 @@ impl Job {
 
     /// [`core::Sgd`] with this job's numbers.
     pub(crate) fn sgd(&self, learning_rate: Dyadic) -> core::Sgd {
-        let grad_shift = self.numbers.frac_bits + self.training.batch.ilog2();
+        let grad_shift = self.numbers.frac_bits + self.batch_log2();
         core::Sgd { learning_rate, grad_shift }
     }
 

@@ -358,7 +358,7 @@ fn numbers_and_network_follow_their_rules() {
     let Err(JobError::Invalid { invalid, .. }) = parse(&untested) else { panic!("valid") };
     assert_eq!(invalid.rule, Rule::AccuracyNeedsTest);
     let text = edited("network.layers = [{ kind = 'dense', units = 3 }]");
-    assert_eq!(parse(&text).unwrap().network, Network::chain([AnyLayer::Dense(Dense { units: 3 })]));
+    assert_eq!(parse(&text).unwrap().network, Network::chain([AnyLayer::Dense(Dense::new(3))]));
 }
 
 #[test]

@@ -26,6 +26,7 @@ const MAX_CELLS: u64 = 1 << 34;
 const MAX_CLASSES: usize = 255;
 /// Outputs of a regression.
 const MAX_TARGETS: usize = 255;
+const MAX_LABELS: usize = 4096;
 /// Steps of a job.
 const MAX_STEPS: u64 = 1 << 22;
 const MAX_PARAMETERS: usize = 1 << 30;
@@ -109,7 +110,7 @@ fn data(job: &Job) -> Checked {
         augment.validate(data)?;
         between("data.augment (copies times records)", wide(data.train_rows()), 1, wide(MAX_RECORDS))?;
     }
-    let cells = wide(data.features().max(job.outputs())) * (wide(data.train_rows()) + wide(data.test_records));
+    let cells = wide(data.features().max(job.label_words())) * (wide(data.train_rows()) + wide(data.test_records));
     between("data (features times records)", cells, 1, MAX_CELLS)?;
     match &data.task {
         Task::Classes(classes) => between("data.classes", wide(*classes), 2, wide(MAX_CLASSES))?,
@@ -121,6 +122,7 @@ fn data(job: &Job) -> Checked {
             }
         }
     }
+    labels(job)?;
     scale(&data.scale, data.features())?;
     let has_test = match &data.format {
         Format::Idx(idx) => {
@@ -147,6 +149,15 @@ fn data(job: &Job) -> Checked {
         }
     };
     hold(has_test == (data.test_records > 0), "data.test_records", Rule::TestRecords { got: data.test_records })
+}
+
+/// Several labels a record are for classes in arrays, without noise, whose scale is that of one.
+fn labels(job: &Job) -> Checked {
+    let data = &job.data;
+    between("data.labels", wide(data.labels), 1, wide(MAX_LABELS))?;
+    let arrays = matches!(data.format, Format::Npy(_) | Format::Npz(_));
+    let fit = arrays && matches!(data.task, Task::Classes(_)) && job.reveal.noise.is_none();
+    hold(data.labels == 1 || fit, "data.labels", Rule::SeveralLabels)
 }
 
 fn scale(scale: &Scale, features: usize) -> Checked {
@@ -280,7 +291,7 @@ fn optimizer(job: &Job, asked: &Asked) -> Checked {
         Optimizer::Adam(_) | Optimizer::AmsGrad(_) | Optimizer::AdamW(_) => (1, ring_bits / 2 - 1),
     };
     let kept = job.grad_shift().is_some_and(|shift| (min..=max).contains(&shift));
-    let sum = 2 * i64::from(job.numbers.frac_bits) + i64::from(job.training.batch.ilog2());
+    let sum = 2 * i64::from(job.numbers.frac_bits) + i64::from(job.batch_log2());
     let shift = sum - i64::from(job.numbers.grad_frac_bits);
     hold(kept, "numbers.grad_frac_bits", Rule::GradShift { shift, min, max })?;
     refinements(job)?;

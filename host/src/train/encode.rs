@@ -28,6 +28,19 @@ pub enum EncodeError {
         /// The problem with it.
         error: RangeError,
     },
+    /// A feature that is none of the embedding's codes.
+    Code {
+        /// `training` or `test`.
+        set: &'static str,
+        /// Record, from 0.
+        record: usize,
+        /// Feature, from 0.
+        feature: usize,
+        /// The feature.
+        got: f32,
+        /// Number of codes.
+        codes: u32,
+    },
     /// A target of a logistic loss that is not from 0 to 1.
     Probability {
         /// The scaled target.
@@ -51,6 +64,12 @@ impl fmt::Display for EncodeError {
                 write!(f, "{set} record {record}, feature {feature}: {error}")
             }
             Self::Value { set, record, feature: None, error } => write!(f, "{set} record {record}, target: {error}"),
+            Self::Code { set, record, feature, got, codes } => write!(
+                f,
+                "{set} record {record}, feature {feature}: is {got}, and an embedding of {codes} codes takes whole numbers \
+                 from 0 to {}; change the record or the layer's codes, and leave data.scale out",
+                codes - 1
+            ),
             Self::Probability { got } => write!(
                 f,
                 "a target is {got} after scaling, and loss = \"logistic\" takes targets from 0 to 1; change data.target"
@@ -168,9 +187,15 @@ pub(super) fn squares_fit(job: &Job, [train, test]: [TargetStats; 2]) -> Result<
     Ok(())
 }
 
+#[allow(clippy::cast_precision_loss)] // codes are few
+fn is_code(v: f32, codes: u32) -> bool {
+    v.fract() == 0.0 && (0.0..codes as f32).contains(&v)
+}
+
 /// Encodes a set's records into its tables, in the order in which they come.
 pub(super) struct Encoder<'a, W: Word> {
     job: &'a Job,
+    codes: Option<u32>,
     set: &'static str,
     copies: Option<Copies>,
     /// A writer of records and one of labels, for each copy.
@@ -201,8 +226,8 @@ impl<'a, W: Word> Encoder<'a, W> {
         [records, labels]: [&'a mut Words<W>; 2],
     ) -> Self {
         let writers = records.writers(parts).into_iter().zip(labels.writers(parts)).map(<[_; 2]>::from).collect();
-        let words = [job.data.features(), job.outputs()].map(Secret::zeros);
-        Self { job, set, copies, writers, rows: 0, words, target_stats: TargetStats::NONE }
+        let words = [job.data.features(), job.label_words()].map(Secret::zeros);
+        Self { job, codes: job.codes(), set, copies, writers, rows: 0, words, target_stats: TargetStats::NONE }
     }
 
     /// Records so far.
@@ -224,8 +249,11 @@ impl<'a, W: Word> Encoder<'a, W> {
                         &changed[..]
                     }
                 };
-                let Self { job, set, writers, words: [words, labels], rows, .. } = self;
+                let Self { job, set, codes, writers, words: [words, labels], rows, .. } = self;
                 for (feature, (word, v)) in words.iter_mut().zip(features).enumerate() {
+                    if let Some(codes) = codes.filter(|codes| !is_code(*v, *codes)) {
+                        return Err(EncodeError::Code { set, record: *rows, feature, got: *v, codes }.into());
+                    }
                     *word = encode(f64::from(*v), job.numbers.frac_bits).map_err(|error| EncodeError::Value {
                         set,
                         record: *rows,
@@ -248,7 +276,10 @@ impl<'a, W: Word> Encoder<'a, W> {
         match targets {
             Targets::Classes(classes) => {
                 label.fill(W::default());
-                label[classes[i] as usize] = W::from_u64(1);
+                let own = &classes[i * self.job.data.labels..];
+                for (label, class) in label.chunks_exact_mut(self.job.outputs()).zip(own) {
+                    label[*class as usize] = W::from_u64(1);
+                }
             }
             Targets::Values(values) => {
                 let own = &values[i * label.len()..];

@@ -94,7 +94,7 @@ impl<W: Word> Trainer<'_, W> {
                 #[allow(clippy::cast_possible_truncation)] // records are counted in 32 bits
                 let rows: Vec<u32> = (start as u32..part.end.min(start + rows_at_once) as u32).collect();
                 let n = rows.len();
-                let lens = [n * test.cols(), n * labels.cols(), n * set.cols()];
+                let lens = [n * test.cols(), n * labels.cols(), n * self.job.label_words()];
                 let ([x, y, outputs], mut party) = party.scratch(lens)?;
                 self.outputs(&mut party, (model, &met), test.listed(&rows, x)?, outputs)?;
                 let labels = labels.listed(&rows, y)?;

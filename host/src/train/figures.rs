@@ -87,7 +87,7 @@ pub fn epoch_result<V: Word>(
     let check = Check { job, epoch };
     if let Some(sum) = loss {
         let kinds = [Kind::Loss, Kind::LossRecords];
-        let records = check.records(sum.records, kinds[1], job.records_per_epoch())?;
+        let records = check.records(sum.records, kinds[1], job.predictions_per_epoch())?;
         result.loss = mean(real(job, sum.total), records);
         result
             .loss
@@ -96,7 +96,7 @@ pub fn epoch_result<V: Word>(
     }
     if let Some(scores) = score {
         result.metrics = check.metrics(&scores)?;
-        let records = check.records(scores.records, Kind::TestRecords, job.data.test_records)?;
+        let records = check.records(scores.records, Kind::TestRecords, job.test_predictions())?;
         let needed = job.measured().iter().any(|metric| metric.describe().needs_records());
         name_known(&mut result, (needed && matches!(job.data.task, Task::Classes(_))).then_some(records));
     }
@@ -127,7 +127,7 @@ impl Check<'_> {
     /// Returns the figures of all metrics.
     fn metrics<V: Word>(&self, scores: &Scores<V>) -> Result<Vec<MetricResult>, Impossible> {
         let (job, set) = (self.job, self.job.test_set());
-        let records = self.records(scores.records, Kind::TestRecords, job.data.test_records)?;
+        let records = self.records(scores.records, Kind::TestRecords, job.test_predictions())?;
         let mut rest = &scores.sums[..];
         let mut results = Vec::new();
         for (at, metric) in job.measured().iter().enumerate() {

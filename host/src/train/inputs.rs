@@ -77,7 +77,7 @@ impl InputTable {
 
 /// Words of each input of `job`, in the order of the fields.
 fn lens(job: &Job) -> [usize; 4] {
-    let width = if matches!(job.data.format, Format::Reports(_)) { 1 } else { job.outputs() };
+    let width = if matches!(job.data.format, Format::Reports(_)) { 1 } else { job.label_words() };
     let (train, test) = (job.data.train_rows(), job.data.test_records);
     [train * job.data.features(), train * width, test * job.data.features(), test * width]
 }
@@ -110,7 +110,7 @@ impl<W: Word> Inputs<W> {
             own.map(|(len, _)| *len as u64).sum::<u64>() * word
         };
         let batch = job.step_records().min(job.records_per_epoch());
-        let widths = [(InputTable::Train, job.data.features()), (InputTable::TrainLabels, job.outputs())];
+        let widths = [(InputTable::Train, job.data.features()), (InputTable::TrainLabels, job.label_words())];
         let hot = [(InputTable::HotTrain, job.outputs()), (InputTable::Weights, 1)];
         let ahead = widths.into_iter().chain(hot).filter(|(table, _)| !fits[*table as usize]);
         let ahead: usize = ahead.map(|(_, width)| super::prefetch::BATCHES * batch * width).sum();

@@ -77,9 +77,9 @@ pub fn memory_bytes<W: Word>(job: &Job, data_memory: u64) -> u64 {
     // Terms that are kept for their clamp.
     let terms = if job.reveal.noise.is_some() {
         let set = job.test_set();
-        let of_metric = |metric: &AnyMetric| metric.describe().words(&set, job.data.test_records);
+        let of_metric = |metric: &AnyMetric| metric.describe().words(&set, job.test_predictions());
         let of_metrics: usize = job.measured().iter().map(of_metric).sum();
-        job.data.train_records * job.loss_terms() + of_metrics
+        job.data.train_records * job.data.labels * job.loss_terms() + of_metrics
     } else {
         0
     };

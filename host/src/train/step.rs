@@ -144,7 +144,7 @@ pub(super) struct Trainer<'j, W: Word> {
 impl<'j, W: Word> Trainer<'j, W> {
     /// Lifts codes, then masks and opens data and initial weights.
     pub(super) fn open(lanes: &mut Lanes<'_, W>, job: &'j Job, inputs: Inputs<W>) -> Result<Self, Stop> {
-        let (tile, outputs) = (job.lanes.tile, job.outputs());
+        let (tile, labelled) = (job.lanes.tile, job.label_words());
         let Inputs { train, train_labels, test, test_labels, storage } = lift::into_ring(lanes, job, inputs)?;
         let train = Table::open(lanes, train, job.data.features(), tile)?;
         let weights = match job.data.may_lack_class() {
@@ -152,12 +152,12 @@ impl<'j, W: Word> Trainer<'j, W> {
             false => None,
         };
         let weights = weights.map(|weights| Table::open(lanes, weights, 1, tile)).transpose()?;
-        let labels = Table::open(lanes, train_labels, outputs, tile)?;
+        let labels = Table::open(lanes, train_labels, labelled, tile)?;
         let test = match job.data.test_records {
             0 => None,
             _ => Some((
                 Table::open(lanes, test, job.data.features(), tile)?,
-                Table::open(lanes, test_labels, outputs, tile)?,
+                Table::open(lanes, test_labels, labelled, tile)?,
             )),
         };
         let laid = job.network();

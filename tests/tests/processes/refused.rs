@@ -143,7 +143,7 @@ fn jobs_without_sense_or_bounds() {
             edited(&|job| {
                 (job.data.train_records, job.training.batch, job.lanes.lanes) = (records, 1 << 16, 64);
                 (job.data.shape, job.data.scale) = (layer::Shape::vector(features), Scale::Divide(1.0));
-                job.network.nodes[0].layer = AnyLayer::Dense(Dense { units });
+                job.network.nodes[0].layer = AnyLayer::Dense(Dense::new(units));
             }),
         );
         assert!(reason.contains(&format!("policy.{rule}, the job needs ")), "{reason}");

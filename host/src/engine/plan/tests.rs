@@ -98,7 +98,7 @@ fn a_job_that_would_run_out_of_request_numbers_is_refused() {
     let mut job = job("kind = \"adam\"", 380_000);
     job.lanes.lanes = 1;
     assert!(plan(&job).is_ok());
-    job.network.nodes[0].layer = AnyLayer::Dense(Dense { units: 4000 }); // 438 tiles
+    job.network.nodes[0].layer = AnyLayer::Dense(Dense::new(4000)); // 438 tiles
     job.validate().unwrap();
     assert_eq!(plan(&job).err(), Some(PlanError::Requests));
     job.training.epochs = 1000;

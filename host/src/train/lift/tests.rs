@@ -55,6 +55,7 @@ fn job(ring_bits: u32, label_bits: u32, classes: usize) -> Job {
         test_records: 0,
         augment: None,
         task: Task::Classes(classes),
+        labels: 1,
         scale: Scale::Columns((0..columns.len()).map(|i| Affine { offset: i as f64 / 4.0, divide: -0.8 }).collect()),
         format: Format::Reports(Reports {
             records: Records { schema: [1; 32], bytes: at / 8 + 1 },
@@ -66,7 +67,7 @@ fn job(ring_bits: u32, label_bits: u32, classes: usize) -> Job {
             test: Held::None,
         }),
     };
-    job.network = crate::job::Network::chain([AnyLayer::Dense(Dense { units: u32::try_from(job.outputs()).unwrap() })]);
+    job.network = crate::job::Network::chain([AnyLayer::Dense(Dense::new(u32::try_from(job.outputs()).unwrap()))]);
     job.reveal.metrics = false;
     job.lanes = crate::job::Lanes { lanes: 3, tile: 64 };
     job.validate().unwrap();
