@@ -98,8 +98,8 @@ macro_rules! layers {
 
 use super::{
     Activation, Add, AveragePool, Backward, BatchNorm, Concat, Convolution, Dense, Dropout, Embedding, Flatten,
-    GlobalAveragePool, GradientSplit, Input, Kept, LeakyRelu, MaxPool, Meets, Recurrent, Relu, Site, Square, Unroll,
-    Upsample,
+    GlobalAveragePool, GradientSplit, Input, Kept, LeakyRelu, MaxPool, Meets, Recurrent, Relu, Site, Slice, Square,
+    Unroll, Upsample,
 };
 use crate::{link::Error, party::Party, protocol::masked::Masked, word::Word};
 use core::ops::Range;
@@ -211,6 +211,7 @@ all_layers! { // append; never reorder, never reuse a number
     14 "activation" Activation,
     15 "recurrent" Recurrent,
     16 "embedding" Embedding,
+    17 "slice" Slice,
 }
 
 impl<'de> Deserialize<'de> for AnyLayer {

@@ -22,6 +22,7 @@
 //! | [`flatten`] | rows as vectors | 0 | local |
 //! | [`join`] | sum and concatenation of two inputs | 0 | local |
 //! | [`dropout`] | public masks | 0 | local |
+//! | [`slice`] | some steps of a sequence | 0 | local |
 //! | [`square`] | `x^2` | 0 | linear |
 //! | [`relu`] | `max(0, x)` | 3 or 4 | nonlinear |
 //! | [`max_pool`] | maxima of windows, and a ReLU | 4 or more | nonlinear |
@@ -54,6 +55,7 @@ mod meeting;
 pub mod recurrent;
 pub mod relu;
 mod size;
+pub mod slice;
 pub mod square;
 pub mod upsample;
 
@@ -76,6 +78,7 @@ pub use meeting::{MASKS, Meeting, MeetingLens, Meets, Met};
 pub use recurrent::{CellKind, Recurrent, States};
 pub use relu::Relu;
 pub use size::Size;
+pub use slice::Slice;
 pub use square::Square;
 pub use upsample::Upsample;
 

@@ -250,6 +250,10 @@ fn reference(layer: &AnyLayer, inputs: &[(&[f64], Shape)], output: Shape, parame
             let units = layer.units as usize;
             x.iter().flat_map(|code| parameters[*code as usize * units..][..units].to_vec()).collect()
         }
+        AnyLayer::Slice(slice) => {
+            let features = shape.image()[1];
+            x[slice.from as usize * features..][..slice.steps as usize * features].to_vec()
+        }
         AnyLayer::Recurrent(layer) => crate::recurrent::reference(layer, inputs, parameters),
         AnyLayer::LeakyRelu(leaky) => x.iter().map(|x| x.max(leaky.slope.value() * x)).collect(),
         AnyLayer::Square(_) => x.iter().map(|x| x * x).collect(),

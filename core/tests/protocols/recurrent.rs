@@ -13,7 +13,7 @@ use symbolon_core::{
     },
     layer::{
         AnyLayer, CellKind, Concat, Dense, Describe, Embedding, Flatten, Fraction, Graph, Model, Node, NodeState,
-        Origin, Pass, Placement, Recurrent, Shape, States,
+        Origin, Pass, Placement, Recurrent, Shape, Slice, States,
     },
     link::Error,
     party::Party,
@@ -117,16 +117,28 @@ fn networks(cell: CellKind, ring_bits: u32) -> Vec<(Vec<Node<AnyLayer>>, Shape)>
     ]
 }
 
-/// A vector for each code, a state and a prediction for each step.
+/// From a sequence to another: a vector for each code, and a prediction for each step.
 fn translator(ring_bits: u32) -> (Vec<Node<AnyLayer>>, Shape) {
     let all = Recurrent { states: States::All, ..precise(CellKind::Gru, 3, ring_bits) };
     let embedding = AnyLayer::Embedding(Embedding { codes: 5, units: 2 });
     let dense = AnyLayer::Dense(Dense { units: 4, each_step: true });
-    (chain(&[embedding, AnyLayer::Recurrent(all), dense]), Shape([1, 3, 1]))
+    let (any, origin) = (AnyLayer::Recurrent, Origin::Node);
+    let of_steps = |from, steps| AnyLayer::Slice(Slice { from, steps });
+    // A sentence of two codes is read backwards; then three more codes are, each with a prediction.
+    let read = Recurrent { states: States::Whole, reverse: true, ..all };
+    let nodes = vec![
+        Node::new(embedding, Origin::Data),
+        Node::new(of_steps(0, 2), origin(0)),
+        Node::new(of_steps(2, 3), origin(0)),
+        Node::new(any(read), origin(1)),
+        Node { second: Some(origin(3)), ..Node::new(any(Recurrent { initial: true, ..all }), origin(2)) },
+        Node::new(dense, origin(4)),
+    ];
+    (nodes, Shape([1, 5, 1]))
 }
 
 #[test]
-fn each_step_of_a_sequence_of_codes_gives_a_prediction() {
+fn a_sequence_gives_another() {
     for salt in 0..3 {
         let (nodes, input) = translator(64);
         check::<u64>(&Network { nodes, input, frac_bits: 18, step: Some(0) }, 3, [300.0, 4000.0], salt);
