@@ -105,11 +105,11 @@ impl Mask {
         assert!(self.rows == 1, "rows are split by columns");
         self.split_columns(at)
     }
-    /// A flat mask as a matrix of `cols` columns.
+    /// Returns a mask of one row as a matrix of `cols` columns.
     ///
     /// # Panics
     ///
-    /// If the mask is not flat or not whole rows.
+    /// If the mask has several rows, or its length is no multiple of `cols`.
     #[must_use]
     pub fn matrix(self, cols: usize) -> Self {
         let rows = self.cols.checked_div(cols).unwrap_or(0);
@@ -121,7 +121,7 @@ impl Mask {
     ///
     /// # Panics
     ///
-    /// If there are fewer.
+    /// If the mask has fewer than `at` columns.
     pub fn split_columns(self, at: usize) -> (Self, Self) {
         let Self { id, at: first, rows, cols, stride } = self;
         assert!(at <= cols, "a mask cannot be split past its end");

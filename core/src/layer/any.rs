@@ -97,9 +97,9 @@ macro_rules! layers {
 }
 
 use super::{
-    Activation, Add, AveragePool, Backward, BatchNorm, Concat, Convolution, Dense, Dropout, Embedding, Flatten,
-    GlobalAveragePool, GradientSplit, Input, Kept, LeakyRelu, MaxPool, Meets, Recurrent, Relu, Site, Slice, Square,
-    Unroll, Upsample,
+    Activation, Add, AveragePool, Backward, BackwardThroughTime, BatchNorm, Concat, Convolution, Dense, Dropout,
+    Embedding, Flatten, GlobalAveragePool, GradientSplit, Input, Kept, LeakyRelu, MaxPool, Meets, Recurrent, Relu,
+    Site, Slice, Square, Upsample,
 };
 use crate::{link::Error, party::Party, protocol::masked::Masked, word::Word};
 use core::ops::Range;
@@ -130,8 +130,8 @@ macro_rules! all_layers {
             fn meets(&self) -> Option<&dyn Meets<W>> {
                 match self { $(Self::$name(layer) => layer.meets()),* }
             }
-            fn unrolls(&self) -> Option<&dyn Unroll<W>> {
-                match self { $(Self::$name(layer) => layer.unrolls()),* }
+            fn through_time(&self) -> Option<&dyn BackwardThroughTime<W>> {
+                match self { $(Self::$name(layer) => layer.through_time()),* }
             }
             fn split(&self, site: &Site<'_, W>) -> GradientSplit {
                 match self { $(Self::$name(layer) => layer.split(site)),* }

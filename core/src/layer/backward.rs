@@ -48,7 +48,7 @@ impl<L> Graph<'_, L> {
             let takes = self.nodes[i].layer.takes_gradient(self.places[i].inputs[0]);
             let words = &mut slab[self.places[i].gradient_words(pass.rows())];
             self.make_gradient_ready(party, i, takes, words, states)?;
-            self.unroll(party, pass, i, slab, states)?;
+            self.backward_through_time(party, pass, i, slab, states)?;
             for (input, origin) in self.nodes[i].origins().enumerate() {
                 match origin {
                     Origin::Node(j) if self.places[usize::from(j)].trains => {
@@ -75,7 +75,7 @@ impl<L> Graph<'_, L> {
     }
 
     /// Takes the gradient of node `i`'s output back through the layer's own steps, if it has any.
-    fn unroll<W: Word>(
+    fn backward_through_time<W: Word>(
         &self,
         party: &mut Party<'_, W>,
         pass: &Pass<'_, W>,
@@ -86,11 +86,11 @@ impl<L> Graph<'_, L> {
     where
         L: Backward<W>,
     {
-        let Some(layer) = self.nodes[i].layer.unrolls() else { return Ok(()) };
+        let Some(layer) = self.nodes[i].layer.through_time() else { return Ok(()) };
         let (site, own) = (self.site(i, pass), &mut states[i]);
         party.trace.enter(site.node, "backward through steps");
         let dz = Input::Shares(&slab[self.places[i].gradient_words(pass.rows())], own.gradient.frac_bits);
-        layer.unroll(party, &site, dz, &mut own.saved)
+        layer.backward_through_time(party, &site, dz, &mut own.saved)
     }
 
     /// The gradient of node `j`'s output as node `i`, whose input number `input` it is, passes it

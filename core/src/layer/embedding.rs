@@ -5,11 +5,12 @@
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}. Neither codes nor vectors are
 //!   opened.
-//! - **Cost:** 3 rounds forward, none more backward. Of a step with `v` codes of `b` bits: each way
+//! - **Cost:** 3 rounds forward, none backward. Of a step with `v` codes of `b` bits: each way
 //!   `v` words, `b` bits and a truncated word; dealt `2^b` words and one for each unit, and for the
 //!   table a word for each weight and lane.
 //! - **Result:** exact; zeros for a code that is not in the table.
-//! - **Needs:** codes that are whole numbers, which their owners' programs hold them to.
+//! - **Needs:** codes that are whole numbers from 0 to `codes - 1`; the data owner's program checks
+//!   that.
 //! - **Memory:** `v` words a step between the passes.
 //! - **Source:** secure mapping ([`crate::mapping`]) with a shared table.
 

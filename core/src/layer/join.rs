@@ -20,11 +20,17 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct Add {}
 
-/// The channels of the first input, then those of the second; images have one size.
+/// The channels of the first input, then those of the second; images have one size. Or of each step
+/// of two sequences, the features of the first, then those of the second.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "files", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-pub struct Concat {}
+pub struct Concat {
+    /// Joins the features of each step of two sequences, `[1, steps, features]`; false, if left
+    /// out.
+    #[serde(default)]
+    pub each_step: bool,
+}
 
 fn both(inputs: &[Shape]) -> Result<[Shape; 2], Misfit> {
     let &[first, second] = inputs else { return Err(Misfit::Inputs { want: 2, got: inputs.len() }) };
@@ -40,10 +46,10 @@ fn shares<'a, W: Word>(x: &[Input<'a, W>]) -> [(&'a [W], W); 2] {
 }
 
 macro_rules! join {
-    ($layer:ident, $onnx:literal, |$first:ident, $second:ident| $output:expr) => {
+    ($layer:ident, $onnx:literal, |$this:ident, $first:ident, $second:ident| $output:expr) => {
         impl Describe for $layer {
             fn output(&self, inputs: &[Shape]) -> Result<Shape, Misfit> {
-                let [$first, $second] = both(inputs)?;
+                let ($this, [$first, $second]) = (self, both(inputs)?);
                 $output
             }
 
@@ -73,8 +79,21 @@ macro_rules! join {
         }
     };
 }
-join!(Add, "Add", |first, second| if first == second { Ok(first) } else { Err(Misfit::Differ { first, second }) });
-join!(Concat, "Concat", |first, second| {
+join!(Add, "Add", |_this, first, second| if first == second {
+    Ok(first)
+} else {
+    Err(Misfit::Differ { first, second })
+});
+join!(Concat, "Concat", |this, first, second| {
+    if this.each_step {
+        return match (first, second) {
+            (Shape([1, a, features]), Shape([1, b, others])) if a == b => {
+                Ok(Shape([1, a, features.saturating_add(others)]))
+            }
+            (Shape([1, ..]), Shape([1, ..])) => Err(Misfit::Images { first, second }),
+            (Shape([1, ..]), got) | (got, _) => Err(Misfit::Sequence { got }),
+        };
+    }
     if first.image() != second.image() {
         return Err(Misfit::Images { first, second });
     }
@@ -114,6 +133,13 @@ impl<W: Word> Backward<W> for Add {
     }
 }
 
+impl Concat {
+    /// Words of both inputs that lie together.
+    fn widths(self, inputs: [Shape; 2]) -> [usize; 2] {
+        inputs.map(|shape| if self.each_step { shape.image()[1] } else { shape.words() })
+    }
+}
+
 impl<W: Word> Layer<W> for Concat {
     fn forward(
         &self,
@@ -125,7 +151,7 @@ impl<W: Word> Layer<W> for Concat {
     ) -> Result<(), Error> {
         z.fill(W::default());
         let [(a, a_factor), (b, b_factor)] = shares(x);
-        let [a_words, b_words] = site.inputs.map(Shape::words);
+        let [a_words, b_words] = self.widths(site.inputs);
         let rows = z.chunks_exact_mut(a_words + b_words);
         for ((z, a), b) in rows.zip(a.chunks_exact(a_words)).zip(b.chunks_exact(b_words)) {
             let (first, second) = z.split_at_mut(a_words);
@@ -147,7 +173,7 @@ impl<W: Word> Backward<W> for Concat {
         dx: &mut [W],
         _: Kept<'_, W>,
     ) -> Result<(), Error> {
-        let [a_words, b_words] = site.inputs.map(Shape::words);
+        let [a_words, b_words] = self.widths(site.inputs);
         let (from, words) = if input == 0 { (0, a_words) } else { (a_words, b_words) };
         let rows = dz.shares().0.chunks_exact(a_words + b_words);
         dx.chunks_exact_mut(words).zip(rows).for_each(|(dx, dz)| dx.copy_from_slice(&dz[from..][..words]));

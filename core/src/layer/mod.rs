@@ -86,7 +86,8 @@ use crate::{correlation::View, link::Error, party::Party, prg::Prg, protocol::ma
 use core::{fmt, ops::Range};
 use serde::{Deserialize, Serialize};
 
-/// One row of a tensor: channels, height, width. A vector of `n` words is `[n, 1, 1]`.
+/// One row of a tensor: channels, height, width. A vector of `n` words is `[n, 1, 1]`, a sequence
+/// `[1, steps, features]`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "files", derive(schemars::JsonSchema))]
 pub struct Shape(pub [u32; 3]);
@@ -108,7 +109,7 @@ impl Shape {
         self.0[0] as usize
     }
 
-    /// Height and width.
+    /// Height and width; of a sequence, steps and features.
     pub const fn image(self) -> [usize; 2] {
         [self.0[1] as usize, self.0[2] as usize]
     }
@@ -191,23 +192,23 @@ impl<W> Site<'_, W> {
     }
 }
 
-/// Words and masks' names that a pass leaves for what comes after it.
+/// Words and mask names that a pass leaves for later passes.
 #[derive(Default)]
 pub struct Saved<'a, W> {
     /// [`Layer::saved`] words.
     pub words: &'a mut [W],
-    /// Names of masks: of the forward pass, and of one [back through steps](Unroll).
+    /// Names of masks: of the forward pass, and of one [through time](BackwardThroughTime).
     pub masks: [Option<View<'static>>; 2],
 }
 
 impl<W> Saved<'_, W> {
-    /// What was left, to be read.
+    /// Returns the saved words and mask names, read-only.
     pub fn kept(&self) -> Kept<'_, W> {
         Kept { words: self.words, masks: self.masks }
     }
 }
 
-/// What [`Saved`] holds, for the backward pass and the gradients.
+/// The read-only form of [`Saved`], for the backward pass and the gradients.
 #[derive(Clone, Copy)]
 pub struct Kept<'a, W> {
     /// [`Layer::saved`] words.
@@ -225,7 +226,7 @@ impl<W> Default for Kept<'_, W> {
 /// A tensor of parameters.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Parameter {
-    /// `weight` or `bias`.
+    /// Name in model files: `weight`, `bias`, `recurrent_weight` or `recurrent_bias`.
     pub name: &'static str,
     /// Lengths of the axes in the order in which the words lie; unused ones are 1.
     pub dims: [u32; 4],
@@ -410,8 +411,8 @@ pub trait Backward<W: Word>: Layer<W> {
     }
 
     /// The gradient of the parameters `part`, with twice the job's fraction bits, from the masked
-    /// input and the gradient of the result, if the layer takes it masked; `kept` is empty if lanes
-    /// share the parameters.
+    /// input and the gradient of the result, if the layer takes it masked; `kept` is empty if the
+    /// split is by [`GradientSplit::Parameters`].
     ///
     /// # Errors
     ///
@@ -431,8 +432,8 @@ pub trait Backward<W: Word>: Layer<W> {
         Ok(())
     }
 
-    /// The layer as one with steps of its own; `None` for any other.
-    fn unrolls(&self) -> Option<&dyn Unroll<W>> {
+    /// The layer's back-propagation through time; `None` for a layer without steps.
+    fn through_time(&self) -> Option<&dyn BackwardThroughTime<W>> {
         None
     }
 
@@ -442,16 +443,16 @@ pub trait Backward<W: Word>: Layer<W> {
     }
 }
 
-/// A layer with steps of its own, through which the gradient goes back before it reaches
+/// A layer that back-propagates through time: the gradient passes its own steps before it reaches
 /// parameters or inputs.
-pub trait Unroll<W: Word>: Sync {
+pub trait BackwardThroughTime<W: Word>: Sync {
     /// Takes the gradient `dz` of the result back through all steps: once, before
     /// [`Backward::backward`] and [`Backward::gradient`], which read what it leaves in `saved`.
     ///
     /// # Errors
     ///
     /// As [`Layer::forward`].
-    fn unroll(
+    fn backward_through_time(
         &self,
         party: &mut Party<'_, W>,
         site: &Site<'_, W>,
@@ -470,6 +471,13 @@ pub enum Misfit {
     Vector {
         /// The row's shape.
         got: Shape,
+    },
+    /// A fraction rounds to 0 at the job's fraction bits.
+    BelowUnit {
+        /// Its key.
+        key: &'static str,
+        /// Fraction bits of the job.
+        frac_bits: u32,
     },
     /// A number of the layer is out of range.
     Number {
@@ -579,8 +587,12 @@ impl fmt::Display for Misfit {
             Self::Vector { got } => {
                 write!(
                     f,
-                    "takes a vector, and its input has the shape {got}; put a layer of kind \"flatten\" before it"
+                    "takes a vector, and its input has the shape {got}; put a layer of kind \"flatten\" before it, or set each_step = true \
+                     for a sequence"
                 )
+            }
+            Self::BelowUnit { key, frac_bits } => {
+                write!(f, "has {key} below 2^-{frac_bits}, which rounds to 0; take a larger one, or leave it out")
             }
             Self::Number { key, got, min, max } => write!(f, "has {key} = {got}, which must be {min} to {max}"),
             Self::Window { window: [h, w], got } => {
@@ -590,13 +602,25 @@ impl fmt::Display for Misfit {
                 write!(f, "has {groups} groups, which must divide its {channels} channels")
             }
             Self::Sequence { got } => {
-                write!(f, "takes a sequence, whose shape is [1, steps, features], and its input has the shape {got}")
+                write!(
+                    f,
+                    "takes a sequence of the shape [1, steps, features], and its input has the shape {got}; give data.shape = \
+                 [steps, features], or states = \"all\" to the recurrent layer before it"
+                )
             }
             Self::Codes { got } => {
-                write!(f, "takes a sequence of codes, whose shape is [1, steps, 1], and its input has the shape {got}")
+                write!(
+                    f,
+                    "takes a sequence of codes of the shape [1, steps, 1], and its input has the shape {got}; give \
+                     data.shape = [steps, 1]"
+                )
             }
             Self::State { want, got } => {
-                write!(f, "takes a first state of {want} words, and its second input has the shape {got}")
+                write!(
+                    f,
+                    "takes a first state of {want} words, and its second input has the shape {got}; let that be a \
+                     recurrent layer of the same cell and units with states = \"carry\""
+                )
             }
             Self::Differ { first, second } => {
                 write!(f, "takes two inputs of one shape, and they have the shapes {first} and {second}")

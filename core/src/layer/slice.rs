@@ -1,4 +1,5 @@
-//! Some steps of a sequence: how a record holds a sentence and its translation.
+//! Takes consecutive steps of a sequence, so that one record can hold a sentence and its
+//! translation.
 //!
 //! - **Adversary:** none; no message is sent.
 //! - **Cost:** none.

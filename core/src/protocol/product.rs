@@ -79,7 +79,7 @@ pub struct Factor<'a, W> {
     /// Whether the factor is the transpose.
     pub transposed: bool,
     /// Rows that each row of the value is cut into, as records are into the steps of a sequence; 1
-    /// for the matrix as it is.
+    /// for the matrix as it is. Divides the columns.
     pub cuts: usize,
 }
 
@@ -94,7 +94,7 @@ impl<'a, W> Factor<'a, W> {
         Self { value, transposed: true, cuts: 1 }
     }
 
-    /// The matrix with each row cut into so many.
+    /// The matrix with each row cut into `cuts` rows of equal length.
     #[must_use]
     pub const fn cut(self, cuts: usize) -> Self {
         Self { cuts, ..self }

@@ -112,7 +112,7 @@ impl Job for Network {
             let [_, dz] = states[i].opened(place.output.words());
             let x = match graph.nodes[i].input {
                 Origin::Data => data,
-                Origin::Node(j) => states[usize::from(j)].opened(place.inputs[0].words())[0].unwrap(),
+                Origin::Node(j) => states[usize::from(j)].opened(place.inputs[0].words())[0].unwrap_or(data),
             };
             let (site, part) = (graph.site(i, &pass), 0..place.parameters);
             graph.nodes[i].layer.gradient(
@@ -260,6 +260,10 @@ fn reference(layer: &AnyLayer, inputs: &[(&[f64], Shape)], output: Shape, parame
         AnyLayer::BatchNorm(_) => unreachable!("it takes all rows"),
         AnyLayer::Flatten(_) | AnyLayer::Dropout(_) => x.to_vec(),
         AnyLayer::Add(_) => x.iter().zip(inputs[1].0).map(|(a, b)| a + b).collect(),
+        AnyLayer::Concat(Concat { each_step: true }) => {
+            let [own, others] = [shape, inputs[1].1].map(|shape| shape.image()[1]);
+            x.chunks_exact(own).zip(inputs[1].0.chunks_exact(others)).flat_map(|(a, b)| [a, b].concat()).collect()
+        }
         AnyLayer::Concat(_) => [x, inputs[1].0].concat(),
         AnyLayer::AveragePool(pool) => pooled(windows(pool.window, pool.stride.unwrap_or(pool.window)), &mean),
         AnyLayer::Upsample(upsample) => {
@@ -439,7 +443,7 @@ fn networks() -> Vec<(Vec<Node<AnyLayer>>, Shape)> {
     let mut nodes = chain(&[first, relu, padded, relu, padded]);
     let join = |layer, a, b| Node { second: Some(Origin::Node(b)), ..Node::new(layer, Origin::Node(a)) };
     nodes.push(join(AnyLayer::Add(Add {}), 4, 1));
-    nodes.push(join(AnyLayer::Concat(Concat {}), 5, 2));
+    nodes.push(join(AnyLayer::Concat(Concat::default()), 5, 2));
     nodes.push(Node::new(flatten, Origin::Node(6)));
     nodes.push(Node::new(dense(2), Origin::Node(7)));
     all.push((nodes, image));

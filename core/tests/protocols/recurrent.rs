@@ -70,8 +70,8 @@ pub fn reference(layer: &Recurrent, inputs: &[(&[f64], Shape)], parameters: &[f6
     match layer.states {
         States::Last => h,
         States::All => all,
-        States::Whole if layer.cell == CellKind::Lstm => [h, c].concat(),
-        States::Whole => h,
+        States::Carry if layer.cell == CellKind::Lstm => [h, c].concat(),
+        States::Carry => h,
     }
 }
 
@@ -99,12 +99,19 @@ fn networks(cell: CellKind, ring_bits: u32) -> Vec<(Vec<Node<AnyLayer>>, Shape)>
     let both = vec![
         Node::new(any(own), Origin::Data),
         Node::new(any(reversed(own)), Origin::Data),
-        Node { second: Some(Origin::Node(1)), ..Node::new(AnyLayer::Concat(Concat {}), Origin::Node(0)) },
+        Node { second: Some(Origin::Node(1)), ..Node::new(AnyLayer::Concat(Concat::default()), Origin::Node(0)) },
         Node::new(dense, Origin::Node(2)),
     ];
-    let begun = Recurrent { initial: true, ..own };
+    let join = AnyLayer::Concat(Concat { each_step: true });
+    let mut all_steps = vec![
+        Node::new(any(all(own)), Origin::Data),
+        Node::new(any(all(reversed(Recurrent { units: 2, ..own }))), Origin::Data),
+        Node { second: Some(Origin::Node(1)), ..Node::new(join, Origin::Node(0)) },
+    ];
+    all_steps.push(Node::new(any(own), Origin::Node(2)));
+    let begun = Recurrent { initial_state: true, ..own };
     let encoded = vec![
-        Node::new(any(Recurrent { states: States::Whole, ..reversed(own) }), Origin::Data),
+        Node::new(any(Recurrent { states: States::Carry, ..reversed(own) }), Origin::Data),
         Node { second: Some(Origin::Node(0)), ..Node::new(any(begun), Origin::Data) },
     ];
     vec![
@@ -113,6 +120,7 @@ fn networks(cell: CellKind, ring_bits: u32) -> Vec<(Vec<Node<AnyLayer>>, Shape)>
         (chain(&[any(all(reversed(own))), AnyLayer::Flatten(Flatten {}), dense]), sequence),
         (stacked, sequence),
         (both, sequence),
+        (all_steps, sequence),
         (encoded, sequence),
     ]
 }
@@ -125,13 +133,13 @@ fn translator(ring_bits: u32) -> (Vec<Node<AnyLayer>>, Shape) {
     let (any, origin) = (AnyLayer::Recurrent, Origin::Node);
     let of_steps = |from, steps| AnyLayer::Slice(Slice { from, steps });
     // A sentence of two codes is read backwards; then three more codes are, each with a prediction.
-    let read = Recurrent { states: States::Whole, reverse: true, ..all };
+    let read = Recurrent { states: States::Carry, reverse: true, ..all };
     let nodes = vec![
         Node::new(embedding, Origin::Data),
         Node::new(of_steps(0, 2), origin(0)),
         Node::new(of_steps(2, 3), origin(0)),
         Node::new(any(read), origin(1)),
-        Node { second: Some(origin(3)), ..Node::new(any(Recurrent { initial: true, ..all }), origin(2)) },
+        Node { second: Some(origin(3)), ..Node::new(any(Recurrent { initial_state: true, ..all }), origin(2)) },
         Node::new(dense, origin(4)),
     ];
     (nodes, Shape([1, 5, 1]))
@@ -227,7 +235,7 @@ fn rounds_are_those_of_the_formula() {
 #[test]
 fn a_limit_holds_the_gradient_of_each_state() {
     let limit = Fraction::nearest(0.25).unwrap();
-    let layer = Recurrent { limit: Some(limit), ..precise(CellKind::Simple, 1, 64) };
+    let layer = Recurrent { clip_gradient: Some(limit), ..precise(CellKind::Simple, 1, 64) };
     let network =
         Network { nodes: chain(&[AnyLayer::Recurrent(layer)]), input: Shape([1, 2, 1]), frac_bits: 16, step: Some(0) };
     let encode = |v: &[f64]| Shared::Words(v.iter().map(|x| ((x * 65536.0).round() as i64).cast_unsigned()).collect());
@@ -256,7 +264,7 @@ fn descriptions_are_encoded_and_checked() {
         assert_eq!(postcard::from_bytes::<AnyLayer>(bytes).unwrap(), layer);
         assert!(!layer.onnx().is_empty());
     }
-    let layer = Recurrent { initial: true, ..Recurrent::new(CellKind::Lstm, 4) };
+    let layer = Recurrent { initial_state: true, ..Recurrent::new(CellKind::Lstm, 4) };
     let (sequence, state) = (Shape([1, 5, 3]), Shape::vector(8));
     assert_eq!(layer.output(&[sequence, state]), Ok(Shape::vector(4)));
     assert!(layer.output(&[sequence, Shape::vector(4)]).unwrap_err().to_string().contains("first state of 8 words"));

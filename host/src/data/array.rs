@@ -81,7 +81,7 @@ pub(super) fn load(
         return Err(DataError::Count { path: features.source.path, key: "data.shape (features)", job, file });
     }
     let want = match &data.task {
-        Task::Classes(_) => data.labels,
+        Task::Classes(_) => data.labels_per_record,
         Task::Regression(targets) => targets.len(),
     };
     if labels.width != want as u64 {

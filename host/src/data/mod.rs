@@ -49,14 +49,16 @@ pub(crate) use source::{Source, open_file, unpacked};
 pub use table::Dialect;
 pub(crate) use table::Table;
 
-/// The embedded digits, their place in a data directory, and where they are from (`host/data/README.md`).
+/// The embedded digits, their place in a data directory, and where they are from
+/// (`host/data/README.md`).
 const DIGITS: &[u8] = include_bytes!("../../data/digits_8x8.csv.gz");
 const DIGITS_NAME: &str = "tabular/digits_8x8.csv";
 /// Source of the embedded digits, to be shown with them.
 pub const DIGITS_SOURCE: &str = "Optical Recognition of Handwritten Digits, E. Alpaydin and C. Kaynak, 1998, \
                                  UCI Machine Learning Repository (1797 samples, the copy that scikit-learn ships)";
 
-/// Excerpts of two recordings of an office's climate, the first to learn from: names and contents (`host/data/README.md`).
+/// Excerpts of two recordings of an office's climate, the first to learn from: names and contents
+/// (`host/data/README.md`).
 pub const OCCUPANCY: [(&str, &[u8]); 2] = [
     ("occupancy_train.csv", include_bytes!("../../data/occupancy_train.csv.gz")),
     ("occupancy_test.csv", include_bytes!("../../data/occupancy_test.csv.gz")),
@@ -105,7 +107,7 @@ impl Dataset {
         let mut features = Vec::new();
         features.try_reserve_exact(rows.saturating_mul(data.features())).map_err(memory)?;
         let targets = match data.task {
-            Task::Classes(_) => Targets::Classes(Vec::with_capacity(rows * data.labels)),
+            Task::Classes(_) => Targets::Classes(Vec::with_capacity(rows * data.labels_per_record)),
             Task::Regression(ref targets) => Targets::Values(Vec::with_capacity(rows * targets.len())),
         };
         Ok(Self { features, targets, rows: 0, cols: data.features(), held: 0, skipped: 0 })
@@ -186,8 +188,8 @@ pub fn digits(job: &Job) -> Result<(Dataset, Dataset), DataError> {
     })
 }
 
-/// Folder of the public data sets that tests and benches use: `$SYMBOLON_DATA`, or `../shared/data` beside the
-/// workspace when cargo runs the program. `None` if there is no such folder.
+/// Folder of the public data sets that tests and benches use: `$SYMBOLON_DATA`, or `../shared/data`
+/// beside the workspace when cargo runs the program. `None` if there is no such folder.
 pub fn dataset_dir() -> Option<PathBuf> {
     let beside = || Some(PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR")?).join("../../shared/data"));
     std::env::var_os("SYMBOLON_DATA").map(PathBuf::from).or_else(beside).filter(|dir| dir.is_dir())

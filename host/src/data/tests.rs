@@ -57,7 +57,7 @@ fn idx_job() -> Job {
         train_records: 3,
         test_records: 1,
         task: Task::Classes(3),
-        labels: 1,
+        labels_per_record: 1,
         scale: Scale::Divide(2.0),
         augment: None,
     };

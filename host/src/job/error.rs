@@ -150,9 +150,9 @@ pub enum Rule {
     NeededBy { by: &'static str },
     /// A key that another choice has no use for.
     UnusedBy { by: &'static str },
-    /// A shape of another number of axes than one or three.
+    /// A shape that has not one, two or three axes.
     Shape { got: usize },
-    /// Several labels a record that the rest of the job does not take.
+    /// Several labels a record, which other settings of the job do not allow.
     SeveralLabels,
     /// A shape of another number of words than there are features.
     ShapeOf { got: Shape, features: usize },

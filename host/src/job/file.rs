@@ -61,8 +61,8 @@ struct JobFile {
 #[serde(deny_unknown_fields)]
 struct DataFile {
     /// Shape of a record: `[features]`, `[steps, features]` of a sequence, or
-    /// `[channels, height, width]`; up to 65,536 features in all. Jobs that learn from reports take their number from the schema, and may give a shape of
-    /// as many.
+    /// `[channels, height, width]`; 65,536 features at most. Jobs that learn from reports take the
+    /// number of features from the schema; a shape that they give has to have as many.
     shape: Option<Vec<u32>>,
     /// Records to train on; jobs that learn from reports take it from the manifest.
     train_records: Option<usize>,
@@ -70,9 +70,9 @@ struct DataFile {
     test_records: Option<usize>,
     /// Number of classes, 2 to 255, of a classification; labels are `0 .. classes`.
     classes: Option<usize>,
-    /// Labels of a record, each a class: 1, if left out, or one for each step of a sequence, for a
-    /// network that gives `[steps, classes]`. For files of arrays.
-    labels: Option<usize>,
+    /// Labels of a record, each a class: 1, if left out; 2 to 4,096 for a network whose output is
+    /// `[labels_per_record, classes]`, one label a step. Needs `npy` or `npz`.
+    labels_per_record: Option<usize>,
     /// Public scale of the target of a regression, `(raw - offset) / divide`; a list of them for
     /// several targets, one per output of the network.
     target: Option<OneOrMore<Affine>>,
@@ -365,8 +365,8 @@ impl JobFile {
 
 impl DataFile {
     fn resolve(self, source: Option<Source<'_>>) -> Result<Data, Invalid> {
-        let Self { classes, labels, target, scale, augment, .. } = self;
-        let labels = labels.unwrap_or(1);
+        let Self { classes, target, scale, augment, .. } = self;
+        let labels_per_record = self.labels_per_record.unwrap_or(1);
         let shape = self.shape.map(|shape| self::shape(&shape)).transpose()?;
         let counts = [("data.train_records", self.train_records), ("data.test_records", self.test_records)];
         let files = [
@@ -383,6 +383,10 @@ impl DataFile {
             (None, None, Some(reports)) => {
                 if let Some((key, _)) = counts.iter().find(|(_, count)| count.is_some()) {
                     return Err(broken(key, Rule::UnusedBy { by: "[data.reports], which takes it from the manifest" }));
+                }
+                if self.labels_per_record.is_some() {
+                    let by = "[data.reports], whose records have one label";
+                    return Err(broken("data.labels_per_record", Rule::UnusedBy { by }));
                 }
                 if augment.is_some() {
                     let by = "[data.reports], whose records are split at their devices";
@@ -415,7 +419,7 @@ impl DataFile {
         let shape = shape.ok_or_else(|| broken("data.shape", Rule::NeededBy { by: "a job that learns from files" }))?;
         let [train_records, test_records] = counts.map(count);
         let (train_records, test_records) = (train_records?, test_records?);
-        Ok(Data { format, shape, train_records, test_records, task, labels, scale, augment })
+        Ok(Data { format, shape, train_records, test_records, task, labels_per_record, scale, augment })
     }
 }
 

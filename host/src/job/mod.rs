@@ -1,9 +1,10 @@
 //! The description of a job: what is trained, on what, in which numbers, and what may be revealed.
 //!
-//! A job is public. It is written as TOML (see `host/jobs/`), checked once by [`Job::validate`], and sent to the servers
-//! and the dealer as [`Job::encode`]. Its [`Job::hash`] covers every field, so two parties with one hash agree on
-//! shapes, numbers, hyper-parameters, batch order and reveals. Default values are filled in before hashing: a job that
-//! spells them out has the same hash as one that leaves them out.
+//! A job is public. It is written as TOML (see `host/jobs/`), checked once by [`Job::validate`],
+//! and sent to the servers and the dealer as [`Job::encode`]. Its [`Job::hash`] covers every field,
+//! so two parties with one hash agree on shapes, numbers, hyper-parameters, batch order and
+//! reveals. Default values are filled in before hashing: a job that spells them out has the same
+//! hash as one that leaves them out.
 //!
 //! Record counts stand in the job, so that a plan can be made where the data is not.
 
@@ -29,7 +30,7 @@ mod source;
 mod tests;
 mod validate;
 
-use std::path::Path;
+use std::{ops::Range, path::Path};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -108,7 +109,7 @@ pub struct Data {
     /// What is predicted.
     pub task: Task,
     /// Labels of a record: 1, or one for each step of a sequence.
-    pub labels: usize,
+    pub labels_per_record: usize,
     /// Public scale of the features.
     pub scale: Scale,
     /// Moved and mirrored copies of the training images; `None` for the records as they are.
@@ -178,7 +179,8 @@ impl Csv {
     }
 }
 
-/// Where the test records of a CSV job come from. Rows are counted after incomplete ones are skipped.
+/// Where the test records of a CSV job come from. Rows are counted after incomplete ones are
+/// skipped.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum TestSet {
     /// There are none.
@@ -187,7 +189,8 @@ pub enum TestSet {
     File(String),
     /// Each `n`-th row of the training file: `n - 1`, `2n - 1`, ...
     Every(usize),
-    /// This fraction of the training file, spread evenly: row `i` if `floor((i + 1) x) > floor(i x)`.
+    /// This fraction of the training file, spread evenly: row `i` if `floor((i + 1) x) > floor(i
+    /// x)`.
     Fraction(f64),
 }
 
@@ -239,8 +242,8 @@ impl Affine {
     }
 }
 
-/// Public scale of the features. It stands in the job because constants computed from private records would reveal
-/// something about them.
+/// Public scale of the features. It stands in the job because constants computed from private
+/// records would reveal something about them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Scale {
@@ -248,7 +251,8 @@ pub enum Scale {
     Divide(f64),
     /// One offset and divisor a feature.
     Columns(Vec<Affine>),
-    /// `[least, greatest]` a feature, mapped to 0 to 1. Values outside are refused in files; readings, which nobody sees, go on beyond.
+    /// `[least, greatest]` a feature, mapped to 0 to 1. Values outside are refused in files;
+    /// readings, which nobody sees, go on beyond.
     Ranges(Vec<(f64, f64)>),
     /// One offset and divisor a channel of an image: features are channel by channel, equally many
     /// each.
@@ -385,7 +389,8 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// [`JobError::Encoding`] if it is too long, is not a job or has trailing bytes; [`JobError::Sent`] if a rule is broken.
+    /// [`JobError::Encoding`] if it is too long, is not a job or has trailing bytes;
+    /// [`JobError::Sent`] if a rule is broken.
     pub fn decode(bytes: &[u8]) -> Result<Self, JobError> {
         if bytes.len() > MAX_ENCODED_BYTES {
             return Err(JobError::Encoding);
@@ -438,34 +443,41 @@ impl Job {
         }
     }
 
-    /// The number of codes that features are, if an embedding reads them.
-    pub fn codes(&self) -> Option<u32> {
-        let read = |node: &&Node<AnyLayer>| node.input == Origin::Data;
-        self.network.nodes.iter().filter(read).find_map(|node| match node.layer {
-            AnyLayer::Embedding(embedding) => Some(embedding.codes),
-            _ => None,
-        })
+    /// The features that embeddings read, directly or through slices, with their numbers of codes.
+    pub fn codes(&self) -> Vec<(Range<usize>, u32)> {
+        let nodes = &self.network.nodes;
+        let read = |node: &Node<AnyLayer>| {
+            let AnyLayer::Embedding(embedding) = node.layer else { return None };
+            let (mut origin, mut from, mut len) = (node.input, 0, self.data.features());
+            while let Origin::Node(i) = origin {
+                let node = nodes.get(usize::from(i))?;
+                let AnyLayer::Slice(slice) = node.layer else { return None };
+                (origin, from, len) = (node.input, from + slice.from as usize, len.min(slice.steps as usize));
+            }
+            Some((from..from + len, embedding.codes))
+        };
+        nodes.iter().filter_map(read).collect()
     }
 
     /// Words of a record's labels: the outputs of all its predictions.
     pub fn label_words(&self) -> usize {
-        self.outputs() * self.data.labels
+        self.outputs().saturating_mul(self.data.labels_per_record)
     }
 
     /// Predictions that an epoch learns from.
     pub fn predictions_per_epoch(&self) -> usize {
-        self.records_per_epoch() * self.data.labels
+        self.records_per_epoch() * self.data.labels_per_record
     }
 
     /// Predictions that an evaluation measures.
     pub fn test_predictions(&self) -> usize {
-        self.data.test_records * self.data.labels
+        self.data.test_records * self.data.labels_per_record
     }
 
-    /// `log2` of what sums over a batch are divided by: its records, times the labels of each,
-    /// rounded up to a power of two.
+    /// `log2` of the divisor of sums over a batch: its records, times `labels_per_record`, rounded
+    /// up to a power of two. With 6 labels a record, the result is 6/8 of the mean.
     pub fn batch_log2(&self) -> u32 {
-        self.training.batch.ilog2() + self.data.labels.next_power_of_two().ilog2()
+        self.training.batch.ilog2() + self.data.labels_per_record.next_power_of_two().ilog2()
     }
 
     /// The seed of public randomness: initial weights, batch orders, dropout, augmentation. Nothing
@@ -533,8 +545,9 @@ impl Job {
         bits.map_or(f64::INFINITY, |bits| pow2(bits) / pow2(self.numbers.frac_bits))
     }
 
-    /// Bits to truncate a batch's summed gradient (`2 f` fraction bits) by, to have its mean at `fg` bits:
-    /// `2 f + log2(batch labels) - fg`. `None` if negative, which no valid job has.
+    /// Bits to truncate a batch's summed gradient (`2 f` fraction bits) by, to have its mean (less,
+    /// if `labels_per_record` is no power of two) at `fg` bits: `2 f - fg` and
+    /// [`batch_log2`](Self::batch_log2). `None` if negative, which no valid job has.
     pub fn grad_shift(&self) -> Option<u32> {
         (2 * self.numbers.frac_bits + self.batch_log2()).checked_sub(self.numbers.grad_frac_bits)
     }

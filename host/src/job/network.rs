@@ -234,7 +234,7 @@ pub(super) fn validate(job: &Job, max_parameters: usize) -> Result<(), Invalid> 
     let key = |i: usize| layer_key(network, i);
     let laid = job.laid().map_err(|Fault { node, reason }| broken(key(node), Rule::Layer { reason }))?;
     let (graph, last) = (laid.graph(), network.nodes.len() - 1);
-    let [outputs, labels] = [job.outputs(), job.data.labels].map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+    let [outputs, labels] = [job.outputs(), job.data.labels_per_record].map(|n| u32::try_from(n).unwrap_or(u32::MAX));
     let want = if labels == 1 { Shape::vector(outputs) } else { Shape([1, labels, outputs]) };
     let got = graph.output();
     if got != want {

@@ -99,7 +99,9 @@ pub(super) fn validate(job: &Job) -> Result<(), Invalid> {
     let Some(newton) = job.newton() else { return Ok(()) };
     let laid = job.network();
     let nodes = laid.graph().nodes;
-    if !matches!(nodes, [node] if matches!(node.layer, AnyLayer::Dense(_))) || newton.inputs > Newton::MAX_INPUTS {
+    if !matches!(nodes, [node] if matches!(node.layer, AnyLayer::Dense(dense) if !dense.each_step))
+        || newton.inputs > Newton::MAX_INPUTS
+    {
         return refuse("network.layers", Rule::NewtonLayers { most: Newton::MAX_INPUTS });
     }
     let exact = matches!(newton.curvature, core::Curvature::Exact { .. });

@@ -128,7 +128,7 @@ impl ReportsFile {
             train_records,
             test_records,
             task,
-            labels: 1,
+            labels_per_record: 1,
             scale: rest.scale,
             augment: None,
         })

@@ -110,6 +110,7 @@ fn data(job: &Job) -> Checked {
         augment.validate(data)?;
         between("data.augment (copies times records)", wide(data.train_rows()), 1, wide(MAX_RECORDS))?;
     }
+    labels(job)?;
     let cells = wide(data.features().max(job.label_words())) * (wide(data.train_rows()) + wide(data.test_records));
     between("data (features times records)", cells, 1, MAX_CELLS)?;
     match &data.task {
@@ -122,7 +123,6 @@ fn data(job: &Job) -> Checked {
             }
         }
     }
-    labels(job)?;
     scale(&data.scale, data.features())?;
     let has_test = match &data.format {
         Format::Idx(idx) => {
@@ -151,13 +151,16 @@ fn data(job: &Job) -> Checked {
     hold(has_test == (data.test_records > 0), "data.test_records", Rule::TestRecords { got: data.test_records })
 }
 
-/// Several labels a record are for classes in arrays, without noise, whose scale is that of one.
+/// Several labels a record need classes, NPY or NPZ files, and no noise: noise is scaled for one
+/// label.
 fn labels(job: &Job) -> Checked {
     let data = &job.data;
-    between("data.labels", wide(data.labels), 1, wide(MAX_LABELS))?;
+    between("data.labels_per_record", wide(data.labels_per_record), 1, wide(MAX_LABELS))?;
+    let most = wide(data.train_rows().max(data.test_records)) * wide(data.labels_per_record);
+    between("data.labels_per_record (times records)", most, 1, wide(MAX_RECORDS))?;
     let arrays = matches!(data.format, Format::Npy(_) | Format::Npz(_));
     let fit = arrays && matches!(data.task, Task::Classes(_)) && job.reveal.noise.is_none();
-    hold(data.labels == 1 || fit, "data.labels", Rule::SeveralLabels)
+    hold(data.labels_per_record == 1 || fit, "data.labels_per_record", Rule::SeveralLabels)
 }
 
 fn scale(scale: &Scale, features: usize) -> Checked {

@@ -7,7 +7,7 @@ use crate::{
     secret::Secret,
     storage::{ScratchFailed, Words, Writer},
 };
-use std::fmt;
+use std::{fmt, ops::Range};
 use symbolon_core::{
     fixed::{RangeError, encode},
     loss::{Activation, Describe as _},
@@ -28,7 +28,7 @@ pub enum EncodeError {
         /// The problem with it.
         error: RangeError,
     },
-    /// A feature that is none of the embedding's codes.
+    /// A feature that an embedding reads and that is not one of its codes.
     Code {
         /// `training` or `test`.
         set: &'static str,
@@ -67,7 +67,7 @@ impl fmt::Display for EncodeError {
             Self::Code { set, record, feature, got, codes } => write!(
                 f,
                 "{set} record {record}, feature {feature}: is {got}, and an embedding of {codes} codes takes whole numbers \
-                 from 0 to {}; change the record or the layer's codes, and leave data.scale out",
+                 from 0 to {}; change the record or the layer's codes; data.scale has to be {{ divide = 1 }}",
                 codes - 1
             ),
             Self::Probability { got } => write!(
@@ -195,7 +195,7 @@ fn is_code(v: f32, codes: u32) -> bool {
 /// Encodes a set's records into its tables, in the order in which they come.
 pub(super) struct Encoder<'a, W: Word> {
     job: &'a Job,
-    codes: Option<u32>,
+    codes: Vec<(Range<usize>, u32)>,
     set: &'static str,
     copies: Option<Copies>,
     /// A writer of records and one of labels, for each copy.
@@ -251,8 +251,9 @@ impl<'a, W: Word> Encoder<'a, W> {
                 };
                 let Self { job, set, codes, writers, words: [words, labels], rows, .. } = self;
                 for (feature, (word, v)) in words.iter_mut().zip(features).enumerate() {
-                    if let Some(codes) = codes.filter(|codes| !is_code(*v, *codes)) {
-                        return Err(EncodeError::Code { set, record: *rows, feature, got: *v, codes }.into());
+                    let wrong = |(of, codes): &&(Range<usize>, u32)| of.contains(&feature) && !is_code(*v, *codes);
+                    if let Some((_, codes)) = codes.iter().find(wrong) {
+                        return Err(EncodeError::Code { set, record: *rows, feature, got: *v, codes: *codes }.into());
                     }
                     *word = encode(f64::from(*v), job.numbers.frac_bits).map_err(|error| EncodeError::Value {
                         set,
@@ -276,7 +277,7 @@ impl<'a, W: Word> Encoder<'a, W> {
         match targets {
             Targets::Classes(classes) => {
                 label.fill(W::default());
-                let own = &classes[i * self.job.data.labels..];
+                let own = &classes[i * self.job.data.labels_per_record..];
                 for (label, class) in label.chunks_exact_mut(self.job.outputs()).zip(own) {
                     label[*class as usize] = W::from_u64(1);
                 }

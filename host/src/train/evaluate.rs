@@ -10,7 +10,7 @@ use super::{
 };
 use crate::lanes::Lanes;
 use symbolon_core::{
-    layer::{Met, Model, NodeState, Pass},
+    layer::{Backward, Met, Model, NodeState, Pass},
     link::Error,
     metric::{AnyMetric, Predictions, TestSet},
     party::Party,
@@ -86,7 +86,10 @@ impl<W: Word> Trainer<'_, W> {
         // job says how many those are.
         let least = self.job.rows_at_once().div_ceil(lanes.len()).min(MOST_ROWS);
         let most = if self.job.training.micro_batch.is_some() { least } else { MOST_ROWS };
-        let rows_at_once = (SLAB_WORDS / graph.slab_words(1).max(1)).clamp(least, most);
+        let pass = described(model.shares);
+        let steps = (0..graph.nodes.len()).filter(|i| Backward::<W>::through_time(&graph.nodes[*i].layer).is_some());
+        let of_steps = steps.map(|i| graph.saved_words(i, &pass, 1)).max().unwrap_or(0);
+        let rows_at_once = (SLAB_WORDS / graph.slab_words(1).max(of_steps).max(1)).clamp(least, most);
         let parts: Vec<_> = (0..lanes.len()).map(|i| lanes.part(i, test.rows(), 1)).collect();
         let mut tallies: Vec<_> = parts.iter().map(|_| Tallies::new(metrics, &set)).collect();
         lanes.each(parts.into_iter().zip(&mut tallies).collect(), |party, (part, tallies)| {

@@ -1,8 +1,10 @@
-//! Training and evaluation: one code for the secure, the clear and the dry engine, generic over the word alone.
+//! Training and evaluation: one code for the secure, the clear and the dry engine, generic over the
+//! word alone.
 //!
-//! A step has three stages, with all lanes joined between them: forward and backward pass over the lanes' rows, weight gradients over the lanes' inputs,
-//! optimizer and opening of the new weights over the lanes' parameters. Data and labels are masked and opened once a job, weights once a step, activations
-//! and their gradients once each; every product uses those openings.
+//! A step has three stages, with all lanes joined between them: forward and backward pass over the
+//! lanes' rows, weight gradients over the lanes' inputs, optimizer and opening of the new weights
+//! over the lanes' parameters. Data and labels are masked and opened once a job, weights once a
+//! step, activations and their gradients once each; every product uses those openings.
 
 mod decode;
 mod early_stop;
@@ -79,7 +81,7 @@ pub fn memory_bytes<W: Word>(job: &Job, data_memory: u64) -> u64 {
         let set = job.test_set();
         let of_metric = |metric: &AnyMetric| metric.describe().words(&set, job.test_predictions());
         let of_metrics: usize = job.measured().iter().map(of_metric).sum();
-        job.data.train_records * job.data.labels * job.loss_terms() + of_metrics
+        job.data.train_records * job.data.labels_per_record * job.loss_terms() + of_metrics
     } else {
         0
     };

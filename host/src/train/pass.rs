@@ -151,7 +151,7 @@ impl<W: Word> LossStep<'_, W> {
     ) -> Result<(), Error> {
         let Self { job, built, labels, weights } = self;
         let (n, wants_loss) = (rows.len(), job.reveal.loss == RevealLoss::Epoch);
-        let terms = if wants_loss { job.data.labels * job.loss_terms() } else { 0 };
+        let terms = if wants_loss { job.data.labels_per_record * job.loss_terms() } else { 0 };
         let weighed = if weights.is_some() { n } else { 0 };
         let ([y, w, loss], mut party) = party.scratch([n * labels.cols(), weighed, n * terms])?;
         let counted = weights.map(|weights| weights.rows_of(rows, w)).transpose()?;

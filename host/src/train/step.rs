@@ -24,7 +24,7 @@ use crate::{
 use std::ops::Range;
 use symbolon_core::{
     correlation::{Mask, View},
-    layer::{AnyLayer, Backward, GradientSplit, Graph, Kept, Model, Origin, Pass},
+    layer::{AnyLayer, Backward, Describe as _, GradientSplit, Graph, Kept, Model, Origin, Pass, Takes},
     link::Error,
     loss::{Built, Describe},
     party::{Party, Role},
@@ -263,14 +263,19 @@ impl<'j, W: Word> Trainer<'j, W> {
                 let data = train.masked(rows.part(own.clone()), tape.rows(own.clone(), train.cols()));
                 let pass = Pass { model, data, moment: None, met: &met };
                 let each = |party: &mut Party<'_, W>, node: usize, gradient: &mut [W]| {
+                    let layer = &graph.nodes[node].layer;
                     let x = match graph.nodes[node].input {
-                        Origin::Data => data,
-                        Origin::Node(j) => tape.value(usize::from(j), own.clone()),
+                        Origin::Node(j) if layer.takes(graph.places[node].inputs[0]) == Takes::Masked => {
+                            tape.value(usize::from(j), own.clone())
+                        }
+                        // A layer that takes shares has kept what it needs, and wants the rows
+                        // alone.
+                        Origin::Node(_) | Origin::Data => data,
                     };
                     let (site, dz) = (graph.site(node, &pass), tape.gradient(node, own.clone()));
                     enter(party, node, "weight gradient");
                     let kept = if by_rows { tape.kept(lane, node) } else { Kept::default() };
-                    graph.nodes[node].layer.gradient(party, &site, part.clone(), x, dz, kept, gradient)
+                    layer.gradient(party, &site, part.clone(), x, dz, kept, gradient)
                 };
                 let Some((first, others)) = nodes.split_first() else { continue };
                 each(party, *first, gradient)?;

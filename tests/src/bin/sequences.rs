@@ -11,16 +11,17 @@ use std::{
 
 use flate2::read::GzDecoder;
 
-/// Samples of a window, and those that a step is the mean of.
+/// Samples of a window (2.56 s at 50 Hz), and samples averaged into a step.
 const WINDOW: usize = 128;
 const STEP: usize = 4;
 /// Channels of a sample: acceleration, then rotation.
 const CHANNELS: usize = 6;
-/// Offset of each channel, and its words in a unit of about one deviation: 0.4 g, 30 °/s.
+/// Offset and scale of each channel, in raw words: 1 g is 720, 1 °/s is 1/0.0175; a scaled 1 is
+/// 0.4 g or 30 °/s.
 const OFFSETS: [f64; CHANNELS] = [0.8 * 720.0, 0.0, 0.1 * 720.0, 0.0, 0.0, 0.0];
 const UNITS: [f64; CHANNELS] = [288.0, 288.0, 288.0, 30.0 / 0.0175, 30.0 / 0.0175, 30.0 / 0.0175];
 
-/// Characters that are told apart, and characters of a sequence.
+/// Distinct characters, and characters of a sequence.
 const CODES: usize = 46;
 const LENGTH: usize = 32;
 
@@ -75,7 +76,8 @@ fn hapt(data: &Path, out: &Path) -> io::Result<()> {
     sets.iter().try_for_each(|(name, set)| set.write(out, name, "32, 6", ""))
 }
 
-/// Sequences of characters, each labelled with the one behind it; each tenth is for testing.
+/// Sequences of characters, each labelled with the next character; every tenth sequence is for
+/// testing.
 fn text(out: &Path, files: &[String]) -> io::Result<()> {
     let mut words = String::new();
     for file in files {

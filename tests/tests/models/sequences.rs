@@ -6,9 +6,9 @@ use std::path::Path;
 use symbolon::{
     data::{Dataset, Targets},
     job::{Job, JobError},
-    train::{EncodeError, Inputs},
+    kernel::HostWord,
+    train::{EncodeError, Inputs, epoch_result},
 };
-use symbolon_core::word::Word;
 use symbolon_tests::{
     jobs::Values,
     play::{Game, Keys, Played},
@@ -31,7 +31,7 @@ fn parsed(text: &str) -> Result<Job, JobError> {
 }
 
 const READINGS: &str = "shape = [6, 2]\nclasses = 2";
-const CODES: &str = "shape = [6, 1]\nclasses = 4\nlabels = 3";
+const CODES: &str = "shape = [6, 1]\nclasses = 4\nlabels_per_record = 3";
 
 /// Records whose class is the sign of the first feature of the first step: to be remembered.
 fn readings(records: usize, salt: u64) -> Dataset {
@@ -42,7 +42,8 @@ fn readings(records: usize, salt: u64) -> Dataset {
     Dataset { features, targets: Targets::Classes(classes), rows: records, cols: 12, held: records as u64, skipped: 0 }
 }
 
-/// Three codes, and three that say how far the prediction is: the codes in reverse.
+/// Records of three random codes and three blanks (code 4); the labels are the codes in reverse
+/// order.
 fn codes(records: usize, salt: u64) -> Dataset {
     let mut values = Values(salt);
     let (mut features, mut labels) = (Vec::new(), Vec::new());
@@ -55,7 +56,7 @@ fn codes(records: usize, salt: u64) -> Dataset {
 }
 
 /// Both engines' figures of the last epoch.
-fn played<W: Word>(job: &Job, train: &Dataset, test: &Dataset) -> [f64; 2] {
+fn played<W: HostWord>(job: &Job, train: &Dataset, test: &Dataset) -> [f64; 2] {
     let keys = Keys::new(7);
     let inputs = || Inputs::<W>::encode(job, train, test).unwrap();
     let mut game = Game::new(job.clone());
@@ -69,7 +70,8 @@ fn played<W: Word>(job: &Job, train: &Dataset, test: &Dataset) -> [f64; 2] {
         assert_eq!((count.rounds, count.bytes), (total.rounds, total.bytes_each_way));
     }
     assert_eq!(dealt_bytes, total.dealer_bytes);
-    let last = clear.epochs.last().unwrap();
+    let (loss, scores) = clear.epochs.last().unwrap().clone();
+    let last = epoch_result(job, job.training.epochs, loss, scores).unwrap();
     [last.loss.unwrap(), last.metrics[0].value.unwrap()]
 }
 
@@ -80,7 +82,7 @@ fn recurrent(cell: &str, more: &str) -> String {
 #[test]
 fn secure_equals_clear_for_every_cell() {
     let stacked = format!("{}, {}", recurrent("gru", ", states = 'all', reverse = true"), recurrent("lstm", ""));
-    let limited = recurrent("lstm", ", limit = 0.25");
+    let limited = recurrent("lstm", ", clip_gradient = 0.25");
     let cases = [
         (64, recurrent("simple", ", reverse = true")),
         (64, recurrent("gru", "")),
@@ -99,6 +101,18 @@ fn secure_equals_clear_for_every_cell() {
     }
 }
 
+/// A lane may have no rows; a cell that begins with another's state has two inputs.
+#[test]
+fn lanes_without_rows_run_along() {
+    let carry = recurrent("lstm", ", name = 'carry', states = 'carry'");
+    let begun = recurrent("lstm", ", input = ['data', 'carry'], initial_state = true");
+    for layers in [recurrent("simple", ""), recurrent("gru", ""), format!("{carry}, {begun}")] {
+        let layers = format!("{layers}, {{ kind = 'dense', units = 2 }}");
+        let text = toml(64, READINGS, &layers, [1, 5]).replace("batch = 16", "batch = 2").replace("= 96", "= 7");
+        let _ = played::<u64>(&parsed(&text).unwrap(), &readings(7, 5), &readings(24, 6));
+    }
+}
+
 #[test]
 fn the_first_step_is_remembered() {
     let text = toml(64, READINGS, &format!("{}, {{ kind = 'dense', units = 2 }}", recurrent("gru", "")), [20, 2]);
@@ -112,9 +126,27 @@ fn translator() -> String {
         "{{ kind = 'embedding', name = 'e', codes = 5, units = 4 }}, {{ kind = 'slice', name = 'a', input = 'e', steps = 3 }}, \
          {{ kind = 'slice', name = 'b', input = 'e', from = 3, steps = 3 }}, \
          {}, {}, {{ kind = 'dense', units = 4, each_step = true }}",
-        recurrent("lstm", ", name = 'read', input = 'a', states = 'whole'"),
-        recurrent("lstm", ", input = ['b', 'read'], states = 'all', initial = true")
+        recurrent("lstm", ", name = 'read', input = 'a', states = 'carry'"),
+        recurrent("lstm", ", input = ['b', 'read'], states = 'all', initial_state = true")
     )
+}
+
+/// Two vocabularies: each part of a record has an embedding of its own.
+fn vocabularies() -> String {
+    format!(
+        "{{ kind = 'slice', name = 'a', input = 'data', steps = 3 }}, {{ kind = 'embedding', codes = 4, units = 3 }}, {}, \
+         {{ kind = 'slice', name = 'b', input = 'data', from = 3, steps = 3 }}, {{ kind = 'embedding', codes = 5, units = 3 }}, \
+         {}, {{ kind = 'dense', units = 4, each_step = true }}",
+        recurrent("gru", ", name = 'read'"),
+        recurrent("gru", ", input = ['embedding2', 'read'], states = 'all', initial_state = true")
+    )
+}
+
+#[test]
+fn parts_of_a_record_have_embeddings_of_their_own() {
+    let job = parsed(&toml(64, CODES, &vocabularies(), [1, 2])).unwrap();
+    assert_eq!(job.codes(), [(0..3, 4), (3..6, 5)]);
+    let _ = played::<u64>(&job, &codes(96, 1), &codes(24, 2));
 }
 
 #[test]
@@ -130,7 +162,7 @@ fn a_sequence_is_translated() {
 }
 
 #[test]
-fn features_that_are_no_codes_are_refused() {
+fn features_that_are_not_codes_are_refused() {
     let job = parsed(&toml(64, CODES, &translator(), [1, 1])).unwrap();
     for wrong in [5.0, -1.0, 0.5] {
         let mut train = codes(96, 1);
@@ -152,9 +184,13 @@ fn jobs_that_do_not_fit_say_so() {
     refused("shape = [12]\nclasses = 2", &format!("{}, {dense}", recurrent("gru", "")), "[1, steps, features]");
     refused(READINGS, dense, "takes a vector");
     refused(READINGS, &format!("{}, {dense}", recurrent("gru", ", tanh = { function = 'sine' }")), "function");
-    refused(READINGS, &format!("{}, {dense}", recurrent("gru", ", initial = true")), "takes 2 inputs");
-    refused("shape = [6, 2]\nclasses = 2\nlabels = 6", &format!("{}, {dense}", recurrent("gru", "")), "[1, 6, 2]");
-    refused("shape = [6, 2]\ntarget = { divide = 1 }\nlabels = 2", dense, "data.labels");
+    refused(READINGS, &format!("{}, {dense}", recurrent("gru", ", initial_state = true")), "takes 2 inputs");
+    refused(
+        "shape = [6, 2]\nclasses = 2\nlabels_per_record = 6",
+        &format!("{}, {dense}", recurrent("gru", "")),
+        "[1, 6, 2]",
+    );
+    refused("shape = [6, 2]\ntarget = { divide = 1 }\nlabels_per_record = 2", dense, "data.labels_per_record");
     refused(READINGS, "{ kind = 'embedding', codes = 5, units = 2 }", "a sequence of codes");
     refused("shape = [6, 1]\nclasses = 4", "{ kind = 'slice', from = 4, steps = 3 }", "from = 4");
 }

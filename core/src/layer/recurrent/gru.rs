@@ -4,7 +4,7 @@
 //! `e = h - n`: `∂h'/∂z = e`, `∂h'/∂n = 1 - z`, `∂n/∂r = q`, `∂n/∂q = r`, each times the slope of
 //! its function.
 
-use super::{Cell, Opened, Rule, Tensors, simple::wanted};
+use super::{Cell, CellFunctions, OpenedTensors, StepOpenings, simple::non_empty};
 use crate::{
     correlation::View,
     link::Error,
@@ -17,10 +17,10 @@ use crate::{
     word::Word,
 };
 
-/// The cell.
+/// The GRU cell: one step and its derivatives.
 pub struct Gru;
 
-/// Tensors that a step opens: reset, update, `q` and `e`.
+/// OpenedTensors that a step opens: reset, update, `q` and `e`.
 const R: usize = 0;
 const Z: usize = 1;
 const Q: usize = 2;
@@ -36,7 +36,7 @@ const BY_Q: usize = 4;
 
 impl<W: Word> Cell<W> for Gru {
     const GATES: usize = 3;
-    const MEMORY: usize = 0;
+    const CELL_STATES: usize = 0;
     const STATE_BIAS: bool = true;
     const OPEN: usize = 4;
     const SLOPES: usize = 3;
@@ -46,22 +46,22 @@ impl<W: Word> Cell<W> for Gru {
 
     fn step(
         party: &mut Party<'_, W>,
-        rule: &Rule<W>,
+        functions: &CellFunctions<W>,
         [input, state]: [&mut [W]; 2],
         [h, _]: [&mut [W]; 2],
-        (kept, slopes, i): (&mut Opened<'_, W>, &mut [W], usize),
+        (kept, slopes, i): (&mut StepOpenings<'_, W>, &mut [W], usize),
     ) -> Result<(), Error> {
-        let (n, f) = (h.len(), rule.frac_bits());
+        let (n, f) = (h.len(), functions.frac_bits());
         let (of_gates, of_candidate) = slopes.split_at_mut(if slopes.is_empty() { 0 } else { 2 * n });
         let ([gates, inner, candidate], mut party) = party.scratch([2 * n, n, n])?;
         party.kernels.add(&mut state[..2 * n], &input[..2 * n]);
         truncate(&mut party, state, f)?; // a round
-        rule.sigmoid.apply(&mut party, &rule.numbers, (&state[..2 * n], &mut *gates), wanted(of_gates))?;
+        functions.sigmoid.apply(&mut party, &functions.numbers, (&state[..2 * n], &mut *gates), non_empty(of_gates))?;
         kept.open(&mut party, i, [(R, &gates[..n]), (Z, &gates[n..]), (Q, &state[2 * n..])])?; // a round
         multiply(&mut party, kept.at(R, i), kept.at(Q, i), inner)?;
         party.kernels.add(inner, &input[2 * n..]);
         truncate(&mut party, inner, f)?; // a round
-        rule.tanh.apply(&mut party, &rule.numbers, (&*inner, &mut *candidate), wanted(of_candidate))?;
+        functions.tanh.apply(&mut party, &functions.numbers, (&*inner, &mut *candidate), non_empty(of_candidate))?;
         party.kernels.sub(h, candidate);
         kept.open(&mut party, i, [(E, &*h)])?; // a round
         multiply(&mut party, kept.at(Z, i), kept.at(E, i), h)?;
@@ -71,12 +71,12 @@ impl<W: Word> Cell<W> for Gru {
 
     fn jacobian(
         party: &mut Party<'_, W>,
-        rule: &Rule<W>,
-        open: &Tensors<'_, W>,
+        functions: &CellFunctions<W>,
+        open: &OpenedTensors<'_, W>,
         slopes: &[W],
         out: &mut [W],
     ) -> Result<View<'static>, Error> {
-        let (f, all) = (rule.frac_bits(), open.all);
+        let (f, all) = (functions.frac_bits(), open.all);
         let ([own], mut party) = party.scratch([3 * all])?;
         let slopes = open_slopes(&mut party, slopes, [open.step, 3], own)?; // a round
         let mask = party.draw()?.mask(5 * all);
@@ -105,9 +105,9 @@ impl<W: Word> Cell<W> for Gru {
 
     fn step_back(
         party: &mut Party<'_, W>,
-        rule: &Rule<W>,
+        functions: &CellFunctions<W>,
         i: usize,
-        [open, jacobian]: [&Tensors<'_, W>; 2],
+        [open, jacobian]: [&OpenedTensors<'_, W>; 2],
         [dh, _]: [&mut [W]; 2],
         [deltas, passed]: [&mut [W]; 2],
     ) -> Result<(), Error> {
@@ -118,7 +118,7 @@ impl<W: Word> Cell<W> for Gru {
         for (delta, j) in deltas.chunks_exact_mut(n).zip([BY_R, BY_Z, BY_N, BY_Q]) {
             multiply(party, dh, jacobian.at(j, i), delta)?;
         }
-        truncate(party, deltas, rule.frac_bits())?; // a round
+        truncate(party, deltas, functions.frac_bits())?; // a round
         multiply(party, dh, open.at(Z, i), passed)
     }
 }
@@ -130,7 +130,7 @@ pub(super) fn open_slopes<'a, W: Word>(
     slopes: &[W],
     [step, count]: [usize; 2],
     out: &'a mut [W],
-) -> Result<Tensors<'a, W>, Error> {
+) -> Result<OpenedTensors<'a, W>, Error> {
     let all = out.len() / count;
     for (i, own) in slopes.chunks_exact(step * count).enumerate() {
         for (j, own) in own.chunks_exact(step).enumerate() {
@@ -139,5 +139,5 @@ pub(super) fn open_slopes<'a, W: Word>(
     }
     let mask = party.draw()?.mask(out.len());
     let mask = mask_and_open(party, out, mask)?;
-    Ok(Tensors { words: out, mask, step, all })
+    Ok(OpenedTensors { words: out, mask, step, all })
 }

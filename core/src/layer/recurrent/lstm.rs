@@ -1,9 +1,9 @@
 //! Long short-term memory: input gate `i`, forget gate `f`, cell gate `g`, output gate `o`.
 //!
-//! `c' = f c + i g`, `m = tanh(c')`, `h' = o m`. Backward, the memory's gradient takes
+//! `c' = f c + i g`, `m = tanh(c')`, `h' = o m`. Backward, the cell state's gradient takes
 //! `o tanh'` times the state's, and passes on `f` of it.
 
-use super::{Cell, Opened, Rule, Tensors, gru::open_slopes, simple::wanted};
+use super::{Cell, CellFunctions, OpenedTensors, StepOpenings, gru::open_slopes, simple::non_empty};
 use crate::{
     correlation::View,
     link::Error,
@@ -16,10 +16,10 @@ use crate::{
     word::Word,
 };
 
-/// The cell.
+/// The LSTM cell: one step and its derivatives.
 pub struct Lstm;
 
-/// Tensors that a step opens: the gates, the memory before the step, and `m`.
+/// OpenedTensors that a step opens: the gates, the cell state before the step, and `m`.
 const I: usize = 0;
 const F: usize = 1;
 const G: usize = 2;
@@ -34,8 +34,8 @@ const OF_O: usize = 2;
 const OF_G: usize = 3;
 const OF_M: usize = 4;
 
-/// Derivatives of the memory by the inputs of `i`, `f` and `g`; of the state by that of `o`, and by
-/// the memory.
+/// Derivatives of the cell state by the inputs of `i`, `f` and `g`; of the state by that of `o`,
+/// and by the cell state.
 const C_BY_I: usize = 0;
 const C_BY_F: usize = 1;
 const C_BY_G: usize = 2;
@@ -44,7 +44,7 @@ const BY_C: usize = 4;
 
 impl<W: Word> Cell<W> for Lstm {
     const GATES: usize = 4;
-    const MEMORY: usize = 1;
+    const CELL_STATES: usize = 1;
     const STATE_BIAS: bool = false;
     const OPEN: usize = 6;
     const SLOPES: usize = 5;
@@ -54,28 +54,28 @@ impl<W: Word> Cell<W> for Lstm {
 
     fn step(
         party: &mut Party<'_, W>,
-        rule: &Rule<W>,
+        functions: &CellFunctions<W>,
         [input, state]: [&mut [W]; 2],
-        [h, memory]: [&mut [W]; 2],
-        (kept, slopes, i): (&mut Opened<'_, W>, &mut [W], usize),
+        [h, cell_state]: [&mut [W]; 2],
+        (kept, slopes, i): (&mut StepOpenings<'_, W>, &mut [W], usize),
     ) -> Result<(), Error> {
-        let (n, f) = (h.len(), rule.frac_bits());
+        let (n, f) = (h.len(), functions.frac_bits());
         let (of_gates, rest) = slopes.split_at_mut(if slopes.is_empty() { 0 } else { 3 * n });
-        let (of_cell, of_memory) = rest.split_at_mut(rest.len() / 2);
+        let (of_cell, of_cell_state) = rest.split_at_mut(rest.len() / 2);
         let ([gates, cell, product], mut party) = party.scratch([3 * n, n, n])?;
         party.kernels.add(state, input);
         truncate(&mut party, state, f)?; // a round
         state[2 * n..].rotate_left(n); // i, f and o side by side, then g
-        rule.sigmoid.apply(&mut party, &rule.numbers, (&state[..3 * n], &mut *gates), wanted(of_gates))?;
-        rule.tanh.apply(&mut party, &rule.numbers, (&state[3 * n..], &mut *cell), wanted(of_cell))?;
+        functions.sigmoid.apply(&mut party, &functions.numbers, (&state[..3 * n], &mut *gates), non_empty(of_gates))?;
+        functions.tanh.apply(&mut party, &functions.numbers, (&state[3 * n..], &mut *cell), non_empty(of_cell))?;
         let gate = |j: usize| &gates[j * n..(j + 1) * n];
-        let opened = [(I, gate(0)), (F, gate(1)), (O, gate(2)), (G, &*cell), (C, &*memory)];
+        let opened = [(I, gate(0)), (F, gate(1)), (O, gate(2)), (G, &*cell), (C, &*cell_state)];
         kept.open(&mut party, i, opened)?; // a round
-        multiply(&mut party, kept.at(F, i), kept.at(C, i), memory)?;
+        multiply(&mut party, kept.at(F, i), kept.at(C, i), cell_state)?;
         multiply(&mut party, kept.at(I, i), kept.at(G, i), product)?;
-        party.kernels.add(memory, product);
-        truncate(&mut party, memory, f)?; // a round
-        rule.tanh.apply(&mut party, &rule.numbers, (&*memory, &mut *cell), wanted(of_memory))?;
+        party.kernels.add(cell_state, product);
+        truncate(&mut party, cell_state, f)?; // a round
+        functions.tanh.apply(&mut party, &functions.numbers, (&*cell_state, &mut *cell), non_empty(of_cell_state))?;
         kept.open(&mut party, i, [(M, &*cell)])?; // a round
         multiply(&mut party, kept.at(O, i), kept.at(M, i), h)?;
         truncate(&mut party, h, f) // a round
@@ -83,8 +83,8 @@ impl<W: Word> Cell<W> for Lstm {
 
     fn jacobian(
         party: &mut Party<'_, W>,
-        rule: &Rule<W>,
-        open: &Tensors<'_, W>,
+        functions: &CellFunctions<W>,
+        open: &OpenedTensors<'_, W>,
         slopes: &[W],
         out: &mut [W],
     ) -> Result<View<'static>, Error> {
@@ -95,20 +95,20 @@ impl<W: Word> Cell<W> for Lstm {
             let (value, slope) = [(G, OF_I), (C, OF_F), (I, OF_G), (M, OF_O), (O, OF_M)][j];
             multiply(&mut party, open.whole(value), slopes.whole(slope), own)?;
         }
-        truncate(&mut party, out, rule.frac_bits())?; // a round
+        truncate(&mut party, out, functions.frac_bits())?; // a round
         let mask = party.draw()?.mask(out.len());
         mask_and_open(&mut party, out, mask) // a round
     }
 
     fn step_back(
         party: &mut Party<'_, W>,
-        rule: &Rule<W>,
+        functions: &CellFunctions<W>,
         i: usize,
-        [open, jacobian]: [&Tensors<'_, W>; 2],
+        [open, jacobian]: [&OpenedTensors<'_, W>; 2],
         [dh, dc]: [&mut [W]; 2],
         [deltas, passed]: [&mut [W]; 2],
     ) -> Result<(), Error> {
-        let (n, f) = (dh.len(), rule.frac_bits());
+        let (n, f) = (dh.len(), functions.frac_bits());
         passed.fill(W::default());
         let ([own], mut party) = party.scratch([4 * n])?;
         let mask = party.draw()?.mask(n);
@@ -119,7 +119,7 @@ impl<W: Word> Cell<W> for Lstm {
         truncate(&mut party, &mut own[..2 * n], f)?; // a round
         deltas[O * n..].copy_from_slice(&own[..n]);
         party.kernels.add(dc, &own[n..2 * n]);
-        rule.hold(&mut party, dc)?;
+        functions.clamp_gradient(&mut party, dc)?;
         let mask = party.draw()?.mask(n);
         let mask = mask_and_open(&mut party, dc, mask)?; // a round
         let open_dc = Masked { words: &*dc, mask };

@@ -11,9 +11,9 @@
 //! | [`lstm`] | LSTM | `i, f, o = σ(a + h U)`, `g = tanh(a + h U)`, `c' = f c + i g`, |
 //! | | | `h' = o tanh(c')` |
 //!
-//! Backward, the derivatives of a step by its state's gradient do not depend on that gradient, so
-//! those of all steps are multiplied out at once ([`Cell::jacobian`]). What is left in sequence
-//! is one or two products a step.
+//! In the backward pass the local derivatives of a step do not depend on the incoming gradient, so
+//! those of all steps are computed together ([`Cell::jacobian`]). Only one or two products a step
+//! remain sequential.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}. The number of steps is
 //!   public.
@@ -25,28 +25,35 @@
 //!   | GRU | `T (6 + s + t)` | 5 | 4 |
 //!   | LSTM | `T (6 + s + 2 t)` | 3 | 6 |
 //!
-//!   The first step backward ends a round earlier, unless the first state is an input; a
-//!   [limit](Recurrent::limit) adds a [`clamp`] a step. In words opened and truncated, of a unit
-//!   and step beside the functions: simple 1 and 1 forward, 3 and 2 backward; GRU 5 and 5, 13 and
-//!   10; LSTM 7 and 6, 16 and 12.
-//! - **Result:** each truncated word is within a unit; in the mean exact.
-//! - **Needs:** pre-activations below `2^(k-2-2f)`. A gradient of a state that grows from step to
-//!   step may leave the ring, first in few bits: a limit holds each element of it.
-//! - **Memory:** kept, in words of a unit and step: simple 3, GRU 12, LSTM 16.
+//!   Step 0 saves the last round of its backward pass, unless the layer takes an initial state. A
+//!   [clipped gradient](Recurrent::clip_gradient) adds a [`clamp`] a step, two in an LSTM. Words
+//!   for each hidden unit and step, besides those of the sigmoid and the tanh:
+//!
+//!   | cell | forward: opened, truncated | backward: opened, truncated |
+//!   | --- | --- | --- |
+//!   | simple | 1, 1 | 3, 2 |
+//!   | GRU | 5, 5 | 13, 10 |
+//!   | LSTM | 7, 6 | 16, 12 |
+//! - **Result:** each truncation errs by less than `2^-f`, 0 in the mean; sigmoid and tanh add the
+//!   errors of their methods.
+//! - **Needs:** pre-activations below `2^(k-2-2f)`. Gradients of states may grow from step to step
+//!   until they leave the ring, sooner in 32 bits; `clip_gradient` prevents that.
+//! - **Memory:** kept, in words for each hidden unit and step: simple 3, GRU 12, LSTM 16.
 //! - **Source:** Elman (1990); Cho and others (EMNLP 2014), with the reset after the product, as
 //!   PyTorch and ONNX's `linear_before_reset` have it; Hochreiter and Schmidhuber (1997) with the
 //!   forget gate of Gers and others (2000). The order of the gates is PyTorch's. The backward form
-//!   by products of derivatives is derived here; `gru.py` of the tests' oracles has the plain one.
+//!   by products of derivatives is derived here; `core/tests/protocols/recurrent.rs`
+//!   has the forward formulas, and holds gradients to finite differences.
 
 pub mod gru;
 pub mod lstm;
 pub mod simple;
 mod steps;
-mod unroll;
+mod through_time;
 
 use super::{
-    Backward, Describe, Fraction, Init, Input, Kept, Layer, Misfit, Numbers, Parameter, Saved, Shape, Site, Takes,
-    Unroll, between,
+    Backward, BackwardThroughTime, Describe, Fraction, Init, Input, Kept, Layer, Misfit, Numbers, Parameter, Saved,
+    Shape, Site, Takes, between,
 };
 use crate::{
     function::{
@@ -61,7 +68,7 @@ use crate::{
 };
 use core::ops::Range;
 use serde::{Deserialize, Serialize};
-use steps::{Opened, Tensors};
+use steps::{OpenedTensors, StepOpenings};
 
 /// A kind of cell.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -72,7 +79,7 @@ pub enum CellKind {
     Simple,
     /// Gated recurrent unit: reset, update and candidate.
     Gru,
-    /// Long short-term memory: input, forget, cell and output gate, and a memory.
+    /// Long short-term memory: input, forget, cell and output gates, and a cell state.
     Lstm,
 }
 
@@ -86,12 +93,15 @@ pub enum States {
     Last,
     /// Those of all steps: `[1, steps, units]`.
     All,
-    /// The last one with the memory of an LSTM behind it: what another layer's `initial` takes.
-    Whole,
+    /// The last hidden state and, for an LSTM, the last cell state behind it: a vector of `units`
+    /// or `2 units`, for another layer's `initial_state`.
+    Carry,
 }
 
-/// A recurrent layer. Parameters: `features` rows of `gates × units` weights, `units` rows of
-/// recurrent weights, `gates × units` biases; of a GRU `units` recurrent biases of the candidate.
+/// A recurrent layer on `[1, steps, features]`. Parameters, in this order: `features` rows of
+/// `gates × units` weights, `units` rows of `gates × units` recurrent weights, `gates × units`
+/// biases; a GRU adds `units` recurrent biases of the candidate. Gates: simple 1; GRU 3 (`r, z,
+/// n`); LSTM 4 (`i, f, g, o`).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "files", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -100,33 +110,35 @@ pub struct Recurrent {
     pub cell: CellKind,
     /// Number of units, 1 to 4,096.
     pub units: u32,
-    /// The states that come out; `last`, if left out.
+    /// Hidden states that the layer gives; `last`, if left out.
     #[serde(default)]
     pub states: States,
-    /// Runs from the last step to the first.
+    /// Runs from the last step to the first, so that `last` is the state after the first step;
+    /// `all` keeps the order of the input. False, if left out.
     #[serde(default)]
     pub reverse: bool,
-    /// Takes the first state from a second input, instead of zeros.
+    /// Takes the first state from a second input, a vector of `units` words (`2 units` for an LSTM:
+    /// hidden state, then cell state). Zeros, if left out.
     #[serde(default)]
-    pub initial: bool,
-    /// Bound of each element of a state's gradient, below 1; none, if left out. Simple cells and
-    /// LSTM need one in 32-bit rings: 0.25.
+    pub initial_state: bool,
+    /// Clips each element of the gradient of a state to `[-clip_gradient, clip_gradient]`, at each
+    /// step and for each record, before the mean over the batch; above 0 and below 1. Off, if left
+    /// out. Simple cells and LSTM need it in 32-bit rings: 0.25.
     #[serde(default)]
-    pub limit: Option<Fraction>,
-    /// How the gates' sigmoid is computed: the keys of an activation layer; a series of 5 sines on
-    /// `[-8, 8]`, if left out.
+    pub clip_gradient: Option<Fraction>,
+    /// Method of the gates' sigmoid, by the keys of an activation layer without `function`; a
+    /// series of 5 sines on `[-8, 8]`, if left out.
     #[serde(default = "sigmoid", with = "sigmoid_form")]
     #[cfg_attr(feature = "files", schemars(with = "function::method::FunctionFile"))]
     pub sigmoid: Function,
-    /// How the tanh is computed: the keys of an activation layer; a series of 5 sines on `[-4, 4]`,
-    /// if left out.
+    /// Method of the tanh of candidate and output, likewise; a series of 5 sines on `[-4, 4]`, if
+    /// left out.
     #[serde(default = "tanh", with = "tanh_form")]
     #[cfg_attr(feature = "files", schemars(with = "function::method::FunctionFile"))]
     pub tanh: Function,
 }
 
-/// A series of sines, whose value and slope come from one opening: within 0.0012, and about half of
-/// what a mapping to 64 constants costs.
+/// A series of 5 sines: one opening gives value and slope; values are within 0.0012.
 const fn series(scalar: AnyScalar, interval: [f64; 2]) -> Function {
     Function { scalar, method: Method::Periodic(Periodic { terms: 5, interval, raw: false }) }
 }
@@ -174,14 +186,14 @@ form!(tanh_form, AnyScalar::Tanh(crate::function::scalar::Tanh {}));
 
 /// The sizes of a pass.
 #[derive(Clone, Copy)]
-struct Sizes {
+struct SequenceSizes {
     rows: usize,
     steps: usize,
     features: usize,
     units: usize,
 }
 
-impl Sizes {
+impl SequenceSizes {
     /// Words of a state of all rows.
     fn state(&self) -> usize {
         self.rows * self.units
@@ -193,8 +205,8 @@ impl Sizes {
     }
 }
 
-/// The functions of a cell in their numbers.
-struct Rule<W> {
+/// The functions of a cell, and the job's numbers that they need.
+struct CellFunctions<W> {
     numbers: function::Numbers,
     sigmoid: Function,
     tanh: Function,
@@ -202,13 +214,13 @@ struct Rule<W> {
     limit: Option<W>,
 }
 
-impl<W: Word> Rule<W> {
+impl<W: Word> CellFunctions<W> {
     fn frac_bits(&self) -> u32 {
         self.numbers.frac_bits
     }
 
-    /// Holds a state's gradient to its limit.
-    fn hold(&self, party: &mut Party<'_, W>, gradient: &mut [W]) -> Result<(), Error> {
+    /// Clamps the gradient of a state to its bound.
+    fn clamp_gradient(&self, party: &mut Party<'_, W>, gradient: &mut [W]) -> Result<(), Error> {
         match self.limit {
             Some(limit) => clamp(party, gradient, W::default().sub(limit), limit),
             None => Ok(()),
@@ -220,50 +232,53 @@ impl<W: Word> Rule<W> {
 trait Cell<W: Word> {
     /// Gates: blocks of `units` columns that products with input and state have.
     const GATES: usize;
-    /// Words of a unit beside its state.
-    const MEMORY: usize;
+    /// Words of a unit beside its hidden state: 1 for a cell state.
+    const CELL_STATES: usize;
     /// Whether the last gate's product with the state has a bias of its own.
     const STATE_BIAS: bool;
-    /// Tensors that a step opens beside the state.
+    /// OpenedTensors that a step opens beside the state.
     const OPEN: usize;
-    /// Tensors of slopes that a step leaves.
+    /// OpenedTensors of slopes that a step leaves.
     const SLOPES: usize;
-    /// Tensors of [`Cell::jacobian`].
+    /// OpenedTensors of [`Cell::jacobian`].
     const JACOBIAN: usize;
-    /// Tensors of a step's gradients: those of the gates' inputs, and of the gates' products with
-    /// the state where they differ.
+    /// OpenedTensors of a step's gradients: those of the gates' inputs, and of the gates' products
+    /// with the state where they differ.
     const DELTAS: usize;
     /// Where the gradients of the products with the state are: first gate, first tensor, how many.
     const STATE_DELTAS: &'static [[usize; 3]];
 
-    /// A step number `i`: `input` and `state` are the gates' products with both, with `2 f`
-    /// fraction bits, gate after gate; `h` and `memory` become those of the next step. `slopes`
-    /// are of this step, empty in inference.
+    /// Computes step `i`. `products` are `x W + b` and `h U` (a GRU's last gate with its recurrent
+    /// bias), gate after gate, with `2 f` fraction bits. `state` is the hidden state and the cell
+    /// state, which become those after the step. `kept` holds the opened tensors, the slopes of
+    /// this step (empty in inference) and `i`.
     fn step(
         party: &mut Party<'_, W>,
-        rule: &Rule<W>,
+        functions: &CellFunctions<W>,
         products: [&mut [W]; 2],
         state: [&mut [W]; 2],
-        kept: (&mut Opened<'_, W>, &mut [W], usize),
+        kept: (&mut StepOpenings<'_, W>, &mut [W], usize),
     ) -> Result<(), Error>;
 
-    /// The derivatives of all steps, open, from what the steps opened and their slopes; returns
-    /// the mask's name.
+    /// Computes and opens the local derivatives of all steps from the opened tensors and the
+    /// slopes; returns the mask's name.
     fn jacobian(
         party: &mut Party<'_, W>,
-        rule: &Rule<W>,
-        open: &Tensors<'_, W>,
+        functions: &CellFunctions<W>,
+        open: &OpenedTensors<'_, W>,
         slopes: &[W],
         out: &mut [W],
     ) -> Result<crate::correlation::View<'static>, Error>;
 
-    /// From the gradients of a step's state and memory: `deltas`, `2 f` fraction bits for what
-    /// passes to the state before, in `passed`, and the memory's gradient.
+    /// Takes the gradients of hidden state and cell state back through step `i`. Writes `deltas`,
+    /// the gradients of the pre-activations (`f` fraction bits), and `passed`, the part of the
+    /// previous hidden state's gradient that does not go through `U` (`2 f`). The cell state's
+    /// gradient becomes that of the previous step.
     fn step_back(
         party: &mut Party<'_, W>,
-        rule: &Rule<W>,
+        functions: &CellFunctions<W>,
         i: usize,
-        tensors: [&Tensors<'_, W>; 2],
+        tensors: [&OpenedTensors<'_, W>; 2],
         gradients: [&mut [W]; 2],
         out: [&mut [W]; 2],
     ) -> Result<(), Error>;
@@ -291,14 +306,14 @@ impl Recurrent {
             units,
             states: States::Last,
             reverse: false,
-            initial: false,
-            limit: None,
+            initial_state: false,
+            clip_gradient: None,
             sigmoid: sigmoid(),
             tanh: tanh(),
         }
     }
 
-    /// Gates, words of a state with its memory, and recurrent biases.
+    /// Gates, words of hidden and cell state, and recurrent biases.
     const fn counts(&self) -> [u32; 3] {
         match self.cell {
             CellKind::Simple => [1, self.units, 0],
@@ -307,22 +322,22 @@ impl Recurrent {
         }
     }
 
-    fn sizes<W: Word>(&self, site: &Site<'_, W>, rows: usize) -> Sizes {
+    fn sizes<W: Word>(&self, site: &Site<'_, W>, rows: usize) -> SequenceSizes {
         let [steps, features] = site.input().image();
-        Sizes { rows, steps, features, units: self.units as usize }
+        SequenceSizes { rows, steps, features, units: self.units as usize }
     }
 
-    fn rule<W: Word>(&self, site: &Site<'_, W>) -> Rule<W> {
-        let limit = self.limit.map(|limit| {
+    fn functions<W: Word>(&self, site: &Site<'_, W>) -> CellFunctions<W> {
+        let limit = self.clip_gradient.map(|limit| {
             let units = (u64::from(limit.factor) << site.frac_bits) >> limit.shift;
             W::from_u64(units)
         });
         let numbers = function::Numbers { ring_bits: W::BITS, frac_bits: site.frac_bits };
-        Rule { numbers, sigmoid: self.sigmoid, tanh: self.tanh, limit }
+        CellFunctions { numbers, sigmoid: self.sigmoid, tanh: self.tanh, limit }
     }
 
-    /// The step at which step number `i` of the run is.
-    fn place(&self, i: usize, steps: usize) -> usize {
+    /// Position in the sequence of the `i`-th step that runs.
+    fn position(&self, i: usize, steps: usize) -> usize {
         if self.reverse { steps - 1 - i } else { i }
     }
 }
@@ -333,6 +348,7 @@ impl Describe for Recurrent {
         let [_, whole, _] = self.counts();
         let first = *inputs.first().ok_or(Misfit::Inputs { want: self.inputs(), got: 0 })?;
         let Shape([1, steps, _]) = first else { return Err(Misfit::Sequence { got: first }) };
+        between("units (times steps)", self.units.saturating_mul(steps), 1, 1 << 24)?;
         if let Some(second) = inputs.get(1)
             && *second != Shape::vector(whole)
         {
@@ -341,12 +357,12 @@ impl Describe for Recurrent {
         Ok(match self.states {
             States::Last => Shape::vector(self.units),
             States::All => Shape([1, steps, self.units]),
-            States::Whole => Shape::vector(whole),
+            States::Carry => Shape::vector(whole),
         })
     }
 
     fn inputs(&self) -> usize {
-        1 + usize::from(self.initial)
+        1 + usize::from(self.initial_state)
     }
 
     fn parameters(&self, input: Shape, each: &mut dyn FnMut(Parameter)) {
@@ -375,10 +391,10 @@ impl Describe for Recurrent {
     }
 
     fn check(&self, _: Shape, numbers: &Numbers) -> Result<(), Misfit> {
-        if let Some(limit) = self.limit {
-            limit.check("limit")?;
+        if let Some(limit) = self.clip_gradient {
+            limit.check("clip_gradient")?;
             if (u64::from(limit.factor) << numbers.frac_bits) >> limit.shift == 0 {
-                return Err(Misfit::Number { key: "limit", got: 0, min: 1, max: 1 });
+                return Err(Misfit::BelowUnit { key: "clip_gradient", frac_bits: numbers.frac_bits });
             }
         }
         let numbers = function::Numbers { ring_bits: numbers.ring_bits, frac_bits: numbers.frac_bits };
@@ -431,31 +447,37 @@ impl<W: Word> Layer<W> for Recurrent {
         saved: &mut Saved<'_, W>,
     ) -> Result<(), Error> {
         use steps::forward;
+        if z.is_empty() {
+            return Ok(()); // a lane without rows
+        }
         with_cell!(self, forward::<W, _>(self, party, site, x, z, saved))
     }
 }
 
 /// Words that the steps leave for the backward pass: states, opened tensors, slopes, then
-/// gradients, and that of the first state and memory.
-fn saved_words<W: Word, C: Cell<W>>(sizes: &Sizes) -> usize {
-    (1 + C::OPEN + C::SLOPES + C::DELTAS) * sizes.all() + (1 + C::MEMORY) * sizes.state()
+/// gradients, and that of the first hidden and cell state.
+fn saved_words<W: Word, C: Cell<W>>(sizes: &SequenceSizes) -> usize {
+    (1 + C::OPEN + C::SLOPES + C::DELTAS) * sizes.all() + (1 + C::CELL_STATES) * sizes.state()
 }
 
 /// Words that a step of inference opens beside the state.
-fn step_words<W: Word, C: Cell<W>>(sizes: &Sizes) -> usize {
+fn step_words<W: Word, C: Cell<W>>(sizes: &SequenceSizes) -> usize {
     C::OPEN * sizes.state()
 }
 
-impl<W: Word> Unroll<W> for Recurrent {
-    fn unroll(
+impl<W: Word> BackwardThroughTime<W> for Recurrent {
+    fn backward_through_time(
         &self,
         party: &mut Party<'_, W>,
         site: &Site<'_, W>,
         dz: Input<'_, W>,
         saved: &mut Saved<'_, W>,
     ) -> Result<(), Error> {
-        use unroll::unroll;
-        with_cell!(self, unroll::<W, _>(self, party, site, dz.shares().0, saved))
+        use through_time::backward_through_time;
+        if dz.shares().0.is_empty() {
+            return Ok(());
+        }
+        with_cell!(self, backward_through_time::<W, _>(self, party, site, dz.shares().0, saved))
     }
 }
 
@@ -470,7 +492,10 @@ impl<W: Word> Backward<W> for Recurrent {
         dx: &mut [W],
         saved: Kept<'_, W>,
     ) -> Result<(), Error> {
-        use unroll::input_gradient;
+        use through_time::input_gradient;
+        if dx.is_empty() {
+            return Ok(());
+        }
         with_cell!(self, input_gradient::<W, _>(self, party, site, input, dx, saved))
     }
 
@@ -484,11 +509,11 @@ impl<W: Word> Backward<W> for Recurrent {
         kept: Kept<'_, W>,
         gradient: &mut [W],
     ) -> Result<(), Error> {
-        use unroll::parameter_gradient;
+        use through_time::parameter_gradient;
         with_cell!(self, parameter_gradient::<W, _>(self, party, site, x, kept, gradient))
     }
 
-    fn unrolls(&self) -> Option<&dyn Unroll<W>> {
+    fn through_time(&self) -> Option<&dyn BackwardThroughTime<W>> {
         Some(self)
     }
 }

@@ -1,6 +1,6 @@
 //! The simple cell of Elman: `h' = tanh(x W + h U + b)`.
 
-use super::{Cell, Opened, Rule, Tensors};
+use super::{Cell, CellFunctions, OpenedTensors, StepOpenings};
 use crate::{
     correlation::View,
     link::Error,
@@ -13,12 +13,12 @@ use crate::{
     word::Word,
 };
 
-/// The cell.
+/// The simple cell: one step and its derivatives.
 pub struct Simple;
 
 impl<W: Word> Cell<W> for Simple {
     const GATES: usize = 1;
-    const MEMORY: usize = 0;
+    const CELL_STATES: usize = 0;
     const STATE_BIAS: bool = false;
     const OPEN: usize = 0;
     const SLOPES: usize = 1;
@@ -28,21 +28,21 @@ impl<W: Word> Cell<W> for Simple {
 
     fn step(
         party: &mut Party<'_, W>,
-        rule: &Rule<W>,
+        functions: &CellFunctions<W>,
         [input, state]: [&mut [W]; 2],
         [h, _]: [&mut [W]; 2],
-        (_, slopes, _): (&mut Opened<'_, W>, &mut [W], usize),
+        (_, slopes, _): (&mut StepOpenings<'_, W>, &mut [W], usize),
     ) -> Result<(), Error> {
         party.kernels.add(state, input);
-        truncate(party, state, rule.frac_bits())?; // a round
-        rule.tanh.apply(party, &rule.numbers, (state, h), wanted(slopes))
+        truncate(party, state, functions.frac_bits())?; // a round
+        functions.tanh.apply(party, &functions.numbers, (state, h), non_empty(slopes))
     }
 
     /// `∂h'/∂a = tanh'`.
     fn jacobian(
         party: &mut Party<'_, W>,
-        _: &Rule<W>,
-        _: &Tensors<'_, W>,
+        _: &CellFunctions<W>,
+        _: &OpenedTensors<'_, W>,
         slopes: &[W],
         out: &mut [W],
     ) -> Result<View<'static>, Error> {
@@ -53,9 +53,9 @@ impl<W: Word> Cell<W> for Simple {
 
     fn step_back(
         party: &mut Party<'_, W>,
-        rule: &Rule<W>,
+        functions: &CellFunctions<W>,
         i: usize,
-        [_, jacobian]: [&Tensors<'_, W>; 2],
+        [_, jacobian]: [&OpenedTensors<'_, W>; 2],
         [dh, _]: [&mut [W]; 2],
         [deltas, passed]: [&mut [W]; 2],
     ) -> Result<(), Error> {
@@ -63,11 +63,11 @@ impl<W: Word> Cell<W> for Simple {
         let mask = party.draw()?.mask(dh.len());
         let mask = mask_and_open(party, dh, mask)?; // a round
         multiply(party, Masked { words: dh, mask }, jacobian.at(0, i), deltas)?;
-        truncate(party, deltas, rule.frac_bits()) // a round
+        truncate(party, deltas, functions.frac_bits()) // a round
     }
 }
 
-/// The place for slopes, if there is one.
-pub(super) fn wanted<W>(slopes: &mut [W]) -> Option<&mut [W]> {
+/// Returns the buffer for slopes; `None` if it is empty, in inference.
+pub(super) fn non_empty<W>(slopes: &mut [W]) -> Option<&mut [W]> {
     (!slopes.is_empty()).then_some(slopes)
 }

@@ -1,6 +1,6 @@
 //! The forward pass of a recurrent layer, and the buffers of its steps.
 
-use super::{Cell, Recurrent, Sizes, States};
+use super::{Cell, Recurrent, SequenceSizes, States};
 use crate::{
     correlation::{Mask, View},
     layer::{Input, Saved, Site},
@@ -16,8 +16,8 @@ use crate::{
 /// Most tensors that a step opens.
 const MAX_OPEN: usize = 6;
 
-/// Opened tensors of all steps, one after the other.
-pub(super) struct Tensors<'a, W> {
+/// StepOpenings tensors of all steps, one after the other.
+pub(super) struct OpenedTensors<'a, W> {
     pub(super) words: &'a [W],
     pub(super) mask: View<'static>,
     /// Words of a step.
@@ -26,7 +26,7 @@ pub(super) struct Tensors<'a, W> {
     pub(super) all: usize,
 }
 
-impl<W> Tensors<'_, W> {
+impl<W> OpenedTensors<'_, W> {
     /// Tensor `j` of all steps.
     pub(super) fn whole(&self, j: usize) -> Masked<'_, W> {
         self.part(j * self.all, self.all)
@@ -43,28 +43,28 @@ impl<W> Tensors<'_, W> {
 }
 
 /// The tensors that steps open: all of them in training, those of one step in inference.
-pub(super) struct Opened<'a, W> {
+pub(super) struct StepOpenings<'a, W> {
     words: &'a mut [W],
     /// Masks of the steps to come, a tensor each.
-    rights: [Mask; MAX_OPEN],
+    unused_masks: [Mask; MAX_OPEN],
     mask: View<'static>,
     step: usize,
     steps: usize,
     keeps: bool,
 }
 
-impl<'a, W: Word> Opened<'a, W> {
-    /// Tensors of `sizes`, masked by `mask`, in `words`: of all steps if it `keeps` them.
-    fn new(words: &'a mut [W], mask: Mask, sizes: &Sizes, keeps: bool) -> Self {
+impl<'a, W: Word> StepOpenings<'a, W> {
+    /// OpenedTensors of `sizes`, masked by `mask`, in `words`: of all steps if it `keeps` them.
+    fn new(words: &'a mut [W], mask: Mask, sizes: &SequenceSizes, keeps: bool) -> Self {
         let (view, all) = (mask.view(), sizes.all());
         let mut rest = mask;
-        let rights = core::array::from_fn(|_| {
+        let unused_masks = core::array::from_fn(|_| {
             let own = all.min(rest.len());
             let (right, others) = core::mem::replace(&mut rest, Mask::empty()).split_at(own);
             rest = others;
             right
         });
-        Self { words, rights, mask: view, step: sizes.state(), steps: sizes.steps, keeps }
+        Self { words, unused_masks, mask: view, step: sizes.state(), steps: sizes.steps, keeps }
     }
 
     fn place(&self, j: usize, i: usize) -> core::ops::Range<usize> {
@@ -88,8 +88,8 @@ impl<'a, W: Word> Opened<'a, W> {
         let places = values.map(|(j, _)| self.place(j, i));
         let step = self.step;
         let masks = values.map(|(j, _)| {
-            let (own, others) = core::mem::replace(&mut self.rights[j], Mask::empty()).split_at(step);
-            self.rights[j] = others;
+            let (own, others) = core::mem::replace(&mut self.unused_masks[j], Mask::empty()).split_at(step);
+            self.unused_masks[j] = others;
             own
         });
         let Ok(mut parts) = self.words.get_disjoint_mut(places) else { panic!("tensors lie apart") };
@@ -112,7 +112,7 @@ pub(super) fn to_blocks<W: Word>(rows: &[W], [stride, from, units]: [usize; 3], 
     }
 }
 
-/// The way back of [`to_blocks`].
+/// Copies blocks back into rows: the inverse of [`to_blocks`].
 pub(super) fn from_blocks<W: Word>(blocks: &[W], [stride, from, units]: [usize; 3], rows: &mut [W]) {
     if size_of::<W>() == 0 {
         return;
@@ -136,7 +136,7 @@ pub(super) struct Weights<'a, W> {
 }
 
 impl<'a, W: Word> Weights<'a, W> {
-    pub(super) fn of<C: Cell<W>>(site: &Site<'a, W>, sizes: &Sizes) -> Self {
+    pub(super) fn of<C: Cell<W>>(site: &Site<'a, W>, sizes: &SequenceSizes) -> Self {
         let cols = C::GATES * sizes.units;
         let [first, second] = [sizes.features, sizes.units].map(|rows| rows * cols);
         let matrix = |at: usize, len: usize| Masked {
@@ -151,29 +151,32 @@ impl<'a, W: Word> Weights<'a, W> {
 /// Adds biases to rows of products, with `frac_bits` fraction bits more than they have.
 fn add_bias<W: Word>(party: &mut Party<'_, W>, bias: &[W], frac_bits: u32, rows: &mut [W]) -> Result<(), Error> {
     let ([scaled], party) = party.scratch([bias.len()])?;
+    if size_of::<W>() == 0 {
+        return Ok(()); // a dry run counts
+    }
     scaled.copy_from_slice(bias);
     party.kernels.scale(scaled, W::from_u64(1).shl(frac_bits));
     rows.chunks_exact_mut(bias.len()).for_each(|row| party.kernels.add(row, scaled));
     Ok(())
 }
 
-/// Shares of the first state and memory.
-fn begin<W: Word>(
+/// Writes shares of the first hidden state and cell state, or zeros.
+fn load_initial_state<W: Word>(
     party: &mut Party<'_, W>,
     initial: Option<&Input<'_, W>>,
     units: usize,
-    [h, memory]: [&mut [W]; 2],
+    [h, cell_state]: [&mut [W]; 2],
 ) -> Result<(), Error> {
     h.fill(W::default());
-    memory.fill(W::default());
+    cell_state.fill(W::default());
     let Some(initial) = initial else { return Ok(()) };
-    let len = h.len() + memory.len();
+    let len = h.len() + cell_state.len();
     let ([share], party) = party.scratch([len])?;
     initial.masked().share(&party, share);
     let stride = len / (h.len() / units);
     to_blocks(share, [stride, 0, units], h);
-    if !memory.is_empty() {
-        to_blocks(share, [stride, units, units], memory);
+    if !cell_state.is_empty() {
+        to_blocks(share, [stride, units, units], cell_state);
     }
     Ok(())
 }
@@ -189,24 +192,24 @@ pub(super) fn forward<W: Word, C: Cell<W>>(
 ) -> Result<(), Error> {
     let first = x[0].masked();
     let sizes = layer.sizes(site, first.mask.rows.len());
-    let Sizes { rows, steps, units, .. } = sizes;
+    let SequenceSizes { rows, steps, units, .. } = sizes;
     let (n, all, cols, keeps) = (sizes.state(), sizes.all(), C::GATES * units, site.moment.is_some());
-    let (rule, weights) = (layer.rule(site), Weights::of::<C>(site, &sizes));
-    let frac_bits = rule.frac_bits();
-    let lens = [steps * rows * cols, rows * cols, C::GATES * n, C::GATES * n, n, n, C::MEMORY * n];
-    let ([a, u, input, state, open, h, memory], mut party) = party.scratch(lens)?;
+    let (functions, weights) = (layer.functions(site), Weights::of::<C>(site, &sizes));
+    let frac_bits = functions.frac_bits();
+    let lens = [steps * rows * cols, rows * cols, C::GATES * n, C::GATES * n, n, n, C::CELL_STATES * n];
+    let ([a, u, input, state, open, h, cell_state], mut party) = party.scratch(lens)?;
     matmul(&mut party, Factor::plain(first).cut(steps), Factor::plain(weights.input), a)?;
     add_bias(&mut party, weights.biases[0], frac_bits, a)?;
-    begin(&mut party, x.get(1), units, [&mut *h, &mut *memory])?;
+    load_initial_state(&mut party, x.get(1), units, [&mut *h, &mut *cell_state])?;
     let mask = party.draw()?.mask((1 + C::OPEN) * all);
     saved.masks[0] = Some(mask.view());
     let (right, others) = mask.split_at(all);
     let mut right = right.matrix(steps * units);
     let (states, kept) = saved.words.split_at_mut(if keeps { all } else { 0 });
     let (kept, slopes) = kept.split_at_mut(C::OPEN * if keeps { all } else { n });
-    let mut kept = Opened::new(kept, others, &sizes, keeps);
+    let mut kept = StepOpenings::new(kept, others, &sizes, keeps);
     for i in 0..steps {
-        let place = layer.place(i, steps);
+        let place = layer.position(i, steps);
         open.copy_from_slice(h);
         let mask = mask_and_open(&mut party, open, step_mask(&mut right, units, layer.reverse))?; // a round
         let masked = Masked { words: &*open, mask };
@@ -220,7 +223,13 @@ pub(super) fn forward<W: Word, C: Cell<W>>(
         to_blocks(a, [steps * cols, place * cols, units], input);
         to_blocks(u, [cols, 0, units], state);
         let slopes = if keeps { &mut slopes[C::SLOPES * i * n..][..C::SLOPES * n] } else { &mut [] };
-        C::step(&mut party, &rule, [&mut *input, &mut *state], [&mut *h, &mut *memory], (&mut kept, slopes, i))?;
+        C::step(
+            &mut party,
+            &functions,
+            [&mut *input, &mut *state],
+            [&mut *h, &mut *cell_state],
+            (&mut kept, slopes, i),
+        )?;
         if layer.states == States::All {
             from_blocks(h, [steps * units, place * units, units], z);
         }
@@ -228,11 +237,11 @@ pub(super) fn forward<W: Word, C: Cell<W>>(
     match layer.states {
         States::All => {}
         States::Last => z.copy_from_slice(h),
-        States::Whole => {
-            let stride = (1 + C::MEMORY) * units;
+        States::Carry => {
+            let stride = (1 + C::CELL_STATES) * units;
             from_blocks(h, [stride, 0, units], z);
-            if C::MEMORY > 0 {
-                from_blocks(memory, [stride, units, units], z);
+            if C::CELL_STATES > 0 {
+                from_blocks(cell_state, [stride, units, units], z);
             }
         }
     }
@@ -263,6 +272,9 @@ fn add_last_bias<W: Word>(
     cols: usize,
 ) -> Result<(), Error> {
     let ([scaled], party) = party.scratch([bias.len()])?;
+    if size_of::<W>() == 0 {
+        return Ok(());
+    }
     scaled.copy_from_slice(bias);
     party.kernels.scale(scaled, W::from_u64(1).shl(frac_bits));
     rows.chunks_exact_mut(cols).for_each(|row| party.kernels.add(&mut row[cols - bias.len()..], scaled));

@@ -15,7 +15,7 @@ fn job(train: &[&str], test: &[&str], counts: [usize; 2]) -> Job {
         train_records: counts[0],
         test_records: counts[1],
         task: Task::Classes(10),
-        labels: 1,
+        labels_per_record: 1,
         scale: Scale::Divide(255.0),
         augment: None,
     };

@@ -31,7 +31,8 @@ fn noise(seed: u64) -> impl FnMut() -> u64 {
     }
 }
 
-/// Readings of all widths that a ring holds, after each other in a record, then a label of `label_bits` bits.
+/// Readings of all widths that a ring holds, after each other in a record, then a label of
+/// `label_bits` bits.
 fn job(ring_bits: u32, label_bits: u32, classes: usize) -> Job {
     let mut job = Job::digits().unwrap();
     if ring_bits == 32 {
@@ -55,7 +56,7 @@ fn job(ring_bits: u32, label_bits: u32, classes: usize) -> Job {
         test_records: 0,
         augment: None,
         task: Task::Classes(classes),
-        labels: 1,
+        labels_per_record: 1,
         scale: Scale::Columns((0..columns.len()).map(|i| Affine { offset: i as f64 / 4.0, divide: -0.8 }).collect()),
         format: Format::Reports(Reports {
             records: Records { schema: [1; 32], bytes: at / 8 + 1 },

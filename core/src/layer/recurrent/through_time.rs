@@ -1,8 +1,8 @@
-//! The way back through the steps of a recurrent layer, and the gradients that it leaves.
+//! Back-propagation through time, and the gradients of parameters and inputs.
 
 use super::{
-    Cell, Recurrent, Sizes, States,
-    steps::{Tensors, Weights, from_blocks, step_mask, to_blocks},
+    Cell, Recurrent, SequenceSizes, States,
+    steps::{OpenedTensors, Weights, from_blocks, step_mask, to_blocks},
 };
 use crate::{
     correlation::View,
@@ -17,25 +17,25 @@ use crate::{
     word::Word,
 };
 
-/// The name of a pass's mask.
-fn named(mask: Option<View<'static>>) -> View<'static> {
+/// Returns the name of the mask that the pass before drew.
+fn mask_of(mask: Option<View<'static>>) -> View<'static> {
     let Some(mask) = mask else { panic!("the pass before names its mask") };
     mask
 }
 
-/// Rows of a sequence's steps.
+/// Returns the number of records, from the number of words `kept` that they saved.
 fn rows<W: Word, C: Cell<W>>(kept: usize, [steps, units]: [usize; 2]) -> usize {
     // As many words a row as the layer saves.
     let tensors = 1 + C::OPEN + C::SLOPES + C::DELTAS;
-    kept / (units * (tensors * steps + 1 + C::MEMORY))
+    kept / (units * (tensors * steps + 1 + C::CELL_STATES))
 }
 
-/// Adds the gradient of the states that came out to that of the state after step `i`, which is the
-/// last if `is_last`.
+/// Adds the part of the output's gradient `dz` that belongs to step `i` to `dh`, the gradient of
+/// the hidden state after it, and to `dc`, that of the cell state.
 fn add_output<W: Word, C: Cell<W>>(
     party: &mut Party<'_, W>,
     layer: &Recurrent,
-    (sizes, i): (&Sizes, usize),
+    (sizes, i): (&SequenceSizes, usize),
     dz: &[W],
     [dh, dc]: [&mut [W]; 2],
 ) -> Result<(), Error> {
@@ -44,19 +44,19 @@ fn add_output<W: Word, C: Cell<W>>(
         return Ok(());
     }
     let stride = dz.len() / sizes.rows;
-    let from = if layer.states == States::All { layer.place(i, steps) * units } else { 0 };
+    let from = if layer.states == States::All { layer.position(i, steps) * units } else { 0 };
     let ([own], party) = party.scratch([dh.len()])?;
     to_blocks(dz, [stride, from, units], own);
     party.kernels.add(dh, own);
-    if layer.states == States::Whole && C::MEMORY > 0 {
+    if layer.states == States::Carry && C::CELL_STATES > 0 {
         to_blocks(dz, [stride, units, units], own);
         party.kernels.add(dc, own);
     }
     Ok(())
 }
 
-/// Back through all steps: see [`Unroll`](crate::layer::Unroll).
-pub(super) fn unroll<W: Word, C: Cell<W>>(
+/// Back through all steps: see [`BackwardThroughTime`](crate::layer::BackwardThroughTime).
+pub(super) fn backward_through_time<W: Word, C: Cell<W>>(
     layer: &Recurrent,
     party: &mut Party<'_, W>,
     site: &Site<'_, W>,
@@ -64,18 +64,18 @@ pub(super) fn unroll<W: Word, C: Cell<W>>(
     saved: &mut Saved<'_, W>,
 ) -> Result<(), Error> {
     let sizes = layer.sizes(site, dz.len() / site.output.words());
-    let Sizes { steps, units, .. } = sizes;
+    let SequenceSizes { steps, units, .. } = sizes;
     let (n, all, width) = (sizes.state(), sizes.all(), C::DELTAS * units);
-    let (rule, weights) = (layer.rule(site), Weights::of::<C>(site, &sizes));
+    let (functions, weights) = (layer.functions(site), Weights::of::<C>(site, &sizes));
     let (forward, back) = saved.words.split_at_mut((1 + C::OPEN + C::SLOPES) * all);
     let (open, slopes) = forward[all..].split_at(C::OPEN * all);
-    let mask = named(saved.masks[0]).slice(all, C::OPEN * all);
-    let open = Tensors { words: open, mask, step: n, all };
+    let mask = mask_of(saved.masks[0]).slice(all, C::OPEN * all);
+    let open = OpenedTensors { words: open, mask, step: n, all };
     let (deltas, initial) = back.split_at_mut(C::DELTAS * all);
-    let lens = [C::JACOBIAN * all, n, C::MEMORY * n, n, C::DELTAS * n, C::DELTAS * n];
+    let lens = [C::JACOBIAN * all, n, C::CELL_STATES * n, n, C::DELTAS * n, C::DELTAS * n];
     let ([jacobian, dh, dc, passed, blocks, own], mut party) = party.scratch(lens)?;
-    let mask = C::jacobian(&mut party, &rule, &open, slopes, jacobian)?;
-    let jacobian = Tensors { words: jacobian, mask, step: n, all };
+    let mask = C::jacobian(&mut party, &functions, &open, slopes, jacobian)?;
+    let jacobian = OpenedTensors { words: jacobian, mask, step: n, all };
     let mask = party.draw()?.mask(C::DELTAS * all);
     saved.masks[1] = Some(mask.view());
     let mut right = mask.matrix(steps * width);
@@ -83,21 +83,21 @@ pub(super) fn unroll<W: Word, C: Cell<W>>(
     dc.fill(W::default());
     for i in (0..steps).rev() {
         add_output::<W, C>(&mut party, layer, (&sizes, i), dz, [&mut *dh, &mut *dc])?;
-        rule.hold(&mut party, dh)?;
+        functions.clamp_gradient(&mut party, dh)?;
         let gradients = [&mut *dh, &mut *dc];
-        C::step_back(&mut party, &rule, i, [&open, &jacobian], gradients, [&mut *blocks, &mut *passed])?;
+        C::step_back(&mut party, &functions, i, [&open, &jacobian], gradients, [&mut *blocks, &mut *passed])?;
         from_blocks(blocks, [width, 0, units], own);
         let mask = mask_and_open(&mut party, own, step_mask(&mut right, width, !layer.reverse))?; // a round
-        from_blocks(own, [steps * width, layer.place(i, steps) * width, width], deltas);
-        if i > 0 || layer.initial {
+        from_blocks(own, [steps * width, layer.position(i, steps) * width, width], deltas);
+        if i > 0 || layer.initial_state {
             add_passed::<W, C>(&mut party, &weights, Masked { words: own, mask }, passed)?;
-            truncate(&mut party, passed, rule.frac_bits())?; // a round
+            truncate(&mut party, passed, functions.frac_bits())?; // a round
         }
         dh.copy_from_slice(passed);
     }
-    let (first, memory) = initial.split_at_mut(n);
+    let (first, cell_state) = initial.split_at_mut(n);
     first.copy_from_slice(dh);
-    memory.copy_from_slice(dc);
+    cell_state.copy_from_slice(dc);
     Ok(())
 }
 
@@ -128,10 +128,10 @@ fn columns<'a, W: Word>(matrix: Masked<'a, W>, [from, width]: [usize; 2], words:
 }
 
 /// The gradients that the steps left, as a matrix of the rows' steps.
-fn deltas<'a, W: Word, C: Cell<W>>(sizes: &Sizes, kept: Kept<'a, W>) -> Masked<'a, W> {
+fn deltas<'a, W: Word, C: Cell<W>>(sizes: &SequenceSizes, kept: Kept<'a, W>) -> Masked<'a, W> {
     let (all, width) = (sizes.all(), C::DELTAS * sizes.units);
     let words = &kept.words[(1 + C::OPEN + C::SLOPES) * all..][..C::DELTAS * all];
-    Masked { words, mask: named(kept.masks[1]).matrix(width) }
+    Masked { words, mask: mask_of(kept.masks[1]).matrix(width) }
 }
 
 /// The gradient of an input, `2 f` fraction bits: see [`Backward`](crate::layer::Backward).
@@ -155,19 +155,19 @@ pub(super) fn input_gradient<W: Word, C: Cell<W>>(
     matmul(&mut party, Factor::plain(own), Factor::transposed(weights.input), dx)
 }
 
-/// The gradient of the first state and memory.
+/// The gradient of the first hidden state and cell state.
 fn first_state<W: Word>(
     party: &mut Party<'_, W>,
-    (sizes, frac_bits): (&Sizes, u32),
+    (sizes, frac_bits): (&SequenceSizes, u32),
     kept: Kept<'_, W>,
     dx: &mut [W],
 ) -> Result<(), Error> {
     let words = &kept.words[kept.words.len() - dx.len()..];
-    let (state, memory) = words.split_at(sizes.state());
+    let (state, cell_state) = words.split_at(sizes.state());
     let stride = dx.len() / sizes.rows;
     from_blocks(state, [stride, 0, sizes.units], dx);
-    if !memory.is_empty() {
-        from_blocks(memory, [stride, sizes.units, sizes.units], dx);
+    if !cell_state.is_empty() {
+        from_blocks(cell_state, [stride, sizes.units, sizes.units], dx);
     }
     party.kernels.scale(dx, W::from_u64(1).shl(frac_bits));
     Ok(())
@@ -183,7 +183,7 @@ pub(super) fn parameter_gradient<W: Word, C: Cell<W>>(
     gradient: &mut [W],
 ) -> Result<(), Error> {
     let sizes = layer.sizes(site, x.mask.rows.len());
-    let Sizes { rows, steps, features, units } = sizes;
+    let SequenceSizes { rows, steps, features, units } = sizes;
     let (width, deltas) = (C::GATES * units, deltas::<W, C>(&sizes, kept));
     let (weights, rest) = gradient.split_at_mut(features * width);
     let (recurrent, biases) = rest.split_at_mut(units * width);
@@ -193,7 +193,7 @@ pub(super) fn parameter_gradient<W: Word, C: Cell<W>>(
         matmul(&mut party, Factor::transposed(x).cut(steps), Factor::plain(own), weights)?;
     }
     let all = sizes.all();
-    let states = Masked { words: &kept.words[..all], mask: named(kept.masks[0]).slice(0, all).matrix(units) };
+    let states = Masked { words: &kept.words[..all], mask: mask_of(kept.masks[0]).slice(0, all).matrix(units) };
     for [gate, delta, count] in C::STATE_DELTAS {
         let own_width = count * units;
         let ([own, product], mut party) = party.scratch([rows * steps * own_width, units * own_width])?;
@@ -213,6 +213,9 @@ fn bias_gradient<W: Word, C: Cell<W>>(
 ) -> Result<(), Error> {
     let width = C::DELTAS * units;
     let ([shares, sum], party) = party.scratch([deltas.words.len(), width])?;
+    if size_of::<W>() == 0 {
+        return Ok(()); // a dry run counts
+    }
     deltas.share(&party, shares); // free: no round, nothing dealt
     sum.fill(W::default());
     shares.chunks_exact(width).for_each(|row| party.kernels.add(sum, row));
