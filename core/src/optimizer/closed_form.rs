@@ -23,16 +23,17 @@
 //!   - fit `L + R + S + 7`, for a logarithm, a reciprocal and a system ([`solve`]) of order
 //!     `k + 1`.
 //!
-//!   Each way, `2^k` words and `k` bits a record; `d (k + 3)` words and, for each of `d (d - 1) / 2`
-//!   pairs, the opening and comparison of a word; dealt, `2^k + 1` words a record, `2^b` words an
-//!   input, for `d <= 2^b`, and what the pairs take.
+//!   Each way, `2^k` words and `k` bits a record; about `d (k + 3)` words and, for each of
+//!   `d (d - 1) / 2` pairs, the opening and comparison of a word. Dealt, `2^k + 1` words a record,
+//!   `2^b` words an input, for `d <= 2^b`, and what the pairs take.
 //! - **Result:** choice and counts are exact; of equal correlations the one of the first input is
 //!   the larger. Coefficients have the error of [`solve`].
 //! - **Needs:** 64-bit words; inputs that are 0 or 1, labels too; [`ClosedForm::fits`].
 //! - **Memory:** about `5 2^k` words of scratch a record of a pass, `4 d` and `3 d²`; no heap.
-//! - **Source:** weights and log odds of Berkson's minimum logit chi-square, "Maximum likelihood
-//!   and minimum chi-square estimates of the logistic function" (1955); the half of Haldane and
-//!   Anscombe (1956).
+//! - **Source:** Crawford, Gentry, Halevi, Platt, Shoup, "Doing real work with FHE: the case of
+//!   logistic regression" (WAHC 2018), under encryption; the weights are those of Berkson, "Maximum
+//!   likelihood and minimum chi-square estimates of the logistic function" (1955), the half that of
+//!   Haldane and Anscombe (1956).
 
 use super::{Moment, Optimizer, State, newton::column};
 use crate::{
@@ -178,7 +179,10 @@ impl ClosedForm {
     pub fn fits(&self) -> bool {
         let (f, log2) = (self.numbers.frac_bits, self.count_log2());
         let room = self.numbers.ring_bits == 64 && (Self::MIN_FRAC_BITS..SHARE_BITS).contains(&f);
-        room && 2 * log2 + f <= 61 && self.system_ridge() >= 4 * self.order() as u64
+        let ridge = self.system_ridge();
+        // Entries up to 1 over the least pivot stay below 2^(62 - 2 f).
+        let has_pivots = ridge >= 4 * self.order() as u64 && ridge >= 1 << (3 * f).saturating_sub(62);
+        room && 2 * log2 + f <= 61 && has_pivots
     }
 
     /// `sums` become `β` and `α`, with `f` fraction bits, and `Y` of some records: no round.
