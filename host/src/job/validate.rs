@@ -13,8 +13,8 @@ use super::form::Kind;
 use super::metrics;
 use super::optimizer::MAX_DECAY;
 use super::{
-    Adam, Affine, Asked, Columns, Csv, Data, Dyadic, Format, Held, Invalid, Job, Numbers, Optimizer, Rule, Scale,
-    Schedule, Task, TestSet,
+    Adam, Affine, Asked, ColumnScale, Columns, Csv, Data, Dyadic, Format, Held, Invalid, Job, Numbers, Optimizer, Rule,
+    Scale, Schedule, Task, TestSet,
 };
 
 const MAX_FEATURES: usize = 1 << 16;
@@ -155,7 +155,10 @@ fn scale(scale: &Scale, features: usize) -> Checked {
         Scale::Divide(by) => divisor("data.scale.divide", *by),
         Scale::Columns(columns) => {
             per_feature(columns.len())?;
-            affines("data.scale.columns", columns)
+            columns.iter().enumerate().try_for_each(|(i, own)| match *own {
+                ColumnScale::Affine(own) => affine(&format!("data.scale.columns[{i}]"), own),
+                ColumnScale::Above(threshold) => real(&format!("data.scale.columns[{i}].above"), threshold),
+            })
         }
         Scale::Channels(channels) => {
             let got = channels.len();

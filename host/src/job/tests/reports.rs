@@ -153,6 +153,15 @@ fn a_reading_is_a_regression_and_labels_may_come_apart() {
 }
 
 #[test]
+fn readings_have_no_thresholds() {
+    let columns = ["{ divide = 2 }", "{ above = 1 }", "{ divide = 1 }", "{ divide = 1 }", "{ divide = 1 }"];
+    let text = format!("data.scale = {{ columns = [{}] }}", columns.join(", "));
+    let Err(JobError::Invalid { invalid, .. }) = build(&text) else { panic!("a threshold of a reading") };
+    assert_eq!(invalid.key, "data.scale.columns[1].above");
+    assert!(matches!(invalid.rule, Rule::UnusedBy { .. }), "{invalid:?}");
+}
+
+#[test]
 fn what_does_not_fit_is_refused() {
     let key = "data.reports.features";
     let duplicate = |got: &str| Rule::Duplicate { got: got.into() };

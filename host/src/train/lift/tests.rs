@@ -55,7 +55,9 @@ fn job(ring_bits: u32, label_bits: u32, classes: usize) -> Job {
         test_records: 0,
         augment: None,
         task: Task::Classes(classes),
-        scale: Scale::Columns((0..columns.len()).map(|i| Affine { offset: i as f64 / 4.0, divide: -0.8 }).collect()),
+        scale: Scale::Columns(
+            (0..columns.len()).map(|i| Affine { offset: i as f64 / 4.0, divide: -0.8 }.into()).collect(),
+        ),
         format: Format::Reports(Reports {
             records: Records { schema: [1; 32], bytes: at / 8 + 1 },
             about: None,

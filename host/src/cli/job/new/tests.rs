@@ -163,7 +163,7 @@ fn classes_are_proposed_and_learn() {
     assert_eq!((csv.on_missing, csv.missing.len(), csv.delimiter), (OnMissing::Skip, 2, ';'));
     assert_eq!((job.data.features(), job.data.train_records, job.data.test_records), (3, 713, 178));
     let Scale::Columns(columns) = &job.data.scale else { panic!("no columns") };
-    assert_eq!(columns[2], crate::job::Affine { offset: 0.0, divide: 1.0 });
+    assert_eq!(columns[2], crate::job::Affine { offset: 0.0, divide: 1.0 }.into());
     let accuracy = score(&job, &dir.0);
     assert!(accuracy > 0.93, "{accuracy}");
 }
