@@ -6,6 +6,7 @@ use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use symbolon_core::{function, layer::Shape, loss::AnyLoss, metric::AnyMetric};
 
+use super::csv::CsvFile;
 use super::kind::{KindFile, KindOr};
 use super::metrics;
 use super::network::NetworkFile;
@@ -14,9 +15,9 @@ use super::optimizer::{self, ScheduleFile};
 use super::reveal::RevealFile;
 use super::source::{ReportsFile, Rest, Source};
 use super::{
-    Adam, Affine, Asked, Augment, Cifar10, Cifar100, Columns, Csv, Curvature, Data, Dyadic, Format, Idx, Invalid, Job,
-    JobError, Lanes, Newton, Npy, Npz, Numbers, OnMissing, Optimizer, Prg, Refinements, Rule, Scale, Schedule, Task,
-    TestSet, Training, VERSION, loss, validate,
+    Adam, Affine, Asked, Augment, Cifar10, Cifar100, Curvature, Data, Dyadic, Format, Idx, Invalid, Job, JobError,
+    Lanes, Newton, Npy, Npz, Numbers, Optimizer, Prg, Refinements, Rule, Scale, Schedule, Task, Training, VERSION,
+    loss, validate,
 };
 
 /// A job file: what is trained, on what, in which numbers, and what is revealed.
@@ -91,38 +92,6 @@ struct DataFile {
     npz: Option<Npz>,
     /// Reports of devices that the servers hold.
     reports: Option<ReportsFile>,
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct CsvFile {
-    /// The file with the training records, relative to the data directory.
-    train: String,
-    /// A file with the test records; at most one of `test`, `test_every` and `test_fraction`.
-    test: Option<String>,
-    /// Each `n`-th row of the training file is for testing; 2 or more.
-    test_every: Option<usize>,
-    /// This fraction of the training file, spread evenly, is for testing.
-    test_fraction: Option<f64>,
-    /// An ASCII character between cells.
-    #[serde(default = "comma")]
-    delimiter: char,
-    /// Whether the first row names the columns; else they are named `0`, `1`, ...
-    #[serde(default = "yes")]
-    header: bool,
-    /// The columns that are features, in this order; all but the label, if left out.
-    columns: Option<Vec<String>>,
-    /// The columns that are no features, in place of `columns`.
-    except: Option<Vec<String>>,
-    /// The column of the class index or of the target of a regression; a list of columns for
-    /// several targets.
-    label: OneOrMore<String>,
-    /// Cell texts, after trimming, that mean a missing value.
-    #[serde(default = "empty_cell")]
-    missing: Vec<String>,
-    /// The treatment of a row with a missing value in a column that is used.
-    #[serde(default = "refuse")]
-    on_missing: OnMissing,
 }
 
 #[derive(Default, Deserialize, JsonSchema)]
@@ -228,22 +197,6 @@ enum InverseRoot {
 
 /// The weight decay of an AdamW job that names none.
 const ADAMW_DECAY: f64 = 0.01;
-
-fn comma() -> char {
-    ','
-}
-
-fn yes() -> bool {
-    true
-}
-
-fn empty_cell() -> Vec<String> {
-    vec![String::new()]
-}
-
-fn refuse() -> OnMissing {
-    OnMissing::Refuse
-}
 
 /// A job file that was read but is no job yet: one that learns from reports takes its fields from a
 /// schema and its counts from a manifest.
@@ -411,27 +364,6 @@ impl DataFile {
         let [train_records, test_records] = counts.map(count);
         let (train_records, test_records) = (train_records?, test_records?);
         Ok(Data { format, shape, train_records, test_records, task, scale, augment })
-    }
-}
-
-impl CsvFile {
-    fn resolve(self) -> Result<Csv, Invalid> {
-        let test = match (self.test, self.test_every, self.test_fraction) {
-            (None, None, None) => TestSet::None,
-            (Some(name), None, None) => TestSet::File(name),
-            (None, Some(every), None) => TestSet::Every(every),
-            (None, None, Some(fraction)) => TestSet::Fraction(fraction),
-            _ => return Err(broken("data.csv", Rule::AtMostOne { of: &["test", "test_every", "test_fraction"] })),
-        };
-        let columns = match (self.columns, self.except) {
-            (None, None) => Columns::All,
-            (Some(only), None) => Columns::Only(only),
-            (None, Some(except)) => Columns::Except(except),
-            _ => return Err(broken("data.csv", Rule::AtMostOne { of: &["columns", "except"] })),
-        };
-        let Self { train, delimiter, header, label, missing, on_missing, .. } = self;
-        let labels = label.list();
-        Ok(Csv { train, test, delimiter, header, columns, labels, missing, on_missing })
     }
 }
 

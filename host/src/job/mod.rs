@@ -9,6 +9,7 @@
 
 mod arrays;
 mod augment;
+mod csv;
 mod early_stop;
 mod error;
 mod file;
