@@ -9,6 +9,7 @@
 
 mod arrays;
 mod augment;
+mod closed_form;
 mod csv;
 mod early_stop;
 mod error;
@@ -45,6 +46,7 @@ use symbolon_core::{
 
 pub use arrays::{CIFAR_FEATURES, Cifar10, Cifar100, Cifar100Label, Npy, Npz};
 pub use augment::Augment;
+pub use closed_form::{ClosedForm, CountMethod};
 pub use early_stop::{EarlyStop, Watched};
 pub use error::{Invalid, JobError, Rule};
 pub use file::{Draft, job_schema};

@@ -28,6 +28,15 @@ pub enum EncodeError {
         /// The problem with it.
         error: RangeError,
     },
+    /// A training feature of a regression in closed form that is neither 0 nor 1.
+    NotABit {
+        /// Record, from 0.
+        record: usize,
+        /// Feature, from 0.
+        feature: usize,
+        /// The scaled feature.
+        got: f32,
+    },
     /// A target of a logistic loss that is not from 0 to 1.
     Probability {
         /// The scaled target.
@@ -51,6 +60,11 @@ impl fmt::Display for EncodeError {
                 write!(f, "{set} record {record}, feature {feature}: {error}")
             }
             Self::Value { set, record, feature: None, error } => write!(f, "{set} record {record}, target: {error}"),
+            Self::NotABit { record, feature, got } => write!(
+                f,
+                "training record {record}, feature {feature} is {got} after scaling, and optimizer.kind = \"closed-form\" takes 0 or \
+                 1; give the feature a threshold, data.scale.columns[{feature}] = {{ above = ... }}"
+            ),
             Self::Probability { got } => write!(
                 f,
                 "a target is {got} after scaling, and loss = \"logistic\" takes targets from 0 to 1; change data.target"
@@ -168,11 +182,16 @@ pub(super) fn squares_fit(job: &Job, [train, test]: [TargetStats; 2]) -> Result<
     Ok(())
 }
 
+/// Name of the training set.
+const TRAINING: &str = "training";
+
 /// Encodes a set's records into its tables, in the order in which they come.
 pub(super) struct Encoder<'a, W: Word> {
     job: &'a Job,
     set: &'static str,
     copies: Option<Copies>,
+    /// Whether features have to be 0 or 1.
+    takes_bits: bool,
     /// A writer of records and one of labels, for each copy.
     writers: Vec<[Writer<'a, W>; 2]>,
     /// Records so far.
@@ -189,7 +208,7 @@ impl<'a, W: Word> Encoder<'a, W> {
         let copies = Copies::of(job);
         let parts = job.data.augment.map_or(1, |augment| augment.copies.into());
         [
-            Self::new(job, "training", (copies, parts), [train, train_labels]),
+            Self::new(job, TRAINING, (copies, parts), [train, train_labels]),
             Self::new(job, "test", (None, 1), [test, test_labels]),
         ]
     }
@@ -202,7 +221,8 @@ impl<'a, W: Word> Encoder<'a, W> {
     ) -> Self {
         let writers = records.writers(parts).into_iter().zip(labels.writers(parts)).map(<[_; 2]>::from).collect();
         let words = [job.data.features(), job.outputs()].map(Secret::zeros);
-        Self { job, set, copies, writers, rows: 0, words, target_stats: TargetStats::NONE }
+        let takes_bits = set == TRAINING && job.closed_form().is_some();
+        Self { job, set, copies, takes_bits, writers, rows: 0, words, target_stats: TargetStats::NONE }
     }
 
     /// Records so far.
@@ -224,7 +244,11 @@ impl<'a, W: Word> Encoder<'a, W> {
                         &changed[..]
                     }
                 };
-                let Self { job, set, writers, words: [words, labels], rows, .. } = self;
+                let Self { job, set, takes_bits, writers, words: [words, labels], rows, .. } = self;
+                let no_bit = features.iter().position(|v| *takes_bits && ![0.0, 1.0].contains(v));
+                if let Some(feature) = no_bit {
+                    return Err(EncodeError::NotABit { record: *rows, feature, got: features[feature] }.into());
+                }
                 for (feature, (word, v)) in words.iter_mut().zip(features).enumerate() {
                     *word = encode(f64::from(*v), job.numbers.frac_bits).map_err(|error| EncodeError::Value {
                         set,
