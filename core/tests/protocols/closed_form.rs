@@ -123,8 +123,9 @@ impl Records {
     fn solution(&self, chosen: &[usize], ridge: f64) -> Vec<f64> {
         let (m, counts) = (chosen.len() + 1, self.counts(chosen));
         let (mut a, mut b) = (vec![0.0; m * m], vec![0.0; m]);
-        for code in 0..1usize << chosen.len() {
-            let [y, n] = [0, 1].map(|class| counts[class][code] + 0.5);
+        let [positive, negative] = &counts;
+        for (code, (y, n)) in positive.iter().zip(negative).enumerate() {
+            let [y, n] = [y, n].map(|count| count + 0.5);
             let omega = y * n / (y + n);
             let bit = |i: usize| if i + 1 == m { 1.0 } else { (code >> i & 1) as f64 };
             for i in 0..m {
