@@ -145,7 +145,7 @@ fn solved(mut rows: Vec<Vec<f64>>) -> Vec<f64> {
     rows.iter().enumerate().map(|(i, row)| row[m] / row[i]).collect()
 }
 
-/// The size of a published task of homomorphic encryption (1,600 records of 105 genes' bits), on
+/// The size at which homomorphic encryption has been measured (1,600 records of 105 bits), on
 /// all engines in this process. Prints how long the servers and the dealer took.
 #[test]
 fn many_features_take_few_rounds() {

@@ -310,7 +310,7 @@ fn scales_follow_their_rules() {
     assert!(matches!(rule(Scale::Divide(f64::NAN)), Rule::RealBetween { .. }));
     assert!(matches!(rule(Scale::Divide(f64::INFINITY)), Rule::RealBetween { .. }));
     let unit = Affine { offset: 0.0, divide: 1.0 };
-    assert_eq!(rule(Scale::Columns(vec![unit; 3])), Rule::PerFeature { got: 3, features: 4 });
+    assert_eq!(rule(Scale::Columns(vec![unit.into(); 3])), Rule::PerFeature { got: 3, features: 4 });
     assert_eq!(rule(Scale::Columns(vec![Affine { divide: 0.0, ..unit }.into(); 4])), Rule::Zero);
     assert!(matches!(rule(Scale::Columns(vec![Affine { offset: 1e31, ..unit }.into(); 4])), Rule::RealBetween { .. }));
     assert_eq!(rule(Scale::Ranges(vec![(0.0, 1.0); 5])), Rule::PerFeature { got: 5, features: 4 });
