@@ -32,7 +32,7 @@ pub enum Scale {
     /// One offset and divisor a feature, or a threshold.
     Columns(Vec<ColumnScale>),
     /// `[least, greatest]` a feature, mapped to 0 to 1. Values outside are refused in files;
-    /// readings, which nobody sees, go on beyond.
+    /// readings, which are shared at their devices, go on beyond.
     Ranges(Vec<(f64, f64)>),
     /// One offset and divisor a channel of an image: features are channel by channel, equally many
     /// each.

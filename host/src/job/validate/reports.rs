@@ -17,7 +17,7 @@ const MAX_LABEL_BITS: u32 = 8;
 pub(super) fn reports(reports: &Reports, data: &Data) -> Checked {
     if let Scale::Columns(columns) = &data.scale {
         let threshold = columns.iter().position(|own| own.affine().is_none());
-        let by = "[data.reports], whose readings nobody compares before they are shared";
+        let by = "[data.reports], whose readings are shared at their devices";
         threshold.map_or(Ok(()), |i| hold(false, &format!("data.scale.columns[{i}].above"), Rule::UnusedBy { by }))?;
     }
     records("data.reports.schema", reports.records)?;
