@@ -154,11 +154,10 @@ fn a_reading_is_a_regression_and_labels_may_come_apart() {
 
 #[test]
 fn readings_have_no_thresholds() {
-    let columns = ["{ divide = 2 }", "{ above = 1 }", "{ divide = 1 }", "{ divide = 1 }", "{ divide = 1 }"];
-    let text = format!("data.scale = {{ columns = [{}] }}", columns.join(", "));
-    let Err(JobError::Invalid { invalid, .. }) = build(&text) else { panic!("a threshold of a reading") };
-    assert_eq!(invalid.key, "data.scale.columns[1].above");
-    assert!(matches!(invalid.rule, Rule::UnusedBy { .. }), "{invalid:?}");
+    let columns = ["{ divide = 2 }", "{ above = 1 }"].map(|column| [column; 3].join(", ")).join(", ");
+    let rule = Rule::UnusedBy { by: "[data.reports], whose readings are shared at their devices" };
+    let text = format!("data.scale.divide =\ndata.scale.columns = [{columns}]");
+    refuses(&text, "data.scale.columns[3].above", &rule);
 }
 
 #[test]
