@@ -94,7 +94,27 @@ pub fn one_hot<W: Word>(
     classes: usize,
     out: &mut [W],
 ) -> Result<(), Error> {
-    let (domain, n) = (Domain { shift: 0, bits, signed: false }, codes.len());
+    one_hot_scaled(party, (codes, 0), bits, classes, out)
+}
+
+/// [`one_hot`] of codes times `2^shift`, which are shares modulo `2^(shift + bits)`. The cost is the
+/// same.
+///
+/// # Errors
+///
+/// As [`one_hot`].
+///
+/// # Panics
+///
+/// As [`one_hot`], or if `shift + bits` is more than a word has.
+pub fn one_hot_scaled<W: Word>(
+    party: &mut Party<'_, W>,
+    (codes, shift): (&[W], u32),
+    bits: u32,
+    classes: usize,
+    out: &mut [W],
+) -> Result<(), Error> {
+    let (domain, n) = (Domain { shift, bits, signed: false }, codes.len());
     assert!(
         classes <= domain.cells() && bits <= MAX_WIDTH,
         "one_hot: fewer codes than classes, or codes of more than 8 bits"
@@ -106,7 +126,7 @@ pub fn one_hot<W: Word>(
         // As if the mask were -code: then C is 0.
         c.copy_from_slice(codes);
         party.kernels.scale(c, W::from_i64(-1));
-        party.kernels.one_hot_words(hot, c, 0, bits);
+        party.kernels.one_hot_words(hot, c, shift, bits);
         c.fill(W::default());
     } else {
         let mask = blind_index(&mut party, &mut draw, &domain, codes, c, packed);

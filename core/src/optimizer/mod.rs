@@ -21,6 +21,7 @@
 //! | [`AmsGrad`], `T` thresholds | 8 | + T/4 | + T/4 | + T/8 | 2 + `T` bits |
 //! | [`AdamW`], 0.001 times 0.01 | 7 | + 6.25 | + 2.25 | + 10.8 / 6.8 | 2 |
 //! | [`Newton`], direction given | 0 | 0 | | 0 | 0 |
+//! | [`ClosedForm`], model given | 0 | 0 | | 0 | 0 |
 //! | [`Coupled`] weight decay | 0 | 0 | 0 | 0 | 0 |
 //! | [`NormClip`] | + 19 | + 6.5 | | + 22.4 | 0 |
 //! | [`Clip`] | + 4 | + 18.75 | + 9.5 | + 106.5 / 42.5 | 0 |
@@ -33,6 +34,7 @@ mod adam;
 mod adamw;
 mod amsgrad;
 mod clip;
+mod closed_form;
 mod decay;
 mod inverse_root;
 mod momentum;
@@ -47,6 +49,7 @@ pub use adam::{Adam, Kept, Moments, Turn};
 pub use adamw::AdamW;
 pub use amsgrad::AmsGrad;
 pub use clip::Clip;
+pub use closed_form::{ClosedForm, FunctionOfCounts};
 pub use decay::Coupled;
 pub use momentum::Momentum;
 pub use nesterov::Nesterov;
@@ -166,7 +169,7 @@ macro_rules! optimizers {
     };
 }
 
-optimizers! { Sgd Momentum Nesterov Adam AmsGrad AdamW Newton }
+optimizers! { Sgd Momentum Nesterov Adam AmsGrad AdamW Newton ClosedForm }
 
 /// An optimizer, and all that goes before its step: clipping, then coupled weight decay.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

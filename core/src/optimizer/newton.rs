@@ -286,7 +286,7 @@ impl Newton {
 }
 
 /// Column `i` of a masked matrix.
-fn column<'a, W: Word>(matrix: Masked<'a, W>, i: usize, words: &'a mut [W]) -> Masked<'a, W> {
+pub(super) fn column<'a, W: Word>(matrix: Masked<'a, W>, i: usize, words: &'a mut [W]) -> Masked<'a, W> {
     gather(matrix.words, matrix.mask.cols, Rows::All(words.len()), i, 1, words);
     Masked { words, mask: matrix.mask.columns(i, 1) }
 }

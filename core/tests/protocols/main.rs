@@ -5,6 +5,7 @@ mod alarm;
 mod batch_norm;
 mod bits;
 mod clamp;
+mod closed_form;
 mod compare;
 mod division;
 mod fold;

@@ -36,16 +36,16 @@ impl Real {
     }
 }
 
-fn encoded(real: &[f64], frac_bits: u32) -> Vec<u64> {
+pub(crate) fn encoded(real: &[f64], frac_bits: u32) -> Vec<u64> {
     real.iter().map(|x| ((x * f64::from(frac_bits).exp2()).round() as i64).cast_unsigned()).collect()
 }
 
-fn decoded(words: Vec<u64>, frac_bits: u32) -> Vec<f64> {
+pub(crate) fn decoded(words: Vec<u64>, frac_bits: u32) -> Vec<f64> {
     words.into_iter().map(|word| as_i64(word) as f64 / f64::from(frac_bits).exp2()).collect()
 }
 
 /// The solution by Gauss–Jordan elimination with partial pivoting.
-fn exact(order: usize, a: &[f64], b: &[f64]) -> Vec<f64> {
+pub(crate) fn exact(order: usize, a: &[f64], b: &[f64]) -> Vec<f64> {
     let columns = b.len() / order;
     let row = |i: usize| [&a[i * order..][..order], &b[i * columns..][..columns]].concat();
     let mut rows: Vec<Vec<f64>> = (0..order).map(row).collect();

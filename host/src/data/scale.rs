@@ -7,9 +7,7 @@ use crate::job::{Data, Scale, Task};
 pub(super) fn feature(data: &Data, column: usize, raw: f64) -> Result<f32, Problem> {
     match &data.scale {
         Scale::Divide(by) => finite(raw / by),
-        Scale::Columns(_) | Scale::Channels(_) => {
-            finite(data.scale.affine(column, data.features()).map_or(f64::NAN, |affine| affine.apply(raw)))
-        }
+        Scale::Columns(_) | Scale::Channels(_) => finite(data.scale.apply(column, data.features(), raw)),
         Scale::Ranges(ranges) => {
             let (least, greatest) = ranges.get(column).copied().unwrap_or((f64::NAN, f64::NAN));
             if raw.is_finite() && !(least..=greatest).contains(&raw) {

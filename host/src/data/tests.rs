@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::job::{Affine, Columns, Csv, Idx, OnMissing, Scale, TestSet};
+use crate::job::{Affine, ColumnScale, Columns, Csv, Idx, OnMissing, Scale, TestSet};
 use symbolon_core::layer::Shape;
 
 mod cifar;
@@ -400,11 +400,14 @@ fn mutated_csv_never_panics() {
 fn targets_and_features_are_scaled_by_public_constants() {
     let mut job = csv_job(2, 0, csv_format());
     job.data.task = Task::Regression(vec![Affine { offset: 20.0, divide: 10.0 }]);
-    job.data.scale = Scale::Columns(vec![Affine { offset: 1.0, divide: 2.0 }, Affine { offset: 0.0, divide: -1.0 }]);
+    job.data.scale =
+        Scale::Columns([(1.0, 2.0), (0.0, -1.0)].map(|(offset, divide)| Affine { offset, divide }.into()).into());
     let dir = Dir::new().with("t.csv", "a,b,y\n1,2,25\n3,-4.5,0\n");
     let (train, _) = load(&job, &dir.0).unwrap();
     assert_eq!(train.features, [0.0, -2.0, 1.0, 4.5]);
     assert!(train.targets == Targets::Values(vec![0.5, -2.0]));
+    job.data.scale = Scale::Columns(vec![ColumnScale::Above(1.0), ColumnScale::Above(-4.5)]);
+    assert_eq!(load(&job, &dir.0).unwrap().0.features, [0.0, 1.0, 1.0, 0.0]);
     job.data.scale = Scale::Ranges(vec![(1.0, 5.0), (-5.0, 5.0)]);
     assert_eq!(load(&job, &dir.0).unwrap().0.features, [0.0, 0.7, 0.5, 0.05]);
     job.data.scale = Scale::Ranges(vec![(1.0, 5.0), (-4.0, 5.0)]);

@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use symbolon_core::{
+    function::method::FunctionError,
     layer::{Reason, Shape},
     loss::{AnyLoss, LossError},
     metric::{Kind, Misfit},
@@ -246,6 +247,20 @@ pub enum Rule {
     StandardErrors,
     /// The numbers or the ridge do not suit Newton's method.
     NewtonNumbers,
+    /// A closed form needs one dense layer of few inputs and two classes.
+    ClosedFormLayers { most: usize },
+    /// A closed form takes neither clipping nor decay nor a schedule.
+    ClosedFormAlone,
+    /// A closed form has nothing to do in a second epoch.
+    ClosedFormOnce,
+    /// A closed form of readings, which may be anything but bits.
+    ClosedFormReports,
+    /// A closed form has no training loss.
+    ClosedFormLoss,
+    /// The numbers or the ridge do not suit a closed form.
+    ClosedFormNumbers { least: u32 },
+    /// A function of counts that the numbers do not hold.
+    CountFunction { error: FunctionError },
     /// `reveal.epsilon` is invalid.
     Epsilon,
     /// The noise does not fit into a word.
@@ -504,6 +519,31 @@ impl fmt::Display for Rule {
                  is the number of records, rounded up to a power of two; or raise optimizer.ridge: over the records (n), it \
                  must be at least 4 (inputs + 1) and 2^(3 frac_bits - 59) units of 2^-frac_bits"
             ),
+            Self::ClosedFormLayers { most } => write!(
+                f,
+                "do not suit optimizer.kind = \"closed-form\", which trains one dense layer of at most {most} inputs and units = 2, \
+                 with data.classes = 2 and the loss \"logistic\"; give such a network, or another optimizer"
+            ),
+            Self::ClosedFormAlone => write!(
+                f,
+                "has keys that closed-form does not take; remove warm_up_steps, schedule, clip, clip_norm and weight_decay"
+            ),
+            Self::ClosedFormOnce => write!(f, "is not 1; closed-form has the model after one epoch, so give 1"),
+            Self::ClosedFormReports => {
+                write!(
+                    f,
+                    "does not suit closed-form, whose features are 0 or 1; train on files, or take another optimizer"
+                )
+            }
+            Self::ClosedFormLoss => write!(f, "is revealed, but closed-form computes no training loss; give \"never\""),
+            Self::ClosedFormNumbers { least } => write!(
+                f,
+                "do not suit closed-form; set ring_bits = 64 and frac_bits from {least} to 24, with 2 log2(n) + frac_bits of at \
+                 most 61, where n is the number of records, rounded up to a power of two; or raise optimizer.ridge: times 4 and \
+                 over the records (n), it must be at least 4 (features + 1) and 2^(3 frac_bits - 62) units of \
+                 2^-frac_bits"
+            ),
+            Self::CountFunction { error } => write!(f, "has a function of counts that {error}"),
             Self::Epsilon => write!(f, "is no epsilon; give 0.001 to 1000 in steps of 0.001, or \"off\""),
             Self::NoiseTooLarge => {
                 write!(f, "is too small for so many outputs; give a larger one, or train fewer epochs")

@@ -4,19 +4,25 @@ use std::path::{Path, PathBuf};
 
 use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
-use symbolon_core::{function, layer::Shape, loss::AnyLoss, metric::AnyMetric};
+use symbolon_core::{
+    function::{self, method::FunctionFile},
+    layer::Shape,
+    loss::AnyLoss,
+    metric::AnyMetric,
+};
 
+use super::csv::CsvFile;
 use super::kind::{KindFile, KindOr};
 use super::metrics;
 use super::network::NetworkFile;
 use super::one_or_more::OneOrMore;
 use super::optimizer::{self, ScheduleFile};
-use super::reveal::RevealFile;
+use super::reveal::{RevealFile, RevealLoss};
 use super::source::{ReportsFile, Rest, Source};
 use super::{
-    Adam, Affine, Asked, Augment, Cifar10, Cifar100, Columns, Csv, Curvature, Data, Dyadic, Format, Idx, Invalid, Job,
-    JobError, Lanes, Newton, Npy, Npz, Numbers, OnMissing, Optimizer, Prg, Refinements, Rule, Scale, Schedule, Task,
-    TestSet, Training, VERSION, loss, validate,
+    Adam, Affine, Asked, Augment, Cifar10, Cifar100, ClosedForm, Curvature, Data, Dyadic, Format, Idx, Invalid, Job,
+    JobError, Lanes, Newton, Npy, Npz, Numbers, Optimizer, Prg, Refinements, Rule, Scale, Schedule, Task, Training,
+    VERSION, loss, validate,
 };
 
 /// A job file: what is trained, on what, in which numbers, and what is revealed.
@@ -96,38 +102,6 @@ struct DataFile {
     reports: Option<ReportsFile>,
 }
 
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct CsvFile {
-    /// The file with the training records, relative to the data directory.
-    train: String,
-    /// A file with the test records; at most one of `test`, `test_every` and `test_fraction`.
-    test: Option<String>,
-    /// Each `n`-th row of the training file is for testing; 2 or more.
-    test_every: Option<usize>,
-    /// This fraction of the training file, spread evenly, is for testing.
-    test_fraction: Option<f64>,
-    /// An ASCII character between cells.
-    #[serde(default = "comma")]
-    delimiter: char,
-    /// Whether the first row names the columns; else they are named `0`, `1`, ...
-    #[serde(default = "yes")]
-    header: bool,
-    /// The columns that are features, in this order; all but the label, if left out.
-    columns: Option<Vec<String>>,
-    /// The columns that are no features, in place of `columns`.
-    except: Option<Vec<String>>,
-    /// The column of the class index or of the target of a regression; a list of columns for
-    /// several targets.
-    label: OneOrMore<String>,
-    /// Cell texts, after trimming, that mean a missing value.
-    #[serde(default = "empty_cell")]
-    missing: Vec<String>,
-    /// The treatment of a row with a missing value in a column that is used.
-    #[serde(default = "refuse")]
-    on_missing: OnMissing,
-}
-
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct NumbersFile {
@@ -160,6 +134,11 @@ enum Kind {
     /// Newton's method on all training records in each step, one an epoch; for a network of one
     /// dense layer. `training.batch` is how many records pass at a time.
     Newton,
+    /// Logistic regression in closed form, from counts over all training records, in one epoch; for
+    /// features that are 0 or 1, two classes and a network of one dense layer. `training.batch` is
+    /// how many records pass at a time.
+    #[serde(rename = "closed-form")]
+    ClosedForm,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -167,7 +146,8 @@ enum Kind {
 struct OptimizerFile {
     /// The optimizer. `sgd`, `momentum` and `nesterov` need `learning_rate`; the last two need
     /// `momentum`. The others take Adam's keys: `first_threshold_log2`, `buckets`, `refresh_every`,
-    /// `lazy_second_moment`, `bias_correction`. `newton` takes only `ridge` and `curvature`.
+    /// `lazy_second_moment`, `bias_correction`. `newton` takes only `ridge` and `curvature`;
+    /// `closed-form` only `features`, `ridge`, `reciprocal` and `logarithm`.
     kind: Kind,
     /// Step size, above 0 and up to 255; of Adam, AMSGrad and AdamW 0.001, if left out. `symbolon
     /// plan` prints the number that is computed with.
@@ -211,13 +191,21 @@ struct OptimizerFile {
     /// Whether the first steps are enlarged by `sqrt(1 - beta2^t) / (1 - beta1^t)`. False, if left
     /// out.
     bias_correction: Option<bool>,
-    /// Of `newton`: half of this times the sum of the squared weights, without biases, is added to
-    /// the loss summed over all records; above 0, up to 255. 1, if left out.
+    /// Of `newton` and `closed-form`: half of this times the sum of the squared weights, without
+    /// biases, is added to the loss summed over all records; above 0, up to 255. 1, if left out.
     ridge: Option<f64>,
     /// Of `newton`: "fixed" bounds the loss's curvature, so that its inverse is made once; one step
     /// solves a squared error, a logistic loss or a softmax take some tens. "exact" is for a
     /// logistic loss: few steps, each as costly as the first. "fixed", if left out.
     curvature: Option<Curvature>,
+    /// Of `closed-form`: how many features are chosen, by their correlation with the class: 1 to 8.
+    /// All, if left out.
+    features: Option<usize>,
+    /// Of `closed-form`: how the reciprocal of counts is computed: `{ method = "direct" }`, if left
+    /// out, or a mapping's `{ bits = 8, degree = 3 }`.
+    reciprocal: Option<FunctionFile>,
+    /// Of `closed-form`: how the logarithm of counts is computed, as `reciprocal`.
+    logarithm: Option<FunctionFile>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, JsonSchema)]
@@ -231,22 +219,6 @@ enum InverseRoot {
 
 /// The weight decay of an AdamW job that names none.
 const ADAMW_DECAY: f64 = 0.01;
-
-fn comma() -> char {
-    ','
-}
-
-fn yes() -> bool {
-    true
-}
-
-fn empty_cell() -> Vec<String> {
-    vec![String::new()]
-}
-
-fn refuse() -> OnMissing {
-    OnMissing::Refuse
-}
 
 /// A job file that was read but is no job yet: one that learns from reports takes its fields from a
 /// schema and its counts from a manifest.
@@ -342,8 +314,9 @@ impl JobFile {
         let numbers = self.numbers.resolve()?;
         validate::numbers(&numbers)?;
         let refinements = self.optimizer.refinements()?;
-        let optimizer = self.optimizer.resolve(&numbers)?;
-        let reveal = self.reveal.resolve(&data, self.metrics.is_some())?;
+        let optimizer = self.optimizer.resolve(&numbers, data.features())?;
+        let loss = if matches!(optimizer, Optimizer::ClosedForm(_)) { RevealLoss::Never } else { RevealLoss::Epoch };
+        let reveal = self.reveal.resolve(&data, self.metrics.is_some(), loss)?;
         let metrics = metrics::resolve(self.metrics, &data)?;
         let own = function::Numbers { ring_bits: numbers.ring_bits, frac_bits: numbers.frac_bits };
         let network = self.network.resolve(&own)?;
@@ -423,27 +396,6 @@ impl DataFile {
     }
 }
 
-impl CsvFile {
-    fn resolve(self) -> Result<Csv, Invalid> {
-        let test = match (self.test, self.test_every, self.test_fraction) {
-            (None, None, None) => TestSet::None,
-            (Some(name), None, None) => TestSet::File(name),
-            (None, Some(every), None) => TestSet::Every(every),
-            (None, None, Some(fraction)) => TestSet::Fraction(fraction),
-            _ => return Err(broken("data.csv", Rule::AtMostOne { of: &["test", "test_every", "test_fraction"] })),
-        };
-        let columns = match (self.columns, self.except) {
-            (None, None) => Columns::All,
-            (Some(only), None) => Columns::Only(only),
-            (None, Some(except)) => Columns::Except(except),
-            _ => return Err(broken("data.csv", Rule::AtMostOne { of: &["columns", "except"] })),
-        };
-        let Self { train, delimiter, header, label, missing, on_missing, .. } = self;
-        let labels = label.list();
-        Ok(Csv { train, test, delimiter, header, columns, labels, missing, on_missing })
-    }
-}
-
 impl NumbersFile {
     fn resolve(self) -> Result<Numbers, Invalid> {
         let ring_bits = self.ring_bits.unwrap_or(64);
@@ -462,12 +414,14 @@ impl NumbersFile {
 }
 
 impl OptimizerFile {
-    fn resolve(self, numbers: &Numbers) -> Result<Optimizer, Invalid> {
+    /// `inputs` are the features of a record.
+    fn resolve(self, numbers: &Numbers, inputs: usize) -> Result<Optimizer, Invalid> {
         let rate = |by| dyadic("optimizer.learning_rate", self.learning_rate, by);
-        if self.kind != Kind::Newton {
-            self.unused("this optimizer", self.ridge.is_some(), "optimizer.ridge")?;
-            self.unused("this optimizer", self.curvature.is_some(), "optimizer.curvature")?;
-        }
+        self.only_of(&[Kind::Newton, Kind::ClosedForm], self.ridge.is_some(), "optimizer.ridge")?;
+        self.only_of(&[Kind::Newton], self.curvature.is_some(), "optimizer.curvature")?;
+        self.only_of(&[Kind::ClosedForm], self.features.is_some(), "optimizer.features")?;
+        self.only_of(&[Kind::ClosedForm], self.reciprocal.is_some(), "optimizer.reciprocal")?;
+        self.only_of(&[Kind::ClosedForm], self.logarithm.is_some(), "optimizer.logarithm")?;
         match self.kind {
             Kind::Sgd => {
                 self.unused("sgd", self.momentum.is_some(), "optimizer.momentum")?;
@@ -488,13 +442,25 @@ impl OptimizerFile {
             Kind::AmsGrad => Ok(Optimizer::AmsGrad(self.buckets("amsgrad", numbers)?)),
             Kind::AdamW => Ok(Optimizer::AdamW(self.buckets("adamw", numbers)?)),
             Kind::Newton => self.newton(),
+            Kind::ClosedForm => self.closed_form(inputs),
         }
     }
 
+    fn without_rates(&self, by: &'static str) -> Result<(), Invalid> {
+        self.unused(by, self.learning_rate.is_some(), "optimizer.learning_rate")?;
+        self.unused(by, self.momentum.is_some(), "optimizer.momentum")?;
+        self.without_adam_keys(by)
+    }
+
+    fn closed_form(self, inputs: usize) -> Result<Optimizer, Invalid> {
+        self.without_rates("closed-form")?;
+        let ridge = self.ridge.map(|_| dyadic("optimizer.ridge", self.ridge, "closed-form")).transpose()?;
+        let features = self.features.unwrap_or(inputs);
+        ClosedForm::read(features, ridge, [self.reciprocal, self.logarithm]).map(Optimizer::ClosedForm)
+    }
+
     fn newton(self) -> Result<Optimizer, Invalid> {
-        self.unused("newton", self.learning_rate.is_some(), "optimizer.learning_rate")?;
-        self.unused("newton", self.momentum.is_some(), "optimizer.momentum")?;
-        self.without_adam_keys("newton")?;
+        self.without_rates("newton")?;
         let ridge = self.ridge.map(|_| dyadic("optimizer.ridge", self.ridge, "newton")).transpose()?;
         let curvature = self.curvature.unwrap_or(Curvature::Fixed);
         Ok(Optimizer::Newton(Newton { ridge: ridge.unwrap_or(Newton::RIDGE), curvature }))
@@ -525,6 +491,10 @@ impl OptimizerFile {
             clip_norm: given("optimizer.clip_norm", self.clip_norm)?,
             weight_decay: given("optimizer.weight_decay", weight_decay)?,
         })
+    }
+
+    fn only_of(&self, kinds: &[Kind], given: bool, key: &str) -> Result<(), Invalid> {
+        self.unused("this optimizer", given && !kinds.contains(&self.kind), key)
     }
 
     fn unused(&self, by: &'static str, given: bool, key: &str) -> Result<(), Invalid> {

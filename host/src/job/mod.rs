@@ -10,6 +10,8 @@
 
 mod arrays;
 mod augment;
+mod closed_form;
+mod csv;
 mod early_stop;
 mod error;
 mod file;
@@ -25,6 +27,7 @@ mod optimizer;
 mod reports;
 mod reveal;
 mod rounding;
+mod scale;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -44,6 +47,7 @@ use symbolon_core::{
 
 pub use arrays::{CIFAR_FEATURES, Cifar10, Cifar100, Cifar100Label, Npy, Npz};
 pub use augment::Augment;
+pub use closed_form::{ClosedForm, CountMethod};
 pub use early_stop::{EarlyStop, Watched};
 pub use error::{Invalid, JobError, Rule};
 pub use file::{Draft, job_schema};
@@ -56,6 +60,7 @@ pub(crate) use reveal::EpsilonFile;
 pub use reveal::{MILLI, Noise, Reveal, RevealLoss, When};
 use rounding::Asked;
 pub use rounding::Constant;
+pub use scale::{Affine, ColumnScale, Scale};
 pub use source::Source;
 
 /// No encoded job is longer; a peer that sends more is refused before anything is read.
@@ -222,41 +227,6 @@ pub enum Task {
     Classes(usize),
     /// Real numbers, one an output, each scaled by public constants.
     Regression(Vec<Affine>),
-}
-
-/// `scaled = (raw - offset) / divide`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Affine {
-    /// Subtracted first.
-    #[serde(default)]
-    pub offset: f64,
-    /// Divides the difference; not zero.
-    pub divide: f64,
-}
-
-impl Affine {
-    /// The scaled value.
-    pub fn apply(self, raw: f64) -> f64 {
-        (raw - self.offset) / self.divide
-    }
-}
-
-/// Public scale of the features. It stands in the job because constants computed from private
-/// records would reveal something about them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Scale {
-    /// Divide all features by one number.
-    Divide(f64),
-    /// One offset and divisor a feature.
-    Columns(Vec<Affine>),
-    /// `[least, greatest]` a feature, mapped to 0 to 1. Values outside are refused in files;
-    /// readings, which nobody sees, go on beyond.
-    Ranges(Vec<(f64, f64)>),
-    /// One offset and divisor a channel of an image: features are channel by channel, equally many
-    /// each.
-    Channels(Vec<Affine>),
 }
 
 /// The numbers that servers compute in.

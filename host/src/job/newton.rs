@@ -84,7 +84,7 @@ impl Job {
     /// Records of a step, but for the last of an epoch.
     pub fn step_records(&self) -> usize {
         match self.optimizer {
-            super::Optimizer::Newton(_) => self.data.train_records,
+            super::Optimizer::Newton(_) | super::Optimizer::ClosedForm(_) => self.data.train_records,
             _ => self.training.batch,
         }
     }

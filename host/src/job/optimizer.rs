@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Invalid, Job, Newton, Numbers, Rule, kind::KindFile, rounding::close};
+use super::{ClosedForm, Invalid, Job, Newton, Numbers, Rule, kind::KindFile, rounding::close};
 use schemars::JsonSchema;
 pub use symbolon_core::dyadic::Dyadic;
 use symbolon_core::optimizer as core;
@@ -51,6 +51,8 @@ pub enum Optimizer {
     AdamW(Adam),
     /// Newton's method on all records at once, for one dense layer.
     Newton(Newton),
+    /// Logistic regression from category counts, for one dense layer.
+    ClosedForm(ClosedForm),
 }
 
 impl Optimizer {
@@ -58,7 +60,11 @@ impl Optimizer {
     pub fn adam(&self) -> Option<&Adam> {
         match self {
             Self::Adam(adam) | Self::AmsGrad(adam) | Self::AdamW(adam) => Some(adam),
-            Self::Sgd { .. } | Self::Momentum { .. } | Self::Nesterov { .. } | Self::Newton(_) => None,
+            Self::Sgd { .. }
+            | Self::Momentum { .. }
+            | Self::Nesterov { .. }
+            | Self::Newton(_)
+            | Self::ClosedForm(_) => None,
         }
     }
 
@@ -66,7 +72,11 @@ impl Optimizer {
     pub fn adam_mut(&mut self) -> Option<&mut Adam> {
         match self {
             Self::Adam(adam) | Self::AmsGrad(adam) | Self::AdamW(adam) => Some(adam),
-            Self::Sgd { .. } | Self::Momentum { .. } | Self::Nesterov { .. } | Self::Newton(_) => None,
+            Self::Sgd { .. }
+            | Self::Momentum { .. }
+            | Self::Nesterov { .. }
+            | Self::Newton(_)
+            | Self::ClosedForm(_) => None,
         }
     }
 
@@ -76,7 +86,7 @@ impl Optimizer {
             Self::Sgd { learning_rate }
             | Self::Momentum { learning_rate, .. }
             | Self::Nesterov { learning_rate, .. } => Some(learning_rate),
-            Self::Adam(_) | Self::AmsGrad(_) | Self::AdamW(_) | Self::Newton(_) => None,
+            Self::Adam(_) | Self::AmsGrad(_) | Self::AdamW(_) | Self::Newton(_) | Self::ClosedForm(_) => None,
         }
     }
 }
@@ -158,6 +168,7 @@ impl Job {
             Optimizer::AmsGrad(adam) => core::AmsGrad(by(adam)).into(),
             Optimizer::AdamW(adam) => core::AdamW { adam: by(adam), decay: self.decoupled_decay() }.into(),
             Optimizer::Newton(_) => self.newton().expect("the job has it").into(),
+            Optimizer::ClosedForm(_) => self.closed_form().expect("the job has it").into(),
         };
         let coupled = self.refinements.weight_decay.filter(|_| !matches!(self.optimizer, Optimizer::AdamW(_)));
         core::Recipe {

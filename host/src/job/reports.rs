@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use symbolon_core::report::{header::DeviceId, record, schema::SchemaHash};
 
-use super::{Affine, Data, Format, Scale, Task};
+use super::{Affine, Data, Format, Task};
 
 /// Reports as the source of a job's records.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -237,23 +237,6 @@ impl Data {
                 Some(column.line(*scale))
             }
             _ => None,
-        }
-    }
-}
-
-impl Scale {
-    /// That of feature `column` of `features`, if the scale has it.
-    pub fn affine(&self, column: usize, features: usize) -> Option<Affine> {
-        match self {
-            Self::Divide(by) => Some(Affine { offset: 0.0, divide: *by }),
-            Self::Columns(columns) => columns.get(column).copied(),
-            Self::Ranges(ranges) => {
-                ranges.get(column).map(|&(least, greatest)| Affine { offset: least, divide: greatest - least })
-            }
-            Self::Channels(channels) => {
-                let each = features.checked_div(channels.len()).filter(|each| *each > 0)?;
-                channels.get(column / each).copied()
-            }
         }
     }
 }

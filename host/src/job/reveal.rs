@@ -105,7 +105,7 @@ pub(super) struct RevealFile {
     /// The metrics on the test records; true for classes with test records and where the job lists
     /// metrics, if left out.
     metrics: Option<bool>,
-    /// The mean training loss; `epoch`, if left out.
+    /// The mean training loss; `epoch`, if left out, and `never` for the optimizer `closed-form`.
     loss: Option<RevealLoss>,
     /// The trained weights.
     #[serde(default)]
@@ -153,14 +153,14 @@ impl EpsilonFile {
 }
 
 impl RevealFile {
-    /// `lists` says whether the job lists metrics.
-    pub(super) fn resolve(self, data: &Data, lists: bool) -> Result<Reveal, Invalid> {
+    /// `lists` says whether the job lists metrics, `loss` which loss it reveals by default.
+    pub(super) fn resolve(self, data: &Data, lists: bool, loss: RevealLoss) -> Result<Reveal, Invalid> {
         let broken = |key: &str, rule| Invalid { key: key.to_owned(), rule };
         let counts = lists || matches!(data.task, Task::Classes(_)) && data.test_records > 0;
         if lists && self.metrics == Some(false) {
             return Err(broken("metrics", Rule::UnusedBy { by: "a job with reveal.metrics = false" }));
         }
-        let (metrics, loss) = (self.metrics.unwrap_or(counts), self.loss.unwrap_or(RevealLoss::Epoch));
+        let (metrics, loss) = (self.metrics.unwrap_or(counts), self.loss.unwrap_or(loss));
         let carries = metrics || loss != RevealLoss::Never;
         let epsilon = match &self.epsilon {
             None => (data.is_stored() && carries).then_some(MILLI),

@@ -72,6 +72,11 @@ impl Job {
                 let effective = self.newton().map_or(0.0, |own| own.ridge as f64 * unit);
                 vec![constant("optimizer.ridge", Some(newton.ridge.value()), effective)]
             }
+            Optimizer::ClosedForm(own) => {
+                let unit = (-f64::from(self.numbers.frac_bits)).exp2();
+                let effective = self.closed_form().map_or(0.0, |own| own.ridge as f64 * unit);
+                vec![constant("optimizer.ridge", Some(own.ridge.value()), effective)]
+            }
         };
         let of_loss = self.loss.rounded(&self.loss_numbers());
         constants
@@ -197,7 +202,11 @@ impl Job {
                 let steps = self.momentum(learning_rate, momentum);
                 rate(learning_rate, self.rate(steps.above() + steps.weight_shift, learning_rate))?;
             }
-            Optimizer::Adam(_) | Optimizer::AmsGrad(_) | Optimizer::AdamW(_) | Optimizer::Newton(_) => {}
+            Optimizer::Adam(_)
+            | Optimizer::AmsGrad(_)
+            | Optimizer::AdamW(_)
+            | Optimizer::Newton(_)
+            | Optimizer::ClosedForm(_) => {}
         }
         if let Some(decay) = self.refinements.weight_decay {
             let asked = asked.weight_decay.unwrap_or(decay.value());

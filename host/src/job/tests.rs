@@ -310,9 +310,9 @@ fn scales_follow_their_rules() {
     assert!(matches!(rule(Scale::Divide(f64::NAN)), Rule::RealBetween { .. }));
     assert!(matches!(rule(Scale::Divide(f64::INFINITY)), Rule::RealBetween { .. }));
     let unit = Affine { offset: 0.0, divide: 1.0 };
-    assert_eq!(rule(Scale::Columns(vec![unit; 3])), Rule::PerFeature { got: 3, features: 4 });
-    assert_eq!(rule(Scale::Columns(vec![Affine { divide: 0.0, ..unit }; 4])), Rule::Zero);
-    assert!(matches!(rule(Scale::Columns(vec![Affine { offset: 1e31, ..unit }; 4])), Rule::RealBetween { .. }));
+    assert_eq!(rule(Scale::Columns(vec![unit.into(); 3])), Rule::PerFeature { got: 3, features: 4 });
+    assert_eq!(rule(Scale::Columns(vec![Affine { divide: 0.0, ..unit }.into(); 4])), Rule::Zero);
+    assert!(matches!(rule(Scale::Columns(vec![Affine { offset: 1e31, ..unit }.into(); 4])), Rule::RealBetween { .. }));
     assert_eq!(rule(Scale::Ranges(vec![(0.0, 1.0); 5])), Rule::PerFeature { got: 5, features: 4 });
     assert_eq!(rule(Scale::Ranges(vec![(1.0, 1.0); 4])), Rule::Order { least: 1.0, greatest: 1.0 });
     let ranges = edited("data.scale.ranges = [[0, 1], [0, 2.5], [-1, 1], [0, 1]]").replace("data.scale.divide = 2", "");
@@ -585,7 +585,7 @@ fn what_a_peer_sends_is_checked() {
 fn the_largest_job_fits_its_encoding() {
     let mut job = base();
     job.data.shape = Shape::vector(1 << 16);
-    job.data.scale = Scale::Columns(vec![Affine { offset: 1.0, divide: 1.0 }; 1 << 16]);
+    job.data.scale = Scale::Columns(vec![Affine { offset: 1.0, divide: 1.0 }.into(); 1 << 16]);
     let Format::Csv(csv) = &mut job.data.format else { panic!("not CSV") };
     csv.missing = vec!["x".repeat(255); 1024];
     job.validate().unwrap();

@@ -13,8 +13,8 @@ use super::form::Kind;
 use super::metrics;
 use super::optimizer::MAX_DECAY;
 use super::{
-    Adam, Affine, Asked, Columns, Csv, Data, Dyadic, Format, Held, Invalid, Job, Numbers, Optimizer, Rule, Scale,
-    Schedule, Task, TestSet,
+    Adam, Affine, Asked, ClosedForm, ColumnScale, Columns, Csv, Data, Dyadic, Format, Held, Invalid, Job, Newton,
+    Numbers, Optimizer, Rule, Scale, Schedule, Task, TestSet,
 };
 
 const MAX_FEATURES: usize = 1 << 16;
@@ -62,6 +62,7 @@ pub(super) fn validate(job: &Job, asked: &Asked) -> Checked {
     super::network::validate_layers(job)?;
     optimizer(job, asked)?;
     super::newton::validate(job)?;
+    super::closed_form::validate(job)?;
     job.holds_numbers(asked)?;
     between("lanes.lanes", u64::from(job.lanes.lanes), 1, u64::from(MAX_LANES))?;
     between("lanes.tile", wide(job.lanes.tile), wide(TILE_MULTIPLE), wide(MAX_TILE))?;
@@ -169,7 +170,10 @@ fn scale(scale: &Scale, features: usize) -> Checked {
         Scale::Divide(by) => divisor("data.scale.divide", *by),
         Scale::Columns(columns) => {
             per_feature(columns.len())?;
-            affines("data.scale.columns", columns)
+            columns.iter().enumerate().try_for_each(|(i, own)| match *own {
+                ColumnScale::Affine(own) => affine(&format!("data.scale.columns[{i}]"), own),
+                ColumnScale::Above(threshold) => real(&format!("data.scale.columns[{i}].above"), threshold),
+            })
         }
         Scale::Channels(channels) => {
             let got = channels.len();
@@ -288,9 +292,11 @@ fn optimizer(job: &Job, asked: &Asked) -> Checked {
     let ring_bits = job.numbers.ring_bits;
     // Adam squares the truncated gradient, which takes 2 shift <= k - 2.
     let (min, max) = match job.optimizer {
-        Optimizer::Sgd { .. } | Optimizer::Momentum { .. } | Optimizer::Nesterov { .. } | Optimizer::Newton(_) => {
-            (0, ring_bits - 2)
-        }
+        Optimizer::Sgd { .. }
+        | Optimizer::Momentum { .. }
+        | Optimizer::Nesterov { .. }
+        | Optimizer::Newton(_)
+        | Optimizer::ClosedForm(_) => (0, ring_bits - 2),
         Optimizer::Adam(_) | Optimizer::AmsGrad(_) | Optimizer::AdamW(_) => (1, ring_bits / 2 - 1),
     };
     let kept = job.grad_shift().is_some_and(|shift| (min..=max).contains(&shift));
@@ -315,7 +321,9 @@ fn optimizer(job: &Job, asked: &Asked) -> Checked {
             hold(!adam.precise, "optimizer.inverse_root", Rule::UnusedBy { by: "amsgrad" })?;
             buckets(&adam, &job.numbers)
         }
-        Optimizer::Newton(newton) => constant("optimizer.ridge", newton.ridge, Dyadic::MAX_FACTOR),
+        Optimizer::Newton(Newton { ridge, .. }) | Optimizer::ClosedForm(ClosedForm { ridge, .. }) => {
+            constant("optimizer.ridge", ridge, Dyadic::MAX_FACTOR)
+        }
     }
 }
 

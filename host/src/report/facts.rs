@@ -20,7 +20,8 @@ pub struct ModelFacts {
     /// The function from the last layer to the result: `softmax`, `sigmoid` or `identity`.
     pub output: String,
     /// Scale of the features: `{"divide": d}` for `x / d`; `{"columns": [{offset, divide}, ...]}`
-    /// for `(x - offset) / divide`; `{"ranges": [[least, greatest], ...]}` for `(x - least) /
+    /// for `(x - offset) / divide`, with an entry `{above}` for 1 where `x > above`, else 0;
+    /// `{"ranges": [[least, greatest], ...]}` for `(x - least) /
     /// (greatest - least)`.
     pub scale: Scale,
     /// A regression's targets are `offset + divide * output`, an entry an output; null for classes.

@@ -41,6 +41,15 @@ pub enum EncodeError {
         /// Number of codes.
         codes: u32,
     },
+    /// A training feature of a regression in closed form that is neither 0 nor 1.
+    NotABit {
+        /// Record, from 0.
+        record: usize,
+        /// Feature, from 0.
+        feature: usize,
+        /// The scaled feature.
+        got: f32,
+    },
     /// A target of a logistic loss that is not from 0 to 1.
     Probability {
         /// The scaled target.
@@ -69,6 +78,11 @@ impl fmt::Display for EncodeError {
                 "{set} record {record}, feature {feature}: is {got}, and an embedding of {codes} codes takes whole numbers \
                  from 0 to {}; change the record or the layer's codes; data.scale has to be {{ divide = 1 }}",
                 codes - 1
+            ),
+            Self::NotABit { record, feature, got } => write!(
+                f,
+                "training record {record}, feature {feature} is {got} after scaling, and optimizer.kind = \"closed-form\" takes 0 or \
+                 1; give the feature a threshold, data.scale.columns[{feature}] = {{ above = ... }}"
             ),
             Self::Probability { got } => write!(
                 f,
@@ -192,12 +206,17 @@ fn is_code(v: f32, codes: u32) -> bool {
     v.fract() == 0.0 && (0.0..codes as f32).contains(&v)
 }
 
+/// Name of the training set.
+const TRAINING: &str = "training";
+
 /// Encodes a set's records into its tables, in the order in which they come.
 pub(super) struct Encoder<'a, W: Word> {
     job: &'a Job,
     codes: Vec<(Range<usize>, u32)>,
     set: &'static str,
     copies: Option<Copies>,
+    /// Whether features have to be 0 or 1.
+    takes_bits: bool,
     /// A writer of records and one of labels, for each copy.
     writers: Vec<[Writer<'a, W>; 2]>,
     /// Records so far.
@@ -214,7 +233,7 @@ impl<'a, W: Word> Encoder<'a, W> {
         let copies = Copies::of(job);
         let parts = job.data.augment.map_or(1, |augment| augment.copies.into());
         [
-            Self::new(job, "training", (copies, parts), [train, train_labels]),
+            Self::new(job, TRAINING, (copies, parts), [train, train_labels]),
             Self::new(job, "test", (None, 1), [test, test_labels]),
         ]
     }
@@ -227,7 +246,8 @@ impl<'a, W: Word> Encoder<'a, W> {
     ) -> Self {
         let writers = records.writers(parts).into_iter().zip(labels.writers(parts)).map(<[_; 2]>::from).collect();
         let words = [job.data.features(), job.label_words()].map(Secret::zeros);
-        Self { job, codes: job.codes(), set, copies, writers, rows: 0, words, target_stats: TargetStats::NONE }
+        let (codes, takes_bits) = (job.codes(), set == TRAINING && job.closed_form().is_some());
+        Self { job, codes, set, copies, takes_bits, writers, rows: 0, words, target_stats: TargetStats::NONE }
     }
 
     /// Records so far.
@@ -249,7 +269,11 @@ impl<'a, W: Word> Encoder<'a, W> {
                         &changed[..]
                     }
                 };
-                let Self { job, set, codes, writers, words: [words, labels], rows, .. } = self;
+                let Self { job, set, codes, takes_bits, writers, words: [words, labels], rows, .. } = self;
+                let no_bit = features.iter().position(|v| *takes_bits && ![0.0, 1.0].contains(v));
+                if let Some(feature) = no_bit {
+                    return Err(EncodeError::NotABit { record: *rows, feature, got: features[feature] }.into());
+                }
                 for (feature, (word, v)) in words.iter_mut().zip(features).enumerate() {
                     let wrong = |(of, codes): &&(Range<usize>, u32)| of.contains(&feature) && !is_code(*v, *codes);
                     if let Some((_, codes)) = codes.iter().find(wrong) {

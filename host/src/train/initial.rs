@@ -37,7 +37,7 @@ fn numbers(job: &Job, request: u32, part: u16, n: usize) -> impl Iterator<Item =
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
 pub fn initial_weights(job: &Job) -> impl Iterator<Item = f64> {
     let (laid, mut layers) = (job.network(), Vec::new());
-    let newton = job.newton().is_some();
+    let is_solved = job.newton().is_some() || job.closed_form().is_some();
     for i in 0..laid.graph().nodes.len() {
         let mut tensors = Vec::new();
         laid.graph().parameters_of(i, |parameter, range| tensors.push((parameter.init, range.len())));
@@ -51,7 +51,7 @@ pub fn initial_weights(job: &Job) -> impl Iterator<Item = f64> {
         let unit = |n: u64| (n >> 11) as f64 / (1u64 << 52) as f64 - 1.0; // in [-1, 1)
         numbers(job, 0, part, total).zip(inits).map(move |(n, init)| match init {
             // The curvature of a logistic loss is largest at 0, so the first step is not too long.
-            Init::Glorot { .. } if newton => 0.0,
+            Init::Glorot { .. } if is_solved => 0.0,
             Init::Glorot { fans } => unit(n) * (6.0 / f64::from(fans)).sqrt(),
             Init::Zero => 0.0,
             Init::One => 1.0,

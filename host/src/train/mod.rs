@@ -6,6 +6,7 @@
 //! over the lanes' parameters. Data and labels are masked and opened once a job, weights once a
 //! step, activations and their gradients once each; every product uses those openings.
 
+mod closed_form;
 mod decode;
 mod early_stop;
 mod encode;
@@ -74,7 +75,7 @@ pub fn memory_bytes<W: Word>(job: &Job, data_memory: u64) -> u64 {
     let folded = if evaluates && fold::folds::<W>(&laid) { 2 * n } else { 0 };
     let [data, _] = Inputs::<W>::bytes(job, data_memory);
     let clipped = if job.refinements.clip_norm.is_some() { n } else { 0 };
-    let curvature = newton::words(job, lanes);
+    let curvature = newton::words(job, lanes) + closed_form::words(job, lanes);
     let words = 3 * n + sum + clipped + curvature + folded + model + tape.words() + meetings;
     // Terms that are kept for their clamp.
     let terms = if job.reveal.noise.is_some() {

@@ -1,7 +1,9 @@
 //! A training step in its three stages.
 
 use super::{
-    Inputs, Stop, enter,
+    Inputs, Stop,
+    closed_form::ClosedFormState,
+    enter,
     initial::{dropout_stream, initial_shares},
     inputs::InputTable,
     lift,
@@ -132,6 +134,7 @@ pub(super) struct Trainer<'j, W: Word> {
     sum: Secret<W>,
     optimizer: Optimizer<W>,
     pub(super) newton: Option<NewtonState<W>>,
+    pub(super) closed_form: Option<ClosedFormState<W>>,
     pub(super) tape: Tape<W>,
     /// The meetings of layers whose rows meet, and running statistics.
     pub(super) meetings: Meetings<W>,
@@ -173,6 +176,7 @@ impl<'j, W: Word> Trainer<'j, W> {
             gradient: Secret::zeros(n),
             sum: Secret::zeros(if job.rows_at_once() < job.step_records() { n } else { 0 }),
             newton: NewtonState::new(job, lanes.len()),
+            closed_form: ClosedFormState::new(job, lanes.len()),
             optimizer: Optimizer::new(job, lanes, n, GRAIN),
             dropout: dropout_stream(job),
             tape: Tape::new(&laid, &described(&shares), job.rows_at_once(), &rows),
@@ -200,6 +204,10 @@ impl<'j, W: Word> Trainer<'j, W> {
     /// One step on the training records `rows`, which are [prepared](Self::prepare): number `step`
     /// of the job.
     pub(super) fn step(&mut self, lanes: &mut Lanes<'_, W>, rows: Batch<'_>, step: u64) -> Result<(), Error> {
+        if self.closed_form.is_some() {
+            self.closed_form(lanes, rows)?;
+            return self.update(lanes, Some(step));
+        }
         let most = self.job.rows_at_once();
         for start in (0..rows.len()).step_by(most) {
             let part = rows.part(start..rows.len().min(start + most));

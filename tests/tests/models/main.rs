@@ -1,4 +1,5 @@
-//! Kinds of models, from data to figures: regressions and networks over sequences.
+//! Kinds of models, from data to figures: regressions, closed forms and networks over sequences.
 
+mod closed_form;
 mod regression;
 mod sequences;

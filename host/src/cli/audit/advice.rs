@@ -1,7 +1,7 @@
 //! Other settings, tried before they are recommended, and what made these fail.
 
 use super::{Buckets, Facts, Failure, Outcome, Records, Verdict, outcome::play};
-use crate::job::{Adam, Affine, Dyadic, Job, Scale, Task};
+use crate::job::{Adam, Affine, ColumnScale, Dyadic, Job, Scale, Task};
 use std::fmt;
 
 /// Scaled targets above this are named as a cause.
@@ -215,11 +215,18 @@ fn with_scales(job: &Job, facts: &Facts) -> Option<Job> {
         Scale::Divide(divide) => {
             let factors: Vec<f64> = facts.features.iter().map(by).collect();
             if factors.iter().any(|by| *by > 1.0) {
-                let columns = factors.iter().map(|by| Affine { offset: 0.0, divide: *divide * by });
+                let columns = factors.iter().map(|by| Affine { offset: 0.0, divide: *divide * by }.into());
                 other.data.scale = Scale::Columns(columns.collect());
             }
         }
-        Scale::Columns(columns) => columns.iter_mut().zip(&facts.features).for_each(|(c, most)| c.divide *= by(most)),
+        Scale::Columns(columns) => {
+            for (column, most) in columns.iter_mut().zip(&facts.features) {
+                // A threshold's feature is at most 1.
+                if let ColumnScale::Affine(affine) = column {
+                    affine.divide *= by(most);
+                }
+            }
+        }
         Scale::Channels(channels) => {
             let each = (facts.features.len() / channels.len().max(1)).max(1);
             for (channel, features) in channels.iter_mut().zip(facts.features.chunks(each)) {
@@ -238,9 +245,12 @@ fn round_above(most: f64) -> f64 {
 }
 
 /// Reports the divisors that differ between two lists of the scale.
-fn moved(list: &str, from: &[Affine], to: &[Affine], change: &mut impl FnMut(&str, String)) {
-    let moved = from.iter().zip(to).enumerate().filter(|(_, (from, to))| from != to);
-    moved.for_each(|(i, (_, to))| change(&format!("data.scale.{list}[{i}].divide"), to.divide.to_string()));
+fn moved(list: &str, pairs: impl Iterator<Item = Option<(Affine, Affine)>>, change: &mut impl FnMut(&str, String)) {
+    for (i, (from, to)) in pairs.enumerate().filter_map(|(i, pair)| Some((i, pair?))) {
+        if from != to {
+            change(&format!("data.scale.{list}[{i}].divide"), to.divide.to_string());
+        }
+    }
 }
 
 /// The keys that lead from one job to the other.
@@ -274,11 +284,17 @@ fn changes(old: &Job, new: &Job) -> Vec<Change> {
     match (&old.data.scale, &new.data.scale) {
         (Scale::Divide(from), Scale::Divide(to)) if from != to => change("data.scale.divide", to.to_string()),
         (Scale::Divide(_), Scale::Columns(to)) => {
-            let entries: Vec<_> = to.iter().map(|column| format!("{{ divide = {} }}", column.divide)).collect();
+            let divided = to.iter().filter_map(|column| column.affine());
+            let entries: Vec<_> = divided.map(|column| format!("{{ divide = {} }}", column.divide)).collect();
             change("data.scale", format!("{{ columns = [{}] }}", entries.join(", ")));
         }
-        (Scale::Columns(from), Scale::Columns(to)) => moved("columns", from, to, &mut change),
-        (Scale::Channels(from), Scale::Channels(to)) => moved("channels", from, to, &mut change),
+        (Scale::Columns(from), Scale::Columns(to)) => {
+            let pairs = from.iter().zip(to).map(|(from, to)| from.affine().zip(to.affine()));
+            moved("columns", pairs, &mut change);
+        }
+        (Scale::Channels(from), Scale::Channels(to)) => {
+            moved("channels", from.iter().copied().zip(to.iter().copied()).map(Some), &mut change);
+        }
         _ => {}
     }
     let (mut from, mut to) = (old.optimizer, new.optimizer);

@@ -153,6 +153,14 @@ fn a_reading_is_a_regression_and_labels_may_come_apart() {
 }
 
 #[test]
+fn readings_have_no_thresholds() {
+    let columns = ["{ divide = 2 }", "{ above = 1 }"].map(|column| [column; 3].join(", ")).join(", ");
+    let rule = Rule::UnusedBy { by: "[data.reports], whose readings are shared at their devices" };
+    let text = format!("data.scale.divide =\ndata.scale.columns = [{columns}]");
+    refuses(&text, "data.scale.columns[3].above", &rule);
+}
+
+#[test]
 fn what_does_not_fit_is_refused() {
     let key = "data.reports.features";
     let duplicate = |got: &str| Rule::Duplicate { got: got.into() };

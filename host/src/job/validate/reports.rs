@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use symbolon_core::report::schema::MAX_RECORD_BYTES;
 
 use super::{Checked, MAX_RECORDS, between, divisor, hold, real, wide};
-use crate::job::{Column, Data, Held, Line, Numbers, Place, Records, Reports, Rule, Senders, Target, Task, pow2};
+use crate::job::{
+    Column, Data, Held, Line, Numbers, Place, Records, Reports, Rule, Scale, Senders, Target, Task, pow2,
+};
 
 /// Bounds each list of devices.
 const MAX_DEVICES: usize = 1 << 14;
@@ -13,6 +15,11 @@ const MAX_LABEL_BITS: u32 = 8;
 
 /// All but what needs the numbers.
 pub(super) fn reports(reports: &Reports, data: &Data) -> Checked {
+    if let Scale::Columns(columns) = &data.scale {
+        let threshold = columns.iter().position(|own| own.affine().is_none());
+        let by = "[data.reports], whose readings are shared at their devices";
+        threshold.map_or(Ok(()), |i| hold(false, &format!("data.scale.columns[{i}].above"), Rule::UnusedBy { by }))?;
+    }
     records("data.reports.schema", reports.records)?;
     reports.about.map_or(Ok(()), |about| records("data.reports.label_schema", about))?;
     let (key, features) = ("data.reports.features", data.features());

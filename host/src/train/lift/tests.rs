@@ -57,7 +57,9 @@ fn job(ring_bits: u32, label_bits: u32, classes: usize) -> Job {
         augment: None,
         task: Task::Classes(classes),
         labels_per_record: 1,
-        scale: Scale::Columns((0..columns.len()).map(|i| Affine { offset: i as f64 / 4.0, divide: -0.8 }).collect()),
+        scale: Scale::Columns(
+            (0..columns.len()).map(|i| Affine { offset: i as f64 / 4.0, divide: -0.8 }.into()).collect(),
+        ),
         format: Format::Reports(Reports {
             records: Records { schema: [1; 32], bytes: at / 8 + 1 },
             about: None,
@@ -127,11 +129,9 @@ fn values<W: HostWord + Word>(ring_bits: u32) {
         let codes = inputs::<W>(&job, u64::from(salt));
         let out = lifted(&job, inputs::<W>(&job, u64::from(salt)), salt);
         for (i, (code, word)) in codes.train.memory().unwrap().iter().zip(out.train.memory().unwrap()).enumerate() {
-            let (column, Scale::Columns(scales)) = (&reports.columns[i % job.data.features()], &job.data.scale) else {
-                panic!("another scale")
-            };
+            let (features, column) = (job.data.features(), &reports.columns[i % job.data.features()]);
             let code = signed(*code).cast_unsigned() & ((1 << column.place.bits) - 1);
-            let scale = scales[i % job.data.features()];
+            let scale = job.data.scale.affine(i % features, features).unwrap();
             let want = (column.offset + column.step * code as f64 - scale.offset) / scale.divide;
             let got = real(&job, *word);
             // The dither is within a unit; the slope's rounding is far below one for these ranges.
