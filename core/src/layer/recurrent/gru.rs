@@ -18,6 +18,7 @@ use crate::{
 };
 
 /// The cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gru;
 
 /// Tensors that a step opens: reset, update, `q` and `e`.
@@ -46,7 +47,7 @@ impl<W: Word> Cell<W> for Gru {
 
     fn step(
         party: &mut Party<'_, W>,
-        rule: &Rule<W>,
+        rule: &Rule<'_, W>,
         [input, state]: [&mut [W]; 2],
         [h, _]: [&mut [W]; 2],
         (kept, slopes, i): (&mut Opened<'_, W>, &mut [W], usize),
@@ -71,7 +72,7 @@ impl<W: Word> Cell<W> for Gru {
 
     fn jacobian(
         party: &mut Party<'_, W>,
-        rule: &Rule<W>,
+        rule: &Rule<'_, W>,
         open: &Tensors<'_, W>,
         slopes: &[W],
         out: &mut [W],
@@ -105,7 +106,7 @@ impl<W: Word> Cell<W> for Gru {
 
     fn step_back(
         party: &mut Party<'_, W>,
-        rule: &Rule<W>,
+        rule: &Rule<'_, W>,
         i: usize,
         [open, jacobian]: [&Tensors<'_, W>; 2],
         [dh, _]: [&mut [W]; 2],

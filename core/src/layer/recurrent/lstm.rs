@@ -17,6 +17,7 @@ use crate::{
 };
 
 /// The cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lstm;
 
 /// Tensors that a step opens: the gates, the memory before the step, and `m`.
@@ -54,7 +55,7 @@ impl<W: Word> Cell<W> for Lstm {
 
     fn step(
         party: &mut Party<'_, W>,
-        rule: &Rule<W>,
+        rule: &Rule<'_, W>,
         [input, state]: [&mut [W]; 2],
         [h, memory]: [&mut [W]; 2],
         (kept, slopes, i): (&mut Opened<'_, W>, &mut [W], usize),
@@ -83,7 +84,7 @@ impl<W: Word> Cell<W> for Lstm {
 
     fn jacobian(
         party: &mut Party<'_, W>,
-        rule: &Rule<W>,
+        rule: &Rule<'_, W>,
         open: &Tensors<'_, W>,
         slopes: &[W],
         out: &mut [W],
@@ -102,7 +103,7 @@ impl<W: Word> Cell<W> for Lstm {
 
     fn step_back(
         party: &mut Party<'_, W>,
-        rule: &Rule<W>,
+        rule: &Rule<'_, W>,
         i: usize,
         [open, jacobian]: [&Tensors<'_, W>; 2],
         [dh, dc]: [&mut [W]; 2],

@@ -41,6 +41,7 @@
 pub mod gru;
 pub mod lstm;
 pub mod simple;
+pub mod single;
 mod steps;
 mod unroll;
 
@@ -51,7 +52,7 @@ use super::{
 use crate::{
     function::{
         self,
-        method::{Function, Method, mapping::Mapping},
+        method::{Elementwise, Function, Method, mapping::Mapping},
         scalar::{AnyScalar, Sigmoid, Tanh},
     },
     link::Error,
@@ -193,15 +194,15 @@ impl Sizes {
 }
 
 /// The functions of a cell in their numbers.
-struct Rule<W> {
+struct Rule<'a, W> {
     numbers: function::Numbers,
-    sigmoid: Function,
-    tanh: Function,
+    sigmoid: &'a dyn Elementwise<W>,
+    tanh: &'a dyn Elementwise<W>,
     /// Bound of each element of a state's gradient.
     limit: Option<W>,
 }
 
-impl<W: Word> Rule<W> {
+impl<W: Word> Rule<'_, W> {
     fn frac_bits(&self) -> u32 {
         self.numbers.frac_bits
     }
@@ -240,7 +241,7 @@ trait Cell<W: Word> {
     /// are of this step, empty in inference.
     fn step(
         party: &mut Party<'_, W>,
-        rule: &Rule<W>,
+        rule: &Rule<'_, W>,
         products: [&mut [W]; 2],
         state: [&mut [W]; 2],
         kept: (&mut Opened<'_, W>, &mut [W], usize),
@@ -250,7 +251,7 @@ trait Cell<W: Word> {
     /// the mask's name.
     fn jacobian(
         party: &mut Party<'_, W>,
-        rule: &Rule<W>,
+        rule: &Rule<'_, W>,
         open: &Tensors<'_, W>,
         slopes: &[W],
         out: &mut [W],
@@ -260,7 +261,7 @@ trait Cell<W: Word> {
     /// passes to the state before, in `passed`, and the memory's gradient.
     fn step_back(
         party: &mut Party<'_, W>,
-        rule: &Rule<W>,
+        rule: &Rule<'_, W>,
         i: usize,
         tensors: [&Tensors<'_, W>; 2],
         gradients: [&mut [W]; 2],
@@ -311,13 +312,13 @@ impl Recurrent {
         Sizes { rows, steps, features, units: self.units as usize }
     }
 
-    fn rule<W: Word>(&self, site: &Site<'_, W>) -> Rule<W> {
+    fn rule<W: Word>(&self, site: &Site<'_, W>) -> Rule<'_, W> {
         let limit = self.limit.map(|limit| {
             let units = (u64::from(limit.factor) << site.frac_bits) >> limit.shift;
             W::from_u64(units)
         });
         let numbers = function::Numbers { ring_bits: W::BITS, frac_bits: site.frac_bits };
-        Rule { numbers, sigmoid: self.sigmoid, tanh: self.tanh, limit }
+        Rule { numbers, sigmoid: &self.sigmoid, tanh: &self.tanh, limit }
     }
 
     /// The step at which step number `i` of the run is.
@@ -430,7 +431,7 @@ impl<W: Word> Layer<W> for Recurrent {
         saved: &mut Saved<'_, W>,
     ) -> Result<(), Error> {
         use steps::forward;
-        with_cell!(self, forward::<W, _>(self, party, site, x, z, saved))
+        with_cell!(self, forward::<W, _>((self, &self.rule(site)), party, site, x, z, saved))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The forward pass of a recurrent layer, and the buffers of its steps.
 
-use super::{Cell, Recurrent, Sizes, States};
+use super::{Cell, Recurrent, Rule, Sizes, States};
 use crate::{
     correlation::{Mask, View},
     layer::{Input, Saved, Site},
@@ -180,7 +180,7 @@ fn begin<W: Word>(
 
 /// All steps of a pass: see [`Layer::forward`](crate::layer::Layer::forward).
 pub(super) fn forward<W: Word, C: Cell<W>>(
-    layer: &Recurrent,
+    (layer, rule): (&Recurrent, &Rule<'_, W>),
     party: &mut Party<'_, W>,
     site: &Site<'_, W>,
     x: &[Input<'_, W>],
@@ -191,7 +191,7 @@ pub(super) fn forward<W: Word, C: Cell<W>>(
     let sizes = layer.sizes(site, first.mask.rows.len());
     let Sizes { rows, steps, units, .. } = sizes;
     let (n, all, cols, keeps) = (sizes.state(), sizes.all(), C::GATES * units, site.moment.is_some());
-    let (rule, weights) = (layer.rule(site), Weights::of::<C>(site, &sizes));
+    let weights = Weights::of::<C>(site, &sizes);
     let frac_bits = rule.frac_bits();
     let lens = [steps * rows * cols, rows * cols, C::GATES * n, C::GATES * n, n, n, C::MEMORY * n];
     let ([a, u, input, state, open, h, memory], mut party) = party.scratch(lens)?;
@@ -220,7 +220,7 @@ pub(super) fn forward<W: Word, C: Cell<W>>(
         to_blocks(a, [steps * cols, place * cols, units], input);
         to_blocks(u, [cols, 0, units], state);
         let slopes = if keeps { &mut slopes[C::SLOPES * i * n..][..C::SLOPES * n] } else { &mut [] };
-        C::step(&mut party, &rule, [&mut *input, &mut *state], [&mut *h, &mut *memory], (&mut kept, slopes, i))?;
+        C::step(&mut party, rule, [&mut *input, &mut *state], [&mut *h, &mut *memory], (&mut kept, slopes, i))?;
         if layer.states == States::All {
             from_blocks(h, [steps * units, place * units, units], z);
         }
