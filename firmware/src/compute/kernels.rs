@@ -59,6 +59,8 @@ macro_rules! body {
     (saturate_clear $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (lookup $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (cells_clear $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
+    // tables that are cheaper in bits
+    (sum_words $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     // inference
     ($name:ident ($($arg:expr),*)) => { portable::$name($($arg),*) };
 }
@@ -76,11 +78,10 @@ macro_rules! sequences {
     (choose ($($arg:expr),*)) => { portable::choose($($arg),*) };
     (keep_planes ($($arg:expr),*)) => { portable::keep_planes($($arg),*) };
     (move_planes ($($arg:expr),*)) => { portable::move_planes($($arg),*) };
-    // images, comparisons with words
+    // images and ReLU
     (unfold $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (sum_windows $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (selected $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
-    (sum_words $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     ($name:ident $args:tt) => { body!($name $args) };
 }
 
