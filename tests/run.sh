@@ -193,7 +193,7 @@ for target in $TARGETS; do
     bare_metal "$target"
 done
 foreign
-real_board thumbv7em-none-eabihf nrf52840 sensor_node compute_node function_node
+real_board thumbv7em-none-eabihf nrf52840 sensor_node compute_node function_node sequence_node
 step "documentation" docs
 
 printf '\nPassed in %s s.\n' "$(seconds_since "$started")"

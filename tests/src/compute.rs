@@ -20,8 +20,9 @@ use symbolon_firmware::compute::{
     frames::{Frames, Kind, Line, apply},
     functions, job,
     seeds::{KeyPair, SEALED_BYTES, Sender},
+    sequence,
 };
-use symbolon_parties::{MemoryLink, Parties, Planned, Program, planned};
+use symbolon_parties::{MemoryLink, Parties, Planned, Program, dither::Dithers, planned};
 
 /// How long the board may be silent.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -195,11 +196,45 @@ pub fn against_device(tape: &mut Tape, secrets: &mut Secrets, node: Node, inputs
 #[must_use]
 pub fn on_the_host(secrets: &Secrets, session: &[u8; 16], node: Node, inputs: &[u32]) -> [Words; 2] {
     let [zero, one, owner] = secrets.prgs(session);
-    let mut own = vec![0; inputs.len()];
-    fill(&owner, MaskId::default(), 0, &mut own);
-    let mut other = inputs.to_vec();
-    split(&owner, MaskId::default(), 0, &mut other);
-    node.parties([&zero, &one]).play(MemoryLink::pair(), [vec![own], vec![other]]).unwrap().map(|ended| ended.output)
+    let inputs = both_shares(&owner, inputs);
+    node.parties([&zero, &one]).play(MemoryLink::pair(), inputs).unwrap().map(|ended| ended.output)
+}
+
+/// Server 0's share of the inputs and server 1's.
+fn both_shares(owner: &ChaCha20Prg, inputs: &[u32]) -> [Vec<Words>; 2] {
+    let (mut own, mut other) = (vec![0; inputs.len()], inputs.to_vec());
+    fill(owner, MaskId::default(), 0, &mut own);
+    split(owner, MaskId::default(), 0, &mut other);
+    [vec![own], vec![other]]
+}
+
+/// Outputs of one program by two engines.
+#[derive(Debug, Eq, PartialEq)]
+pub struct Engines {
+    /// The servers' shares.
+    pub shares: [Words; 2],
+    /// The outputs of the clear engine, which rounded as server 0 did.
+    pub clear: Words,
+}
+
+/// Runs `program` on shares and in the clear, on the host under the seeds of a device's session.
+///
+/// # Panics
+///
+/// If a party fails.
+#[must_use]
+pub fn by_both_engines<P: Program<Output<u32> = Words>>(
+    secrets: &Secrets,
+    session: &[u8; 16],
+    program: &P,
+    inputs: &[u32],
+) -> Engines {
+    let [zero, one, owner] = secrets.prgs(session);
+    let (arena, dithers) = (planned::<u32>(program, &[inputs.len()]).unwrap().arena, Dithers::default());
+    let parties = Parties { program, prgs: [&zero, &one], kernels: &Portable, arena, dithers: Some(&dithers) };
+    let ended = parties.play(MemoryLink::pair(), both_shares(&owner, inputs)).unwrap();
+    let clear = parties.clear(vec![inputs.to_vec()]).unwrap();
+    Engines { shares: ended.map(|ended| ended.output), clear }
 }
 
 /// The values that two shares of the job's outputs make.
@@ -224,6 +259,8 @@ pub enum Node {
     Compute,
     /// `function_node`, which runs [`functions`].
     Function,
+    /// `sequence_node`, which runs [`sequence`].
+    Sequence,
 }
 
 impl Node {
@@ -233,6 +270,7 @@ impl Node {
         match self {
             Self::Compute => "compute_node",
             Self::Function => "function_node",
+            Self::Sequence => "sequence_node",
         }
     }
 
@@ -242,6 +280,7 @@ impl Node {
         match self {
             Self::Compute => [job::INPUT_WORDS, job::OUTPUT_WORDS, job::ARENA_WORDS],
             Self::Function => [functions::INPUT_WORDS, functions::OUTPUT_WORDS, functions::ARENA_WORDS],
+            Self::Sequence => [sequence::INPUT_WORDS, sequence::OUTPUT_WORDS, sequence::ARENA_WORDS],
         }
     }
 
@@ -269,6 +308,7 @@ impl Program for Node {
         match self {
             Self::Compute => job::run(party, &mut inputs[0], &mut outputs)?,
             Self::Function => functions::run(party, &mut inputs[0], &mut outputs)?,
+            Self::Sequence => sequence::run(party, &mut inputs[0], &mut outputs)?,
         }
         Ok(outputs)
     }

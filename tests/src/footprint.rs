@@ -49,8 +49,8 @@ pub struct Row {
 #[must_use]
 pub fn measure() -> Vec<Row> {
     let row = |name: &str, measured, limit| Row { name: name.to_owned(), measured, limit };
-    let [sensor, compute, function] =
-        ["sensor_node", "compute_node", "function_node"].map(|program| sizes(&BOARD.build(program)));
+    let [sensor, compute, function, sequence] =
+        ["sensor_node", "compute_node", "function_node", "sequence_node"].map(|program| sizes(&BOARD.build(program)));
     let mut rows = vec![
         row("sensor node: bytes of flash", sensor.flash_bytes, Some(40_000)),
         row("sensor node: bytes of static RAM, 16 reports of 64 bytes in it", sensor.ram_bytes, Some(8_000)),
@@ -61,6 +61,9 @@ pub fn measure() -> Vec<Row> {
         row("function node: bytes of flash", function.flash_bytes, Some(160_000)),
         row("function node: bytes of static RAM", function.ram_bytes, Some(16_000)),
         row("function node: bytes of stack at most", stack(Node::Function), None),
+        row("sequence node: bytes of flash", sequence.flash_bytes, Some(72_000)),
+        row("sequence node: bytes of static RAM", sequence.ram_bytes, Some(16_000)),
+        row("sequence node: bytes of stack at most", stack(Node::Sequence), None),
     ];
     let costs = Emulated::boot(BOARD, "costs", Files { counted: true, ..Files::default() }).wait(LONG);
     let cost = |name: &str| costs.number(name).unwrap_or_else(|| panic!("no {name}: {costs:?}"));
@@ -78,6 +81,11 @@ pub fn measure() -> Vec<Row> {
         ),
         row("sealing both parts of a split report of 256 bytes: instructions", sealing, Some(20_000)),
         row("splitting and sealing a report of 64 bytes: instructions", cost("seal 64 bytes"), None),
+        row(
+            "sequence node's part in a sequence of 8 steps through a GRU of 8 units: instructions",
+            cost("infer a sequence"),
+            None,
+        ),
         row("starting both sessions, once a boot: instructions", cost("start of a boot"), None),
         row("on the air beside a record of 64 bytes: bytes for both parts", on_the_air(64..=64), Some(120)),
         row("on the air beside a record of 1 to 1,024 bytes: bytes for both parts", on_the_air(1..=1024), Some(120)),

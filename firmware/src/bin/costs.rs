@@ -1,4 +1,5 @@
-//! What sharing and sealing cost on a board, by its own clock: each operation many times, nanoseconds each on the log.
+//! What sharing, sealing and the inference of a sequence cost on a board, by its own clock: each
+//! operation many times, nanoseconds each on the log.
 //!
 //! Under QEMU with `-icount shift=0` a nanosecond is an instruction. Nothing leaves the board, so the keys may be known.
 #![cfg_attr(target_os = "none", no_std, no_main)]
@@ -9,9 +10,13 @@ fn main() {}
 #[cfg(target_os = "none")]
 mod program {
     use chacha20::ChaCha20Rng;
-    use core::hint::black_box;
+    use core::{cell::Cell, hint::black_box};
     use rand_core::SeedableRng;
+    use static_cell::ConstStaticCell;
     use symbolon_core::{
+        correlation::Server,
+        link::Alone,
+        party::{NoTrace, Party, Role},
         prg::{ChaCha20Prg, MaskId, Seed},
         report::{
             header::DeviceId,
@@ -21,7 +26,12 @@ mod program {
             session::Sender,
         },
     };
-    use symbolon_firmware::board::{self, Board, Outcome, now_ms};
+    use symbolon_firmware::{
+        board::{self, Board, Outcome, now_ms},
+        compute::{kernels::Sequences, sequence},
+    };
+
+    static ARENA: ConstStaticCell<[u32; sequence::ARENA_WORDS]> = ConstStaticCell::new([0; sequence::ARENA_WORDS]);
 
     #[board::entry]
     fn main() -> ! {
@@ -36,6 +46,7 @@ mod program {
             let started = Sender::start(&identity, i, &mut rng());
             assert!(started.is_ok());
         });
+        infer();
         drop(board);
         board::end(Outcome::Pass)
     }
@@ -48,6 +59,27 @@ mod program {
         }
         let nanos = (now_ms() - from) * 1_000_000;
         defmt::error!("{=str} {=u64}", name, nanos / u64::from(times));
+    }
+
+    /// The sequence node's share of an inference, without the time of its rounds: each round's answer
+    /// is empty. No instruction depends on a value.
+    fn infer() {
+        let (stream, arena) = (ChaCha20Prg::new(&Seed::from_bytes(&[7; 32]), b"costs of a share"), ARENA.take());
+        let (mut inputs, mut outputs) = ([0; sequence::INPUT_WORDS], [0; sequence::OUTPUT_WORDS]);
+        let low_water = Cell::new(arena.len());
+        measure("infer a sequence", 1 << 5, |_| {
+            let mut party = Party {
+                role: Role::Server0,
+                link: &mut Alone,
+                correlations: &mut Server::new(&stream, &Sequences, 0, None),
+                kernels: &Sequences,
+                trace: &mut NoTrace,
+                alarms: None,
+                arena: &mut *arena,
+                low_water: &low_water,
+            };
+            assert!(sequence::run(&mut party, black_box(&mut inputs), &mut outputs).is_ok());
+        });
     }
 
     fn split_halves<const N: usize>(name: &str, times: u32) {

@@ -142,14 +142,14 @@ pub fn run<W: Word>(party: &mut Party<'_, W>, inputs: &mut [W], outputs: &mut [W
 }
 
 /// The parts of `words`, of these lengths.
-fn split<W, const N: usize>(words: &mut [W], lens: [usize; N]) -> [&mut [W]; N] {
+pub(super) fn split<W, const N: usize>(words: &mut [W], lens: [usize; N]) -> [&mut [W]; N] {
     assert!(words.len() == lens.iter().sum::<usize>(), "the job has inputs and outputs of fixed lengths");
     let mut rest = words;
     lens.map(|len| rest.split_off_mut(..len).unwrap_or_default())
 }
 
 /// Opens `x` under a fresh mask, in place.
-fn masked<'a, W: Word>(party: &mut Party<'_, W>, x: &'a mut [W]) -> Result<Masked<'a, W>, Error> {
+pub(super) fn masked<'a, W: Word>(party: &mut Party<'_, W>, x: &'a mut [W]) -> Result<Masked<'a, W>, Error> {
     let mask = party.draw()?.mask(x.len());
     let mask = mask_and_open(party, x, mask)?; // a round
     Ok(Masked { words: x, mask })

@@ -2,6 +2,7 @@
 //!
 //! [`Kernels`] is a trait object to the protocols, so all of them would be linked, whether anything calls them or not: 17 kB of Cortex-M4
 //! code for training, the dealer and the clear engine. Those panic here; the tests run every protocol of the job on the boards.
+//! [`Sequences`] differ in a few.
 
 use symbolon_core::{
     kernel::{Kernels, portable},
@@ -58,18 +59,41 @@ macro_rules! body {
     (saturate_clear $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (lookup $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     (cells_clear $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
+    // tables that are cheaper in bits
+    (sum_words $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
     // inference
     ($name:ident ($($arg:expr),*)) => { portable::$name($($arg),*) };
 }
 
+/// [`Inference`] of recurrent cells, whose functions saturate: without images.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sequences;
+
+/// The body of kernel `$name` for sequences.
+macro_rules! sequences {
+    // beside inference's
+    (add_scaled ($($arg:expr),*)) => { portable::add_scaled($($arg),*) };
+    (digit_leaves ($($arg:expr),*)) => { portable::digit_leaves($($arg),*) };
+    (digit_less ($($arg:expr),*)) => { portable::digit_less($($arg),*) };
+    (choose ($($arg:expr),*)) => { portable::choose($($arg),*) };
+    (keep_planes ($($arg:expr),*)) => { portable::keep_planes($($arg),*) };
+    (move_planes ($($arg:expr),*)) => { portable::move_planes($($arg),*) };
+    // images and ReLU
+    (unfold $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
+    (sum_windows $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
+    (selected $($args:tt)*) => {{ let _ = $($args)*; left_out() }};
+    ($name:ident $args:tt) => { body!($name $args) };
+}
+
 macro_rules! define {
-    ($(fn $name:ident($($arg:ident: $ty:ty),*);)*) => {
-        impl<W: Word> Kernels<W> for Inference {
-            $(fn $name(&self, $($arg: $ty),*) { body!($name ($($arg),*)) })*
+    ($Kernels:ident $body:ident $(fn $name:ident($($arg:ident: $ty:ty),*);)*) => {
+        impl<W: Word> Kernels<W> for $Kernels {
+            $(fn $name(&self, $($arg: $ty),*) { $body!($name ($($arg),*)) })*
         }
     };
 }
-with_kernels!(define);
+with_kernels!(define Inference body);
+with_kernels!(define Sequences sequences);
 
 #[cold]
 fn left_out() -> ! {

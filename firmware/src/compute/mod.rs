@@ -24,6 +24,7 @@ pub mod kernels;
 #[cfg(target_os = "none")]
 pub mod node;
 pub mod seeds;
+pub mod sequence;
 
 use symbolon_core::prg::MaskId;
 

@@ -2,6 +2,7 @@
 
 mod bound;
 mod catalogue;
+pub mod constants;
 pub mod direct;
 #[cfg(feature = "files")]
 mod file;
@@ -47,6 +48,38 @@ pub enum Method {
     Limit(Limit),
     /// A series of sines, from one opening.
     Periodic(Periodic),
+}
+
+/// A function of every word, with what it takes to compute it.
+pub trait Elementwise<W: Word>: Sync {
+    /// Computes `out = g(x)` and, if asked, `slope = g'(x)`; all have the job's fraction bits.
+    ///
+    /// # Errors
+    ///
+    /// The link's and the dealer's, and [`Error::Scratch`].
+    ///
+    /// # Panics
+    ///
+    /// If lengths differ, or there is no slope.
+    fn apply(
+        &self,
+        party: &mut Party<'_, W>,
+        numbers: &Numbers,
+        values: (&[W], &mut [W]),
+        slope: Option<&mut [W]>,
+    ) -> Result<(), Error>;
+}
+
+impl<W: Word> Elementwise<W> for Function {
+    fn apply(
+        &self,
+        party: &mut Party<'_, W>,
+        numbers: &Numbers,
+        values: (&[W], &mut [W]),
+        slope: Option<&mut [W]>,
+    ) -> Result<(), Error> {
+        Self::apply(self, party, numbers, values, slope)
+    }
 }
 
 /// A function and the way to compute it: all that the parties have to agree on.

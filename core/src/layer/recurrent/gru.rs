@@ -18,6 +18,7 @@ use crate::{
 };
 
 /// The GRU cell: one step and its derivatives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gru;
 
 /// OpenedTensors that a step opens: reset, update, `q` and `e`.
@@ -46,7 +47,7 @@ impl<W: Word> Cell<W> for Gru {
 
     fn step(
         party: &mut Party<'_, W>,
-        functions: &CellFunctions<W>,
+        functions: &CellFunctions<'_, W>,
         [input, state]: [&mut [W]; 2],
         [h, _]: [&mut [W]; 2],
         (kept, slopes, i): (&mut StepOpenings<'_, W>, &mut [W], usize),
@@ -71,7 +72,7 @@ impl<W: Word> Cell<W> for Gru {
 
     fn jacobian(
         party: &mut Party<'_, W>,
-        functions: &CellFunctions<W>,
+        functions: &CellFunctions<'_, W>,
         open: &OpenedTensors<'_, W>,
         slopes: &[W],
         out: &mut [W],
@@ -105,7 +106,7 @@ impl<W: Word> Cell<W> for Gru {
 
     fn step_back(
         party: &mut Party<'_, W>,
-        functions: &CellFunctions<W>,
+        functions: &CellFunctions<'_, W>,
         i: usize,
         [open, jacobian]: [&OpenedTensors<'_, W>; 2],
         [dh, _]: [&mut [W]; 2],

@@ -17,6 +17,7 @@ use crate::{
 };
 
 /// The LSTM cell: one step and its derivatives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lstm;
 
 /// OpenedTensors that a step opens: the gates, the cell state before the step, and `m`.
@@ -54,7 +55,7 @@ impl<W: Word> Cell<W> for Lstm {
 
     fn step(
         party: &mut Party<'_, W>,
-        functions: &CellFunctions<W>,
+        functions: &CellFunctions<'_, W>,
         [input, state]: [&mut [W]; 2],
         [h, cell_state]: [&mut [W]; 2],
         (kept, slopes, i): (&mut StepOpenings<'_, W>, &mut [W], usize),
@@ -83,7 +84,7 @@ impl<W: Word> Cell<W> for Lstm {
 
     fn jacobian(
         party: &mut Party<'_, W>,
-        functions: &CellFunctions<W>,
+        functions: &CellFunctions<'_, W>,
         open: &OpenedTensors<'_, W>,
         slopes: &[W],
         out: &mut [W],
@@ -102,7 +103,7 @@ impl<W: Word> Cell<W> for Lstm {
 
     fn step_back(
         party: &mut Party<'_, W>,
-        functions: &CellFunctions<W>,
+        functions: &CellFunctions<'_, W>,
         i: usize,
         [open, jacobian]: [&OpenedTensors<'_, W>; 2],
         [dh, dc]: [&mut [W]; 2],

@@ -48,6 +48,7 @@
 pub mod gru;
 pub mod lstm;
 pub mod simple;
+pub mod single;
 mod steps;
 mod through_time;
 
@@ -58,7 +59,7 @@ use super::{
 use crate::{
     function::{
         self,
-        method::{Function, Method, periodic::Periodic},
+        method::{Elementwise, Function, Method, periodic::Periodic},
         scalar::{AnyScalar, Sigmoid, Tanh},
     },
     link::Error,
@@ -206,15 +207,15 @@ impl SequenceSizes {
 }
 
 /// The functions of a cell, and the job's numbers that they need.
-struct CellFunctions<W> {
+struct CellFunctions<'a, W> {
     numbers: function::Numbers,
-    sigmoid: Function,
-    tanh: Function,
+    sigmoid: &'a dyn Elementwise<W>,
+    tanh: &'a dyn Elementwise<W>,
     /// Bound of each element of a state's gradient.
     limit: Option<W>,
 }
 
-impl<W: Word> CellFunctions<W> {
+impl<W: Word> CellFunctions<'_, W> {
     fn frac_bits(&self) -> u32 {
         self.numbers.frac_bits
     }
@@ -254,7 +255,7 @@ trait Cell<W: Word> {
     /// this step (empty in inference) and `i`.
     fn step(
         party: &mut Party<'_, W>,
-        functions: &CellFunctions<W>,
+        functions: &CellFunctions<'_, W>,
         products: [&mut [W]; 2],
         state: [&mut [W]; 2],
         kept: (&mut StepOpenings<'_, W>, &mut [W], usize),
@@ -264,7 +265,7 @@ trait Cell<W: Word> {
     /// slopes; returns the mask's name.
     fn jacobian(
         party: &mut Party<'_, W>,
-        functions: &CellFunctions<W>,
+        functions: &CellFunctions<'_, W>,
         open: &OpenedTensors<'_, W>,
         slopes: &[W],
         out: &mut [W],
@@ -276,7 +277,7 @@ trait Cell<W: Word> {
     /// gradient becomes that of the previous step.
     fn step_back(
         party: &mut Party<'_, W>,
-        functions: &CellFunctions<W>,
+        functions: &CellFunctions<'_, W>,
         i: usize,
         tensors: [&OpenedTensors<'_, W>; 2],
         gradients: [&mut [W]; 2],
@@ -327,13 +328,13 @@ impl Recurrent {
         SequenceSizes { rows, steps, features, units: self.units as usize }
     }
 
-    fn functions<W: Word>(&self, site: &Site<'_, W>) -> CellFunctions<W> {
+    fn functions<W: Word>(&self, site: &Site<'_, W>) -> CellFunctions<'_, W> {
         let limit = self.clip_gradient.map(|limit| {
             let units = (u64::from(limit.factor) << site.frac_bits) >> limit.shift;
             W::from_u64(units)
         });
         let numbers = function::Numbers { ring_bits: W::BITS, frac_bits: site.frac_bits };
-        CellFunctions { numbers, sigmoid: self.sigmoid, tanh: self.tanh, limit }
+        CellFunctions { numbers, sigmoid: &self.sigmoid, tanh: &self.tanh, limit }
     }
 
     /// Position in the sequence of the `i`-th step that runs.
@@ -450,7 +451,7 @@ impl<W: Word> Layer<W> for Recurrent {
         if z.is_empty() {
             return Ok(()); // a lane without rows
         }
-        with_cell!(self, forward::<W, _>(self, party, site, x, z, saved))
+        with_cell!(self, forward::<W, _>((self, &self.functions(site)), party, site, x, z, saved))
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
 };
 
 /// The simple cell: one step and its derivatives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Simple;
 
 impl<W: Word> Cell<W> for Simple {
@@ -28,7 +29,7 @@ impl<W: Word> Cell<W> for Simple {
 
     fn step(
         party: &mut Party<'_, W>,
-        functions: &CellFunctions<W>,
+        functions: &CellFunctions<'_, W>,
         [input, state]: [&mut [W]; 2],
         [h, _]: [&mut [W]; 2],
         (_, slopes, _): (&mut StepOpenings<'_, W>, &mut [W], usize),
@@ -41,7 +42,7 @@ impl<W: Word> Cell<W> for Simple {
     /// `∂h'/∂a = tanh'`.
     fn jacobian(
         party: &mut Party<'_, W>,
-        _: &CellFunctions<W>,
+        _: &CellFunctions<'_, W>,
         _: &OpenedTensors<'_, W>,
         slopes: &[W],
         out: &mut [W],
@@ -53,7 +54,7 @@ impl<W: Word> Cell<W> for Simple {
 
     fn step_back(
         party: &mut Party<'_, W>,
-        functions: &CellFunctions<W>,
+        functions: &CellFunctions<'_, W>,
         i: usize,
         [_, jacobian]: [&OpenedTensors<'_, W>; 2],
         [dh, _]: [&mut [W]; 2],

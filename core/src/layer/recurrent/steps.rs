@@ -1,6 +1,6 @@
 //! The forward pass of a recurrent layer, and the buffers of its steps.
 
-use super::{Cell, Recurrent, SequenceSizes, States};
+use super::{Cell, CellFunctions, Recurrent, SequenceSizes, States};
 use crate::{
     correlation::{Mask, View},
     layer::{Input, Saved, Site},
@@ -183,7 +183,7 @@ fn load_initial_state<W: Word>(
 
 /// All steps of a pass: see [`Layer::forward`](crate::layer::Layer::forward).
 pub(super) fn forward<W: Word, C: Cell<W>>(
-    layer: &Recurrent,
+    (layer, functions): (&Recurrent, &CellFunctions<'_, W>),
     party: &mut Party<'_, W>,
     site: &Site<'_, W>,
     x: &[Input<'_, W>],
@@ -194,7 +194,7 @@ pub(super) fn forward<W: Word, C: Cell<W>>(
     let sizes = layer.sizes(site, first.mask.rows.len());
     let SequenceSizes { rows, steps, units, .. } = sizes;
     let (n, all, cols, keeps) = (sizes.state(), sizes.all(), C::GATES * units, site.moment.is_some());
-    let (functions, weights) = (layer.functions(site), Weights::of::<C>(site, &sizes));
+    let weights = Weights::of::<C>(site, &sizes);
     let frac_bits = functions.frac_bits();
     let lens = [steps * rows * cols, rows * cols, C::GATES * n, C::GATES * n, n, n, C::CELL_STATES * n];
     let ([a, u, input, state, open, h, cell_state], mut party) = party.scratch(lens)?;
@@ -225,7 +225,7 @@ pub(super) fn forward<W: Word, C: Cell<W>>(
         let slopes = if keeps { &mut slopes[C::SLOPES * i * n..][..C::SLOPES * n] } else { &mut [] };
         C::step(
             &mut party,
-            &functions,
+            functions,
             [&mut *input, &mut *state],
             [&mut *h, &mut *cell_state],
             (&mut kept, slopes, i),
