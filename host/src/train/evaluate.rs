@@ -88,7 +88,8 @@ impl<W: Word> Trainer<'_, W> {
         let most = if self.job.training.micro_batch.is_some() { least } else { MOST_ROWS };
         let pass = described(model.shares);
         let steps = (0..graph.nodes.len()).filter(|i| Backward::<W>::through_time(&graph.nodes[*i].layer).is_some());
-        let of_steps = steps.map(|i| graph.saved_words(i, &pass, 1)).max().unwrap_or(0);
+        // Scratch of their steps: about a quarter of what training keeps of them.
+        let of_steps = steps.map(|i| graph.saved_words(i, &pass, 1) / 4).max().unwrap_or(0);
         let rows_at_once = (SLAB_WORDS / graph.slab_words(1).max(of_steps).max(1)).clamp(least, most);
         let parts: Vec<_> = (0..lanes.len()).map(|i| lanes.part(i, test.rows(), 1)).collect();
         let mut tallies: Vec<_> = parts.iter().map(|_| Tallies::new(metrics, &set)).collect();

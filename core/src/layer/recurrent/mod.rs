@@ -12,7 +12,7 @@
 //! | | | `h' = o tanh(c')` |
 //!
 //! In the backward pass the local derivatives of a step do not depend on the incoming gradient, so
-//! those of all steps are computed together ([`Cell::jacobian`]). Only one or two products a step
+//! those of all steps are computed together. Only one or two products a step
 //! remain sequential.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}. The number of steps is
