@@ -101,9 +101,9 @@ fn assert_near(job: &Job, train: &Dataset, parameters: &[u64], most: f64) {
 
 /// Weights of all inputs and the bias: the method in double precision.
 fn model(train: &Dataset, classes: &[u32], k: usize, ridge: f64) -> Vec<f64> {
-    let (d, n) = (train.cols, classes.len() as i64);
+    let (d, n) = (train.cols, i64::try_from(classes.len()).unwrap());
     let is_set = |i: usize, j: usize| train.row(i)[j] == 1.0;
-    let count = |of: &dyn Fn(usize) -> bool| (0..classes.len()).filter(|i| of(*i)).count() as i64;
+    let count = |of: &dyn Fn(usize) -> bool| i64::try_from((0..classes.len()).filter(|i| of(*i)).count()).unwrap();
     let positive = count(&|i| classes[i] == 1);
     let correlation = |j: usize| {
         let [beta, alpha] = [count(&|i| is_set(i, j) && classes[i] == 1), count(&|i| is_set(i, j))];

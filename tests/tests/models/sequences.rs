@@ -48,6 +48,7 @@ fn codes(records: usize, salt: u64) -> Dataset {
     let mut values = Values(salt);
     let (mut features, mut labels) = (Vec::new(), Vec::new());
     for _ in 0..records {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // from 0 to 3
         let row: [u32; 3] = std::array::from_fn(|_| (values.unit().abs() * 3.999) as u32);
         features.extend(row.iter().chain(&[4, 4, 4]).map(|code| f32::from(u8::try_from(*code).unwrap())));
         labels.extend(row.iter().rev());
