@@ -150,10 +150,18 @@ impl ClosedForm {
         self.records.next_power_of_two().ilog2()
     }
 
-    /// The ridge in the units of the system: a quarter of the mean, the largest sum of weights,
-    /// is 1.
+    /// The ridge in the units of the system, rounded: weights there are 4 over the records, rounded
+    /// up to a power of two.
     fn system_ridge(&self) -> u64 {
-        (self.ridge << 2) >> self.count_log2()
+        let log2 = self.count_log2();
+        ((self.ridge << 2) + (1 << log2 >> 1)) >> log2
+    }
+
+    /// The ridge that is computed with, in units of `2^-f`.
+    #[allow(clippy::cast_precision_loss)] // a few bits
+    pub fn effective_ridge(&self) -> f64 {
+        let log2 = i32::try_from(self.count_log2()).unwrap_or(i32::MAX);
+        libm::ldexp(self.system_ridge() as f64, log2 - 2)
     }
 
     /// The functions of counts.
@@ -174,15 +182,18 @@ impl ClosedForm {
         self.functions().iter().try_for_each(|function| function.check(&self.numbers))
     }
 
-    /// Whether the ring has room for correlations and weights, and the ridge keeps pivots above the
-    /// rounding of an elimination.
+    /// Whether the ring has room for correlations and weights, the ridge keeps pivots above the
+    /// rounding of an elimination, and the weights of empty categories that of the bias, which has
+    /// no ridge, above 0.
     pub fn fits(&self) -> bool {
         let (f, log2) = (self.numbers.frac_bits, self.count_log2());
         let room = self.numbers.ring_bits == 64 && (Self::MIN_FRAC_BITS..SHARE_BITS).contains(&f);
         let ridge = self.system_ridge();
         // Entries up to 1 over the least pivot stay below 2^(62 - 2 f).
         let has_pivots = ridge >= 4 * self.order() as u64 && ridge >= 1 << (3 * f).saturating_sub(62);
-        room && 2 * log2 + f <= 61 && has_pivots
+        // A category's weight is 2^(f - log2(n)) units at least.
+        let has_bias = u32::try_from(self.chosen).unwrap_or(u32::MAX).saturating_add(f) >= log2 + 2;
+        room && 2 * log2 + f <= 61 && has_pivots && has_bias
     }
 
     /// `sums` become `β` and `α`, with `f` fraction bits, and `Y` of some records: no round.

@@ -151,6 +151,12 @@ impl Records {
             logarithm: functions,
         };
         assert!(method.fits() && method.check().is_ok(), "{method:?}");
+        assert!((method.effective_ridge() / method.ridge as f64 - 1.0).abs() < 1.0 / 16.0, "{method:?}");
+        // Of so many records all of one class, the weights might all round to 0.
+        let many = ClosedForm { chosen: 1, records: 1 << 22, ridge: 255 << 16, ..method };
+        let of_bits = |frac_bits| ClosedForm { numbers: Numbers { ring_bits: 64, frac_bits }, ..many };
+        assert!(!of_bits(16).fits() && !ClosedForm { chosen: 7, ..of_bits(16) }.fits());
+        assert!(ClosedForm { chosen: 8, ridge: 255 << 20, ..of_bits(16) }.fits());
         let bit = |bit: &bool| u64::from(*bit);
         let labels = self.y.iter().flat_map(|y| [bit(&!y), bit(y)]).collect();
         let words = [self.x.iter().map(|x| bit(x) << frac_bits).collect(), labels].map(Shared::Words);

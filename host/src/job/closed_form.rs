@@ -60,8 +60,10 @@ impl CountMethod {
             let rule = Rule::KindNumbers { kind: scalar.name().to_owned(), error };
             Invalid { key: key.to_owned(), rule }
         };
+        let by_default = file.method.is_none();
         match FunctionFile::of(file, scalar).map_err(invalid)? {
-            Function { method: Method::Direct | Method::Auto, .. } => Ok(Self::Direct),
+            Function { method: Method::Direct, .. } => Ok(Self::Direct),
+            Function { method: Method::Auto, .. } if by_default => Ok(Self::Direct),
             Function { method: Method::Mapping(Mapping { bits, degree, interval }), .. }
                 if interval == Mapping::UNSET =>
             {

@@ -539,7 +539,8 @@ impl fmt::Display for Rule {
             Self::ClosedFormNumbers { least } => write!(
                 f,
                 "do not suit closed-form; set ring_bits = 64 and frac_bits from {least} to 24, with 2 log2(n) + frac_bits of at \
-                 most 61, where n is the number of records, rounded up to a power of two; or raise optimizer.ridge: times 4 and \
+                 most 61, and features + frac_bits of at least 2 + log2(n), where n is the number of records, rounded up to a power of \
+                 two; or raise optimizer.ridge: times 4 and \
                  over the records (n), it must be at least 4 (features + 1) and 2^(3 frac_bits - 62) units of \
                  2^-frac_bits"
             ),

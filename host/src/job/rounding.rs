@@ -74,7 +74,7 @@ impl Job {
             }
             Optimizer::ClosedForm(own) => {
                 let unit = (-f64::from(self.numbers.frac_bits)).exp2();
-                let effective = self.closed_form().map_or(0.0, |own| own.ridge as f64 * unit);
+                let effective = self.closed_form().map_or(0.0, |own| own.effective_ridge() * unit);
                 vec![constant("optimizer.ridge", Some(own.ridge.value()), effective)]
             }
         };
