@@ -22,7 +22,7 @@
 //! | [`flatten`] | rows as vectors | 0 | local |
 //! | [`join`] | sum and concatenation of two inputs | 0 | local |
 //! | [`dropout`] | public masks | 0 | local |
-//! | [`slice`] | some steps of a sequence | 0 | local |
+//! | [`slice`](mod@slice) | some steps of a sequence | 0 | local |
 //! | [`square`] | `x^2` | 0 | linear |
 //! | [`relu`] | `max(0, x)` | 3 or 4 | nonlinear |
 //! | [`max_pool`] | maxima of windows, and a ReLU | 4 or more | nonlinear |
