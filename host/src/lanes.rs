@@ -168,6 +168,25 @@ impl<'a, W: Word> Lanes<'a, W> {
         at(i)..at(i + 1)
     }
 
+    /// Runs `f` on the first lane alone.
+    ///
+    /// # Errors
+    ///
+    /// Those of `f`.
+    ///
+    /// # Panics
+    ///
+    /// If `f` does.
+    pub fn on_first<T: Send>(
+        &mut self,
+        work: T,
+        f: impl Fn(&mut Party<'_, W>, T) -> Result<(), Error> + Sync,
+    ) -> Result<(), Error> {
+        let mut all = vec![Some(work)];
+        all.resize_with(self.len(), || None);
+        self.each(all, |party, work| work.map_or(Ok(()), |work| f(party, work)))
+    }
+
     /// Runs `f` on each lane with its piece of `work`; returns when all are done.
     ///
     /// # Errors

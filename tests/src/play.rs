@@ -278,6 +278,26 @@ impl Game {
         Self { plan: plan(&job).unwrap(), recording: true, deviating: None, wires, job }
     }
 
+    /// Plays `job` on shares and on whole values; returns what both gave.
+    ///
+    /// # Panics
+    ///
+    /// If they differ, or the cost is not the plan's.
+    pub fn agreed<W: HostWord + Word>(job: &Job, keys: &Keys, inputs: impl Fn() -> Inputs<W>) -> Trained<W> {
+        let mut game = Self::new(job.clone());
+        game.recording = false;
+        let Played { result, counts, dealt_bytes, dithers, .. } = game.secure(inputs(), keys, 64);
+        let clear = game.replay(inputs(), keys, &dithers, 1);
+        assert_eq!(format!("{:?}", result.epochs), format!("{:?}", clear.epochs), "{job:?}");
+        assert!(W::bytes(&result.parameters) == W::bytes(&clear.parameters), "parameters differ: {job:?}");
+        let total = game.plan.total;
+        for count in counts {
+            assert_eq!((count.rounds, count.bytes), (total.rounds, total.bytes_each_way), "{job:?}");
+        }
+        assert_eq!(dealt_bytes, total.dealer_bytes, "{job:?}");
+        clear
+    }
+
     /// Plays the job on shares of `inputs`.
     pub fn secure<W: HostWord + Word>(&mut self, inputs: Inputs<W>, keys: &Keys, threads: usize) -> Played<W> {
         let shares = shares(&self.job, inputs, keys);

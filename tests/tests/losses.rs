@@ -13,7 +13,7 @@ use symbolon_core::word::Word;
 use symbolon_tests::{
     dir::TempDir,
     jobs::Values,
-    play::{Game, Keys, Played},
+    play::{Game, Keys},
 };
 
 /// Losses of three classes.
@@ -91,18 +91,8 @@ impl Case<'_> {
 
     /// Trains on shares and in the clear.
     fn agree<W: HostWord + Word>(&self) {
-        let (job, keys) = (self.job(), Keys::new(u64::from(W::BITS)));
-        let mut game = Game::new(job.clone());
-        game.recording = false;
-        let Played { result, counts, dealt_bytes, dithers, .. } = game.secure::<W>(self.inputs(), &keys, 64);
-        let clear = game.replay(self.inputs(), &keys, &dithers, 1);
-        assert_eq!(format!("{:?}", result.epochs), format!("{:?}", clear.epochs), "{}", self.toml());
-        assert!(W::bytes(&result.parameters) == W::bytes(&clear.parameters), "parameters differ: {}", self.toml());
-        let total = game.plan.total;
-        for count in counts {
-            assert_eq!((count.rounds, count.bytes), (total.rounds, total.bytes_each_way), "{}", self.toml());
-        }
-        assert_eq!(dealt_bytes, total.dealer_bytes, "{}", self.toml());
+        let job = self.job();
+        let clear = Game::agreed(&job, &Keys::new(u64::from(W::BITS)), || self.inputs::<W>());
         let result =
             |(epoch, (loss, score)): (u32, &(_, _))| epoch_result::<u64>(&job, epoch, *loss, Clone::clone(score));
         let losses: Vec<f64> = (1..).zip(&clear.epochs).map(|own| result(own).unwrap().loss.unwrap()).collect();

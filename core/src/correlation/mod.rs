@@ -171,8 +171,8 @@ impl Rows<'_> {
     }
 }
 
-/// Words of a mask as a matrix: `cols` words from `at + row * stride` on, for each of `rows`.
-/// Public.
+/// Words of a mask as a public matrix: `cols` words from `at + row * stride` on, for each of
+/// `rows`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
 pub struct View<'a> {
     /// Which mask.

@@ -1,12 +1,12 @@
 //! An embedding: a learnt vector for each code, looked up on shares.
 //!
-//! The codes of the steps become [one-hot rows](one_hot), which are opened under masks; the vectors
-//! are their product with the table.
+//! The codes of the steps become [one-hot rows](one_hot_scaled), which are opened under masks; the
+//! vectors are their product with the table.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}. Neither codes nor vectors are
 //!   opened.
-//! - **Cost:** 3 rounds forward, none backward. Of a step with `v` codes of `b` bits: each way
-//!   `v` words, `b` bits and a truncated word; dealt `2^b` words and one for each unit, and for the
+//! - **Cost:** 2 rounds forward, none backward. Of a step with `v` codes of `b` bits: each way
+//!   `v` words and `b` bits; dealt `2^b` words and one for each unit, and for the
 //!   table a word for each weight and lane.
 //! - **Result:** exact; zeros for a code that is not in the table.
 //! - **Needs:** codes that are whole numbers from 0 to `codes - 1`; the data owner's program checks
@@ -19,13 +19,12 @@ use super::{
     taken_masked,
 };
 use crate::{
-    function::classify::one_hot,
+    function::classify::one_hot_scaled,
     link::Error,
     party::Party,
     protocol::{
         masked::{Masked, mask_and_open},
         product::{Factor, matmul},
-        truncate::truncate,
     },
     word::Word,
 };
@@ -120,12 +119,7 @@ impl<W: Word> Layer<W> for Embedding {
         let (x, _) = x[0].shares();
         let codes = self.codes as usize;
         let hot = &mut saved.words[..x.len() * codes];
-        {
-            let ([own], mut party) = party.scratch([x.len()])?;
-            own.copy_from_slice(x);
-            truncate(&mut party, own, site.frac_bits)?; // a round: whole numbers, so exact
-            one_hot(&mut party, own, self.bits(), codes, hot)?; // a round
-        }
+        one_hot_scaled(party, (x, site.frac_bits), self.bits(), codes, hot)?; // a round
         let mask = party.draw()?.mask(hot.len());
         let mask = mask_and_open(party, hot, mask)?; // a round
         saved.masks[0] = Some(mask);

@@ -14,7 +14,7 @@
 //! | file | layer | forward, rounds | kind |
 //! | --- | --- | --- | --- |
 //! | [`dense`] | `z = x w + b` | 0 | linear |
-//! | [`embedding`] | a learnt vector a code | 3 | nonlinear |
+//! | [`embedding`] | a learnt vector a code | 2 | nonlinear |
 //! | [`convolution`] | filters over windows | 0 | linear |
 //! | [`batch_norm`] | `γ (x - μ) / √(V + ε) + β` over the batch | 0, and at most 15 a batch |
 //! linear |

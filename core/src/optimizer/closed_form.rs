@@ -58,11 +58,13 @@ use crate::{
     },
     word::Word,
 };
+use serde::{Deserialize, Serialize};
 
 /// How a function of counts is computed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 pub enum FunctionOfCounts {
     /// By its [direct protocol](crate::function::method::direct).
+    #[default]
     Direct,
     /// By a mapping of the mantissa.
     Mapping {

@@ -217,6 +217,18 @@ fn models_match_double_precision() {
     }
 }
 
+/// Beside what records do not change: `2^k` words and `k` bits of each.
+#[test]
+fn a_record_takes_the_bytes_of_the_formula() {
+    for k in [1, 3, 5] {
+        let [some, more] = [192, 256].map(|n| Records::new(n, 6, 7).check(k, FunctionOfCounts::Direct, 20, n));
+        // The harness opens records and labels: 6 words and 2.
+        let record = 8 * (6 + 2) + 8 * (1 << k);
+        assert_eq!(more.bytes - some.bytes, 64 * record + 8 * k as u64, "{k}");
+        assert_eq!(more.rounds, some.rounds);
+    }
+}
+
 #[test]
 fn functions_of_counts_may_be_mappings() {
     let records = Records::new(180, 7, 41);

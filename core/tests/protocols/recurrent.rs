@@ -10,6 +10,7 @@ use symbolon_core::{
     function::{
         Numbers,
         method::{Function, Method, mapping::Mapping},
+        scalar::Scalar,
     },
     layer::{
         AnyLayer, CellKind, Concat, Dense, Describe, Embedding, Flatten, Fraction, Graph, Model, Node, NodeState,
@@ -192,41 +193,104 @@ impl Job for Inference {
     }
 }
 
-/// A function alone.
-struct Apply(Function, Numbers);
+/// A function alone, with its slope or without.
+struct Apply(Function, Numbers, bool);
 
 impl Job for Apply {
     fn run<W: Word>(&self, party: &mut Party<'_, W>, inputs: Vec<Vec<W>>) -> Result<Vec<Shared<W>>, Error> {
-        let mut out = inputs[0].clone();
-        self.0.apply(party, &self.1, (&inputs[0], &mut out), None)?;
+        let (mut out, mut slope) = (inputs[0].clone(), inputs[0].clone());
+        self.0.apply(party, &self.1, (&inputs[0], &mut out), self.2.then_some(&mut slope))?;
         Ok(vec![Shared::Words(out)])
     }
 }
 
-#[test]
-fn rounds_are_those_of_the_formula() {
+fn zeros(n: usize) -> Shared<u64> {
+    Shared::Words(vec![0; n])
+}
+
+const ROWS: usize = 16;
+const UNITS: u32 = 4;
+/// Words of a state of all rows: so many are packed without a rest.
+const STATE: usize = ROWS * UNITS as usize;
+
+/// Rounds and bytes each way of an inference, and of a training step, beside the openings of records
+/// and parameters.
+fn costs(layer: Recurrent, steps: u32) -> [[u64; 2]; 2] {
+    let network = || Network {
+        nodes: chain(&[AnyLayer::Recurrent(layer)]),
+        input: Shape([1, steps, 2]),
+        frac_bits: 12,
+        step: Some(0),
+    };
+    let (parameters, records) = (network().graph(|graph| graph.parameters()), ROWS * 2 * steps as usize);
+    let opened = [2, 8 * (parameters + records) as u64];
+    let inference = play::<u64>(&Inference(network()), &[zeros(records), zeros(parameters)], 3).cost;
+    let training = play::<u64>(&network(), &[zeros(records), zeros(parameters), zeros(STATE)], 3).cost;
+    [inference, training].map(|cost| [cost.rounds - opened[0], cost.bytes - opened[1]])
+}
+
+/// Rounds and bytes each way of the functions of a step: the sigmoid of some gates at once, and
+/// the tanh some times.
+fn of_functions(layer: &Recurrent, [gates, tanhs]: [usize; 2], slope: bool) -> [u64; 2] {
     let numbers = Numbers { ring_bits: 64, frac_bits: 12 };
-    let rounds_of = |function| play::<u64>(&Apply(function, numbers), &[Shared::Words(vec![0; 4])], 1).cost.rounds;
-    for (cell, (both, [at_once, each])) in CELLS.into_iter().zip([([0, 1], [1, 4]), ([1, 1], [5, 4]), ([1, 2], [3, 6])])
-    {
-        let layer = Recurrent::new(cell, 3);
-        let of_functions = both[0] * rounds_of(layer.sigmoid) + both[1] * rounds_of(layer.tanh);
+    let cost = |function, n: usize| match n {
+        0 => [0; 2],
+        _ => {
+            let cost = play::<u64>(&Apply(function, numbers, slope), &[zeros(n * STATE)], 1).cost;
+            [cost.rounds, cost.bytes]
+        }
+    };
+    let ([s, t], times) = ([cost(layer.sigmoid, gates), cost(layer.tanh, 1)], tanhs as u64);
+    [s[0] + times * t[0], s[1] + times * t[1]]
+}
+
+/// Bytes of opened and of truncated words of a state, with 12 fraction bits.
+fn bytes([opened, truncated]: [u64; 2]) -> u64 {
+    STATE as u64 * (64 * opened + 52 * truncated) / 8
+}
+
+#[test]
+fn costs_are_those_of_the_formula() {
+    let cells = [
+        (CellKind::Simple, [0, 1], [2, 1, 4], [[1, 1], [3, 2]]),
+        (CellKind::Gru, [2, 1], [6, 5, 4], [[5, 5], [13, 10]]),
+        (CellKind::Lstm, [3, 2], [6, 3, 6], [[7, 6], [16, 12]]),
+    ];
+    for (cell, functions, [own, at_once, each], [forward, backward]) in cells {
+        let layer = Recurrent::new(cell, UNITS);
         for steps in [1, 2, 5] {
-            let network = || Network {
-                nodes: chain(&[AnyLayer::Recurrent(layer)]),
-                input: Shape([1, steps, 2]),
-                frac_bits: 12,
-                step: Some(0),
-            };
-            let parameters = network().graph(|graph| graph.parameters());
-            let zeros = |n: usize| Shared::Words(vec![0u64; n]);
-            let x = zeros(2 * 2 * steps as usize);
-            let forward = play::<u64>(&Inference(network()), &[x.clone(), zeros(parameters)], 3).cost;
-            let own = if cell == CellKind::Simple { 2 } else { 6 };
-            let opened = 2; // records and parameters
-            assert_eq!(forward.rounds, opened + u64::from(steps) * (own + of_functions), "{cell:?}");
-            let both = play::<u64>(&network(), &[x, zeros(parameters), zeros(6)], 3).cost;
-            assert_eq!(both.rounds - forward.rounds, at_once + each * u64::from(steps) - 1, "{cell:?}");
+            let ([inference, training], t) = (costs(layer, steps), u64::from(steps));
+            let [plain, with_slopes] = [false, true].map(|slope| of_functions(&layer, functions, slope));
+            assert_eq!(inference, [t * (own + plain[0]), t * (bytes(forward) + plain[1])], "{cell:?}");
+            // Step 0 passes no gradient on.
+            let rounds = t * (own + with_slopes[0]) + at_once + each * t - 1;
+            let sent = t * (bytes(forward) + with_slopes[1] + bytes(backward)) - bytes([0, 1]);
+            assert_eq!(training, [rounds, sent], "{cell:?}");
+            let clipped = Recurrent { clip_gradient: Fraction::nearest(0.25), ..layer };
+            let clamps = if cell == CellKind::Lstm { 2 } else { 1 };
+            assert_eq!(costs(clipped, steps)[1][0] - rounds, 4 * clamps * t, "{cell:?}");
+        }
+    }
+}
+
+#[test]
+fn an_embedding_takes_two_rounds() {
+    let nodes = chain(&[AnyLayer::Embedding(Embedding { codes: 5, units: 2 })]);
+    let network = Network { nodes, input: Shape([1, 16, 1]), frac_bits: 12, step: None };
+    let (codes, parameters) = (4 * 16, 5 * 2);
+    let cost = play::<u64>(&Inference(network), &[zeros(codes), zeros(parameters)], 3).cost;
+    assert_eq!(cost.rounds, 2 + 2);
+    // Records and parameters are opened; then 3 bits of each code, and its one-hot row.
+    assert_eq!(cost.bytes, (8 * (codes + parameters) + codes * 3 / 8 + 8 * codes * 5) as u64);
+}
+
+#[test]
+fn default_functions_are_near() {
+    let (layer, numbers) = (Recurrent::new(CellKind::Gru, 1), Numbers { ring_bits: 64, frac_bits: 12 });
+    for (function, most) in [(layer.sigmoid, 0.0013), (layer.tanh, 0.0025)] {
+        for x in (-12_000..=12_000).map(|x| f64::from(x) / 1000.0) {
+            let (got, want) = (function.ideal(&numbers, x), function.scalar.value(x));
+            assert!((got - want).abs() <= most, "{x}: {got} for {want}");
         }
     }
 }

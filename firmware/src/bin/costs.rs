@@ -1,4 +1,4 @@
-//! What sharing, sealing and the inference of a sequence cost on a board, by its own clock: each
+//! Costs of sharing, of sealing and of a sequence's inference on a board, by its own clock: each
 //! operation many times, nanoseconds each on the log.
 //!
 //! Under QEMU with `-icount shift=0` a nanosecond is an instruction. Nothing leaves the board, so the keys may be known.

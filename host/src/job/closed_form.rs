@@ -9,7 +9,7 @@ use symbolon_core::{
     },
     layer::AnyLayer,
     loss::AnyLoss,
-    optimizer as core,
+    optimizer::{self as core, FunctionOfCounts},
 };
 
 use super::{Dyadic, Format, Invalid, Job, Refinements, RevealLoss, Rule, Task};
@@ -23,54 +23,26 @@ pub struct ClosedForm {
     /// loss.
     pub ridge: Dyadic,
     /// The reciprocal of a category's records.
-    pub reciprocal: CountMethod,
+    pub reciprocal: FunctionOfCounts,
     /// The logarithm of counts.
-    pub logarithm: CountMethod,
+    pub logarithm: FunctionOfCounts,
 }
 
-/// How a function of counts is computed.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
-pub enum CountMethod {
-    /// By its direct protocol.
-    #[default]
-    Direct,
-    /// By a mapping.
-    Mapping {
-        /// Index bits: `2^bits` cells.
-        bits: u8,
-        /// Degree of the pieces.
-        degree: u8,
-    },
-}
-
-impl From<CountMethod> for core::FunctionOfCounts {
-    fn from(method: CountMethod) -> Self {
-        match method {
-            CountMethod::Direct => Self::Direct,
-            CountMethod::Mapping { bits, degree } => Self::Mapping { bits, degree },
+/// The method that a file gives `scalar`; the direct protocol, if it is left out.
+fn of_counts(key: &str, file: Option<FunctionFile>, scalar: AnyScalar) -> Result<FunctionOfCounts, Invalid> {
+    let Some(file) = file else { return Ok(FunctionOfCounts::Direct) };
+    let invalid = |error: String| {
+        let rule = Rule::KindNumbers { kind: scalar.name().to_owned(), error };
+        Invalid { key: key.to_owned(), rule }
+    };
+    let by_default = file.method.is_none();
+    match FunctionFile::of(file, scalar).map_err(invalid)? {
+        Function { method: Method::Direct, .. } => Ok(FunctionOfCounts::Direct),
+        Function { method: Method::Auto, .. } if by_default => Ok(FunctionOfCounts::Direct),
+        Function { method: Method::Mapping(Mapping { bits, degree, interval }), .. } if interval == Mapping::UNSET => {
+            Ok(FunctionOfCounts::Mapping { bits, degree })
         }
-    }
-}
-
-impl CountMethod {
-    /// That of a file, for `scalar`; the direct protocol, if left out.
-    fn read(key: &str, file: Option<FunctionFile>, scalar: AnyScalar) -> Result<Self, Invalid> {
-        let Some(file) = file else { return Ok(Self::Direct) };
-        let invalid = |error: String| {
-            let rule = Rule::KindNumbers { kind: scalar.name().to_owned(), error };
-            Invalid { key: key.to_owned(), rule }
-        };
-        let by_default = file.method.is_none();
-        match FunctionFile::of(file, scalar).map_err(invalid)? {
-            Function { method: Method::Direct, .. } => Ok(Self::Direct),
-            Function { method: Method::Auto, .. } if by_default => Ok(Self::Direct),
-            Function { method: Method::Mapping(Mapping { bits, degree, interval }), .. }
-                if interval == Mapping::UNSET =>
-            {
-                Ok(Self::Mapping { bits, degree })
-            }
-            _ => Err(invalid("give method = \"direct\", or a mapping's bits and degree".to_owned())),
-        }
+        _ => Err(invalid("give method = \"direct\", or a mapping's bits and degree".to_owned())),
     }
 }
 
@@ -81,8 +53,8 @@ impl ClosedForm {
         ridge: Option<Dyadic>,
         [reciprocal, logarithm]: [Option<FunctionFile>; 2],
     ) -> Result<Self, Invalid> {
-        let reciprocal = CountMethod::read("optimizer.reciprocal", reciprocal, AnyScalar::Reciprocal(Reciprocal {}))?;
-        let logarithm = CountMethod::read("optimizer.logarithm", logarithm, AnyScalar::Logarithm(Logarithm {}))?;
+        let reciprocal = of_counts("optimizer.reciprocal", reciprocal, AnyScalar::Reciprocal(Reciprocal {}))?;
+        let logarithm = of_counts("optimizer.logarithm", logarithm, AnyScalar::Logarithm(Logarithm {}))?;
         Ok(Self { features, ridge: ridge.unwrap_or(super::Newton::RIDGE), reciprocal, logarithm })
     }
 }
@@ -100,8 +72,8 @@ impl Job {
             chosen: own.features,
             records: self.data.train_records,
             ridge,
-            reciprocal: own.reciprocal.into(),
-            logarithm: own.logarithm.into(),
+            reciprocal: own.reciprocal,
+            logarithm: own.logarithm,
         })
     }
 }

@@ -47,7 +47,7 @@ use symbolon_core::{
 
 pub use arrays::{CIFAR_FEATURES, Cifar10, Cifar100, Cifar100Label, Npy, Npz};
 pub use augment::Augment;
-pub use closed_form::{ClosedForm, CountMethod};
+pub use closed_form::ClosedForm;
 pub use early_stop::{EarlyStop, Watched};
 pub use error::{Invalid, JobError, Rule};
 pub use file::{Draft, job_schema};

@@ -60,18 +60,20 @@ impl<W: Word> Trainer<'_, W> {
         })?;
         let mask = lanes.draw()?.mask(choice.len());
         let view = mask.view();
-        first_lane(lanes, (&mut choice[..], mask), |party, open| {
+        lanes.on_first((&mut choice[..], mask), |party, open| {
             enter(party, 0, "choice of features");
-            method.choose(party, moments, open)
+            method.choose(party, moments, open)?;
+            check_kept(party, ENOUGH)
         })?;
         let choice = Masked { words: choice, mask: view };
         self.sum_passes(lanes, rows, (counts, &mut *partial), |party, records, sums| {
             enter(party, 0, "counts");
             method.count(party, records, choice, sums)
         })?;
-        first_lane(lanes, &mut self.gradient, |party, model| {
+        lanes.on_first(&mut self.gradient, |party, model| {
             enter(party, 0, "fit");
-            method.fit(party, counts, choice, model)
+            method.fit(party, counts, choice, model)?;
+            check_kept(party, ENOUGH)
         })?;
         self.closed_form = Some(state);
         Ok(())
@@ -105,18 +107,4 @@ impl<W: Word> Trainer<'_, W> {
         }
         Ok(())
     }
-}
-
-/// Runs `f` on the first lane.
-fn first_lane<W: Word, T: Send>(
-    lanes: &mut Lanes<'_, W>,
-    work: T,
-    f: impl Fn(&mut Party<'_, W>, T) -> Result<(), Error> + Sync,
-) -> Result<(), Error> {
-    let work = std::iter::once(Some(work)).chain((1..lanes.len()).map(|_| None)).collect();
-    lanes.each(work, |party, work| {
-        let Some(work) = work else { return Ok(()) };
-        f(party, work)?;
-        check_kept(party, ENOUGH)
-    })
 }

@@ -6,7 +6,7 @@ use symbolon_core::{
     fixed::encode,
     layer::{AnyLayer, Backward, Graph, Init, MASKS, Meeting, MeetingLens, Meets, Met, Pass},
     link::Error,
-    party::{Party, Role},
+    party::Role,
     word::Word,
 };
 
@@ -114,7 +114,7 @@ impl<W: Word> Meetings<W> {
         let Some((first, others)) = own.sums.split_first_mut() else { return Ok(()) };
         others.iter().for_each(|other| lanes.kernels().add(first, other));
         let met = Meeting { words: &mut own.words, rights: &mut own.rights, masks: &own.masks };
-        on_first_lane(lanes, (&mut first[..], statistics, met), |party, (sums, statistics, mut met)| {
+        lanes.on_first((&mut first[..], statistics, met), |party, (sums, statistics, mut met)| {
             if is_forward {
                 party.trace.enter(site.node, "batch statistics");
                 meets.meet(party, &site, batch, sums, statistics, &mut met)
@@ -137,7 +137,7 @@ impl<W: Word> Meetings<W> {
             let (site, statistics) = (graph.site(i, pass), &self.statistics[graph.places[i].statistics_range()]);
             own.renew(lanes, meets.lens(&site))?;
             let met = Meeting { words: &mut own.words, rights: &mut own.rights, masks: &own.masks };
-            on_first_lane(lanes, met, |party, mut met| {
+            lanes.on_first(met, |party, mut met| {
                 party.trace.enter(site.node, "running statistics");
                 meets.settle(party, &site, statistics, &mut met)
             })?;
@@ -149,17 +149,6 @@ impl<W: Word> Meetings<W> {
     pub(super) fn into_statistics(self) -> Secret<W> {
         self.statistics
     }
-}
-
-/// Runs `f` on the first lane alone.
-fn on_first_lane<W: Word, T: Send>(
-    lanes: &mut Lanes<'_, W>,
-    work: T,
-    f: impl Fn(&mut Party<'_, W>, T) -> Result<(), Error> + Sync,
-) -> Result<(), Error> {
-    let mut all = vec![Some(work)];
-    all.resize_with(lanes.len(), || None);
-    lanes.each(all, |party, work| work.map_or(Ok(()), |work| f(party, work)))
 }
 
 /// This party's shares of the statistics before the first step.

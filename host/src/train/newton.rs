@@ -105,10 +105,7 @@ impl<W: Word> Trainer<'_, W> {
         let Some(NewtonState { newton, sum, inverse, mask, has_stepped, .. }) = &mut self.newton else { return Ok(()) };
         *has_stepped = true;
         let (weights, gradient) = (&self.parameters.shares, &mut self.gradient);
-        let first = std::iter::once(Some((CurvatureInverse { open: inverse, mask }, gradient)));
-        let work: Vec<_> = first.chain((1..lanes.len()).map(|_| None)).collect();
-        lanes.each(work, |party, work| {
-            let Some((inverse, gradient)) = work else { return Ok(()) };
+        lanes.on_first((CurvatureInverse { open: inverse, mask }, gradient), |party, (inverse, gradient)| {
             enter(party, 0, "newton");
             newton.direction(party, (sum, inverse), weights, gradient)?;
             check_kept(party, ENOUGH)
@@ -121,10 +118,7 @@ impl<W: Word> Trainer<'_, W> {
         if variances.is_empty() {
             return Ok(());
         }
-        let first = std::iter::once(Some((CurvatureInverse { open: inverse, mask }, variances)));
-        let work: Vec<_> = first.chain((1..lanes.len()).map(|_| None)).collect();
-        lanes.each(work, |party, work| {
-            let Some((inverse, variances)) = work else { return Ok(()) };
+        lanes.on_first((CurvatureInverse { open: inverse, mask }, variances), |party, (inverse, variances)| {
             enter(party, 0, "variances");
             newton.variances(party, (sum, inverse), variances)?;
             check_kept(party, ENOUGH)

@@ -262,7 +262,7 @@ impl<'j, W: Word> Trainer<'j, W> {
         let (tape, train, met) = (&self.tape, &self.train, self.meetings.met());
         lanes.each(work.into_iter().enumerate().collect(), |party, (lane, pieces)| {
             for Piece { nodes, part, rows: own, gradient } in pieces {
-                let by_rows = own.is_some();
+                let is_of_rows = own.is_some();
                 let own = own.unwrap_or(0..rows.len());
                 if own.is_empty() {
                     gradient.fill(W::default());
@@ -282,7 +282,7 @@ impl<'j, W: Word> Trainer<'j, W> {
                     };
                     let (site, dz) = (graph.site(node, &pass), tape.gradient(node, own.clone()));
                     enter(party, node, "weight gradient");
-                    let kept = if by_rows { tape.kept(lane, node) } else { Kept::default() };
+                    let kept = if is_of_rows { tape.kept(lane, node) } else { Kept::default() };
                     layer.gradient(party, &site, part.clone(), x, dz, kept, gradient)
                 };
                 let Some((first, others)) = nodes.split_first() else { continue };

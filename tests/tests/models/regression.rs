@@ -9,11 +9,10 @@ use symbolon::{
     report::coefficients,
     train::{Inputs, real},
 };
-use symbolon_core::word::Word;
 use symbolon_tests::{
     dir::TempDir,
     jobs::Values,
-    play::{Game, Keys, Played},
+    play::{Game, Keys},
 };
 
 const CLASSES: &str = "classes = 3";
@@ -65,21 +64,10 @@ fn secure_equals_clear_for_every_regression() {
         ("logistic", CLASSES, "curvature = 'exact'\nridge = 0.25"),
     ];
     for (lanes, (loss, task, optimizer)) in (1..=3).cycle().zip(cases) {
-        let (text, keys) = (toml(loss, task, optimizer, lanes), Keys::new(7));
+        let text = toml(loss, task, optimizer, lanes);
         let job = parsed(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
         let (train, test) = records(&job);
-        let inputs = || Inputs::<u64>::encode(&job, &train, &test).unwrap();
-        let mut game = Game::new(job.clone());
-        game.recording = false;
-        let Played { result, counts, dealt_bytes, dithers, .. } = game.secure::<u64>(inputs(), &keys, 64);
-        let clear = game.replay(inputs(), &keys, &dithers, 1);
-        assert_eq!(format!("{:?}", result.epochs), format!("{:?}", clear.epochs), "{text}");
-        assert!(u64::bytes(&result.parameters) == u64::bytes(&clear.parameters), "parameters differ: {text}");
-        let total = game.plan.total;
-        for count in counts {
-            assert_eq!((count.rounds, count.bytes), (total.rounds, total.bytes_each_way), "{text}");
-        }
-        assert_eq!(dealt_bytes, total.dealer_bytes, "{text}");
+        let clear = Game::agreed(&job, &Keys::new(7), || Inputs::<u64>::encode(&job, &train, &test).unwrap());
         let mut exact = Regression::new(&job, &train);
         (0..if optimizer.contains("exact") { 20 } else { 3 }).for_each(|_| exact.step(&job));
         // Predictions come from tables of few constants, and records are few.

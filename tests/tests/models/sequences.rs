@@ -11,7 +11,7 @@ use symbolon::{
 };
 use symbolon_tests::{
     jobs::Values,
-    play::{Game, Keys, Played},
+    play::{Game, Keys},
 };
 
 /// A job on sequences: its ring, its data, its layers, epochs and lanes.
@@ -58,19 +58,7 @@ fn codes(records: usize, salt: u64) -> Dataset {
 
 /// Both engines' figures of the last epoch.
 fn played<W: HostWord>(job: &Job, train: &Dataset, test: &Dataset) -> [f64; 2] {
-    let keys = Keys::new(7);
-    let inputs = || Inputs::<W>::encode(job, train, test).unwrap();
-    let mut game = Game::new(job.clone());
-    game.recording = false;
-    let Played { result, counts, dealt_bytes, dithers, .. } = game.secure::<W>(inputs(), &keys, 64);
-    let clear = game.replay(inputs(), &keys, &dithers, 1);
-    assert_eq!(format!("{:?}", result.epochs), format!("{:?}", clear.epochs));
-    assert!(W::bytes(&result.parameters) == W::bytes(&clear.parameters), "parameters differ");
-    let total = game.plan.total;
-    for count in counts {
-        assert_eq!((count.rounds, count.bytes), (total.rounds, total.bytes_each_way));
-    }
-    assert_eq!(dealt_bytes, total.dealer_bytes);
+    let clear = Game::agreed(job, &Keys::new(7), || Inputs::<W>::encode(job, train, test).unwrap());
     let (loss, scores) = clear.epochs.last().unwrap().clone();
     let last = epoch_result(job, job.training.epochs, loss, scores).unwrap();
     [last.loss.unwrap(), last.metrics[0].value.unwrap()]

@@ -4,7 +4,10 @@
 //! `e = h - n`: `∂h'/∂z = e`, `∂h'/∂n = 1 - z`, `∂n/∂r = q`, `∂n/∂q = r`, each times the slope of
 //! its function.
 
-use super::{Cell, CellFunctions, OpenedTensors, StepOpenings, simple::non_empty};
+use super::{
+    Cell, CellFunctions, OpenedTensors, StepOpenings,
+    steps::{non_empty, open_slopes},
+};
 use crate::{
     correlation::View,
     link::Error,
@@ -21,7 +24,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gru;
 
-/// OpenedTensors that a step opens: reset, update, `q` and `e`.
+/// Tensors that a step opens: reset, update, `q` and `e`.
 const R: usize = 0;
 const Z: usize = 1;
 const Q: usize = 2;
@@ -122,23 +125,4 @@ impl<W: Word> Cell<W> for Gru {
         truncate(party, deltas, functions.frac_bits())?; // a round
         multiply(party, dh, open.at(Z, i), passed)
     }
-}
-
-/// The slopes of all steps, opened tensor by tensor in `out`: a round. `slopes` has `count` tensors
-/// of `step` words for each step.
-pub(super) fn open_slopes<'a, W: Word>(
-    party: &mut Party<'_, W>,
-    slopes: &[W],
-    [step, count]: [usize; 2],
-    out: &'a mut [W],
-) -> Result<OpenedTensors<'a, W>, Error> {
-    let all = out.len() / count;
-    for (i, own) in slopes.chunks_exact(step * count).enumerate() {
-        for (j, own) in own.chunks_exact(step).enumerate() {
-            out[j * all + i * step..][..step].copy_from_slice(own);
-        }
-    }
-    let mask = party.draw()?.mask(out.len());
-    let mask = mask_and_open(party, out, mask)?;
-    Ok(OpenedTensors { words: out, mask, step, all })
 }

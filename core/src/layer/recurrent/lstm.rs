@@ -3,7 +3,10 @@
 //! `c' = f c + i g`, `m = tanh(c')`, `h' = o m`. Backward, the cell state's gradient takes
 //! `o tanh'` times the state's, and passes on `f` of it.
 
-use super::{Cell, CellFunctions, OpenedTensors, StepOpenings, gru::open_slopes, simple::non_empty};
+use super::{
+    Cell, CellFunctions, OpenedTensors, StepOpenings,
+    steps::{non_empty, open_slopes},
+};
 use crate::{
     correlation::View,
     link::Error,
@@ -20,7 +23,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lstm;
 
-/// OpenedTensors that a step opens: the gates, the cell state before the step, and `m`.
+/// Tensors that a step opens: the gates, the cell state before the step, and `m`.
 const I: usize = 0;
 const F: usize = 1;
 const G: usize = 2;

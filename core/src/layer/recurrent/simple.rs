@@ -1,6 +1,9 @@
 //! The simple cell of Elman: `h' = tanh(x W + h U + b)`.
 
-use super::{Cell, CellFunctions, OpenedTensors, StepOpenings};
+use super::{
+    Cell, CellFunctions, OpenedTensors, StepOpenings,
+    steps::{non_empty, open_slopes},
+};
 use crate::{
     correlation::View,
     link::Error,
@@ -43,13 +46,11 @@ impl<W: Word> Cell<W> for Simple {
     fn jacobian(
         party: &mut Party<'_, W>,
         _: &CellFunctions<'_, W>,
-        _: &OpenedTensors<'_, W>,
+        open: &OpenedTensors<'_, W>,
         slopes: &[W],
         out: &mut [W],
     ) -> Result<View<'static>, Error> {
-        out.copy_from_slice(slopes);
-        let mask = party.draw()?.mask(out.len());
-        mask_and_open(party, out, mask) // a round
+        Ok(open_slopes(party, slopes, [open.step, 1], out)?.mask) // a round
     }
 
     fn step_back(
@@ -66,9 +67,4 @@ impl<W: Word> Cell<W> for Simple {
         multiply(party, Masked { words: dh, mask }, jacobian.at(0, i), deltas)?;
         truncate(party, deltas, functions.frac_bits()) // a round
     }
-}
-
-/// Returns the buffer for slopes; `None` if it is empty, in inference.
-pub(super) fn non_empty<W>(slopes: &mut [W]) -> Option<&mut [W]> {
-    (!slopes.is_empty()).then_some(slopes)
 }

@@ -16,7 +16,7 @@ use crate::{
 /// Most tensors that a step opens.
 const MAX_OPEN: usize = 6;
 
-/// StepOpenings tensors of all steps, one after the other.
+/// Opened tensors of all steps, one after the other.
 pub(super) struct OpenedTensors<'a, W> {
     pub(super) words: &'a [W],
     pub(super) mask: View<'static>,
@@ -54,7 +54,7 @@ pub(super) struct StepOpenings<'a, W> {
 }
 
 impl<'a, W: Word> StepOpenings<'a, W> {
-    /// OpenedTensors of `sizes`, masked by `mask`, in `words`: of all steps if it `keeps` them.
+    /// Tensors of `sizes`, masked by `mask`, in `words`: of all steps if it `keeps` them.
     fn new(words: &'a mut [W], mask: Mask, sizes: &SequenceSizes, keeps: bool) -> Self {
         let (view, all) = (mask.view(), sizes.all());
         let mut rest = mask;
@@ -148,15 +148,21 @@ impl<'a, W: Word> Weights<'a, W> {
     }
 }
 
-/// Adds biases to rows of products, with `frac_bits` fraction bits more than they have.
-fn add_bias<W: Word>(party: &mut Party<'_, W>, bias: &[W], frac_bits: u32, rows: &mut [W]) -> Result<(), Error> {
+/// Adds biases, with `frac_bits` fraction bits more than they have, to the last columns of rows of
+/// `cols` products.
+fn add_bias<W: Word>(
+    party: &mut Party<'_, W>,
+    bias: &[W],
+    frac_bits: u32,
+    (rows, cols): (&mut [W], usize),
+) -> Result<(), Error> {
     let ([scaled], party) = party.scratch([bias.len()])?;
     if size_of::<W>() == 0 {
         return Ok(()); // a dry run counts
     }
     scaled.copy_from_slice(bias);
     party.kernels.scale(scaled, W::from_u64(1).shl(frac_bits));
-    rows.chunks_exact_mut(bias.len()).for_each(|row| party.kernels.add(row, scaled));
+    rows.chunks_exact_mut(cols).for_each(|row| party.kernels.add(&mut row[cols - bias.len()..], scaled));
     Ok(())
 }
 
@@ -190,6 +196,9 @@ pub(super) fn forward<W: Word, C: Cell<W>>(
     z: &mut [W],
     saved: &mut Saved<'_, W>,
 ) -> Result<(), Error> {
+    if z.is_empty() {
+        return Ok(()); // a lane without rows
+    }
     let first = x[0].masked();
     let sizes = layer.sizes(site, first.mask.rows.len());
     let SequenceSizes { rows, steps, units, .. } = sizes;
@@ -199,7 +208,7 @@ pub(super) fn forward<W: Word, C: Cell<W>>(
     let lens = [steps * rows * cols, rows * cols, C::GATES * n, C::GATES * n, n, n, C::CELL_STATES * n];
     let ([a, u, input, state, open, h, cell_state], mut party) = party.scratch(lens)?;
     matmul(&mut party, Factor::plain(first).cut(steps), Factor::plain(weights.input), a)?;
-    add_bias(&mut party, weights.biases[0], frac_bits, a)?;
+    add_bias(&mut party, weights.biases[0], frac_bits, (&mut *a, cols))?;
     load_initial_state(&mut party, x.get(1), units, [&mut *h, &mut *cell_state])?;
     let mask = party.draw()?.mask((1 + C::OPEN) * all);
     saved.masks[0] = Some(mask.view());
@@ -218,7 +227,7 @@ pub(super) fn forward<W: Word, C: Cell<W>>(
         }
         matmul(&mut party, Factor::plain(masked), Factor::plain(weights.state), u)?;
         if C::STATE_BIAS {
-            add_last_bias(&mut party, weights.biases[1], frac_bits, u, cols)?;
+            add_bias(&mut party, weights.biases[1], frac_bits, (&mut *u, cols))?;
         }
         to_blocks(a, [steps * cols, place * cols, units], input);
         to_blocks(u, [cols, 0, units], state);
@@ -263,20 +272,26 @@ pub(super) fn step_mask(rest: &mut Mask, units: usize, from_right: bool) -> Mask
     }
 }
 
-/// Adds a bias to the last columns of rows of `cols` products.
-fn add_last_bias<W: Word>(
+/// Returns the buffer for slopes; `None` if it is empty, in inference.
+pub(super) fn non_empty<W>(slopes: &mut [W]) -> Option<&mut [W]> {
+    (!slopes.is_empty()).then_some(slopes)
+}
+
+/// Opens the slopes of all steps, tensor by tensor in `out`: a round. `slopes` has `count` tensors
+/// of `step` words for each step.
+pub(super) fn open_slopes<'a, W: Word>(
     party: &mut Party<'_, W>,
-    bias: &[W],
-    frac_bits: u32,
-    rows: &mut [W],
-    cols: usize,
-) -> Result<(), Error> {
-    let ([scaled], party) = party.scratch([bias.len()])?;
-    if size_of::<W>() == 0 {
-        return Ok(());
+    slopes: &[W],
+    [step, count]: [usize; 2],
+    out: &'a mut [W],
+) -> Result<OpenedTensors<'a, W>, Error> {
+    let all = out.len() / count;
+    for (i, own) in slopes.chunks_exact(step * count).enumerate() {
+        for (j, own) in own.chunks_exact(step).enumerate() {
+            out[j * all + i * step..][..step].copy_from_slice(own);
+        }
     }
-    scaled.copy_from_slice(bias);
-    party.kernels.scale(scaled, W::from_u64(1).shl(frac_bits));
-    rows.chunks_exact_mut(cols).for_each(|row| party.kernels.add(&mut row[cols - bias.len()..], scaled));
-    Ok(())
+    let mask = party.draw()?.mask(out.len());
+    let mask = mask_and_open(party, out, mask)?;
+    Ok(OpenedTensors { words: out, mask, step, all })
 }

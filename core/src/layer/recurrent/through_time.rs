@@ -23,13 +23,6 @@ fn mask_of(mask: Option<View<'static>>) -> View<'static> {
     mask
 }
 
-/// Returns the number of records, from the number of words `kept` that they saved.
-fn rows<W: Word, C: Cell<W>>(kept: usize, [steps, units]: [usize; 2]) -> usize {
-    // As many words a row as the layer saves.
-    let tensors = 1 + C::OPEN + C::SLOPES + C::DELTAS;
-    kept / (units * (tensors * steps + 1 + C::CELL_STATES))
-}
-
 /// Adds the part of the output's gradient `dz` that belongs to step `i` to `dh`, the gradient of
 /// the hidden state after it, and to `dc`, that of the cell state.
 fn add_output<W: Word, C: Cell<W>>(
@@ -63,6 +56,9 @@ pub(super) fn backward_through_time<W: Word, C: Cell<W>>(
     dz: &[W],
     saved: &mut Saved<'_, W>,
 ) -> Result<(), Error> {
+    if dz.is_empty() {
+        return Ok(()); // a lane without rows
+    }
     let sizes = layer.sizes(site, dz.len() / site.output.words());
     let SequenceSizes { steps, units, .. } = sizes;
     let (n, all, width) = (sizes.state(), sizes.all(), C::DELTAS * units);
@@ -143,26 +139,24 @@ pub(super) fn input_gradient<W: Word, C: Cell<W>>(
     dx: &mut [W],
     kept: Kept<'_, W>,
 ) -> Result<(), Error> {
-    let [steps, _] = site.input().image();
-    let sizes = layer.sizes(site, rows::<W, C>(kept.words.len(), [steps, layer.units as usize]));
+    if dx.is_empty() {
+        return Ok(()); // a lane without rows
+    }
+    let sizes = layer.sizes(site, dx.len() / site.inputs[input].words());
     if input == 1 {
-        return first_state(party, (&sizes, site.frac_bits), kept, dx);
+        let before = (1 + C::OPEN + C::SLOPES + C::DELTAS) * sizes.all();
+        first_state(party, (&sizes, site.frac_bits), &kept.words[before..][..dx.len()], dx);
+        return Ok(());
     }
     let width = C::GATES * sizes.units;
-    let ([own], mut party) = party.scratch([sizes.rows * steps * width])?;
+    let ([own], mut party) = party.scratch([sizes.rows * sizes.steps * width])?;
     let own = columns(deltas::<W, C>(&sizes, kept), [0, width], own);
     let weights = Weights::of::<C>(site, &sizes);
     matmul(&mut party, Factor::plain(own), Factor::transposed(weights.input), dx)
 }
 
 /// The gradient of the first hidden state and cell state.
-fn first_state<W: Word>(
-    party: &mut Party<'_, W>,
-    (sizes, frac_bits): (&SequenceSizes, u32),
-    kept: Kept<'_, W>,
-    dx: &mut [W],
-) -> Result<(), Error> {
-    let words = &kept.words[kept.words.len() - dx.len()..];
+fn first_state<W: Word>(party: &Party<'_, W>, (sizes, frac_bits): (&SequenceSizes, u32), words: &[W], dx: &mut [W]) {
     let (state, cell_state) = words.split_at(sizes.state());
     let stride = dx.len() / sizes.rows;
     from_blocks(state, [stride, 0, sizes.units], dx);
@@ -170,7 +164,6 @@ fn first_state<W: Word>(
         from_blocks(cell_state, [stride, sizes.units, sizes.units], dx);
     }
     party.kernels.scale(dx, W::from_u64(1).shl(frac_bits));
-    Ok(())
 }
 
 /// The gradients of all parameters, `2 f` fraction bits, over rows and steps.
