@@ -22,6 +22,7 @@
 //! | [`engine`] | secure, clear, dry; the dealer's end and the auditor's hashes; the plan |
 //! | [`intake`] | sealed reports in, stored shares, manifests |
 //! | [`release`] | the jobs that an operator allows; the ledger of outputs |
+//! | [`model_store`] | trained models, kept on the servers as shares |
 //! | [`device`], [`provision`] | a host as a device; keys of devices and servers |
 //! | [`gateway`] | devices' lines in, the two servers out; parts wait on disk |
 //! | [`session`] | a job between processes: client, server, dealer, auditor |
@@ -39,6 +40,7 @@ pub mod intake;
 pub mod job;
 pub mod kernel;
 pub mod lanes;
+pub mod model_store;
 pub mod net;
 pub mod noise;
 pub mod plain;

@@ -125,3 +125,23 @@ pub(crate) fn create_private(path: &Path, content: &[u8]) -> io::Result<()> {
     }
     written
 }
+
+/// Replaces `path` with a file for its owner alone (on Unix): writes and syncs a temporary file
+/// beside it, then renames it. A failure leaves the old file.
+pub(crate) fn replace_private(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    let temporary = path.with_extension("tmp");
+    let _ = std::fs::remove_file(&temporary); // left by a crash
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&temporary)?;
+    let written = write(&mut file).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(&temporary, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&temporary); // the error that matters is the one before
+        return written;
+    }
+    // Makes the rename durable; not all systems open folders.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder).map_or(Ok(()), |folder| folder.sync_all())
+}

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use symbolon::{
     job::Job,
     net::Connection,
-    session::client::{Alive, Dealt, Report},
+    session::client::{Alive, Dealt, Keep, Report},
 };
 
 /// More than any message has.
@@ -20,13 +20,15 @@ pub struct Order {
     pub session: [u8; 16],
     /// The job, encoded.
     pub job: Vec<u8>,
+    /// The wish that the model be kept.
+    pub keep: Option<Keep>,
 }
 
 impl Order {
     /// An order of `job`.
     #[must_use]
     pub fn of(session: [u8; 16], job: &Job) -> Self {
-        Self { ask: 0, session, job: job.encode().unwrap() }
+        Self { ask: 0, session, job: job.encode().unwrap(), keep: None }
     }
 }
 
@@ -99,6 +101,8 @@ pub enum Update {
     No(No),
     /// A sign of life.
     Alive(Alive),
+    /// The version of the kept model.
+    Kept(Result<u32, String>),
 }
 
 /// Server 1 to server 0.
@@ -112,6 +116,8 @@ pub struct LaneHello {
     pub lane: u16,
     /// The plan's hash.
     pub plan_hash: [u8; 32],
+    /// The wish that the model be kept.
+    pub keep: Option<Keep>,
 }
 
 /// Server to dealer or auditor.
@@ -173,7 +179,7 @@ pub const GREETING: usize = 8;
 ///
 /// If there is none.
 pub fn take_greeting(bytes: &mut &[u8]) {
-    assert!(bytes.starts_with(b"SYMB\x0c\0\0\0"), "no greeting: {:?}", &bytes[..bytes.len().min(GREETING)]);
+    assert!(bytes.starts_with(b"SYMB\x0d\0\0\0"), "no greeting: {:?}", &bytes[..bytes.len().min(GREETING)]);
     *bytes = &bytes[GREETING..];
 }
 

@@ -7,7 +7,7 @@ use crate::{
     report::ModelError,
     session::SessionError,
     storage::StorageError,
-    train::{EncodeError, Halt, Impossible, LoadError},
+    train::{EncodeError, Halt, Impossible, LoadError, ModelMismatch},
 };
 use std::{
     fmt,
@@ -64,6 +64,7 @@ from!(
     NetError => Network,
     ModelError => Other,
     Impossible => Other,
+    ModelMismatch => Input,
 );
 
 impl From<DeployError> for Failure {
@@ -85,7 +86,9 @@ impl From<SessionError> for Failure {
             | SessionError::Encoding
             | SessionError::OutOfRange
             | SessionError::Impossible(_) => Self::Input(text),
-            SessionError::Randomness | SessionError::Stopped | SessionError::Storage(_) => Self::Other(text),
+            SessionError::Randomness | SessionError::Stopped | SessionError::Storage(_) | SessionError::Models(_) => {
+                Self::Other(text)
+            }
             _ => Self::Network(text),
         }
     }

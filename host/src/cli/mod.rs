@@ -37,6 +37,7 @@ mod gateway;
 mod help;
 mod job;
 mod local;
+mod models;
 mod plan;
 mod policy;
 mod provision;
@@ -133,6 +134,8 @@ enum Command {
     Policy(policy::Args),
     /// Print the outputs that the servers released, and the remaining budgets
     Releases(releases::Args),
+    /// Show and change the models that the servers keep as shares
+    Models(models::Args),
     /// Measure every protocol and function on this machine, or how many reports it takes in
     Bench(bench::Args),
     /// List the functions of one number and their methods: domain, error, cost, speed
@@ -180,6 +183,7 @@ pub fn main() -> Exit {
         Command::Devices(args) => devices::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::Releases(args) => releases::run(&args),
+        Command::Models(args) => models::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Functions(args) => functions::run(&args),
         Command::Help { topic } => help::run(topic.as_deref()),

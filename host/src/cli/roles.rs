@@ -81,6 +81,10 @@ pub(super) fn server(ServerArgs { role: args, threads }: &ServerArgs) -> Result<
     let name = config.role;
     let tls_out = ClientTls::new(&identity).telling(log_waiting);
     let mut server = Server::new(config.clone(), tls_out, *threads)?.telling(move |notice| tell(name, &notice));
+    let strays = server.stray_shares()?;
+    if strays > 0 {
+        log!("{name}: {strays} files in {} belong to no model; a crash left them", config.models.directory.display());
+    }
     if let Some(files) = &config.intake {
         server = server.with_intake(Arc::new(Intake::open(files, config.role)?));
     }

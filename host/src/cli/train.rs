@@ -14,15 +14,17 @@ use crate::{
         plan::{hex, plan},
     },
     intake::{manifest, validity::UnixSeconds},
-    job::{Draft, Job},
+    job::{Draft, Job, check_name},
     kernel::HostWord,
+    model_store::ModelVersion,
     net::{ClientTls, Config, Jobs, Policy, Reveal, Role},
     report::{
         Curve, EpochResult, Model, ModelFacts, Progress, Roles, Summary, coefficients, human_bytes, peak_rss,
         write_model,
     },
     session::{
-        client::{self, News},
+        SessionError,
+        client::{self, Keep, News, TrainRequest},
         random_bytes, random_seed,
     },
     storage::Storage,
@@ -57,6 +59,12 @@ pub(super) struct Args {
     /// Digest of the manifest to learn from; of all reports that both servers hold now, if not given
     #[arg(long, value_name = "DIGEST", value_parser = digest, requires = "config")]
     manifest: Option<[u8; 32]>,
+    /// Name under which the servers keep the model's shares; the job's name, if not given
+    #[arg(long, value_name = "NAME", requires = "config", value_parser = model_name)]
+    keep: Option<String>,
+    /// Keep no model on the servers
+    #[arg(long, requires = "config", conflicts_with = "keep")]
+    no_keep: bool,
     /// Which engine trains
     #[arg(long, value_enum, default_value_t = Engine::Secure)]
     engine: Engine,
@@ -77,6 +85,10 @@ pub(super) struct Args {
     curve: Option<PathBuf>,
 }
 
+pub(super) fn model_name(name: &str) -> Result<String, String> {
+    check_name(name).map(|()| name.to_owned()).map_err(|error| error.to_string())
+}
+
 pub(super) fn digest(text: &str) -> Result<[u8; 32], String> {
     manifest::parse_digest(text).ok_or_else(|| "a digest has 64 hexadecimal digits".to_owned())
 }
@@ -85,12 +97,15 @@ pub(super) fn digest(text: &str) -> Result<[u8; 32], String> {
 pub(super) struct Trained<W> {
     pub(super) summary: Summary,
     pub(super) parameters: Option<Vec<W>>,
+    /// Why the servers do not keep the model, if they should.
+    not_kept: Option<String>,
 }
 
 impl<W: Word> Trained<W> {
     fn new(job: &Job, summary: Summary, parameters: Option<Vec<W>>) -> Self {
         let coefficients = parameters.as_ref().map(|model| coefficients(job, model, summary.loss));
-        Self { summary: Summary { coefficients: coefficients.unwrap_or_default(), ..summary }, parameters }
+        let coefficients = coefficients.unwrap_or_default();
+        Self { summary: Summary { coefficients, ..summary }, parameters, not_kept: None }
     }
 }
 
@@ -162,10 +177,12 @@ fn run_stored(args: &Args, draft: Draft) -> Result<(), Failure> {
     let config = Config::load(file, &[Role::Client])?;
     let mut job = stored::resolve(draft, &config, args.manifest)?;
     adjust(args, &mut job)?;
+    let keep = keep(args, &job);
+    let request = TrainRequest { job: &job, keep: keep.as_ref() };
     if job.numbers.ring_bits == 32 {
-        tell_outcome(args, &job, &secure_run::<u32>(&job, None, None, &config)?)
+        tell_outcome(args, &job, &secure_run::<u32>(request, None, None, &config)?)
     } else {
-        tell_outcome(args, &job, &secure_run::<u64>(&job, None, None, &config)?)
+        tell_outcome(args, &job, &secure_run::<u64>(request, None, None, &config)?)
     }
 }
 
@@ -182,7 +199,8 @@ fn run_in<W: HostWord + Word>(args: &Args, job: &Job, dir: &Path) -> Result<(), 
                 on_interrupt(|| std::process::exit(INTERRUPTED));
                 let config = Config::load(file, &[Role::Client])?;
                 let Loaded { inputs, variance, .. } = load(job, dir, &Storage::new(config.storage.clone()))?;
-                secure_run::<W>(job, variance, Some(inputs), &config)?
+                let keep = keep(args, job);
+                secure_run::<W>(TrainRequest { job, keep: keep.as_ref() }, variance, Some(inputs), &config)?
             }
             None => {
                 let Loaded { inputs, variance, .. } = load(job, dir, &Storage::default())?;
@@ -197,6 +215,12 @@ fn run_in<W: HostWord + Word>(args: &Args, job: &Job, dir: &Path) -> Result<(), 
         },
     };
     tell_outcome(args, job, &trained)
+}
+
+/// The wish of the command line that the servers keep the model.
+fn keep(args: &Args, job: &Job) -> Option<Keep> {
+    let keep = Keep { name: args.keep.as_ref().unwrap_or(&job.name).clone(), required: args.keep.is_some() };
+    (!args.no_keep).then_some(keep)
 }
 
 /// What a user who plays all parties permits.
@@ -236,10 +260,16 @@ fn tell_outcome<W: Word>(args: &Args, job: &Job, trained: &Trained<W>) -> Result
         let curve = Curve { title: job.name.clone(), points: trained.summary.history.clone() };
         curve.write(path).map_err(|error| Failure::write(path, &error))?;
     }
-    match &args.json {
-        Some(path) => trained.summary.write_json(path).map_err(|error| Failure::write(path, &error)),
-        None => Ok(()),
+    if let Some(path) = &args.json {
+        trained.summary.write_json(path).map_err(|error| Failure::write(path, &error))?;
     }
+    let Some(reason) = &trained.not_kept else { return Ok(()) };
+    let text = format!("the job is done and its results are written, but no model is kept: {reason}");
+    if args.keep.is_some() {
+        return Err(Failure::Other(text));
+    }
+    note!("symbolon: {text}");
+    Ok(())
 }
 
 /// A summary with what every engine knows.
@@ -276,6 +306,7 @@ fn summary(job: &Job, engine: &str, history: Vec<EpochResult>, plan_hash: &[u8; 
         epsilon: job.reveal.noise.filter(|_| engine == "secure").map(|noise| f64::from(noise.epsilon_milli) / 1e3),
         model: ModelFacts::of(job),
         coefficients: Vec::new(),
+        kept: None,
     })
 }
 
@@ -298,12 +329,14 @@ fn tell(job: &Job, progress: &Progress, news: &News) {
 
 /// Trains on shares, at the servers that `config` names: of `inputs`, or of what they hold.
 /// `variance` is that of the test targets, where they are known.
-pub(super) fn secure_run<W: HostWord + Word>(
-    job: &Job,
+pub(super) fn secure_run<'a, W: HostWord + Word>(
+    request: impl Into<TrainRequest<'a>>,
     variance: Option<f64>,
     inputs: Option<Inputs<W>>,
     config: &Config,
 ) -> Result<Trained<W>, Failure> {
+    let request = request.into();
+    let job = request.job;
     let tls = ClientTls::new(&config.identity()?).telling(waiting);
     let progress = Progress::new("sharing the data", job.records_per_epoch() as u64 * u64::from(job.training.epochs));
     let news = &mut |news| match news {
@@ -311,14 +344,28 @@ pub(super) fn secure_run<W: HostWord + Word>(
         news => tell(job, &progress, &news),
     };
     let outcome = match inputs {
-        Some(inputs) => client::run(config, &tls, job, inputs, news),
-        None => client::run_stored(config, &tls, job, news),
+        Some(inputs) => client::run(config, &tls, request, inputs, news),
+        None => client::run_stored(config, &tls, request, news),
     };
     progress.finish();
-    let outcome = outcome?;
+    let outcome = outcome.inspect_err(|error| match (error, request.keep) {
+        (SessionError::OutOfRange | SessionError::Impossible(_), Some(keep)) => {
+            note!("symbolon: the servers may keep a draft of this run under {}; delete it", keep.name);
+        }
+        _ => {}
+    })?;
     let [a, b] = outcome.reports;
     let history = outcome.epochs.into_iter().map(|result| result.with_variance(variance)).collect();
+    let (kept, not_kept) = match outcome.kept {
+        Some(Ok(version)) => {
+            let name = request.keep.map(|keep| keep.name.clone()).unwrap_or_default();
+            (Some(ModelVersion { name, version }.to_string()), None)
+        }
+        Some(Err(reason)) => (None, Some(reason)),
+        None => (None, None),
+    };
     let summary = Summary {
+        kept,
         seconds_train: a.seconds_train.max(b.seconds_train),
         seconds_setup: outcome.seconds_setup,
         bytes_sent: Roles {
@@ -337,7 +384,7 @@ pub(super) fn secure_run<W: HostWord + Word>(
         },
         ..summary(job, "secure", history, &outcome.plan_hash)?
     };
-    Ok(Trained::new(job, summary, outcome.parameters))
+    Ok(Trained { not_kept, ..Trained::new(job, summary, outcome.parameters) })
 }
 
 /// Says that words left the range of an opening. What looks a word up in a table warns and goes on.

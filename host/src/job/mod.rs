@@ -72,6 +72,15 @@ pub const VERSION: u8 = 2;
 /// Changes whenever the encoding does.
 const HASH_DOMAIN: &[u8] = b"symbolon job v2";
 
+/// Checks the name of a job or model: some letters, digits, `.`, `_`, `-`.
+///
+/// # Errors
+///
+/// [`JobError::Sent`].
+pub fn check_name(name: &str) -> Result<(), JobError> {
+    validate::name(name).map_err(JobError::Sent)
+}
+
 /// A training job. Every field is public and enters the hash.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Job {

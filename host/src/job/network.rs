@@ -100,6 +100,11 @@ impl Job {
         let variances = if self.reveal.standard_errors { self.parameters() } else { 0 };
         self.laid().map_or(0, |laid| laid.graph().parameters() + laid.graph().statistics() + variances)
     }
+
+    /// Bytes of a share of the model.
+    pub fn model_bytes(&self) -> u64 {
+        self.model_words() as u64 * u64::from(self.numbers.ring_bits / 8)
+    }
 }
 
 /// `[network]`.

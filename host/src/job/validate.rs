@@ -94,7 +94,7 @@ fn divisor(key: &str, got: f64) -> Checked {
     hold(got.abs() >= 1.0 / MAX_REAL, key, Rule::Zero)
 }
 
-fn name(name: &str) -> Checked {
+pub(super) fn name(name: &str) -> Checked {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let kept = !name.is_empty() && name.len() <= MAX_NAME_BYTES && name.chars().all(plain);
     hold(kept, "name", Rule::Name { got: name.chars().take(MAX_NAME_BYTES + 1).collect() })

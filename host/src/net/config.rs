@@ -42,6 +42,11 @@
 //! memory_mib = 512 # most in memory, the smallest tables; the others go to scratch files
 //! directory = "/srv/scratch" # folder of scratch files; $TMPDIR or /var/tmp, if left out
 //!
+//! [models] # servers only; may be left out, whole or in part
+//! directory = "models" # relative to this file: shares of kept models
+//! most_versions = 256 # of a client
+//! most_mib = 4096 # of a client's shares and public parts together
+//!
 //! [intake] # servers that take reports; paths are relative to this file and may be left out
 //! store = "store.redb"
 //! devices = "devices.toml"
@@ -68,6 +73,7 @@ use super::intake::{IntakeFiles, RawIntake};
 use super::lines::{Lines, RawLines};
 use super::policy::{Jobs, Limits, Policy, Reveal};
 use super::role::Role;
+use super::storage::{ModelsConfig, RawModels, RawStorage};
 use crate::job::EpsilonFile;
 use crate::storage::StorageConfig;
 
@@ -100,6 +106,8 @@ pub struct Config {
     pub intake: Option<IntakeFiles>,
     /// Where servers and client keep a job's tables; other roles do not use it.
     pub storage: StorageConfig,
+    /// Where a server keeps models; other roles do not use it.
+    pub models: ModelsConfig,
 }
 
 impl Config {
@@ -193,26 +201,8 @@ struct Raw {
     intake: Option<RawIntake>,
     /// Where servers and client keep a job's tables.
     storage: Option<RawStorage>,
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct RawStorage {
-    /// Most MiB of a job's tables in memory, the smallest first; 512, if left out. The others go to
-    /// scratch files.
-    memory_mib: Option<u64>,
-    /// The folder of scratch files; `$TMPDIR`, or `/var/tmp`, if left out.
-    directory: Option<PathBuf>,
-}
-
-impl RawStorage {
-    fn check(self, beside: &Path) -> StorageConfig {
-        let default = StorageConfig::default();
-        StorageConfig {
-            memory_bytes: self.memory_mib.map_or(default.memory_bytes, |mib| mib.saturating_mul(1 << 20)),
-            directory: self.directory.map_or(default.directory, |directory| beside.join(directory)),
-        }
-    }
+    /// Where a server keeps its shares of models.
+    models: Option<RawModels>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -339,6 +329,10 @@ impl Raw {
             Some(_) if !(role.is_server() || role == Role::Client) => return Err(ConfigFault::Storage(role)),
             storage => storage.map_or_else(StorageConfig::default, |storage| storage.check(directory)),
         };
+        let models = match self.models {
+            Some(_) if !role.is_server() => return Err(ConfigFault::Models(role)),
+            models => models.unwrap_or_default().check(directory),
+        };
         let tls = IdentityFiles {
             certificate: directory.join(self.tls.certificate),
             key: directory.join(self.tls.key),
@@ -346,7 +340,7 @@ impl Raw {
         };
         let timeouts = self.timeouts.check()?;
         let (file, listen, peers) = (file.to_owned(), self.listen, self.peers);
-        Ok(Config { file, role, listen, peers, tls, timeouts, policy, policy_files, lines, intake, storage })
+        Ok(Config { file, role, listen, peers, tls, timeouts, policy, policy_files, lines, intake, storage, models })
     }
 }
 
@@ -483,6 +477,8 @@ pub enum ConfigFault {
     Policy(Role),
     /// An intake, in the file of a role that is no server.
     Intake(Role),
+    /// A store of models, in the file of a role that is no server.
+    Models(Role),
     /// A storage, in the file of a role that keeps no tables.
     Storage(Role),
     /// A gateway's lines, in the file of another role.
@@ -548,6 +544,7 @@ impl fmt::Display for ConfigFault {
             }
             Self::Policy(role) => write!(f, "policy: belongs to servers; {role} has none"),
             Self::Intake(role) => write!(f, "intake: belongs to servers; {role} has none"),
+            Self::Models(role) => write!(f, "models: belongs to servers; {role} keeps none"),
             Self::Storage(role) => write!(f, "storage: belongs to servers and client; {role} keeps no tables"),
             Self::Lines(role) => write!(f, "gateway: belongs to the gateway; {role} hears no devices"),
             Self::NoLine => f.write_str("gateway: needs at least one of `tcp`, `serial` and `mqtt`"),

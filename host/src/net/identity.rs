@@ -14,6 +14,7 @@ use rustls::RootCertStore;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use sha2::{Digest, Sha256};
 
 /// Where the PEM files of an identity are.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -32,6 +33,7 @@ pub struct Identity {
     role: Role,
     certified: Arc<CertifiedKey>,
     roots: Arc<RootCertStore>,
+    deployment: [u8; 32],
 }
 
 impl fmt::Debug for Identity {
@@ -85,14 +87,18 @@ impl Identity {
         let chain = certificates(Part::Certificate, certificate)?;
         let key_der = PrivateKeyDer::from_pem_slice(key).map_err(|error| IdentityError::pem(Part::Key, error))?;
         let mut roots = RootCertStore::empty();
-        for root in certificates(Part::Ca, ca)? {
+        let authorities = certificates(Part::Ca, ca)?;
+        let mut hashes: Vec<[u8; 32]> = authorities.iter().map(|authority| Sha256::digest(authority).into()).collect();
+        hashes.sort_unstable();
+        let deployment = Sha256::digest(hashes.concat()).into();
+        for root in authorities {
             roots.add(root).map_err(|_| IdentityError::new(Part::Ca, IdentityProblem::Malformed))?;
         }
         let role = tls::certified_role(&chain[0])
             .map_err(|fault| IdentityError::new(Part::Certificate, IdentityProblem::Certificate(fault)))?;
         let certified = CertifiedKey::from_der(chain, key_der, &tls::provider())
             .map_err(|error| IdentityError::new(Part::Key, IdentityProblem::Key(error)))?;
-        Ok(Self { role, certified: Arc::new(certified), roots: Arc::new(roots) })
+        Ok(Self { role, certified: Arc::new(certified), roots: Arc::new(roots), deployment })
     }
 
     /// Checks, as a peer would, that the certificate is good now.
@@ -109,6 +115,13 @@ impl Identity {
     #[must_use]
     pub fn role(&self) -> Role {
         self.role
+    }
+
+    /// The deployment that the role belongs to: SHA-256 of the sorted hashes of its
+    /// authorities' certificates.
+    #[must_use]
+    pub fn deployment(&self) -> [u8; 32] {
+        self.deployment
     }
 
     pub(super) fn certified_key(&self) -> &Arc<CertifiedKey> {

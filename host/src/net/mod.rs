@@ -26,6 +26,7 @@ mod listener;
 mod policy;
 mod records;
 mod role;
+mod storage;
 mod tls;
 mod wire;
 
@@ -42,6 +43,7 @@ pub use lines::{Broker, Lines, SerialLine};
 pub use listener::{Listener, StopHandle};
 pub use policy::{Facts, JobHash, Jobs, Limits, Policy, Refusal, Reveal, StoredFacts};
 pub use role::{Role, UnknownRole};
+pub use storage::ModelsConfig;
 pub use tls::{ClientTls, ServerTls};
 pub use wire::Traffic;
 

@@ -30,6 +30,7 @@ pub struct ClientTls {
     pub(super) role: Role,
     /// Told of whom [`connect`](super::connect) waits for, and where, once it has waited a while.
     pub(super) waiting: fn(Role, &str),
+    deployment: [u8; 32],
 }
 
 impl ClientTls {
@@ -44,13 +45,19 @@ impl ClientTls {
             .with_client_cert_resolver(resolver);
         config.resumption = Resumption::disabled();
         config.enable_sni = false; // Who is asked for stays inside the tunnel.
-        Self { config: Arc::new(config), role: identity.role(), waiting: |_, _| {} }
+        Self { config: Arc::new(config), role: identity.role(), waiting: |_, _| {}, deployment: identity.deployment() }
     }
 
     /// The same; `waiting` is told once of each peer that is not there at once, and where it should be.
     #[must_use]
     pub fn telling(self, waiting: fn(Role, &str)) -> Self {
         Self { waiting, ..self }
+    }
+
+    /// As [`Identity::deployment`].
+    #[must_use]
+    pub fn deployment(&self) -> [u8; 32] {
+        self.deployment
     }
 }
 

@@ -14,37 +14,31 @@
 //!   notice two ledgers that are restored together.
 //! - **Sharing:** the file is open only while jobs run, so that `symbolon releases` can read it.
 
-use super::selection::{Selection, difference};
+use super::{
+    database::{SharedDatabase, begin_durable, decode, encode},
+    selection::{Selection, difference},
+};
 use crate::{
     intake::{manifest::Manifest, store::StoreError, validity::UnixSeconds},
     net::Refusal,
-    secret::reserve_private,
     session::SessionId,
 };
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{
     fmt,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, Weak},
-    thread,
-    time::{Duration, Instant},
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 /// Version of the tables below.
 const VERSION: u64 = 1;
-/// Longest wait for another process that reads the ledger.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// Size of the database's cache.
-const CACHE_BYTES: usize = 4 << 20;
 /// Most entries that a server sends to the other.
 const MOST_TOLD: usize = 1024;
 /// Most bytes of these entries, encoded.
 pub const MAX_STANDING_BYTES: usize = 4 << 20;
 
-/// Key `version` -> [`VERSION`].
-const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 /// Number -> [`Entry`].
 const ENTRIES: TableDefinition<u64, &[u8]> = TableDefinition::new("entries");
 /// Session -> number of its entry.
@@ -161,8 +155,7 @@ impl std::error::Error for LedgerError {}
 
 /// A server's ledger of releases.
 pub struct Ledger {
-    path: PathBuf,
-    open: Mutex<Weak<Database>>,
+    database: SharedDatabase,
     /// Held while a job is admitted: what two jobs differ by takes long to find, and outputs of
     /// others need not wait for it.
     admitting: Mutex<()>,
@@ -210,30 +203,8 @@ impl Ledger {
     ///
     /// If the ledger cannot be used.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let ledger = Self { path: path.to_owned(), open: Mutex::default(), admitting: Mutex::default() };
-        ledger.database()?;
-        Ok(ledger)
-    }
-
-    /// Returns the open database; waits for a process that reads it, at most [`PATIENCE`].
-    fn database(&self) -> Result<Arc<Database>, StoreError> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(database) = open.upgrade() {
-            return Ok(database);
-        }
-        let started = Instant::now();
-        let database = loop {
-            match create(&self.path) {
-                Err(StoreError::Database(error))
-                    if matches!(*error, redb::Error::DatabaseAlreadyOpen) && started.elapsed() < PATIENCE =>
-                {
-                    thread::sleep(PATIENCE / 100);
-                }
-                database => break Arc::new(database?),
-            }
-        };
-        *open = Arc::downgrade(&database);
-        Ok(database)
+        let create = |transaction: &WriteTransaction| Tables::open(transaction).map(drop);
+        Ok(Self { database: SharedDatabase::open(path, VERSION, create)?, admitting: Mutex::default() })
     }
 
     /// Charges a job, if its budgets permit. `known` finds manifests that the ledger has not seen.
@@ -242,7 +213,7 @@ impl Ledger {
     ///
     /// [`LedgerError`]; the ledger is then unchanged.
     pub fn admit(&self, charge: &Charge, budgets: Budgets, known: &Known<'_>) -> Result<Account, LedgerError> {
-        let database = self.database()?;
+        let database = self.database.get()?;
         let _one = self.admitting.lock().unwrap_or_else(PoisonError::into_inner);
         differs(&database.begin_read()?, charge, budgets.smallest_difference, known)?;
         let manifest = charge.selection.as_ref().and_then(|selection| known(&selection.manifest));
@@ -262,7 +233,7 @@ impl Ledger {
     ///
     /// If the ledger cannot be read.
     pub fn entries(&self, client: Option<&str>, most: usize) -> Result<Vec<Entry>, StoreError> {
-        let database = self.database()?;
+        let database = self.database.get()?;
         let view = database.begin_read()?;
         let mut entries = Vec::new();
         for entry in view.open_table(ENTRIES)?.iter()?.rev() {
@@ -289,7 +260,7 @@ impl Ledger {
         [manifest, schema]: [&[u8; 32]; 2],
         now: UnixSeconds,
     ) -> Result<Spent, StoreError> {
-        let database = self.database()?;
+        let database = self.database.get()?;
         let view = database.begin_read()?;
         let table = view.open_table(SPENT)?;
         let [jobs, outputs, epsilon_milli] = names(client, [manifest, schema], day(now.0))
@@ -411,47 +382,15 @@ impl Entry {
     }
 }
 
-fn create(path: &Path) -> Result<Database, StoreError> {
-    reserve_private(path).map_err(redb::Error::Io)?;
-    let database = redb::Builder::new().set_cache_size(CACHE_BYTES).create(path)?;
-    let mut transaction = database.begin_write()?;
-    transaction.set_two_phase_commit(true);
-    {
-        let tables = Tables::open(&transaction)?;
-        let mut meta = transaction.open_table(META)?;
-        let got = meta.get("version")?.map(|version| version.value());
-        match got {
-            None => drop(meta.insert("version", VERSION)?),
-            Some(VERSION) => {
-                drop((tables, meta));
-                transaction.abort()?;
-                return Ok(database);
-            }
-            Some(got) => return Err(StoreError::Foreign { key: "version", own: VERSION, got }),
-        }
-    }
-    transaction.commit()?;
-    Ok(database)
-}
-
 /// Runs `work` in a transaction that is on the disk when this function returns.
 fn write<T>(
     database: &Database,
     work: impl FnOnce(&mut Tables<'_>) -> Result<T, LedgerError>,
 ) -> Result<T, LedgerError> {
-    let mut transaction = database.begin_write()?;
-    transaction.set_two_phase_commit(true);
+    let transaction = begin_durable(database)?;
     let result = work(&mut Tables::open(&transaction)?)?;
     transaction.commit()?;
     Ok(result)
-}
-
-fn decode<T: DeserializeOwned>(bytes: &[u8], table: &'static str) -> Result<T, StoreError> {
-    postcard::from_bytes(bytes).map_err(|_| StoreError::Damaged(table))
-}
-
-fn encode<T: Serialize>(value: &T, table: &'static str) -> Result<Vec<u8>, StoreError> {
-    postcard::to_stdvec(value).map_err(|_| StoreError::Damaged(table))
 }
 
 fn hash(selection: &Selection) -> Result<[u8; 32], StoreError> {

@@ -3,6 +3,7 @@
 //!
 //! | module | what |
 //! | --- | --- |
+//! | `database` | the database under the ledger and under the catalogue of models |
 //! | [`allowed`] | the list of jobs that an operator allows |
 //! | [`schema`] | the check of a job against its schema: whole fields, declared labels |
 //! | [`selection`] | the records that a job covers, and the difference between two jobs' records |
@@ -12,6 +13,7 @@
 //! [`noise`](crate::noise).
 
 pub mod allowed;
+pub(crate) mod database;
 pub mod ledger;
 pub mod schema;
 pub mod selection;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
+use serde_json::Value;
 
 use super::{Summary, file::write_atomic};
 
@@ -45,12 +46,25 @@ impl Model {
     /// [`ModelFacts`](super::ModelFacts) key by key.
     pub fn new(tensors: Vec<Tensor>, run: &Summary) -> Self {
         let keys = ["job", "job_hash", "plan_hash", "seed", "date", "epochs", "history"];
-        let run = serde_json::to_value(run).unwrap_or_default();
-        let facts = run["model"].as_object().into_iter().flatten();
-        let known = keys.iter().map(|key| (*key, &run[*key])).chain(facts.map(|(key, value)| (&key[..], value)));
-        let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let notes = known.filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.to_owned(), text(value)));
-        Self { tensors, notes: notes.collect() }
+        let mut run = serde_json::to_value(run).unwrap_or_default();
+        let facts = run["model"].take();
+        let known = keys.iter().map(|key| ((*key).to_owned(), run[*key].take()));
+        Self::with_notes(tensors, known.chain(entries(facts)))
+    }
+
+    /// A model with metadata: values that are not null, text as it is.
+    pub fn with_notes(tensors: Vec<Tensor>, notes: impl IntoIterator<Item = (String, Value)>) -> Self {
+        let text = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let known = notes.into_iter().filter(|(_, value)| !value.is_null());
+        Self { tensors, notes: known.map(|(key, value)| (key, text(value))).collect() }
+    }
+}
+
+/// The entries of a JSON object.
+pub(crate) fn entries(object: Value) -> impl Iterator<Item = (String, Value)> {
+    match object {
+        Value::Object(object) => object.into_iter(),
+        _ => serde_json::Map::new().into_iter(),
     }
 }
 

@@ -216,6 +216,9 @@ pub struct Summary {
     /// The coefficients of a regression whose standard errors are revealed; else empty.
     #[serde(default)]
     pub coefficients: Vec<Coefficient>,
+    /// `NAME:VERSION` of the model that both servers keep; null if they keep none.
+    #[serde(default)]
+    pub kept: Option<String>,
 }
 
 impl Summary {
@@ -305,6 +308,7 @@ impl fmt::Display for Summary {
             ("plan", self.plan_hash.clone()),
             ("job hash", self.job_hash.clone()),
         ]);
+        facts.extend(self.kept.as_ref().map(|model| ("kept", format!("{model}, a draft on both servers"))));
         lines.extend(facts.into_iter().map(|(name, value)| (name.to_owned(), value)));
         for (name, value) in lines {
             let gap = if name.chars().count() < 12 { "" } else { "  " };

@@ -170,6 +170,7 @@ fn summary() -> Summary {
         epsilon: None,
         model: ModelFacts::of(&crate::job::Job::digits().unwrap()),
         coefficients: Vec::new(),
+        kept: None,
     }
 }
 

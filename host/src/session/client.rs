@@ -8,7 +8,7 @@ use super::{
 };
 pub use super::{
     heartbeat::{Alive, Phase},
-    message::{Dealt, Report},
+    message::{Dealt, Keep, Report},
 };
 use crate::{
     job::{Job, form::Kind},
@@ -69,9 +69,29 @@ pub struct Outcome<W> {
     pub seconds_setup: f64,
     /// Payload that this client sent.
     pub bytes_sent: u64,
+    /// The version that both servers keep, or why they keep none; `None` if the client asked for
+    /// none.
+    pub kept: Option<Result<u32, String>>,
 }
 
-/// Runs `job` on `inputs` at the servers that `config` names. The data is split here; each server is sent its share and no more.
+/// A job to run, and the wish that the servers keep its model.
+#[derive(Clone, Copy, Debug)]
+pub struct TrainRequest<'a> {
+    /// The job.
+    pub job: &'a Job,
+    /// Name for the kept model; `None` keeps no model.
+    pub keep: Option<&'a Keep>,
+}
+
+impl<'a> From<&'a Job> for TrainRequest<'a> {
+    /// Keeps no model.
+    fn from(job: &'a Job) -> Self {
+        Self { job, keep: None }
+    }
+}
+
+/// Runs a job on `inputs` at the servers that `config` names. The data is split here; each server
+/// is sent its share and no more.
 ///
 /// # Errors
 ///
@@ -81,16 +101,18 @@ pub struct Outcome<W> {
 /// # Panics
 ///
 /// If the job learns from reports: that is [`run_stored`]'s.
-pub fn run<W: Word>(
+pub fn run<'a, W: Word>(
     config: &Config,
     tls: &ClientTls,
-    job: &Job,
+    request: impl Into<TrainRequest<'a>>,
     mut inputs: Inputs<W>,
     news: &mut dyn FnMut(News),
 ) -> Result<Outcome<W>, SessionError> {
+    let request = request.into();
+    let job = request.job;
     assert!(!job.data.is_stored(), "a job that learns from reports takes no inputs from a client");
     let started = Instant::now();
-    let (session, [mut server0, mut server1]) = order(config, tls, job)?;
+    let (session, [mut server0, mut server1]) = order(config, tls, request)?;
     share(job, &session, &mut inputs, [&mut server0, &mut server1], news)?;
     wipe_stack::<STACK_BYTES>(); // the seed of server 0's shares
     drop(inputs);
@@ -127,7 +149,7 @@ fn share<W: Word>(
     Ok(())
 }
 
-/// Runs `job` on reports that the servers hold: nothing is sent to them but the job.
+/// Runs a job on reports that the servers hold: nothing is sent to them but the job.
 ///
 /// # Errors
 ///
@@ -136,25 +158,32 @@ fn share<W: Word>(
 /// # Panics
 ///
 /// If the job learns from files: that is [`run`]'s.
-pub fn run_stored<W: Word>(
+pub fn run_stored<'a, W: Word>(
     config: &Config,
     tls: &ClientTls,
-    job: &Job,
+    request: impl Into<TrainRequest<'a>>,
     news: &mut dyn FnMut(News),
 ) -> Result<Outcome<W>, SessionError> {
+    let request = request.into();
+    let job = request.job;
     assert!(job.data.is_stored(), "a job that learns from files needs inputs");
     let started = Instant::now();
-    let (_, servers) = order(config, tls, job)?;
+    let (_, servers) = order(config, tls, request)?;
     listen(job, servers, config.timeouts.close, started, news)
 }
 
-/// Orders `job` at both servers, which accept it.
-fn order(config: &Config, tls: &ClientTls, job: &Job) -> Result<(SessionId, [Connection; 2]), SessionError> {
+/// Orders a job at both servers, which accept it.
+fn order(
+    config: &Config,
+    tls: &ClientTls,
+    TrainRequest { job, keep }: TrainRequest<'_>,
+) -> Result<(SessionId, [Connection; 2]), SessionError> {
     let session: SessionId = random_bytes()?;
     let encoded = job.encode().map_err(|_| SessionError::Encoding)?;
     let mut servers = [reach(config, tls, Role::Server0)?, reach(config, tls, Role::Server1)?];
     for server in &mut servers {
-        server.send(&Ask::Train(Order { session, job: encoded.clone() }))?;
+        let keep = keep.cloned();
+        server.send(&Ask::Train(Order { session, job: encoded.clone(), keep }))?;
     }
     for server in &mut servers {
         let answer: Answer = server.recv(MAX_MESSAGE_BYTES)?;
@@ -174,6 +203,7 @@ struct Ended<W> {
     report: Report,
     parameters: Vec<W>,
     bytes_sent: u64,
+    kept: Option<Result<u32, String>>,
 }
 
 /// A message from a reader thread.
@@ -262,6 +292,11 @@ fn listen<W: Word>(
         (Some(x), Some(y)) if x == y => x,
         _ => return Err(SessionError::Unexpected { from: Role::Server1, wanted: "the same plan as server0's" }),
     };
+    let kept = match (a.kept.take(), b.kept) {
+        (a, b) if a == b => a,
+        (Some(Err(reason)), _) | (_, Some(Err(reason))) => Some(Err(reason)),
+        _ => return Err(SessionError::Unexpected { from: Role::Server1, wanted: "the version that server0 keeps" }),
+    };
     heard.check_alarm()?;
     join(&mut a.parameters, &b.parameters);
     sound_parameters(job, &a.parameters).map_err(SessionError::Impossible)?;
@@ -272,6 +307,7 @@ fn listen<W: Word>(
         reports: [a.report, b.report],
         seconds_setup: heard.seconds_setup,
         bytes_sent: a.bytes_sent + b.bytes_sent,
+        kept,
     })
 }
 
@@ -383,17 +419,18 @@ fn read<W: Word>(
     asks: &Asks,
 ) -> Result<Ended<W>, SessionError> {
     let role = connection.role();
-    let (mut plan_hash, mut next) = (None, 1);
+    let (mut plan_hash, mut kept, mut next) = (None, None, 1);
     loop {
         let update: Update = connection.recv(MAX_MESSAGE_BYTES)?;
         match update {
             Update::No(no) => return Err(no.from(role)),
+            Update::Kept(version) => kept = Some(version),
             Update::Done(report) => {
                 let mut parameters = vec![W::default(); words];
                 connection.recv_exact(W::bytes_mut(&mut parameters))?;
                 let bytes_sent = connection.traffic().payload_sent;
                 connection.close()?;
-                return Ok(Ended { plan_hash, report, parameters, bytes_sent });
+                return Ok(Ended { plan_hash, report, parameters, bytes_sent, kept });
             }
             other => {
                 if let Update::Ready { plan_hash: hash } = &other {

@@ -1,7 +1,11 @@
 //! Messages between roles, other than shares and masked words: one type per awaited message.
 
 use super::{SessionError, SessionId, heartbeat::Alive};
-use crate::{intake::wire::Request, net::Role};
+use crate::{
+    intake::wire::Request,
+    model_store::{ModelState, ModelVersion},
+    net::Role,
+};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -14,6 +18,18 @@ pub(super) struct Order {
     pub(super) session: SessionId,
     /// [`crate::job::Job::encode`].
     pub(super) job: Vec<u8>,
+    /// Name for the kept model; `None` keeps no model.
+    pub(super) keep: Option<Keep>,
+}
+
+/// A client's wish that the servers keep the model.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Keep {
+    /// The model's name.
+    pub name: String,
+    /// Whether a store without room refuses the job; otherwise the job runs, and its model is not
+    /// kept.
+    pub required: bool,
 }
 
 /// Client to server, first on each connection.
@@ -28,6 +44,28 @@ pub(super) enum Ask {
         /// Digest of the manifest.
         manifest: Option<[u8; 32]>,
     },
+    /// Reads or changes kept models.
+    Models(ModelsRequest),
+}
+
+/// Client to server: reads or changes kept models. A digest is that of the public part which the client saw.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum ModelsRequest {
+    /// Lists the client's models.
+    List,
+    /// Asks for a model's entry.
+    Show(ModelVersion),
+    /// Changes the state of the client's model.
+    SetState { model: ModelVersion, digest: [u8; 32], state: ModelState },
+    /// Deletes the client's model.
+    Delete { model: ModelVersion, digest: [u8; 32] },
+    /// Opens the client's model: the words of the server's share follow the answer.
+    Open { model: ModelVersion, digest: [u8; 32] },
+    /// Asks for the lowest version that the client's name has not had.
+    Next { name: String },
+    /// Keeps a model of the client's own: after the answer, the server's share follows as
+    /// [`Data`], then comes a second answer.
+    Import { model: ModelVersion, import: SessionId, job: Vec<u8> },
 }
 
 /// A peer's rejection, with its reason.
@@ -97,6 +135,18 @@ pub(super) enum Update {
     No(No),
     /// Reports that the server lives; sent at fixed intervals.
     Alive(Alive),
+    /// Before [`Update::Done`], if the client wants the model kept: its version, or why it is not
+    /// kept.
+    Kept(Result<u32, String>),
+}
+
+/// Server to server: the public part and the version that the sender would keep.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct KeepProposal {
+    /// Digest of the public part.
+    pub(super) digest: [u8; 32],
+    /// The lowest version that the name has not had.
+    pub(super) next: u32,
 }
 
 /// A server's figures.
@@ -129,6 +179,8 @@ pub(super) struct LaneHello {
     pub(super) session: SessionId,
     pub(super) lane: u16,
     pub(super) plan_hash: [u8; 32],
+    /// The client's wish that the model be kept, as it reached server 1.
+    pub(super) keep: Option<Keep>,
 }
 
 /// Server to dealer or auditor: the first message of each connection.

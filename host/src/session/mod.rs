@@ -24,6 +24,7 @@ pub mod client;
 pub mod dealer;
 mod heartbeat;
 mod message;
+pub mod models;
 mod pairing;
 pub mod releases;
 mod rendezvous;
@@ -37,6 +38,7 @@ use crate::engine::plan::PlanError;
 use crate::engine::prg;
 use crate::intake::{IntakeError, store::StoreError};
 use crate::job::JobError;
+use crate::model_store::{ModelStoreError, ModelVersion};
 use crate::net::{Cause, ConfigError, NetError, Refusal, Role};
 use crate::plain::Plain;
 use crate::release::{allowed::AllowedError, ledger::LedgerError};
@@ -87,6 +89,15 @@ pub enum SessionError {
     Shelf(ShelfError),
     /// The job's tables cannot be stored here.
     Storage(StorageError),
+    /// The store of models refused or failed.
+    Models(Box<ModelStoreError>),
+    /// A server lacks a model that the other one has.
+    ModelIncomplete {
+        /// The model.
+        model: ModelVersion,
+        /// The server without it.
+        lacks: Role,
+    },
     /// The intake stopped, or cannot do what was asked.
     Intake(Box<IntakeError>),
     /// This role's configuration file lacks something that the session needs, such as a peer's
@@ -115,6 +126,8 @@ pub enum SessionError {
         /// Number of the epoch, from 1.
         epoch: u32,
     },
+    /// The client gave the servers different orders.
+    Orders,
     /// A session with this number already runs.
     Repeated,
     /// The peer made another plan: another job, version or build.
@@ -205,6 +218,8 @@ impl SessionError {
             Self::NotServer1 { .. } | Self::Repeated | Self::NoPlan(_) => true,
             Self::Both(errors) => errors.iter().any(Self::is_refusal),
             Self::Shelf(error) => error.is_refusal(),
+            Self::Models(error) => error.is_refusal(),
+            Self::ModelIncomplete { .. } => true,
             Self::Intake(error) => matches!(**error, IntakeError::NoRecords { .. } | IntakeError::NoManifest { .. }),
             _ => false,
         }
@@ -240,6 +255,11 @@ impl fmt::Display for SessionError {
             Self::Allowed(error) => write!(f, "this server's list of jobs: {error}"),
             Self::Shelf(error) => error.fmt(f),
             Self::Storage(error) => error.fmt(f),
+            Self::Models(error) => error.fmt(f),
+            Self::ModelIncomplete { model, lacks } => write!(
+                f,
+                "model-incomplete: {lacks} lacks {model}, which can only be retired and deleted; `symbolon models list` shows both servers"
+            ),
             Self::Intake(error) => error.fmt(f),
             Self::Config(error) => error.fmt(f),
             Self::Job { from, error } => write!(f, "the job from {from}: {error}"),
@@ -252,6 +272,9 @@ impl fmt::Display for SessionError {
             Self::Decisions { epoch } => write!(
                 f,
                 "the servers passed on different decisions after epoch {epoch}; check the client, and start the job again"
+            ),
+            Self::Orders => f.write_str(
+                "the servers were asked to keep the model in different ways; use the same version everywhere, and start the job again",
             ),
             Self::Repeated => f.write_str("a session with this number runs already; start the job again"),
             Self::Plan { peer, ours, theirs } => write!(
@@ -297,6 +320,7 @@ impl std::error::Error for SessionError {
             Self::Net(error) | Self::Protocol { cause: Some(error), .. } => Some(&**error),
             Self::Shelf(error) => Some(error),
             Self::Storage(error) => Some(error),
+            Self::Models(error) => Some(&**error),
             Self::Intake(error) => Some(&**error),
             Self::Config(error) => Some(&**error),
             Self::Job { error, .. } => Some(&**error),
@@ -345,6 +369,12 @@ impl From<AllowedError> for SessionError {
 impl From<StorageError> for SessionError {
     fn from(error: StorageError) -> Self {
         Self::Storage(error)
+    }
+}
+
+impl From<ModelStoreError> for SessionError {
+    fn from(error: ModelStoreError) -> Self {
+        Self::Models(Box::new(error))
     }
 }
 

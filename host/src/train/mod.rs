@@ -30,7 +30,7 @@ mod table;
 mod tally;
 mod tape;
 
-pub use decode::{real, signed, tensors};
+pub use decode::{ModelMismatch, model_words, real, signed, tensors};
 pub use early_stop::EarlyStop;
 pub use encode::EncodeError;
 pub use figures::{Impossible, Output, epoch_result, sound_parameters};

@@ -74,7 +74,7 @@ fn mutated_and_random_ones() {
     let mut values = Values(2026);
     let shape = Shape::default();
     let (order, seed) = (Order::of([6; 16], &shape.job()), Data::Seed([1; 32]));
-    let lane = LaneHello { hello: 0, session: [6; 16], lane: 0, plan_hash: [2; 32] };
+    let lane = LaneHello { hello: 0, session: [6; 16], lane: 0, plan_hash: [2; 32], keep: None };
     let (job, plan_hash) = (order.job.clone(), [2; 32]);
     let join = DealerHello::Join { session: [6; 16], job, plan_hash, nonce: [3; 32], seed: [4; 32] };
     let stream = DealerHello::Lane { session: [6; 16], lane: 1 };

@@ -9,6 +9,7 @@ mod early_stop;
 mod frames;
 mod functions;
 mod lost;
+mod models;
 mod outputs;
 mod places;
 mod refused;

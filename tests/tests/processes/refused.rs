@@ -82,7 +82,7 @@ fn other_versions() {
         server.write_all(greeting).unwrap();
         let mut theirs = [0; GREETING];
         server.read_exact(&mut theirs).unwrap();
-        assert_eq!(&theirs, b"SYMB\x0c\0\0\0");
+        assert_eq!(&theirs, b"SYMB\x0d\0\0\0");
         let _ = server.read_to_end(&mut Vec::new()); // until it has ended, in whatever way
     }
     roles.server0.says(&[
@@ -103,7 +103,7 @@ fn jobs_without_sense_or_bounds() {
     let mut roles = Roles::start(patient, ANYTHING);
     let order = |roles: &Roles, job: Vec<u8>| {
         let mut server = roles.reach(Role::Client, Role::Server0);
-        server.send(&Order { ask: 0, session: [4; 16], job }).unwrap();
+        server.send(&Order { ask: 0, session: [4; 16], job, keep: None }).unwrap();
         match server.recv::<Answer>(1000).unwrap() {
             Err(No::Refused(reason) | No::Failed(reason)) => reason,
             Ok(()) => panic!("taken"),
@@ -149,7 +149,7 @@ fn jobs_without_sense_or_bounds() {
         assert!(reason.contains(&format!("policy.{rule}, the job needs ")), "{reason}");
     }
     let mut server = roles.reach(Role::Client, Role::Server0);
-    server.send(&Order { ask: 0, session: [5; 16], job: large(1 << 16, 4) }).unwrap();
+    server.send(&Order { ask: 0, session: [5; 16], job: large(1 << 16, 4), keep: None }).unwrap();
     server.recv::<Answer>(1000).unwrap().unwrap();
     drop(server);
     assert!(started.elapsed() < std::time::Duration::from_secs(20), "{:?}", started.elapsed());

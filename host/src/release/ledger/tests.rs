@@ -5,7 +5,11 @@ use crate::{
     intake::manifest::Span,
     job::{Held, Senders},
 };
-use std::fs;
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 /// A folder that goes when dropped.
 struct Dir(PathBuf);

@@ -9,7 +9,8 @@ use crate::{
     },
     intake::{manifest::Manifest, validity::UnixSeconds},
     job::form::{Kind, outputs},
-    job::{Format, Job, RevealLoss},
+    job::{Format, Job, RevealLoss, check_name},
+    model_store::ModelStoreError,
     net::{Facts, Policy, Refusal, Reveal, Role, StoredFacts},
     release::{
         allowed::Allowed,
@@ -17,7 +18,10 @@ use crate::{
         schema,
         selection::Selection,
     },
-    session::{SessionError, message::Order},
+    session::{
+        SessionError,
+        message::{Keep, Order},
+    },
 };
 use std::sync::{Mutex, PoisonError};
 
@@ -66,6 +70,15 @@ impl Server {
         self.config.policy.check(&facts).map_err(SessionError::Policy)?;
         let known = |hash: &_| self.shelf.as_ref()?.schema(hash);
         schema::hold(&job, &known).map_err(SessionError::Policy)?;
+        if let Some(Keep { name, required }) = &order.keep {
+            check_name(name).map_err(SessionError::job(Role::Client))?;
+            let bytes = job.model_bytes() + order.job.len() as u64;
+            let room = self.models.check_room(client, bytes);
+            match room {
+                Err(ModelStoreError::Full { .. }) if !required => {} // the client is told at the end
+                room => room?,
+            }
+        }
         let place = self.place()?;
         let plan = plan(&job)?;
         let memory_bytes = server_bytes(&job, order.job.len(), plan.arena_bytes, data_memory);
@@ -104,8 +117,8 @@ impl Server {
         self.intake.as_ref()?.manifest(digest).ok()
     }
 
-    /// Takes a place for one more session.
-    fn place(&self) -> Result<Place<'_>, SessionError> {
+    /// Takes a place for one more session, or for the import of a model.
+    pub(super) fn place(&self) -> Result<Place<'_>, SessionError> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let most = self.config.policy.limits.places;
         if *running >= most {

@@ -6,19 +6,24 @@
 //! | `audit` | the auditor's agreement, before outputs leave |
 //! | `dealing` | joining the session at dealer and auditor |
 //! | `inputs` | the client's data |
+//! | `keeping` | the model's share, kept once both servers agree |
 //! | `outputs` | the shares of outputs, and progress |
 
 mod admission;
 mod audit;
 mod dealing;
 mod inputs;
+mod keeping;
 mod outputs;
 
 use super::{
     STACK_BYTES, SessionError, SessionId,
     heartbeat::{Alive, Heart, Phase},
-    message::{Answer, Ask, DealerHello, LaneHello, MAX_MESSAGE_BYTES, No, Order, PeerHello, Report, Update},
-    random_seed, receiver, releases,
+    message::{
+        Answer, Ask, DealerHello, Keep, LaneHello, MAX_MESSAGE_BYTES, ModelsRequest, No, Order, PeerHello, Report,
+        Update,
+    },
+    models, random_seed, receiver, releases,
     rendezvous::Rendezvous,
     reports,
     veil::{Veil, VeilSeed},
@@ -33,6 +38,7 @@ use crate::{
     job::Job,
     kernel::{HostWord, best},
     lanes::{Lane, Lanes},
+    model_store::ModelStore,
     net::{Cancel, ClientTls, Config, Connection, NetError, Role, Timeouts, connect_until},
     release::ledger::{Account, Entry, Ledger, LedgerError, MAX_STANDING_BYTES},
     report::peak_rss,
@@ -45,6 +51,7 @@ use audit::Audit;
 use dealing::{Helper, Joined};
 use inputs::receive_inputs;
 pub(super) use inputs::{piece_words, table_stream};
+use keeping::KeepOutcome;
 use outputs::{News, Outputs};
 use std::{
     sync::{Arc, Mutex},
@@ -65,7 +72,7 @@ pub struct Server {
     config: Config,
     tls: ClientTls,
     /// At server 0: server 1's connections.
-    lanes: Rendezvous<u16, [u8; 32]>,
+    lanes: Rendezvous<u16, LaneHello>,
     running: Mutex<usize>,
     threads: Option<usize>,
     /// The source of stored reports; `None` if this server has none.
@@ -73,6 +80,7 @@ pub struct Server {
     /// The intake of reports; `None` if this server takes none.
     intake: Option<Arc<Intake>>,
     ledger: Ledger,
+    models: ModelStore,
     tell: Box<dyn Fn(Notice<'_>) + Send + Sync>,
 }
 
@@ -114,6 +122,10 @@ struct Session<'a> {
     id: SessionId,
     job: &'a Job,
     encoded: Vec<u8>,
+    /// The client's wish that the model be kept.
+    keep: Option<Keep>,
+    /// Serial number of the client's certificate.
+    client: String,
     plan: Plan,
     account: &'a Account,
     /// Cancels the connections and waits of the session.
@@ -153,11 +165,13 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// If the ledger cannot be used.
+    /// If the ledger or the store of models cannot be used.
     pub fn new(config: Config, tls: ClientTls, threads: Option<usize>) -> Result<Self, SessionError> {
         let (lanes, running) = (Rendezvous::new(config.timeouts.connect), Mutex::new(0));
         let ledger = Ledger::open(&config.policy_files.ledger).map_err(LedgerError::Store)?;
-        Ok(Self { lanes, config, tls, running, threads, shelf: None, intake: None, ledger, tell: Box::new(|_| {}) })
+        let models = ModelStore::open(&config.models, config.role, tls.deployment())?;
+        let (shelf, intake, tell) = (None, None, Box::new(|_: Notice<'_>| {}));
+        Ok(Self { lanes, config, tls, running, threads, shelf, intake, ledger, models, tell })
     }
 
     /// Adds `shelf`: jobs may then learn from its reports.
@@ -179,6 +193,15 @@ impl Server {
         Self { tell: Box::new(tell), ..self }
     }
 
+    /// Counts the files of shares that no kept model has.
+    ///
+    /// # Errors
+    ///
+    /// If the store of models cannot be read.
+    pub fn stray_shares(&self) -> Result<usize, SessionError> {
+        Ok(self.models.strays()?)
+    }
+
     /// Serves one connection: a client's order, on this thread, or a lane of server 1.
     ///
     /// # Errors
@@ -192,11 +215,12 @@ impl Server {
                 None => Err(SessionError::Shelf(ShelfError::None)),
             },
             Role::Server1 if self.config.role == Role::Server0 => {
-                let LaneHello { session, lane, plan_hash } = match connection.recv(MAX_MESSAGE_BYTES)? {
+                let hello = match connection.recv(MAX_MESSAGE_BYTES)? {
                     PeerHello::Lane(hello) => hello,
                     PeerHello::Manifest => return reports::agree(self.intake.as_deref(), &mut connection),
                 };
-                let offered = self.lanes.offer(session, lane, (connection, plan_hash), Role::Client, &mut |_| {});
+                let (session, lane) = (hello.session, hello.lane);
+                let offered = self.lanes.offer(session, lane, (connection, hello), Role::Client, &mut |_| {});
                 offered.map_err(|(error, mut connection)| {
                     // The send to a lost server fails.
                     let _ = connection.send(&Answer::Err(No::new(&error)));
@@ -222,6 +246,11 @@ impl Server {
                 let closed = client.close();
                 result.and(closed.map_err(SessionError::from))
             }
+            Ask::Models(request) => {
+                let result = self.answer_models_request(request, &mut client);
+                let closed = client.close();
+                result.and(closed.map_err(SessionError::from))
+            }
             Ask::Reports(request) => {
                 let (intake, role) = (self.intake.as_deref(), self.config.role);
                 let result = reports::answer(intake, role, request, &mut client, || {
@@ -229,6 +258,19 @@ impl Server {
                 });
                 let closed = client.close();
                 result.and(closed.map_err(SessionError::from))
+            }
+        }
+    }
+
+    /// Answers a client's request about kept models. One that moves a share holds a place: it takes
+    /// memory.
+    fn answer_models_request(&self, request: ModelsRequest, client: &mut Connection) -> Result<(), SessionError> {
+        let place = request.moves_share().then(|| self.place()).transpose();
+        match place {
+            Ok(_place) => models::answer(&self.models, &self.config, request, client),
+            Err(error) => {
+                let _ = client.send(&Answer::Err(No::new(&error))); // the error matters more
+                Err(error)
             }
         }
     }
@@ -241,8 +283,9 @@ impl Server {
                 let started = Instant::now();
                 (self.tell)(Notice::Begun { job: &job, hash });
                 let cancel = Cancel::default();
-                let session =
-                    Session { id: order.session, job: &job, encoded: order.job, plan, account: &account, cancel };
+                let Order { session: id, job: encoded, keep } = order;
+                let serial = client.serial().to_owned();
+                let session = Session { id, job: &job, encoded, keep, client: serial, plan, account: &account, cancel };
                 let result = match job.numbers.ring_bits {
                     32 => self.run::<u32>(&session, &mut client),
                     _ => self.run::<u64>(&session, &mut client),
@@ -298,9 +341,12 @@ impl Server {
         let trained = heart.beat_during(|| self.train::<W>(session, sent, &storage, &heart));
         let lost = heart.into_failure();
         // A lost client cancels the session, so that other connections fail too.
-        let (report, parameters) = trained.map_err(|error| lost.map_or(error, SessionError::from))?;
+        let (report, parameters, kept) = trained.map_err(|error| lost.map_or(error, SessionError::from))?;
         let model = if session.job.reveal.model { W::bytes(&parameters).len() as u64 } else { 0 };
         client.set_transfer_limit(self.config.timeouts.idle, Instant::now(), model);
+        if let Some(kept) = kept {
+            client.send(&Update::Kept(kept))?;
+        }
         client.send(&Update::Done(report))?;
         if session.job.reveal.model {
             client.send_bytes(W::bytes(&parameters))?;
@@ -309,14 +355,14 @@ impl Server {
     }
 
     /// Runs the job on this server's shares: the client's, or stored ones. Returns this server's
-    /// share of the model, refreshed.
+    /// share of the model, refreshed, and the version under which the model is kept.
     fn train<W: HostWord + Word>(
         &self,
         session: &Session<'_>,
         sent: Option<Inputs<W>>,
         storage: &Storage,
         heart: &Heart<'_>,
-    ) -> Result<(Report, Secret<W>), SessionError> {
+    ) -> Result<(Report, Secret<W>, Option<KeepOutcome>), SessionError> {
         let inputs = match (sent, &self.shelf) {
             (Some(inputs), _) => inputs,
             (None, Some(shelf)) => Inputs::stored(session.job, &**shelf, storage)?,
@@ -360,7 +406,10 @@ impl Server {
             }
             train::Halt::Stopped => news.error.take().unwrap_or(SessionError::Stopped),
         })?;
-        news.end(&mut parameters)?;
+        news.confirm()?;
+        news.account_for_model()?;
+        news.refresh_model(&mut parameters, session.keep.is_some());
+        let kept = self.keep(session, heart, (news.epochs, &parameters), &mut peers)?;
         heart.begin(Phase::Ending, 0, Some(Role::Dealer));
         let report = Report {
             bytes_sent: count.bytes,
@@ -369,7 +418,7 @@ impl Server {
             peak_rss_bytes: peak_rss(),
             dealer: dealer.next()?,
         };
-        Ok((report, parameters))
+        Ok((report, parameters, kept))
     }
 
     /// Connects to dealer, auditor and the other server, and compares ledgers with the other
@@ -392,8 +441,12 @@ impl Server {
     /// dealer and the first lanes stay connected.
     fn meet_peer(&self, session: &Session<'_>, dealer: &Helper) -> Result<Vec<Connection>, SessionError> {
         let (ours, Timeouts { connect, idle, .. }) = (session.plan.hash, self.config.timeouts);
-        let other =
-            |theirs: [u8; 32]| SessionError::Plan { peer: Role::Server1, ours: hex(&ours), theirs: hex(&theirs) };
+        let check = |LaneHello { plan_hash: theirs, keep, .. }: LaneHello| {
+            if theirs != ours {
+                return Err(SessionError::Plan { peer: Role::Server1, ours: hex(&ours), theirs: hex(&theirs) });
+            }
+            if keep == session.keep { Ok(()) } else { Err(SessionError::Orders) }
+        };
         // The other server may wait for the dealer, and is the one to report that: its time-out
         // comes first.
         let patience = idle + idle / 4;
@@ -409,16 +462,16 @@ impl Server {
                 };
                 let (mut connection, theirs) = self.lanes.fetch(session.id, lane, Role::Server1, &mut go_on)?;
                 session.cancel.guard(connection.abort_handle());
-                let answer = if theirs == ours { Ok(()) } else { Err(other(theirs)) };
+                let answer = check(theirs);
                 connection.send(&answer.as_ref().map_err(No::new))?;
                 connection.set_idle_timeout(patience);
                 answer?;
                 met.push(connection);
                 continue;
             }
-            let mut connection = self.reach(&session.cancel, Role::Server0)?;
+            let (mut connection, keep) = (self.reach(&session.cancel, Role::Server0)?, session.keep.clone());
             connection.set_idle_timeout(connect + idle);
-            connection.send(&PeerHello::Lane(LaneHello { session: session.id, lane, plan_hash: ours }))?;
+            connection.send(&PeerHello::Lane(LaneHello { session: session.id, lane, plan_hash: ours, keep }))?;
             let answer: Result<Answer, NetError> = connection.recv(MAX_MESSAGE_BYTES);
             if !matches!(answer, Ok(Ok(()))) {
                 dealer.check()?; // server 0 may have waited for it

@@ -43,6 +43,8 @@ pub(super) struct News<'a, 'c> {
     started: Instant,
     /// Seconds of the training steps alone.
     pub(super) seconds_train: f64,
+    /// Epochs that ran.
+    pub(super) epochs: u32,
     /// The error that ends the job at this server.
     pub(super) error: Option<SessionError>,
 }
@@ -56,14 +58,40 @@ impl<'a, 'c> News<'a, 'c> {
         audit: Audit,
     ) -> Self {
         let now = Instant::now();
-        Self { heart, plan, dealer, outputs, audit, told: now, started: now, seconds_train: 0.0, error: None }
+        Self {
+            heart,
+            plan,
+            dealer,
+            outputs,
+            audit,
+            told: now,
+            started: now,
+            seconds_train: 0.0,
+            epochs: 0,
+            error: None,
+        }
     }
 
-    /// Ends the job once the auditor agrees: if the job opens the model, `parameters` become this
-    /// server's share of it, refreshed.
-    pub(super) fn end<W: Word>(&mut self, parameters: &mut [W]) -> Result<(), SessionError> {
-        self.audit.confirm(self.heart)?;
-        self.outputs.model(parameters)
+    /// Waits for the auditor's agreement to all corrections of the job.
+    pub(super) fn confirm(&mut self) -> Result<(), SessionError> {
+        self.audit.confirm(self.heart)
+    }
+
+    /// Accounts for the release of the model, if the job reveals it. This comes before keeping:
+    /// from then on the client may open the model.
+    pub(super) fn account_for_model(&self) -> Result<(), SessionError> {
+        match self.outputs.job.reveal.model {
+            true => Ok(self.outputs.account.release(1)?),
+            false => Ok(()),
+        }
+    }
+
+    /// Refreshes `parameters`, this server's share of the model, if it leaves the job: if the job
+    /// reveals the model, or `keeps` it.
+    pub(super) fn refresh_model<W: Word>(&self, parameters: &mut [W], keeps: bool) {
+        if self.outputs.job.reveal.model || keeps {
+            self.outputs.veil.draw(Output::Model, parameters);
+        }
     }
 
     /// Continues with what there is; notes an error and ends the job.
@@ -109,6 +137,7 @@ impl<'a, 'c> News<'a, 'c> {
                 return Ok(());
             }
             Event::Epoch { epoch, loss, score } => {
+                self.epochs = epoch;
                 self.heart.begin(Phase::Training, self.plan.epoch.bytes_each_way, None);
                 let word = |word: W::Wide| signed(word).cast_unsigned();
                 let loss = loss.map(|sum| vec![word(sum.total), sum.records.map_or(0, word)]);
@@ -213,16 +242,6 @@ impl<'a> Outputs<'a> {
     fn alarm(&self, share: bool) -> Result<bool, SessionError> {
         self.account.release(1)?;
         Ok(self.veil.draw_bit(Output::Alarm, share))
-    }
-
-    /// Refreshes this server's share of the model in place, if the job opens it.
-    fn model<W: Word>(&self, parameters: &mut [W]) -> Result<(), SessionError> {
-        if !self.job.reveal.model {
-            return Ok(());
-        }
-        self.account.release(1)?;
-        self.veil.draw(Output::Model, parameters);
-        Ok(())
     }
 }
 

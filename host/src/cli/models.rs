@@ -1,0 +1,274 @@
+//! `symbolon models`: the models that the two servers keep as shares.
+
+use super::{exit::Failure, roles::waiting};
+use crate::{
+    engine::plan::hex,
+    intake::validity::UnixSeconds,
+    job::{Draft, Format, Job},
+    kernel::HostWord,
+    model_store::{ListedModel, ModelEntry, ModelOrigin, ModelVersion},
+    net::{ClientTls, Config, Role},
+    report::{Model, ModelFacts, entries, human_bytes, read_model, write_atomic, write_model},
+    session::models,
+    train::{model_words, sound_parameters, tensors},
+};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use symbolon_core::word::Word;
+
+/// Arguments of `symbolon models`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The client's configuration
+    #[arg(long, value_name = "FILE", global = true, default_value = "client.toml")]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// List this client's models, with their states at both servers
+    List {
+        /// Write the list as JSON
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+    },
+    /// Print a model's public part, and its state at each server
+    Show {
+        /// The model, NAME:VERSION
+        model: ModelVersion,
+        /// Write it as JSON
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+    },
+    /// Print the differences between the public parts of two models
+    Diff {
+        /// The first model, NAME:VERSION
+        first: ModelVersion,
+        /// The second model
+        second: ModelVersion,
+    },
+    /// Publish a model: declare it ready for use
+    Publish {
+        /// The model, NAME:VERSION
+        model: ModelVersion,
+    },
+    /// Retire a published model: it cannot be exported any more
+    Retire {
+        /// The model, NAME:VERSION
+        model: ModelVersion,
+    },
+    /// Delete a draft or retired model, at each server that has it
+    Delete {
+        /// The model, NAME:VERSION
+        model: ModelVersion,
+    },
+    /// Write a model as safetensors; its job must reveal the model
+    Export {
+        /// The model, NAME:VERSION
+        model: ModelVersion,
+        /// The file to write
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Share a model file with the servers, which keep it as a draft
+    Import {
+        /// Job file with the model's network, numbers and scale. It learns from files, which are not read
+        job: PathBuf,
+        /// The model, as `export` and `train --model` write it
+        file: PathBuf,
+        /// Name for the model; the job's name, if not given
+        #[arg(long, value_name = "NAME", value_parser = super::train::model_name)]
+        name: Option<String>,
+    },
+}
+
+/// `symbolon models`.
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let config = Config::load(&args.config, &[Role::Client])?;
+    let tls = ClientTls::new(&config.identity()?).telling(waiting);
+    let (config, tls) = (&config, &tls);
+    match &args.command {
+        Command::List { json } => list(config, tls, json.as_deref()),
+        Command::Show { model, json } => show(&models::show(config, tls, model)?, json.as_deref()),
+        Command::Diff { first, second } => {
+            let [[a, _], [b, _]] = [models::show(config, tls, first)?, models::show(config, tls, second)?];
+            diff(&facts(&a)?, &facts(&b)?);
+            Ok(())
+        }
+        Command::Publish { model } => {
+            models::publish(config, tls, model)?;
+            say!("{model} is published on both servers");
+            Ok(())
+        }
+        Command::Retire { model } => {
+            models::retire(config, tls, model)?;
+            say!("{model} is retired");
+            Ok(())
+        }
+        Command::Delete { model } => {
+            models::delete(config, tls, model)?;
+            say!("{model} is deleted");
+            Ok(())
+        }
+        Command::Export { model, out } => {
+            let [entry, _] = models::show(config, tls, model)?;
+            let job = job(&entry)?;
+            match job.numbers.ring_bits {
+                32 => export::<u32>(config, tls, (&entry, &job), out),
+                _ => export::<u64>(config, tls, (&entry, &job), out),
+            }
+        }
+        Command::Import { job, file, name } => {
+            let job = Draft::load(job)?.resolve(None)?;
+            let (model, name) = (read_model(file)?, name.as_deref().unwrap_or(&job.name));
+            let imported = match job.numbers.ring_bits {
+                32 => models::import::<u32>(config, tls, (&job, name), model_words(&job, &model)?),
+                _ => models::import::<u64>(config, tls, (&job, name), model_words(&job, &model)?),
+            };
+            say!("{} is a draft on both servers", imported?);
+            Ok(())
+        }
+    }
+}
+
+fn write(path: Option<&Path>, value: &Value) -> Result<(), Failure> {
+    let Some(path) = path else { return Ok(()) };
+    write_atomic(path, format!("{value:#}\n").as_bytes()).map_err(|error| Failure::write(path, &error))
+}
+
+/// How both servers have a model: its state, or where they disagree.
+fn agreement([a, b]: &[Option<ListedModel>; 2]) -> String {
+    match (a, b) {
+        (Some(a), Some(b)) if a.digest != b.digest => "the servers have different public parts".to_owned(),
+        (Some(a), Some(b)) if a.state == b.state => a.state.name().to_owned(),
+        (Some(a), Some(b)) => format!("server0: {}, server1: {}", a.state.name(), b.state.name()),
+        (Some(_), None) => "server1 lacks it".to_owned(),
+        (None, _) => "server0 lacks it".to_owned(),
+    }
+}
+
+fn list(config: &Config, tls: &ClientTls, path: Option<&Path>) -> Result<(), Failure> {
+    let both = models::list(config, tls)?;
+    say!("{:<32}{:<22}{:>12}  state", "model", "kept", "a share");
+    let mut all = Vec::new();
+    for (model, servers) in &both {
+        let state = agreement(servers);
+        let Some(listed) = servers.iter().flatten().next() else { continue };
+        let kept = UnixSeconds(listed.kept_at).utc();
+        say!("{:<32}{kept:<22}{:>12}  {state}", model.to_string(), human_bytes(listed.bytes));
+        let states = servers.each_ref().map(|listed| listed.as_ref().map(|listed| listed.state.name()));
+        all.push(json!({
+            "model": model.to_string(),
+            "kept": kept,
+            "bytes": listed.bytes,
+            "state": { "server0": states[0], "server1": states[1] },
+            "agreed": matches!(servers, [Some(a), Some(b)] if a.digest == b.digest && a.state == b.state),
+        }));
+    }
+    write(path, &Value::from(all))
+}
+
+/// Reads an entry's job.
+fn job(entry: &ModelEntry) -> Result<Job, Failure> {
+    entry.public.job().map_err(|_| {
+        Failure::Input(format!(
+            "the job of {} was encoded by another version of this program; use that one",
+            entry.listed.model
+        ))
+    })
+}
+
+/// All that is public about a model.
+fn facts(entry: &ModelEntry) -> Result<Value, Failure> {
+    let job = job(entry)?;
+    let (origin, run) = match &entry.public.origin {
+        ModelOrigin::Trained { session, plan_hash, epochs } => ("trained", Some((session, plan_hash, epochs))),
+        ModelOrigin::Imported { .. } => ("imported", None),
+    };
+    let manifest = match &job.data.format {
+        Format::Reports(reports) => Some(hex(&reports.manifest)),
+        _ => None,
+    };
+    let metrics: Vec<_> = job.measured().iter().map(|metric| metric.kind().name()).collect();
+    Ok(json!({
+        "model": entry.listed.model.to_string(),
+        "digest": hex(&entry.public.digest()),
+        "job": job.name,
+        "job_hash": hex(&entry.public.job_hash),
+        "origin": origin,
+        "plan_hash": run.map(|(_, plan_hash, _)| hex(plan_hash)),
+        "session": run.map(|(session, ..)| hex(session)),
+        "manifest": manifest,
+        "train_records": job.data.train_records,
+        "test_records": job.data.test_records,
+        "seed": job.training.seed,
+        "epochs": run.map(|(.., epochs)| epochs),
+        "metrics": metrics,
+        "reveals_model": job.reveal.model,
+        "ring_bits": job.numbers.ring_bits,
+        "frac_bits": job.numbers.frac_bits,
+        "words": entry.listed.words,
+        "client": entry.public.client,
+        "deployment": hex(&entry.public.deployment),
+        "facts": serde_json::to_value(ModelFacts::of(&job)).unwrap_or_default(),
+    }))
+}
+
+fn show([a, b]: &[ModelEntry; 2], path: Option<&Path>) -> Result<(), Failure> {
+    let mut facts = facts(a)?;
+    facts["state"] = json!({ "server0": a.listed.state.name(), "server1": b.listed.state.name() });
+    let kept = [a, b].map(|entry| UnixSeconds(entry.listed.kept_at).utc());
+    facts["kept"] = json!({ "server0": kept[0], "server1": kept[1] });
+    say!("{facts:#}");
+    write(path, &facts)
+}
+
+/// Prints each value that differs, by its path.
+fn diff(first: &Value, second: &Value) {
+    let mut differing = 0;
+    differences("", first, second, &mut |path, a, b| {
+        differing += 1;
+        say!("{path}: {a} -> {b}");
+    });
+    if differing == 0 {
+        say!("the public parts are equal");
+    }
+}
+
+fn differences(path: &str, a: &Value, b: &Value, report: &mut dyn FnMut(&str, &Value, &Value)) {
+    match (a, b) {
+        (Value::Object(a), Value::Object(b)) => {
+            let keys: std::collections::BTreeSet<_> = a.keys().chain(b.keys()).collect();
+            for key in keys {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                let of = |object: &serde_json::Map<String, Value>| object.get(key).cloned().unwrap_or_default();
+                differences(&path, &of(a), &of(b), report);
+            }
+        }
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            for (i, (a, b)) in a.iter().zip(b).enumerate() {
+                differences(&format!("{path}[{i}]"), a, b, report);
+            }
+        }
+        (a, b) if a == b => {}
+        (a, b) => report(path, a, b),
+    }
+}
+
+fn export<W: HostWord + Word>(
+    config: &Config,
+    tls: &ClientTls,
+    (entry, job): (&ModelEntry, &Job),
+    out: &Path,
+) -> Result<(), Failure> {
+    let words: Vec<W> = models::open(config, tls, (entry, job))?;
+    sound_parameters(job, &words)?;
+    let mut facts = facts(entry)?;
+    let of_model = facts["facts"].take();
+    let notes = entries(facts).chain(entries(of_model));
+    write_model(out, &Model::with_notes(tensors(job, &words), notes))?;
+    say!("wrote {} to {}", entry.listed.model, out.display());
+    Ok(())
+}

@@ -1,0 +1,32 @@
+//! Trained models, kept on the two servers as shares.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | `entry` | a model's public part, its state, and its name |
+//! | `share_file` | a server's share of the parameters |
+//! | `store` | the catalogue and the files |
+//! | `error` | refusals, each with a code |
+//!
+//! - **Secret:** a server's share of the parameters, refreshed: uniform words, and the same that the
+//!   client receives if the job reveals the model. Masked or opened words are never kept. Only the
+//!   server's user can read the files.
+//! - **Public:** everything else: name, version, job, hashes, client, times. After training, the
+//!   servers compare the digest of the public part before either keeps a version.
+//! - **Durability:** the share's file is on the disk before the catalogue has the version, and the
+//!   catalogue has it before the server reports success. A crash can leave a file without version,
+//!   which stays and is counted, but no version without file.
+//! - **Failure:** if a server dies in between, only the other one has the version. Commands report
+//!   such versions; only `retire` and `delete` change them.
+//! - **Access:** a client is known by the serial number of its certificate. It has names, versions
+//!   and limits of its own, and sees no other client's models.
+
+mod entry;
+mod error;
+mod share_file;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use entry::{ListedModel, ModelEntry, ModelOrigin, ModelState, ModelVersion, PublicPart};
+pub use error::ModelStoreError;
+pub use store::ModelStore;
