@@ -60,6 +60,11 @@ pub enum Data {
     Seed([u8; 32]),
     /// To server 1; they follow.
     Words,
+    /// To both, first, in a job with lengths; they follow, two bytes each.
+    Lengths {
+        /// Lengths of each list.
+        counts: [u64; 4],
+    },
 }
 
 /// Server 0 to server 1.
@@ -173,7 +178,7 @@ pub const GREETING: usize = 8;
 ///
 /// If there is none.
 pub fn take_greeting(bytes: &mut &[u8]) {
-    assert!(bytes.starts_with(b"SYMB\x0c\0\0\0"), "no greeting: {:?}", &bytes[..bytes.len().min(GREETING)]);
+    assert!(bytes.starts_with(b"SYMB\x0d\0\0\0"), "no greeting: {:?}", &bytes[..bytes.len().min(GREETING)]);
     *bytes = &bytes[GREETING..];
 }
 

@@ -75,6 +75,7 @@ pub const PLACES: [Placement; NETWORK.len()] = {
     const fn place(inputs: Shape, output: Shape, frac_bits: u32) -> Placement {
         Placement {
             inputs: [inputs; 2],
+            first_step: 0,
             output,
             frac_bits,
             parameter: 40, // those of the convolution lie before

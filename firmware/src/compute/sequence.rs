@@ -102,6 +102,7 @@ pub const PLACES: [Placement; NETWORK.len()] = {
     let state = Shape::vector(GRU.units);
     let recurrent = Placement {
         inputs: [SEQUENCE; 2],
+        first_step: 0,
         output: state,
         frac_bits: FRAC_BITS,
         parameter: 0,

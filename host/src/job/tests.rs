@@ -2,6 +2,7 @@
 
 mod arrays;
 mod augment;
+mod lengths;
 mod optimizer;
 mod reports;
 

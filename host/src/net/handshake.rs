@@ -29,7 +29,7 @@ use super::tls::{self, ClientTls, ServerTls};
 use super::wire::{Limit, Traffic, Wire};
 
 /// The version of the protocol between roles. Peers of different versions refuse each other.
-pub const PROTOCOL_VERSION: u16 = 12;
+pub const PROTOCOL_VERSION: u16 = 13;
 
 const MAGIC: [u8; 4] = *b"SYMB";
 const GREETING_LEN: usize = 8;

@@ -82,7 +82,7 @@ fn other_versions() {
         server.write_all(greeting).unwrap();
         let mut theirs = [0; GREETING];
         server.read_exact(&mut theirs).unwrap();
-        assert_eq!(&theirs, b"SYMB\x0c\0\0\0");
+        assert_eq!(&theirs, b"SYMB\x0d\0\0\0");
         let _ = server.read_to_end(&mut Vec::new()); // until it has ended, in whatever way
     }
     roles.server0.says(&[

@@ -44,7 +44,7 @@ use admission::Admitted;
 use audit::Audit;
 use dealing::{Helper, Joined};
 use inputs::receive_inputs;
-pub(super) use inputs::{piece_words, table_stream};
+pub(super) use inputs::{MAX_LENGTHS, piece_words, table_stream};
 use outputs::{News, Outputs};
 use std::{
     sync::{Arc, Mutex},
