@@ -90,10 +90,10 @@ fn lengths_without_a_test_set_are_those_of_training() {
         let job = sequences(&format!("{GRU}, {DENSE}"), SHAPE, npz, "").map(drop);
         assert!(job.is_err(), "a test set has lengths too");
         format!(
-            "version = 2\nname = 's'\nloss = 'softmax-cross-entropy'\nmetrics = []\n\
+            "version = 2\nname = 's'\nloss = 'softmax-cross-entropy'\n\
              [data]\ntrain_records = 80\ntest_records = 0\nclasses = 3\nscale = {{ divide = 1 }}\nshape = [4, 2]\n\
              [data.npy]\ntrain_features = 'a'\ntrain_labels = 'b'\n{npz}\n\
-             [network]\nlayers = [{GRU}, {DENSE}]\n[training]\nepochs = 1\nbatch = 16\nseed = 1\n[optimizer]\nkind = 'adam'\n"
+             [network]\nlayers = [{GRU}, {DENSE}]\n[training]\nepochs = 1\nbatch = 16\nseed = 1\n[optimizer]\nkind = 'adam'\n[reveal]\nmetrics = false\n"
         )
     };
     assert!(parse(&text("train_lengths = 'n'")).unwrap().data.has_lengths());
