@@ -85,22 +85,12 @@ pub(super) fn load(
     arrays: Arrays,
 ) -> Result<ReadCounts, DataError> {
     let Arrays { mut features, mut labels, lengths } = arrays;
-    let (job, file) = (data.features() as u64, features.width);
-    if job != file {
-        return Err(DataError::Count { path: features.source.path, key: "data.shape (features)", job, file });
-    }
     let want = match &data.task {
         Task::Classes(_) => data.labels_per_record,
         Task::Regression(targets) => targets.len(),
     };
-    if labels.width != want as u64 {
-        return Err(DataError::LabelWidth { path: labels.source.path, got: labels.width, want });
-    }
-    labels.pair(&features)?;
+    check_sizes(data, (records, key), &features, (&labels, want))?;
     let (job, file) = (records as u64, features.records);
-    if file < job {
-        return Err(DataError::Count { path: features.source.path, key, job, file });
-    }
     features.keep(job);
     let mut lengths = LengthArrays::new(data, lengths, &features)?;
     let (mut values, mut targets) = (vec![0.0; data.features()], vec![0.0; want]);
@@ -112,18 +102,18 @@ pub(super) fn load(
             lengths.skip()?;
             continue;
         }
-        let [steps, counted] = lengths.next(record, &mut set.block.lengths)?;
-        let counted = if data.labels_follow_lengths() { steps } else { counted };
+        let [steps, of_labels] = lengths.next(record, &mut set.block.lengths)?;
+        let counted = if data.labels_follow_lengths() { steps } else { of_labels };
+        // Padding may be anything, and is nothing.
         let words = steps.map_or(values.len(), |steps| usize::from(steps) * (values.len() / data.steps()));
         for (column, raw) in values.iter().enumerate() {
-            // Padding may be anything, and is nothing.
             let scaled = if column < words { feature(data, column, *raw) } else { Ok(0.0) };
             let place = Place::Feature { record, feature: column };
             set.block.features.push(scaled.map_err(|problem| features.refused(place, problem))?);
         }
+        targets[counted.map_or(want, usize::from)..].fill(0.0);
         for (output, target) in targets.iter().enumerate() {
-            let counts = counted.is_none_or(|counted| output < usize::from(counted));
-            let pushed = push_target(data, &mut set.block, output, if counts { *target } else { 0.0 });
+            let pushed = push_target(data, &mut set.block, output, *target);
             pushed.map_err(|problem| labels.refused(Place::Label { record }, problem))?;
         }
         set.end_record()?;
@@ -132,6 +122,26 @@ pub(super) fn load(
     labels.finish()?;
     lengths.finish()?;
     Ok(ReadCounts { records: file, skipped: 0 })
+}
+
+/// Holds the sizes of a set's arrays to the job's: `want` labels a record.
+fn check_sizes(
+    data: &Data,
+    (records, key): (usize, &'static str),
+    features: &Array,
+    (labels, want): (&Array, usize),
+) -> Result<(), DataError> {
+    let count = |key, job, file| DataError::Count { path: features.source.path.clone(), key, job, file };
+    let (job, file) = (data.features() as u64, features.width);
+    if job != file {
+        return Err(count("data.shape (features)", job, file));
+    }
+    if labels.width != want as u64 {
+        return Err(DataError::LabelWidth { path: labels.source.path.clone(), got: labels.width, want });
+    }
+    labels.pair(features)?;
+    let (job, file) = (records as u64, features.records);
+    if file < job { Err(count(key, job, file)) } else { Ok(()) }
 }
 
 /// The lengths of a set's records and of their labels, record by record.

@@ -52,11 +52,11 @@ pub struct Npy {
     pub test_features: Option<String>,
     /// Labels of the test records.
     pub test_labels: Option<String>,
-    /// File with the public lengths of the training records, whole numbers from 1 to the steps of
-    /// `data.shape = [steps, features]`. Steps behind a record's length are padding: recurrent layers
-    /// keep their states there, and whatever the file holds counts as zeros. With as many labels a
-    /// record as steps, labels behind the length do not count. Both servers and the client know the
-    /// lengths; the dealer does not. All steps count, if left out.
+    /// File with the public lengths of the training records: whole numbers from 1 to the steps of
+    /// `data.shape = [steps, features]`. Steps behind a record's length are padding: recurrent
+    /// layers keep their states there, and any features are encoded as zeros. With as many labels
+    /// a record as steps, labels behind the length do not count. Both servers and the client know
+    /// the lengths; the dealer does not. All steps count, if left out.
     pub train_lengths: Option<String>,
     /// File with the lengths of the test records, if there are any.
     pub test_lengths: Option<String>,
@@ -82,11 +82,11 @@ pub struct Npz {
     pub test_features: Option<String>,
     /// Array with the labels of the test records.
     pub test_labels: Option<String>,
-    /// Array with the public lengths of the training records, whole numbers from 1 to the steps of
-    /// `data.shape = [steps, features]`. Steps behind a record's length are padding: recurrent layers
-    /// keep their states there, and whatever the file holds counts as zeros. With as many labels a
-    /// record as steps, labels behind the length do not count. Both servers and the client know the
-    /// lengths; the dealer does not. All steps count, if left out.
+    /// Array with the public lengths of the training records: whole numbers from 1 to the steps of
+    /// `data.shape = [steps, features]`. Steps behind a record's length are padding: recurrent
+    /// layers keep their states there, and any features are encoded as zeros. With as many labels
+    /// a record as steps, labels behind the length do not count. Both servers and the client know
+    /// the lengths; the dealer does not. All steps count, if left out.
     pub train_lengths: Option<String>,
     /// Array with the lengths of the test records, if there are any.
     pub test_lengths: Option<String>,

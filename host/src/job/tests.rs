@@ -7,7 +7,6 @@ mod optimizer;
 mod reports;
 
 use std::path::PathBuf;
-
 use symbolon_core::optimizer as core;
 
 use super::*;

@@ -94,7 +94,7 @@ pub(super) fn backward_through_time<W: Word, C: Cell<W>>(
         own[n..n + dc.len()].copy_from_slice(dc);
         let gradients = [&mut *dh, &mut *dc];
         C::step_back(&mut party, &functions, i, [&open, &jacobian], gradients, [&mut *blocks, &mut *passed])?;
-        // A padded step passes its gradients on as they are, and gives none to parameters and inputs.
+        // A padded step passes gradients on as they are; parameters and inputs have none of it.
         copy_padded(site.lengths, [place, units], &own[..n], dh);
         copy_padded(site.lengths, [place, units], &own[n..n + dc.len()], dc);
         clear_padded(site.lengths, place, [n, units], blocks);

@@ -109,11 +109,14 @@ fn receive_lengths(session: &Session<'_>, upload: &mut Upload<'_>) -> Result<Len
     let Data::Lengths { counts } = upload.client.recv::<Data>(MAX_MESSAGE_BYTES)? else {
         return Err(SessionError::Unexpected { from: Role::Client, wanted: "the lengths of the sequences" });
     };
-    let mut lengths = Lengths::default();
-    for ((list, facts), got) in lengths.lists_mut().into_iter().zip(facts).zip(counts) {
-        if got != facts.count as u64 {
-            return Err(SessionError::LengthCount { key: facts.key, got, want: facts.count as u64 });
+    for (facts, got) in facts.iter().zip(counts) {
+        let want = facts.count as u64;
+        if got != want {
+            return Err(SessionError::LengthCount { key: facts.key, got, want });
         }
+    }
+    let mut lengths = Lengths::default();
+    for (list, facts) in lengths.lists_mut().into_iter().zip(facts) {
         list.reserve_exact(facts.count);
         while list.len() < facts.count {
             let mut bytes = vec![0; size_of::<u16>() * MAX_LENGTHS.min(facts.count - list.len())];
