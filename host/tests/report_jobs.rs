@@ -5,7 +5,7 @@ use std::{fs::File, io::Read, ops::ControlFlow, path::Path, path::PathBuf};
 
 use flate2::read::GzDecoder;
 use symbolon::{
-    data::{Pile, dataset_dir},
+    data::{Lengths, Pile, dataset_dir},
     engine::clear::{self, Audit},
     job::{Draft, Job, Source},
     schema::SchemaFile,
@@ -46,7 +46,7 @@ fn accuracy(job: &Job, pile: &Pile) -> f64 {
     let mut accuracy = None;
     let mut watch = |event: Event<u64>, _: Count| {
         if let Event::Epoch { epoch, loss, score } = event {
-            accuracy = epoch_result(job, epoch, loss, score).unwrap().accuracy;
+            accuracy = epoch_result(job, &Lengths::default(), epoch, loss, score).unwrap().accuracy;
         }
         ControlFlow::Continue(())
     };

@@ -438,6 +438,7 @@ pub fn shares<W: Word>(job: &Job, inputs: Inputs<W>, keys: &Keys) -> [Inputs<W>;
 pub fn shares_in<W: Word>(job: &Job, mut inputs: Inputs<W>, keys: &Keys, storage: &Storage) -> [Inputs<W>; 2] {
     let stream = ChaCha20Prg::new(&Seed::from_bytes(&keys.seeds[0].map(|b| b ^ 0x5a)), &keys.session);
     let mut both = [(); 2].map(|()| Inputs::new(job, storage).unwrap());
+    both.iter_mut().for_each(|server| server.lengths.clone_from(&inputs.lengths));
     let whole = [&mut inputs.train, &mut inputs.train_labels, &mut inputs.test, &mut inputs.test_labels];
     for (i, values) in (0u32..).zip(whole) {
         let (values, id) = (values.memory_mut().unwrap(), MaskId { lane: 0, request: i, part: 0 });

@@ -62,6 +62,11 @@ pub enum Data {
     Seed([u8; 32]),
     /// To server 1; they follow.
     Words,
+    /// To both, first, in a job with lengths; they follow, two bytes each.
+    Lengths {
+        /// Lengths of each list.
+        counts: [u64; 4],
+    },
 }
 
 /// Server 0 to server 1.

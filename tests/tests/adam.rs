@@ -4,7 +4,7 @@
 
 use std::{fmt::Write, ops::ControlFlow, path::Path};
 use symbolon::{
-    data::{digits, load},
+    data::{Lengths, digits, load},
     engine::clear::{self, Audit},
     job::Job,
     train::{Event, Inputs, epoch_result, initial_weights, real},
@@ -83,7 +83,7 @@ fn batches_of_one_record_learn() {
             let inputs = Inputs::encode(&job, &train, &test).unwrap();
             let trained = Game::new(job.clone()).clear::<u64>(inputs, &Keys::new(seed), 2);
             let (loss, score) = trained.epochs.last().unwrap().clone();
-            epoch_result(&job, job.training.epochs, loss, score).unwrap().accuracy.unwrap()
+            epoch_result(&job, &Lengths::default(), job.training.epochs, loss, score).unwrap().accuracy.unwrap()
         })
         .collect();
     println!("accuracy in batches of one record: {accuracy:?}");
@@ -116,7 +116,8 @@ fn every_optimizer_learns_the_digits() {
         let inputs = Inputs::encode(&job, &train, &test).unwrap();
         let trained = Game::new(job.clone()).clear::<u64>(inputs, &Keys::new(5), 2);
         let (loss, score) = trained.epochs.last().unwrap().clone();
-        let accuracy = epoch_result(&job, job.training.epochs, loss, score).unwrap().accuracy.unwrap();
+        let accuracy =
+            epoch_result(&job, &Lengths::default(), job.training.epochs, loss, score).unwrap().accuracy.unwrap();
         println!("{accuracy:.4} {optimizer:?}");
         assert!(accuracy > least, "{accuracy}: {optimizer}");
     }

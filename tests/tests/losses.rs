@@ -4,7 +4,7 @@
 
 use std::{fmt::Write as _, path::Path};
 use symbolon::{
-    data::{Dataset, Targets, load},
+    data::{Dataset, Lengths, Targets, load},
     job::{Job, JobError},
     kernel::HostWord,
     train::{Inputs, epoch_result},
@@ -93,8 +93,9 @@ impl Case<'_> {
     fn agree<W: HostWord + Word>(&self) {
         let job = self.job();
         let clear = Game::agreed(&job, &Keys::new(u64::from(W::BITS)), || self.inputs::<W>());
-        let result =
-            |(epoch, (loss, score)): (u32, &(_, _))| epoch_result::<u64>(&job, epoch, *loss, Clone::clone(score));
+        let result = |(epoch, (loss, score)): (u32, &(_, _))| {
+            epoch_result::<u64>(&job, &Lengths::default(), epoch, *loss, Clone::clone(score))
+        };
         let losses: Vec<f64> = (1..).zip(&clear.epochs).map(|own| result(own).unwrap().loss.unwrap()).collect();
         assert!(losses.len() < 2 || losses[losses.len() - 1] < losses[0], "{losses:?}: {}", self.toml());
     }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss)]
 
 use symbolon::{
+    data::Lengths,
     job::{Job, Noise, Rule, When},
     kernel::HostWord,
     report::{EpochResult, MetricResult},
@@ -53,7 +54,7 @@ fn agree_in(ring_bits: u32, job: &Job, shape: &Shape<'_>) -> Vec<Outputs> {
 
 fn last(job: &Job, epochs: &[Outputs]) -> EpochResult {
     let (loss, score) = epochs.last().unwrap().clone();
-    epoch_result(job, job.training.epochs, loss, score).unwrap()
+    epoch_result(job, &Lengths::default(), job.training.epochs, loss, score).unwrap()
 }
 
 fn value(results: &[MetricResult], at: usize) -> f64 {

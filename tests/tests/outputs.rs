@@ -4,7 +4,7 @@
 
 use std::{fmt::Write, path::Path};
 use symbolon::{
-    data::{Dataset, load},
+    data::{Dataset, Lengths, load},
     job::{Format, Job},
     kernel::HostWord,
     report::EpochResult,
@@ -64,7 +64,7 @@ fn figures<W: HostWord + Word>(job: &Job, inputs: &dyn Fn() -> Inputs<W>) -> Epo
     }
     assert_eq!(played.dealt_bytes, game.plan.total.dealer_bytes);
     let (loss, score) = clear.epochs.last().unwrap().clone();
-    epoch_result(job, 1, loss, score).unwrap()
+    epoch_result(job, &Lengths::default(), 1, loss, score).unwrap()
 }
 
 /// 20,000 squared errors of about 56, and 65,536 halves of them, are more units of `2^-11` than 32

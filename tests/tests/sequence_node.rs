@@ -55,7 +55,7 @@ impl Program for OfHost {
         let (mut open, right) = (parameters.to_vec(), party.draw()?.mask(PARAMETERS));
         let own = mask_and_open(party, &mut open, right)?;
         let model = Model { shares: parameters, open: Masked { words: &open, mask: own } };
-        let pass = Pass { model, data: Masked { words: records, mask }, moment: None, met: &[] };
+        let pass = Pass { model, data: Masked { words: records, mask }, moment: None, met: &[], lengths: None };
         let mut states: [NodeState<'_, W>; 2] = std::array::from_fn(|_| NodeState::default());
         let mut out = vec![W::default(); OUTPUT_WORDS];
         graph.infer(party, &pass, &mut states, &mut out)?;

@@ -45,6 +45,9 @@ macro_rules! layers {
             ) {
                 match self { $(Self::$name(layer) => layer.statistics(input, frac_bits, each)),* }
             }
+            fn first_step(&self) -> u32 {
+                match self { $(Self::$name(layer) => layer.first_step()),* }
+            }
             fn is_affine(&self) -> bool {
                 match self { $(Self::$name(layer) => layer.is_affine()),* }
             }

@@ -1,6 +1,6 @@
 //! The forward pass of a graph: the one place where two forms of a value are joined.
 
-use super::{Graph, Input, Layer, Met, Origin, PublicStream, Saved, Site, Takes};
+use super::{Graph, Input, Layer, Met, Origin, PublicStream, RowLengths, Saved, Site, Takes};
 use crate::{
     correlation::{Mask, View},
     link::Error,
@@ -44,6 +44,9 @@ pub struct Pass<'a, W> {
     pub moment: Option<Moment<'a>>,
     /// The words of each node's meeting; empty if no node's rows meet.
     pub met: &'a [Met<'a, W>],
+    /// The length of each row's sequence, in steps of the records. `None` where all steps count,
+    /// and in dry runs.
+    pub lengths: Option<&'a [u16]>,
 }
 
 impl<W> Pass<'_, W> {
@@ -155,6 +158,7 @@ impl<'a, L> Graph<'_, L> {
             frac_bits: self.frac_bits,
             moment: pass.moment,
             met: pass.met.get(i).copied().unwrap_or_default(),
+            lengths: pass.lengths.map(|rows| RowLengths { rows, first_step: place.first_step }),
         }
     }
 

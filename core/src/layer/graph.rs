@@ -44,6 +44,8 @@ impl<L> Node<L> {
 pub struct Placement {
     /// Shapes of the inputs; the second is that of the first if there is one.
     pub inputs: [Shape; 2],
+    /// Step of the records with which the first input begins, if it is a sequence.
+    pub first_step: u32,
     /// Shape of the output.
     pub output: Shape,
     /// Fraction bits of the output as the layer gives it.
@@ -336,8 +338,16 @@ fn describe<L: Describe + PartialEq>(
             places[j].parameter
         }
     };
+    let first_step = match node.input {
+        Origin::Data => 0,
+        Origin::Node(j) => {
+            let before = usize::from(j);
+            places[before].first_step.saturating_add(nodes[before].layer.first_step())
+        }
+    };
     Ok(Placement {
         inputs,
+        first_step,
         output,
         frac_bits: node.layer.gives(inputs[0], taken, frac_bits),
         parameter,

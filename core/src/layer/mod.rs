@@ -50,6 +50,7 @@ mod fraction;
 mod graph;
 pub mod join;
 pub mod leaky_relu;
+mod lengths;
 pub mod max_pool;
 mod meeting;
 mod misfit;
@@ -74,6 +75,7 @@ pub use fraction::Fraction;
 pub use graph::{Fault, Graph, Node, Origin, Placement, Reason};
 pub use join::{Add, Concat};
 pub use leaky_relu::LeakyRelu;
+pub use lengths::RowLengths;
 pub use max_pool::MaxPool;
 pub use meeting::{MASKS, Meeting, MeetingLens, Meets, Met};
 pub use misfit::Misfit;
@@ -185,6 +187,8 @@ pub struct Site<'a, W> {
     pub moment: Option<Moment<'a>>,
     /// The words that its rows have found together, if they meet.
     pub met: Met<'a, W>,
+    /// The lengths of the rows' sequences; `None` where all steps count.
+    pub lengths: Option<RowLengths<'a>>,
 }
 
 impl<W> Site<'_, W> {
@@ -304,6 +308,11 @@ pub trait Describe {
     /// shares that training moves on, without a gradient. The job has `frac_bits` fraction bits.
     fn statistics(&self, input: Shape, frac_bits: u32, each: &mut dyn FnMut(Parameter)) {
         let _ = (input, frac_bits, each);
+    }
+
+    /// Step of the input with which the output begins.
+    fn first_step(&self) -> u32 {
+        0
     }
 
     /// Whether the output is affine in the parameters, channel by channel: a tensor has its

@@ -44,6 +44,10 @@ impl Describe for Slice {
         }
     }
 
+    fn first_step(&self) -> u32 {
+        self.from
+    }
+
     fn takes(&self, _: Shape) -> Takes {
         Takes::Any
     }

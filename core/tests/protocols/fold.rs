@@ -45,7 +45,7 @@ impl Job for Folding {
         let model = Model { open: open(party, &mut copy)?, shares };
         let data = open(party, x)?;
         let data = Masked { mask: data.mask.matrix(self.input.words()), ..data };
-        let pass = Pass { model, data, moment: None, met: &[] };
+        let pass = Pass { model, data, moment: None, met: &[], lengths: None };
         let norm = Backward::<W>::meets(&nodes[1].layer).unwrap();
         let lens = norm.lens(&graph.site(1, &pass));
         let (mut draw, mut words) = (party.draw()?, vec![W::default(); lens.words]);

@@ -50,7 +50,27 @@ fn open<'a, W: Word>(party: &mut Party<'_, W>, words: &'a mut [W]) -> Result<Mas
 }
 
 impl Job for Network {
-    fn run<W: Word>(&self, party: &mut Party<'_, W>, mut inputs: Vec<Vec<W>>) -> Result<Vec<Shared<W>>, Error> {
+    fn run<W: Word>(&self, party: &mut Party<'_, W>, inputs: Vec<Vec<W>>) -> Result<Vec<Shared<W>>, Error> {
+        self.passes(party, inputs, None)
+    }
+}
+
+/// A network over sequences of these lengths. A dry run, as a plan's, has no lengths.
+pub struct Padded<'a>(pub &'a Network, pub &'a [u16]);
+
+impl Job for Padded<'_> {
+    fn run<W: Word>(&self, party: &mut Party<'_, W>, inputs: Vec<Vec<W>>) -> Result<Vec<Shared<W>>, Error> {
+        self.0.passes(party, inputs, Some(self.1).filter(|_| size_of::<W>() > 0))
+    }
+}
+
+impl Network {
+    fn passes<W: Word>(
+        &self,
+        party: &mut Party<'_, W>,
+        mut inputs: Vec<Vec<W>>,
+        lengths: Option<&[u16]>,
+    ) -> Result<Vec<Shared<W>>, Error> {
         let [x, parameters, dz] = &mut inputs[..] else { panic!("three inputs") };
         let mut places = vec![Placement::default(); self.nodes.len()];
         let graph = Graph::new(&self.nodes, self.input, self.frac_bits, &mut places).unwrap();
@@ -61,7 +81,7 @@ impl Job for Network {
         let data = Masked { mask: data.mask.matrix(self.input.words()), ..data };
         let stream = ChaCha20Prg::new(&Seed::from_bytes(&[7; 32]), &[0; 16]);
         let moment = self.step.map(|step| Moment { stream: &stream, step, row: 0 });
-        let pass = Pass { model: Model { shares: parameters, open: open_parameters }, data, moment, met: &[] };
+        let pass = Pass { model: Model { shares: parameters, open: open_parameters }, data, moment, met: &[], lengths };
         let zeros = |n: usize| vec![W::default(); n];
         let kept: Vec<_> = graph.places.iter().map(|p| [rows * p.output.words(); 2].map(zeros)).collect();
         let mut kept = kept;
@@ -211,8 +231,13 @@ fn normalised(norm: &BatchNorm, x: &[f64], shape: Shape, parameters: &[f64]) -> 
     z
 }
 
-/// The output of a layer for one row, in floating point.
-fn reference(layer: &AnyLayer, inputs: &[(&[f64], Shape)], output: Shape, parameters: &[f64]) -> Vec<f64> {
+/// The output of a layer for one row, in floating point; `length` steps of a sequence count.
+fn reference(
+    layer: &AnyLayer,
+    (inputs, length): (&[(&[f64], Shape)], usize),
+    output: Shape,
+    parameters: &[f64],
+) -> Vec<f64> {
     let (x, shape) = inputs[0];
     let windows = |window: Size, stride: Size| (window.0.map(usize::from), stride.0.map(usize::from));
     // Reduces the elements of each window in each channel.
@@ -254,7 +279,7 @@ fn reference(layer: &AnyLayer, inputs: &[(&[f64], Shape)], output: Shape, parame
             let features = shape.image()[1];
             x[slice.from as usize * features..][..slice.steps as usize * features].to_vec()
         }
-        AnyLayer::Recurrent(layer) => crate::recurrent::reference(layer, inputs, parameters),
+        AnyLayer::Recurrent(layer) => crate::recurrent::reference(layer, inputs, length, parameters),
         AnyLayer::LeakyRelu(leaky) => x.iter().map(|x| x.max(leaky.slope.value() * x)).collect(),
         AnyLayer::Square(_) => x.iter().map(|x| x * x).collect(),
         AnyLayer::BatchNorm(_) => unreachable!("it takes all rows"),
@@ -304,8 +329,8 @@ fn convolution(conv: &Convolution, (x, shape): (&[f64], Shape), output: Shape, p
     z
 }
 
-/// Outputs of a network for all rows, in floating point.
-fn outputs(graph: &Graph<'_, AnyLayer>, x: &[f64], parameters: &[f64]) -> Vec<f64> {
+/// Outputs of a network for all rows, in floating point; without `lengths`, all steps count.
+fn outputs(graph: &Graph<'_, AnyLayer>, (x, lengths): (&[f64], &[u16]), parameters: &[f64]) -> Vec<f64> {
     let mut values: Vec<Vec<f64>> = Vec::new();
     for (node, place) in graph.nodes.iter().zip(graph.places) {
         let value = |origin| match origin {
@@ -321,7 +346,9 @@ fn outputs(graph: &Graph<'_, AnyLayer>, x: &[f64], parameters: &[f64]) -> Vec<f6
             let of_row =
                 |(origin, shape): (Origin, Shape)| (&value(origin)[row * shape.words()..][..shape.words()], shape);
             let inputs: Vec<(&[f64], Shape)> = node.origins().zip(place.inputs).map(of_row).collect();
-            reference(&node.layer, &inputs, place.output, parameters)
+            let length = lengths.get(row).map_or(usize::MAX, |length| usize::from(*length));
+            let length = length.saturating_sub(place.first_step as usize);
+            reference(&node.layer, (&inputs, length), place.output, parameters)
         });
         let rows = rows.collect();
         values.push(rows);
@@ -331,6 +358,21 @@ fn outputs(graph: &Graph<'_, AnyLayer>, x: &[f64], parameters: &[f64]) -> Vec<f6
 
 /// Holds a network to the reference: `tolerance` in units of `2^-f`, of outputs and of gradients.
 pub fn check<W: Word>(network: &Network, rows: usize, tolerance: [f64; 2], salt: u64) {
+    check_job::<W>(network, (network, &[]), rows, tolerance, salt);
+}
+
+/// Holds a network over sequences of these lengths to the reference, as [`check`].
+pub fn check_padded<W: Word>(network: &Network, lengths: &[u16], tolerance: [f64; 2], salt: u64) {
+    check_job::<W>(&Padded(network, lengths), (network, lengths), lengths.len(), tolerance, salt);
+}
+
+fn check_job<W: Word>(
+    job: &impl Job,
+    (network, lengths): (&Network, &[u16]),
+    rows: usize,
+    tolerance: [f64; 2],
+    salt: u64,
+) {
     let (mut values, unit) = (Values(salt), f64::from(1u32 << network.frac_bits));
     let mut real = |n: usize, limit: f64| -> Vec<f64> {
         // Multiples of the unit, so that nothing is lost before the network.
@@ -349,16 +391,16 @@ pub fn check<W: Word>(network: &Network, rows: usize, tolerance: [f64; 2], salt:
         Shared::Words(v.iter().map(|x| W::from_i64((x * f64::from(1u32 << f)).round() as i64)).collect())
     };
     let f = network.frac_bits;
-    let got = play::<W>(network, &[encode(&x, f), encode(&w, f), encode(&c, f)], salt);
+    let got = play::<W>(job, &[encode(&x, f), encode(&w, f), encode(&c, f)], salt);
     network.graph(|graph| {
         let decode = |words: &Shared<W>, bits: u32| -> Vec<f64> {
             words.clone().words().into_iter().map(|w| as_i64(w) as f64 / (f64::from(bits)).exp2()).collect()
         };
         let z = decode(&got.outputs[0], graph.output_frac_bits());
-        for (i, (z, want)) in z.iter().zip(outputs(graph, &x, &w)).enumerate() {
+        for (i, (z, want)) in z.iter().zip(outputs(graph, (&x, lengths), &w)).enumerate() {
             assert!((z - want).abs() <= tolerance[0] / unit, "output {i} is {z}, not {want}: {:?}", network.nodes);
         }
-        let loss = |w: &[f64]| outputs(graph, &x, w).iter().zip(&c).map(|(z, c)| z * c).sum::<f64>();
+        let loss = |w: &[f64]| outputs(graph, (&x, lengths), w).iter().zip(&c).map(|(z, c)| z * c).sum::<f64>();
         let gradient = decode(&got.outputs[1], 2 * f);
         assert_eq!(gradient.len(), w.len());
         let step = 1e-5;

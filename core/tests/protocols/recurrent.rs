@@ -3,7 +3,7 @@
 
 use crate::{
     harness::*,
-    layers::{Network, chain, check},
+    layers::{Network, Padded, chain, check, check_padded},
 };
 use symbolon_core::{
     correlation::Mask,
@@ -22,8 +22,8 @@ use symbolon_core::{
     word::Word,
 };
 
-/// The states of a row, in floating point.
-pub fn reference(layer: &Recurrent, inputs: &[(&[f64], Shape)], parameters: &[f64]) -> Vec<f64> {
+/// The states of a row, in floating point. A step at `length` or behind it keeps the states.
+pub fn reference(layer: &Recurrent, inputs: &[(&[f64], Shape)], length: usize, parameters: &[f64]) -> Vec<f64> {
     let ((x, shape), units) = (inputs[0], layer.units as usize);
     let [steps, features] = shape.image();
     let gates = match layer.cell {
@@ -49,7 +49,7 @@ pub fn reference(layer: &Recurrent, inputs: &[(&[f64], Shape)], parameters: &[f6
         let t = if layer.reverse { steps - 1 - i } else { i };
         let x = &x[t * features..][..features];
         let before = h.clone();
-        for j in 0..units {
+        for j in (0..units).filter(|_| t < length) {
             let a = |g: usize| product(x, w, g, j) + biases[g * units + j];
             let s = |g: usize| product(&before, u, g, j);
             match layer.cell {
@@ -170,6 +170,107 @@ fn recurrent_layers_equal_the_reference() {
     }
 }
 
+/// Every cell, direction and form of states over sequences of other lengths: outputs and gradients
+/// are those of the masked formula, through layers before, behind and beside, and into an initial
+/// state.
+#[test]
+fn padded_steps_keep_their_states() {
+    for (salt, cell) in (1u64..).zip(CELLS) {
+        for (nodes, input) in networks(cell, 64) {
+            let network = Network { nodes, input, frac_bits: 18, step: Some(0) };
+            let steps = u16::try_from(input.image()[0]).unwrap();
+            let lengths = [3, 1, 4, 2].map(|length: u16| length.min(steps));
+            check_padded::<u64>(&network, &lengths, [300.0, 4000.0], salt);
+        }
+        for (nodes, input) in networks(cell, 32) {
+            let steps = u16::try_from(input.image()[0]).unwrap();
+            let lengths = [1, 3].map(|length: u16| length.min(steps));
+            check_padded::<u32>(&Network { nodes, input, frac_bits: 9, step: Some(0) }, &lengths, [40.0, 200.0], salt);
+        }
+    }
+}
+
+/// Behind a slice a sequence is shorter by the steps before it: lengths of 2 leave it empty.
+#[test]
+fn lengths_are_counted_from_the_first_step_of_a_slice() {
+    for salt in 0..2 {
+        let (nodes, input) = translator(64);
+        let network = Network { nodes, input, frac_bits: 18, step: Some(0) };
+        check_padded::<u64>(&network, &[5, 4, 3, 2, 1], [300.0, 4000.0], salt);
+    }
+    let slice = |from, steps| AnyLayer::Slice(Slice { from, steps });
+    let nodes = chain(&[slice(1, 5), slice(2, 2), AnyLayer::Recurrent(Recurrent::new(CellKind::Gru, 1))]);
+    let mut places = vec![Placement::default(); nodes.len()];
+    let graph = Graph::new(&nodes, Shape([1, 6, 1]), 12, &mut places).unwrap();
+    assert_eq!(graph.places.iter().map(|place| place.first_step).collect::<Vec<_>>(), [0, 1, 3]);
+}
+
+/// Outputs and gradients of a run with 18 fraction bits, in floating point.
+fn decoded(outputs: &[Shared<u64>]) -> [Vec<f64>; 2] {
+    let real = |word: u64, bits: i32| word.cast_signed() as f64 / 2f64.powi(bits);
+    [(0, 18), (1, 36)].map(|(i, bits)| outputs[i].clone().words().into_iter().map(|w| real(w, bits)).collect())
+}
+
+/// Plays `layer` over 5 steps of which `length` count, and over `length` steps.
+fn compare_lengths(layer: Recurrent, length: usize) {
+    let (steps, units) = (5, layer.units as usize);
+    let network = |steps: usize| Network {
+        nodes: chain(&[AnyLayer::Recurrent(layer)]),
+        input: Shape([1, steps as u32, 2]),
+        frac_bits: 18,
+        step: Some(0),
+    };
+    let encode = |v: &[f64]| Shared::Words(v.iter().map(|x| ((x * 2f64.powi(18)) as i64).cast_unsigned()).collect());
+    let (mut values, long) = (Values(length as u64), network(steps));
+    let mut real = |n: usize| -> Vec<f64> { (0..n).map(|_| (values.next() % 1001) as f64 / 1000.0 - 0.5).collect() };
+    let (parameters, words) = long.graph(|graph| (graph.parameters(), graph.output().words()));
+    let own = if layer.states == States::All { length * units } else { words };
+    let (x, w, c) = (real(steps * 2), real(parameters), real(own));
+    // Padded steps have no gradient.
+    let inputs = [encode(&x), encode(&w), encode(&[&c[..], &vec![0.0; words - own]].concat())];
+    let padded = play::<u64>(&Padded(&long, &[length as u16]), &inputs, 3);
+    assert_eq!(padded.cost, play::<u64>(&long, &inputs, 3).cost, "lengths cost nothing");
+    let short = play::<u64>(&network(length), &[encode(&x[..length * 2]), encode(&w), encode(&c)], 3);
+    let (padded, short) = (decoded(&padded.outputs), decoded(&short.outputs));
+    let pairs = padded[0][..own].iter().zip(&short[0]).chain(padded[1].iter().zip(&short[1]));
+    for (got, want) in pairs {
+        assert!((got - want).abs() < 2e-3, "{layer:?}: {got}, not {want}");
+    }
+    // Padded steps repeat the last state, or the initial one.
+    let kept = if layer.reverse { vec![0.0; units] } else { padded[0][own - units..own].to_vec() };
+    assert!(padded[0][own..].chunks_exact(units).all(|state| state == kept), "{layer:?}");
+}
+
+#[test]
+fn a_padded_sequence_equals_the_shorter_one() {
+    let mut lengths = (1..=5).cycle();
+    for cell in CELLS {
+        for reverse in [false, true] {
+            for states in [States::Last, States::All, States::Carry] {
+                compare_lengths(Recurrent { reverse, states, ..precise(cell, 3, 64) }, lengths.next().unwrap());
+            }
+        }
+    }
+}
+
+/// A code that stands in padded steps alone has no gradient, not even a unit of it.
+#[test]
+fn padded_inputs_have_no_gradient() {
+    let embedding = AnyLayer::Embedding(Embedding { codes: 4, units: 2 });
+    for (cell, reverse) in CELLS.into_iter().flat_map(|cell| [(cell, false), (cell, true)]) {
+        let layer = Recurrent { reverse, states: States::All, ..precise(cell, 3, 64) };
+        let nodes = chain(&[embedding, AnyLayer::Recurrent(layer)]);
+        let network = Network { nodes, input: Shape([1, 4, 1]), frac_bits: 12, step: Some(0) };
+        let parameters = network.graph(|graph| graph.parameters());
+        let codes = [1, 2, 0, 0, 3, 0, 0, 0].map(|code: u64| code << 12);
+        let words = |n: usize| Shared::Words((0..n as u64).map(|i| i * 977 % 4001).collect());
+        let inputs = [Shared::Words(codes.to_vec()), words(parameters), words(2 * 4 * 3)];
+        let gradient = play::<u64>(&Padded(&network, &[2, 1]), &inputs, 1).outputs[1].clone().words();
+        assert_eq!(gradient[..2], [0, 0], "{layer:?}");
+        assert!(gradient[2..8].iter().all(|g| *g != 0), "{layer:?}");
+    }
+}
+
 /// The outputs of a network without a training step.
 struct Inference(Network);
 
@@ -184,7 +285,7 @@ impl Job for Inference {
         let right: Mask = party.draw()?.mask(x.len());
         let mask = mask_and_open(party, x, right)?.matrix(self.0.input.words());
         let rows = mask.rows.len();
-        let pass = Pass { model, data: Masked { words: x, mask }, moment: None, met: &[] };
+        let pass = Pass { model, data: Masked { words: x, mask }, moment: None, met: &[], lengths: None };
         let mut states: Vec<NodeState<'_, W>> = Vec::new();
         states.resize_with(graph.nodes.len(), NodeState::default);
         let mut out = vec![W::default(); rows * graph.output().words()];

@@ -75,6 +75,7 @@ pub const PLACES: [Placement; NETWORK.len()] = {
     const fn place(inputs: Shape, output: Shape, frac_bits: u32) -> Placement {
         Placement {
             inputs: [inputs; 2],
+            first_step: 0,
             output,
             frac_bits,
             parameter: 40, // those of the convolution lie before
@@ -182,7 +183,7 @@ fn infer<W: Word>(
     open.copy_from_slice(parameters);
     let open = masked(&mut party, open)?;
     let data = Masked { mask: records.mask.matrix(IMAGE.words()), ..records };
-    let pass = Pass { model: Model { shares: parameters, open }, data, moment: None, met: &[] };
+    let pass = Pass { model: Model { shares: parameters, open }, data, moment: None, met: &[], lengths: None };
     let mut states: [NodeState<'_, W>; NETWORK.len()] = core::array::from_fn(|_| NodeState::default());
     graph.infer(&mut party, &pass, &mut states, scores)?;
     truncate(&mut party, scores, graph.output_frac_bits() - FRAC_BITS)

@@ -102,6 +102,7 @@ pub const PLACES: [Placement; NETWORK.len()] = {
     let state = Shape::vector(GRU.units);
     let recurrent = Placement {
         inputs: [SEQUENCE; 2],
+        first_step: 0,
         output: state,
         frac_bits: FRAC_BITS,
         parameter: 0,
@@ -153,7 +154,7 @@ pub fn run<W: Word>(party: &mut Party<'_, W>, inputs: &mut [W], outputs: &mut [W
     open.copy_from_slice(parameters);
     let open = masked(&mut party, open)?;
     let data = Masked { mask: records.mask.matrix(SEQUENCE.words()), ..records };
-    let pass = Pass { model: Model { shares: parameters, open }, data, moment: None, met: &[] };
+    let pass = Pass { model: Model { shares: parameters, open }, data, moment: None, met: &[], lengths: None };
     let mut states: [NodeState<'_, W>; NETWORK.len()] = core::array::from_fn(|_| NodeState::default());
     graph.infer(&mut party, &pass, &mut states, outputs)?;
     truncate(&mut party, outputs, graph.output_frac_bits() - FRAC_BITS)

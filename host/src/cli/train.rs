@@ -423,6 +423,7 @@ pub(super) fn clear_stored<W: HostWord + Word>(
     let mut impossible: Result<(), Impossible> = Ok(());
     let mut since = Instant::now();
     let (mut early_stop, goes_on) = (EarlyStop::new(job), Cell::new(true));
+    let lengths = inputs.lengths.clone();
     let event = |event: Event<W>, count: Count| {
         match event {
             Event::Opened => {
@@ -432,7 +433,7 @@ pub(super) fn clear_stored<W: HostWord + Word>(
             Event::Step { done } => tell(job, &progress, &News::Step { done, bytes_sent: count.bytes }),
             Event::Trained { .. } => seconds_train += since.elapsed().as_secs_f64(),
             Event::Epoch { epoch, loss, score } => {
-                match epoch_result(job, epoch, loss, score) {
+                match epoch_result(job, &lengths, epoch, loss, score) {
                     Ok(result) => {
                         let result = result.exact().with_variance(variance);
                         goes_on.set(early_stop.goes_on(&result));

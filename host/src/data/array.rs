@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use super::scale::{feature, push_target};
-use super::{DataError, Place, Problem, ReadCounts, RecordBlocks, Source};
+use super::{DataError, Lengths, ListFacts, Place, Problem, ReadCounts, RecordBlocks, SetLengths, Source};
 use crate::job::{Data, Task};
 
 /// Types of numbers.
@@ -69,42 +69,49 @@ impl Element {
     }
 }
 
+/// The arrays of a set.
+pub(super) struct Arrays {
+    pub(super) features: Array,
+    pub(super) labels: Array,
+    /// Lengths of the records and of their labels, if the job has them.
+    pub(super) lengths: [Option<Array>; 2],
+}
+
 /// Passes the first `records` records to `set`; `key` is where the job says how many.
 pub(super) fn load(
     data: &Data,
     set: &mut RecordBlocks<'_>,
     (records, key): (usize, &'static str),
-    [mut features, mut labels]: [Array; 2],
+    arrays: Arrays,
 ) -> Result<ReadCounts, DataError> {
-    let (job, file) = (data.features() as u64, features.width);
-    if job != file {
-        return Err(DataError::Count { path: features.source.path, key: "data.shape (features)", job, file });
-    }
+    let Arrays { mut features, mut labels, lengths } = arrays;
     let want = match &data.task {
         Task::Classes(_) => data.labels_per_record,
         Task::Regression(targets) => targets.len(),
     };
-    if labels.width != want as u64 {
-        return Err(DataError::LabelWidth { path: labels.source.path, got: labels.width, want });
-    }
-    labels.pair(&features)?;
+    check_sizes(data, (records, key), &features, (&labels, want))?;
     let (job, file) = (records as u64, features.records);
-    if file < job {
-        return Err(DataError::Count { path: features.source.path, key, job, file });
-    }
     features.keep(job);
+    let mut lengths = LengthArrays::new(data, lengths, &features)?;
     let (mut values, mut targets) = (vec![0.0; data.features()], vec![0.0; want]);
     for record in 0..file {
         if !features.next(&mut values)? || !labels.next(&mut targets)? {
             break;
         }
         if record >= job {
+            lengths.skip()?;
             continue;
         }
+        let [steps, of_labels] = lengths.next(record, &mut set.block.lengths)?;
+        let counted = if data.labels_follow_lengths() { steps } else { of_labels };
+        // Padding may be anything, and is nothing.
+        let words = steps.map_or(values.len(), |steps| usize::from(steps) * (values.len() / data.steps()));
         for (column, raw) in values.iter().enumerate() {
+            let scaled = if column < words { feature(data, column, *raw) } else { Ok(0.0) };
             let place = Place::Feature { record, feature: column };
-            set.block.features.push(feature(data, column, *raw).map_err(|problem| features.refused(place, problem))?);
+            set.block.features.push(scaled.map_err(|problem| features.refused(place, problem))?);
         }
+        targets[counted.map_or(want, usize::from)..].fill(0.0);
         for (output, target) in targets.iter().enumerate() {
             let pushed = push_target(data, &mut set.block, output, *target);
             pushed.map_err(|problem| labels.refused(Place::Label { record }, problem))?;
@@ -113,7 +120,81 @@ pub(super) fn load(
     }
     features.finish()?;
     labels.finish()?;
+    lengths.finish()?;
     Ok(ReadCounts { records: file, skipped: 0 })
+}
+
+/// Holds the sizes of a set's arrays to the job's: `want` labels a record.
+fn check_sizes(
+    data: &Data,
+    (records, key): (usize, &'static str),
+    features: &Array,
+    (labels, want): (&Array, usize),
+) -> Result<(), DataError> {
+    let count = |key, job, file| DataError::Count { path: features.source.path.clone(), key, job, file };
+    let (job, file) = (data.features() as u64, features.width);
+    if job != file {
+        return Err(count("data.shape (features)", job, file));
+    }
+    if labels.width != want as u64 {
+        return Err(DataError::LabelWidth { path: labels.source.path.clone(), got: labels.width, want });
+    }
+    labels.pair(features)?;
+    let (job, file) = (records as u64, features.records);
+    if file < job { Err(count(key, job, file)) } else { Ok(()) }
+}
+
+/// The lengths of a set's records and of their labels, record by record.
+struct LengthArrays {
+    /// Array, least and greatest length.
+    arrays: [Option<(Array, [u16; 2])>; 2],
+}
+
+impl LengthArrays {
+    fn new(data: &Data, arrays: [Option<Array>; 2], features: &Array) -> Result<Self, DataError> {
+        for array in arrays.iter().flatten() {
+            if (array.records, array.width) != (features.records, 1) {
+                let (got, want) = ([array.records, array.width], features.records);
+                return Err(DataError::Lengths { path: array.source.path.clone(), got, want });
+            }
+        }
+        let [records, labels, ..] = Lengths::facts(data);
+        let [own, of_labels] = arrays;
+        let ranged = |array: Option<Array>, facts: ListFacts| array.map(|array| (array, [facts.least, facts.greatest]));
+        Ok(Self { arrays: [ranged(own, records), ranged(of_labels, labels)] })
+    }
+
+    /// Reads the lengths of the next record, appends them to `lengths` and returns them.
+    fn next(&mut self, record: u64, lengths: &mut SetLengths) -> Result<[Option<u16>; 2], DataError> {
+        let mut read = [None; 2];
+        for (array, read) in self.arrays.iter_mut().zip(&mut read) {
+            let Some((array, [least, greatest])) = array else { continue };
+            let mut value = [0.0];
+            array.next(&mut value)?;
+            let [got] = value;
+            if got.fract() != 0.0 || !(f64::from(*least)..=f64::from(*greatest)).contains(&got) {
+                let problem = Problem::NotALength { got, least: *least, greatest: *greatest };
+                return Err(array.refused(Place::Length { record }, problem));
+            }
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked above")]
+            let length = got as u16;
+            *read = Some(length);
+        }
+        let [own, of_labels] = read;
+        lengths.records.extend(own);
+        lengths.labels.extend(of_labels);
+        Ok(read)
+    }
+
+    /// Passes over the lengths of a record.
+    fn skip(&mut self) -> Result<(), DataError> {
+        self.arrays.iter_mut().flatten().try_for_each(|(array, _)| array.next(&mut [0.0]).map(drop))
+    }
+
+    /// As [`Array::finish`].
+    fn finish(&mut self) -> Result<(), DataError> {
+        self.arrays.iter_mut().flatten().try_for_each(|(array, _)| array.finish())
+    }
 }
 
 /// An array in a file, record by record.

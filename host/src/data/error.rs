@@ -80,6 +80,15 @@ pub enum DataError {
         /// Records of labels.
         labels: u64,
     },
+    /// An array of lengths that does not have one number for each record.
+    Lengths {
+        /// The file.
+        path: PathBuf,
+        /// Records, and numbers of each.
+        got: [u64; 2],
+        /// Records of features.
+        want: u64,
+    },
     /// Bytes behind the last record that the header announces.
     Trailing {
         /// The file.
@@ -197,6 +206,11 @@ pub enum Place {
         /// From 0.
         record: u64,
     },
+    /// The length of a record, or of its labels.
+    Length {
+        /// From 0.
+        record: u64,
+    },
 }
 
 /// Why a value cannot be used.
@@ -235,6 +249,15 @@ pub enum Problem {
         least: f64,
         /// Greatest value.
         greatest: f64,
+    },
+    /// Not a length of the job's sequences or labels.
+    NotALength {
+        /// The number.
+        got: f64,
+        /// Least length.
+        least: u16,
+        /// Greatest length.
+        greatest: u16,
     },
     /// Not a class index of the job.
     NotAClass {
@@ -281,6 +304,11 @@ impl fmt::Display for DataError {
                     path.display()
                 )
             }
+            Self::Lengths { path, got: [records, width], want } => write!(
+                f,
+                "{} holds {records} records of {width} numbers; give a length for each of the {want} records of features",
+                path.display()
+            ),
             Self::Trailing { path } => {
                 write!(f, "{} goes on behind the last record that its header announces; fetch it again", path.display())
             }
@@ -331,7 +359,9 @@ impl fmt::Display for DataError {
                     Place::Feature { record, feature } => {
                         write!(f, "{}, record {record}, feature {feature}: ", path.display())?;
                     }
-                    Place::Label { record } => write!(f, "{}, record {record}: ", path.display())?,
+                    Place::Label { record } | Place::Length { record } => {
+                        write!(f, "{}, record {record}: ", path.display())?
+                    }
                 }
                 problem.fmt(f)
             }
@@ -367,6 +397,9 @@ impl fmt::Display for Problem {
             Self::NotFinite => write!(f, "not a finite number"),
             Self::OutsideRange { got, least, greatest } => {
                 write!(f, "{got} is outside of the range {least} to {greatest} that the job declares")
+            }
+            Self::NotALength { got, least, greatest } => {
+                write!(f, "{got} is not a length; give a whole number from {least} to {greatest}")
             }
             Self::NotAClass { got, classes } => {
                 write!(f, "{got} is not a class; the job has classes 0 to {}", classes.saturating_sub(1))

@@ -1,6 +1,6 @@
 //! IDX files: two zero bytes, an element type, the number of dimensions, their sizes (big-endian `u32`), the elements.
 
-use super::array::{Array, Element, Kind, fill};
+use super::array::{Array, Arrays, Element, Kind, fill};
 use super::{DataError, Opener, ReadCounts, RecordBlocks, Source, array};
 use crate::job::{Data, Idx};
 
@@ -25,7 +25,10 @@ pub(super) fn load(
     open: Opener<'_>,
     [train, test]: [&mut RecordBlocks<'_>; 2],
 ) -> Result<[ReadCounts; 2], DataError> {
-    let pair = |[features, labels]: [&String; 2]| Ok([self::open(open(features)?)?, self::open(open(labels)?)?]);
+    let pair = |[features, labels]: [&String; 2]| {
+        let (features, labels) = (self::open(open(features)?)?, self::open(open(labels)?)?);
+        Ok(Arrays { features, labels, lengths: [None, None] })
+    };
     let arrays = pair([&files.train_images, &files.train_labels])?;
     let train = array::load(data, train, (data.train_records, "data.train_records"), arrays)?;
     let arrays = pair([&files.test_images, &files.test_labels])?;

@@ -14,6 +14,7 @@ mod cifar;
 mod csv;
 mod error;
 mod idx;
+mod lengths;
 mod lines;
 mod npy;
 mod npz;
@@ -38,6 +39,7 @@ use blocks::RecordBlocks;
 pub use cifar::CifarProblem;
 pub use error::{DataError, Place, Problem};
 pub(crate) use idx::open as open_idx;
+pub use lengths::{Lengths, ListFacts, SetLengths};
 pub use npy::NpyProblem;
 pub(crate) use npy::open as open_npy;
 pub use npz::ZipProblem;
@@ -74,6 +76,8 @@ pub struct Dataset {
     pub features: Vec<f32>,
     /// The predicted classes or values, row by row.
     pub targets: Targets,
+    /// Lengths of the records' sequences, if the job has them. Values behind them mean nothing.
+    pub lengths: SetLengths,
     /// Records.
     pub rows: usize,
     /// Features a record.
@@ -110,7 +114,8 @@ impl Dataset {
             Task::Classes(_) => Targets::Classes(Vec::with_capacity(rows * data.labels_per_record)),
             Task::Regression(ref targets) => Targets::Values(Vec::with_capacity(rows * targets.len())),
         };
-        Ok(Self { features, targets, rows: 0, cols: data.features(), held: 0, skipped: 0 })
+        let lengths = SetLengths::default();
+        Ok(Self { features, targets, lengths, rows: 0, cols: data.features(), held: 0, skipped: 0 })
     }
 
     /// Appends the records of `block`.
@@ -122,6 +127,7 @@ impl Dataset {
             // Both are of one job.
             (Targets::Classes(_), Targets::Values(_)) | (Targets::Values(_), Targets::Classes(_)) => {}
         }
+        self.lengths.append(&block.lengths);
         self.rows += block.rows;
     }
 
@@ -132,6 +138,7 @@ impl Dataset {
             Targets::Classes(classes) => classes.clear(),
             Targets::Values(values) => values.clear(),
         }
+        self.lengths.clear();
         self.rows = 0;
     }
 

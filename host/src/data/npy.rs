@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use super::array::{self, Array, Element, Kind, fill};
+use super::array::{self, Array, Arrays, Element, Kind, fill};
 use super::{DataError, Opener, ReadCounts, RecordBlocks, Source, table::shown};
 use crate::job::{Data, Npy};
 
@@ -76,12 +76,18 @@ pub(super) fn load(
     open: Opener<'_>,
     [train, test]: [&mut RecordBlocks<'_>; 2],
 ) -> Result<[ReadCounts; 2], DataError> {
-    let pair = |features: &str, labels: &str| Ok([self::open(open(features)?)?, self::open(open(labels)?)?]);
-    let arrays = pair(&files.train_features, &files.train_labels)?;
-    let train = array::load(data, train, (data.train_records, "data.train_records"), arrays)?;
+    let array = |name: &str| self::open(open(name)?);
+    let arrays = |features: &str, labels: &str, lengths: [&Option<String>; 2]| {
+        let [of_records, of_labels] = lengths.map(|name| name.as_deref().map(array).transpose());
+        Ok(Arrays { features: array(features)?, labels: array(labels)?, lengths: [of_records?, of_labels?] })
+    };
+    let of_train = [&files.train_lengths, &files.train_label_lengths];
+    let own = arrays(&files.train_features, &files.train_labels, of_train)?;
+    let train = array::load(data, train, (data.train_records, "data.train_records"), own)?;
     let test = match (&files.test_features, &files.test_labels) {
         (Some(features), Some(labels)) => {
-            array::load(data, test, (data.test_records, "data.test_records"), pair(features, labels)?)?
+            let own = arrays(features, labels, [&files.test_lengths, &files.test_label_lengths])?;
+            array::load(data, test, (data.test_records, "data.test_records"), own)?
         }
         // A valid job has both or none.
         _ => ReadCounts::default(),

@@ -8,6 +8,7 @@ use crate::job::{Affine, ColumnScale, Columns, Csv, Idx, OnMissing, Scale, TestS
 use symbolon_core::layer::Shape;
 
 mod cifar;
+mod lengths;
 mod numpy;
 mod text;
 

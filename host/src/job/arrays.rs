@@ -41,7 +41,7 @@ pub enum Cifar100Label {
 }
 
 /// NPY files, in C or Fortran order. The first dimension counts records.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Npy {
     /// Features of the training records.
@@ -52,10 +52,24 @@ pub struct Npy {
     pub test_features: Option<String>,
     /// Labels of the test records.
     pub test_labels: Option<String>,
+    /// File with the public lengths of the training records: whole numbers from 1 to the steps of
+    /// `data.shape = [steps, features]`. Steps behind a record's length are padding: recurrent
+    /// layers keep their states there, and any features are encoded as zeros. With as many labels
+    /// a record as steps, labels behind the length do not count. Both servers and the client know
+    /// the lengths; the dealer does not. All steps count, if left out.
+    pub train_lengths: Option<String>,
+    /// File with the lengths of the test records, if there are any.
+    pub test_lengths: Option<String>,
+    /// File with the number of labels of each training record that count, from 0 to
+    /// `labels_per_record`: the first ones. For several labels that are not one a step. Public, as
+    /// `train_lengths`. All labels count, if left out.
+    pub train_label_lengths: Option<String>,
+    /// File with the same of the test records, if there are any.
+    pub test_label_lengths: Option<String>,
 }
 
 /// The arrays of an NPZ file, by name, with or without `.npy`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Npz {
     /// The file.
@@ -68,12 +82,36 @@ pub struct Npz {
     pub test_features: Option<String>,
     /// Array with the labels of the test records.
     pub test_labels: Option<String>,
+    /// Array with the public lengths of the training records: whole numbers from 1 to the steps of
+    /// `data.shape = [steps, features]`. Steps behind a record's length are padding: recurrent
+    /// layers keep their states there, and any features are encoded as zeros. With as many labels
+    /// a record as steps, labels behind the length do not count. Both servers and the client know
+    /// the lengths; the dealer does not. All steps count, if left out.
+    pub train_lengths: Option<String>,
+    /// Array with the lengths of the test records, if there are any.
+    pub test_lengths: Option<String>,
+    /// Array with the number of labels of each training record that count, from 0 to
+    /// `labels_per_record`: the first ones. For several labels that are not one a step. Public, as
+    /// `train_lengths`. All labels count, if left out.
+    pub train_label_lengths: Option<String>,
+    /// Array with the same of the test records, if there are any.
+    pub test_label_lengths: Option<String>,
 }
 
 impl Npz {
     /// The arrays, as if they were files.
     pub fn members(&self) -> Npy {
         let Self { train_features, train_labels, test_features, test_labels, .. } = self.clone();
-        Npy { train_features, train_labels, test_features, test_labels }
+        let Self { train_lengths, test_lengths, train_label_lengths, test_label_lengths, .. } = self.clone();
+        Npy {
+            train_features,
+            train_labels,
+            test_features,
+            test_labels,
+            train_lengths,
+            test_lengths,
+            train_label_lengths,
+            test_label_lengths,
+        }
     }
 }

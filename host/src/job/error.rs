@@ -12,7 +12,7 @@ use symbolon_core::{
     report::schema::SchemaError,
 };
 
-use super::VERSION;
+use super::{LengthsMisfit, VERSION};
 
 /// Why a job was refused.
 #[derive(Debug)]
@@ -161,6 +161,8 @@ pub enum Rule {
     Layer { reason: Reason },
     /// A layer's name with other characters than letters, digits, `.`, `_`, `-`, or too long.
     LayerName { got: String },
+    /// Lengths of sequences that do not suit the job.
+    Lengths { misfit: LengthsMisfit },
     /// A layer's name that another layer has.
     TakenName { got: String },
     /// An input that is no layer.
@@ -344,6 +346,7 @@ impl fmt::Display for Rule {
                 "is above 1: only jobs on [data.npy] or [data.npz] with data.classes and without reveal.noise take several \
                  labels a record",
             ),
+            Self::Lengths { misfit } => misfit.fmt(f),
             Self::Shape { got } => {
                 write!(
                     f,

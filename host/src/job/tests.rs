@@ -2,11 +2,11 @@
 
 mod arrays;
 mod augment;
+mod lengths;
 mod optimizer;
 mod reports;
 
 use std::path::PathBuf;
-
 use symbolon_core::optimizer as core;
 
 use super::*;

@@ -59,6 +59,7 @@ pub(super) fn validate(job: &Job, asked: &Asked) -> Checked {
     reports::lines(&job.data, &job.numbers)?;
     network(job)?;
     training(job)?;
+    super::lengths::validate(job)?;
     super::network::validate_layers(job)?;
     optimizer(job, asked)?;
     super::newton::validate(job)?;

@@ -245,7 +245,10 @@ impl Summary {
     /// Lines of the score, by the name of what it is.
     fn scores(&self) -> Vec<(String, String)> {
         let mut lines = Vec::new();
-        let without = self.scored.map_or(0, |scored| self.test_samples.saturating_sub(scored));
+        // Of several labels a record, lengths say how many count.
+        let several = self.model.layers.last().is_some_and(|layer| layer.shape.image()[0] > 1);
+        let scored = self.scored.filter(|_| !several);
+        let without = scored.map_or(0, |scored| self.test_samples.saturating_sub(scored));
         let note = if without > 0 {
             format!(" ({without} of {} test records have no class)", self.test_samples)
         } else {

@@ -4,13 +4,14 @@ use super::{
     STACK_BYTES, SessionError, SessionId,
     message::{Answer, Ask, Data, Decision, MAX_MESSAGE_BYTES, Order, Update},
     prg, random_bytes, random_seed,
-    server::{piece_words, table_stream},
+    server::{MAX_LENGTHS, piece_words, table_stream},
 };
 pub use super::{
     heartbeat::{Alive, Phase},
     message::{Dealt, Keep, Report},
 };
 use crate::{
+    data::Lengths,
     job::{Job, form::Kind},
     net::{AbortHandle, ClientTls, Config, Connection, Role, connect},
     report::EpochResult,
@@ -115,8 +116,9 @@ pub fn run<'a, W: Word>(
     let (session, [mut server0, mut server1]) = order(config, tls, request)?;
     share(job, &session, &mut inputs, [&mut server0, &mut server1], news)?;
     wipe_stack::<STACK_BYTES>(); // the seed of server 0's shares
+    let lengths = std::mem::take(&mut inputs.lengths);
     drop(inputs);
-    listen(job, [server0, server1], config.timeouts.close, started, news)
+    listen(job, &lengths, [server0, server1], (config.timeouts.close, started), news)
 }
 
 /// Splits the data and sends each server its share: server 0 a seed, server 1 the words.
@@ -128,6 +130,10 @@ fn share<W: Word>(
     [server0, server1]: [&mut Connection; 2],
     news: &mut dyn FnMut(News),
 ) -> Result<(), SessionError> {
+    if Lengths::bytes(&job.data) > 0 {
+        send_lengths(&inputs.lengths, server0)?;
+        send_lengths(&inputs.lengths, server1)?;
+    }
     let seed = random_seed()?;
     server1.send(&Data::Words)?;
     let stream = prg(job.numbers.prg, &seed, session);
@@ -146,6 +152,17 @@ fn share<W: Word>(
         }
     }
     server0.send(&Data::Seed(Zeroizing::new(*seed.expose())))?;
+    Ok(())
+}
+
+/// Sends a server the public lengths of the sequences.
+fn send_lengths(lengths: &Lengths, server: &mut Connection) -> Result<(), SessionError> {
+    let lists = lengths.lists();
+    server.send(&Data::Lengths { counts: lists.map(|list| list.len() as u64) })?;
+    for part in lists.into_iter().flat_map(|list| list.chunks(MAX_LENGTHS)) {
+        let bytes: Vec<u8> = part.iter().flat_map(|length| length.to_le_bytes()).collect();
+        server.send_bytes(&bytes)?;
+    }
     Ok(())
 }
 
@@ -169,7 +186,7 @@ pub fn run_stored<'a, W: Word>(
     assert!(job.data.is_stored(), "a job that learns from files needs inputs");
     let started = Instant::now();
     let (_, servers) = order(config, tls, request)?;
-    listen(job, servers, config.timeouts.close, started, news)
+    listen(job, &Lengths::default(), servers, (config.timeouts.close, started), news)
 }
 
 /// Orders a job at both servers, which accept it.
@@ -216,9 +233,9 @@ enum Told {
 /// Reads both servers' updates to the end and joins their shares.
 fn listen<W: Word>(
     job: &Job,
+    lengths: &Lengths,
     servers: [Connection; 2],
-    grace: Duration,
-    started: Instant,
+    (grace, started): (Duration, Instant),
     news: &mut dyn FnMut(News),
 ) -> Result<Outcome<W>, SessionError> {
     let aborts = servers.each_ref().map(Connection::abort_handle);
@@ -243,6 +260,7 @@ fn listen<W: Word>(
     let known = Kind::all(job).map(|kind| (kind, None)).collect();
     let mut heard = Heard {
         job,
+        lengths,
         started,
         epochs,
         known,
@@ -314,6 +332,7 @@ fn listen<W: Word>(
 /// Updates received from both servers so far.
 struct Heard<'a> {
     job: &'a Job,
+    lengths: &'a Lengths,
     started: Instant,
     /// Each epoch's shares, by server.
     epochs: Vec<[Option<Vec<u64>>; 2]>,
@@ -402,7 +421,7 @@ impl Heard<'_> {
             let sums = sums.iter().map(word).collect::<Option<Vec<u64>>>()?;
             Some(Scores { sums, records: word(records) })
         });
-        epoch_result(job, epoch, loss, score)
+        epoch_result(job, self.lengths, epoch, loss, score)
     }
 }
 

@@ -105,6 +105,12 @@ pub(super) enum Data {
     Seed(Zeroizing<[u8; 32]>),
     /// To server 1: the words of all tables follow this message.
     Words,
+    /// To both servers, first, in a job with lengths: how many lengths of training records, their
+    /// labels, test records and their labels follow. Each takes two bytes, little-endian.
+    Lengths {
+        /// Lengths of each list.
+        counts: [u64; 4],
+    },
 }
 
 /// Client to server, after every epoch from which on a job with early stopping may end; then server

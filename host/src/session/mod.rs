@@ -32,7 +32,7 @@ pub mod reports;
 pub mod server;
 mod veil;
 
-use crate::data::ShelfError;
+use crate::data::{ListFacts, ShelfError};
 pub use crate::engine::SessionId;
 use crate::engine::plan::PlanError;
 use crate::engine::prg;
@@ -150,6 +150,24 @@ pub enum SessionError {
     Waits {
         /// The number of pieces.
         most: u64,
+    },
+    /// The client sent another number of lengths of sequences than the job has records.
+    LengthCount {
+        /// Key of the lengths in the job.
+        key: &'static str,
+        /// Lengths that the client announced.
+        got: u64,
+        /// Lengths that the job has.
+        want: u64,
+    },
+    /// The client sent a length of a sequence that is out of range.
+    Length {
+        /// Record, from 0.
+        record: u64,
+        /// The length.
+        got: u16,
+        /// The list of lengths, and its range.
+        facts: ListFacts,
     },
     /// A message that does not belong here.
     Unexpected {
@@ -291,6 +309,15 @@ impl fmt::Display for SessionError {
                 f,
                 "client sent more than {most} messages that its data are on their way, one for each piece; use the same \
                  version everywhere"
+            ),
+            Self::LengthCount { key, got, want } => write!(
+                f,
+                "client sent {got} lengths where the job has {want} ({key}); use the same version everywhere"
+            ),
+            Self::Length { record, got, facts: ListFacts { key, least, greatest, .. } } => write!(
+                f,
+                "client sent {got} as the length of record {record} ({key}), and the job takes {least} to {greatest}; use \
+                 the same version everywhere"
             ),
             Self::Unexpected { from, wanted } => {
                 write!(f, "{from} sent something else where {wanted} was due; use the same version everywhere")

@@ -2,7 +2,7 @@
 
 use super::Inputs;
 use crate::{
-    data::{Copies, Dataset, Targets},
+    data::{Copies, Dataset, SetLengths, Targets},
     job::{Job, Task},
     secret::Secret,
     storage::{ScratchFailed, Words, Writer},
@@ -223,18 +223,19 @@ pub(super) struct Encoder<'a, W: Word> {
     rows: usize,
     /// The words of a record and of its label.
     words: [Secret<W>; 2],
+    lengths: &'a mut SetLengths,
     target_stats: TargetStats,
 }
 
 impl<'a, W: Word> Encoder<'a, W> {
     /// The encoders of the training and of the test records of `inputs`.
     pub(super) fn both(job: &'a Job, inputs: &'a mut Inputs<W>) -> [Self; 2] {
-        let Inputs { train, train_labels, test, test_labels, .. } = inputs;
+        let Inputs { train, train_labels, test, test_labels, lengths, .. } = inputs;
         let copies = Copies::of(job);
         let parts = job.data.augment.map_or(1, |augment| augment.copies.into());
         [
-            Self::new(job, TRAINING, (copies, parts), [train, train_labels]),
-            Self::new(job, "test", (None, 1), [test, test_labels]),
+            Self::new(job, TRAINING, (copies, parts), [train, train_labels], &mut lengths.train),
+            Self::new(job, "test", (None, 1), [test, test_labels], &mut lengths.test),
         ]
     }
 
@@ -243,11 +244,12 @@ impl<'a, W: Word> Encoder<'a, W> {
         set: &'static str,
         (copies, parts): (Option<Copies>, usize),
         [records, labels]: [&'a mut Words<W>; 2],
+        lengths: &'a mut SetLengths,
     ) -> Self {
         let writers = records.writers(parts).into_iter().zip(labels.writers(parts)).map(<[_; 2]>::from).collect();
         let words = [job.data.features(), job.label_words()].map(Secret::zeros);
         let (codes, takes_bits) = (job.codes(), set == TRAINING && job.closed_form().is_some());
-        Self { job, codes, set, copies, takes_bits, writers, rows: 0, words, target_stats: TargetStats::NONE }
+        Self { job, codes, set, copies, takes_bits, writers, rows: 0, words, lengths, target_stats: TargetStats::NONE }
     }
 
     /// Records so far.
@@ -258,8 +260,12 @@ impl<'a, W: Word> Encoder<'a, W> {
     /// Encodes the next records.
     pub(super) fn block(&mut self, block: &Dataset) -> Result<(), RecordError> {
         let mut changed = vec![0.0; if self.copies.is_some() { block.cols } else { 0 }];
+        self.lengths.append(&block.lengths);
         for i in 0..block.rows {
-            self.label(&block.targets, i)?;
+            self.label(block, i)?;
+            // Padding is zeros, whatever stands there.
+            let length = block.lengths.records.get(i).map(|length| usize::from(*length));
+            let counted = length.map_or(block.cols, |length| length * (block.cols / self.job.data.steps()));
             for copy in 0..self.writers.len() {
                 let features = match &self.copies {
                     None => block.row(i),
@@ -274,7 +280,8 @@ impl<'a, W: Word> Encoder<'a, W> {
                 if let Some(feature) = no_bit {
                     return Err(EncodeError::NotABit { record: *rows, feature, got: features[feature] }.into());
                 }
-                for (feature, (word, v)) in words.iter_mut().zip(features).enumerate() {
+                words[counted..].fill(W::default());
+                for (feature, (word, v)) in words[..counted].iter_mut().zip(features).enumerate() {
                     let wrong = |(of, codes): &&(Range<usize>, u32)| of.contains(&feature) && !is_code(*v, *codes);
                     if let Some((_, codes)) = codes.iter().find(wrong) {
                         return Err(EncodeError::Code { set, record: *rows, feature, got: *v, codes: *codes }.into());
@@ -296,12 +303,15 @@ impl<'a, W: Word> Encoder<'a, W> {
     }
 
     /// Encodes the label of record `i` of a block.
-    fn label(&mut self, targets: &Targets, i: usize) -> Result<(), EncodeError> {
+    fn label(&mut self, block: &Dataset, i: usize) -> Result<(), EncodeError> {
         let [_, label] = &mut self.words;
-        match targets {
+        match &block.targets {
             Targets::Classes(classes) => {
                 label.fill(W::default());
-                let own = &classes[i * self.job.data.labels_per_record..];
+                let all = self.job.data.labels_per_record;
+                // A label that does not count is a row of zeros.
+                let counted = block.lengths.of_labels(&self.job.data).map_or(all, |lengths| usize::from(lengths[i]));
+                let own = &classes[i * all..][..counted];
                 for (label, class) in label.chunks_exact_mut(self.job.outputs()).zip(own) {
                     label[*class as usize] = W::from_u64(1);
                 }

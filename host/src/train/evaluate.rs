@@ -4,6 +4,8 @@
 use super::{
     enter,
     fold::{self, Folded},
+    lengths,
+    order::Batch,
     step::Trainer,
     tally::{Scores, Tally, totals},
     tape::described,
@@ -35,21 +37,28 @@ impl<W: Word> Tallies<W> {
         Self(terms.map(|terms| Tally::of(&terms)).chain(records).collect())
     }
 
-    /// Measures all metrics on some rows.
+    /// Measures all metrics on some rows; `counted` says how many labels of each record count, of
+    /// the number that a record has.
     fn measure(
         &mut self,
         party: &mut Party<'_, W>,
         (metrics, set): (&[AnyMetric], &TestSet),
         rows: &Predictions<'_, W>,
+        counted: Option<(&[u16], usize)>,
     ) -> Result<(), Error> {
         let mut tallies = self.0.iter_mut();
         for metric in metrics {
             let (metric, protocol) = (metric.describe(), metric.protocol::<W>());
             let ([terms], mut party) = party.scratch([metric.words(set, rows.rows(set))])?;
             protocol.measure(&mut party, set, rows, terms)?;
-            let mut rest = &*terms;
+            let mut rest = terms;
             for (sum, tally) in (0..metric.sums(set)).zip(&mut tallies) {
-                let (own, others) = rest.split_at(metric.terms(set, sum).words(rows.rows(set)));
+                let facts = metric.terms(set, sum);
+                let (own, others) = rest.split_at_mut(facts.words(rows.rows(set)));
+                // A count leaves out rows of zeros by itself.
+                if let Some((counted, labels)) = counted.filter(|_| !facts.counted) {
+                    lengths::clear_uncounted(counted, labels, own);
+                }
                 tally.add(own);
                 rest = others;
             }
@@ -100,9 +109,14 @@ impl<W: Word> Trainer<'_, W> {
                 let n = rows.len();
                 let lens = [n * test.cols(), n * labels.cols(), n * self.job.label_words()];
                 let ([x, y, outputs], mut party) = party.scratch(lens)?;
-                self.outputs(&mut party, (model, &met), test.listed(&rows, x)?, outputs)?;
+                let batch = Batch::Listed { records: &rows, first: 0 };
+                let own = lengths::of_rows(self.lengths.test.of_records(), batch);
+                let data = (test.listed(&rows, x)?, own.as_deref());
+                self.outputs(&mut party, (model, &met), data, outputs)?;
                 let labels = labels.listed(&rows, y)?;
-                tallies.measure(&mut party, (metrics, &set), &Predictions { outputs, labels })?;
+                let own = lengths::of_rows(self.lengths.test.of_labels(&self.job.data), batch);
+                let counted = own.as_deref().map(|own| (own, self.job.data.labels_per_record));
+                tallies.measure(&mut party, (metrics, &set), &Predictions { outputs, labels }, counted)?;
             }
             Ok(())
         })?;
@@ -111,18 +125,19 @@ impl<W: Word> Trainer<'_, W> {
         Ok(Some(Scores { sums, records }))
     }
 
-    /// This party's shares of the network's outputs for rows `x`, `2 f` fraction bits.
+    /// This party's shares of the network's outputs for rows `x` of some lengths, `2 f` fraction
+    /// bits.
     fn outputs(
         &self,
         party: &mut Party<'_, W>,
         (model, met): (Model<'_, W>, &[Met<'_, W>]),
-        x: Masked<'_, W>,
+        (x, lengths): (Masked<'_, W>, Option<&[u16]>),
         outputs: &mut [W],
     ) -> Result<(), Error> {
         let graph = self.parameters.laid.graph();
         let mut states: Vec<NodeState<'_, W>> = Vec::new();
         states.resize_with(graph.nodes.len(), NodeState::default);
-        graph.infer(party, &Pass { model, data: x, moment: None, met }, &mut states, outputs)?;
+        graph.infer(party, &Pass { model, data: x, moment: None, met, lengths }, &mut states, outputs)?;
         enter(party, graph.nodes.len() - 1, "evaluation");
         let (got, want) = (graph.output_frac_bits(), 2 * graph.frac_bits);
         if got > want {

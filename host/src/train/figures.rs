@@ -5,8 +5,9 @@
 //! that a single loss and a single squared error are bounded. An output outside of these bounds is
 //! an error and never a result.
 
-use super::{Scores, Sum, real, signed};
+use super::{Scores, Sum, lengths, real, signed};
 use crate::{
+    data::Lengths,
     job::{Job, Task, form::Kind, pow2},
     report::{EpochResult, MetricResult},
 };
@@ -72,22 +73,24 @@ impl fmt::Display for Impossible {
 
 impl std::error::Error for Impossible {}
 
-/// The figures of an epoch, from whole words.
+/// The figures of an epoch, from whole words. `lengths` are the job's: where they say which labels
+/// count, means are over those.
 ///
 /// # Errors
 ///
 /// The first output that cannot be.
 pub fn epoch_result<V: Word>(
     job: &Job,
+    lengths: &Lengths,
     epoch: u32,
     loss: Option<Sum<V>>,
     score: Option<Scores<V>>,
 ) -> Result<EpochResult, Impossible> {
     let mut result = EpochResult { epoch, ..EpochResult::default() };
-    let check = Check { job, epoch };
+    let check = Check { job, lengths, epoch };
     if let Some(sum) = loss {
         let kinds = [Kind::Loss, Kind::LossRecords];
-        let records = check.records(sum.records, kinds[1], job.predictions_per_epoch())?;
+        let records = check.records(sum.records, kinds[1], lengths::epoch_labels(job, lengths, epoch))?;
         result.loss = mean(real(job, sum.total), records);
         result
             .loss
@@ -96,7 +99,7 @@ pub fn epoch_result<V: Word>(
     }
     if let Some(scores) = score {
         result.metrics = check.metrics(&scores)?;
-        let records = check.records(scores.records, Kind::TestRecords, job.test_predictions())?;
+        let records = check.test_records(&scores)?;
         let needed = job.measured().iter().any(|metric| metric.describe().needs_records());
         name_known(&mut result, (needed && matches!(job.data.task, Task::Classes(_))).then_some(records));
     }
@@ -106,6 +109,7 @@ pub fn epoch_result<V: Word>(
 /// Holds the outputs of an epoch to their limits.
 struct Check<'a> {
     job: &'a Job,
+    lengths: &'a Lengths,
     epoch: u32,
 }
 
@@ -124,10 +128,15 @@ impl Check<'_> {
         })
     }
 
+    /// Returns the number of labels in the sums of the metrics.
+    fn test_records<V: Word>(&self, scores: &Scores<V>) -> Result<f64, Impossible> {
+        self.records(scores.records, Kind::TestRecords, lengths::test_labels(self.job, self.lengths))
+    }
+
     /// Returns the figures of all metrics.
     fn metrics<V: Word>(&self, scores: &Scores<V>) -> Result<Vec<MetricResult>, Impossible> {
         let (job, set) = (self.job, self.job.test_set());
-        let records = self.records(scores.records, Kind::TestRecords, job.test_predictions())?;
+        let records = self.test_records(scores)?;
         let mut rest = &scores.sums[..];
         let mut results = Vec::new();
         for (at, metric) in job.measured().iter().enumerate() {

@@ -1,6 +1,7 @@
 //! One party's tables of a job's data.
 
 use crate::{
+    data::Lengths,
     job::{Format, Job},
     secret::Secret,
     storage::{Storage, StorageError, Words},
@@ -23,6 +24,8 @@ pub struct Inputs<W: Word> {
     pub test: Words<W>,
     /// Labels of the test records.
     pub test_labels: Words<W>,
+    /// Public lengths of the sequences, the same at all parties that have them.
+    pub lengths: Lengths,
     /// Storage of these tables and of the tables made from them.
     pub(crate) storage: Storage,
 }
@@ -126,13 +129,13 @@ impl<W: Word> Inputs<W> {
         [&mut self.train, &mut self.train_labels, &mut self.test, &mut self.test_labels]
     }
 
-    /// Returns zero tables of the job's lengths in memory.
+    /// Returns zero tables of the job's sizes in memory, without lengths of sequences.
     pub fn in_memory(job: &Job) -> Self {
         let [train, train_labels, test, test_labels] = lens(job).map(|len| Secret::zeros(len).into());
-        Self { train, train_labels, test, test_labels, storage: Storage::default() }
+        Self { train, train_labels, test, test_labels, lengths: Lengths::default(), storage: Storage::default() }
     }
 
-    /// Returns zero tables of the job's lengths in `storage`.
+    /// Returns zero tables of the job's sizes in `storage`, without lengths of sequences.
     ///
     /// # Errors
     ///
@@ -144,6 +147,7 @@ impl<W: Word> Inputs<W> {
             train_labels: make(InputTable::TrainLabels)?,
             test: make(InputTable::Test)?,
             test_labels: make(InputTable::TestLabels)?,
+            lengths: Lengths::default(),
             storage: storage.clone(),
         })
     }

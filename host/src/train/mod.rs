@@ -15,6 +15,7 @@ mod figures;
 mod fold;
 mod initial;
 mod inputs;
+mod lengths;
 mod lift;
 mod load;
 mod meetings;
@@ -41,6 +42,7 @@ pub use order::{Orders, SharedOrders};
 pub use tally::{Scores, Sum};
 
 use crate::{
+    data::Lengths,
     job::{Job, RevealLoss, When},
     lanes::Lanes,
 };
@@ -59,7 +61,7 @@ use symbolon_core::{
 /// - parameters, with their openings and gradients, those of an evaluation if layers are folded
 ///   into them, and the optimizer's state;
 /// - the step's tape: values and gradients of a batch;
-/// - an epoch's order;
+/// - an epoch's order, and the lengths of sequences;
 /// - the copy of the model that leaves.
 pub fn memory_bytes<W: Word>(job: &Job, data_memory: u64) -> u64 {
     let (n, batch, lanes) = (job.parameters(), job.rows_at_once(), usize::from(job.lanes.lanes));
@@ -88,7 +90,7 @@ pub fn memory_bytes<W: Word>(job: &Job, data_memory: u64) -> u64 {
     };
     let words = words + terms;
     let order = 4 * job.data.train_records;
-    data + (words * word_bytes::<W>() + order) as u64
+    data + (words * word_bytes::<W>() + order + Lengths::bytes(&job.data)) as u64
         + optimize::state_bytes::<W>(job)
         + norm_clip::tile_bytes::<W>(job)
 }

@@ -4,7 +4,7 @@
 //! takes one segment.
 
 use super::{
-    enter,
+    enter, lengths,
     order::Batch,
     step::Trainer,
     table::Table,
@@ -76,12 +76,14 @@ impl<W: Word> Trainer<'_, W> {
     ) -> Result<(), Error> {
         let parts: Vec<_> = (0..lanes.len()).map(|i| lanes.part(i, batch.len(), 1)).collect();
         let step = u32::try_from(step).unwrap_or(u32::MAX); // a job has no more steps
-        let Self { parameters, tape, meetings, loss, train, labels, weights, dropout, job, .. } = self;
+        let Self { parameters, tape, meetings, loss, train, labels, weights, dropout, job, lengths, .. } = self;
         let (graph, model) = (parameters.laid.graph(), parameters.model());
         let all = tape.states(lanes, &graph, &described(model.shares), &parts)?;
         let works = all.into_iter().zip(parts).zip(loss);
         let mut works: Vec<_> = works.map(|((state, rows), tally)| Work { state, rows, tally }).collect();
-        let loss_step = LossStep { job, built: &parameters.loss, labels, weights: weights.as_ref() };
+        let lengths = &lengths.train;
+        let counted = lengths.of_labels(&job.data);
+        let loss_step = LossStep { job, built: &parameters.loss, labels, weights: weights.as_ref(), counted };
         let stream: &dyn Prg = dropout;
         for (n, (segment, meets)) in Segment::all(&meetings.nodes()).into_iter().enumerate() {
             let (met, sums) = meetings.met_and_sums(meets);
@@ -97,7 +99,8 @@ impl<W: Word> Trainer<'_, W> {
                 } else {
                     train.masked(own, data)
                 };
-                let pass = Pass { model, data, moment: Some(moment), met: &met };
+                let lengths = lengths::of_rows(lengths.of_records(), own);
+                let pass = Pass { model, data, moment: Some(moment), met: &met, lengths: lengths.as_deref() };
                 match segment {
                     Segment::Forward { from, to } => graph.forward(party, &pass, from..to, values, states)?,
                     Segment::Turn { from, down } => {
@@ -137,6 +140,8 @@ struct LossStep<'a, W: Word> {
     built: &'a Built,
     labels: &'a Table<W>,
     weights: Option<&'a Table<W>>,
+    /// Labels of each training record that count; `None` where all do.
+    counted: Option<&'a [u16]>,
 }
 
 impl<W: Word> LossStep<'_, W> {
@@ -149,19 +154,24 @@ impl<W: Word> LossStep<'_, W> {
         [values, gradients]: [&mut [W]; 2],
         tally: &mut Tally<W>,
     ) -> Result<(), Error> {
-        let Self { job, built, labels, weights } = self;
+        let Self { job, built, labels, weights, counted } = self;
         let (n, wants_loss) = (rows.len(), job.reveal.loss == RevealLoss::Epoch);
         let terms = if wants_loss { job.data.labels_per_record * job.loss_terms() } else { 0 };
-        let weighed = if weights.is_some() { n } else { 0 };
-        let ([y, w, loss], mut party) = party.scratch([n * labels.cols(), weighed, n * terms])?;
-        let counted = weights.map(|weights| weights.rows_of(rows, w)).transpose()?;
-        let target = Target { labels: labels.rows_of(rows, y)?, weights: counted };
+        let weight_words = if weights.is_some() { n } else { 0 };
+        let ([y, w, loss], mut party) = party.scratch([n * labels.cols(), weight_words, n * terms])?;
+        let weighed = weights.map(|weights| weights.rows_of(rows, w)).transpose()?;
+        let target = Target { labels: labels.rows_of(rows, y)?, weights: weighed };
         let delta = &mut gradients[graph.output_gradient(n)];
         delta.copy_from_slice(&values[graph.output_words(n)]);
         enter(&mut party, graph.nodes.len() - 1, job.loss.kind());
         built.gradient(&mut party, delta, target, wants_loss.then_some(&mut *loss))?;
+        if let Some(counted) = lengths::of_rows(*counted, rows) {
+            // Without a label there is neither a gradient nor a loss.
+            lengths::clear_uncounted(&counted, job.data.labels_per_record, delta);
+            lengths::clear_uncounted(&counted, job.data.labels_per_record, loss);
+        }
         tally.add(loss);
-        if let Some(weights) = counted.filter(|_| wants_loss) {
+        if let Some(weights) = weighed.filter(|_| wants_loss) {
             let ([ones], party) = party.scratch([n])?;
             weights.share(&party, ones);
             tally.count(ones);

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     alarms::ENOUGH,
+    data::Lengths,
     job::{Job, Laid},
     lanes::Lanes,
     secret::Secret,
@@ -129,6 +130,8 @@ pub(super) struct Trainer<'j, W: Word> {
     pub(super) weights: Option<Table<W>>,
     /// Test records and their labels.
     pub(super) test: Option<(Table<W>, Table<W>)>,
+    /// Lengths of the sequences; empty in dry runs.
+    pub(super) lengths: Lengths,
     pub(super) gradient: Secret<W>,
     /// The gradient of the passes of a step so far; empty if a batch passes at once.
     sum: Secret<W>,
@@ -148,7 +151,8 @@ impl<'j, W: Word> Trainer<'j, W> {
     /// Lifts codes, then masks and opens data and initial weights.
     pub(super) fn open(lanes: &mut Lanes<'_, W>, job: &'j Job, inputs: Inputs<W>) -> Result<Self, Stop> {
         let (tile, labelled) = (job.lanes.tile, job.label_words());
-        let Inputs { train, train_labels, test, test_labels, storage } = lift::into_ring(lanes, job, inputs)?;
+        let Inputs { train, train_labels, test, test_labels, lengths, storage } = lift::into_ring(lanes, job, inputs)?;
+        assert!(size_of::<W>() == 0 || lengths.fit(&job.data), "a record without its length");
         let train = Table::open(lanes, train, job.data.features(), tile)?;
         let weights = match job.data.may_lack_class() {
             true => Some(weights(lanes, job, &train_labels, &storage)?),
@@ -173,6 +177,7 @@ impl<'j, W: Word> Trainer<'j, W> {
             labels,
             weights,
             test,
+            lengths,
             gradient: Secret::zeros(n),
             sum: Secret::zeros(if job.rows_at_once() < job.step_records() { n } else { 0 }),
             newton: NewtonState::new(job, lanes.len()),
@@ -269,7 +274,7 @@ impl<'j, W: Word> Trainer<'j, W> {
                     continue;
                 }
                 let data = train.masked(rows.part(own.clone()), tape.rows(own.clone(), train.cols()));
-                let pass = Pass { model, data, moment: None, met: &met };
+                let pass = Pass { model, data, moment: None, met: &met, lengths: None };
                 let each = |party: &mut Party<'_, W>, node: usize, gradient: &mut [W]| {
                     let layer = &graph.nodes[node].layer;
                     let x = match graph.nodes[node].input {

@@ -214,5 +214,5 @@ pub(super) fn described<W: Word>(parameters: &[W]) -> Pass<'_, W> {
     let view = Mask::empty().view();
     let open = Masked { words: parameters, mask: View { cols: parameters.len(), stride: parameters.len(), ..view } };
     let model = Model { shares: parameters, open };
-    Pass { model, data: Masked { words: &[], mask: view }, moment: None, met: &[] }
+    Pass { model, data: Masked { words: &[], mask: view }, moment: None, met: &[], lengths: None }
 }

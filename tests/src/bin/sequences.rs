@@ -1,5 +1,6 @@
-//! Makes arrays of sequences for the jobs `hapt-gru` and `characters`: `sequences hapt DATA OUT`
-//! from the phone's raw samples, `sequences text OUT FILE...` from any plain text.
+//! Makes arrays of sequences for the jobs `hapt-gru`, `characters` and `sentences`:
+//! `sequences hapt DATA OUT` from the phone's raw samples, `sequences text OUT FILE...` and
+//! `sequences sentences OUT FILE...` from any plain text.
 
 use std::{
     collections::BTreeMap,
@@ -30,6 +31,8 @@ const LENGTH: usize = 32;
 struct Set {
     features: Vec<f32>,
     labels: Vec<u8>,
+    /// Steps of each record that count; empty if all do.
+    lengths: Vec<u8>,
     records: usize,
 }
 
@@ -38,7 +41,20 @@ impl Set {
     fn write(&self, dir: &Path, name: &str, shape: &str, labels: &str) -> io::Result<()> {
         let features: Vec<u8> = self.features.iter().flat_map(|x| x.to_le_bytes()).collect();
         npy(&dir.join(format!("{name}.npy")), "<f4", &format!("{}, {shape}", self.records), &features)?;
-        npy(&dir.join(format!("{name}-labels.npy")), "|u1", &format!("{}, {labels}", self.records), &self.labels)
+        npy(&dir.join(format!("{name}-labels.npy")), "|u1", &format!("{}, {labels}", self.records), &self.labels)?;
+        if self.lengths.is_empty() {
+            return Ok(());
+        }
+        npy(&dir.join(format!("{name}-lengths.npy")), "|u1", &format!("{},", self.records), &self.lengths)
+    }
+
+    /// Appends a sequence of codes, each labelled with the next, padded to [`LENGTH`].
+    fn push(&mut self, own: &[u8]) {
+        let (codes, labels) = (&own[..own.len() - 1], &own[1..]);
+        let padding = LENGTH - codes.len();
+        self.features.extend(codes.iter().map(|code| f32::from(*code)).chain(std::iter::repeat_n(0.0, padding)));
+        self.labels.extend(labels.iter().chain(std::iter::repeat_n(&0, padding)));
+        self.records += 1;
     }
 }
 
@@ -76,28 +92,56 @@ fn hapt(data: &Path, out: &Path) -> io::Result<()> {
     sets.iter().try_for_each(|(name, set)| set.write(out, name, "32, 6", ""))
 }
 
-/// Sequences of characters, each labelled with the next character; every tenth sequence is for
-/// testing.
-fn text(out: &Path, files: &[String]) -> io::Result<()> {
+/// The texts in small letters, with single blanks.
+fn words(files: &[String]) -> io::Result<String> {
     let mut words = String::new();
     for file in files {
         let text = fs::read_to_string(file)?.to_lowercase();
         text.split_whitespace().for_each(|word| words.extend([word, " "]));
     }
+    Ok(words)
+}
+
+/// The codes of the most common characters of a text, most common first; others are left out.
+fn coder(words: &str) -> impl Fn(char) -> Option<u8> + use<> {
     let mut counts = BTreeMap::<char, usize>::new();
     words.chars().for_each(|c| *counts.entry(c).or_default() += 1);
     let mut common: Vec<(char, usize)> = counts.into_iter().collect();
     common.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     common.truncate(CODES);
-    let code = |c| common.iter().position(|(known, _)| *known == c).and_then(|i| u8::try_from(i).ok());
-    let codes: Vec<u8> = words.chars().filter_map(code).collect();
+    move |c| common.iter().position(|(known, _)| *known == c).and_then(|i| u8::try_from(i).ok())
+}
+
+/// Sequences of characters, each labelled with the next character; every tenth sequence is for
+/// testing.
+fn text(out: &Path, files: &[String]) -> io::Result<()> {
+    let words = words(files)?;
+    let codes: Vec<u8> = words.chars().filter_map(coder(&words)).collect();
     let [mut train, mut test] = [Set::default(), Set::default()];
     for (i, own) in codes.windows(LENGTH + 1).step_by(LENGTH).enumerate() {
-        let set = if i % 10 == 9 { &mut test } else { &mut train };
-        set.features.extend(own[..LENGTH].iter().map(|code| f32::from(*code)));
-        set.labels.extend(&own[1..]);
-        set.records += 1;
+        if i % 10 == 9 { &mut test } else { &mut train }.push(own);
     }
+    write_sets(out, &train, &test)
+}
+
+/// Parts of sentences between marks, up to [`LENGTH`] characters of each, with their lengths; every
+/// tenth is for testing.
+fn sentences(out: &Path, files: &[String]) -> io::Result<()> {
+    let words = words(files)?;
+    let code = coder(&words);
+    let [mut train, mut test] = [Set::default(), Set::default()];
+    let parts = words.split_inclusive(['.', ',', ';', ':', '!', '?', '(', ')', '|']).map(str::trim_start);
+    let parts = parts.map(|part| part.chars().filter_map(&code).take(LENGTH + 1).collect::<Vec<u8>>());
+    for (i, own) in parts.filter(|own| own.len() > 1).enumerate() {
+        let set = if i % 10 == 9 { &mut test } else { &mut train };
+        set.push(&own);
+        set.lengths.push(u8::try_from(own.len() - 1).map_err(io::Error::other)?);
+    }
+    write_sets(out, &train, &test)
+}
+
+/// Writes the arrays of both sets.
+fn write_sets(out: &Path, train: &Set, test: &Set) -> io::Result<()> {
     eprintln!("train_records = {}, test_records = {}", train.records, test.records);
     let shapes = ["32, 1", "32"];
     train.write(out, "train", shapes[0], shapes[1])?;
@@ -111,7 +155,10 @@ fn main() -> ExitCode {
         [kind, out, files @ ..] if kind == "text" && !files.is_empty() => {
             fs::create_dir_all(out).and_then(|()| text(out.as_ref(), files))
         }
-        _ => Err(io::Error::other("usage: sequences hapt DATA OUT | sequences text OUT FILE...")),
+        [kind, out, files @ ..] if kind == "sentences" && !files.is_empty() => {
+            fs::create_dir_all(out).and_then(|()| sentences(out.as_ref(), files))
+        }
+        _ => Err(io::Error::other("usage: sequences hapt DATA OUT | sequences text|sentences OUT FILE...")),
     };
     if let Err(error) = made {
         eprintln!("sequences: {error}");

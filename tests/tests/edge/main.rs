@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 use symbolon::{
-    data::Pile,
+    data::{Lengths, Pile},
     device::{Device, Options},
     job::{Draft, Source},
     storage::Storage,
@@ -96,7 +96,7 @@ fn clear_accuracy(fleet: &Fleet, job: &Path, stores: &Stores, named: &dyn Fn(&st
     let inputs = Inputs::<u64>::stored(&job, &pile, &Storage::default()).unwrap();
     let trained = Game::new(job.clone()).clear(inputs, &Keys::new(1), 1);
     let (loss, score) = trained.epochs.last().unwrap().clone();
-    epoch_result(&job, 1, loss, score).unwrap().accuracy.unwrap()
+    epoch_result(&job, &Lengths::default(), 1, loss, score).unwrap().accuracy.unwrap()
 }
 
 /// Asserts that both disks hold what each device was given, all of it, once and in its order, and nothing else.

@@ -1,5 +1,6 @@
 //! Kinds of models, from data to figures: regressions, closed forms and networks over sequences.
 
 mod closed_form;
+mod lengths;
 mod regression;
 mod sequences;

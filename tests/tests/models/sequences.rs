@@ -4,7 +4,7 @@
 
 use std::path::Path;
 use symbolon::{
-    data::{Dataset, Targets},
+    data::{Dataset, Lengths, SetLengths, Targets},
     job::{Job, JobError},
     kernel::HostWord,
     train::{EncodeError, Inputs, epoch_result},
@@ -15,7 +15,7 @@ use symbolon_tests::{
 };
 
 /// A job on sequences: its ring, its data, its layers, epochs and lanes.
-fn toml(ring_bits: u32, data: &str, layers: &str, [epochs, lanes]: [u32; 2]) -> String {
+pub fn toml(ring_bits: u32, data: &str, layers: &str, [epochs, lanes]: [u32; 2]) -> String {
     format!(
         "version = 2\nname = 'sequences'\nloss = 'softmax-cross-entropy'\nmetrics = ['accuracy', 'perplexity', 'confusion']\n\
          [data]\ntrain_records = 96\ntest_records = 24\nscale = {{ divide = 1 }}\n{data}\n\
@@ -26,25 +26,32 @@ fn toml(ring_bits: u32, data: &str, layers: &str, [epochs, lanes]: [u32; 2]) -> 
     )
 }
 
-fn parsed(text: &str) -> Result<Job, JobError> {
+pub fn parsed(text: &str) -> Result<Job, JobError> {
     Job::parse(text, Path::new("sequences.toml"))
 }
 
-const READINGS: &str = "shape = [6, 2]\nclasses = 2";
-const CODES: &str = "shape = [6, 1]\nclasses = 4\nlabels_per_record = 3";
+pub const READINGS: &str = "shape = [6, 2]\nclasses = 2";
+pub const CODES: &str = "shape = [6, 1]\nclasses = 4\nlabels_per_record = 3";
+
+/// Records of `cols` features without lengths.
+pub fn set(features: Vec<f32>, classes: Vec<u32>, cols: usize) -> Dataset {
+    let rows = features.len() / cols;
+    let (targets, lengths) = (Targets::Classes(classes), SetLengths::default());
+    Dataset { features, targets, lengths, rows, cols, held: rows as u64, skipped: 0 }
+}
 
 /// Records whose class is the sign of the first feature of the first step: to be remembered.
-fn readings(records: usize, salt: u64) -> Dataset {
+pub fn readings(records: usize, salt: u64) -> Dataset {
     let mut values = Values(salt);
     #[allow(clippy::cast_possible_truncation)]
     let features: Vec<f32> = (0..records * 12).map(|_| values.unit() as f32).collect();
     let classes = features.chunks_exact(12).map(|row| u32::from(row[0] > 0.0)).collect();
-    Dataset { features, targets: Targets::Classes(classes), rows: records, cols: 12, held: records as u64, skipped: 0 }
+    set(features, classes, 12)
 }
 
 /// Records of three random codes and three blanks (code 4); the labels are the codes in reverse
 /// order.
-fn codes(records: usize, salt: u64) -> Dataset {
+pub fn codes(records: usize, salt: u64) -> Dataset {
     let mut values = Values(salt);
     let (mut features, mut labels) = (Vec::new(), Vec::new());
     for _ in 0..records {
@@ -53,18 +60,19 @@ fn codes(records: usize, salt: u64) -> Dataset {
         features.extend(row.iter().chain(&[4, 4, 4]).map(|code| f32::from(u8::try_from(*code).unwrap())));
         labels.extend(row.iter().rev());
     }
-    Dataset { features, targets: Targets::Classes(labels), rows: records, cols: 6, held: records as u64, skipped: 0 }
+    set(features, labels, 6)
 }
 
-/// Both engines' figures of the last epoch.
-fn played<W: HostWord>(job: &Job, train: &Dataset, test: &Dataset) -> [f64; 2] {
+/// Both engines' figures of the last epoch: loss, accuracy, perplexity.
+pub fn played<W: HostWord>(job: &Job, train: &Dataset, test: &Dataset) -> [f64; 3] {
     let clear = Game::agreed(job, &Keys::new(7), || Inputs::<W>::encode(job, train, test).unwrap());
     let (loss, scores) = clear.epochs.last().unwrap().clone();
-    let last = epoch_result(job, job.training.epochs, loss, scores).unwrap();
-    [last.loss.unwrap(), last.metrics[0].value.unwrap()]
+    let lengths = Lengths { train: train.lengths.clone(), test: test.lengths.clone() };
+    let last = epoch_result(job, &lengths, job.training.epochs, loss, scores).unwrap();
+    [last.loss.unwrap(), last.metrics[0].value.unwrap(), last.metrics[1].value.unwrap()]
 }
 
-fn recurrent(cell: &str, more: &str) -> String {
+pub fn recurrent(cell: &str, more: &str) -> String {
     format!("{{ kind = 'recurrent', cell = '{cell}', units = 6{more} }}")
 }
 
@@ -105,12 +113,12 @@ fn lanes_without_rows_run_along() {
 #[test]
 fn the_first_step_is_remembered() {
     let text = toml(64, READINGS, &format!("{}, {{ kind = 'dense', units = 2 }}", recurrent("gru", "")), [20, 2]);
-    let [loss, accuracy] = played::<u64>(&parsed(&text).unwrap(), &readings(96, 5), &readings(24, 6));
+    let [loss, accuracy, _] = played::<u64>(&parsed(&text).unwrap(), &readings(96, 5), &readings(24, 6));
     assert!(loss < 0.4 && accuracy > 0.8, "{loss} {accuracy}");
 }
 
 /// An encoder and a decoder over one embedding.
-fn translator() -> String {
+pub fn translator() -> String {
     format!(
         "{{ kind = 'embedding', name = 'e', codes = 5, units = 4 }}, {{ kind = 'slice', name = 'a', input = 'e', steps = 3 }}, \
          {{ kind = 'slice', name = 'b', input = 'e', from = 3, steps = 3 }}, \
@@ -143,7 +151,7 @@ fn a_sequence_is_translated() {
     for lanes in [1, 2] {
         let text = toml(64, CODES, &translator(), [if lanes == 1 { 1 } else { 12 }, lanes]);
         let job = parsed(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
-        let [loss, accuracy] = played::<u64>(&job, &codes(96, 1), &codes(24, 2));
+        let [loss, accuracy, _] = played::<u64>(&job, &codes(96, 1), &codes(24, 2));
         if lanes == 2 {
             assert!(loss < 1.1 && accuracy > 0.45, "{loss} {accuracy}"); // by chance 1.39 and 0.25
         }

@@ -8,6 +8,7 @@ mod command;
 mod early_stop;
 mod frames;
 mod functions;
+mod lengths;
 mod lost;
 mod models;
 mod outputs;

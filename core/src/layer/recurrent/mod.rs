@@ -15,8 +15,15 @@
 //! those of all steps are computed together. Only one or two products a step
 //! remain sequential.
 //!
+//! **Lengths.** A row may have a public [length](super::RowLengths), and is padded from there on. A
+//! padded step keeps the hidden state and the cell state: after each step, a party copies the old
+//! shares back in the rows that it pads. So the last state is that of the row's last step, and with
+//! `reverse` the padded steps come first and keep the initial state. Backward, a padded step passes
+//! the gradients of both states on as they are, and its own gradients are zero. All that is local.
+//! Rounds, bytes and requests are those without lengths.
+//!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}. The number of steps is
-//!   public.
+//!   public, and so are lengths.
 //! - **Cost:** in rounds, for `T` steps, `s` and `t` rounds of the sigmoid and the tanh:
 //!
 //!   | cell | forward | backward, all steps at once | backward, a step |

@@ -3,7 +3,7 @@
 use super::{Cell, CellFunctions, Recurrent, SequenceSizes, States};
 use crate::{
     correlation::{Mask, View},
-    layer::{Input, Saved, Site},
+    layer::{Input, RowLengths, Saved, Site},
     link::Error,
     party::Party,
     protocol::{
@@ -125,6 +125,20 @@ pub(super) fn from_blocks<W: Word>(blocks: &[W], [stride, from, units]: [usize; 
     }
 }
 
+/// Copies the rows of a state that are padded in step `step`, `units` words each.
+pub(super) fn copy_padded<W: Word>(
+    lengths: Option<RowLengths<'_>>,
+    [step, units]: [usize; 2],
+    from: &[W],
+    to: &mut [W],
+) {
+    let Some(lengths) = lengths.filter(|_| !to.is_empty()) else { return };
+    for row in lengths.padded(step) {
+        let own = row * units..(row + 1) * units;
+        to[own.clone()].copy_from_slice(&from[own]);
+    }
+}
+
 /// The layer's parameters.
 pub(super) struct Weights<'a, W> {
     /// `features` rows, masked.
@@ -231,6 +245,11 @@ pub(super) fn forward<W: Word, C: Cell<W>>(
         }
         to_blocks(a, [steps * cols, place * cols, units], input);
         to_blocks(u, [cols, 0, units], state);
+        // The product is copied: its buffer keeps the states for the rows that this step pads.
+        let (before, others) = u.split_at_mut(n);
+        before.copy_from_slice(h);
+        let cell_before = &mut others[..cell_state.len()];
+        cell_before.copy_from_slice(cell_state);
         let slopes = if keeps { &mut slopes[C::SLOPES * i * n..][..C::SLOPES * n] } else { &mut [] };
         C::step(
             &mut party,
@@ -239,22 +258,28 @@ pub(super) fn forward<W: Word, C: Cell<W>>(
             [&mut *h, &mut *cell_state],
             (&mut kept, slopes, i),
         )?;
+        copy_padded(site.lengths, [place, units], before, h);
+        copy_padded(site.lengths, [place, units], cell_before, cell_state);
         if layer.states == States::All {
             from_blocks(h, [steps * units, place * units, units], z);
         }
     }
-    match layer.states {
+    write_last(layer.states, units, [h, cell_state], z);
+    Ok(())
+}
+
+/// Writes the states behind the last step as the layer gives them; those of all steps are written
+/// step by step.
+fn write_last<W: Word>(states: States, units: usize, [h, cell_state]: [&[W]; 2], z: &mut [W]) {
+    match states {
         States::All => {}
         States::Last => z.copy_from_slice(h),
+        States::Carry if cell_state.is_empty() => from_blocks(h, [units, 0, units], z),
         States::Carry => {
-            let stride = (1 + C::CELL_STATES) * units;
-            from_blocks(h, [stride, 0, units], z);
-            if C::CELL_STATES > 0 {
-                from_blocks(cell_state, [stride, units, units], z);
-            }
+            from_blocks(h, [2 * units, 0, units], z);
+            from_blocks(cell_state, [2 * units, units, units], z);
         }
     }
-    Ok(())
 }
 
 /// The mask of the next step: `units` columns from the left, or from the right.

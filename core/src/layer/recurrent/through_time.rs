@@ -2,11 +2,11 @@
 
 use super::{
     Cell, Recurrent, SequenceSizes, States,
-    steps::{OpenedTensors, Weights, from_blocks, step_mask, to_blocks},
+    steps::{OpenedTensors, Weights, copy_padded, from_blocks, step_mask, to_blocks},
 };
 use crate::{
     correlation::View,
-    layer::{Kept, Saved, Site},
+    layer::{Kept, RowLengths, Saved, Site},
     link::Error,
     party::Party,
     protocol::{
@@ -48,6 +48,15 @@ fn add_output<W: Word, C: Cell<W>>(
     Ok(())
 }
 
+/// Sets the gradients `deltas` of the rows that are padded in step `step` to zero: tensors of
+/// `state` words, `units` a row.
+fn clear_padded<W: Word>(lengths: Option<RowLengths<'_>>, step: usize, [state, units]: [usize; 2], deltas: &mut [W]) {
+    let Some(lengths) = lengths else { return };
+    for own in deltas.chunks_exact_mut(state) {
+        lengths.padded(step).for_each(|row| own[row * units..][..units].fill(W::default()));
+    }
+}
+
 /// Back through all steps: see [`BackwardThroughTime`](crate::layer::BackwardThroughTime).
 pub(super) fn backward_through_time<W: Word, C: Cell<W>>(
     layer: &Recurrent,
@@ -80,15 +89,23 @@ pub(super) fn backward_through_time<W: Word, C: Cell<W>>(
     for i in (0..steps).rev() {
         add_output::<W, C>(&mut party, layer, (&sizes, i), dz, [&mut *dh, &mut *dc])?;
         functions.clamp_gradient(&mut party, dh)?;
+        let place = layer.position(i, steps);
+        own[..n].copy_from_slice(dh);
+        own[n..n + dc.len()].copy_from_slice(dc);
         let gradients = [&mut *dh, &mut *dc];
         C::step_back(&mut party, &functions, i, [&open, &jacobian], gradients, [&mut *blocks, &mut *passed])?;
+        // A padded step passes gradients on as they are; parameters and inputs have none of it.
+        copy_padded(site.lengths, [place, units], &own[..n], dh);
+        copy_padded(site.lengths, [place, units], &own[n..n + dc.len()], dc);
+        clear_padded(site.lengths, place, [n, units], blocks);
         from_blocks(blocks, [width, 0, units], own);
         let mask = mask_and_open(&mut party, own, step_mask(&mut right, width, !layer.reverse))?; // a round
-        from_blocks(own, [steps * width, layer.position(i, steps) * width, width], deltas);
+        from_blocks(own, [steps * width, place * width, width], deltas);
         if i > 0 || layer.initial_state {
             add_passed::<W, C>(&mut party, &weights, Masked { words: own, mask }, passed)?;
             truncate(&mut party, passed, functions.frac_bits())?; // a round
         }
+        copy_padded(site.lengths, [place, units], dh, passed);
         dh.copy_from_slice(passed);
     }
     let (first, cell_state) = initial.split_at_mut(n);

@@ -77,18 +77,19 @@ pub(super) fn play(job: &Job, records: &Records, facts: &Facts) -> Result<Outcom
 
 fn play_in<W: HostWord + Word>(job: &Job, records: &Records, facts: &Facts) -> Result<Outcome, Failure> {
     let audit = Audit::default();
-    let mut loss = None;
+    let inputs = records.inputs::<W>(job)?;
+    let (mut loss, lengths) = (None, inputs.lengths.clone());
     let hopeless = |loss: &Option<f64>| loss.is_some_and(|loss| loss > HOPELESS * facts.baseline);
     let mut observer = |event: Event<W>, _: Count| {
         if let Event::Epoch { epoch, loss: Some(sum), .. } = event {
-            loss = epoch_result(job, epoch, Some(sum), None).map_or_else(|error| Some(error.got), |result| result.loss);
+            let result = epoch_result(job, &lengths, epoch, Some(sum), None);
+            loss = result.map_or_else(|error| Some(error.got), |result| result.loss);
         }
         if audit.wrapped().is_some() || hopeless(&loss) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     // Seeds decide roundings alone, of whole values. Fixed ones let a recommendation be run again.
     let seeds = [Seed::from_bytes(&[0; 32]), Seed::from_bytes(&[1; 32])];
     let threads = usize::from(job.lanes.lanes);
-    let inputs = records.inputs::<W>(job)?;
     match clear::run(job, inputs, [&seeds[0], &seeds[1]], &Default::default(), threads, &audit, &mut observer) {
         Ok(_) | Err(Halt::Stopped) => {}
         Err(halt) => return Err(halt.into()),

@@ -6,10 +6,10 @@ use crate::job::{Npy, Npz};
 const STORED: &[u8] = include_bytes!("numpy/stored.npz");
 const DEFLATED: &[u8] = include_bytes!("numpy/deflated.npz");
 
-fn npy_job() -> Job {
+pub(super) fn npy_job() -> Job {
     let mut job = idx_job();
     let [train_features, train_labels] = ["x.npy", "y.npy"].map(str::to_owned);
-    job.data.format = Format::Npy(Npy { train_features, train_labels, test_features: None, test_labels: None });
+    job.data.format = Format::Npy(Npy { train_features, train_labels, ..Npy::default() });
     job.data.test_records = 0;
     job.reveal.metrics = false;
     job
@@ -19,7 +19,8 @@ fn npz_job(features: &str, labels: &str) -> Job {
     let mut job = npy_job();
     let [file, train_features, train_labels] = ["set.npz", features, labels].map(str::to_owned);
     let (test_features, test_labels) = (Some(features.to_owned()), Some(labels.to_owned()));
-    job.data.format = Format::Npz(Npz { file, train_features, train_labels, test_features, test_labels });
+    job.data.format =
+        Format::Npz(Npz { file, train_features, train_labels, test_features, test_labels, ..Npz::default() });
     job.data.test_records = 2;
     job
 }
@@ -30,7 +31,7 @@ fn with_header(version: u8, header: &str, values: &[u8]) -> Vec<u8> {
     [b"\x93NUMPY", &[version, 0][..], len, header.as_bytes(), values].concat()
 }
 
-fn npy(descr: &str, fortran: bool, shape: &str, values: &[u8]) -> Vec<u8> {
+pub(super) fn npy(descr: &str, fortran: bool, shape: &str, values: &[u8]) -> Vec<u8> {
     let order = if fortran { "True" } else { "False" };
     let header = format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape}, }}     \n");
     with_header(1, &header, values)

@@ -21,6 +21,7 @@ pub(super) fn npy(key: &str, files: &Npy) -> Result<bool, Invalid> {
     let named = |name: &str, file: &str| -> Checked { path(&format!("{key}.{name}"), file) };
     named("train_features", &files.train_features)?;
     named("train_labels", &files.train_labels)?;
+    lengths(key, files)?;
     let missing = |name: &str, by| hold(false, &format!("{key}.{name}"), Rule::NeededBy { by });
     match (&files.test_features, &files.test_labels) {
         (None, None) => return Ok(false),
@@ -32,4 +33,17 @@ pub(super) fn npy(key: &str, files: &Npy) -> Result<bool, Invalid> {
         }
     }
     Ok(true)
+}
+
+/// Names of the arrays of lengths.
+fn lengths(key: &str, files: &Npy) -> Checked {
+    let names = [
+        ("train_lengths", &files.train_lengths),
+        ("test_lengths", &files.test_lengths),
+        ("train_label_lengths", &files.train_label_lengths),
+        ("test_label_lengths", &files.test_label_lengths),
+    ];
+    names
+        .into_iter()
+        .try_for_each(|(name, file)| file.as_deref().map_or(Ok(()), |file| path(&format!("{key}.{name}"), file)))
 }

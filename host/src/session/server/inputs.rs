@@ -6,9 +6,13 @@
 //! server 0, with [`Data::Wait`]. Server 0 accepts no more of these messages than the data have
 //! pieces. Meanwhile the servers report that they live: bytes in sockets may take longer than the
 //! client's idle time-out.
+//!
+//! In a job with lengths of sequences, both servers first receive these, in public. A server checks
+//! their counts and ranges.
 
 use super::Session;
 use crate::{
+    data::Lengths,
     net::{Connection, Role, SLOWEST_BYTES_PER_SECOND},
     secret::Secret,
     session::{
@@ -31,6 +35,9 @@ use symbolon_core::{
 /// Bytes that server 1 receives between two messages to server 0: a second's at the slowest rate.
 #[allow(clippy::cast_possible_truncation)] // far below 32 bits
 const PIECE: usize = SLOWEST_BYTES_PER_SECOND as usize;
+
+/// Most lengths that are sent together.
+pub(in crate::session) const MAX_LENGTHS: usize = PIECE / size_of::<u16>();
 
 /// A client's upload: its deadline, and the reports of it to the client.
 struct Upload<'a> {
@@ -80,7 +87,11 @@ pub(super) fn receive_inputs<W: Word>(
     mut inputs: Inputs<W>,
 ) -> Result<Inputs<W>, SessionError> {
     let lens = Inputs::<W>::lens(session.job).map(|len| len * word_bytes::<W>());
-    let mut upload = Upload::begin(client, idle, lens.iter().sum::<usize>() as u64);
+    let of_lengths = Lengths::bytes(&session.job.data);
+    let mut upload = Upload::begin(client, idle, (of_lengths + lens.iter().sum::<usize>()) as u64);
+    if of_lengths > 0 {
+        inputs.lengths = receive_lengths(session, &mut upload)?;
+    }
     match role {
         Role::Server0 => {
             let pieces = lens.iter().map(|len| len.div_ceil(PIECE) as u64).sum();
@@ -90,6 +101,37 @@ pub(super) fn receive_inputs<W: Word>(
     }
     client.set_idle_timeout(idle);
     Ok(inputs)
+}
+
+/// Receives the lengths of sequences and checks their counts and ranges.
+fn receive_lengths(session: &Session<'_>, upload: &mut Upload<'_>) -> Result<Lengths, SessionError> {
+    let facts = Lengths::facts(&session.job.data);
+    let Data::Lengths { counts } = upload.client.recv::<Data>(MAX_MESSAGE_BYTES)? else {
+        return Err(SessionError::Unexpected { from: Role::Client, wanted: "the lengths of the sequences" });
+    };
+    for (facts, got) in facts.iter().zip(counts) {
+        let want = facts.count as u64;
+        if got != want {
+            return Err(SessionError::LengthCount { key: facts.key, got, want });
+        }
+    }
+    let mut lengths = Lengths::default();
+    for (list, facts) in lengths.lists_mut().into_iter().zip(facts) {
+        list.reserve_exact(facts.count);
+        while list.len() < facts.count {
+            let mut bytes = vec![0; size_of::<u16>() * MAX_LENGTHS.min(facts.count - list.len())];
+            upload.client.recv_exact(&mut bytes)?;
+            for bytes in bytes.as_chunks().0 {
+                let (record, got) = (list.len() as u64, u16::from_le_bytes(*bytes));
+                if !(facts.least..=facts.greatest).contains(&got) {
+                    return Err(SessionError::Length { record, got, facts });
+                }
+                list.push(got);
+            }
+            upload.advance()?;
+        }
+    }
+    Ok(lengths)
 }
 
 /// Waits for the seed and expands it.
@@ -106,7 +148,7 @@ fn expand<W: Word>(
             Data::Wait if waits == pieces => return Err(SessionError::Waits { most: pieces }),
             Data::Wait => waits += 1,
             Data::Seed(seed) => break seed,
-            Data::Words => return Err(unexpected()),
+            Data::Words | Data::Lengths { .. } => return Err(unexpected()),
         }
         upload.advance()?;
     };

@@ -50,7 +50,7 @@ use admission::Admitted;
 use audit::Audit;
 use dealing::{Helper, Joined};
 use inputs::receive_inputs;
-pub(super) use inputs::{piece_words, table_stream};
+pub(super) use inputs::{MAX_LENGTHS, piece_words, table_stream};
 use keeping::KeepOutcome;
 use outputs::{News, Outputs};
 use std::{
