@@ -5,7 +5,7 @@ use crate::{
     engine::clear::{self, Audit, Moments, Range},
     job::Job,
     kernel::HostWord,
-    train::{Event, Halt, epoch_result},
+    train::{Event, Halt, Start, epoch_result},
 };
 use std::ops::ControlFlow;
 use symbolon_core::{link::Count, prg::Seed, word::Word};
@@ -89,7 +89,15 @@ fn play_in<W: HostWord + Word>(job: &Job, records: &Records, facts: &Facts) -> R
     let seeds = [Seed::from_bytes(&[0; 32]), Seed::from_bytes(&[1; 32])];
     let threads = usize::from(job.lanes.lanes);
     let inputs = records.inputs::<W>(job)?;
-    match clear::run(job, inputs, [&seeds[0], &seeds[1]], &Default::default(), threads, &audit, &mut observer) {
+    match clear::run(
+        job,
+        (inputs, Start::Fresh),
+        [&seeds[0], &seeds[1]],
+        &Default::default(),
+        threads,
+        &audit,
+        &mut observer,
+    ) {
         Ok(_) | Err(Halt::Stopped) => {}
         Err(halt) => return Err(halt.into()),
     }
