@@ -86,15 +86,17 @@ impl<'a, W: Word> Collector<'a, W> {
         &self.sums
     }
 
-    /// Writes the shares that a checkpoint stores: the sums, then the kept words if `words` have
-    /// room for them, and zeros up to [`CAPACITY`]. The stratum that goes on is cut short.
+    /// Writes the shares that a checkpoint stores: the sums, then the kept words, and zeros in the
+    /// rest of their room, if there is any. The stratum that goes on is cut short.
+    ///
+    /// # Panics
+    ///
+    /// If more words are kept than there is room for.
     pub(crate) fn save(&self, words: &mut [W]) {
         let (sums, kept) = words.split_at_mut(SUBSETS);
         sums.copy_from_slice(&self.sums);
         kept.fill(W::default());
-        if let Some(kept) = kept.get_mut(..self.len) {
-            kept.copy_from_slice(&self.kept[..self.len]);
-        }
+        kept[..self.len].copy_from_slice(&self.kept[..self.len]);
     }
 
     /// Reads [saved](Self::save) shares. Kept words, with zeros behind them, await their check.

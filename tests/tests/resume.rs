@@ -139,11 +139,12 @@ fn made_up<W: HostWord + Word>(text: &str, steps: &[u64]) {
 }
 
 fn text(ring_bits: u32, lanes: u16, shape: &str, layers: &str, training: &str) -> String {
+    let numbers = if ring_bits == 32 { "frac_bits = 9\ngrad_frac_bits = 13\n" } else { "" };
     format!(
         "version = 2\nname = 'made-up'\nloss = 'softmax-cross-entropy'\n\
          [data]\n{shape}\ntrain_records = 26\ntest_records = 7\nclasses = 3\nscale = {{ divide = 1 }}\n\
          [data.npz]\nfile = 'x.npz'\ntrain_features = 'a'\ntrain_labels = 'b'\ntest_features = 'c'\ntest_labels = 'd'\n\
-         [numbers]\nring_bits = {ring_bits}\n[network]\nlayers = [{layers}]\n\
+         [numbers]\nring_bits = {ring_bits}\n{numbers}[network]\nlayers = [{layers}]\n\
          [training]\nepochs = 2\nbatch = 8\nseed = 3\n{training}\n\
          [lanes]\nlanes = {lanes}\ntile = 64\n[reveal]\nmetrics = true\nloss = 'epoch'\nmodel = true\n"
     )

@@ -1,9 +1,9 @@
 //! Checkpoints: a party's state after a step, from which the job can go on.
 //!
-//! A [`State`] is flat: a [`Position`], and this party's shares of all that a later step reads,
-//! wherever servers cut them, in the order of [`layout`]:
+//! A [`State`] is flat: a [`Position`], and this party's shares of all that a later step reads, in
+//! this order:
 //!
-//! - of each lane the range alarm's sums and, within an epoch, the words that it keeps for its next
+//! - each lane's sums of range alarms and, within an epoch, the words that it keeps for its next
 //!   check;
 //! - parameters, running statistics, and the optimizer's durable state; the curvature of Newton's
 //!   method, if later steps or variances need it;
@@ -15,18 +15,16 @@
 //! mask serves two values (DESIGN.md, section 3). Everything else follows from the job and the
 //! position: batches and augmentation from the epoch, dropout and learning rate from the step.
 //!
-//! - **Who learns what:** nobody anything. Taking a state is local: no round, no request, no change
-//!   to the plan. A state is as secret as the shares in it: with the other server's it gives the
-//!   model.
-//! - **Cost of going on:** the set-up again (data and weights are opened under fresh masks), an
-//!   optimizer's choice of buckets or a fixed curvature's inverse, and from within an epoch, in a
-//!   job with a range alarm, one check of [`CAPACITY`](crate::alarms::CAPACITY) words a lane: kept
-//!   words, then zeros, so that the cost follows from the position alone.
-//!   [`plan_from`](crate::engine::plan::plan_from) counts it.
-//! - **Result:** values round under other dithers than without the interruption, with the same
-//!   distribution.
-//! - **Needs:** states of one run at both servers. Two runs to one position have unlike shares, so
-//!   servers also compare the sessions that their states come from.
+//! - **Revealed:** nothing. A party takes its state by itself: no round, no request, and no change to
+//!   the plan. Both servers' states together give the model, so a state is as secret as a share.
+//! - **Cost** of a run from a state, which [`plan_from`](crate::engine::plan::plan_from) counts: the
+//!   set-up, which opens data and weights under fresh masks; then Adam's choice of buckets, or the
+//!   inverse of a fixed curvature. From within an epoch, a job with a range alarm also checks 8,192
+//!   words a lane: the kept words, and zeros, so that the cost follows from the position alone.
+//! - **Result:** values of the same distribution as without the interruption. Dithers are others; an
+//!   Adam that keeps its buckets chooses them once more.
+//! - **Needs:** states of one run at both servers. Two runs reach a position with shares that do not
+//!   fit together, so servers also compare the sessions in which their states were taken.
 
 mod gather;
 pub(super) mod layout;

@@ -114,7 +114,9 @@ impl<W: Word> Outputs<W> {
     pub(super) fn write(&self, words: &mut [W]) {
         let loss = self.loss.iter().flat_map(|sum| std::iter::once(sum.total).chain(sum.records));
         let score = self.score.iter().flat_map(|scores| scores.sums.iter().copied().chain(scores.records));
-        let values = Zeroizing::new(loss.chain(score).collect::<Vec<W::Wide>>());
+        // With room for all: growing would leave a copy behind that is not wiped.
+        let mut values = Zeroizing::new(Vec::<W::Wide>::with_capacity(words.len()));
+        values.extend(loss.chain(score));
         W::bytes_mut(words).copy_from_slice(W::Wide::bytes(&values));
     }
 
