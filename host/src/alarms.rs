@@ -40,6 +40,12 @@ const STREAM: usize = 1 << 28;
 const SUBSETS_PART: u16 = 16;
 const PLACES_PART: u16 = 17;
 
+/// Returns the words that a checkpoint stores of a lane's alarms: the sums and, within an epoch,
+/// room for all words that may be kept. At an epoch's end all kept words are checked.
+pub(crate) fn stored_words(is_in_epoch: bool) -> usize {
+    SUBSETS + if is_in_epoch { CAPACITY } else { 0 }
+}
+
 /// One lane's collector.
 pub(crate) struct Collector<'a, W: Word> {
     /// Subsets and places; none in a dry run.
@@ -78,6 +84,27 @@ impl<'a, W: Word> Collector<'a, W> {
     /// This party's shares of the sums.
     pub(crate) fn sums(&self) -> &[W] {
         &self.sums
+    }
+
+    /// Writes the shares that a checkpoint stores: the sums, then the kept words, and zeros in the
+    /// rest of their room, if there is any. The stratum that goes on is cut short.
+    ///
+    /// # Panics
+    ///
+    /// If more words are kept than there is room for.
+    pub(crate) fn save(&self, words: &mut [W]) {
+        let (sums, kept) = words.split_at_mut(SUBSETS);
+        sums.copy_from_slice(&self.sums);
+        kept.fill(W::default());
+        kept[..self.len].copy_from_slice(&self.kept[..self.len]);
+    }
+
+    /// Reads [saved](Self::save) shares. Kept words, with zeros behind them, await their check.
+    pub(crate) fn load(&mut self, words: &[W]) {
+        let (sums, kept) = words.split_at(SUBSETS);
+        self.sums.copy_from_slice(sums);
+        self.kept[..kept.len()].copy_from_slice(kept);
+        (self.len, self.left) = (kept.len(), 0);
     }
 
     /// Begins a stratum, if there is room for its word.
@@ -215,6 +242,37 @@ mod tests {
         assert_eq!(dry.kept(), (0..3000).map(|i| 1000 + i).sum::<usize>().div_ceil(STRATUM));
         collector.offer(&vec![5; CAPACITY * STRATUM], 0);
         assert_eq!(collector.kept(), CAPACITY);
+    }
+
+    /// Within an epoch all kept words go on, behind them zeros; at its end, where none is kept, the
+    /// sums alone.
+    #[test]
+    fn a_stored_collector_goes_on() {
+        let first = choices(1);
+        let mut collector = Collector::<u64>::new(Some(&first), 0);
+        collector.raise(&Portable, &mut [1, 2, 3], 150);
+        collector.offer(&vec![7; 5 * STRATUM + 9], 0);
+        let mut words = vec![u64::MAX; stored_words(true)];
+        collector.save(&mut words);
+        assert_eq!(words[..SUBSETS], *collector.sums());
+        assert_eq!(words[SUBSETS..][..5], [7; 5]);
+        assert!(words[SUBSETS + 6..].iter().all(|word| *word == 0), "the sixth stratum was cut short");
+        let second = choices(2);
+        let mut other = Collector::<u64>::new(Some(&second), 0);
+        other.load(&words);
+        assert_eq!((other.sums(), other.kept()), (collector.sums(), CAPACITY));
+        let mut kept = vec![1; CAPACITY];
+        other.take(&mut kept);
+        assert_eq!(kept, words[SUBSETS..]);
+        // As often as a fresh collector keeps a word.
+        other.offer(&vec![7; 2 * STRATUM], 0);
+        assert_eq!(other.kept(), 2);
+        other.take(&mut kept[..2]);
+        let mut sums = vec![0; stored_words(false)];
+        other.save(&mut sums);
+        assert_eq!(sums, words[..SUBSETS]);
+        other.load(&sums);
+        assert_eq!(other.kept(), 0);
     }
 
     #[test]

@@ -54,6 +54,14 @@ impl<W: Word> Link<W> for Counting<'_, W> {
     }
 }
 
+/// Returns the part of `0..n`, in units of `unit`, that a lane `i` of `lanes` has: see
+/// [`Lanes::part`].
+pub(crate) fn part([i, lanes]: [usize; 2], n: usize, unit: usize) -> Range<usize> {
+    let units = n.div_ceil(unit);
+    let at = |i: usize| (units * i / lanes * unit).min(n);
+    at(i)..at(i + 1)
+}
+
 /// The lanes of one party.
 pub struct Lanes<'a, W: Word> {
     role: Role,
@@ -107,6 +115,26 @@ impl<'a, W: Word> Lanes<'a, W> {
     /// The first lane's that failed.
     pub(crate) fn check_kept(&mut self) -> Result<(), Error> {
         self.each(vec![(); self.len()], |party, ()| alarm::check_kept(party, 1))
+    }
+
+    /// Writes the range alarms of all lanes to `words`, which are none in a job without alarms.
+    pub(crate) fn save_alarms(&self, words: &mut [W]) {
+        let each = words.len() / self.len();
+        for (lane, words) in self.lanes.iter().zip(words.chunks_exact_mut(each.max(1))) {
+            if let Some(alarms) = lane.as_ref().and_then(|lane| lane.alarms.as_ref()) {
+                alarms.save(words);
+            }
+        }
+    }
+
+    /// Reads the range alarms of all lanes, which watch, from [saved](Self::save_alarms) `words`.
+    pub(crate) fn load_alarms(&mut self, words: &[W]) {
+        let each = words.len() / self.len();
+        for (lane, words) in self.lanes.iter_mut().zip(words.chunks_exact(each.max(1))) {
+            if let Some(alarms) = lane.as_mut().and_then(|lane| lane.alarms.as_mut()) {
+                alarms.load(words);
+            }
+        }
     }
 
     /// A share, in bit 0, of whether any lane raised an alarm so far: the first lane's work, in
@@ -163,9 +191,7 @@ impl<'a, W: Word> Lanes<'a, W> {
 
     /// Lane `i`'s part of `0..n`, in units of `unit`; the parts are nearly equal and follow each other.
     pub fn part(&self, i: usize, n: usize, unit: usize) -> Range<usize> {
-        let units = n.div_ceil(unit);
-        let at = |i: usize| (units * i / self.len() * unit).min(n);
-        at(i)..at(i + 1)
+        part([i, self.len()], n, unit)
     }
 
     /// Runs `f` on the first lane alone.

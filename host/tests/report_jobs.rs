@@ -10,7 +10,7 @@ use symbolon::{
     job::{Draft, Job, Source},
     schema::SchemaFile,
     storage::Storage,
-    train::{Event, Inputs, epoch_result},
+    train::{Event, Inputs, Start, epoch_result},
 };
 use symbolon_core::{
     link::Count,
@@ -51,7 +51,8 @@ fn accuracy(job: &Job, pile: &Pile) -> f64 {
         ControlFlow::Continue(())
     };
     let inputs = Inputs::stored(job, pile, &Storage::default()).unwrap();
-    clear::run(job, inputs, [&seeds[0], &seeds[1]], &[0; 16], 1, &Audit::default(), &mut watch).unwrap();
+    clear::run(job, (inputs, Start::Fresh), [&seeds[0], &seeds[1]], &[0; 16], 1, &Audit::default(), &mut watch)
+        .unwrap();
     accuracy.unwrap()
 }
 

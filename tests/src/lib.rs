@@ -20,4 +20,5 @@ pub mod servers;
 pub mod slow;
 pub mod statistics;
 pub mod stored;
+mod watch;
 pub mod wire;

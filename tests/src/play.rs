@@ -1,7 +1,7 @@
 //! A job on all three engines in one process: two servers and a dealer on threads, over real connections, under seeds that the test
 //! knows; the clear engine under the same seeds; and the plan. Everything that passes is on tape.
 
-use crate::noise::Dice;
+use crate::{noise::Dice, watch::Watch};
 use std::{
     net::TcpListener,
     ops::ControlFlow,
@@ -12,7 +12,7 @@ use std::{
 use symbolon::{
     engine::{
         dealer::deal_lane,
-        plan::{Plan, plan},
+        plan::{Plan, plan_from},
         secure::{Fault, NetCorrections, NetLink},
     },
     job::{self, Job},
@@ -21,7 +21,7 @@ use symbolon::{
     net::{ClientTls, Connection, Deployment, Hosts, Role, ServerTls, Timeouts, accept, connect},
     secret::Secret,
     storage::Storage,
-    train::{self, Event, Inputs, Orders, Scores, Sum, signed},
+    train::{self, Inputs, Orders, Position, Scores, Start, Sum},
 };
 use symbolon_core::{
     correlation::{Corrections, Server as Source, Whole, receiver},
@@ -252,17 +252,26 @@ pub struct Played<W> {
     pub happened: [Vec<Happening>; 2],
     /// Bits that server 0 dropped of its shares.
     pub dithers: Dithers,
+    /// Server by server, its states at the positions that the game stores.
+    pub states: [Encoded; 2],
 }
 
-/// One server's part: shares, and what it counted.
-type ServerPart<W> = (Trained<W>, Count);
+/// Encoded states of a party, by position.
+pub type Encoded = Vec<Vec<u8>>;
+
+/// One server's part: shares, what it counted, and its states.
+type ServerPart<W> = (Trained<W>, Count, Encoded);
 
 /// A job, its plan, and connections to play it over.
 pub struct Game {
     /// The job.
     pub job: Job,
-    /// Its plan.
+    /// Its plan, from the position on.
     pub plan: Plan,
+    /// The position that runs begin at.
+    position: Position,
+    /// The positions whose states runs store.
+    pub storing: Vec<Position>,
     /// Whether to keep all that servers receive; a large job has gigabytes of it.
     pub recording: bool,
     /// A server, 0 or 1, that sends noise at every opening.
@@ -275,7 +284,15 @@ impl Game {
     #[must_use]
     pub fn new(job: Job) -> Self {
         let wires = Wires::new(job.lanes.lanes);
-        Self { plan: plan(&job).unwrap(), recording: true, deviating: None, wires, job }
+        let (position, storing) = (Position::START, Vec::new());
+        let plan = plan_from(&job, position).unwrap();
+        Self { plan, position, storing, recording: true, deviating: None, wires, job }
+    }
+
+    /// Lets the next runs begin at `position`, and returns how they are planned.
+    pub fn move_to(&mut self, position: Position) -> &Plan {
+        (self.plan, self.position) = (plan_from(&self.job, position).unwrap(), position);
+        &self.plan
     }
 
     /// Plays `job` on shares and on whole values; returns what both gave.
@@ -311,9 +328,25 @@ impl Game {
         keys: &Keys,
         threads: usize,
     ) -> Played<W> {
-        let Self { job, plan, recording, deviating, wires } = self;
-        let (recording, deviating) = (*recording, *deviating);
-        let (job, plan) = (&*job, &*plan);
+        self.secure_from(shares, [Start::Fresh, Start::Fresh], keys, threads)
+    }
+
+    /// Plays the job on these shares, from both servers' starts on.
+    ///
+    /// # Panics
+    ///
+    /// If the starts are at other positions than the game.
+    pub fn secure_from<W: HostWord + Word>(
+        &mut self,
+        shares: [Inputs<W>; 2],
+        starts: [Start<W>; 2],
+        keys: &Keys,
+        threads: usize,
+    ) -> Played<W> {
+        let Self { job, plan, position, storing, recording, deviating, wires } = self;
+        let (recording, deviating, position) = (*recording, *deviating, *position);
+        let (job, plan, storing) = (&*job, &*plan, &storing[..]);
+        assert!(starts.iter().all(|start| start.position() == position), "starts at another position");
         let prgs = [keys.prg(job, 0), keys.prg(job, 1)];
         // As the clear engine chooses.
         let choices = ChaCha20Prg::new(&Seed::from_bytes(&keys.seeds[0]), &keys.session);
@@ -336,23 +369,25 @@ impl Game {
         let parts: [ServerPart<W>; 2] = thread::scope(|scope| {
             let (prgs, studios, choices, dithers) = (&prgs, &studios, &choices, &dithers);
             for (lane, connection) in (0u16..).zip(dealer.iter_mut()) {
-                scope.spawn(move || deal::<W>(job, [&*prgs[0], &*prgs[1]], lane, connection));
+                scope.spawn(move || deal::<W>((job, position), [&*prgs[0], &*prgs[1]], lane, connection));
             }
             let [inputs0, inputs1] = shares;
+            let [start0, start1] = starts;
             let first = scope.spawn(move || {
                 let prgs = (&*prgs[0], choices as &dyn Prg);
                 let marked = MaskTracker(prgs.0);
                 let prgs = (&marked as &dyn Prg, prgs.1);
                 let kernels = DitherRecorder { inner: best::<W>(), dithers };
-                serve(job, plan, Party::Server0, (ends0, streams0), prgs, &kernels, inputs0, &studios[0], threads)
+                let (ends, inputs) = ((&mut ends0[..], streams0), (inputs0, start0, storing));
+                serve(job, plan, Party::Server0, ends, prgs, &kernels, inputs, &studios[0], threads)
             });
             let prgs = (&*prgs[1], choices as &dyn Prg);
             let kernels = best::<W>();
-            let second =
-                serve(job, plan, Party::Server1, (ends1, streams1), prgs, kernels, inputs1, &studios[1], threads);
+            let (ends, inputs) = ((&mut ends1[..], streams1), (inputs1, start1, storing));
+            let second = serve(job, plan, Party::Server1, ends, prgs, kernels, inputs, &studios[1], threads);
             [first.join().unwrap(), second]
         });
-        let [(a, count0), (b, count1)] = parts;
+        let [(a, count0, states0), (b, count1, states1)] = parts;
         let dealt_bytes = sent(&wires.dealer) - before;
         let taken = studios.map(|s| {
             let tapes = s.tapes.into_iter().map(|tape| tape.into_inner().unwrap()).collect();
@@ -360,7 +395,8 @@ impl Game {
         });
         let [(tapes0, happened0), (tapes1, happened1)] = taken;
         let (tapes, happened) = ([tapes0, tapes1], [happened0, happened1]);
-        Played { result: join(a, b), counts: [count0, count1], dealt_bytes, tapes, happened, dithers }
+        let (counts, states) = ([count0, count1], [states0, states1]);
+        Played { result: join(a, b), counts, dealt_bytes, tapes, happened, dithers, states }
     }
 
     /// Plays the job on whole values, under dithers of the clear engine's own.
@@ -378,6 +414,19 @@ impl Game {
         dithers: &Dithers,
         threads: usize,
     ) -> Trained<W> {
+        self.replay_from((inputs, Start::Fresh), keys, dithers, threads).0
+    }
+
+    /// Plays the job on whole values, from a start on, under the dithers of two servers. Returns
+    /// the states at the positions that the game stores, too.
+    #[must_use]
+    pub fn replay_from<W: HostWord + Word>(
+        &self,
+        (inputs, start): (Inputs<W>, Start<W>),
+        keys: &Keys,
+        dithers: &Dithers,
+        threads: usize,
+    ) -> (Trained<W>, Encoded) {
         let prgs = [keys.prg(&self.job, 0), keys.prg(&self.job, 1)];
         let choices = ChaCha20Prg::new(&Seed::from_bytes(&keys.seeds[0]), &keys.session);
         let arena = usize::try_from(self.plan.arena_bytes).unwrap() / word_bytes::<W>();
@@ -391,32 +440,14 @@ impl Game {
             })
         });
         let mut lanes = Lanes::new(Party::Clear, best::<W>(), lanes.collect(), threads).choosing(&choices);
-        let mut outputs = (Vec::new(), None);
-        let parameters = train::run(&mut lanes, &self.job, inputs, &mut watch(&mut outputs));
-        Trained { parameters: parameters.unwrap(), epochs: outputs.0, alarm: outputs.1 }
+        let mut watch = Watch::new(&self.storing);
+        let parameters = train::run(&mut lanes, &self.job, inputs, start, &mut watch).unwrap();
+        watch.end(parameters)
     }
 }
 
 fn sent(connections: &[Connection]) -> u64 {
     connections.iter().map(|c| c.traffic().payload_sent).sum()
-}
-
-/// Keeps the outputs of each epoch, and the range alarm.
-fn watch<W: Word>(outputs: &mut (Vec<Outputs>, Option<W>)) -> impl FnMut(Event<W>, Count) -> ControlFlow<()> {
-    let word = |w: W::Wide| signed(w).cast_unsigned();
-    let words = move |sum: Sum<W::Wide>| Sum { total: word(sum.total), records: sum.records.map(word) };
-    let scores = move |scores: Scores<W::Wide>| Scores {
-        sums: scores.sums.into_iter().map(word).collect(),
-        records: scores.records.map(word),
-    };
-    move |event, _| {
-        match event {
-            Event::Epoch { loss, score, .. } => outputs.0.push((loss.map(words), score.map(scores))),
-            Event::Alarm { share } => outputs.1 = Some(share),
-            _ => {}
-        }
-        ControlFlow::Continue(())
-    }
 }
 
 /// Splits all tables: server 0's shares are expanded, server 1's are the difference.
@@ -483,7 +514,7 @@ fn serve<W: HostWord + Word>(
     (peers, streams): (&mut [Connection], Vec<Option<&mut Connection>>),
     (prg, choices): (&dyn Prg, &dyn Prg),
     kernels: &dyn Kernels<W>,
-    inputs: Inputs<W>,
+    (inputs, start, storing): (Inputs<W>, Start<W>, &[Position]),
     studio: &Studio,
     threads: usize,
 ) -> ServerPart<W> {
@@ -506,18 +537,24 @@ fn serve<W: HostWord + Word>(
         })
     });
     let mut lanes = Lanes::new(role, kernels, lanes.collect(), threads).choosing(choices);
-    let mut outputs = (Vec::new(), None);
-    let parameters = train::run(&mut lanes, job, inputs, &mut watch(&mut outputs));
+    let mut watch = Watch::new(storing);
+    let parameters = train::run(&mut lanes, job, inputs, start, &mut watch);
     let parameters = parameters.unwrap_or_else(|halt| panic!("{role:?}: {halt:?}, {:?}", fault.take()));
-    (Trained { parameters, epochs: outputs.0, alarm: outputs.1 }, lanes.count())
+    let (trained, states) = watch.end(parameters);
+    (trained, lanes.count(), states)
 }
 
 /// One lane of the dealer.
-fn deal<W: HostWord + Word>(job: &Job, prgs: [&dyn Prg; 2], lane: u16, connection: &mut Connection) {
+fn deal<W: HostWord + Word>(
+    (job, position): (&Job, Position),
+    prgs: [&dyn Prg; 2],
+    lane: u16,
+    connection: &mut Connection,
+) {
     let outlet = |bytes: &[u8]| {
         connection.buffer_bytes(bytes).unwrap();
         Ok(())
     };
-    deal_lane::<W>(job, prgs, lane, Orders::Own, outlet, &mut |_, _| ControlFlow::Continue(())).unwrap();
+    deal_lane::<W>(job, position, prgs, lane, Orders::Own, outlet, &mut |_, _| ControlFlow::Continue(())).unwrap();
     connection.flush().unwrap();
 }

@@ -7,7 +7,7 @@ use symbolon::{
     data::{Lengths, digits, load},
     engine::clear::{self, Audit},
     job::Job,
-    train::{Event, Inputs, epoch_result, initial_weights, real},
+    train::{Event, Inputs, Start, epoch_result, initial_weights, real},
 };
 use symbolon_core::layer::{AnyLayer, Dense};
 use symbolon_core::{link::Count, prg::Seed};
@@ -61,7 +61,7 @@ fn gradients_whose_squares_wrap_are_seen() {
         let (audit, keys) = (Audit::default(), Keys::new(4));
         let seeds = keys.seeds.each_ref().map(Seed::from_bytes);
         let mut watch = |_: Event<u64>, _: Count| ControlFlow::Continue(());
-        clear::run(&job, inputs, [&seeds[0], &seeds[1]], &keys.session, 1, &audit, &mut watch).unwrap();
+        clear::run(&job, (inputs, Start::Fresh), [&seeds[0], &seeds[1]], &keys.session, 1, &audit, &mut watch).unwrap();
         audit.ranges().iter().any(|range| !range.table && range.headroom_bits < 0.0)
     };
     assert!(!wrapped(1000.0));

@@ -20,7 +20,7 @@ use symbolon::{
     kernel::best,
     lanes::{Lane, Lanes},
     secret::Secret,
-    train::{self, Inputs, Orders},
+    train::{self, Inputs, Orders, Position, Start},
 };
 use symbolon_core::{
     correlation::{Corrections, Server},
@@ -155,13 +155,14 @@ fn simulated(job: &Job, plan: &Plan, inputs: Inputs<u64>, network: Network) -> f
         };
         let role = [Role::Server0, Role::Server1][j];
         let mut lanes = Lanes::new(role, best::<u64>(), vec![Some(lane)], 1).choosing(&choices);
-        train::run(&mut lanes, job, inputs, &mut |_, _| ControlFlow::Continue(())).unwrap();
+        train::run(&mut lanes, job, inputs, Start::Fresh, &mut |_, _| ControlFlow::Continue(())).unwrap();
     };
     thread::scope(|scope| {
         let both: [&dyn Prg; 2] = [&*prgs[0], &*prgs[1]];
         scope.spawn(move || {
             let outlet = |bytes: &[u8]| deal.send(bytes.to_vec()).map_err(|_| Error::Lost(Peer::Server));
-            deal_lane::<u64>(job, both, 0, Orders::Own, outlet, &mut |_, _| ControlFlow::Continue(())).unwrap();
+            deal_lane::<u64>(job, Position::START, both, 0, Orders::Own, outlet, &mut |_, _| ControlFlow::Continue(()))
+                .unwrap();
         });
         scope.spawn(|| server(0, link0, (to1, from1), None, inputs0));
         let corrections = SlowCorrections { from: corrections, line: Arc::clone(&lines[1]) };

@@ -28,7 +28,7 @@ use crate::{
         random_bytes, random_seed,
     },
     storage::Storage,
-    train::{Deciding, EarlyStop, Event, Impossible, Inputs, Loaded, epoch_result, sound_parameters, tensors},
+    train::{Deciding, EarlyStop, Event, Impossible, Inputs, Loaded, Start, epoch_result, sound_parameters, tensors},
 };
 use std::{
     cell::Cell,
@@ -452,7 +452,7 @@ pub(super) fn clear_stored<W: HostWord + Word>(
     let mut observer = Deciding(event, |_| ControlFlow::Continue(goes_on.get()));
     let seeds = [&seeds[0], &seeds[1]];
     let storage = inputs.storage.clone();
-    let parameters = clear::run(job, inputs, seeds, &random_bytes()?, threads, audit, &mut observer)
+    let parameters = clear::run(job, (inputs, Start::Fresh), seeds, &random_bytes()?, threads, audit, &mut observer)
         .map_err(|halt| storage.take_fault().map_or_else(|| Failure::from(halt), Failure::from))?;
     progress.finish();
     let impossible = impossible.and_then(|()| sound_parameters(job, &parameters)).err().map(Failure::from);

@@ -2,7 +2,7 @@
 
 use super::{
     SessionId,
-    plan::{ENDLESS, Label, plan},
+    plan::{ENDLESS, Label, plan_from},
     prg,
 };
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     kernel::{HostWord, best},
     lanes::{Lane, Lanes},
     secret::Secret,
-    train::{self, Halt, Inputs, Observer, signed},
+    train::{self, Halt, Inputs, Observer, Start, signed},
 };
 use serde::Serialize;
 use std::{
@@ -181,15 +181,16 @@ fn count_bits<W: Word>(words: &[W], counts: &mut Moments) {
     }
 }
 
-/// Trains on whole values. `seeds` make its masks and dithers, which are uniform, as the servers'
-/// are where server 0's share is. `threads` bounds the lanes that run at once.
+/// Trains on whole values, from the first step or from a state of this engine. `seeds` make its masks
+/// and dithers, which are uniform, as the servers' are where server 0's share is. `threads` bounds
+/// the lanes that run at once.
 ///
 /// # Errors
 ///
 /// [`Halt`].
 pub fn run<W: HostWord + Word>(
     job: &Job,
-    inputs: Inputs<W>,
+    (inputs, start): (Inputs<W>, Start<W>),
     seeds: [&Seed; 2],
     session: &SessionId,
     threads: usize,
@@ -199,7 +200,8 @@ pub fn run<W: HostWord + Word>(
     let choices = ChaCha20Prg::new(seeds[0], session);
     let prgs = seeds.map(|seed| prg(job.numbers.prg, seed, session));
     let prgs: [&dyn Prg; 2] = [&*prgs[0], &*prgs[1]];
-    let plan = plan(job).map_err(|_| Halt::Protocol { error: symbolon_core::link::Error::RequestsSpent, step: 0 })?;
+    let plan = plan_from(job, start.position())
+        .map_err(|_| Halt::Protocol { error: symbolon_core::link::Error::RequestsSpent, step: 0 })?;
     let arena = usize::try_from(plan.arena_bytes).unwrap_or(ENDLESS) / word_bytes::<W>();
     let lanes = (0..job.lanes.lanes).map(|lane| {
         Some(Lane {
@@ -210,5 +212,5 @@ pub fn run<W: HostWord + Word>(
         })
     });
     let mut lanes = Lanes::new(Role::Clear, best::<W>(), lanes.collect(), threads).choosing(&choices);
-    train::run(&mut lanes, job, inputs, observer)
+    train::run(&mut lanes, job, inputs, start, observer)
 }

@@ -6,7 +6,7 @@ use crate::{
     kernel::{HostWord, best},
     lanes::{Lane, Lanes},
     secret::Secret,
-    train::{self, Halt, Observer, Orders},
+    train::{self, Halt, Observer, Orders, Position, Start},
 };
 use symbolon_core::{
     correlation::{Dry, Request, Sink},
@@ -46,14 +46,15 @@ impl<W: Word, F: FnMut(&[u8]) -> Result<(), Error>> Sink for Dealing<'_, W, F> {
     }
 }
 
-/// Runs `job` dry, on records in the order of `orders`, and passes the corrections of lane `lane`
-/// to `outlet`; `observer` receives the job's events.
+/// Runs `job` dry from `position` on, on records in the order of `orders`, and passes the
+/// corrections of lane `lane` to `outlet`; `observer` receives the job's events.
 ///
 /// # Errors
 ///
 /// The errors of `outlet`; [`Halt::Stopped`] if `observer` stops the run.
 pub fn deal_lane<W: HostWord + Word>(
     job: &Job,
+    position: Position,
     prgs: [&dyn Prg; 2],
     lane: u16,
     orders: Orders<'_>,
@@ -70,5 +71,6 @@ pub fn deal_lane<W: HostWord + Word>(
     let mut lanes: Vec<Option<Lane<'_, W::Dry>>> = (0..job.lanes.lanes).map(|_| None).collect();
     lanes[usize::from(lane)] = Some(own);
     let mut lanes = Lanes::new(Role::Server0, &Nothing, lanes, 1);
-    train::run_in(orders, &mut lanes, job, train::Inputs::in_memory(job), observer).map(drop)
+    let (inputs, start) = (train::Inputs::in_memory(job), Start::dry(job, position));
+    train::run_in(orders, &mut lanes, job, inputs, start, observer).map(drop)
 }

@@ -4,6 +4,10 @@
 //! what is run, and over the job, which says the rest: also the order of records, which a plan only
 //! counts.
 //!
+//! The plan [from a position](plan_from) is that of a run which begins at a checkpoint. It counts the
+//! set-up and the steps that are left. The first epoch of such a run is unlike others: it may have
+//! fewer steps, and makes again what checkpoints do not store.
+//!
 //! A plan takes memory for its counts alone, whatever the size of the job, and time by its requests
 //! and exchanges, of which it makes a bounded number ([`PlanError::Work`]).
 
@@ -15,7 +19,7 @@ use crate::{
     job::{Job, When},
     lanes::{Lane, Lanes},
     secret::Secret,
-    train::{self, Event, Observer, Orders},
+    train::{self, Event, Observer, Orders, Position, Start},
 };
 use recorder::{Recorder, Tally};
 use serde::Serialize;
@@ -137,15 +141,15 @@ pub struct Plan {
     /// Over the job, and over requests and exchanges of all lanes in the epochs that are run.
     #[serde(serialize_with = "as_hex")]
     pub hash: [u8; 32],
-    /// The whole job: opening the data, training, evaluation.
+    /// The whole run: opening the data, training, evaluation.
     pub total: Cost,
-    /// Opening the data and the initial weights.
+    /// Opening the data and the weights.
     pub setup: Cost,
-    /// The first epoch's steps.
+    /// The steps of the first epoch that is run.
     pub epoch: Cost,
-    /// One step, on the average of the first epoch.
+    /// One step, on the average of these.
     pub step: Cost,
-    /// Evaluation after the first epoch, or after the last alone, and the check of words that were
+    /// Evaluation after that epoch, or after the last alone, and the check of words that were
     /// kept for range alarms.
     pub evaluation: Cost,
     /// Requests to the dealer.
@@ -182,6 +186,13 @@ pub enum PlanError {
     Requests,
     /// An operation takes more memory than any machine has.
     Memory,
+    /// The job has no such position.
+    Position {
+        /// The position.
+        got: Position,
+        /// After the job's last step.
+        last: Position,
+    },
 }
 
 impl fmt::Display for PlanError {
@@ -200,6 +211,9 @@ impl fmt::Display for PlanError {
                 "the job has more than 2^32 requests a lane (the rule plan.requests); take fewer epochs, or larger \
                  batches or tiles",
             ),
+            Self::Position { got, last } => {
+                write!(f, "no run begins after {got} of a job that has {} steps; take another checkpoint", last.steps())
+            }
         }
     }
 }
@@ -234,10 +248,12 @@ impl Mark {
 /// The marks of a dry run.
 struct Marks<W> {
     recorders: Vec<Recorder<W>>,
-    /// After the first epoch's steps.
-    trained: Mark,
-    /// After the first epochs and those that are wanted, with their evaluation if each has one;
-    /// after 0, data and weights are open.
+    /// Epochs that were done before the run.
+    done: u32,
+    /// After the steps of the first epoch that is run, if there is one.
+    trained: Option<Mark>,
+    /// After that epoch and those that are wanted, with their evaluation if each has one; after
+    /// `done`, data and weights are open.
     epochs: BTreeMap<u32, Mark>,
     /// After the evaluation that comes once, if it does, and after the alarm, if the job has one.
     end: Option<Mark>,
@@ -262,12 +278,13 @@ impl<W: Word> Marks<W> {
 
 impl<W: Word, D: Word> Observer<D> for Marks<W> {
     fn event(&mut self, event: Event<D>, count: Count) -> ControlFlow<()> {
-        let is_wanted = |epoch| epoch == 1 || self.wanted.contains(&epoch);
-        if matches!(event, Event::Trained { epoch: 1 }) {
-            self.trained = self.mark(count);
+        let (done, wanted) = (self.done, self.wanted);
+        let is_wanted = |epoch| epoch == done + 1 || wanted.contains(&epoch);
+        if matches!(event, Event::Trained { epoch } if epoch == done + 1) {
+            self.trained = Some(self.mark(count));
         }
         let epochs = match (event, self.when) {
-            (Event::Opened, _) => 0,
+            (Event::Opened, _) => done,
             (Event::Epoch { epoch, .. }, When::Epoch) | (Event::Trained { epoch }, When::End) if is_wanted(epoch) => {
                 epoch
             }
@@ -295,9 +312,11 @@ struct Repetition {
 }
 
 impl Repetition {
-    fn of(job: &Job) -> Self {
+    fn of(job: &Job, position: Position) -> Self {
         let (first, period) = job.rhythm();
-        let epochs = job.training.epochs;
+        // The epoch that goes on has fewer steps, or makes anew what is not stored.
+        let own = if position == Position::START { 0 } else { position.epochs(job).saturating_add(1) };
+        let (first, epochs) = (first.max(own), job.training.epochs);
         match epochs.checked_sub(first) {
             Some(more) if more > period => Self { first, period, times: more / period, rest: more % period },
             _ => Self { first: epochs, period: 0, times: 0, rest: 0 },
@@ -341,17 +360,34 @@ impl Repetition {
 ///
 /// [`PlanError`].
 pub fn plan(job: &Job) -> Result<Plan, PlanError> {
-    let repetition = Repetition::of(job);
+    plan_from(job, Position::START)
+}
+
+/// Makes the plan of a run of `job` from `position` on. The position enters the hash.
+///
+/// # Errors
+///
+/// [`PlanError`].
+pub fn plan_from(job: &Job, position: Position) -> Result<Plan, PlanError> {
+    let last = Position::last(job);
+    if position > last {
+        return Err(PlanError::Position { got: position, last });
+    }
+    let repetition = Repetition::of(job, position);
     // In each step, at least one lane makes a request and an exchange; and each passes all layers.
-    let steps = u64::from(repetition.first + repetition.period) * job.steps_per_epoch() as u64;
+    let all = u64::from(repetition.first + repetition.period) * job.steps_per_epoch() as u64;
+    let steps = all - position.steps();
     let layers = job.network.nodes.len() as u64;
     if steps.saturating_mul(layers.max(2)) > MAX_WORK / u64::from(job.lanes.lanes) {
         return Err(PlanError::Work { most: MAX_WORK });
     }
-    if job.numbers.ring_bits == 32 { plan_for::<u32>(job, repetition) } else { plan_for::<u64>(job, repetition) }
+    match job.numbers.ring_bits {
+        32 => plan_for::<u32>(job, position, repetition),
+        _ => plan_for::<u64>(job, position, repetition),
+    }
 }
 
-fn plan_for<W: Word>(job: &Job, repetition: Repetition) -> Result<Plan, PlanError> {
+fn plan_for<W: Word>(job: &Job, position: Position, repetition: Repetition) -> Result<Plan, PlanError> {
     let Repetition { first, period, rest, .. } = repetition;
     let wanted = [first, first + period, first + rest];
     let mut shorter = job.clone();
@@ -373,14 +409,15 @@ fn plan_for<W: Word>(job: &Job, repetition: Repetition) -> Result<Plan, PlanErro
     let mut lanes = Lanes::<W::Dry>::new(Role::Server0, &Nothing, lanes, 1);
     let mut marks = Marks {
         recorders: recorders.clone(),
-        trained: Mark::default(),
+        done: position.epochs(job),
+        trained: None,
         epochs: BTreeMap::new(),
         end: None,
         when: job.reveal.when,
         wanted,
     };
-    let inputs = train::Inputs::in_memory(&shorter);
-    train::run_in(Orders::Counted, &mut lanes, &shorter, inputs, &mut marks).map_err(|halt| match halt {
+    let (inputs, start) = (train::Inputs::in_memory(&shorter), Start::dry(&shorter, position));
+    train::run_in(Orders::Counted, &mut lanes, &shorter, inputs, start, &mut marks).map_err(|halt| match halt {
         train::Halt::Protocol { error: Error::RequestsSpent, .. } => PlanError::Work { most: MAX_WORK },
         train::Halt::Protocol { error: Error::Scratch { .. }, .. } => PlanError::Memory,
         halt => unreachable!("a dry run cannot fail otherwise: {halt:?}"),
@@ -391,6 +428,9 @@ fn plan_for<W: Word>(job: &Job, repetition: Repetition) -> Result<Plan, PlanErro
     hash.update(b"symbolon plan v3");
     hash.update(job.hash().expect("a valid job encodes"));
     recorders.iter().for_each(|recorder| hash.update(recorder.hash()));
+    if position != Position::START {
+        hash.update(position.steps().to_le_bytes());
+    }
     let mut all = repetition.all(wanted.map(|epochs| marks.after(epochs)));
     if let Some(end) = &marks.end {
         all.add(end, marks.after(first + period));
@@ -398,11 +438,13 @@ fn plan_for<W: Word>(job: &Job, repetition: Repetition) -> Result<Plan, PlanErro
     if all.lanes.iter().any(|lane| lane.numbers > 1 << 32) {
         return Err(PlanError::Requests);
     }
-    Ok(marks.plan(job, hash.finalize().into(), arena_bytes, &all))
+    let steps = (job.steps_per_epoch() - position.steps_of_epoch(job)) as u64;
+    Ok(marks.plan(steps, hash.finalize().into(), arena_bytes, &all))
 }
 
 impl<W: Word> Marks<W> {
-    fn plan(&self, job: &Job, hash: [u8; 32], arena_bytes: u64, all: &Mark) -> Plan {
+    /// Makes the plan; the first epoch that is run has `steps` steps.
+    fn plan(&self, steps: u64, hash: [u8; 32], arena_bytes: u64, all: &Mark) -> Plan {
         let mut by_label = BTreeMap::<Label, Cost>::new();
         for (label, cost) in all.lanes.iter().flat_map(|lane| &lane.by_label) {
             let sum = by_label.entry(*label).or_default();
@@ -411,12 +453,12 @@ impl<W: Word> Marks<W> {
             sum.dealer_bytes = sum.dealer_bytes.saturating_add(cost.dealer_bytes);
             sum.dealer_bytes_server0 = sum.dealer_bytes_server0.saturating_add(cost.dealer_bytes_server0);
         }
-        let epoch = self.trained.total - self.after(0).total;
-        let steps = job.steps_per_epoch() as u64;
+        let setup = self.after(self.done).total;
+        let epoch = self.trained.as_ref().map_or_else(Cost::default, |trained| trained.total - setup);
         Plan {
             hash,
             total: all.total,
-            setup: self.after(0).total,
+            setup,
             epoch,
             step: Cost {
                 rounds: epoch.rounds / steps,
@@ -424,9 +466,10 @@ impl<W: Word> Marks<W> {
                 dealer_bytes: epoch.dealer_bytes / steps,
                 dealer_bytes_server0: epoch.dealer_bytes_server0 / steps,
             },
-            evaluation: match (&self.end, self.when) {
-                (Some(end), When::End) => end.total - self.after(*self.wanted.iter().max().unwrap_or(&1)).total,
-                _ => self.after(1).total - self.trained.total,
+            evaluation: match (&self.end, self.when, &self.trained) {
+                (Some(end), When::End, _) => end.total - self.after(self.wanted.into_iter().max().unwrap_or(1)).total,
+                (.., Some(trained)) => self.after(self.done + 1).total - trained.total,
+                (.., None) => Cost::default(),
             },
             requests: all.lanes.iter().fold(0, |sum, lane| sum.saturating_add(lane.requests)),
             arena_bytes,

@@ -27,7 +27,7 @@ use crate::{
     job::Job,
     kernel::HostWord,
     net::{Config, Connection, Role},
-    train::{Deciding, Event, Halt, Orders, releases},
+    train::{Deciding, Event, Halt, Orders, Position, releases},
 };
 use std::{
     ops::ControlFlow,
@@ -77,7 +77,7 @@ impl Auditor {
         let DealerHello::Join(join) = Pairing::receive(&mut connection)? else {
             return Err(SessionError::Unexpected { from: role, wanted: "a server's request to join a session" });
         };
-        let expected = |job: &Job| Expected { all: releases(job), per_epoch: 1 };
+        let expected = |job: &Job| Expected { all: releases(job, Position::START), per_epoch: 1 };
         self.0.join(role, connection, join, expected, |session, attended, replies| {
             match session.job.numbers.ring_bits {
                 32 => audit::<u32>(&session, attended, replies),
@@ -96,7 +96,7 @@ fn audit<W: HostWord + Word>(
     let (to, from): (Vec<_>, Vec<_>) = (0..session.job.lanes.lanes).map(|_| sync_channel(LEAD)).unzip();
     let lane = |lane, to, orders: Orders<'_>| audit_lane::<W>(session, attended, lane, orders, &to);
     attended.each_lane(to.into_iter(), lane, || {
-        for release in 0..releases(&session.job) {
+        for release in 0..releases(&session.job, Position::START) {
             let Some(hashes) = combined(session, release, &from) else { break };
             if !replies.send(hashes) {
                 break;
@@ -137,6 +137,6 @@ fn audit_lane<W: HostWord + Word>(
     };
     let mut observer = Deciding(event, |epoch| attended.goes_on(&session.job, epoch));
     let prgs = [&*session.prgs[0], &*session.prgs[1]];
-    deal_lane::<W>(&session.job, prgs, lane, orders, outlet, &mut observer)?;
+    deal_lane::<W>(&session.job, Position::START, prgs, lane, orders, outlet, &mut observer)?;
     release()
 }

@@ -14,7 +14,7 @@ use crate::{
     kernel::HostWord,
     net::{Config, Connection, NetError, Role},
     report::peak_rss,
-    train::{Deciding, Halt, Orders},
+    train::{Deciding, Halt, Orders, Position},
 };
 use std::{
     ops::ControlFlow,
@@ -113,7 +113,7 @@ impl Dealer {
                 }
             };
             let mut observer = Deciding(|_, _| ControlFlow::Continue(()), goes_on);
-            deal_lane::<W>(&session.job, prgs, lane, orders, outlet, &mut observer)?;
+            deal_lane::<W>(&session.job, Position::START, prgs, lane, orders, outlet, &mut observer)?;
             let step = session.job.steps_per_epoch() as u64 * u64::from(session.job.training.epochs);
             lock().flush().map_err(|error| Halt::Protocol { error: lost(lane, error), step })
         };

@@ -145,6 +145,11 @@ impl<W: Word> Meetings<W> {
         Ok(())
     }
 
+    /// This party's shares of the running statistics, for checkpoints.
+    pub(super) fn statistics_mut(&mut self) -> &mut [W] {
+        &mut self.statistics
+    }
+
     /// This party's shares of the running statistics.
     pub(super) fn into_statistics(self) -> Secret<W> {
         self.statistics

@@ -6,7 +6,9 @@
 //! over the lanes' parameters. Data and labels are masked and opened once a job, weights once a
 //! step, activations and their gradients once each; every product uses those openings.
 
+pub mod checkpoint;
 mod closed_form;
+mod course;
 mod decode;
 mod early_stop;
 mod encode;
@@ -31,6 +33,7 @@ mod table;
 mod tally;
 mod tape;
 
+pub use checkpoint::{Position, Start, State, StateError};
 pub use decode::{ModelMismatch, model_words, real, signed, tensors};
 pub use early_stop::EarlyStop;
 pub use encode::EncodeError;
@@ -41,13 +44,8 @@ pub use load::{LoadError, Loaded};
 pub use order::{Orders, SharedOrders};
 pub use tally::{Scores, Sum};
 
-use crate::{
-    data::Lengths,
-    job::{Job, RevealLoss, When},
-    lanes::Lanes,
-};
+use crate::{data::Lengths, job::Job, lanes::Lanes};
 use std::ops::ControlFlow;
-use step::Trainer;
 use symbolon_core::{
     link::{Count, Error},
     metric::AnyMetric,
@@ -144,10 +142,11 @@ impl<W: Word> Event<W> {
     }
 }
 
-/// Counts the points of `job` at which outputs may leave: each epoch's end, the range alarm, the
-/// job's end.
-pub fn releases(job: &Job) -> u64 {
-    u64::from(job.training.epochs) + u64::from(job.reveal.alarm) + 1
+/// Counts the points at which outputs of `job` may leave from `position` on: each epoch's end, also
+/// the one at the position, the range alarm, the job's end.
+pub fn releases(job: &Job, position: Position) -> u64 {
+    let epochs = job.training.epochs.saturating_sub(position.epochs(job));
+    u64::from(epochs) + u64::from(position.is_epoch_end(job)) + u64::from(job.reveal.alarm) + 1
 }
 
 /// Watches a job and may end it.
@@ -160,6 +159,19 @@ pub trait Observer<W: Word> {
     fn goes_on(&mut self, epoch: u32) -> ControlFlow<(), bool> {
         let _ = epoch;
         ControlFlow::Continue(true)
+    }
+
+    /// Called after each step that does not end its epoch, and at each epoch's end before its
+    /// [`Event::Epoch`]. Returns whether the observer takes the state at `position`.
+    fn wants_checkpoint(&mut self, position: Position) -> bool {
+        let _ = position;
+        false
+    }
+
+    /// Takes a state that the observer wants. [`ControlFlow::Break`] ends the job.
+    fn checkpoint(&mut self, state: State<W>) -> ControlFlow<()> {
+        let _ = state;
+        ControlFlow::Continue(())
     }
 }
 
@@ -200,19 +212,27 @@ pub enum Halt {
     Stopped,
 }
 
-/// Runs `job` on this party's lanes; returns its shares of the trained parameters, in the flat
-/// order of the network, then of the running statistics.
+/// Runs `job` on this party's lanes, from `start` on; returns its shares of the trained parameters,
+/// in the flat order of the network, then of the running statistics.
+///
+/// A run from an epoch's end begins, once data and weights are open, with that epoch's
+/// [`Event::Epoch`]: its numbers are in the state.
 ///
 /// # Errors
 ///
 /// [`Halt`]; nothing is revealed by a job that ends early but what the observer saw.
+///
+/// # Panics
+///
+/// If `start` is a state of another job.
 pub fn run<W: Word>(
     lanes: &mut Lanes<'_, W>,
     job: &Job,
     inputs: Inputs<W>,
+    start: Start<W>,
     observer: &mut dyn Observer<W>,
 ) -> Result<Vec<W>, Halt> {
-    run_in(Orders::Own, lanes, job, inputs, observer)
+    run_in(Orders::Own, lanes, job, inputs, start, observer)
 }
 
 /// As [`run`], on batches from `orders`. Counted orders are for dry words alone.
@@ -220,15 +240,20 @@ pub fn run<W: Word>(
 /// # Errors
 ///
 /// As [`run`]; [`Error::Lost`] if a lane that shares the orders has failed.
+///
+/// # Panics
+///
+/// As [`run`].
 pub fn run_in<W: Word>(
     orders: Orders<'_>,
     lanes: &mut Lanes<'_, W>,
     job: &Job,
     inputs: Inputs<W>,
+    start: Start<W>,
     observer: &mut dyn Observer<W>,
 ) -> Result<Vec<W>, Halt> {
-    let mut step = 0;
-    run_counted(orders, lanes, job, inputs, observer, &mut step).map_err(|stop| match stop {
+    let mut step = start.position().steps();
+    course::run(orders, lanes, job, (inputs, start), observer, &mut step).map_err(|stop| match stop {
         Stop::Error(error) => Halt::Protocol { error, step },
         Stop::Observer => Halt::Stopped,
     })
@@ -243,73 +268,4 @@ impl From<Error> for Stop {
     fn from(error: Error) -> Self {
         Self::Error(error)
     }
-}
-
-fn run_counted<W: Word>(
-    orders: Orders<'_>,
-    lanes: &mut Lanes<'_, W>,
-    job: &Job,
-    inputs: Inputs<W>,
-    observer: &mut dyn Observer<W>,
-    step: &mut u64,
-) -> Result<Vec<W>, Stop> {
-    if job.reveal.alarm {
-        lanes.watch();
-    }
-    let mut trainer = Trainer::open(lanes, job, inputs)?;
-    let ended = epochs(orders, &mut trainer, lanes, observer, step);
-    trainer.trace_moments(lanes)?;
-    ended.map(|()| trainer.into_model())
-}
-
-fn epochs<W: Word>(
-    orders: Orders<'_>,
-    trainer: &mut Trainer<'_, W>,
-    lanes: &mut Lanes<'_, W>,
-    observer: &mut dyn Observer<W>,
-    step: &mut u64,
-) -> Result<(), Stop> {
-    let job = trainer.job;
-    let tell = |lanes: &Lanes<'_, W>, observer: &mut dyn Observer<W>, event| match observer.event(event, lanes.count())
-    {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(()) => Err(Stop::Observer),
-    };
-    tell(lanes, observer, Event::Opened)?;
-    for epoch in 1..=job.training.epochs {
-        let order = orders.of(job, epoch)?;
-        for i in 0..job.steps_per_epoch() {
-            let next = (i + 1 < job.steps_per_epoch()).then(|| order.batch(job, i + 1));
-            trainer.prepare(order.batch(job, i), next)?;
-            trainer.step(lanes, order.batch(job, i), *step)?;
-            *step += 1;
-            tell(lanes, observer, Event::Step { done: *step })?;
-        }
-        if job.reveal.when == When::End {
-            lanes.check_kept()?;
-        }
-        tell(lanes, observer, Event::Trained { epoch })?;
-        let (mut loss, mut score) = (None, None);
-        if job.opens_numbers(epoch) {
-            loss = (job.reveal.loss == RevealLoss::Epoch).then(|| trainer.take_loss(lanes)).transpose()?;
-            score = trainer.evaluate(lanes)?;
-            lanes.check_kept()?;
-        } else {
-            trainer.forget_loss(lanes);
-        }
-        tell(lanes, observer, Event::Epoch { epoch, loss, score })?;
-        if job.may_end_after(epoch) {
-            match observer.goes_on(epoch) {
-                ControlFlow::Continue(true) => {}
-                ControlFlow::Continue(false) => break,
-                ControlFlow::Break(()) => return Err(Stop::Observer),
-            }
-        }
-    }
-    trainer.newton_variances(lanes)?;
-    if job.reveal.alarm {
-        let share = lanes.alarm()?;
-        tell(lanes, observer, Event::Alarm { share })?;
-    }
-    Ok(())
 }

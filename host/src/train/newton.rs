@@ -36,6 +36,16 @@ pub(super) fn words(job: &Job, lanes: usize) -> usize {
     })
 }
 
+/// Returns the words that a checkpoint stores: the curvature, unless each step computes it and no
+/// variances leave with the model.
+pub(super) fn durable_words(job: &Job) -> usize {
+    let of = |newton: Newton| {
+        let is_read = !newton.wants_curvature(false) || job.reveal.standard_errors;
+        if is_read { newton.systems() * newton.order() * newton.order() } else { 0 }
+    };
+    job.newton().map_or(0, of)
+}
+
 /// Words of a job's variances.
 fn variances(job: &Job) -> usize {
     if job.reveal.standard_errors { job.parameters() } else { 0 }
@@ -57,6 +67,18 @@ impl<W: Word> NewtonState<W> {
             has_stepped: false,
             variances: Secret::zeros(variances(job)),
         })
+    }
+
+    /// The shares that a checkpoint stores; see [`durable_words`].
+    pub(super) fn durable(&mut self) -> Option<&mut [W]> {
+        let is_read = !self.newton.wants_curvature(false) || !self.variances.is_empty();
+        is_read.then_some(&mut self.sum[..])
+    }
+
+    /// Goes on after a step of an earlier run: a fixed curvature is known, and its inverse, which
+    /// is not stored, is made again.
+    pub(super) fn go_on(&mut self) {
+        self.has_stepped = true;
     }
 
     /// The variances of the parameters, after the last step.

@@ -1,6 +1,11 @@
 //! State of a job's optimizer, cut like the parameters: by lanes, then by tiles.
 
-use crate::{job::Job, lanes::Lanes, secret::Secret};
+use super::step::GRAIN;
+use crate::{
+    job::Job,
+    lanes::{Lanes, part},
+    secret::Secret,
+};
 use symbolon_core::{
     correlation::View,
     link::Error,
@@ -26,6 +31,18 @@ pub(super) fn state_bytes<W: Word>(job: &Job) -> u64 {
 /// Durable and volatile words of `n` parameters.
 fn words<W: Word>(recipe: &Recipe, n: usize) -> [usize; 2] {
     optimizer::Optimizer::<W>::state(&recipe.optimizer, n)
+}
+
+/// Returns the words of all parameters' optimizer state that a checkpoint stores.
+pub(super) fn durable_words<W: Word>(job: &Job) -> usize {
+    let (recipe, n, lanes) = (job.recipe(), job.parameters(), usize::from(job.lanes.lanes));
+    let tiles = (0..lanes).flat_map(|lane| tile_lens(part([lane, lanes], n, GRAIN).len(), job.lanes.tile));
+    tiles.map(|len| words::<W>(&recipe, len)[0]).sum()
+}
+
+/// Returns the parameters of each tile of a lane that has `len` of them.
+fn tile_lens(len: usize, tile: usize) -> impl Iterator<Item = usize> {
+    (0..len).step_by(tile).map(move |at| tile.min(len - at))
 }
 
 /// State of a tile of parameters.
@@ -65,11 +82,16 @@ impl<W: Word> Tile<W> {
 }
 
 impl<W: Word> Optimizer<W> {
-    /// Zero state for `n` parameters; lanes begin at multiples of `grain`.
-    pub(super) fn new(job: &Job, lanes: &Lanes<'_, W>, n: usize, grain: usize) -> Self {
-        let (recipe, tile) = (job.recipe(), job.lanes.tile);
-        let tiles = |len: usize| (0..len).step_by(tile).map(|at| Tile::new(&recipe, tile.min(len - at))).collect();
-        Self { lanes: (0..lanes.len()).map(|i| tiles(lanes.part(i, n, grain).len())).collect(), recipe }
+    /// Zero state for `n` parameters; lanes begin at multiples of [`GRAIN`].
+    pub(super) fn new(job: &Job, lanes: &Lanes<'_, W>, n: usize) -> Self {
+        let recipe = job.recipe();
+        let tiles = |len: usize| tile_lens(len, job.lanes.tile).map(|len| Tile::new(&recipe, len)).collect();
+        Self { lanes: (0..lanes.len()).map(|i| tiles(lanes.part(i, n, GRAIN).len())).collect(), recipe }
+    }
+
+    /// The shares that a checkpoint stores: of each tile of each lane.
+    pub(super) fn durable(&mut self) -> impl Iterator<Item = &mut [W]> {
+        self.lanes.iter_mut().flatten().map(|tile| &mut tile.durable[..])
     }
 
     /// Each lane's tiles.

@@ -148,7 +148,7 @@ mod tests {
         lanes::{Lane, Lanes},
         report::peak_rss,
         secret::Secret,
-        train::{Inputs, run_in},
+        train::{Inputs, Start, run_in},
     };
     use std::{
         ops::ControlFlow,
@@ -220,13 +220,21 @@ mod tests {
                     });
                     let mut lanes = Lanes::new(Role::Server0, &Nothing, lanes, 1);
                     let (orders, inputs) = (Orders::Shared(orders), Inputs::in_memory(job));
-                    run_in(orders, &mut lanes, job, inputs, &mut |_, _| ControlFlow::Continue(())).unwrap();
+                    run_in(orders, &mut lanes, job, inputs, Start::Fresh, &mut |_, _| ControlFlow::Continue(()))
+                        .unwrap();
                 });
             }
         });
         let peak = peak_rss().unwrap();
         println!("64 lanes, 2 epochs of 2^25 records: {} MiB, {:.1} s", peak >> 20, started.elapsed().as_secs_f64());
         assert!(peak < 700 << 20);
+    }
+
+    #[test]
+    fn a_run_from_a_checkpoint_enters_a_later_epoch_first() {
+        let (job, orders) = (job(), SharedOrders::new(2));
+        let [first, second] = [(); 2].map(|()| orders.enter(&job, 3).unwrap());
+        assert!(Arc::ptr_eq(&first, &second) && *first == batch_order(&job, 3));
     }
 
     #[test]

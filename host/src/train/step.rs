@@ -1,7 +1,7 @@
 //! A training step in its three stages.
 
 use super::{
-    Inputs, Stop,
+    Inputs, Start, Stop,
     closed_form::ClosedFormState,
     enter,
     initial::{dropout_stream, initial_shares},
@@ -135,7 +135,7 @@ pub(super) struct Trainer<'j, W: Word> {
     pub(super) gradient: Secret<W>,
     /// The gradient of the passes of a step so far; empty if a batch passes at once.
     sum: Secret<W>,
-    optimizer: Optimizer<W>,
+    pub(super) optimizer: Optimizer<W>,
     pub(super) newton: Option<NewtonState<W>>,
     pub(super) closed_form: Option<ClosedFormState<W>>,
     pub(super) tape: Tape<W>,
@@ -148,8 +148,16 @@ pub(super) struct Trainer<'j, W: Word> {
 }
 
 impl<'j, W: Word> Trainer<'j, W> {
-    /// Lifts codes, then masks and opens data and initial weights.
-    pub(super) fn open(lanes: &mut Lanes<'_, W>, job: &'j Job, inputs: Inputs<W>) -> Result<Self, Stop> {
+    /// Lifts codes, then masks and opens data and weights: the initial ones, or those of a state.
+    pub(super) fn open(
+        lanes: &mut Lanes<'_, W>,
+        job: &'j Job,
+        inputs: Inputs<W>,
+        start: &Start<W>,
+    ) -> Result<Self, Stop> {
+        if let Start::At(state) = start {
+            state.load_alarms(job, lanes)?;
+        }
         let (tile, labelled) = (job.lanes.tile, job.label_words());
         let Inputs { train, train_labels, test, test_labels, lengths, storage } = lift::into_ring(lanes, job, inputs)?;
         assert!(size_of::<W>() == 0 || lengths.fit(&job.data), "a record without its length");
@@ -168,7 +176,10 @@ impl<'j, W: Word> Trainer<'j, W> {
             )),
         };
         let laid = job.network();
-        let shares = initial_shares(job, lanes.role());
+        let shares = match start {
+            Start::Fresh => initial_shares(job, lanes.role()),
+            Start::At(_) => Secret::zeros(job.parameters()),
+        };
         let n = shares.len();
         let rows: Vec<_> = (0..lanes.len()).map(|i| largest_part(lanes, i, job.rows_at_once())).collect();
         let mut trainer = Self {
@@ -182,7 +193,7 @@ impl<'j, W: Word> Trainer<'j, W> {
             sum: Secret::zeros(if job.rows_at_once() < job.step_records() { n } else { 0 }),
             newton: NewtonState::new(job, lanes.len()),
             closed_form: ClosedFormState::new(job, lanes.len()),
-            optimizer: Optimizer::new(job, lanes, n, GRAIN),
+            optimizer: Optimizer::new(job, lanes, n),
             dropout: dropout_stream(job),
             tape: Tape::new(&laid, &described(&shares), job.rows_at_once(), &rows),
             meetings: Meetings::new(&laid, &described(&shares), lanes),
@@ -196,6 +207,9 @@ impl<'j, W: Word> Trainer<'j, W> {
             },
         };
         trainer.loss = trainer.no_loss(lanes);
+        if let Start::At(state) = start {
+            state.load(&mut trainer);
+        }
         trainer.update(lanes, None)?;
         Ok(trainer)
     }

@@ -92,6 +92,36 @@ impl<W: Word> Tally<W> {
         Self { clamped, ..Self::new(capacity) }
     }
 
+    /// Returns the words that a checkpoint stores of the sum of a job's loss after `terms` terms.
+    pub(super) fn stored_words(job: &Job, terms: usize) -> usize {
+        let empty = Self::of_loss(job);
+        1 + if empty.clamped.is_some() { terms } else { terms.div_ceil(empty.capacity).max(1) }
+    }
+
+    /// Makes the sum of a job's loss after `terms` terms, of zeros.
+    pub(super) fn after(job: &Job, terms: usize) -> Self {
+        let mut tally = Self::of_loss(job);
+        let capacity = tally.capacity;
+        if let Some(kept) = &mut tally.clamped {
+            (0..terms).step_by(CHUNK).for_each(|at| kept.add(&vec![W::default(); CHUNK.min(terms - at)]));
+            return tally;
+        }
+        let words = terms.div_ceil(capacity).max(1);
+        (tally.words, tally.room) = (Zeroizing::new(vec![W::default(); words]), words * capacity - terms);
+        tally
+    }
+
+    /// The shares that a checkpoint stores: the number of records, then the terms that await their
+    /// clamp, or the words.
+    pub(super) fn durable(&mut self) -> Vec<&mut [W]> {
+        let mut shares = vec![std::slice::from_mut(&mut self.records)];
+        match &mut self.clamped {
+            Some(kept) => shares.extend(kept.pieces.iter_mut().map(|piece| &mut piece[..])),
+            None => shares.push(&mut self.words),
+        }
+        shares
+    }
+
     /// Makes a sum of a metric's terms.
     pub(super) fn of(terms: &Terms) -> Self {
         let clamped = terms.clamp.map(|limits| Kept { limits: limits.map(W::from_i64), pieces: Vec::new() });

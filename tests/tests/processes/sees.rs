@@ -11,7 +11,7 @@ use std::{
 use symbolon::{
     net::Role,
     session::client::{self, News, Outcome},
-    train::{Inputs, releases},
+    train::{Inputs, Position, releases},
 };
 use symbolon_core::{
     prg::{Aes128Prg, MaskId, Seed, session_seed},
@@ -190,7 +190,7 @@ fn read(recording: &Recording, shape: &Shape<'_>, n: usize) -> Seen {
         received[j].extend(&talk.answered);
         let (join, hashes) = JoinTalk::read::<[u8; 32]>(talk);
         assert_eq!(Some(&join), joins[j].as_ref(), "dealer and auditor hear and say the same");
-        assert_eq!(hashes.len() as u64, releases(&shape.job()));
+        assert_eq!(hashes.len() as u64, releases(&shape.job(), Position::START));
     }
     let joins = joins.map(Option::unwrap);
     let (drawn, nonces) = (joins.each_ref().map(|join| join.seed), joins.each_ref().map(|join| join.nonce));

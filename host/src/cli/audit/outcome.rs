@@ -5,7 +5,7 @@ use crate::{
     engine::clear::{self, Audit, Moments, Range},
     job::Job,
     kernel::HostWord,
-    train::{Event, Halt, epoch_result},
+    train::{Event, Halt, Start, epoch_result},
 };
 use std::ops::ControlFlow;
 use symbolon_core::{link::Count, prg::Seed, word::Word};
@@ -90,7 +90,15 @@ fn play_in<W: HostWord + Word>(job: &Job, records: &Records, facts: &Facts) -> R
     // Seeds decide roundings alone, of whole values. Fixed ones let a recommendation be run again.
     let seeds = [Seed::from_bytes(&[0; 32]), Seed::from_bytes(&[1; 32])];
     let threads = usize::from(job.lanes.lanes);
-    match clear::run(job, inputs, [&seeds[0], &seeds[1]], &Default::default(), threads, &audit, &mut observer) {
+    match clear::run(
+        job,
+        (inputs, Start::Fresh),
+        [&seeds[0], &seeds[1]],
+        &Default::default(),
+        threads,
+        &audit,
+        &mut observer,
+    ) {
         Ok(_) | Err(Halt::Stopped) => {}
         Err(halt) => return Err(halt.into()),
     }

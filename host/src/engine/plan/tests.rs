@@ -39,7 +39,13 @@ fn job(optimizer: &str, epochs: u32) -> Job {
 
 /// The plan of all epochs run one by one.
 fn run(job: &Job) -> Plan {
-    plan_for::<u64>(job, Repetition { first: job.training.epochs, period: 0, times: 0, rest: 0 }).unwrap()
+    run_from(job, Position::START)
+}
+
+/// The same, from a position on.
+fn run_from(job: &Job, position: Position) -> Plan {
+    let all = Repetition { first: job.training.epochs, period: 0, times: 0, rest: 0 };
+    plan_for::<u64>(job, position, all).unwrap()
 }
 
 /// Everything but the hash, which is over what was run.
@@ -86,8 +92,8 @@ fn epochs_that_are_not_run_cost_what_they_would_have() {
 #[test]
 fn a_plan_takes_no_longer_for_more_epochs() {
     let (few, many) = (job(OPTIMIZERS[3].0, 7), job(OPTIMIZERS[3].0, 300_000));
-    assert_eq!(Repetition::of(&few), Repetition { first: 2, period: 4, times: 1, rest: 1 });
-    assert_eq!(Repetition::of(&many), Repetition { first: 2, period: 4, times: 74_999, rest: 2 });
+    assert_eq!(Repetition::of(&few, Position::START), Repetition { first: 2, period: 4, times: 1, rest: 1 });
+    assert_eq!(Repetition::of(&many, Position::START), Repetition { first: 2, period: 4, times: 74_999, rest: 2 });
     let [few, many] = [few, many].map(|job| plan(&job).unwrap());
     assert!(many.total.rounds > 40_000 * few.total.rounds && many.requests > 40_000 * few.requests);
     assert_ne!(few.hash, many.hash);
@@ -140,4 +146,104 @@ fn a_hash_is_over_all_that_a_job_says() {
     assert_eq!(hash(OPTIMIZERS[0].0, 5), hash(OPTIMIZERS[0].0, 5));
     assert_ne!(hash(OPTIMIZERS[0].0, 5), hash(OPTIMIZERS[0].0, 6));
     assert_ne!(hash(OPTIMIZERS[0].0, 5), hash("kind = \"sgd\", learning_rate = 0.25", 5));
+}
+
+/// From an epoch's end and from within: epochs that are not run cost what they would have.
+#[test]
+fn a_plan_from_a_position_is_that_of_all_epochs_run_from_there() {
+    for (optimizer, (first, period)) in OPTIMIZERS {
+        // The first epochs of a corrected bias are hundreds: a plan from behind them runs few.
+        let (first, few) = if first == u32::MAX { (0, 1) } else { (first, 2) };
+        for epochs in [few, 3 * period + 2] {
+            let mut job = job(optimizer, first + epochs);
+            for steps in [u64::from(first) * 11, u64::from(first) * 11 + 4, u64::from(job.training.epochs) * 11 - 1] {
+                let position = Position::after(steps);
+                assert_eq!(
+                    figures(&plan_from(&job, position).unwrap()),
+                    figures(&run_from(&job, position)),
+                    "{optimizer}: {epochs} more epochs, from {position}"
+                );
+            }
+            job.reveal.when = When::End;
+            let position = Position::after(u64::from(first) * 11 + 7);
+            assert_eq!(figures(&plan_from(&job, position).unwrap()), figures(&run_from(&job, position)));
+        }
+    }
+}
+
+#[test]
+fn a_position_enters_the_hash_and_the_start_does_not() {
+    let job = job(OPTIMIZERS[0].0, 5);
+    let hash = |steps| plan_from(&job, Position::after(steps)).unwrap().hash;
+    assert_eq!(hash(0), plan(&job).unwrap().hash);
+    let mut hashes: Vec<_> = (0..=55).map(hash).collect();
+    hashes.sort_unstable();
+    hashes.dedup();
+    assert_eq!(hashes.len(), 56);
+}
+
+#[test]
+fn a_position_behind_the_last_step_has_no_plan() {
+    let job = job(OPTIMIZERS[0].0, 5);
+    let last = Position::after(55);
+    for got in [Position::after(56), Position::after(u64::MAX)] {
+        assert_eq!(plan_from(&job, got).err(), Some(PlanError::Position { got, last }));
+    }
+    let end = plan_from(&job, last).unwrap();
+    assert_eq!((end.epoch, end.step, end.evaluation), Default::default());
+    assert!(end.total.rounds > end.setup.rounds, "the alarm is left");
+}
+
+/// Costs of steps, without those that depend on the steps before: what is left after a position is
+/// what is missing before it.
+#[test]
+fn a_plan_is_cut_in_two_without_loss() {
+    for optimizer in [OPTIMIZERS[0].0, OPTIMIZERS[1].0, OPTIMIZERS[2].0, OPTIMIZERS[10].0] {
+        let mut job = job(optimizer, 5);
+        job.reveal.alarm = false;
+        let whole = plan(&job).unwrap().total;
+        let costs = costs_by_step(&job);
+        for position in [1, 5, 11, 12, 40, 54, 55].map(Position::after) {
+            let rest = plan_from(&job, position).unwrap();
+            let before = costs[usize::try_from(position.steps()).unwrap() - 1];
+            let left = rest.total - rest.setup;
+            assert_eq!(before.rounds + left.rounds, whole.rounds, "{optimizer}: {position}");
+            assert_eq!(before.bytes + left.bytes_each_way, whole.bytes_each_way, "{optimizer}: {position}");
+        }
+        // With an alarm, where no word is kept: at an epoch's end.
+        job.reveal.alarm = true;
+        let whole = plan(&job).unwrap().total;
+        let costs = costs_by_step(&job);
+        for steps in [11, 44] {
+            let rest = plan_from(&job, Position::after(steps)).unwrap();
+            let left = rest.total - rest.setup;
+            assert_eq!(costs[usize::try_from(steps).unwrap() - 1].rounds + left.rounds, whole.rounds);
+        }
+    }
+}
+
+/// What a run of `job` has cost after each step; at an epoch's end, after its evaluation.
+fn costs_by_step(job: &Job) -> Vec<Count> {
+    let mut sinks: Vec<_> = (0..job.lanes.lanes).map(|_| Recorder::<u64>::new(MAX_WORK)).collect();
+    let lanes = (0u16..).zip(&mut sinks).map(|(lane, sink)| {
+        Some(Lane::<<u64 as Word>::Dry> {
+            link: Box::new(Count::default()),
+            correlations: Box::new(Dry::new(lane, sink)),
+            trace: Box::new(symbolon_core::party::NoTrace),
+            arena: Secret::zeros(ENDLESS),
+        })
+    });
+    let mut lanes = Lanes::new(Role::Server0, &Nothing, lanes.collect(), 1);
+    let mut costs = Vec::new();
+    let mut observer = |event: Event<_>, count| {
+        match event {
+            Event::Step { .. } => costs.push(count),
+            Event::Epoch { .. } => *costs.last_mut().unwrap() = count,
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    };
+    let inputs = train::Inputs::in_memory(job);
+    train::run_in(Orders::Counted, &mut lanes, job, inputs, Start::Fresh, &mut observer).unwrap();
+    costs
 }

@@ -392,7 +392,7 @@ impl Server {
         heart.begin(Phase::Opening, plan.setup.bytes_each_way, None);
         let outputs = Outputs::new(job, session.account, &veil, self.config.role);
         let mut news = News::new(heart, plan, &dealer, outputs, audit);
-        let ended = train::run(&mut party, job, inputs, &mut news);
+        let ended = train::run(&mut party, job, inputs, train::Start::Fresh, &mut news);
         let count = party.count();
         drop(party);
         let mut parameters = ended.map(Secret::from).map_err(|halt| match halt {
