@@ -44,8 +44,9 @@ pub struct Pass<'a, W> {
     pub moment: Option<Moment<'a>>,
     /// The words of each node's meeting; empty if no node's rows meet.
     pub met: &'a [Met<'a, W>],
-    /// The length of each row's sequence, in steps of the records. `None` where all steps count,
-    /// and in dry runs.
+    /// The length of each row's sequence, in steps of the records: an entry a row. `None` where all
+    /// steps count, and in dry runs. The inputs of recurrent layers must then be steps of the
+    /// records, whole or behind slices.
     pub lengths: Option<&'a [u16]>,
 }
 

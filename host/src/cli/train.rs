@@ -117,6 +117,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             "give --local, or --config with the client configuration of `symbolon init`".to_owned(),
         ));
     }
+    if args.keep.is_some() && args.engine != Engine::Secure {
+        return Err(Failure::Input("--keep: only the servers of a deployment keep models; leave it out".to_owned()));
+    }
     check_outputs(args)?;
     if draft.schema().is_some() {
         return run_stored(args, draft);

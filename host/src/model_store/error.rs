@@ -17,6 +17,11 @@ pub enum ModelStoreError {
         /// Bytes with the new version, and the limit.
         bytes: [u64; 2],
     },
+    /// The client has had as many names as it may have.
+    Names {
+        /// The limit.
+        most: usize,
+    },
     /// The servers have different public parts.
     Differs(ModelVersion),
     /// The version number was used already.
@@ -58,6 +63,7 @@ impl ModelStoreError {
         match self {
             Self::Unknown(_) => "model-unknown",
             Self::Full { .. } => "model-store-full",
+            Self::Names { .. } => "model-names",
             Self::Differs(_) => "model-differs",
             Self::Taken(_) => "model-taken",
             Self::State { .. } => "model-state",
@@ -93,6 +99,9 @@ impl fmt::Display for ModelStoreError {
                 with >> 20,
                 most_bytes >> 20
             ),
+            Self::Names { most } => {
+                write!(f, "this client has had {most} names; keep the model under one of these (`--keep NAME`)")
+            }
             Self::Differs(model) => write!(
                 f,
                 "the servers' public parts of {model} differ; delete it (`symbolon models list` shows both servers)"

@@ -14,7 +14,9 @@ use crate::{
 use redb::{ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 use std::{
+    collections::HashSet,
     fs::{self, File, OpenOptions, TryLockError},
+    io,
     path::PathBuf,
     sync::{Mutex, PoisonError},
 };
@@ -121,7 +123,7 @@ impl ModelStore {
         self.server
     }
 
-    /// Counts the files of shares that no version has, which a crash or a failed deletion left.
+    /// Counts the whole files of shares that no version has, which a crash or a failed deletion left.
     ///
     /// # Errors
     ///
@@ -129,9 +131,9 @@ impl ModelStore {
     pub fn strays(&self) -> Result<usize, ModelStoreError> {
         let database = self.catalogue.get()?;
         let view = database.begin_read()?;
-        let mut held = Vec::new();
+        let mut held = HashSet::new();
         for entry in view.open_table(ENTRIES)?.iter()? {
-            held.push(decode::<Stored>(entry?.1.value(), "models")?.file);
+            held.insert(decode::<Stored>(entry?.1.value(), "models")?.file);
         }
         Ok(self.files()?.into_iter().filter(|file| !held.contains(file)).count())
     }
@@ -170,34 +172,38 @@ impl ModelStore {
         Ok(listed)
     }
 
-    /// Checks that `client` may keep another model of `bytes` bytes.
+    /// Checks that `client` may keep another model of `bytes` bytes under `name`.
     ///
     /// # Errors
     ///
-    /// [`ModelStoreError::Full`], or an unreadable catalogue.
-    pub fn check_room(&self, client: &str, bytes: u64) -> Result<(), ModelStoreError> {
+    /// [`ModelStoreError::Full`], [`ModelStoreError::Names`], or an unreadable catalogue.
+    pub fn check_room(&self, client: &str, name: &str, bytes: u64) -> Result<(), ModelStoreError> {
         let listed = self.list(client)?;
         let held = listed.len() as u64;
         let with = listed.iter().fold(bytes, |sum, listed| sum.saturating_add(listed.bytes));
-        if held >= self.most_versions || with > self.most_bytes || self.names(client)? >= MOST_NAMES {
+        if held >= self.most_versions || with > self.most_bytes {
             let (versions, bytes) = ([held, self.most_versions], [with, self.most_bytes]);
             return Err(ModelStoreError::Full { versions, bytes });
         }
-        Ok(())
+        self.check_name(client, name)
     }
 
-    /// Counts the names that a client has had.
-    fn names(&self, client: &str) -> Result<usize, ModelStoreError> {
+    /// Checks that a client has had `name`, or may have another one.
+    fn check_name(&self, client: &str, name: &str) -> Result<(), ModelStoreError> {
         let database = self.catalogue.get()?;
         let view = database.begin_read()?;
+        let table = view.open_table(NAMES)?;
+        if table.get((client, name))?.is_some() {
+            return Ok(());
+        }
         let mut names = 0;
-        for entry in view.open_table(NAMES)?.range((client, "")..)? {
+        for entry in table.range((client, "")..)? {
             if entry?.0.value().0 != client {
                 break;
             }
             names += 1;
         }
-        Ok(names)
+        if names < MOST_NAMES { Ok(()) } else { Err(ModelStoreError::Names { most: MOST_NAMES }) }
     }
 
     /// Returns the lowest version that the client's `name` has not had here.
@@ -223,8 +229,8 @@ impl ModelStore {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let encoded = encode(public, "public")?;
         let (words, bytes) = (share.len() as u64, (W::bytes(share).len() + encoded.len()) as u64);
-        self.check_room(&public.client, bytes)?;
         let (client, name) = (&*public.client, &*public.name);
+        self.check_room(client, name, bytes)?;
         let model = ModelVersion { name: name.to_owned(), version };
         if version < self.next_version(client, name)? {
             return Err(ModelStoreError::Taken(model));
@@ -236,13 +242,19 @@ impl ModelStore {
             .map_err(|source| ModelStoreError::Files { path: path.clone(), source })?;
         let (state, kept_at) = (ModelState::Draft, UnixSeconds::now().0);
         let stored = Stored { listed: ListedModel { model, digest, state, kept_at, words, bytes }, file };
-        self.change(|transaction| {
+        let kept = self.change(|transaction| {
             let key = (client, name, version);
             transaction.open_table(ENTRIES)?.insert(key, &encode(&stored, "models")?[..])?;
             transaction.open_table(PUBLIC)?.insert(key, &encoded[..])?;
             transaction.open_table(NAMES)?.insert((client, name), version)?;
             Ok(())
-        })
+        });
+        // A commit that failed may have reached the disk all the same: then the file stays.
+        if kept.is_err() && matches!(self.find(&stored.listed.model, &digest, client), Err(ModelStoreError::Unknown(_)))
+        {
+            let _ = fs::remove_file(&path); // the error that matters is the one before
+        }
+        kept
     }
 
     /// Runs `work` in a transaction that is on the disk when this returns.
@@ -304,6 +316,9 @@ impl ModelStore {
             let advice = "publish it first, or delete a draft";
             return Err(ModelStoreError::State { model: model.clone(), state: stored.listed.state, advice });
         }
+        if stored.listed.state == state {
+            return Ok(());
+        }
         stored.listed.state = state;
         self.change(|transaction| {
             let key = (client, &*model.name, model.version);
@@ -331,7 +346,10 @@ impl ModelStore {
             Ok(())
         })?;
         let path = self.path(stored.file);
-        fs::remove_file(&path).map_err(|source| ModelStoreError::Files { path, source })
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(ModelStoreError::Files { path, source }),
+            _ => Ok(()),
+        }
     }
 
     /// Reads this server's share, if the client may open the model: not retired, of a job that

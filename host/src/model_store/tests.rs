@@ -165,12 +165,12 @@ fn a_job_that_does_not_reveal_the_model_keeps_it_closed() {
 fn a_full_store_keeps_nothing_more() {
     let dir = tempfile::tempdir().unwrap();
     let (store, public) = (open(dir.path()), public("a", "c1"));
-    assert_eq!(store.check_room("c1", (1 << 20) + 1).unwrap_err().code(), "model-store-full");
+    assert_eq!(store.check_room("c1", "a", (1 << 20) + 1).unwrap_err().code(), "model-store-full");
     for version in 1..=3 {
-        store.check_room("c1", 8).unwrap();
+        store.check_room("c1", "a", 8).unwrap();
         store.keep(&public, version, &[0u64]).unwrap();
     }
-    assert_eq!(store.check_room("c1", 8).unwrap_err().code(), "model-store-full");
+    assert_eq!(store.check_room("c1", "a", 8).unwrap_err().code(), "model-store-full");
     assert_eq!(store.keep(&public, 4, &[0u64]).unwrap_err().code(), "model-store-full");
     assert_eq!(shares(dir.path()).len(), 3);
 }

@@ -90,6 +90,7 @@ impl Identity {
         let authorities = certificates(Part::Ca, ca)?;
         let mut hashes: Vec<[u8; 32]> = authorities.iter().map(|authority| Sha256::digest(authority).into()).collect();
         hashes.sort_unstable();
+        hashes.dedup();
         let deployment = Sha256::digest(hashes.concat()).into();
         for root in authorities {
             roots.add(root).map_err(|_| IdentityError::new(Part::Ca, IdentityProblem::Malformed))?;

@@ -3,7 +3,7 @@
 use super::{
     STACK_BYTES, SessionError, SessionId,
     message::{Answer, Ask, Data, Decision, MAX_MESSAGE_BYTES, Order, Update},
-    prg, random_bytes, random_seed,
+    one_line, prg, random_bytes, random_seed,
     server::{MAX_LENGTHS, piece_words, table_stream},
 };
 pub use super::{
@@ -131,8 +131,7 @@ fn share<W: Word>(
     news: &mut dyn FnMut(News),
 ) -> Result<(), SessionError> {
     if Lengths::bytes(&job.data) > 0 {
-        send_lengths(&inputs.lengths, server0)?;
-        send_lengths(&inputs.lengths, server1)?;
+        send_lengths(&inputs.lengths, [&mut *server0, &mut *server1])?;
     }
     let seed = random_seed()?;
     server1.send(&Data::Words)?;
@@ -155,13 +154,18 @@ fn share<W: Word>(
     Ok(())
 }
 
-/// Sends a server the public lengths of the sequences.
-fn send_lengths(lengths: &Lengths, server: &mut Connection) -> Result<(), SessionError> {
-    let lists = lengths.lists();
-    server.send(&Data::Lengths { counts: lists.map(|list| list.len() as u64) })?;
+/// Sends both servers the public lengths of the sequences, piece by piece in turn: each has a
+/// deadline.
+fn send_lengths(lengths: &Lengths, servers: [&mut Connection; 2]) -> Result<(), SessionError> {
+    let (lists, mut servers) = (lengths.lists(), servers);
+    for server in &mut servers {
+        server.send(&Data::Lengths { counts: lists.map(|list| list.len() as u64) })?;
+    }
     for part in lists.into_iter().flat_map(|list| list.chunks(MAX_LENGTHS)) {
         let bytes: Vec<u8> = part.iter().flat_map(|length| length.to_le_bytes()).collect();
-        server.send_bytes(&bytes)?;
+        for server in &mut servers {
+            server.send_bytes(&bytes)?;
+        }
     }
     Ok(())
 }
@@ -443,7 +447,7 @@ fn read<W: Word>(
         let update: Update = connection.recv(MAX_MESSAGE_BYTES)?;
         match update {
             Update::No(no) => return Err(no.from(role)),
-            Update::Kept(version) => kept = Some(version),
+            Update::Kept(version) => kept = Some(version.map_err(|reason| one_line(&reason))),
             Update::Done(report) => {
                 let mut parameters = vec![W::default(); words];
                 connection.recv_exact(W::bytes_mut(&mut parameters))?;

@@ -17,7 +17,7 @@ use crate::{
     model_store::{
         ListedModel, ModelEntry, ModelOrigin, ModelState, ModelStore, ModelStoreError, ModelVersion, PublicPart,
     },
-    net::{ClientTls, Config, Connection, Policy, Refusal, Reveal, Role, connect},
+    net::{ClientTls, Config, Connection, Policy, Refusal, Reveal, Role, SLOWEST_BYTES_PER_SECOND, connect},
     secret::Secret,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -52,6 +52,7 @@ pub fn list(
         let listed: Vec<ListedModel> = request(config, tls, server, ModelsRequest::List)?.0;
         for listed in listed {
             let model = listed.model.clone();
+            check_name(&model.name).map_err(SessionError::job(server))?;
             both.entry(model).or_default()[i] = Some(listed);
         }
     }
@@ -68,7 +69,8 @@ pub fn show(config: &Config, tls: &ClientTls, model: &ModelVersion) -> Result<[M
     let entry =
         |server| Ok::<ModelEntry, SessionError>(request(config, tls, server, ModelsRequest::Show(model.clone()))?.0);
     let [a, b] = [entry(Role::Server0)?, entry(Role::Server1)?];
-    match a.public == b.public && a.public.digest() == a.listed.digest {
+    let is_it = a.listed.model == *model && a.public.digest() == a.listed.digest;
+    match is_it && a.public == b.public {
         true => Ok([a, b]),
         false => Err(ModelStoreError::Differs(model.clone()).into()),
     }
@@ -88,14 +90,19 @@ pub fn publish(config: &Config, tls: &ClientTls, model: &ModelVersion) -> Result
     Ok(())
 }
 
-/// Retires the client's model at each server that has it.
+/// Retires the client's model at each server that has published it.
 ///
 /// # Errors
 ///
 /// If no server has it; a server's refusal.
 pub fn retire(config: &Config, tls: &ClientTls, model: &ModelVersion) -> Result<(), SessionError> {
     let state = ModelState::Retired;
-    at_each(config, tls, model, |model, digest| ModelsRequest::SetState { model, digest, state })
+    let held = held(config, tls, model)?;
+    let is_draft = |listed: &Option<ListedModel>| listed.as_ref().is_none_or(|at| at.state == ModelState::Draft);
+    let all_drafts = held.iter().all(is_draft);
+    // A publication that was cut off has left a draft at one server.
+    let held = held.map(|listed| listed.filter(|at| all_drafts || at.state != ModelState::Draft));
+    at_each(config, tls, held, |model, digest| ModelsRequest::SetState { model, digest, state })
 }
 
 /// Deletes the client's model at each server that has it.
@@ -104,20 +111,24 @@ pub fn retire(config: &Config, tls: &ClientTls, model: &ModelVersion) -> Result<
 ///
 /// If no server has it; a server's refusal.
 pub fn delete(config: &Config, tls: &ClientTls, model: &ModelVersion) -> Result<(), SessionError> {
-    at_each(config, tls, model, |model, digest| ModelsRequest::Delete { model, digest })
+    at_each(config, tls, held(config, tls, model)?, |model, digest| ModelsRequest::Delete { model, digest })
 }
 
-/// Sends a request about `model` to each server that has it, with the digest that it has there.
+/// Returns the model as each server has it; at least one does.
+fn held(config: &Config, tls: &ClientTls, model: &ModelVersion) -> Result<[Option<ListedModel>; 2], SessionError> {
+    list(config, tls)?.remove(model).ok_or_else(|| ModelStoreError::Unknown(model.clone()).into())
+}
+
+/// Sends a request about a model to each server that has it, with the digest that it has there.
 fn at_each(
     config: &Config,
     tls: &ClientTls,
-    model: &ModelVersion,
+    held: [Option<ListedModel>; 2],
     about: impl Fn(ModelVersion, [u8; 32]) -> ModelsRequest,
 ) -> Result<(), SessionError> {
-    let held = list(config, tls)?.remove(model).ok_or_else(|| ModelStoreError::Unknown(model.clone()))?;
     for (server, listed) in SERVERS.into_iter().zip(held) {
         let Some(listed) = listed else { continue };
-        let () = request(config, tls, server, about(model.clone(), listed.digest))?.0;
+        let () = request(config, tls, server, about(listed.model, listed.digest))?.0;
     }
     Ok(())
 }
@@ -218,12 +229,16 @@ fn send_shares<W: HostWord + Word>(
             connection.send(&Data::Words)?;
             connection.send_bytes(W::bytes(&words))?;
         }
-        // The server writes as many bytes to its disk.
-        connection.set_transfer_limit(config.timeouts.idle, Instant::now(), W::bytes(&words).len() as u64);
+        connection.set_idle_timeout(writing_timeout(config.timeouts.idle, W::bytes(&words).len()));
         let kept: Answer = connection.recv(MAX_MESSAGE_BYTES)?;
         kept.map_err(|no| no.from(server))?;
     }
     Ok(())
+}
+
+/// Returns the time-out of a wait while a peer writes `bytes` bytes to its disk.
+pub(super) fn writing_timeout(idle: Duration, bytes: usize) -> Duration {
+    idle.saturating_add(Duration::from_secs((bytes as u64).div_ceil(SLOWEST_BYTES_PER_SECOND)))
 }
 
 /// Sends a request to `server`; returns the answer and the connection, on which words may follow.
@@ -321,8 +336,13 @@ fn send_share<W: HostWord + Word>(
         Err(error) => return reply::<u64>(client, Err(error)),
     };
     reply(client, Ok::<_, SessionError>(share.len() as u64))?;
-    client.set_transfer_limit(config.timeouts.idle, Instant::now(), W::bytes(&share).len() as u64);
-    Ok(client.send_bytes(W::bytes(&share))?)
+    let (since, mut bytes) = (Instant::now(), 0);
+    for piece in share.chunks(piece_words::<W>()) {
+        bytes += W::bytes(piece).len() as u64;
+        client.set_transfer_limit(config.timeouts.idle, since, bytes);
+        client.send_bytes(W::bytes(piece))?;
+    }
+    Ok(())
 }
 
 /// Receives a client's own model and keeps it.
@@ -334,7 +354,7 @@ fn keep_import(
 ) -> Result<(), SessionError> {
     let job = Job::decode(&encoded).map_err(SessionError::job(Role::Client))?;
     config.policy.limits.check_memory(job.model_bytes()).map_err(SessionError::Policy)?;
-    store.check_room(client.serial(), job.model_bytes() + encoded.len() as u64)?;
+    store.check_room(client.serial(), &model.name, job.model_bytes() + encoded.len() as u64)?;
     let public = PublicPart {
         name: model.name,
         job_hash: job.hash().map_err(SessionError::job(Role::Client))?,

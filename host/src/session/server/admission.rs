@@ -10,7 +10,6 @@ use crate::{
     intake::{manifest::Manifest, validity::UnixSeconds},
     job::form::{Kind, outputs},
     job::{Format, Job, RevealLoss, check_name},
-    model_store::ModelStoreError,
     net::{Facts, Policy, Refusal, Reveal, Role, StoredFacts},
     release::{
         allowed::Allowed,
@@ -73,10 +72,9 @@ impl Server {
         if let Some(Keep { name, required }) = &order.keep {
             check_name(name).map_err(SessionError::job(Role::Client))?;
             let bytes = job.model_bytes() + order.job.len() as u64;
-            let room = self.models.check_room(client, bytes);
-            match room {
-                Err(ModelStoreError::Full { .. }) if !required => {} // the client is told at the end
-                room => room?,
+            let room = self.models.check_room(client, name, bytes);
+            if *required {
+                room?; // otherwise the client is told at the end
             }
         }
         let place = self.place()?;

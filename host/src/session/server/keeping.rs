@@ -12,10 +12,10 @@ use crate::{
         SessionError,
         heartbeat::Heart,
         message::{KeepProposal, MAX_MESSAGE_BYTES},
+        models::writing_timeout,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
-use std::time::Instant;
 use symbolon_core::word::Word;
 
 /// The version that both servers keep, or the reason why they keep none.
@@ -79,8 +79,7 @@ impl Server {
         let kept = self.models.keep(public, version, share);
         let taken = matches!(kept, Err(ModelStoreError::Taken(_)));
         let kept: KeepOutcome = kept.map_err(named).map(|()| version);
-        // The other server may still write its share.
-        peer.set_transfer_limit(self.config.timeouts.idle, Instant::now(), W::bytes(share).len() as u64);
+        peer.set_idle_timeout(writing_timeout(self.config.timeouts.idle, W::bytes(share).len()));
         let (other_taken, theirs): (bool, KeepOutcome) = self.exchange(peer, &(taken, &kept))?;
         peer.set_idle_timeout(self.config.timeouts.idle);
         let outcome = match (kept, theirs) {

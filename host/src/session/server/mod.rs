@@ -409,6 +409,7 @@ impl Server {
         news.confirm()?;
         news.account_for_model()?;
         news.refresh_model(&mut parameters, session.keep.is_some());
+        heart.begin(Phase::Ending, 0, Some(heart.other()));
         let kept = self.keep(session, heart, (news.epochs, &parameters), &mut peers)?;
         heart.begin(Phase::Ending, 0, Some(Role::Dealer));
         let report = Report {
