@@ -12,6 +12,7 @@ use symbolon_core::word::Word;
 use symbolon_tests::{
     jobs::{OPTIMIZERS, Shape, Values},
     play::{Encoded, Game, Keys, Played, Trained, shares},
+    stored::Task,
 };
 
 fn is_set<W: Word>(alarm: Option<W>) -> Option<bool> {
@@ -120,6 +121,23 @@ fn other_reveals_go_on() {
     let mut job = shape.job();
     (job.reveal.loss, job.reveal.metrics, job.reveal.alarm) = (RevealLoss::Never, false, false);
     goes_on::<u64>(job, &|| shape.inputs(), &[1, 7, 14]);
+}
+
+/// Codes are lifted again. Labels may name no class, so records are counted with the loss.
+#[test]
+fn jobs_on_reports_go_on() {
+    for (ring_bits, lanes) in [(64, 3), (32, 2)] {
+        let task = Task { ring_bits, lanes, records: 113, regression: false, optimizer: OPTIMIZERS[5] };
+        let mut job = task.job();
+        job.training.epochs = 2;
+        assert!(job.data.may_lack_class());
+        let steps = job.steps_per_epoch() as u64;
+        let steps = [2, steps - 1, steps, steps + 3, 2 * steps];
+        match ring_bits {
+            32 => goes_on::<u32>(job, &|| task.inputs(), &steps),
+            _ => goes_on::<u64>(job, &|| task.inputs(), &steps),
+        }
+    }
 }
 
 /// The job of a file's text, with labels of `classes` and random features.
