@@ -181,9 +181,9 @@ fn count_bits<W: Word>(words: &[W], counts: &mut Moments) {
     }
 }
 
-/// Trains on whole values, from the first step or from a state of this engine. `seeds` make its masks
-/// and dithers, which are uniform, as the servers' are where server 0's share is. `threads` bounds
-/// the lanes that run at once.
+/// Trains on whole values, from the first step or from a state of this engine. `seeds` make its
+/// masks and dithers, which are uniform, as the servers' are where server 0's share is. `threads`
+/// bounds the lanes that run at once.
 ///
 /// # Errors
 ///

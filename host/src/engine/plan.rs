@@ -4,9 +4,9 @@
 //! what is run, and over the job, which says the rest: also the order of records, which a plan only
 //! counts.
 //!
-//! The plan [from a position](plan_from) is that of a run which begins at a checkpoint. It counts the
-//! set-up and the steps that are left. The first epoch of such a run is unlike others: it may have
-//! fewer steps, and makes again what checkpoints do not store.
+//! The plan [from a position](plan_from) is that of a run which begins at a checkpoint. It counts
+//! the set-up and the steps that are left. The first epoch of such a run is unlike others: it may
+//! have fewer steps, and makes again what checkpoints do not store.
 //!
 //! A plan takes memory for its counts alone, whatever the size of the job, and time by its requests
 //! and exchanges, of which it makes a bounded number ([`PlanError::Work`]).

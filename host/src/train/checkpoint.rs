@@ -15,16 +15,16 @@
 //! mask serves two values (DESIGN.md, section 3). Everything else follows from the job and the
 //! position: batches and augmentation from the epoch, dropout and learning rate from the step.
 //!
-//! - **Revealed:** nothing. A party takes its state by itself: no round, no request, and no change to
-//!   the plan. Both servers' states together give the model, so a state is as secret as a share.
-//! - **Cost** of a run from a state, which [`plan_from`](crate::engine::plan::plan_from) counts: the
+//! - **Revealed:** nothing. A party takes its state by itself: no round, no request, and no change
+//!   to the plan. Both servers' states together give the model, so a state is as secret as a share.
+//! - **Cost** of a run from a state, counted by [`plan_from`](crate::engine::plan::plan_from): the
 //!   set-up, which opens data and weights under fresh masks; then Adam's choice of buckets, or the
 //!   inverse of a fixed curvature. From within an epoch, a job with a range alarm also checks 8,192
 //!   words a lane: the kept words, and zeros, so that the cost follows from the position alone.
-//! - **Result:** values of the same distribution as without the interruption. Dithers are others; an
-//!   Adam that keeps its buckets chooses them once more.
-//! - **Needs:** states of one run at both servers. Two runs reach a position with shares that do not
-//!   fit together, so servers also compare the sessions in which their states were taken.
+//! - **Result:** values of the same distribution as without the interruption. Dithers are others;
+//!   an Adam that keeps its buckets chooses them once more.
+//! - **Needs:** states of one run at both servers. Two runs reach a position with shares that do
+//!   not fit together, so servers also compare the sessions in which their states were taken.
 
 mod gather;
 pub(super) mod layout;
