@@ -105,7 +105,7 @@ fn note(told: &Mutex<Vec<String>>, role: &str, notice: &Notice<'_>) {
     told.lock().unwrap().push(match notice {
         Notice::Begun { job, .. } => format!("{role}{} begins", job.name),
         Notice::Ended { job, well, .. } => format!("{role}{} ends: {well}", job.name),
-        Notice::Waits { .. } => return,
+        Notice::Waits { .. } | Notice::Model { .. } => return,
         Notice::LedgerBehind { missing } => format!("{role}{missing} releases were forgotten"),
     });
 }

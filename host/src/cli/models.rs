@@ -79,7 +79,7 @@ enum Command {
         /// The model, as `export` and `train --model` write it
         file: PathBuf,
         /// Name for the model; the job's name, if not given
-        #[arg(long, value_name = "NAME", value_parser = super::train::model_name)]
+        #[arg(long, value_name = "NAME", alias = "keep", value_parser = super::train::model_name)]
         name: Option<String>,
     },
 }
@@ -104,12 +104,12 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         }
         Command::Retire { model } => {
             models::retire(config, tls, model)?;
-            say!("{model} is retired");
+            say!("{model} is retired at each server that had published it");
             Ok(())
         }
         Command::Delete { model } => {
             models::delete(config, tls, model)?;
-            say!("{model} is deleted");
+            say!("{model} is deleted at each server that had it");
             Ok(())
         }
         Command::Export { model, out } => {
@@ -121,7 +121,14 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             }
         }
         Command::Import { job, file, name } => {
-            let job = Draft::load(job)?.resolve(None)?;
+            let draft = Draft::load(job)?;
+            if draft.schema().is_some() {
+                return Err(Failure::Input(
+                    "the job learns from reports; give one that learns from files, with the same network, numbers and scale"
+                        .to_owned(),
+                ));
+            }
+            let job = draft.resolve(None)?;
             let (model, name) = (read_model(file)?, name.as_deref().unwrap_or(&job.name));
             let imported = match job.numbers.ring_bits {
                 32 => models::import::<u32>(config, tls, (&job, name), model_words(&job, &model)?),
@@ -144,8 +151,9 @@ fn agreement([a, b]: &[Option<ListedModel>; 2]) -> String {
         (Some(a), Some(b)) if a.digest != b.digest => "the servers have different public parts".to_owned(),
         (Some(a), Some(b)) if a.state == b.state => a.state.name().to_owned(),
         (Some(a), Some(b)) => format!("server0: {}, server1: {}", a.state.name(), b.state.name()),
-        (Some(_), None) => "server1 lacks it".to_owned(),
-        (None, _) => "server0 lacks it".to_owned(),
+        (Some(a), None) => format!("{} on server0, server1 lacks it", a.state.name()),
+        (None, Some(b)) => format!("{} on server1, server0 lacks it", b.state.name()),
+        (None, None) => "neither server has it".to_owned(),
     }
 }
 

@@ -103,6 +103,7 @@ fn tell(role: Role, notice: &Notice<'_>) {
             let how = if *well { "is done" } else { "failed" };
             log!("{role}: job {} {how} after {:.1} s", job.name, took.as_secs_f64());
         }
+        Notice::Model { done, model, client } => log!("{role}: model {model} of client {client} is {done}"),
         Notice::Waits { job, alive } => log!("{role}: job {}: {alive}", job.name),
         Notice::LedgerBehind { missing } => log!(
             "{role}: the other server has {missing} released jobs that the ledger here lacks; it may be an older copy, and they are charged again"

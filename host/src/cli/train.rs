@@ -60,7 +60,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIGEST", value_parser = digest, requires = "config")]
     manifest: Option<[u8; 32]>,
     /// Name under which the servers keep the model's shares; the job's name, if not given
-    #[arg(long, value_name = "NAME", requires = "config", value_parser = model_name)]
+    #[arg(long, value_name = "NAME", requires = "config", conflicts_with = "local", value_parser = model_name)]
     keep: Option<String>,
     /// Keep no model on the servers
     #[arg(long, requires = "config", conflicts_with = "keep")]
@@ -86,7 +86,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn model_name(name: &str) -> Result<String, String> {
-    check_name(name).map(|()| name.to_owned()).map_err(|error| error.to_string())
+    let rule = "give 1 to 64 letters, digits, `.`, `_` or `-`; the servers count the versions";
+    check_name(name).map(|()| name.to_owned()).map_err(|_| rule.to_owned())
 }
 
 pub(super) fn digest(text: &str) -> Result<[u8; 32], String> {
@@ -117,8 +118,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             "give --local, or --config with the client configuration of `symbolon init`".to_owned(),
         ));
     }
-    if args.keep.is_some() && args.engine != Engine::Secure {
-        return Err(Failure::Input("--keep: only the servers of a deployment keep models; leave it out".to_owned()));
+    if args.config.is_some() && args.engine != Engine::Secure {
+        let text = "--config: the clear engine uses no servers, and none keeps its model; leave it out";
+        return Err(Failure::Input(text.to_owned()));
     }
     check_outputs(args)?;
     if draft.schema().is_some() {
@@ -267,7 +269,7 @@ fn tell_outcome<W: Word>(args: &Args, job: &Job, trained: &Trained<W>) -> Result
         trained.summary.write_json(path).map_err(|error| Failure::write(path, &error))?;
     }
     let Some(reason) = &trained.not_kept else { return Ok(()) };
-    let text = format!("the job is done and its results are written, but no model is kept: {reason}");
+    let text = format!("the job is done, but no model is kept: {reason}");
     if args.keep.is_some() {
         return Err(Failure::Other(text));
     }
@@ -351,11 +353,10 @@ pub(super) fn secure_run<'a, W: HostWord + Word>(
         None => client::run_stored(config, &tls, request, news),
     };
     progress.finish();
-    let outcome = outcome.inspect_err(|error| match (error, request.keep) {
-        (SessionError::OutOfRange | SessionError::Impossible(_), Some(keep)) => {
+    let outcome = outcome.inspect_err(|error| {
+        if let (SessionError::OutOfRange | SessionError::Impossible(_), Some(keep)) = (error, request.keep) {
             note!("symbolon: the servers may keep a draft of this run under {}; delete it", keep.name);
         }
-        _ => {}
     })?;
     let [a, b] = outcome.reports;
     let history = outcome.epochs.into_iter().map(|result| result.with_variance(variance)).collect();

@@ -2,6 +2,7 @@
 
 mod arrays;
 mod augment;
+mod encoding;
 mod lengths;
 mod optimizer;
 mod reports;

@@ -93,9 +93,9 @@ impl fmt::Display for ModelStoreError {
             }
             Self::Full { versions: [held, most], bytes: [with, most_bytes] } => write!(
                 f,
-                "the model would be this client's number {} of {most}, with {} MiB of {} in all; delete models, train \
-                 with --no-keep, or have the operator raise `models.most_versions` or `models.most_mib`",
-                held + 1,
+                "this client keeps {held} versions, and the limit is {most}; with this one they would have {} MiB of {}; \
+                 delete models, train with --no-keep, or have the operator raise `models.most_versions` or \
+                 `models.most_mib`",
                 with >> 20,
                 most_bytes >> 20
             ),
@@ -107,6 +107,7 @@ impl fmt::Display for ModelStoreError {
                 "the servers' public parts of {model} differ; delete it (`symbolon models list` shows both servers)"
             ),
             Self::Taken(model) => write!(f, "the version {model} was used already; repeat the command"),
+            Self::State { model, state: ModelState::Draft, advice } => write!(f, "{model} is a draft; {advice}"),
             Self::State { model, state, advice } => write!(f, "{model} is {}; {advice}", state.name()),
             Self::Closed(model) => {
                 write!(f, "the job of {model} does not reveal the model; train with reveal.model = true to export it")

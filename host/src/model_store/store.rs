@@ -313,7 +313,7 @@ impl ModelStore {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut stored = self.find(model, digest, client)?;
         if !stored.listed.state.may_become(state) {
-            let advice = "publish it first, or delete a draft";
+            let advice = "only a published model can be retired, and none becomes a draft again";
             return Err(ModelStoreError::State { model: model.clone(), state: stored.listed.state, advice });
         }
         if stored.listed.state == state {

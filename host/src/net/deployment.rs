@@ -364,6 +364,7 @@ fn config_text(role: Role, hosts: &Hosts) -> String {
         line(format_args!(
             "\n# What jobs may do here. A job outside these rules is refused, and told which.\n[policy]\n\
              # jobs = \"listed\" # or \"any\"; left out, jobs on reports must be listed (`symbolon policy allow`)\n\
+             # Further outputs are \"perplexity\", \"auc\" and other metrics, and \"standard-errors\" (`symbolon help policy`).\n\
              reveals = [\"accuracy\", \"loss\", \"model\"]\n\
              smallest_batch = 16\nsmallest_records = 100\n\
              require_alarm = false # whether jobs must say when words left their range\nlargest_memory_mib = 8192 # a job\nplaces = 2 # jobs at a time\n\
@@ -372,7 +373,9 @@ fn config_text(role: Role, hosts: &Hosts) -> String {
              epsilon = 1.0 # of a client on a schema in a day, or \"off\"\n\
              outputs_per_job = 128\noutputs_per_manifest = 1024\njobs_per_day = 32 # of a client\n\
              fewest_steps = 100 # before a model is opened\n\
-             smallest_difference = 100 # between the records of two jobs of a client"
+             smallest_difference = 100 # between the records of two jobs of a client\n\
+             \n# Trained models, which the servers keep as shares. The limits are of each client.\n[models]\n\
+             directory = \"models\"\nmost_versions = 256\nmost_mib = 4096"
         ));
     }
     if matches!(role, Role::Dealer | Role::Auditor) {

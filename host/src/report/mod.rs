@@ -14,8 +14,8 @@ pub use coefficients::{Coefficient, coefficients};
 pub use curve::Curve;
 pub use facts::{LayerFacts, ModelFacts};
 pub use file::write_atomic;
-pub(crate) use model::entries;
 pub use model::{Model, ModelError, Tensor, read_model, write_model};
+pub(crate) use model::{entries, notes_of};
 pub use progress::Progress;
 pub use summary::{EpochResult, MetricResult, Roles, Summary, human_bytes, human_seconds};
 

@@ -54,10 +54,15 @@ impl Model {
 
     /// A model with metadata: values that are not null, text as it is.
     pub fn with_notes(tensors: Vec<Tensor>, notes: impl IntoIterator<Item = (String, Value)>) -> Self {
-        let text = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let known = notes.into_iter().filter(|(_, value)| !value.is_null());
-        Self { tensors, notes: known.map(|(key, value)| (key, text(value))).collect() }
+        Self { tensors, notes: notes_of(notes).collect() }
     }
+}
+
+/// Values as metadata: text as it is, and no null.
+pub(crate) fn notes_of(values: impl IntoIterator<Item = (String, Value)>) -> impl Iterator<Item = (String, String)> {
+    let text = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let known = values.into_iter().filter(|(_, value)| !value.is_null());
+    known.map(move |(key, value)| (key, text(value)))
 }
 
 /// The entries of a JSON object.

@@ -260,6 +260,17 @@ impl ModelsRequest {
         matches!(self, Self::Open { .. } | Self::Import { .. })
     }
 
+    /// Returns what the request does to which model, if it changes or opens one.
+    pub(super) fn change(&self) -> Option<(&'static str, ModelVersion)> {
+        match self {
+            Self::List | Self::Show(_) | Self::Next { .. } => None,
+            Self::SetState { model, state, .. } => Some((state.name(), model.clone())),
+            Self::Delete { model, .. } => Some(("deleted", model.clone())),
+            Self::Open { model, .. } => Some(("exported", model.clone())),
+            Self::Import { model, .. } => Some(("imported", model.clone())),
+        }
+    }
+
     /// Returns the name that the request is about, if it is about one.
     fn name(&self) -> Option<&str> {
         match self {

@@ -2,7 +2,7 @@
 
 use crate::{
     job::Job,
-    report::{Model, Tensor},
+    report::{Model, ModelFacts, Tensor, entries, notes_of},
 };
 use std::{fmt, ops::Range};
 use symbolon_core::{
@@ -69,6 +69,10 @@ pub fn tensors<W: Word>(job: &Job, model: &[W]) -> Vec<Tensor> {
     tensors
 }
 
+fn facts_of(job: &Job) -> impl Iterator<Item = (String, serde_json::Value)> {
+    entries(serde_json::to_value(ModelFacts::of(job)).unwrap_or_default())
+}
+
 /// The reason why a model's file is not the model of a job.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ModelMismatch {
@@ -81,6 +85,15 @@ pub enum ModelMismatch {
     Unknown {
         /// The name.
         tensor: String,
+    },
+    /// Its metadata say otherwise than the job.
+    Fact {
+        /// The key of the metadata.
+        key: String,
+        /// The value in the file.
+        got: String,
+        /// The job's.
+        want: String,
     },
     /// A tensor has another shape.
     Shape {
@@ -107,6 +120,9 @@ impl fmt::Display for ModelMismatch {
         match self {
             Self::Missing { tensor } => write!(f, "the model lacks the tensor {tensor:?} of the job's network"),
             Self::Unknown { tensor } => write!(f, "the model has a tensor {tensor:?}, which the job's network lacks"),
+            Self::Fact { key, got, want } => {
+                write!(f, "the model's metadata have {key} = {got}; the job has {want}: give the model's own job")
+            }
             Self::Shape { tensor, got, want } => {
                 write!(f, "tensor {tensor:?} has the shape {got:?}; the job's network has {want:?} there")
             }
@@ -118,12 +134,17 @@ impl fmt::Display for ModelMismatch {
 impl std::error::Error for ModelMismatch {}
 
 /// The words of a model's tensors, as [`tensors`] names them: parameters, then running statistics
-/// and variances.
+/// and variances. Metadata that the file has must be the job's [`ModelFacts`].
 ///
 /// # Errors
 ///
 /// [`ModelMismatch`].
 pub fn model_words<W: Word>(job: &Job, model: &Model) -> Result<Vec<W>, ModelMismatch> {
+    for (key, want) in notes_of(facts_of(job)) {
+        if let Some(got) = model.notes.get(&key).filter(|got| **got != want) {
+            return Err(ModelMismatch::Fact { key, got: got.clone(), want });
+        }
+    }
     let mut words = vec![W::default(); job.model_words()];
     let (mut known, mut misfit) = (Vec::new(), None);
     each_tensor(job, |parameter, name, range| {

@@ -92,7 +92,11 @@ fn a_model_lives_on_both_servers() {
     assert!(diff.contains("seed: 7 -> 9") && !diff.contains("scale"), "{diff}");
 
     let change = |words: &[&str]| run(&mut models(&client, words));
-    assert_fails(&change(&["retire", first]), 4, &["server0 refused: model-state: ", "publish it first"]);
+    assert_fails(
+        &change(&["retire", first]),
+        4,
+        &["server0 refused: model-state: ", "only a published model can be retired"],
+    );
     assert!(said(&change(&["publish", first])).contains("published on both servers"));
     assert_fails(&change(&["delete", first]), 4, &["model-state: ", "retire it first"]);
     said(&change(&["retire", first]));
@@ -136,6 +140,10 @@ fn a_model_of_ones_own_is_imported() {
     assert_eq!(sums, encoded, "the shares are the model's");
     assert!(mine.iter().chain(&theirs).all(|word| !encoded.contains(word)), "and neither is the model");
     let mut other = model.clone();
+    other.notes.insert("output".to_owned(), "sigmoid".to_owned());
+    write_model(&wrong, &other).unwrap();
+    assert_fails(&import(&wrong), 2, &["metadata have output = sigmoid; the job has softmax"]);
+    let mut other = model.clone();
     other.tensors[0].values[0] = f32::NAN;
     write_model(&wrong, &other).unwrap();
     assert_fails(&import(&wrong), 2, &[&other.tensors[0].name, "value 0: not a number"]);
@@ -172,7 +180,7 @@ fn servers_that_disagree_say_so() {
     let again = Process::start("server", &roles.config(Role::Server1));
     let (client, model) = (reached(&roles, Role::Server1, again.port), format!("{name}:1"));
     let told = said(&run(&mut models(&client, &["list"])));
-    assert!(told.contains("server1 lacks it"), "{told}");
+    assert!(told.contains("published on server0, server1 lacks it"), "{told}");
     let export = ["export", &model, "--out", "never.safetensors"];
     for words in [&["publish", &*model][..], &["show", &*model], &["diff", &*model, &*model], &export] {
         let refused = run(&mut models(&client, words));
@@ -198,7 +206,10 @@ fn a_full_store_keeps_no_model() {
     let output = train(&job, &client, &[]);
     assert!(said(&output).contains("accuracy"));
     let text = String::from_utf8_lossy(&output.stderr);
-    assert!(text.contains("no model is kept: server") && text.contains("model-store-full"), "{text}");
+    assert!(
+        text.contains("the job is done, but no model is kept: server") && text.contains("model-store-full"),
+        "{text}"
+    );
     assert!(!String::from_utf8_lossy(&train(&job, &client, &["--no-keep"]).stderr).contains("model"));
 }
 

@@ -38,7 +38,7 @@ use crate::{
     job::Job,
     kernel::{HostWord, best},
     lanes::{Lane, Lanes},
-    model_store::ModelStore,
+    model_store::{ModelStore, ModelVersion},
     net::{Cancel, ClientTls, Config, Connection, NetError, Role, Timeouts, connect_until},
     release::ledger::{Account, Entry, Ledger, LedgerError, MAX_STANDING_BYTES},
     report::peak_rss,
@@ -107,6 +107,15 @@ pub enum Notice<'a> {
     LedgerBehind {
         /// The number of these entries.
         missing: u64,
+    },
+    /// A client has changed or opened a kept model.
+    Model {
+        /// The past participle of the command, as `published`.
+        done: &'static str,
+        /// The model.
+        model: &'a ModelVersion,
+        /// Serial number of the client's certificate.
+        client: &'a str,
     },
     /// The server waits for another role.
     Waits {
@@ -267,7 +276,14 @@ impl Server {
     fn answer_models_request(&self, request: ModelsRequest, client: &mut Connection) -> Result<(), SessionError> {
         let place = request.moves_share().then(|| self.place()).transpose();
         match place {
-            Ok(_place) => models::answer(&self.models, &self.config, request, client),
+            Ok(_place) => {
+                let about = request.change();
+                models::answer(&self.models, &self.config, request, client)?;
+                if let Some((done, model)) = &about {
+                    (self.tell)(Notice::Model { done, model, client: client.serial() });
+                }
+                Ok(())
+            }
             Err(error) => {
                 let _ = client.send(&Answer::Err(No::new(&error))); // the error matters more
                 Err(error)

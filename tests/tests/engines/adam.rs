@@ -94,7 +94,7 @@ fn batches_of_one_record_learn() {
 /// Every optimizer learns the digits in four epochs, with what goes before its step.
 #[test]
 fn every_optimizer_learns_the_digits() {
-    let base = include_str!("../../host/jobs/digits.toml");
+    let base = include_str!("../../../host/jobs/digits.toml");
     let (head, _) = base.split_once("[optimizer]").unwrap();
     for (optimizer, least) in [
         ("kind = \"sgd\"\nlearning_rate = 0.3\nweight_decay = 0.0005\nschedule = \"cosine\"\nclip = 0.5", 0.90),
