@@ -1,4 +1,4 @@
-//! What a played run leaves: its outputs, and the states that it stores.
+//! The results of a played run: its outputs, and the states that it stores.
 
 use crate::play::{Encoded, Outputs, Trained};
 use std::ops::ControlFlow;

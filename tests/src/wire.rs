@@ -32,6 +32,32 @@ impl Order {
     }
 }
 
+/// Client to server: a model of the client's own is kept.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ImportRequest {
+    /// Number of the request: 3, about kept models.
+    pub ask: u8,
+    /// Number among these: 6, import.
+    pub request: u8,
+    /// The model's name.
+    pub name: String,
+    /// The model's version.
+    pub version: u32,
+    /// The import's number.
+    pub import: [u8; 16],
+    /// The job, encoded.
+    pub job: Vec<u8>,
+}
+
+impl ImportRequest {
+    /// An import of a model of `job`.
+    #[must_use]
+    pub fn of(name: &str, version: u32, job: &Job) -> Self {
+        let job = job.encode().unwrap();
+        Self { ask: 3, request: 6, name: name.to_owned(), version, import: fresh_session(), job }
+    }
+}
+
 /// A session's number that no other test has, nor this one before: servers run none twice.
 #[must_use]
 pub fn fresh_session() -> [u8; 16] {

@@ -2,6 +2,7 @@
 
 use super::{exit::Failure, roles::waiting};
 use crate::{
+    data::Lengths,
     engine::plan::hex,
     intake::validity::UnixSeconds,
     job::{Draft, Format, Job},
@@ -212,6 +213,8 @@ fn facts(entry: &ModelEntry) -> Result<Value, Failure> {
         "train_records": job.data.train_records,
         "test_records": job.data.test_records,
         "seed": job.training.seed,
+        "labels_per_record": job.data.labels_per_record,
+        "lengths": Lengths::bytes(&job.data) > 0,
         "epochs": run.map(|(.., epochs)| epochs),
         "metrics": metrics,
         "reveals_model": job.reveal.model,

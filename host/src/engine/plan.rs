@@ -6,7 +6,7 @@
 //!
 //! The plan [from a position](plan_from) is that of a run which begins at a checkpoint. It counts
 //! the set-up and the steps that are left. The first epoch of such a run is unlike others: it may
-//! have fewer steps, and makes again what checkpoints do not store.
+//! have fewer steps, and makes again the values that states leave out.
 //!
 //! A plan takes memory for its counts alone, whatever the size of the job, and time by its requests
 //! and exchanges, of which it makes a bounded number ([`PlanError::Work`]).
@@ -422,6 +422,8 @@ fn plan_for<W: Word>(job: &Job, position: Position, repetition: Repetition) -> R
         train::Halt::Protocol { error: Error::Scratch { .. }, .. } => PlanError::Memory,
         halt => unreachable!("a dry run cannot fail otherwise: {halt:?}"),
     })?;
+    // Variances of Newton's method come after the last event of a job without an alarm.
+    marks.end = Some(marks.mark(lanes.count()));
     let arena_bytes = (lanes.arena_peak() * word_bytes::<W>()) as u64;
     drop(lanes);
     let mut hash = Sha256::new();

@@ -71,8 +71,8 @@ pub const MAX_ENCODED_BYTES: usize = 1 << 21;
 /// Version of the job format: `version` in a job file.
 pub const VERSION: u8 = 2;
 
-/// Version of the encoding: the first byte of an encoded job. Servers keep encoded jobs with models,
-/// so it changes whenever the encoding does; a test holds that.
+/// Version of the encoding: the first byte of an encoded job. Servers keep encoded jobs with
+/// models, so it changes whenever the encoding does; a test holds that.
 const ENCODING: u8 = 3;
 
 /// Changes with [`ENCODING`].

@@ -7,7 +7,7 @@
 //! | `store` | the catalogue and the files |
 //! | `error` | refusals, each with a code |
 //!
-//! - **Secret:** a server's share of the parameters, refreshed: uniform words, and the same that the
+//! - **Secret:** a server's share of the parameters, refreshed: uniform words, the same that the
 //!   client receives if the job reveals the model. Masked or opened words are never kept. Only the
 //!   server's user can read the files.
 //! - **Public:** everything else: name, version, job, hashes, client, times. After training, the

@@ -48,7 +48,8 @@ pub(super) enum Ask {
     Models(ModelsRequest),
 }
 
-/// Client to server: reads or changes kept models. A digest is that of the public part which the client saw.
+/// Client to server: reads or changes kept models. A digest is that of the public part that the
+/// client saw.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum ModelsRequest {
     /// Lists the client's models.

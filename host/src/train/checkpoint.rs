@@ -12,7 +12,7 @@
 //!
 //! It holds additive shares (of bits: exclusive ors) alone. Masked and opened words, masks, bits of
 //! masks and buckets are never stored: a run from a state makes them again under fresh seeds, so no
-//! mask serves two values (DESIGN.md, section 3). Everything else follows from the job and the
+//! mask serves two values. Apart from the inputs, everything else follows from the job and the
 //! position: batches and augmentation from the epoch, dropout and learning rate from the step.
 //!
 //! - **Revealed:** nothing. A party takes its state by itself: no round, no request, and no change
@@ -22,9 +22,12 @@
 //!   inverse of a fixed curvature. From within an epoch, a job with a range alarm also checks 8,192
 //!   words a lane: the kept words, and zeros, so that the cost follows from the position alone.
 //! - **Result:** values of the same distribution as without the interruption. Dithers are others;
-//!   an Adam that keeps its buckets chooses them once more.
-//! - **Needs:** states of one run at both servers. Two runs reach a position with shares that do
-//!   not fit together, so servers also compare the sessions in which their states were taken.
+//!   an Adam that keeps its buckets chooses them once more, and a lazy one then updates `v` once
+//!   more, which its bias correction does not count.
+//! - **Needs:** from the caller, who has to check them: the inputs of that run; seeds that no
+//!   earlier run had; states of one run at both servers, since two runs reach a position with
+//!   shares that do not fit together; and that no output is released twice, because a run from a
+//!   state repeats events.
 
 mod gather;
 pub(super) mod layout;

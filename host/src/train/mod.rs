@@ -107,7 +107,7 @@ fn enter<W: Word>(party: &mut Party<'_, W>, layer: usize, name: &'static str) {
 /// What happens in a job. Words are this party's shares, so it has no `Debug`.
 #[derive(Clone)]
 pub enum Event<W: Word> {
-    /// Data and initial weights are open.
+    /// Data and weights are open.
     Opened,
     /// So many steps of the job are done.
     Step {
@@ -216,7 +216,7 @@ pub enum Halt {
 /// in the flat order of the network, then of the running statistics.
 ///
 /// A run from an epoch's end begins, once data and weights are open, with that epoch's
-/// [`Event::Epoch`]: its numbers are in the state.
+/// [`Event::Epoch`]: its numbers are in the state. The caller releases no output twice.
 ///
 /// # Errors
 ///

@@ -96,7 +96,8 @@ fn hapt(data: &Path, out: &Path) -> io::Result<()> {
 fn words(files: &[String]) -> io::Result<String> {
     let mut words = String::new();
     for file in files {
-        let text = fs::read_to_string(file)?.to_lowercase();
+        let text = fs::read_to_string(file).map_err(|error| io::Error::other(format!("{file}: {error}")))?;
+        let text = text.to_lowercase();
         text.split_whitespace().for_each(|word| words.extend([word, " "]));
     }
     Ok(words)

@@ -192,7 +192,7 @@ fn newton_goes_on() {
     {
         let optimizer = format!("[optimizer]\nkind = 'newton'\ncurvature = '{curvature}'");
         let text = numbers(text(64, 3, "shape = [4]", dense, &optimizer)).replace("softmax-cross-entropy", loss);
-        let text = if errors { text + "standard_errors = true\n" } else { text };
+        let text = if errors { text + "standard_errors = true\nalarm = false\n" } else { text };
         made_up::<u64>(&text, &[1, 2, 3]);
     }
 }

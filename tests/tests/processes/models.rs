@@ -1,7 +1,7 @@
 //! Models that the two servers keep as shares: kept, shown, published, opened, deleted; refused to
 //! others; and what a server that died in between leaves.
 
-use super::{alone, folder, train};
+use super::{alone, assert_useful, folder, train};
 use std::{
     collections::BTreeSet,
     fs,
@@ -11,12 +11,15 @@ use std::{
 use symbolon::{
     net::Role,
     report::{Model, read_model, write_model},
+    session::client::Keep,
+    train::Inputs,
 };
 use symbolon_tests::{
     dir::TempDir,
     jobs::Shape,
-    program::{Process, assert_fails, run, symbolon},
+    program::{LONG, Process, assert_fails, eventually, run, symbolon},
     roles::{ANYTHING, HASTY, Roles},
+    wire::{Answer, Data, ImportRequest, MAX_BYTES, No, Order, Update, fresh_session},
 };
 
 /// `symbolon models` of a client.
@@ -116,7 +119,8 @@ fn a_model_lives_on_both_servers() {
     assert_eq!(told, before);
 }
 
-/// What an owner shares is what it gets back, and is checked before it leaves.
+/// An import and its export give the same tensors, neither server has a tensor in the clear, and
+/// invalid files are refused before anything is sent.
 #[test]
 fn a_model_of_ones_own_is_imported() {
     let _alone = alone();
@@ -193,8 +197,8 @@ fn servers_that_disagree_say_so() {
     assert_eq!(shares(&roles, Role::Server0).len(), 0);
 }
 
-/// A store without room: a job that asks for the model is refused before anything is shared, another
-/// one runs and says that it is not kept.
+/// A store without room: a job that asks for the model is refused before anything is shared; another
+/// one runs and says that its model is not kept.
 #[test]
 fn a_full_store_keeps_no_model() {
     let _alone = alone();
@@ -240,4 +244,78 @@ fn a_closed_model_stays_closed() {
     let export = run(&mut models(&client, &["export", "hidden:1", "--out", out.to_str().unwrap()]));
     assert_fails(&export, 4, &["model-closed: "]);
     assert!(!out.exists());
+}
+
+/// Imports by hand: each wrong one is refused with its reason, and none keeps a place.
+#[test]
+fn wrong_imports_are_refused() {
+    let _alone = alone();
+    let mut roles = Roles::start(HASTY, &format!("{ANYTHING}\nplaces = 1"));
+    let job = Shape::default().job();
+    let import = |to, request: &ImportRequest, data: Option<Data>| {
+        let mut server = roles.reach(Role::Client, to);
+        server.send(request).unwrap();
+        let first = server.recv::<Answer>(MAX_BYTES).unwrap();
+        let (Some(data), true) = (data, first.is_ok()) else { return first };
+        server.send(&data).unwrap();
+        server.recv::<Answer>(MAX_BYTES).unwrap()
+    };
+    let refused = |answer: Answer, words: &str| {
+        let (No::Refused(reason) | No::Failed(reason)) = answer.unwrap_err();
+        assert!(reason.contains(words), "{words:?} is not in {reason}");
+    };
+    let good = ImportRequest::of("mine", 1, &job);
+    refused(import(Role::Server0, &ImportRequest::of("../mine", 1, &job), None), "name: is \"../mine\"");
+    let none = ImportRequest { version: 0, ..good.clone() };
+    refused(import(Role::Server0, &none, Some(Data::Seed([1; 32]))), "model-taken: ");
+    let broken = ImportRequest { job: vec![9; 40], ..good.clone() };
+    refused(import(Role::Server0, &broken, None), "the job from client");
+    refused(import(Role::Server0, &good, Some(Data::Words)), "this server's share of the model was due");
+    refused(import(Role::Server1, &good, Some(Data::Seed([1; 32]))), "this server's share of the model was due");
+    // One that says nothing holds the place no longer than the idle time-out.
+    let mut silent = roles.reach(Role::Client, Role::Server0);
+    silent.send(&good).unwrap();
+    silent.recv::<Answer>(MAX_BYTES).unwrap().unwrap();
+    refused(import(Role::Server0, &good, None), "policy.places is 1");
+    let took = |answer: &Answer| matches!(answer, Ok(()));
+    assert!(eventually(LONG, || took(&import(Role::Server0, &good, Some(Data::Seed([1; 32]))))));
+    refused(import(Role::Server0, &good, Some(Data::Seed([1; 32]))), "model-taken: ");
+    assert_eq!((shares(&roles, Role::Server0).len(), shares(&roles, Role::Server1).len()), (1, 0));
+    assert_useful(&mut roles);
+}
+
+/// A client that asks one server alone to keep the model: the job ends before it begins, and blames
+/// neither server.
+#[test]
+fn servers_compare_what_they_are_asked_to_keep() {
+    let _alone = alone();
+    let mut roles = Roles::start(HASTY, ANYTHING);
+    let shape = Shape::default();
+    let job = shape.job();
+    let (first, keep) = (Order::of(fresh_session(), &job), Some(Keep { name: "one".to_owned(), required: true }));
+    let orders = [(Role::Server0, Order { keep, ..first.clone() }), (Role::Server1, first)];
+    let mut servers = orders.map(|(role, order)| {
+        let mut server = roles.reach(Role::Client, role);
+        server.send(&order).unwrap();
+        server.recv::<Answer>(MAX_BYTES).unwrap().unwrap();
+        server
+    });
+    servers[0].send(&Data::Seed([1; 32])).unwrap();
+    servers[1].send(&Data::Words).unwrap();
+    let words: usize = Inputs::<u64>::lens(&job).iter().sum();
+    servers[1].send_bytes(&vec![0; 8 * words]).unwrap();
+    let reasons = servers.map(|mut server| {
+        loop {
+            match server.recv::<Update>(MAX_BYTES) {
+                Ok(Update::No(No::Refused(reason) | No::Failed(reason))) => break reason,
+                Ok(Update::Done(_) | Update::Kept(_) | Update::Ready { .. }) => panic!("the job began"),
+                Ok(_) => {}
+                Err(error) => break error.to_string(),
+            }
+        }
+    });
+    let told = reasons.iter().any(|reason| reason.contains("asked to keep the model in different ways"));
+    assert!(told, "{reasons:?}");
+    assert_eq!((shares(&roles, Role::Server0).len(), shares(&roles, Role::Server1).len()), (0, 0));
+    assert_useful(&mut roles);
 }

@@ -222,7 +222,7 @@ fn a_plan_is_cut_in_two_without_loss() {
     }
 }
 
-/// What a run of `job` has cost after each step; at an epoch's end, after its evaluation.
+/// The cost of a run of `job` after each step; at an epoch's end, after its evaluation.
 fn costs_by_step(job: &Job) -> Vec<Count> {
     let mut sinks: Vec<_> = (0..job.lanes.lanes).map(|_| Recorder::<u64>::new(MAX_WORK)).collect();
     let lanes = (0u16..).zip(&mut sinks).map(|(lane, sink)| {

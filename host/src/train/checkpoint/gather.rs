@@ -1,12 +1,12 @@
 //! Gathers a state from a run, and puts it back.
 
 use super::{
-    super::{enter, newton::NewtonState, step::Trainer, tally::Tally},
+    super::{newton::NewtonState, step::Trainer, tally::Tally},
     Outputs, Position, State,
     layout::loss_terms,
 };
 use crate::{job::Job, lanes::Lanes};
-use symbolon_core::{link::Error, protocol::alarm::check_kept, word::Word};
+use symbolon_core::{link::Error, word::Word};
 
 impl<W: Word> State<W> {
     /// Gathers the state at `position`; `outputs` are an epoch's, if it ends there.
@@ -37,10 +37,7 @@ impl<W: Word> State<W> {
     /// if there are any.
     pub(in crate::train) fn load_alarms(&self, job: &Job, lanes: &mut Lanes<'_, W>) -> Result<(), Error> {
         lanes.load_alarms(&self.words[self.layout(job).alarms()]);
-        lanes.each(vec![(); lanes.len()], |party, ()| {
-            enter(party, 0, "kept words");
-            check_kept(party, 1)
-        })
+        lanes.check_kept()
     }
 
     /// Gives `trainer`, which has made no step, its shares.

@@ -1,4 +1,4 @@
-//! The steps after which servers store their state.
+//! A rule for the steps after which two servers store their states, and each the last three.
 //!
 //! Both servers must store the same steps, since a job goes on from a step that both have. Steps
 //! that are counted are the same by themselves. A rule by time has no common clock, and servers do
@@ -14,11 +14,11 @@ use std::{num::NonZeroU32, time::Duration};
 const MAX_SPACING_LOG2: u32 = 32;
 
 /// The steps after which servers store their state. Unless it is off, they also store it at each
-/// epoch's end.
+/// epoch's end, however short the epochs are.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum CheckpointRule {
-    /// About as often as this, in seconds. Steps between two checkpoints are a power
-    /// of two, the largest that takes no longer.
+    /// About as often as this, in seconds. Steps between two checkpoints are a power of two, the
+    /// largest that takes no longer.
     EverySeconds(u32),
     /// After each multiple of this number of steps.
     Steps(NonZeroU32),
