@@ -123,7 +123,7 @@ impl ModelStore {
         self.server
     }
 
-    /// Counts the whole files of shares that no version has, which a crash or a failed deletion left.
+    /// Counts the whole files of shares that no version has: a crash or a failed deletion left them.
     ///
     /// # Errors
     ///

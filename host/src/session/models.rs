@@ -1,7 +1,7 @@
 //! A client's requests about kept models, and a server's answers.
 //!
 //! `publish` and `export` first compare both servers' public parts. A request that changes a model
-//! changes it at server 0 and afterwards at server 1; a repetition completes an interrupted request.
+//! changes it at server 0 and afterwards at server 1; a repetition completes an interrupted one.
 //! `retire` and `delete` also go on where only one server has the model, or where the public parts
 //! differ.
 

@@ -215,7 +215,7 @@ mod tests {
             if job.model_words() > 1 << 20 {
                 continue;
             }
-            // Each word is a whole number of magnitude 2^19 at most, which a 32-bit float holds exactly.
+            // Whole numbers of magnitude 2^19 at most, which a 32-bit float holds exactly.
             let words: Vec<u64> =
                 (0..job.model_words() as u64).map(|i| (i * 7919 % (1 << 20)).wrapping_sub(1 << 19)).collect();
             let mut model = Model { tensors: tensors(&job, &words), ..Model::default() };

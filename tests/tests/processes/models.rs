@@ -197,8 +197,8 @@ fn servers_that_disagree_say_so() {
     assert_eq!(shares(&roles, Role::Server0).len(), 0);
 }
 
-/// A store without room: a job that asks for the model is refused before anything is shared; another
-/// one runs and says that its model is not kept.
+/// A store without room: a job that asks for the model is refused before anything is shared;
+/// another one runs and says that its model is not kept.
 #[test]
 fn a_full_store_keeps_no_model() {
     let _alone = alone();
