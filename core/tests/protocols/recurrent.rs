@@ -314,8 +314,8 @@ const UNITS: u32 = 4;
 /// Words of a state of all rows: so many are packed without a rest.
 const STATE: usize = ROWS * UNITS as usize;
 
-/// Rounds and bytes each way of an inference, and of a training step, beside the openings of records
-/// and parameters.
+/// Rounds and bytes each way of an inference, and of a training step, beside the openings of
+/// records and parameters.
 fn costs(layer: Recurrent, steps: u32) -> [[u64; 2]; 2] {
     let network = || Network {
         nodes: chain(&[AnyLayer::Recurrent(layer)]),

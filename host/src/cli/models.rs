@@ -75,7 +75,7 @@ enum Command {
     },
     /// Share a model file with the servers, which keep it as a draft
     Import {
-        /// Job file with the model's network, numbers and scale. It learns from files, which are not read
+        /// Job file with the model's network, numbers and scale, on files, which are not read
         job: PathBuf,
         /// The model, as `export` and `train --model` write it
         file: PathBuf,

@@ -123,7 +123,7 @@ impl ModelStore {
         self.server
     }
 
-    /// Counts the whole files of shares that no version has: a crash or a failed deletion left them.
+    /// Counts the whole files of shares that no version has, as a crash or a failed deletion leaves.
     ///
     /// # Errors
     ///
@@ -227,6 +227,7 @@ impl ModelStore {
     /// keeps nothing.
     pub fn keep<W: Word>(&self, public: &PublicPart, version: u32, share: &[W]) -> Result<(), ModelStoreError> {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _open = self.catalogue.get()?; // once for all reads and the write
         let encoded = encode(public, "public")?;
         let (words, bytes) = (share.len() as u64, (W::bytes(share).len() + encoded.len()) as u64);
         let (client, name) = (&*public.client, &*public.name);

@@ -63,7 +63,10 @@ pub fn tensors<W: Word>(job: &Job, model: &[W]) -> Vec<Tensor> {
         let frac_bits = job.numbers.frac_bits + parameter.extra_bits;
         let values: Vec<f32> = model[range].iter().map(|w| decode(signed(*w), frac_bits) as f32).collect();
         let (shape, exchanged) = axes(&parameter);
-        let values = exchanged.map_or(values.clone(), |[_, cols]| transposed(&values, cols));
+        let values = match exchanged {
+            Some([_, cols]) => transposed(&values, cols),
+            None => values,
+        };
         tensors.push(Tensor { name, shape, values });
     });
     tensors
@@ -174,7 +177,10 @@ fn fill<W: Word>(
     if tensor.shape != want || tensor.values.len() != words.len() {
         return Err(ModelMismatch::Shape { tensor: name.to_owned(), got: tensor.shape.clone(), want });
     }
-    let values = exchanged.map_or(tensor.values.clone(), |[rows, _]| transposed(&tensor.values, rows));
+    let values = match exchanged {
+        Some([rows, _]) => transposed(&tensor.values, rows),
+        None => tensor.values.clone(),
+    };
     let frac_bits = job.numbers.frac_bits + parameter.extra_bits;
     for (at, (word, value)) in words.iter_mut().zip(values).enumerate() {
         let value = f64::from(value);

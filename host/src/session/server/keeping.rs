@@ -15,7 +15,6 @@ use crate::{
         models::writing_timeout,
     },
 };
-use serde::{Serialize, de::DeserializeOwned};
 use symbolon_core::word::Word;
 
 /// The version that both servers keep, or the reason why they keep none.
@@ -71,7 +70,7 @@ impl Server {
         let named = |error: ModelStoreError| format!("{}: {error}", self.config.role);
         let own = self.models.next_version(&public.client, &public.name).map_err(named);
         let own = own.map(|next| KeepProposal { digest: public.digest(), next });
-        let theirs: Result<KeepProposal, String> = self.exchange(peer, &own)?;
+        let theirs: Result<KeepProposal, String> = self.exchange(peer, &own, MAX_MESSAGE_BYTES)?;
         let version = match own.and_then(|own| agree(own, theirs?)) {
             Ok(version) => version,
             Err(reason) => return Ok(Try::Ended(Err(reason))),
@@ -80,7 +79,7 @@ impl Server {
         let taken = matches!(kept, Err(ModelStoreError::Taken(_)));
         let kept: KeepOutcome = kept.map_err(named).map(|()| version);
         peer.set_idle_timeout(writing_timeout(self.config.timeouts.idle, W::bytes(share).len()));
-        let (other_taken, theirs): (bool, KeepOutcome) = self.exchange(peer, &(taken, &kept))?;
+        let (other_taken, theirs): (bool, KeepOutcome) = self.exchange(peer, &(taken, &kept), MAX_MESSAGE_BYTES)?;
         peer.set_idle_timeout(self.config.timeouts.idle);
         let outcome = match (kept, theirs) {
             (Ok(version), Err(reason)) => {
@@ -97,17 +96,6 @@ impl Server {
             Err(reason) if taken || other_taken => Try::Taken(reason),
             outcome => Try::Ended(outcome),
         })
-    }
-
-    /// Sends `ours` to the other server and receives its counterpart: server 0 sends first.
-    fn exchange<T: DeserializeOwned>(&self, peer: &mut Connection, ours: &impl Serialize) -> Result<T, SessionError> {
-        if self.config.role == Role::Server0 {
-            peer.send(ours)?;
-            return Ok(peer.recv(MAX_MESSAGE_BYTES)?);
-        }
-        let theirs = peer.recv(MAX_MESSAGE_BYTES)?;
-        peer.send(ours)?;
-        Ok(theirs)
     }
 }
 

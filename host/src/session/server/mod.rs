@@ -53,6 +53,7 @@ use inputs::receive_inputs;
 pub(super) use inputs::{MAX_LENGTHS, piece_words, table_stream};
 use keeping::KeepOutcome;
 use outputs::{News, Outputs};
+use serde::{Serialize, de::DeserializeOwned};
 use std::{
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -521,22 +522,29 @@ impl Server {
     fn compare_ledgers(&self, session: &Session<'_>, peers: &mut [Connection]) -> Result<(), SessionError> {
         let Some(first) = peers.first_mut().filter(|_| session.job.data.is_stored()) else { return Ok(()) };
         let ours = session.account.standing()?;
-        let theirs: Vec<Entry> = match self.config.role {
-            Role::Server0 => {
-                first.send(&ours)?;
-                first.recv(MAX_STANDING_BYTES)?
-            }
-            _ => {
-                let theirs = first.recv(MAX_STANDING_BYTES)?;
-                first.send(&ours)?;
-                theirs
-            }
-        };
+        let theirs: Vec<Entry> = self.exchange(first, &ours, MAX_STANDING_BYTES)?;
         let missing = session.account.reconcile(&theirs, &|digest| self.manifest(digest))?;
         if missing > 0 {
             (self.tell)(Notice::LedgerBehind { missing });
         }
         Ok(())
+    }
+
+    /// Sends `ours` to the other server and receives its counterpart of at most `most` bytes: server
+    /// 0 sends first.
+    fn exchange<T: DeserializeOwned>(
+        &self,
+        peer: &mut Connection,
+        ours: &impl Serialize,
+        most: usize,
+    ) -> Result<T, SessionError> {
+        if self.config.role == Role::Server0 {
+            peer.send(ours)?;
+            return Ok(peer.recv(most)?);
+        }
+        let theirs = peer.recv(most)?;
+        peer.send(ours)?;
+        Ok(theirs)
     }
 
     /// Opens a connection to the dealer for each lane whose corrections this server receives.
