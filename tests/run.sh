@@ -10,7 +10,7 @@ TARGETS="thumbv7em-none-eabihf thumbv6m-none-eabi riscv32imac-unknown-none-elf"
 FIRMWARE="-p symbolon-firmware --profile firmware" # alone, or the other packages' features reach it
 QEMU_LIMIT_S=60
 FOREIGN="aarch64-unknown-linux-gnu" # the host must compile there
-LONG_COMMENTS=648
+LONG_COMMENTS=655
 
 ci=false
 [ "${CI:-}" = true ] && ci=true
@@ -67,7 +67,8 @@ can_install() { [ "$(id -u)" = 0 ] && has apt-get; }
 install="apt-get install -y -qq --no-install-recommends"
 export DEBIAN_FRONTEND=noninteractive
 
-# A broker for the gateway's tests, Python for the vectors; tests skip what is missing, but not where CI=true.
+# A broker for the gateway's tests, Python for the vectors, onnxruntime for exported models; tests skip what is missing, but not where
+# CI=true.
 install_others() {
     can_install || return 0
     has mosquitto || PATH="$PATH:/usr/sbin" has mosquitto || {
@@ -75,6 +76,17 @@ install_others() {
     }
     has python3 || $install python3 >/dev/null
     return 0
+}
+
+# onnxruntime in an environment of its own under target/.
+install_onnx() {
+    venv=target/onnx-venv
+    "$venv/bin/python" -c 'import numpy, onnxruntime' 2>/dev/null && return 0
+    has python3 || return 0
+    python3 -m venv "$venv" 2>/dev/null || {
+        can_install && $install python3-venv >/dev/null && python3 -m venv "$venv" >/dev/null || return 0
+    }
+    "$venv/bin/python" -m pip install -q --disable-pip-version-check numpy onnxruntime || return 0
 }
 
 # Newer releases of Debian have the RISC-V emulator in a package of its own.
@@ -165,6 +177,30 @@ comment_width() {
     [ "$long" -eq "$LONG_COMMENTS" ] || echo "$long are left: lower LONG_COMMENTS in tests/run.sh to that"
 }
 
+# Two programs of tests mostly wait, for processes and their time-outs: they run beside the others.
+tests() {
+    cargo test --workspace --no-run || return
+    others=""
+    for path in */tests/*.rs host/parties/tests/*.rs */tests/*/main.rs; do
+        name=${path%/main.rs}
+        name=$(basename "$name" .rs)
+        case $name in
+        processes | edge) ;;
+        *) others="$others --test $name" ;;
+        esac
+    done
+    log=$(mktemp)
+    cargo test --workspace --test processes --test edge >"$log" 2>&1 &
+    beside=$!
+    # One at a time: the other core is for the programs beside.
+    RUST_TEST_THREADS=1 cargo test --workspace --lib --bins $others && cargo test --workspace --doc
+    status=$?
+    wait "$beside" || status=$?
+    cat "$log"
+    rm -f "$log"
+    return "$status"
+}
+
 docs() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps; }
 
 # A fresh clone must build from the lock file as it is.
@@ -173,6 +209,7 @@ locked() { cargo metadata --locked --format-version 1 >/dev/null; }
 step "tools: Rust" install_rust_parts
 step "tools: QEMU" install_qemu
 step "tools: broker, Python" install_others
+step "tools: onnxruntime" install_onnx
 step "tools: C for $FOREIGN" install_foreign
 step "lock file" locked
 step "width of comments" comment_width
@@ -188,7 +225,7 @@ if cargo clippy --version >/dev/null 2>&1; then
 else
     skip "clippy" "no clippy"
 fi
-step "tests" cargo test --workspace
+step "tests" tests
 for target in $TARGETS; do
     bare_metal "$target"
 done

@@ -103,7 +103,7 @@ impl core::fmt::Display for Error {
             Peer::Dealer => "the dealer",
         };
         match self {
-            Self::Lost(p) => write!(f, "lost {}; restart it and start the job again", name(p)),
+            Self::Lost(p) => write!(f, "lost {}; restart it", name(p)),
             Self::TimedOut(p) => write!(f, "{} sent nothing in time; check it and the network", name(p)),
             Self::Malformed(p) => write!(f, "{} sent a frame that does not fit the plan", name(p)),
             Self::Scratch { want, got } => write!(f, "arena too small: {want} words needed, {got} left"),

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    fs::{File, OpenOptions},
+    fs::{File, OpenOptions, TryLockError},
     io::{self, Read, Write},
     ops::{Deref, DerefMut},
     path::Path,
@@ -112,13 +112,26 @@ pub(crate) fn reserve_private(path: &Path) -> io::Result<()> {
     options.open(path).map(drop)
 }
 
+/// Name of the file that [`lock_folder`] locks.
+pub(crate) const LOCK_FILE: &str = "lock";
+
+/// Locks `folder` for this process, through the file [`LOCK_FILE`]; makes a missing folder. `None`
+/// if another process has the lock.
+pub(crate) fn lock_folder(folder: &Path) -> io::Result<Option<File>> {
+    std::fs::create_dir_all(folder)?;
+    let path = folder.join(LOCK_FILE);
+    reserve_private(&path)?;
+    let lock = OpenOptions::new().write(true).open(path)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(Some(lock)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
 /// Writes a file for its owner alone (on Unix), onto the disk; refuses to replace one, and leaves none that is not whole.
 pub(crate) fn create_private(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
+    let mut file = new_private(path)?;
     let written = file.write_all(content).and_then(|()| file.sync_all());
     if written.is_err() {
         let _ = std::fs::remove_file(path); // the error that matters is the one before
@@ -131,17 +144,30 @@ pub(crate) fn create_private(path: &Path, content: &[u8]) -> io::Result<()> {
 pub(crate) fn replace_private(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let temporary = path.with_extension("tmp");
     let _ = std::fs::remove_file(&temporary); // left by a crash
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&temporary)?;
+    let mut file = new_private(&temporary)?;
     let written = write(&mut file).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(&temporary, path));
     if written.is_err() {
         let _ = std::fs::remove_file(&temporary); // the error that matters is the one before
         return written;
     }
-    // Makes the rename durable; not all systems open folders.
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    sync_folder(folder_of(path))
+}
+
+/// Creates a file for its owner alone (on Unix); fails if there is one.
+pub(crate) fn new_private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Returns the folder that a file lies in.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Makes the names in a folder durable; not all systems open folders.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder).map_or(Ok(()), |folder| folder.sync_all())
 }

@@ -192,15 +192,15 @@ impl<W: Word> Corrections<W> for Recorder<'_, NetCorrections<'_>> {
 }
 
 /// The connections of a session, for as many sessions as one likes.
-struct Wires {
-    servers: [Vec<Connection>; 2],
-    dealer: Vec<Connection>,
+pub(crate) struct Wires {
+    pub(crate) servers: [Vec<Connection>; 2],
+    pub(crate) dealer: Vec<Connection>,
     /// Each lane's end at the server that receives its corrections.
-    streams: Vec<Connection>,
+    pub(crate) streams: Vec<Connection>,
 }
 
 impl Wires {
-    fn new(lanes: u16) -> Self {
+    pub(crate) fn new(lanes: u16) -> Self {
         let deployment = Deployment::generate(&Hosts::default(), SystemTime::now(), 1).unwrap();
         let many = |from, to| (0..lanes).map(|_| meet(&deployment, from, to)).unzip();
         let (server1, server0) = many(Role::Server1, Role::Server0);
@@ -446,7 +446,7 @@ impl Game {
     }
 }
 
-fn sent(connections: &[Connection]) -> u64 {
+pub(crate) fn sent(connections: &[Connection]) -> u64 {
     connections.iter().map(|c| c.traffic().payload_sent).sum()
 }
 

@@ -111,6 +111,7 @@ pub struct Process {
     child: Child,
     _stdin: ChildStdin,
     said: Arc<Mutex<String>>,
+    logged: Arc<Mutex<String>>,
     /// Where it listens.
     pub port: u16,
 }
@@ -134,13 +135,19 @@ impl Process {
             }
         });
         let (to, line) = mpsc::channel();
+        let logged = Arc::new(Mutex::new(String::new()));
+        let text = Arc::clone(&logged);
         thread::spawn(move || {
+            let mut stdout = BufReader::new(stdout);
             let mut line = String::new();
-            let _ = BufReader::new(stdout).read_line(&mut line);
+            let _ = stdout.read_line(&mut line);
             let _ = to.send(line);
+            for line in stdout.lines().map_while(Result::ok) {
+                text.lock().unwrap().push_str(&(line + "\n"));
+            }
         });
         let stdin = child.stdin.take().unwrap();
-        let mut process = Self { child, _stdin: stdin, said, port: 0 };
+        let mut process = Self { child, _stdin: stdin, said, logged, port: 0 };
         let line = line.recv_timeout(LONG).unwrap_or_default();
         let port = line.trim().rsplit(':').next().and_then(|port| port.parse().ok());
         process.port = port.unwrap_or_else(|| panic!("{command} does not listen: {line}{}", process.said()));
@@ -158,6 +165,12 @@ impl Process {
     #[must_use]
     pub fn said(&self) -> String {
         self.said.lock().unwrap().clone()
+    }
+
+    /// All that it wrote to standard output, after the line that says where it listens.
+    #[must_use]
+    pub fn logged(&self) -> String {
+        self.logged.lock().unwrap().clone()
     }
 
     /// Waits until it has said all of `words`.

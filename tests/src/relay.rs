@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use crate::wire::take_greeting;
 use rustls::{
     ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
     crypto::ring::default_provider, version::TLS13,
@@ -82,6 +83,18 @@ impl Relay {
     #[must_use]
     pub fn talks(&self) -> Vec<Talk> {
         self.talks.lock().unwrap().iter().map(|talk| talk.lock().unwrap().clone()).collect()
+    }
+
+    /// The same without the greetings.
+    #[must_use]
+    pub fn talks_after_greetings(&self) -> Vec<Talk> {
+        let mut talks = self.talks();
+        for tape in talks.iter_mut().flat_map(|talk| [&mut talk.asked, &mut talk.answered]) {
+            let mut rest = &tape[..];
+            take_greeting(&mut rest);
+            *tape = rest.to_vec();
+        }
+        talks
     }
 }
 

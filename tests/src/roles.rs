@@ -1,12 +1,19 @@
 //! Two servers and a dealer as processes, as on three machines, and a client's configuration for them.
 
-use crate::{dir::TempDir, program::Process};
+use crate::{
+    dir::TempDir,
+    program::Process,
+    wire::{JobsRequest, MAX_BYTES, No},
+};
 use std::{
     fs,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
-use symbolon::net::{ClientTls, Config, Connection, Deployment, Endpoint, Hosts, Role, Timeouts, connect, write_all};
+use symbolon::{
+    net::{ClientTls, Config, Connection, Deployment, Endpoint, Hosts, Role, Timeouts, connect, write_all},
+    session::jobs::JobFacts,
+};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -63,7 +70,10 @@ pub fn write(
         "[timeouts]\nconnect_ms = {connect}\nhandshake_ms = {handshake}\nidle_ms = {idle}\nclose_ms = {close}\n"
     );
     let policy = if role.is_server() { format!("[policy]\n{policy}\n") } else { String::new() };
-    fs::write(&file, format!("{head}{times}{policy}")).unwrap();
+    // A role that loses a peer says so at once, unless the test has its own lines about jobs.
+    let has_jobs = (role.is_server() && !policy.contains("[jobs]")) || role == Role::Client;
+    let jobs = if has_jobs { "[jobs]\nretry_s = 0\n" } else { "" };
+    fs::write(&file, format!("{head}{times}{jobs}{policy}")).unwrap();
     file
 }
 
@@ -146,6 +156,58 @@ impl Roles {
     #[must_use]
     pub fn config(&self, role: Role) -> PathBuf {
         self.dir.join(format!("for-{role}")).join(role.name()).join(format!("{role}.toml"))
+    }
+
+    /// The folder of a server's job.
+    #[must_use]
+    pub fn job_folder(&self, role: Role, id: &[u8; 16]) -> PathBuf {
+        let name: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.config(role).parent().unwrap().join("jobs").join(name)
+    }
+
+    /// Starts a role again, where it listened before. It is killed if it runs.
+    pub fn restart(&mut self, role: Role) {
+        let config = self.config(role);
+        let process = match role {
+            Role::Server0 => &mut self.server0,
+            Role::Server1 => &mut self.server1,
+            Role::Dealer => &mut self.dealer,
+            _ => self.auditor.as_mut().unwrap(),
+        };
+        process.kill();
+        let text = fs::read_to_string(&config).unwrap();
+        let line = text.lines().find(|line| line.starts_with("listen = ")).unwrap();
+        fs::write(&config, text.replace(line, &format!("listen = \"127.0.0.1:{}\"", process.port))).unwrap();
+        *process = Process::start(if role.is_server() { "server" } else { role.name() }, &config);
+    }
+
+    /// A configuration of another client: its certificate is from another authority, which the
+    /// servers, started again, trust as well.
+    #[must_use]
+    pub fn second_client(&mut self) -> PathBuf {
+        let (other, folder) = (deployment(), self.dir.join("second"));
+        let client = write(&folder, &other, &self.hosts, Role::Client, &self.times, "");
+        let both = format!("{}{}", self.deployment.ca(), other.ca());
+        fs::write(client.with_file_name("ca.pem"), &both).unwrap();
+        for role in [Role::Server0, Role::Server1] {
+            fs::write(self.config(role).with_file_name("ca.pem"), &both).unwrap();
+            self.restart(role);
+        }
+        client
+    }
+
+    /// The client's jobs at a server.
+    #[must_use]
+    pub fn jobs(&self, at: Role) -> Vec<JobFacts> {
+        let mut server = self.reach(Role::Client, at);
+        server.send(&JobsRequest::list()).unwrap();
+        server.recv::<Result<_, No>>(MAX_BYTES).unwrap().unwrap()
+    }
+
+    /// The word for the state of the client's job at a server.
+    #[must_use]
+    pub fn state(&self, at: Role, id: &[u8; 16]) -> &'static str {
+        self.jobs(at).iter().find(|facts| facts.id == *id).map_or("missing", |facts| facts.status.state.word())
     }
 
     /// The client's configuration file.

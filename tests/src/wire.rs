@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use symbolon::{
     job::Job,
     net::Connection,
-    session::client::{Alive, Dealt, Keep, Report},
+    session::client::{Alive, Dealt, Keep},
 };
 
 /// More than any message has.
@@ -16,19 +16,21 @@ pub const MAX_BYTES: usize = 1 << 22;
 pub struct Order {
     /// Which of a client's requests: 0, train.
     pub ask: u8,
-    /// Session.
-    pub session: [u8; 16],
+    /// The job's number.
+    pub id: [u8; 16],
     /// The job, encoded.
     pub job: Vec<u8>,
     /// The wish that the model be kept.
     pub keep: Option<Keep>,
+    /// Public key of its outputs.
+    pub output_key: [u8; 32],
 }
 
 impl Order {
     /// An order of `job`.
     #[must_use]
-    pub fn of(session: [u8; 16], job: &Job) -> Self {
-        Self { ask: 0, session, job: job.encode().unwrap(), keep: None }
+    pub fn of(id: [u8; 16], job: &Job) -> Self {
+        Self { ask: 0, id, job: job.encode().unwrap(), keep: None, output_key: [9; 32] }
     }
 }
 
@@ -58,6 +60,32 @@ impl ImportRequest {
     }
 }
 
+/// Client to server: about jobs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct JobsRequest {
+    /// Number of the request: 4, about jobs.
+    pub ask: u8,
+    /// Number among these: 0, list; 1, watch; 2, cancel; 3, fetched; 4, discard.
+    pub request: u8,
+}
+
+impl JobsRequest {
+    /// A request for the list, which needs no job.
+    #[must_use]
+    pub fn list() -> Self {
+        Self { ask: 4, request: 0 }
+    }
+}
+
+/// Client to server: about a job.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct JobRequest {
+    /// The head of the request.
+    pub request: JobsRequest,
+    /// The job's number.
+    pub job: [u8; 16],
+}
+
 /// A session's number that no other test has, nor this one before: servers run none twice.
 #[must_use]
 pub fn fresh_session() -> [u8; 16] {
@@ -74,6 +102,8 @@ pub enum No {
     Refused(String),
     /// It cannot.
     Failed(String),
+    /// Not now.
+    Busy(String),
 }
 
 /// Server to client, or to server 1.
@@ -88,6 +118,8 @@ pub enum Data {
     Seed([u8; 32]),
     /// To server 1; they follow.
     Words,
+    /// To both, in a job on reports.
+    Confirm,
     /// To both, first, in a job with lengths; they follow, two bytes each.
     Lengths {
         /// Lengths of each list.
@@ -102,6 +134,8 @@ pub struct VeilSeed(pub [u8; 32]);
 /// Server to client.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Update {
+    /// The server has the job.
+    Taken,
     /// Data and weights are open.
     Ready {
         /// The plan's hash.
@@ -114,26 +148,24 @@ pub enum Update {
         /// Payload.
         bytes_sent: u64,
     },
-    /// An epoch's outputs.
-    Epoch {
-        /// From 1.
-        epoch: u32,
-        /// Shares.
-        numbers: Vec<u64>,
-    },
-    /// The range alarm.
-    Alarm {
-        /// A share.
-        share: bool,
+    /// A sealed output.
+    Output {
+        /// An epoch's, or the last.
+        number: u32,
+        /// To the client.
+        sealed: Vec<u8>,
     },
     /// The end.
-    Done(Report),
+    Done {
+        /// They follow.
+        model_bytes: u64,
+    },
     /// The end, too.
     No(No),
     /// A sign of life.
     Alive(Alive),
-    /// The version of the kept model.
-    Kept(Result<u32, String>),
+    /// A peer is lost.
+    Retry(String),
 }
 
 /// Server 1 to server 0.
@@ -147,8 +179,34 @@ pub struct LaneHello {
     pub lane: u16,
     /// The plan's hash.
     pub plan_hash: [u8; 32],
-    /// The wish that the model be kept.
-    pub keep: Option<Keep>,
+}
+
+/// Server 1 to server 0: a run is proposed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunProposal {
+    /// The purpose of the connection: 2, a run.
+    pub hello: u8,
+    /// Of which job.
+    pub job: [u8; 16],
+    /// Of the order.
+    pub digest: [u8; 32],
+    /// Of the run.
+    pub session: [u8; 16],
+    /// The checkpoints that server 1 has.
+    pub states: Vec<(u64, [u8; 16])>,
+    /// The session of results that wait.
+    pub results: Option<[u8; 16]>,
+    /// The last epoch of which outputs have left.
+    pub last_epoch: u32,
+}
+
+/// Server 0 to server 1: where a run begins.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub enum Beginning {
+    /// At the start of the job.
+    Start,
+    /// At a checkpoint.
+    State(u64, [u8; 16]),
 }
 
 /// Server to dealer or auditor.
@@ -160,6 +218,10 @@ pub enum DealerHello {
         session: [u8; 16],
         /// The job, encoded.
         job: Vec<u8>,
+        /// The session's work: 0, training.
+        work: u8,
+        /// Steps before the position from which it goes on.
+        position: u64,
         /// The plan's hash.
         plan_hash: [u8; 32],
         /// Of this server.
@@ -210,7 +272,7 @@ pub const GREETING: usize = 8;
 ///
 /// If there is none.
 pub fn take_greeting(bytes: &mut &[u8]) {
-    assert!(bytes.starts_with(b"SYMB\x0d\0\0\0"), "no greeting: {:?}", &bytes[..bytes.len().min(GREETING)]);
+    assert!(bytes.starts_with(b"SYMB\x0e\0\0\0"), "no greeting: {:?}", &bytes[..bytes.len().min(GREETING)]);
     *bytes = &bytes[GREETING..];
 }
 
@@ -245,7 +307,7 @@ pub fn frame<T: Serialize>(message: &T) -> Vec<u8> {
 pub fn last_update(connection: &mut Connection) -> Update {
     loop {
         let update: Update = connection.recv(MAX_BYTES).unwrap();
-        if matches!(update, Update::Done(_) | Update::No(_)) {
+        if matches!(update, Update::Done { .. } | Update::No(_)) {
             return update;
         }
     }

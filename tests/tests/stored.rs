@@ -105,7 +105,9 @@ fn note(told: &Mutex<Vec<String>>, role: &str, notice: &Notice<'_>) {
     told.lock().unwrap().push(match notice {
         Notice::Begun { job, .. } => format!("{role}{} begins", job.name),
         Notice::Ended { job, well, .. } => format!("{role}{} ends: {well}", job.name),
-        Notice::Waits { .. } | Notice::Model { .. } => return,
+        Notice::Again { error, .. } | Notice::Failed { error, .. } => format!("{role}fails: {error}"),
+        Notice::Serves { .. } | Notice::Served { .. } | Notice::NotServed { .. } => return,
+        Notice::Waits { .. } | Notice::Model { .. } | Notice::JobExpired { .. } | Notice::Unstored { .. } => return,
         Notice::LedgerBehind { missing } => format!("{role}{missing} releases were forgotten"),
     });
 }
@@ -122,14 +124,20 @@ fn listen(listener: &Listener, config: &Config, shelf: Option<Pile>, told: Arc<M
         return;
     }
     let accepted = if config.role == Role::Server0 { &[Role::Client, Role::Server1][..] } else { &[Role::Client] };
+    let said = Arc::clone(&told);
     let tell = move |notice: Notice<'_>| note(&told, "", &notice);
     let mut server = Server::new(config.clone(), ClientTls::new(&identity), None).unwrap().telling(tell);
     if let Some(shelf) = shelf {
         server = server.with_shelf(Arc::new(shelf) as Arc<dyn Shelf>);
     }
+    let server = Arc::new(server);
+    let queue = Arc::clone(&server);
+    thread::spawn(move || queue.run_queue()); // it ends with the process
     listener.serve(&ServerTls::new(&identity, accepted), &config.timeouts, Capacity::default(), |accepted| {
         let (connection, role) = accepted.unwrap();
-        let _ = server.serve(connection, role);
+        if let Err(error) = server.serve(connection, role) {
+            said.lock().unwrap().push(format!("{}: {error}", config.role));
+        }
     });
 }
 
@@ -310,6 +318,12 @@ fn a_job_on_stored_records_is_listed() {
     job.reveal.model = false;
     let told = refusal(&servers, &job);
     assert!(told.contains("policy.jobs does not list job") && told.contains("symbolon policy allow"), "{told}");
+    // Server 1 may look at the order later than the client at server 0's refusal.
+    let both = || {
+        let told = servers.told.lock().unwrap();
+        [Role::Server0, Role::Server1].iter().all(|role| told.iter().any(|said| said.starts_with(&format!("{role}: "))))
+    };
+    assert!(eventually(Duration::from_secs(10), both));
     for role in [Role::Server0, Role::Server1] {
         let mut list = Allowed::default();
         list.add(Entry { name: job.name.clone(), hash: job.listed_hash().unwrap() });

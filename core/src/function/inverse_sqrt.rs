@@ -75,6 +75,13 @@ impl InverseSqrt {
         (factor * exp2(f64::from(self.out_frac_bits) - middle / 2.0) + 0.5) as i64
     }
 
+    /// The result for a public `x` in units, in units of the result.
+    #[must_use]
+    pub fn vartime_public(&self, x: i64) -> i64 {
+        let cells = (0..CELLS * OCTAVES - 1).take_while(|cell| x >= self.threshold(*cell)).count();
+        self.constant(u32::try_from(cells).unwrap_or(u32::MAX), 1.0)
+    }
+
     /// Shares of each of the public `factors` times `(x + ε)^(-1/2)`, one after the other.
     ///
     /// # Errors

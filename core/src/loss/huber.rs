@@ -133,6 +133,10 @@ impl<W: Word> Loss<W> for Built {
         z.copy_from_slice(g);
         Ok(())
     }
+
+    fn predict(&self, party: &mut Party<'_, W>, z: &mut [W]) -> Result<(), Error> {
+        truncate_weighed(party, z, self.output_frac_bits - self.frac_bits, None)
+    }
 }
 
 /// Writes shares of `x y / 2^(frac_bits + 1)` to `out`: two rounds.

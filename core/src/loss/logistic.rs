@@ -23,6 +23,8 @@
 //!   result of the gradient is within `2^-4` of `σ(z) - y`, in the mean over the dither within
 //!   `2^-10`; a term of the loss within 0.25, in the mean within 0.003. Beyond 8, `σ` is off by
 //!   less than `e^-8` and the loss by as much. Half a unit comes on top.
+//! - **Predictions:** `σ` by the [default method](Method::Auto) of the function, where the ring has
+//!   room: within 0.002 of the exact one for `f >= 11`. Otherwise `σ` by the cells of the gradient.
 //! - **Needs:** `-2^(k-2) <= z <= 2^(k-2) - 2^(2f-2)`: range alarms see each such word. Labels from
 //!   0 to 1.
 //! - **Memory:** scratch as a dry run says, and tables of 4 kB; no heap.
@@ -31,7 +33,12 @@
 use super::{Activation, Describe, Loss, LossError, Numbers, Target, minus_labels};
 use crate::{
     correlation::{Draw, View, Words, request::BitToWord},
-    function::{Table, exp, ln, tabulate},
+    function::{
+        self, Table, exp, ln,
+        method::{Function, Method},
+        scalar::{AnyScalar, Sigmoid},
+        tabulate,
+    },
     kernel::plane_words,
     link::Error,
     mapping::{Domain, Mapping, OneHot, Saturation, mapped_beside},
@@ -69,6 +76,8 @@ pub struct Built {
     domain: Domain,
     /// `g` and `h`.
     tables: [Table; 2],
+    /// For predictions, where the ring has room: cells serve gradients, and are up to 0.04 off.
+    precise: Option<Function>,
 }
 
 impl Describe for Logistic {
@@ -106,7 +115,10 @@ impl Describe for Logistic {
         let domain = Domain { shift: output_frac_bits - CELL_FRAC_BITS, bits: BITS, signed: true };
         let table = |function: fn(f64) -> f64| tabulate(&domain, output_frac_bits, frac_bits, function);
         let tables = [table(sigmoid_less_step), table(|x| ln(1.0 + exp(-x.abs())))];
-        Ok(Built { frac_bits, label_frac_bits, domain, tables })
+        let own = function::Numbers { ring_bits: numbers.ring_bits, frac_bits };
+        let sigmoid = Function { scalar: AnyScalar::Sigmoid(Sigmoid {}), method: Method::Auto }.resolved(&own);
+        let precise = sigmoid.check(&own).is_ok().then_some(sigmoid);
+        Ok(Built { frac_bits, label_frac_bits, domain, tables, precise })
     }
 }
 
@@ -148,6 +160,26 @@ impl<W: Word> Loss<W> for Built {
         let bits = self.frac_bits + self.loss_bits() - CELL_FRAC_BITS;
         party.kernels.add_scaled(loss, cells, minus_labels(bits, self.label_frac_bits));
         if self.loss_bits() > 0 { truncate(&mut party, loss, self.loss_bits()) } else { Ok(()) }
+    }
+
+    fn predict(&self, party: &mut Party<'_, W>, z: &mut [W]) -> Result<(), Error> {
+        let n = z.len();
+        if let Some(sigmoid) = &self.precise {
+            let ([x], mut party) = party.scratch([n])?;
+            match self.domain.shift + CELL_FRAC_BITS - self.frac_bits {
+                0 => {}
+                more => truncate(&mut party, z, more)?,
+            }
+            x.copy_from_slice(z);
+            let numbers = function::Numbers { ring_bits: W::BITS, frac_bits: self.frac_bits };
+            return sigmoid.apply(&mut party, &numbers, (x, z), None);
+        }
+        let ([c, values, rho, bit], mut party) = party.scratch([n, n, n, plane_words::<W>(n)])?;
+        let mut draw = party.draw()?;
+        let word = open_compared(&mut party, &mut draw, z, Cut::signed(self.domain.shift), c)?;
+        self.functions(&mut party, &mut draw, (&word, &self.tables[..1]), values, (bit, rho))?;
+        z.copy_from_slice(values);
+        Ok(())
     }
 }
 

@@ -66,6 +66,19 @@ pub trait Loss<W: Word>: Sync {
         target: Target<'_, W>,
         loss: Option<&mut [W]>,
     ) -> Result<(), Error>;
+
+    /// From shares of the outputs `z` as above to shares of the predictions with `f`, in place: the
+    /// loss's [activation](Describe::activation) of the outputs, by more precise functions than its
+    /// gradient's where the ring has room.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::gradient`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::gradient`].
+    fn predict(&self, party: &mut Party<'_, W>, z: &mut [W]) -> Result<(), Error>;
 }
 
 /// The numbers of a job that its loss depends on. Public.
@@ -396,6 +409,9 @@ macro_rules! losses {
                 loss: Option<&mut [W]>,
             ) -> Result<(), Error> {
                 match self { $(Self::$Name(own) => own.gradient(party, z, target, loss),)* }
+            }
+            fn predict(&self, party: &mut Party<'_, W>, z: &mut [W]) -> Result<(), Error> {
+                match self { $(Self::$Name(own) => own.predict(party, z),)* }
             }
         }
     };

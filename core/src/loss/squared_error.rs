@@ -87,6 +87,10 @@ impl<W: Word> Loss<W> for Built {
             None => Ok(()),
         }
     }
+
+    fn predict(&self, party: &mut Party<'_, W>, z: &mut [W]) -> Result<(), Error> {
+        truncate_weighed(party, z, self.shift, None)
+    }
 }
 
 /// Writes shares of all `e² / 2^shift` to `squares`: opens `e` masked, one product, one truncation.

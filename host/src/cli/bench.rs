@@ -3,6 +3,7 @@
 //! memory; `symbolon bench reports`: the intake under load.
 
 mod kernels;
+mod predict;
 mod records;
 mod reports;
 
@@ -65,7 +66,7 @@ pub(super) struct Args {
     #[arg(value_enum)]
     operations: Vec<Operation>,
     /// Write the figures as JSON
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = super::out_file())]
     json: Option<PathBuf>,
 }
 
@@ -75,6 +76,8 @@ enum What {
     Reports(reports::Args),
     /// Train on growing numbers of records, in scratch files of the servers
     Records(records::Args),
+    /// Ask a published model from many clients side by side: latency, throughput, bytes, rounds
+    Predict(predict::Args),
     /// Measure matrix products and convolutions in the ring, on one core
     Kernels(kernels::Args),
 }
@@ -308,6 +311,7 @@ struct Row {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     match &args.what {
         Some(What::Reports(args)) => reports::run(args),
+        Some(What::Predict(args)) => predict::run(args),
         Some(What::Kernels(args)) => kernels::run(args),
         Some(What::Records(args)) => records::run(args),
         None => operations(&args.operations, args.json.as_deref()),

@@ -4,8 +4,9 @@ use super::{
     boards::{self, Firmware},
     exit::Failure,
     local::{Fleet, Local},
+    secure::secure_run,
     stored,
-    train::{clear_stored, everything, secure_run},
+    train::{clear_stored, everything},
 };
 use crate::{
     data::{OCCUPANCY, OCCUPANCY_SOURCE, Pile},
@@ -51,7 +52,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE", requires = "qemu")]
     firmware: Vec<PathBuf>,
     /// Write the results as JSON
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = super::out_file())]
     json: Option<PathBuf>,
 }
 

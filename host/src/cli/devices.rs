@@ -18,7 +18,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
     /// Write everything as JSON
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = super::out_file())]
     json: Option<PathBuf>,
 }
 

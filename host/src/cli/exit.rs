@@ -4,8 +4,9 @@ use crate::{
     data::DataError,
     job::JobError,
     net::{ConfigError, DeployError, IdentityError, NetError},
+    onnx::{ModelFileError, OnnxError},
     report::ModelError,
-    session::SessionError,
+    session::{SessionError, client::TicketError},
     storage::StorageError,
     train::{EncodeError, Halt, Impossible, LoadError, ModelMismatch},
 };
@@ -63,9 +64,20 @@ from!(
     IdentityError => Input,
     NetError => Network,
     ModelError => Other,
+    OnnxError => Input,
     Impossible => Other,
     ModelMismatch => Input,
+    TicketError => Input,
 );
+
+impl From<ModelFileError> for Failure {
+    fn from(error: ModelFileError) -> Self {
+        match error {
+            ModelFileError::Model(error) => error.into(),
+            error @ ModelFileError::Onnx { .. } => Self::Input(error.to_string()),
+        }
+    }
+}
 
 impl From<DeployError> for Failure {
     fn from(error: DeployError) -> Self {
@@ -86,9 +98,11 @@ impl From<SessionError> for Failure {
             | SessionError::Encoding
             | SessionError::OutOfRange
             | SessionError::Impossible(_) => Self::Input(text),
-            SessionError::Randomness | SessionError::Stopped | SessionError::Storage(_) | SessionError::Models(_) => {
-                Self::Other(text)
-            }
+            SessionError::Randomness
+            | SessionError::Stopped
+            | SessionError::Storage(_)
+            | SessionError::Models(_)
+            | SessionError::Jobs(_) => Self::Other(text),
             _ => Self::Network(text),
         }
     }

@@ -64,7 +64,7 @@ fn keys_of(topic: &str) -> Vec<Entry> {
     };
     match topic {
         "job" => entries(job_schema().as_value()),
-        "server" => config(&[&COMMON[..], &["policy", "intake", "storage", "models"]].concat()),
+        "server" => config(&[&COMMON[..], &["policy", "intake", "storage", "models", "jobs", "serve"]].concat()),
         "policy" => config(&["policy"]),
         "gateway" => config(&[&COMMON[..], &["gateway"]].concat()),
         "dealer" | "auditor" => config(&[&COMMON[..], &LIMITS].concat()),

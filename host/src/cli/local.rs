@@ -14,7 +14,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 use symbolon_core::report::identity::Identity;
 
@@ -178,7 +178,9 @@ impl Owned {
         children.as_ref().ok_or_else(interrupted_start)?;
         let files = self.dir.join("for-client");
         write_all(deployment, &files, hosts)?;
-        Ok(Config::load(&files.join("client").join("client.toml"), &[Role::Client])?)
+        let mut config = Config::load(&files.join("client").join("client.toml"), &[Role::Client])?;
+        config.jobs.retry = Duration::ZERO; // a role that has ended does not come back
+        Ok(config)
     }
 
     fn end(&self) {
@@ -322,7 +324,7 @@ fn permit(
     let head = text.split("[policy]").next().unwrap_or_default();
     let reveals: Vec<String> = policy.reveals.iter().map(|r| format!("\"{r}\"")).collect();
     let section = format!(
-        "{head}[policy]\n{}reveals = [{}]\nsmallest_batch = {}\nsmallest_records = {}\n{}{}",
+        "{head}[policy]\n{}reveals = [{}]\nsmallest_batch = {}\nsmallest_records = {}\n[jobs]\nretry_s = 0\n{}{}",
         if policy.jobs == Some(Jobs::Any) { "jobs = \"any\"\n" } else { "" },
         reveals.join(", "),
         policy.smallest_batch,

@@ -27,6 +27,7 @@ macro_rules! log_error {
 }
 
 mod audit;
+mod backup;
 mod bench;
 mod boards;
 mod demo;
@@ -36,13 +37,16 @@ mod functions;
 mod gateway;
 mod help;
 mod job;
+mod jobs;
 mod local;
 mod models;
 mod plan;
 mod policy;
+mod predict;
 mod provision;
 mod releases;
 mod roles;
+mod secure;
 mod share;
 mod stored;
 mod train;
@@ -50,8 +54,19 @@ mod values;
 
 pub use exit::Exit;
 
-use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{
+    CommandFactory, Parser, Subcommand, ValueEnum,
+    builder::{PathBufValueParser, TypedValueParser},
+};
 use std::path::PathBuf;
+
+/// Parses the path of a file that a command writes. `-` would be a file of this name.
+fn out_file() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| match path.as_os_str() == "-" {
+        true => Err("give /dev/stdout for standard output, or ./- for a file of this name"),
+        false => Ok(path),
+    })
+}
 
 /// Trains neural networks on data that nobody shows: two servers hold one share each, a dealer helps and sees nothing.
 #[derive(Debug, Parser)]
@@ -59,7 +74,7 @@ use std::path::PathBuf;
     name = "symbolon",
     version,
     disable_help_subcommand = true,
-    after_help = "Examples:\n  symbolon demo\n  symbolon plan host/jobs/mnist-adam-32.toml\n  symbolon train host/jobs/mnist-adam-32.toml --data DIR --local\n  symbolon init deployment --server0 a.example --server1 b.example --dealer c.example\n\nExit status: 0 done; 1 failed; 2 wrong usage, job, data or configuration; 3 a peer or the network failed; 4 refused by a server's policy or by the dealer; 130 interrupted."
+    after_help = "Examples:\n  symbolon demo\n  symbolon plan host/jobs/mnist-adam-32.toml\n  symbolon train host/jobs/mnist-adam-32.toml --data DIR --local\n  symbolon init deployment --server0 a.example --server1 b.example --dealer c.example\n\nExit status: 0 done; 1 failed; 2 wrong usage, job, data or configuration; 3 a peer or the network failed; 4 refused by a server, for a rule of its policy or an unknown job or model, or by the dealer; 130 interrupted."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -81,7 +96,7 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
         /// Write the plan as JSON
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, value_name = "FILE", value_parser = out_file())]
         json: Option<PathBuf>,
         #[command(flatten)]
         network: plan::Link,
@@ -134,8 +149,16 @@ enum Command {
     Policy(policy::Args),
     /// Print the outputs that the servers released, and the remaining budgets
     Releases(releases::Args),
+    /// Show this client's jobs, watch, fetch and cancel them
+    Jobs(jobs::Args),
     /// Show and change the models that the servers keep as shares
     Models(models::Args),
+    /// Ask a published model about rows: neither the rows nor the answers are seen by a server
+    Predict(predict::Args),
+    /// Write an encrypted backup of a stopped server, or make the key of backups
+    Backup(backup::Args),
+    /// Restore a server from a backup into a new folder
+    Restore(backup::RestoreArgs),
     /// Measure every protocol and function on this machine, or how many reports it takes in
     Bench(bench::Args),
     /// List the functions of one number and their methods: domain, error, cost, speed
@@ -183,7 +206,11 @@ pub fn main() -> Exit {
         Command::Devices(args) => devices::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::Releases(args) => releases::run(&args),
+        Command::Jobs(args) => jobs::run(&args),
         Command::Models(args) => models::run(&args),
+        Command::Predict(args) => predict::run(&args),
+        Command::Backup(args) => backup::run(&args),
+        Command::Restore(args) => backup::restore(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Functions(args) => functions::run(&args),
         Command::Help { topic } => help::run(topic.as_deref()),

@@ -7,11 +7,12 @@ use crate::{
     intake::validity::UnixSeconds,
     job::{Draft, Format, Job},
     kernel::HostWord,
-    model_store::{ListedModel, ModelEntry, ModelOrigin, ModelVersion},
+    model_store::{Askers, ListedModel, ModelEntry, ModelOrigin, ModelVersion, Terms},
     net::{ClientTls, Config, Role},
-    report::{Model, ModelFacts, entries, human_bytes, read_model, write_atomic, write_model},
+    onnx::{ModelFormat, read_onnx, write_model_file},
+    report::{Model, ModelFacts, entries, human_bytes, read_model, write_atomic},
     session::models,
-    train::{model_words, sound_parameters, tensors},
+    train::{AnswerKind, model_words, sound_parameters, tensors},
 };
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -32,7 +33,7 @@ enum Command {
     /// List this client's models, with their states at both servers
     List {
         /// Write the list as JSON
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, value_name = "FILE", value_parser = super::out_file())]
         json: Option<PathBuf>,
     },
     /// Print a model's public part, and its state at each server
@@ -40,7 +41,7 @@ enum Command {
         /// The model, NAME:VERSION
         model: ModelVersion,
         /// Write it as JSON
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, value_name = "FILE", value_parser = super::out_file())]
         json: Option<PathBuf>,
     },
     /// Print the differences between the public parts of two models
@@ -50,10 +51,12 @@ enum Command {
         /// The second model
         second: ModelVersion,
     },
-    /// Publish a model: declare it ready for use
+    /// Publish a model: declare it ready for use. With --answer, it also answers predictions
     Publish {
         /// The model, NAME:VERSION
         model: ModelVersion,
+        #[command(flatten)]
+        terms: TermsArgs,
     },
     /// Retire a published model: it cannot be exported any more
     Retire {
@@ -65,24 +68,77 @@ enum Command {
         /// The model, NAME:VERSION
         model: ModelVersion,
     },
-    /// Write a model as safetensors; its job must reveal the model
+    /// Write a model as safetensors or ONNX; its job must reveal the model
     Export {
         /// The model, NAME:VERSION
         model: ModelVersion,
-        /// The file to write
-        #[arg(long, value_name = "FILE")]
+        /// The file to write: ONNX if its name ends in .onnx, else safetensors
+        #[arg(long, value_name = "FILE", value_parser = super::out_file())]
         out: PathBuf,
+        /// The format; by the end of the name, if not given
+        #[arg(long, value_enum)]
+        format: Option<ModelFormat>,
     },
     /// Share a model file with the servers, which keep it as a draft
     Import {
         /// Job file with the model's network, numbers and scale, on files, which are not read
         job: PathBuf,
-        /// The model, as `export` and `train --model` write it
+        /// The model, as `export` and `train --model` write it, or any ONNX file of that network
         file: PathBuf,
         /// Name for the model; the job's name, if not given
         #[arg(long, value_name = "NAME", alias = "keep", value_parser = super::train::model_name)]
         name: Option<String>,
     },
+}
+
+/// The answer that an asker receives.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum AnswerName {
+    /// The class of the largest output
+    Class,
+    /// Probabilities, or the values of a regression
+    Values,
+}
+
+/// The terms on which a model answers predictions.
+#[derive(Debug, clap::Args)]
+struct TermsArgs {
+    /// Have the model answer predictions: what an asker learns of a row
+    #[arg(long, value_enum)]
+    answer: Option<AnswerName>,
+    /// Round values to BITS fraction bits; to those of the job, if not given
+    #[arg(long, value_name = "BITS", requires = "answer")]
+    round: Option<u32>,
+    /// Most rows that a client may ask about in a day (UTC)
+    #[arg(long, value_name = "ROWS", requires = "answer")]
+    per_day: Option<u32>,
+    /// Clients that may ask beside you, by the serial numbers of their certificates
+    #[arg(long = "for", value_name = "SERIAL", requires = "answer", conflicts_with = "for_all")]
+    askers: Vec<String>,
+    /// Let all clients of the deployment ask
+    #[arg(long, requires = "answer")]
+    for_all: bool,
+}
+
+impl TermsArgs {
+    /// The terms for a model of the job that `job` finds; `None` if it answers no predictions.
+    fn terms(&self, job: impl FnOnce() -> Result<Job, Failure>) -> Result<Option<Terms>, Failure> {
+        let Some(answer) = self.answer else { return Ok(None) };
+        let askers = match (&self.askers[..], self.for_all) {
+            (_, true) => Askers::All,
+            ([], false) => Askers::Owner,
+            (listed, false) => Askers::Listed(listed.to_vec()),
+        };
+        let answer = match (answer, self.round) {
+            (AnswerName::Class, None) => AnswerKind::Class,
+            (AnswerName::Class, Some(_)) => {
+                return Err(Failure::Input("--round is for --answer values: classes are whole numbers".to_owned()));
+            }
+            (AnswerName::Values, Some(frac_bits)) => AnswerKind::Values { frac_bits },
+            (AnswerName::Values, None) => AnswerKind::Values { frac_bits: job()?.numbers.frac_bits },
+        };
+        Ok(Some(Terms { answer, per_day: self.per_day, askers }))
+    }
 }
 
 /// `symbolon models`.
@@ -98,8 +154,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             diff(&facts(&a)?, &facts(&b)?);
             Ok(())
         }
-        Command::Publish { model } => {
-            models::publish(config, tls, model)?;
+        Command::Publish { model, terms } => {
+            let terms = terms.terms(|| job(&models::show(config, tls, model)?[0]))?;
+            models::publish(config, tls, model, terms.as_ref())?;
             say!("{model} is published on both servers");
             Ok(())
         }
@@ -113,12 +170,12 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             say!("{model} is deleted at each server that had it");
             Ok(())
         }
-        Command::Export { model, out } => {
+        Command::Export { model, out, format } => {
             let [entry, _] = models::show(config, tls, model)?;
             let job = job(&entry)?;
             match job.numbers.ring_bits {
-                32 => export::<u32>(config, tls, (&entry, &job), out),
-                _ => export::<u64>(config, tls, (&entry, &job), out),
+                32 => export::<u32>(config, tls, (&entry, &job), (out, *format)),
+                _ => export::<u64>(config, tls, (&entry, &job), (out, *format)),
             }
         }
         Command::Import { job, file, name } => {
@@ -130,7 +187,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
                 ));
             }
             let job = draft.resolve(None)?;
-            let (model, name) = (read_model(file)?, name.as_deref().unwrap_or(&job.name));
+            let (model, name) = (model_of(file, &job)?, name.as_deref().unwrap_or(&job.name));
             let imported = match job.numbers.ring_bits {
                 32 => models::import::<u32>(config, tls, (&job, name), model_words(&job, &model)?),
                 _ => models::import::<u64>(config, tls, (&job, name), model_words(&job, &model)?),
@@ -139,6 +196,18 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             Ok(())
         }
     }
+}
+
+/// Reads a model's file, of either format.
+fn model_of(file: &Path, job: &Job) -> Result<Model, Failure> {
+    if ModelFormat::of(file) == ModelFormat::Safetensors {
+        return Ok(read_model(file)?);
+    }
+    let (model, remarks) = read_onnx(file)?.for_job(job)?;
+    for remark in remarks {
+        note!("symbolon: {remark}");
+    }
+    Ok(model)
 }
 
 fn write(path: Option<&Path>, value: &Value) -> Result<(), Failure> {
@@ -272,14 +341,14 @@ fn export<W: HostWord + Word>(
     config: &Config,
     tls: &ClientTls,
     (entry, job): (&ModelEntry, &Job),
-    out: &Path,
+    (out, format): (&Path, Option<ModelFormat>),
 ) -> Result<(), Failure> {
     let words: Vec<W> = models::open(config, tls, (entry, job))?;
     sound_parameters(job, &words)?;
     let mut facts = facts(entry)?;
     let of_model = facts["facts"].take();
     let notes = entries(facts).chain(entries(of_model));
-    write_model(out, &Model::with_notes(tensors(job, &words), notes))?;
+    write_model_file(out, format, job, &Model::with_notes(tensors(job, &words), notes))?;
     say!("wrote {} to {}", entry.listed.model, out.display());
     Ok(())
 }

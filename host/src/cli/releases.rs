@@ -22,7 +22,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIGEST", value_parser = super::train::digest)]
     manifest: Option<[u8; 32]>,
     /// Write everything as JSON
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = super::out_file())]
     json: Option<PathBuf>,
 }
 

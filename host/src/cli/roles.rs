@@ -4,6 +4,8 @@ use super::exit::Failure;
 use crate::{
     engine::plan::hex,
     intake::{Intake, IntakeError},
+    job::Job,
+    job_store::{JobId, job_hex},
     net::{
         Capacity, ClientTls, Config, Connection, Hosts, Listener, NetError, Role, ServerTls, init as write_deployment,
     },
@@ -13,6 +15,7 @@ use crate::{
         dealer::Dealer,
         server::{Notice, Server},
     },
+    train::Position,
 };
 use std::{
     io::{Read, Write as _},
@@ -88,27 +91,55 @@ pub(super) fn server(ServerArgs { role: args, threads }: &ServerArgs) -> Result<
     if let Some(files) = &config.intake {
         server = server.with_intake(Arc::new(Intake::open(files, config.role)?));
     }
+    let server = Arc::new(server);
+    let queue = Arc::clone(&server);
+    thread::spawn(move || queue.run_queue());
     serve(args, &config, &tls, |connection, role| server.serve(connection, role))
 }
 
-/// Tells an operator of jobs.
+/// Logs an event of a job.
 fn tell(role: Role, notice: &Notice<'_>) {
     match notice {
-        Notice::Begun { job, hash } => {
+        Notice::Begun { job, number, hash, position } if *position == Position::START => {
             let records = job.data.train_records + job.data.test_records;
             let source = if job.data.is_stored() { "stored" } else { "the client's" };
-            log!("{role}: job {} ({}) begins on {records} records, {source}", job.name, hex(hash));
+            log!("{role}: job {} ({}) begins on {records} records, {source}", named(job, *number), hex(hash));
         }
-        Notice::Ended { job, took, well } => {
-            let how = if *well { "is done" } else { "failed" };
-            log!("{role}: job {} {how} after {:.1} s", job.name, took.as_secs_f64());
+        Notice::Begun { job, number, hash, position } => {
+            log!("{role}: job {} ({}) goes on after {position}", named(job, *number), hex(hash));
+        }
+        Notice::Again { job, error } => log_error!("{role}: job {} will be tried again: {error}", job_hex(job)),
+        Notice::Failed { job, error } => log_error!("{role}: job {}: {error}", job_hex(job)),
+        Notice::JobExpired { job } => log!("{role}: job {} has expired and is deleted", job_hex(job)),
+        Notice::Unstored { job, error } => {
+            log_error!("{role}: job {}: a checkpoint is not stored, and the job goes on: {error}", job_hex(job));
+        }
+        Notice::Ended { job, number, took, well } => {
+            let (what, how) = if *well { ("job", "is done") } else { ("a run of job", "ended without results") };
+            log!("{role}: {what} {} {how} after {:.1} s", named(job, *number), took.as_secs_f64());
+        }
+        Notice::Serves { job } => log!("{role}: a model of job {} answers predictions", job.name),
+        Notice::Served { job, took } => {
+            log!(
+                "{role}: a session of predictions by a model of job {} ended after {:.1} s",
+                job.name,
+                took.as_secs_f64()
+            );
+        }
+        Notice::NotServed { model, error } => {
+            log_error!("{role}: {model}: the session of predictions failed, and will be tried again: {error}");
         }
         Notice::Model { done, model, client } => log!("{role}: model {model} of client {client} is {done}"),
-        Notice::Waits { job, alive } => log!("{role}: job {}: {alive}", job.name),
+        Notice::Waits { job, alive } => log!("{role}: job {}: {alive}", job_hex(job)),
         Notice::LedgerBehind { missing } => log!(
             "{role}: the other server has {missing} released jobs that the ledger here lacks; it may be an older copy, and they are charged again"
         ),
     }
+}
+
+/// A job's number, where the role knows it, and its name.
+fn named(job: &Job, number: Option<&JobId>) -> String {
+    number.map_or_else(|| job.name.clone(), |number| format!("{} {}", job_hex(number), job.name))
 }
 
 /// For [`ClientTls::telling`]: a line for whoever waits at the terminal.
@@ -170,7 +201,7 @@ fn serve(
 
 /// A limit on the size of files is a full disk for whoever writes, not the end of the process: the handler, once there, stays.
 #[cfg(target_os = "linux")]
-fn outlive_full_files() {
+pub(super) fn outlive_full_files() {
     use tokio::signal::unix::{SignalKind, signal};
     const SIGXFSZ: i32 = 25;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -179,7 +210,7 @@ fn outlive_full_files() {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn outlive_full_files() {}
+pub(super) fn outlive_full_files() {}
 
 /// Runs `stop`, then ends the process, on an interrupt or when the parent has gone.
 pub(super) fn stop_on_interrupt(args: &Args, stop: impl Fn() + Clone + Send + 'static) {

@@ -3,8 +3,9 @@
 use super::{
     Engine,
     exit::{Failure, INTERRUPTED},
+    jobs::find_ticket,
     local::{Local, ServerOptions, on_interrupt},
-    roles::waiting,
+    secure::{SecureRun, secure_run, tell},
     stored,
 };
 use crate::{
@@ -16,15 +17,11 @@ use crate::{
     intake::{manifest, validity::UnixSeconds},
     job::{Draft, Job, check_name},
     kernel::HostWord,
-    model_store::ModelVersion,
-    net::{ClientTls, Config, Jobs, Policy, Reveal, Role},
-    report::{
-        Curve, EpochResult, Model, ModelFacts, Progress, Roles, Summary, coefficients, human_bytes, peak_rss,
-        write_model,
-    },
+    net::{Config, Jobs, Policy, Reveal, Role},
+    onnx::write_model_file,
+    report::{Curve, EpochResult, Model, ModelFacts, Progress, Roles, Summary, coefficients, peak_rss},
     session::{
-        SessionError,
-        client::{self, Keep, News, TrainRequest},
+        client::{Keep, News, Ticket, TrainRequest},
         random_bytes, random_seed,
     },
     storage::Storage,
@@ -43,7 +40,14 @@ use symbolon_core::{link::Count, metric::Kind, word::Word};
 #[command(group = clap::ArgGroup::new("where").args(["local", "config"]))]
 pub(super) struct Args {
     /// Job file (TOML; `host/jobs` has some)
-    job: PathBuf,
+    #[arg(required_unless_present = "resume", conflicts_with = "resume")]
+    job: Option<PathBuf>,
+    /// Go on with an interrupted job, or watch a detached one, by its number
+    #[arg(long, value_name = "JOB-ID", requires = "config", conflicts_with_all = ["local", "data", "keep", "no_keep", "detach", "seed", "engine", "manifest"])]
+    resume: Option<String>,
+    /// Return once both servers have the job; `symbolon jobs fetch` brings its results later
+    #[arg(long, requires = "config", conflicts_with_all = ["json", "model", "curve", "local"])]
+    detach: bool,
     /// Directory of the data; the job names files relative to it. Jobs that learn from reports have none
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -75,13 +79,14 @@ pub(super) struct Args {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// Write the results as JSON
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = super::out_file())]
     json: Option<PathBuf>,
-    /// Write the trained model as safetensors; the job must reveal it
-    #[arg(long, value_name = "FILE")]
+    /// Write the trained model as safetensors, or as ONNX if FILE ends in .onnx; the job must
+    /// reveal it
+    #[arg(long, value_name = "FILE", value_parser = super::out_file())]
     model: Option<PathBuf>,
     /// Write the learning curve as SVG
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = super::out_file())]
     curve: Option<PathBuf>,
 }
 
@@ -99,11 +104,19 @@ pub(super) struct Trained<W> {
     pub(super) summary: Summary,
     pub(super) parameters: Option<Vec<W>>,
     /// Why the servers do not keep the model, if they should.
-    not_kept: Option<String>,
+    pub(super) not_kept: Option<String>,
+}
+
+/// Files for the results of a run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OutFiles<'a> {
+    pub(super) json: Option<&'a Path>,
+    pub(super) model: Option<&'a Path>,
+    pub(super) curve: Option<&'a Path>,
 }
 
 impl<W: Word> Trained<W> {
-    fn new(job: &Job, summary: Summary, parameters: Option<Vec<W>>) -> Self {
+    pub(super) fn new(job: &Job, summary: Summary, parameters: Option<Vec<W>>) -> Self {
         let coefficients = parameters.as_ref().map(|model| coefficients(job, model, summary.loss));
         let coefficients = coefficients.unwrap_or_default();
         Self { summary: Summary { coefficients, ..summary }, parameters, not_kept: None }
@@ -112,7 +125,9 @@ impl<W: Word> Trained<W> {
 
 /// `symbolon train`.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    let draft = Draft::load(&args.job)?;
+    check_outputs(&args.files())?;
+    let Some(job) = &args.job else { return resume(args) };
+    let draft = Draft::load(job)?;
     if args.engine == Engine::Secure && !args.local && args.config.is_none() {
         return Err(Failure::Input(
             "give --local, or --config with the client configuration of `symbolon init`".to_owned(),
@@ -122,7 +137,6 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         let text = "--config: the clear engine uses no servers, and none keeps its model; leave it out";
         return Err(Failure::Input(text.to_owned()));
     }
-    check_outputs(args)?;
     if draft.schema().is_some() {
         return run_stored(args, draft);
     }
@@ -178,48 +192,113 @@ fn run_stored(args: &Args, draft: Draft) -> Result<(), Failure> {
     if args.data.is_some() {
         return Err(Failure::Input("--data: the job learns from reports, not from files; leave it out".to_owned()));
     }
-    on_interrupt(|| std::process::exit(INTERRUPTED));
     let config = Config::load(file, &[Role::Client])?;
     let mut job = stored::resolve(draft, &config, args.manifest)?;
     adjust(args, &mut job)?;
     let keep = keep(args, &job);
     let request = TrainRequest { job: &job, keep: keep.as_ref() };
     if job.numbers.ring_bits == 32 {
-        tell_outcome(args, &job, &secure_run::<u32>(request, None, None, &config)?)
+        at_servers::<u32>(args, request, None, None, &config)
     } else {
-        tell_outcome(args, &job, &secure_run::<u64>(request, None, None, &config)?)
+        at_servers::<u64>(args, request, None, None, &config)
     }
 }
 
+/// Runs a job at the servers of a deployment.
+fn at_servers<W: HostWord + Word>(
+    args: &Args,
+    request: TrainRequest<'_>,
+    variance: Option<f64>,
+    inputs: Option<Inputs<W>>,
+    config: &Config,
+) -> Result<(), Failure> {
+    let mut run = SecureRun::new(config)?;
+    run.interruptible();
+    let ticket = run.order(request, variance, inputs)?;
+    if args.detach {
+        return run.detach(&ticket);
+    }
+    run.announce(&ticket);
+    let trained = run.follow::<W>(&ticket)?;
+    tell_outcome(&args.files(), request.job, &trained, args.keep.is_some())?;
+    run.fetched(&ticket);
+    Ok(())
+}
+
+/// Goes on with a job, or watches it, and writes its results.
+fn resume(args: &Args) -> Result<(), Failure> {
+    let (Some(file), Some(id)) = (&args.config, &args.resume) else {
+        return Err(Failure::Input("give --config with the client configuration of `symbolon init`".to_owned()));
+    };
+    let config = Config::load(file, &[Role::Client])?;
+    let ticket = find_ticket(&config, id)?;
+    fetch(&config, &ticket, &args.files())
+}
+
+/// Watches a job to its end and prints its results, which stay at the servers.
+pub(super) fn watch(config: &Config, ticket: &Ticket) -> Result<(), Failure> {
+    fn of<W: HostWord + Word>(config: &Config, ticket: &Ticket) -> Result<(), Failure> {
+        let mut run = SecureRun::new(config)?;
+        run.interruptible();
+        let trained = run.follow::<W>(ticket)?;
+        say!("{}", trained.summary);
+        Ok(())
+    }
+    if ticket.job.numbers.ring_bits == 32 { of::<u32>(config, ticket) } else { of::<u64>(config, ticket) }
+}
+
+/// Watches a job to its end and writes its results.
+pub(super) fn fetch(config: &Config, ticket: &Ticket, files: &OutFiles<'_>) -> Result<(), Failure> {
+    fn of<W: HostWord + Word>(config: &Config, ticket: &Ticket, files: &OutFiles<'_>) -> Result<(), Failure> {
+        let mut run = SecureRun::new(config)?;
+        run.interruptible();
+        let trained = run.follow::<W>(ticket)?;
+        let required = ticket.keep.as_ref().is_some_and(|keep| keep.required);
+        tell_outcome(files, &ticket.job, &trained, required)?;
+        if ticket.job.reveal.model && files.model.is_none() {
+            note!("symbolon: the model stays at the servers until it is fetched with --model, or expires");
+            return Ok(());
+        }
+        run.fetched(ticket);
+        Ok(())
+    }
+    if files.model.is_some() && !ticket.job.reveal.model {
+        return Err(Failure::Input("--model: the job does not reveal the model".to_owned()));
+    }
+    if ticket.job.numbers.ring_bits == 32 { of::<u32>(config, ticket, files) } else { of::<u64>(config, ticket, files) }
+}
+
 fn run_in<W: HostWord + Word>(args: &Args, job: &Job, dir: &Path) -> Result<(), Failure> {
-    let trained = match args.engine {
-        Engine::Clear => {
+    let trained = match (args.engine, &args.config) {
+        (Engine::Clear, _) => {
             on_interrupt(|| std::process::exit(INTERRUPTED));
             let Loaded { inputs, variance, .. } = load(job, dir, &Storage::default())?;
             let threads = args.threads.unwrap_or(usize::from(job.lanes.lanes));
             clear_stored::<W>(job, variance, inputs, threads, &Audit::default())?
         }
-        Engine::Secure => match &args.config {
-            Some(file) => {
-                on_interrupt(|| std::process::exit(INTERRUPTED));
-                let config = Config::load(file, &[Role::Client])?;
-                let Loaded { inputs, variance, .. } = load(job, dir, &Storage::new(config.storage.clone()))?;
-                let keep = keep(args, job);
-                secure_run::<W>(TrainRequest { job, keep: keep.as_ref() }, variance, Some(inputs), &config)?
-            }
-            None => {
-                let Loaded { inputs, variance, .. } = load(job, dir, &Storage::default())?;
-                let local = Local::start(
-                    ServerOptions { policy: &everything(), threads: args.threads, memory_mib: None },
-                    args.auditor,
-                )?;
-                let trained = secure_run::<W>(job, variance, Some(inputs), &local.client)?;
-                local.stop();
-                trained
-            }
-        },
+        (Engine::Secure, Some(file)) => {
+            let config = Config::load(file, &[Role::Client])?;
+            let Loaded { inputs, variance, .. } = load(job, dir, &Storage::new(config.storage.clone()))?;
+            let keep = keep(args, job);
+            let request = TrainRequest { job, keep: keep.as_ref() };
+            return at_servers::<W>(args, request, variance, Some(inputs), &config);
+        }
+        (Engine::Secure, None) => {
+            let Loaded { inputs, variance, .. } = load(job, dir, &Storage::default())?;
+            let options = ServerOptions { policy: &everything(), threads: args.threads, memory_mib: None };
+            let local = Local::start(options, args.auditor)?;
+            let trained = secure_run::<W>(job, variance, Some(inputs), &local.client)?;
+            local.stop();
+            trained
+        }
     };
-    tell_outcome(args, job, &trained)
+    tell_outcome(&args.files(), job, &trained, false)
+}
+
+impl Args {
+    fn files(&self) -> OutFiles<'_> {
+        OutFiles { json: self.json.as_deref(), model: self.model.as_deref(), curve: self.curve.as_deref() }
+    }
 }
 
 /// The wish of the command line that the servers keep the model.
@@ -244,8 +323,8 @@ pub(super) fn everything() -> Policy {
 }
 
 /// Says before the training what could not be written after it.
-fn check_outputs(args: &Args) -> Result<(), Failure> {
-    for (option, path) in [("--model", &args.model), ("--json", &args.json), ("--curve", &args.curve)] {
+pub(super) fn check_outputs(files: &OutFiles<'_>) -> Result<(), Failure> {
+    for (option, path) in [("--model", files.model), ("--json", files.json), ("--curve", files.curve)] {
         let Some(path) = path else { continue };
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if path.is_dir() || !folder.is_dir() {
@@ -256,21 +335,26 @@ fn check_outputs(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-fn tell_outcome<W: Word>(args: &Args, job: &Job, trained: &Trained<W>) -> Result<(), Failure> {
+fn tell_outcome<W: Word>(
+    files: &OutFiles<'_>,
+    job: &Job,
+    trained: &Trained<W>,
+    must_keep: bool,
+) -> Result<(), Failure> {
     say!("{}", trained.summary);
-    if let (Some(path), Some(parameters)) = (&args.model, &trained.parameters) {
-        write_model(path, &Model::new(tensors(job, parameters), &trained.summary))?;
+    if let (Some(path), Some(parameters)) = (files.model, &trained.parameters) {
+        write_model_file(path, None, job, &Model::new(tensors(job, parameters), &trained.summary))?;
     }
-    if let Some(path) = &args.curve {
+    if let Some(path) = files.curve {
         let curve = Curve { title: job.name.clone(), points: trained.summary.history.clone() };
         curve.write(path).map_err(|error| Failure::write(path, &error))?;
     }
-    if let Some(path) = &args.json {
+    if let Some(path) = files.json {
         trained.summary.write_json(path).map_err(|error| Failure::write(path, &error))?;
     }
     let Some(reason) = &trained.not_kept else { return Ok(()) };
     let text = format!("the job is done, but no model is kept: {reason}");
-    if args.keep.is_some() {
+    if must_keep {
         return Err(Failure::Other(text));
     }
     note!("symbolon: {text}");
@@ -278,7 +362,12 @@ fn tell_outcome<W: Word>(args: &Args, job: &Job, trained: &Trained<W>) -> Result
 }
 
 /// A summary with what every engine knows.
-fn summary(job: &Job, engine: &str, history: Vec<EpochResult>, plan_hash: &[u8; 32]) -> Result<Summary, Failure> {
+pub(super) fn summary(
+    job: &Job,
+    engine: &str,
+    history: Vec<EpochResult>,
+    plan_hash: &[u8; 32],
+) -> Result<Summary, Failure> {
     let last = history.last().cloned().unwrap_or_default();
     Ok(Summary {
         job: job.name.clone(),
@@ -313,82 +402,6 @@ fn summary(job: &Job, engine: &str, history: Vec<EpochResult>, plan_hash: &[u8; 
         coefficients: Vec::new(),
         kept: None,
     })
-}
-
-/// Shows how a job goes.
-fn tell(job: &Job, progress: &Progress, news: &News) {
-    let per_step = job.records_per_epoch() as u64 / job.steps_per_epoch().max(1) as u64;
-    match news {
-        News::Sharing { done, planned } => {
-            let [done, planned] = [*done, *planned].map(human_bytes);
-            progress.label(format!("sharing the data, {done} of {planned}"));
-        }
-        News::Ready => progress.label("training"),
-        News::Alive(server, alive) if alive.waits_for.is_some() => progress.label(format!("{server}: {alive}")),
-        News::Alive(_, alive) => progress.label(alive.to_string()),
-        News::Step { done, bytes_sent } => progress.update(done * per_step, *bytes_sent),
-        News::Epoch(result) if result.is_empty() => {}
-        News::Epoch(result) => progress.note(&result.to_string()),
-    }
-}
-
-/// Trains on shares, at the servers that `config` names: of `inputs`, or of what they hold.
-/// `variance` is that of the test targets, where they are known.
-pub(super) fn secure_run<'a, W: HostWord + Word>(
-    request: impl Into<TrainRequest<'a>>,
-    variance: Option<f64>,
-    inputs: Option<Inputs<W>>,
-    config: &Config,
-) -> Result<Trained<W>, Failure> {
-    let request = request.into();
-    let job = request.job;
-    let tls = ClientTls::new(&config.identity()?).telling(waiting);
-    let progress = Progress::new("sharing the data", job.records_per_epoch() as u64 * u64::from(job.training.epochs));
-    let news = &mut |news| match news {
-        News::Epoch(result) => tell(job, &progress, &News::Epoch(result.with_variance(variance))),
-        news => tell(job, &progress, &news),
-    };
-    let outcome = match inputs {
-        Some(inputs) => client::run(config, &tls, request, inputs, news),
-        None => client::run_stored(config, &tls, request, news),
-    };
-    progress.finish();
-    let outcome = outcome.inspect_err(|error| {
-        if let (SessionError::OutOfRange | SessionError::Impossible(_), Some(keep)) = (error, request.keep) {
-            note!("symbolon: the servers may keep a draft of this run under {}; delete it", keep.name);
-        }
-    })?;
-    let [a, b] = outcome.reports;
-    let history = outcome.epochs.into_iter().map(|result| result.with_variance(variance)).collect();
-    let (kept, not_kept) = match outcome.kept {
-        Some(Ok(version)) => {
-            let name = request.keep.map(|keep| keep.name.clone()).unwrap_or_default();
-            (Some(ModelVersion { name, version }.to_string()), None)
-        }
-        Some(Err(reason)) => (None, Some(reason)),
-        None => (None, None),
-    };
-    let summary = Summary {
-        kept,
-        seconds_train: a.seconds_train.max(b.seconds_train),
-        seconds_setup: outcome.seconds_setup,
-        bytes_sent: Roles {
-            server_0: a.bytes_sent,
-            server_1: b.bytes_sent,
-            dealer: a.dealer.bytes_sent,
-            client: outcome.bytes_sent,
-        },
-        rounds: a.rounds,
-        dealer_bytes: a.dealer.bytes_sent,
-        peak_rss_bytes: Roles {
-            server_0: a.peak_rss_bytes,
-            server_1: b.peak_rss_bytes,
-            dealer: a.dealer.peak_rss_bytes,
-            client: peak_rss(),
-        },
-        ..summary(job, "secure", history, &outcome.plan_hash)?
-    };
-    Ok(Trained { not_kept, ..Trained::new(job, summary, outcome.parameters) })
 }
 
 /// Says that words left the range of an opening. What looks a word up in a table warns and goes on.

@@ -276,7 +276,11 @@ impl fmt::Display for DataError {
             }
             Self::Missing { tried } => {
                 let tried: Vec<_> = tried.iter().map(|path| path.display().to_string()).collect();
-                write!(f, "no data file {}; name the folder that holds it with --data", tried.join(", nor "))
+                write!(
+                    f,
+                    "no data file {}, plain or with `.gz`; name the folder that holds it with --data",
+                    tried.join(", nor ")
+                )
             }
             Self::Read { path, source } => write!(f, "cannot read {}: {source}", path.display()),
             Self::IdxMagic { path, got } => write!(

@@ -26,15 +26,23 @@ impl Source {
     }
 }
 
-/// Opens the file `name` of a job: as it stands in `dir`, or by its last part.
+/// Opens the file `name` of a job: as it stands in `dir`, or by its last part; or either as
+/// `NAME.gz`.
 pub(super) fn open(dir: &Path, name: &str) -> Result<Source, DataError> {
     let mut tried = vec![dir.join(name)];
     tried.extend(Path::new(name).file_name().map(|last| dir.join(last)));
     tried.dedup();
-    let Some(path) = tried.iter().find(|path| path.is_file()).cloned() else {
+    let packed = tried.iter().map(|path| packed_name(path));
+    let Some(path) = tried.iter().cloned().chain(packed).find(|path| path.is_file()) else {
         return Err(DataError::Missing { tried });
     };
     open_file(path)
+}
+
+fn packed_name(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".gz");
+    name.into()
 }
 
 /// Opens a file, unpacked if it is packed.

@@ -438,6 +438,9 @@ fn digits_are_embedded() {
     assert!(train.features.iter().all(|x| (0.0..=1.0).contains(x)));
     let Targets::Classes(labels) = &test.targets else { panic!("no classes") };
     assert!((0..10).all(|class| labels.iter().filter(|label| **label == class).count() > 20));
+    // The repository's copy is packed.
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("data");
+    assert_eq!(load(&job, &folder).unwrap(), digits(&job).unwrap());
     assert!(matches!(digits(&idx_job()), Err(DataError::Missing { .. })));
     let Some(dir) = datasets() else { return };
     assert_eq!(load(&job, &dir).unwrap(), (train, test));

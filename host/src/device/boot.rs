@@ -1,6 +1,7 @@
 //! A device's counter of boots, in a file.
 
 use super::DeviceError;
+use crate::secret::{folder_of, sync_folder};
 use std::{
     fs::{self, File, TryLockError},
     io::{self, Write},
@@ -70,10 +71,7 @@ impl BootCounter {
         writeln!(file, "{boot}")?;
         file.sync_all()?;
         fs::rename(&new, &self.path)?;
-        match self.path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
-            _ => File::open(".")?.sync_all(),
-        }
+        sync_folder(folder_of(&self.path))
     }
 
     fn failed(&self, error: io::Error) -> DeviceError {

@@ -6,6 +6,7 @@ pub mod clear;
 pub mod dealer;
 pub mod memory;
 pub mod plan;
+pub mod pool;
 pub mod secure;
 
 use crate::job;

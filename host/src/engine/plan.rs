@@ -12,8 +12,12 @@
 //! and exchanges, of which it makes a bounded number ([`PlanError::Work`]).
 
 mod recorder;
+mod serving;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use serving::DryBatches;
+pub use serving::{ServingPlan, serving_plan};
 
 use crate::{
     job::{Job, When},

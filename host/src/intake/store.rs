@@ -10,7 +10,7 @@
 //! - **Memory:** a cache of a fixed size (`CACHE_BYTES`).
 
 use super::ledger::Ledger;
-use crate::secret::reserve_private;
+use crate::secret::{folder_of, reserve_private, sync_folder};
 use redb::{
     Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction,
 };
@@ -170,11 +170,7 @@ type Open = Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>;
 pub(crate) fn create(path: &Path, cache_bytes: usize) -> Result<Database, DatabaseError> {
     reserve_private(path)?;
     let database = Database::builder().set_cache_size(cache_bytes).create(path)?;
-    #[cfg(unix)]
-    {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        std::fs::File::open(folder)?.sync_all()?;
-    }
+    sync_folder(folder_of(path))?;
     Ok(database)
 }
 

@@ -189,6 +189,12 @@ impl Kind {
     }
 }
 
+/// Returns how many numbers `job` has opened once epoch `epoch` has ended.
+pub fn numbers_after(job: &Job, epoch: u32) -> u64 {
+    let of = |epoch| Kind::all(job).filter(|kind| kind.is_opened(job, epoch)).count() as u64;
+    (1..=epoch).map(of).sum()
+}
+
 /// Counts the outputs that `job` opens: numbers, the model, the alarm.
 pub fn outputs(job: &Job) -> u64 {
     let numbers: u64 = Kind::all(job).map(|kind| kind.times(job)).sum();

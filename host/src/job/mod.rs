@@ -10,6 +10,7 @@
 
 mod arrays;
 mod augment;
+mod checkpoint;
 mod closed_form;
 mod csv;
 mod early_stop;
@@ -48,6 +49,7 @@ use symbolon_core::{
 
 pub use arrays::{CIFAR_FEATURES, Cifar10, Cifar100, Cifar100Label, Npy, Npz};
 pub use augment::Augment;
+pub use checkpoint::{Checkpoint, Pace};
 pub use closed_form::ClosedForm;
 pub use early_stop::{EarlyStop, Watched};
 pub use error::{Invalid, JobError, Rule};
@@ -73,10 +75,10 @@ pub const VERSION: u8 = 2;
 
 /// Version of the encoding: the first byte of an encoded job. Servers keep encoded jobs with
 /// models, so it changes whenever the encoding does; a test holds that.
-const ENCODING: u8 = 3;
+const ENCODING: u8 = 4;
 
 /// Changes with [`ENCODING`].
-const HASH_DOMAIN: &[u8] = b"symbolon job v3";
+const HASH_DOMAIN: &[u8] = b"symbolon job v4";
 
 /// Checks the name of a job or model: some letters, digits, `.`, `_`, `-`.
 ///
@@ -305,6 +307,11 @@ pub struct Training {
     /// run. Servers, dealer and auditor learn after which epoch training ended.
     #[serde(default)]
     pub early_stop: Option<EarlyStop>,
+    /// When servers store their state, so that an interrupted job can go on:
+    /// `{ every_seconds = 300 }`, `{ steps = 100 }`, or `"off"`; and at each epoch's end, unless it
+    /// is off. Every 300 seconds, if left out.
+    #[serde(default)]
+    pub checkpoint: Checkpoint,
 }
 
 /// How tensors are cut.

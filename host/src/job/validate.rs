@@ -70,7 +70,8 @@ pub(super) fn validate(job: &Job, asked: &Asked) -> Checked {
     let multiple = Rule::MultipleOf { got: wide(job.lanes.tile), of: wide(TILE_MULTIPLE) };
     hold(job.lanes.tile.is_multiple_of(TILE_MULTIPLE), "lanes.tile", multiple)?;
     reveal(job)?;
-    super::early_stop::validate(job)
+    super::early_stop::validate(job)?;
+    super::checkpoint::validate(job)
 }
 
 fn hold(kept: bool, key: &str, rule: Rule) -> Checked {

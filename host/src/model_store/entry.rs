@@ -38,6 +38,16 @@ impl FromStr for ModelVersion {
     }
 }
 
+/// A client's wish that the servers keep the model.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Keep {
+    /// The model's name.
+    pub name: String,
+    /// Whether a store without room refuses the job; otherwise the job runs, and its model is not
+    /// kept.
+    pub required: bool,
+}
+
 /// The source of a model's parameters.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub enum ModelOrigin {

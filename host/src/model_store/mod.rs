@@ -18,15 +18,18 @@
 //! - **Failure:** if a server dies in between, only the other one has the version. Commands report
 //!   such versions; only `retire` and `delete` change them.
 //! - **Access:** a client is known by the serial number of its certificate. It has names, versions
-//!   and limits of its own, and sees no other client's models.
+//!   and limits of its own, and sees no other client's models but those that are published to it:
+//!   these answer predictions on their [`Terms`].
 
 mod entry;
 mod error;
 mod share_file;
 mod store;
+mod terms;
 #[cfg(test)]
 mod tests;
 
-pub use entry::{ListedModel, ModelEntry, ModelOrigin, ModelState, ModelVersion, PublicPart};
+pub use entry::{Keep, ListedModel, ModelEntry, ModelOrigin, ModelState, ModelVersion, PublicPart};
 pub use error::ModelStoreError;
 pub use store::ModelStore;
+pub use terms::{Askers, Terms};

@@ -4,20 +4,21 @@ use super::{
     entry::{ListedModel, ModelEntry, ModelState, ModelVersion, PublicPart},
     error::ModelStoreError,
     share_file,
+    terms::Terms,
 };
 use crate::{
     intake::{store::StoreError, validity::UnixSeconds},
     net::{ModelsConfig, Role},
-    release::database::{SharedDatabase, begin_durable, decode, encode},
-    secret::{Secret, reserve_private},
+    release::database::{SharedDatabase, begin_durable, check_owner, decode, encode},
+    secret::{Secret, lock_folder},
 };
 use redb::{ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashSet,
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File},
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 use symbolon_core::word::Word;
@@ -31,10 +32,10 @@ const MOST_NAMES: usize = 4096;
 const ENTRIES: TableDefinition<Key<'_>, &[u8]> = TableDefinition::new("models");
 /// The same -> [`PublicPart`].
 const PUBLIC: TableDefinition<Key<'_>, &[u8]> = TableDefinition::new("public");
+/// The same -> [`Terms`] of a published version that answers predictions.
+const TERMS: TableDefinition<Key<'_>, &[u8]> = TableDefinition::new("terms");
 /// Client and name -> its last version. Numbers are given once.
 const NAMES: TableDefinition<(&str, &str), u32> = TableDefinition::new("names");
-/// Key `server` -> 0 or 1.
-const OWNER: TableDefinition<&str, u64> = TableDefinition::new("owner");
 
 type Key<'a> = (&'a str, &'a str, u32);
 
@@ -65,7 +66,6 @@ fn create(transaction: &WriteTransaction) -> Result<(), StoreError> {
     transaction.open_table(ENTRIES)?;
     transaction.open_table(PUBLIC)?;
     transaction.open_table(NAMES)?;
-    transaction.open_table(OWNER)?;
     Ok(())
 }
 
@@ -78,15 +78,7 @@ impl ModelStore {
     /// server's.
     pub fn open(config: &ModelsConfig, role: Role, deployment: [u8; 32]) -> Result<Self, ModelStoreError> {
         let directory = config.directory.clone();
-        let failed = |source| ModelStoreError::Files { path: directory.clone(), source };
-        fs::create_dir_all(&directory).map_err(failed)?;
-        let lock = directory.join("lock");
-        reserve_private(&lock).map_err(failed)?;
-        let lock = OpenOptions::new().write(true).open(lock).map_err(failed)?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => ModelStoreError::InUse(directory.clone()),
-            TryLockError::Error(source) => failed(source),
-        })?;
+        let lock = Self::lock(&directory)?;
         let catalogue = SharedDatabase::open(&directory.join("models.redb"), VERSION, create)?;
         let store = Self {
             server: u8::from(role == Role::Server1),
@@ -99,16 +91,22 @@ impl ModelStore {
             directory,
         };
         store.change(|transaction| {
-            let (mut owner, own) = (transaction.open_table(OWNER)?, u64::from(store.server));
-            let got = owner.get("server")?.map(|server| server.value());
-            match got {
-                None => drop(owner.insert("server", own)?),
-                Some(got) if got == own => {}
-                Some(got) => return Err(StoreError::Foreign { key: "server", own, got }.into()),
-            }
-            Ok(())
+            transaction.open_table(TERMS)?; // older catalogues lack it
+            Ok(check_owner(transaction, role)?)
         })?;
         Ok(store)
+    }
+
+    /// Locks the folder of a store, and makes a missing one. A server holds the lock while it runs.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelStoreError::InUse`], or a folder that cannot be used.
+    pub fn lock(directory: &Path) -> Result<File, ModelStoreError> {
+        match lock_folder(directory) {
+            Ok(lock) => lock.ok_or_else(|| ModelStoreError::InUse(directory.to_owned())),
+            Err(source) => Err(ModelStoreError::Files { path: directory.to_owned(), source }),
+        }
     }
 
     /// The deployment whose models are kept here.
@@ -219,6 +217,16 @@ impl ModelStore {
         last.checked_add(1).ok_or_else(taken)
     }
 
+    /// Returns the version under which the client's model with this public part is kept here.
+    ///
+    /// # Errors
+    ///
+    /// If the catalogue cannot be read.
+    pub fn version_of(&self, client: &str, name: &str, digest: &[u8; 32]) -> Result<Option<u32>, ModelStoreError> {
+        let is_it = |listed: &ListedModel| listed.model.name == name && listed.digest == *digest;
+        Ok(self.list(client)?.into_iter().find(is_it).map(|listed| listed.model.version))
+    }
+
     /// Keeps this server's share of a model, durably, as a draft.
     ///
     /// # Errors
@@ -299,7 +307,8 @@ impl ModelStore {
         }
     }
 
-    /// Changes the state of a client's model. Does nothing if it has that state.
+    /// Changes the state of a client's model, which answers no predictions from then on. Does
+    /// nothing if it has that state and answers none.
     ///
     /// # Errors
     ///
@@ -311,21 +320,76 @@ impl ModelStore {
         client: &str,
         state: ModelState,
     ) -> Result<(), ModelStoreError> {
+        self.change_state((model, digest, client), state, None)
+    }
+
+    /// Publishes a client's model for predictions on these terms.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelStoreError`].
+    pub fn publish(
+        &self,
+        model: &ModelVersion,
+        digest: &[u8; 32],
+        client: &str,
+        terms: &Terms,
+    ) -> Result<(), ModelStoreError> {
+        self.change_state((model, digest, client), ModelState::Published, Some(terms))
+    }
+
+    fn change_state(
+        &self,
+        (model, digest, client): (&ModelVersion, &[u8; 32], &str),
+        state: ModelState,
+        terms: Option<&Terms>,
+    ) -> Result<(), ModelStoreError> {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut stored = self.find(model, digest, client)?;
         if !stored.listed.state.may_become(state) {
             let advice = "only a published model can be retired, and none becomes a draft again";
             return Err(ModelStoreError::State { model: model.clone(), state: stored.listed.state, advice });
         }
-        if stored.listed.state == state {
-            return Ok(());
-        }
         stored.listed.state = state;
         self.change(|transaction| {
             let key = (client, &*model.name, model.version);
             transaction.open_table(ENTRIES)?.insert(key, &encode(&stored, "models")?[..])?;
+            let mut table = transaction.open_table(TERMS)?;
+            match terms {
+                Some(terms) => drop(table.insert(key, &encode(terms, "terms")?[..])?),
+                None => drop(table.remove(key)?),
+            }
             Ok(())
         })
+    }
+
+    /// Returns the terms of a version that answers predictions.
+    ///
+    /// # Errors
+    ///
+    /// If the catalogue cannot be read.
+    pub fn terms(&self, model: &ModelVersion, owner: &str) -> Result<Option<Terms>, ModelStoreError> {
+        let database = self.catalogue.get()?;
+        let view = database.begin_read()?;
+        let terms = view.open_table(TERMS)?.get((owner, &*model.name, model.version))?;
+        Ok(terms.map(|terms| decode(terms.value(), "terms")).transpose()?)
+    }
+
+    /// Returns all versions that answer predictions, with their owners.
+    ///
+    /// # Errors
+    ///
+    /// If the catalogue cannot be read.
+    pub fn served(&self) -> Result<Vec<(String, ModelVersion)>, ModelStoreError> {
+        let database = self.catalogue.get()?;
+        let view = database.begin_read()?;
+        let mut served = Vec::new();
+        for entry in view.open_table(TERMS)?.iter()? {
+            let (key, _) = entry?;
+            let (owner, name, version) = key.value();
+            served.push((owner.to_owned(), ModelVersion { name: name.to_owned(), version }));
+        }
+        Ok(served)
     }
 
     /// Deletes a client's model; a published one must be retired before.
@@ -344,6 +408,7 @@ impl ModelStore {
             let key = (client, &*model.name, model.version);
             transaction.open_table(ENTRIES)?.remove(key)?;
             transaction.open_table(PUBLIC)?.remove(key)?;
+            transaction.open_table(TERMS)?.remove(key)?;
             Ok(())
         })?;
         let path = self.path(stored.file);
@@ -365,6 +430,26 @@ impl ModelStore {
         digest: &[u8; 32],
         client: &str,
     ) -> Result<Secret<W>, ModelStoreError> {
+        let public = self.show(model, client)?.public;
+        match public.job() {
+            Ok(job) if job.reveal.model => self.read_share(model, digest, client),
+            Ok(_) => Err(ModelStoreError::Closed(model.clone())),
+            Err(_) => Err(ModelStoreError::Version(model.clone())),
+        }
+    }
+
+    /// Reads this server's share of a model that is not retired, for computations that keep it
+    /// shared.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelStoreError`].
+    pub fn read_share<W: Word>(
+        &self,
+        model: &ModelVersion,
+        digest: &[u8; 32],
+        client: &str,
+    ) -> Result<Secret<W>, ModelStoreError> {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let Stored { listed, file } = self.find(model, digest, client)?;
         let public = self.show(model, client)?.public;
@@ -374,11 +459,6 @@ impl ModelStore {
         if listed.state == ModelState::Retired {
             let (model, state, advice) = (model.clone(), listed.state, "publish it again first");
             return Err(ModelStoreError::State { model, state, advice });
-        }
-        match public.job() {
-            Ok(job) if job.reveal.model => {}
-            Ok(_) => return Err(ModelStoreError::Closed(model.clone())),
-            Err(_) => return Err(ModelStoreError::Version(model.clone())),
         }
         let path = self.path(file);
         let words = usize::try_from(listed.words).map_err(|_| ModelStoreError::Damaged(path.clone()))?;

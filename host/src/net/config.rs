@@ -42,6 +42,16 @@
 //! memory_mib = 512 # most in memory, the smallest tables; the others go to scratch files
 //! directory = "/srv/scratch" # folder of scratch files; $TMPDIR or /var/tmp, if left out
 //!
+//! [serve] # servers alone; may be left out, whole or in part
+//! pool_rows = 512 # rows that are dealt ahead for each model that answers predictions
+//! batches = [1, 1, 16, 128] # rows of a batch, lane by lane
+//! wait_ms = 0
+//! models = 4
+//!
+//! [jobs] # servers and clients; may be left out, whole or in part
+//! directory = "jobs" # relative to this file: a server's jobs, a client's keys to their outputs
+//! retry_s = 600 # seconds for which a job that lost a peer is tried again
+//!
 //! [models] # servers only; may be left out, whole or in part
 //! directory = "models" # relative to this file: shares of kept models
 //! most_versions = 256 # of a client
@@ -58,27 +68,27 @@
 //! A gateway's file has a section of its own, [`Lines`].
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 
+pub use super::config_fault::{ConfigError, ConfigFault};
 use super::connection::Timeouts;
-use super::identity::{Identity, IdentityError, IdentityFiles};
+use super::identity::{Identity, IdentityFiles};
 use super::intake::{IntakeFiles, RawIntake};
 use super::lines::{Lines, RawLines};
 use super::policy::{Jobs, Limits, Policy, Reveal};
 use super::role::Role;
-use super::storage::{ModelsConfig, RawModels, RawStorage};
+use super::serve::{RawServe, ServeConfig};
+use super::storage::{JobsConfig, ModelsConfig, RawJobs, RawModels, RawStorage};
 use crate::job::EpsilonFile;
 use crate::storage::StorageConfig;
 
 /// The longest time-out, a week. Longer ones are mistakes, and need not fit the clock.
-const LONGEST_MS: u64 = 7 * 24 * 3600 * 1000;
+pub(super) const LONGEST_MS: u64 = 7 * 24 * 3600 * 1000;
 
 /// The configuration of a role, checked.
 #[derive(Clone, Debug)]
@@ -108,6 +118,10 @@ pub struct Config {
     pub storage: StorageConfig,
     /// Where a server keeps models; other roles do not use it.
     pub models: ModelsConfig,
+    /// Where a server keeps jobs, and a client their keys; other roles do not use it.
+    pub jobs: JobsConfig,
+    /// How a server answers predictions; other roles do not use it.
+    pub serve: ServeConfig,
 }
 
 impl Config {
@@ -203,6 +217,10 @@ struct Raw {
     storage: Option<RawStorage>,
     /// Where a server keeps its shares of models.
     models: Option<RawModels>,
+    /// Where a server keeps jobs, and a client the keys of its jobs.
+    jobs: Option<RawJobs>,
+    /// How a server answers predictions.
+    serve: Option<RawServe>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -333,6 +351,14 @@ impl Raw {
             Some(_) if !role.is_server() => return Err(ConfigFault::Models(role)),
             models => models.unwrap_or_default().check(directory),
         };
+        let jobs = match self.jobs {
+            Some(_) if !(role.is_server() || role == Role::Client) => return Err(ConfigFault::Jobs(role)),
+            jobs => jobs.unwrap_or_default().check(directory)?,
+        };
+        let serve = match self.serve {
+            Some(_) if !role.is_server() => return Err(ConfigFault::Serves(role)),
+            serve => serve.unwrap_or_default().check(),
+        };
         let tls = IdentityFiles {
             certificate: directory.join(self.tls.certificate),
             key: directory.join(self.tls.key),
@@ -340,12 +366,27 @@ impl Raw {
         };
         let timeouts = self.timeouts.check()?;
         let (file, listen, peers) = (file.to_owned(), self.listen, self.peers);
-        Ok(Config { file, role, listen, peers, tls, timeouts, policy, policy_files, lines, intake, storage, models })
+        Ok(Config {
+            file,
+            role,
+            listen,
+            peers,
+            tls,
+            timeouts,
+            policy,
+            policy_files,
+            lines,
+            intake,
+            storage,
+            models,
+            jobs,
+            serve,
+        })
     }
 }
 
 /// Returns whether the role runs the dealer's program, and has limits of its own.
-fn deals(role: Role) -> bool {
+pub(super) fn deals(role: Role) -> bool {
     matches!(role, Role::Dealer | Role::Auditor)
 }
 
@@ -439,141 +480,5 @@ pub(super) fn address(key: &'static str, address: &str) -> Result<(), ConfigFaul
     match address.rsplit_once(':') {
         Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(()),
         _ => Err(ConfigFault::Address { key, address: address.to_owned() }),
-    }
-}
-
-/// A configuration that cannot be used.
-#[derive(Debug)]
-pub struct ConfigError {
-    /// The file.
-    pub file: PathBuf,
-    /// What is wrong with it.
-    pub fault: ConfigFault,
-}
-
-/// What is wrong with a configuration.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum ConfigFault {
-    /// The file cannot be read.
-    Read(io::Error),
-    /// Not TOML, a key that does not belong there, or a value of the wrong kind. Says the line.
-    Parse(Box<toml::de::Error>),
-    /// The file is for another command.
-    OtherCommand {
-        /// The role in the file.
-        role: Role,
-        /// The roles that the command plays.
-        fits: Vec<Role>,
-    },
-    /// A role that must listen does not say where.
-    NoListen,
-    /// A role's address is missing.
-    NoPeer(Role),
-    /// The role is among its own peers.
-    OwnPeer(Role),
-    /// The file of this role has a policy, but the role takes none; or the policy of a dealer or an
-    /// auditor has more than limits.
-    Policy(Role),
-    /// An intake, in the file of a role that is no server.
-    Intake(Role),
-    /// A store of models, in the file of a role that is no server.
-    Models(Role),
-    /// A storage, in the file of a role that keeps no tables.
-    Storage(Role),
-    /// A gateway's lines, in the file of another role.
-    Lines(Role),
-    /// A gateway that hears no device.
-    NoLine,
-    /// A broker's URL, prefix or login that cannot be.
-    Broker {
-        /// The key.
-        key: &'static str,
-        /// Its value.
-        value: String,
-    },
-    /// None of what must be at least one.
-    Zero(&'static str),
-    /// Not of the form `host:port`.
-    Address {
-        /// The key.
-        key: &'static str,
-        /// Its value.
-        address: String,
-    },
-    /// A time-out of 0, or of more than a week.
-    Timeout {
-        /// The key.
-        key: &'static str,
-        /// Its value.
-        ms: u64,
-    },
-    /// The policy's `ε` is invalid.
-    Epsilon,
-    /// The certificate, key or authority cannot be used.
-    Identity(Box<IdentityError>),
-    /// The certificate is another role's.
-    OtherRole {
-        /// The role in the file.
-        config: Role,
-        /// The role that the certificate names.
-        certificate: Role,
-    },
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.file.display(), self.fault)
-    }
-}
-
-impl fmt::Display for ConfigFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Read(error) => write!(f, "{error}; `symbolon init DIR` writes configurations"),
-            Self::Parse(error) => write!(f, "{error}"),
-            Self::OtherCommand { role, fits } => {
-                let fits: Vec<_> = fits.iter().map(|role| role.name()).collect();
-                write!(f, "role: is `{role}`, but this command is for {}", fits.join(" or "))
-            }
-            Self::NoListen => f.write_str("listen: is missing; give `host:port`, as \"0.0.0.0:7100\""),
-            Self::NoPeer(role) => write!(f, "peers.{role}: is missing; give `host:port`"),
-            Self::OwnPeer(role) => write!(f, "peers.{role}: is this role itself; `listen` says where it is"),
-            Self::Policy(role) if deals(*role) => {
-                write!(f, "policy: belongs to servers; {role}'s has `places` and `largest_memory_mib` alone")
-            }
-            Self::Policy(role) => write!(f, "policy: belongs to servers; {role} has none"),
-            Self::Intake(role) => write!(f, "intake: belongs to servers; {role} has none"),
-            Self::Models(role) => write!(f, "models: belongs to servers; {role} keeps none"),
-            Self::Storage(role) => write!(f, "storage: belongs to servers and client; {role} keeps no tables"),
-            Self::Lines(role) => write!(f, "gateway: belongs to the gateway; {role} hears no devices"),
-            Self::NoLine => f.write_str("gateway: needs at least one of `tcp`, `serial` and `mqtt`"),
-            Self::Broker { key, value } => write!(
-                f,
-                "gateway.mqtt.{key}: `{value}` will not do; `url` is \"mqtt://host:port\", `prefix` a topic without wildcards, \
-                 `user` and `password_file` come together"
-            ),
-            Self::Zero(key) => write!(f, "{key}: 0 is too few"),
-            Self::Address { key, address } => write!(f, "{key}: `{address}` is not `host:port`"),
-            Self::Timeout { key, ms } => write!(f, "{key}: {ms} is not between 1 and {LONGEST_MS}"),
-            Self::Epsilon => {
-                f.write_str("policy.epsilon: is no epsilon; give 0.001 to 1000 in steps of 0.001, or \"off\"")
-            }
-            Self::Identity(error) => write!(f, "tls: {error}"),
-            Self::OtherRole { config, certificate } => {
-                write!(f, "tls.certificate: is that of {certificate}, but role is {config}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for ConfigError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.fault {
-            ConfigFault::Read(error) => Some(error),
-            ConfigFault::Parse(error) => Some(error),
-            ConfigFault::Identity(error) => Some(error),
-            _ => None,
-        }
     }
 }

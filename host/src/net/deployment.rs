@@ -375,7 +375,11 @@ fn config_text(role: Role, hosts: &Hosts) -> String {
              fewest_steps = 100 # before a model is opened\n\
              smallest_difference = 100 # between the records of two jobs of a client\n\
              \n# Trained models, which the servers keep as shares. The limits are of each client.\n[models]\n\
-             directory = \"models\"\nmost_versions = 256\nmost_mib = 4096"
+             directory = \"models\"\nmost_versions = 256\nmost_mib = 4096\n\
+             \n# Jobs, until they have ended and their outputs are fetched (`symbolon help server`).\n[jobs]\n\
+             directory = \"jobs\"\nqueue = 16 # jobs that arrive or wait\n\
+             retry_s = 600 # seconds for which a job that lost a peer is tried again\n\
+             keep_days = 7 # days for which outputs wait for their client"
         ));
     }
     if matches!(role, Role::Dealer | Role::Auditor) {

@@ -72,6 +72,26 @@ pub struct NetError {
 }
 
 impl NetError {
+    /// Whether the same attempt may succeed later: the peer was away, or was lost.
+    pub fn is_passing(&self) -> bool {
+        matches!(
+            self.cause,
+            Cause::Unreachable { .. }
+                | Cause::Io(_)
+                | Cause::Idle(_)
+                | Cause::Late(_)
+                | Cause::Slow(_)
+                | Cause::Lost
+                | Cause::Closed
+                | Cause::Aborted
+        )
+    }
+
+    /// Whether the peer ended the session in good order.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.cause, Cause::Closed)
+    }
+
     /// Whether this failure follows from another one: the peer ended the session in good order, for
     /// a reason of its own, or this side stopped the connection.
     pub fn is_consequence(&self) -> bool {

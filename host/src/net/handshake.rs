@@ -29,7 +29,7 @@ use super::tls::{self, ClientTls, ServerTls};
 use super::wire::{Limit, Traffic, Wire};
 
 /// The version of the protocol between roles. Peers of different versions refuse each other.
-pub const PROTOCOL_VERSION: u16 = 13;
+pub const PROTOCOL_VERSION: u16 = 14;
 
 const MAGIC: [u8; 4] = *b"SYMB";
 const GREETING_LEN: usize = 8;

@@ -14,6 +14,7 @@
 
 mod cancel;
 mod config;
+mod config_fault;
 mod connection;
 mod deployment;
 mod door;
@@ -26,6 +27,7 @@ mod listener;
 mod policy;
 mod records;
 mod role;
+mod serve;
 mod storage;
 mod tls;
 mod wire;
@@ -43,7 +45,9 @@ pub use lines::{Broker, Lines, SerialLine};
 pub use listener::{Listener, StopHandle};
 pub use policy::{Facts, JobHash, Jobs, Limits, Policy, Refusal, Reveal, StoredFacts};
 pub use role::{Role, UnknownRole};
-pub use storage::ModelsConfig;
+pub use serve::ServeConfig;
+pub(crate) use storage::is_serial;
+pub use storage::{JobsConfig, ModelsConfig};
 pub use tls::{ClientTls, ServerTls};
 pub use wire::Traffic;
 

@@ -1,7 +1,7 @@
 //! Opens an embedded database only while the server uses it, so that other processes can read it,
 //! and so that it recovers once a full disk has room.
 
-use crate::{intake::store::StoreError, secret::reserve_private};
+use crate::{intake::store::StoreError, net::Role, secret::reserve_private};
 use redb::{Database, ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
@@ -88,6 +88,22 @@ pub(crate) fn begin_durable(database: &Database) -> Result<WriteTransaction, Sto
     let mut transaction = database.begin_write()?;
     transaction.set_two_phase_commit(true);
     Ok(transaction)
+}
+
+/// Key `server` -> 0 or 1.
+const OWNER: TableDefinition<&str, u64> = TableDefinition::new("owner");
+
+/// Notes server `role` as the owner of a database; fails if that is the other server.
+pub(crate) fn check_owner(transaction: &WriteTransaction, role: Role) -> Result<(), StoreError> {
+    let own = u64::from(role == Role::Server1);
+    let mut owner = transaction.open_table(OWNER)?;
+    let got = owner.get("server")?.map(|server| server.value());
+    match got {
+        None => drop(owner.insert("server", own)?),
+        Some(got) if got == own => {}
+        Some(got) => return Err(StoreError::Foreign { key: "server", own, got }),
+    }
+    Ok(())
 }
 
 /// Reads a value of `table`.

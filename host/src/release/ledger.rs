@@ -14,6 +14,8 @@
 //!   notice two ledgers that are restored together.
 //! - **Sharing:** the file is open only while jobs run, so that `symbolon releases` can read it.
 
+mod quota;
+
 use super::{
     database::{SharedDatabase, begin_durable, decode, encode},
     selection::{Selection, difference},
@@ -31,6 +33,8 @@ use std::{
     path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
+
+pub use quota::Quotas;
 
 /// Version of the tables below.
 const VERSION: u64 = 1;
@@ -128,6 +132,10 @@ pub enum LedgerError {
     Refused(Refusal),
     /// A session with this number ran before.
     Repeated,
+    /// The job has no entry: this is an older copy of the ledger.
+    Missing,
+    /// The job has ended, and its budget was given back.
+    Ended,
     /// The ledger cannot be used; without it no output leaves.
     Store(StoreError),
 }
@@ -145,6 +153,8 @@ impl fmt::Display for LedgerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(refusal) => refusal.fmt(f),
+            Self::Ended => f.write_str("the job has ended; it releases nothing any more"),
+            Self::Missing => f.write_str("the job has no entry here; this is an older copy of the ledger"),
             Self::Repeated => f.write_str("a session with this number has run before; start the job again"),
             Self::Store(error) => write!(f, "the ledger of releases: {error}; nothing is released without it"),
         }
@@ -227,6 +237,17 @@ impl Ledger {
         Ok(Account { database, number, budgets })
     }
 
+    /// Returns the account of a job that was admitted before, by its charge's session.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Missing`]; a ledger that cannot be used.
+    pub fn resume(&self, session: &SessionId, budgets: Budgets) -> Result<Account, LedgerError> {
+        let database = self.database.get()?;
+        let number = database.begin_read()?.open_table(SESSIONS)?.get(session)?.map(|number| number.value());
+        Ok(Account { number: number.ok_or(LedgerError::Missing)?, database, budgets })
+    }
+
     /// Returns at most `most` entries, the newest first; only those of `client`, if given.
     ///
     /// # Errors
@@ -270,17 +291,50 @@ impl Ledger {
 }
 
 impl Account {
-    /// Records durably that `outputs` more outputs leave now.
+    /// Records durably that the job has released `outputs` outputs in all once the next ones leave.
+    /// A repetition changes nothing.
     ///
     /// # Errors
     ///
-    /// [`LedgerError::Store`]; the outputs must not leave then.
-    pub fn release(&self, outputs: u64) -> Result<(), LedgerError> {
+    /// [`LedgerError::Ended`] if the job's budget was given back; [`LedgerError::Store`]. The
+    /// outputs must not leave then.
+    pub fn release_up_to(&self, outputs: u64) -> Result<(), LedgerError> {
+        if self.released()? >= outputs {
+            return Ok(());
+        }
         write(&self.database, |tables| {
             let mut entry = tables.entry(self.number)?;
-            entry.released += outputs;
+            if entry.state != State::Open {
+                return Err(LedgerError::Ended);
+            }
+            entry.released = entry.released.max(outputs);
             tables.put(self.number, &entry)
         })
+    }
+
+    /// Returns the number of outputs that the job has released.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Store`].
+    pub fn released(&self) -> Result<u64, LedgerError> {
+        Ok(self.entry()?.released)
+    }
+
+    /// Returns whether the job may still release outputs.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Store`].
+    pub fn is_open(&self) -> Result<bool, LedgerError> {
+        Ok(self.entry()?.state == State::Open)
+    }
+
+    fn entry(&self) -> Result<Entry, LedgerError> {
+        let view = self.database.begin_read()?;
+        let table = view.open_table(ENTRIES)?;
+        let own = table.get(self.number)?.ok_or(StoreError::Damaged("entries"))?;
+        Ok(decode(own.value(), "entries")?)
     }
 
     /// Ends the job and gives back the budget of its unreleased outputs.

@@ -3,7 +3,8 @@
 
 use crate::job::{Affine, Columns, Format, Job, Scale, Task};
 use serde::{Deserialize, Serialize};
-use symbolon_core::layer::{AnyLayer, Origin, Shape};
+use std::collections::BTreeMap;
+use symbolon_core::layer::{AnyLayer, CellKind, Origin, Parameter, Shape};
 use symbolon_core::loss::Describe as _;
 
 /// How to evaluate a model: scale the features, apply the layers in order, and scale a regression's
@@ -13,6 +14,10 @@ pub struct ModelFacts {
     /// Axes of each layer's tensors, `NAME.weight` and `NAME.bias`: as in PyTorch, a dense layer's
     /// weight is `units, inputs`.
     pub layout: String,
+    /// Axes of each tensor of parameters and running statistics, by its name; of a recurrent layer
+    /// with the order of its gates.
+    #[serde(default)]
+    pub tensors: BTreeMap<String, String>,
     /// Shape of a record: channels, height, width.
     pub shape: Shape,
     /// In topological order; the last layer gives the output.
@@ -71,6 +76,7 @@ impl ModelFacts {
         };
         Self {
             layout: "units, inputs".to_owned(),
+            tensors: tensors(job),
             shape: job.data.shape,
             layers: layers(job),
             output: job.loss.activation().name().to_owned(),
@@ -80,6 +86,43 @@ impl ModelFacts {
             columns,
             except,
         }
+    }
+}
+
+/// The axes of each tensor.
+fn tensors(job: &Job) -> BTreeMap<String, String> {
+    let laid = job.network();
+    let (graph, mut tensors) = (laid.graph(), BTreeMap::new());
+    for (i, (name, node)) in job.network.names.iter().zip(graph.nodes).enumerate() {
+        let mut add = |parameter: Parameter| {
+            tensors.insert(format!("{name}.{}", parameter.name), axes(&node.layer, parameter.name));
+        };
+        graph.parameters_of(i, |parameter, _| add(parameter));
+        graph.statistics_of(i, |statistic, _| add(statistic));
+    }
+    tensors
+}
+
+/// The axes of a layer's tensor, as model files have them.
+fn axes(layer: &AnyLayer, tensor: &str) -> String {
+    let gates = match layer {
+        AnyLayer::Recurrent(layer) => match layer.cell {
+            CellKind::Simple => "units",
+            CellKind::Gru => "gates r, z, n of units",
+            CellKind::Lstm => "gates i, f, g, o of units",
+        },
+        _ => "units",
+    };
+    match (layer, tensor) {
+        (AnyLayer::Convolution(_), "weight") => "filters, channels of a group, height, width".to_owned(),
+        (AnyLayer::Convolution(_), _) => "filters".to_owned(),
+        (AnyLayer::BatchNorm(_), _) => "channels".to_owned(),
+        (AnyLayer::Embedding(_), _) => "codes, units".to_owned(),
+        (AnyLayer::Recurrent(_), "weight") => format!("{gates}; features"),
+        (AnyLayer::Recurrent(_), "recurrent_weight") => format!("{gates}; units"),
+        (AnyLayer::Recurrent(_), "recurrent_bias") => "units of gate n".to_owned(),
+        (_, "weight") => "units, inputs".to_owned(),
+        _ => gates.to_owned(),
     }
 }
 

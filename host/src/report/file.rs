@@ -1,5 +1,6 @@
 //! Output files that are whole or not there.
 
+use crate::secret::{folder_of, sync_folder};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -23,18 +24,14 @@ pub(super) fn write_with(path: &Path, content: impl FnOnce(&mut File) -> io::Res
     if fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
         return content(&mut OpenOptions::new().write(true).open(path)?);
     }
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
+    let folder = folder_of(path);
     let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::IsADirectory))?;
     let (mut file, temporary) = create(folder, &name.to_string_lossy())?;
     let written = content(&mut file).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&temporary.0, path));
     drop(file);
     written?;
     std::mem::forget(temporary);
-    // Makes the rename durable; not all systems open folders.
-    File::open(folder).and_then(|folder| folder.sync_all()).or(Ok(()))
+    sync_folder(folder).or(Ok(())) // the file is there, and its reader may need no more
 }
 
 /// Removed unless it was renamed.

@@ -108,6 +108,12 @@ impl Progress {
         }
     }
 
+    /// Clears the line, runs `work`, and draws the line again. Until `work` returns, updates of
+    /// this progress wait: nothing overwrites a question on the terminal.
+    pub fn suspend<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.bar.suspend(work)
+    }
+
     /// Removes the line.
     pub fn finish(&self) {
         self.bar.finish_and_clear();

@@ -17,7 +17,7 @@ use crate::{
     engine::secure::Fault,
     job::Job,
     net::{AbortHandle, Connection, Role},
-    train::{Halt, Orders, SharedOrders},
+    train::{Halt, Orders, Position, SharedOrders},
 };
 use serde::Serialize;
 use std::{
@@ -52,8 +52,9 @@ impl<T> Replies<T> {
 }
 
 /// The state that a session's servers and lanes share: the first failure ends all of them.
-#[derive(Default)]
 pub(super) struct Attended {
+    /// The first epoch after which the servers decide.
+    first_decision: u32,
     /// The first failure.
     pub(super) fault: Fault,
     aborts: Mutex<Aborts>,
@@ -77,6 +78,19 @@ struct Aborts {
 }
 
 impl Attended {
+    /// Makes the state of a session of `job` from `position` on.
+    fn new(job: &Job, position: Position) -> Self {
+        let patience = job.training.early_stop.map_or(0, |stop| stop.patience);
+        let first = position.epochs(job).saturating_add(u32::from(!position.is_epoch_end(job)));
+        Self {
+            first_decision: first.max(patience),
+            fault: Fault::default(),
+            aborts: Mutex::default(),
+            decisions: Mutex::default(),
+            decided: Condvar::new(),
+        }
+    }
+
     /// Aborts `connection`, a server's, at the first failure of that server or of a lane to it.
     pub(super) fn end_with(&self, connection: &Connection) {
         let (role, mut aborts) = (connection.role(), self.aborts());
@@ -117,9 +131,11 @@ impl Attended {
     fn decide(&self, server: Role, decision: Decision, job: &Job) -> Result<(), SessionError> {
         let mut decisions = self.decisions();
         let own = &mut decisions.by_server[usize::from(server == Role::Server1)];
-        let least = job.training.early_stop.map_or(0, |stop| stop.patience) as usize;
         let ended = own.last() == Some(&false);
-        if ended || decision.epoch as usize != own.len() + least || !job.may_end_after(decision.epoch) {
+        if ended
+            || decision.epoch as usize != own.len() + self.first_decision as usize
+            || !job.may_end_after(decision.epoch)
+        {
             return Err(SessionError::Unexpected { from: server, wanted: "a decision about the next epoch" });
         }
         own.push(decision.goes_on);
@@ -129,10 +145,9 @@ impl Attended {
 
     /// Waits for both servers' decision after epoch `epoch`: whether training goes on. Breaks if
     /// the decisions differ, or the session has failed.
-    pub(super) fn goes_on(&self, job: &Job, epoch: u32) -> ControlFlow<(), bool> {
+    pub(super) fn goes_on(&self, epoch: u32) -> ControlFlow<(), bool> {
         let mut decisions = self.decisions();
-        let least = job.training.early_stop.map_or(0, |stop| stop.patience);
-        let at = epoch.saturating_sub(least) as usize;
+        let at = epoch.saturating_sub(self.first_decision) as usize;
         loop {
             match decisions.by_server.each_ref().map(|own| own.get(at).copied()) {
                 [Some(a), Some(b)] if a == b => return ControlFlow::Continue(a),
@@ -208,11 +223,11 @@ pub(super) struct Expected {
 /// The error of `work`, which the servers receive with their next call; the loss of a server.
 pub(super) fn attended<T: Serialize + Send>(
     servers: [Connection; 2],
-    (job, expected): (&Job, Expected),
+    (job, position, expected): (&Job, Position, Expected),
     idle: Duration,
     work: impl FnOnce(&Attended, &Replies<T>) -> Result<(), SessionError>,
 ) -> Result<(), SessionError> {
-    let attended = Attended::default();
+    let attended = Attended::new(job, position);
     let result = thread::scope(|scope| {
         let attended = &attended;
         let senders = servers.map(|server| {
@@ -290,30 +305,33 @@ mod tests {
 
     #[test]
     fn lanes_go_on_as_both_servers_say() {
-        let (attended, job) = (Attended::default(), job());
+        let job = job();
+        let attended = Attended::new(&job, Position::START);
         let say = |server, epoch, goes_on| attended.decide(server, Decision { epoch, goes_on }, &job);
         for (server, epoch, goes_on) in
             [(Role::Server0, 2, true), (Role::Server0, 3, false), (Role::Server1, 2, true), (Role::Server1, 3, false)]
         {
             say(server, epoch, goes_on).unwrap();
         }
-        assert_eq!(attended.goes_on(&job, 2), ControlFlow::Continue(true));
-        assert_eq!(attended.goes_on(&job, 3), ControlFlow::Continue(false));
+        assert_eq!(attended.goes_on(2), ControlFlow::Continue(true));
+        assert_eq!(attended.goes_on(3), ControlFlow::Continue(false));
         assert!(say(Role::Server0, 4, false).is_err(), "training has ended");
     }
 
     #[test]
     fn decisions_that_differ_end_the_session() {
-        let (attended, job) = (Attended::default(), job());
+        let job = job();
+        let attended = Attended::new(&job, Position::START);
         attended.decide(Role::Server0, Decision { epoch: 2, goes_on: true }, &job).unwrap();
         attended.decide(Role::Server1, Decision { epoch: 2, goes_on: false }, &job).unwrap();
-        assert_eq!(attended.goes_on(&job, 2), ControlFlow::Break(()));
+        assert_eq!(attended.goes_on(2), ControlFlow::Break(()));
         assert!(matches!(attended.decisions().error, Some(SessionError::Decisions { epoch: 2 })));
     }
 
     #[test]
     fn decisions_out_of_turn_are_refused() {
-        let (attended, job) = (Attended::default(), job());
+        let job = job();
+        let attended = Attended::new(&job, Position::START);
         let say = |epoch| attended.decide(Role::Server1, Decision { epoch, goes_on: true }, &job);
         assert!(say(1).is_err() && say(3).is_err() && say(0).is_err(), "the first is about epoch 2");
         (2..6).for_each(|epoch| say(epoch).unwrap());
@@ -323,8 +341,9 @@ mod tests {
     /// A lane that waits ends with the session.
     #[test]
     fn a_lane_waits_no_longer_than_the_session() {
-        let (attended, job) = (Attended::default(), job());
+        let job = job();
+        let attended = Attended::new(&job, Position::START);
         attended.fail(SessionError::Unexpected { from: Role::Server1, wanted: "a decision" });
-        assert_eq!(attended.goes_on(&job, 2), ControlFlow::Break(()));
+        assert_eq!(attended.goes_on(2), ControlFlow::Break(()));
     }
 }

@@ -27,7 +27,7 @@ use crate::{
     job::Job,
     kernel::HostWord,
     net::{Config, Connection, Role},
-    train::{Deciding, Event, Halt, Orders, Position, releases},
+    train::{Deciding, Event, Halt, Orders, releases},
 };
 use std::{
     ops::ControlFlow,
@@ -50,7 +50,9 @@ pub struct Auditor(Pairing);
 impl Auditor {
     /// Makes the auditor that `config` describes.
     pub fn new(config: &Config) -> Self {
-        Self(Pairing::new(config))
+        let mut pairing = Pairing::new(config);
+        pairing.serves = false;
+        Self(pairing)
     }
 
     /// Sets `tell`, which is called when a job begins and ends.
@@ -77,7 +79,7 @@ impl Auditor {
         let DealerHello::Join(join) = Pairing::receive(&mut connection)? else {
             return Err(SessionError::Unexpected { from: role, wanted: "a server's request to join a session" });
         };
-        let expected = |job: &Job| Expected { all: releases(job, Position::START), per_epoch: 1 };
+        let expected = |job: &Job, position| Expected { all: releases(job, position), per_epoch: 1 };
         self.0.join(role, connection, join, expected, |session, attended, replies| {
             match session.job.numbers.ring_bits {
                 32 => audit::<u32>(&session, attended, replies),
@@ -96,7 +98,7 @@ fn audit<W: HostWord + Word>(
     let (to, from): (Vec<_>, Vec<_>) = (0..session.job.lanes.lanes).map(|_| sync_channel(LEAD)).unzip();
     let lane = |lane, to, orders: Orders<'_>| audit_lane::<W>(session, attended, lane, orders, &to);
     attended.each_lane(to.into_iter(), lane, || {
-        for release in 0..releases(&session.job, Position::START) {
+        for release in 0..releases(&session.job, session.position()) {
             let Some(hashes) = combined(session, release, &from) else { break };
             if !replies.send(hashes) {
                 break;
@@ -135,8 +137,8 @@ fn audit_lane<W: HostWord + Word>(
         true => ControlFlow::Break(()),
         false => ControlFlow::Continue(()),
     };
-    let mut observer = Deciding(event, |epoch| attended.goes_on(&session.job, epoch));
+    let mut observer = Deciding(event, |epoch| attended.goes_on(epoch));
     let prgs = [&*session.prgs[0], &*session.prgs[1]];
-    deal_lane::<W>(&session.job, Position::START, prgs, lane, orders, outlet, &mut observer)?;
+    deal_lane::<W>(&session.job, session.position(), prgs, lane, orders, outlet, &mut observer)?;
     release()
 }

@@ -3,18 +3,18 @@
 use super::{
     SessionError, SessionId,
     attend::{Attended, Expected, Replies},
-    message::{DealerHello, Dealt},
+    message::{DealerHello, Dealt, Work},
     pairing::{Pairing, Session},
     receiver,
     rendezvous::Rendezvous,
     server::Notice,
 };
 use crate::{
-    engine::dealer::deal_lane,
+    engine::dealer::{deal_lane, deal_serving_lane},
     kernel::HostWord,
     net::{Config, Connection, NetError, Role},
     report::peak_rss,
-    train::{Deciding, Halt, Orders, Position},
+    train::{Deciding, Halt, Orders},
 };
 use std::{
     ops::ControlFlow,
@@ -69,7 +69,7 @@ impl Dealer {
                 role,
                 connection,
                 join,
-                |_| Expected { all: 1, per_epoch: 0 },
+                |_, _| Expected { all: 1, per_epoch: 0 },
                 |session, attended, replies: &Replies<Dealt>| match session.job.numbers.ring_bits {
                     32 => self.deal::<u32>(session, attended, replies),
                     _ => self.deal::<u64>(session, attended, replies),
@@ -92,7 +92,13 @@ impl Dealer {
         attended: &Attended,
         replies: &Replies<Dealt>,
     ) -> Result<(), SessionError> {
-        let mut connections = self.fetch_lanes(session.id, session.job.lanes.lanes, attended)?;
+        let position = session.position();
+        let serving = match &session.work {
+            Work::Train(_) => None,
+            Work::Serve(serving) => Some(serving.clone()),
+        };
+        let serving = serving.as_ref();
+        let mut connections = self.fetch_lanes(session.id, session.work.lanes(&session.job), attended)?;
         connections.iter().for_each(|connection| attended.end_with(connection));
         let prgs = [&*session.prgs[0], &*session.prgs[1]];
         let lost = |lane, error: NetError| {
@@ -106,15 +112,21 @@ impl Dealer {
             let outlet = |bytes: &[u8]| lock().buffer_bytes(bytes).map_err(|error| lost(lane, error));
             // The servers decide once they have all of the epoch.
             let goes_on = |epoch| match lock().flush() {
-                Ok(()) => attended.goes_on(&session.job, epoch),
+                Ok(()) => attended.goes_on(epoch),
                 Err(error) => {
                     lost(lane, error);
                     ControlFlow::Break(())
                 }
             };
             let mut observer = Deciding(|_, _| ControlFlow::Continue(()), goes_on);
-            deal_lane::<W>(&session.job, Position::START, prgs, lane, orders, outlet, &mut observer)?;
             let step = session.job.steps_per_epoch() as u64 * u64::from(session.job.training.epochs);
+            match serving {
+                None => deal_lane::<W>(&session.job, position, prgs, lane, orders, outlet, &mut observer)?,
+                Some(serving) => {
+                    deal_serving_lane::<W>(&session.job, serving, session.most_batches, prgs, lane, outlet)
+                        .map_err(|error| Halt::Protocol { error, step: 0 })?
+                }
+            }
             lock().flush().map_err(|error| Halt::Protocol { error: lost(lane, error), step })
         };
         attended.each_lane(connections.iter_mut(), lane, || ())?;

@@ -1,41 +1,43 @@
 //! Messages between roles, other than shares and masked words: one type per awaited message.
 
-use super::{SessionError, SessionId, heartbeat::Alive};
+use super::{
+    SessionError, SessionId,
+    batch_queue::{BatchSlice, QueryId},
+    heartbeat::Alive,
+    one_line,
+};
 use crate::{
     intake::wire::Request,
-    model_store::{ModelState, ModelVersion},
-    net::Role,
+    job::Job,
+    job_store::{CheckpointName, JobId, JobState},
+    model_store::{Keep, ModelState, ModelVersion, PublicPart, Terms},
+    net::{Refusal, Role},
+    train::{AnswerKind, Position, Serving},
 };
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use zeroize::Zeroizing;
 
 /// No message is longer, encoded.
 pub(super) const MAX_MESSAGE_BYTES: usize = crate::job::MAX_ENCODED_BYTES + 1024;
 
-/// Client to server: the job.
+/// Client to server: a job.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Order {
-    pub(super) session: SessionId,
+    /// Fresh random number of the job.
+    pub(super) id: JobId,
     /// [`crate::job::Job::encode`].
     pub(super) job: Vec<u8>,
     /// Name for the kept model; `None` keeps no model.
     pub(super) keep: Option<Keep>,
-}
-
-/// A client's wish that the servers keep the model.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-pub struct Keep {
-    /// The model's name.
-    pub name: String,
-    /// Whether a store without room refuses the job; otherwise the job runs, and its model is not
-    /// kept.
-    pub required: bool,
+    /// Public key to which the job's outputs are sealed.
+    pub(super) output_key: [u8; 32],
 }
 
 /// Client to server, first on each connection.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Ask {
-    /// Run a job.
+    /// Takes a job; its data follow, then the client watches it.
     Train(Order),
     /// About stored reports.
     Reports(Request),
@@ -46,6 +48,69 @@ pub(super) enum Ask {
     },
     /// Reads or changes kept models.
     Models(ModelsRequest),
+    /// About the client's jobs.
+    Jobs(JobsRequest),
+    /// Asks a published model for predictions: [`Query`]s follow, once the server has answered
+    /// with its [`SessionInfo`].
+    Predict {
+        /// Serial number of the owner's certificate; `None` for the client's own model.
+        owner: Option<String>,
+        model: ModelVersion,
+    },
+}
+
+/// Server to client: the session of a model's predictions.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SessionInfo {
+    /// The session: the same at both servers.
+    pub(super) session: SessionId,
+    pub(super) public: PublicPart,
+    /// The kind of its answers.
+    pub(super) answer: AnswerKind,
+    /// Rows of the largest batch.
+    pub(super) most_rows: u16,
+}
+
+/// Client to server: this server's share of rows, for predictions.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Query {
+    /// Drawn by the client; the same at both servers.
+    pub(super) number: [u8; 16],
+    /// Rows, at most [`MAX_QUERY_ROWS`].
+    pub(super) rows: u32,
+    /// To server 0: the seed of its shares. To server 1 nothing: the words follow this message.
+    pub(super) seed: Option<Box<Zeroizing<[u8; 32]>>>,
+}
+
+/// Most rows of a [`Query`].
+pub(super) const MAX_QUERY_ROWS: u32 = 4096;
+/// Most bytes of a [`Query`]'s rows and their answers.
+pub(super) const MAX_QUERY_BYTES: usize = 16 << 20;
+
+/// Server to client, after a [`Query`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Answered {
+    /// This server's shares of the answers follow, of so many bytes.
+    Shares(u64),
+    /// The query is refused, or the session has ended.
+    No(No),
+    /// Reports that the server lives; sent at fixed intervals.
+    Alive,
+}
+
+/// Client to server: about the client's jobs.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum JobsRequest {
+    /// Lists them.
+    List,
+    /// Watches a job from its beginning, after an [`Answer`]; an interrupted one is queued again.
+    Watch(JobId),
+    /// Ends a job.
+    Cancel(JobId),
+    /// Deletes the outputs of a job: the client has them.
+    Fetched(JobId),
+    /// Ends a job that has not ended, and deletes its outputs.
+    Discard(JobId),
 }
 
 /// Client to server: reads or changes kept models. A digest is that of the public part that the
@@ -67,6 +132,8 @@ pub(super) enum ModelsRequest {
     /// Keeps a model of the client's own: after the answer, the server's share follows as
     /// [`Data`], then comes a second answer.
     Import { model: ModelVersion, import: SessionId, job: Vec<u8> },
+    /// Publishes the client's model for predictions.
+    Publish { model: ModelVersion, digest: [u8; 32], terms: Terms },
 }
 
 /// A peer's rejection, with its reason.
@@ -76,13 +143,19 @@ pub(super) enum No {
     Refused(String),
     /// An error prevents it.
     Failed(String),
+    /// It has no place at the moment.
+    Busy(String),
 }
 
 impl No {
     /// Makes the rejection that a peer receives for an error here.
     pub(super) fn new(error: &SessionError) -> Self {
         let text = error.to_string();
-        if error.is_refusal() { Self::Refused(text) } else { Self::Failed(text) }
+        match error {
+            SessionError::Policy(Refusal::Places { .. }) | SessionError::Busy => Self::Busy(text),
+            error if error.is_refusal() => Self::Refused(text),
+            _ => Self::Failed(text),
+        }
     }
 
     /// Returns the error that a rejection by `peer` becomes.
@@ -90,6 +163,7 @@ impl No {
         match self {
             Self::Refused(reason) => SessionError::Refused { by: peer, reason },
             Self::Failed(reason) => SessionError::Failed { at: peer, reason },
+            Self::Busy(reason) => SessionError::NoPlace { at: peer, reason },
         }
     }
 }
@@ -106,6 +180,8 @@ pub(super) enum Data {
     Seed(Zeroizing<[u8; 32]>),
     /// To server 1: the words of all tables follow this message.
     Words,
+    /// To both servers, in a job that learns from reports: both have accepted it.
+    Confirm,
     /// To both servers, first, in a job with lengths: how many lengths of training records, their
     /// labels, test records and their labels follow. Each takes two bytes, little-endian.
     Lengths {
@@ -124,27 +200,45 @@ pub(super) struct Decision {
     pub(super) goes_on: bool,
 }
 
-/// Server to client, while the job runs.
+/// Server to a client that watches a job.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Update {
-    /// The dealer and both servers agree; data and weights are open.
+    /// The server has the job and its data: the job runs whatever becomes of the client.
+    Taken,
+    /// The dealer and both servers agree on a run; data and weights are open. With the hash of the
+    /// whole job's plan.
     Ready { plan_hash: [u8; 32] },
-    /// `done` steps are complete.
+    /// `done` steps are complete; the run has sent so many bytes.
     Step { done: u64, bytes_sent: u64 },
-    /// An epoch is evaluated: this server's shares of the numbers that the job opens in it, in the
-    /// order of [`Kind::all`](crate::job::form::Kind::all).
-    Epoch { epoch: u32, numbers: Vec<u64> },
-    /// After the last epoch: this server's share of the range alarm.
-    Alarm { share: bool },
-    /// The job is done. The words of the parameters' shares follow if the job reveals the model.
-    Done(Report),
-    /// The job ended here without a result.
+    /// A sealed [`Output`]: of an epoch by its number, or [`OutputPlace::END`].
+    ///
+    /// [`OutputPlace::END`]: crate::job_store::OutputPlace::END
+    Output { number: u32, sealed: Vec<u8> },
+    /// The job is done. So many bytes of the model's sealed share follow.
+    Done { model_bytes: u64 },
+    /// The job ended without a result, or is interrupted.
     No(No),
     /// Reports that the server lives; sent at fixed intervals.
     Alive(Alive),
-    /// Before [`Update::Done`], if the client wants the model kept: its version, or why it is not
-    /// kept.
-    Kept(Result<u32, String>),
+    /// A peer was lost, with the reason: the job goes on when it is back.
+    Retry(String),
+}
+
+/// This server's shares of outputs, as they are sealed to the client.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Output {
+    /// Of an epoch: the numbers that the job opens in it, in the order of
+    /// [`Kind::all`](crate::job::form::Kind::all).
+    Epoch { epoch: u32, numbers: Vec<u64> },
+    /// Of the whole job.
+    End {
+        /// The range alarm, if the job reveals it.
+        alarm: Option<bool>,
+        /// The figures of the last run.
+        report: Report,
+        /// The version of the kept model, or why none is kept.
+        kept: Option<Result<u32, String>>,
+    },
 }
 
 /// Server to server: the public part and the version that the sender would keep.
@@ -154,6 +248,8 @@ pub(super) struct KeepProposal {
     pub(super) digest: [u8; 32],
     /// The lowest version that the name has not had.
     pub(super) next: u32,
+    /// The version under which the sender has kept this very model.
+    pub(super) held: Option<u32>,
 }
 
 /// A server's figures.
@@ -174,20 +270,129 @@ pub struct Report {
 /// Server 1 to server 0, first on each connection.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum PeerHello {
-    /// A lane of a job.
+    /// A lane of a session.
     Lane(LaneHello),
     /// A manifest is proposed.
     Manifest,
+    /// A run of a job is proposed.
+    Run(RunProposal),
+    /// A job has ended at server 1 without a result.
+    Ended { job: JobId, state: JobState },
+    /// Asks for the jobs that wait at server 0 and never ran; then server 1 sends the numbers of
+    /// those that it has not.
+    Missing,
+    /// A session of predictions is proposed.
+    Serve(ServeProposal),
 }
 
-/// A lane of a job.
+/// Server 1 to server 0: a session of predictions by a published model.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ServeProposal {
+    pub(super) session: SessionId,
+    /// Serial number of the owner's certificate.
+    pub(super) owner: String,
+    pub(super) model: ModelVersion,
+    /// Digest of the public part at server 1.
+    pub(super) digest: [u8; 32],
+    /// The terms at server 1.
+    pub(super) terms: Terms,
+    /// Rows of a batch, lane by lane.
+    pub(super) batches: Vec<u16>,
+}
+
+/// Server 1 to server 0, while a session of predictions runs.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum BatchAssignment {
+    /// A batch of a lane.
+    Batch { lane: u16, parts: Vec<BatchSlice> },
+    /// Reports that the server lives; sent at fixed intervals.
+    Alive,
+}
+
+/// Server 0 to server 1, while a session of predictions runs.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum QueryEvent {
+    /// A query has arrived.
+    Arrived { query: QueryId, rows: u32 },
+    /// A query was given up.
+    Gone(QueryId),
+    /// Reports that the server lives; sent at fixed intervals.
+    Alive,
+}
+
+/// A lane of a session.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct LaneHello {
     pub(super) session: SessionId,
     pub(super) lane: u16,
     pub(super) plan_hash: [u8; 32],
-    /// The client's wish that the model be kept, as it reached server 1.
-    pub(super) keep: Option<Keep>,
+}
+
+/// Server 1 to server 0: a run of a job, in a new session.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct RunProposal {
+    pub(super) job: JobId,
+    /// [`StoredJob::digest`](crate::job_store::StoredJob::digest) at server 1.
+    pub(super) digest: [u8; 32],
+    pub(super) session: SessionId,
+    /// The checkpoints that server 1 has.
+    pub(super) checkpoints: Vec<CheckpointName>,
+    /// The session whose results wait at server 1 for their release.
+    pub(super) results: Option<SessionId>,
+    /// The last epoch of which server 1 has an output.
+    pub(super) last_epoch: u32,
+}
+
+/// Server 0 to server 1: where both begin.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Beginning {
+    /// At the start of the job.
+    Start,
+    /// At a checkpoint that both have.
+    Checkpoint(CheckpointName),
+    /// At the end: the results of this session are released.
+    Results(SessionId),
+    /// Nowhere: server 0 has released these results, and the model was kept so.
+    Released { session: SessionId, kept: Option<Result<u32, String>> },
+}
+
+/// Server 0's answer to a proposal.
+pub(super) type RunAnswer = Result<Beginning, NoRun>;
+
+/// The reason why a proposed run does not begin.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum NoRun {
+    /// Server 0 has no place at the moment, or the job still runs there.
+    Busy,
+    /// Server 0 has received no such job.
+    Unknown,
+    /// Server 0 has received another order under this number.
+    Differs,
+    /// The job has ended there.
+    Ended(JobState),
+    /// The servers have no checkpoint in common, and outputs have left.
+    NoCheckpoint,
+    /// Server 0 failed.
+    Failed(String),
+}
+
+impl fmt::Display for NoRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Busy => f.write_str("server0 has no place at the moment"),
+            Self::Unknown => f.write_str("server0 has no such job: its data have not arrived there; start it again"),
+            Self::Differs => f.write_str("server0 has another order under this number; start the job again"),
+            Self::Ended(state) => write!(
+                f,
+                "the job has ended at server0 ({state}); if server1 was restored from a backup, its jobs are an older copy"
+            ),
+            Self::NoCheckpoint => f.write_str(
+                "the servers have no checkpoint in common, and outputs have left: the job cannot go on, and its outputs \
+                 stand as they are; start it again",
+            ),
+            Self::Failed(reason) => write!(f, "server0 failed: {}", one_line(reason)),
+        }
+    }
 }
 
 /// Server to dealer or auditor: the first message of each connection.
@@ -199,12 +404,33 @@ pub(super) enum DealerHello {
     Lane { session: SessionId, lane: u16 },
 }
 
+/// The work of a session.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub(super) enum Work {
+    /// The job's training, from this position on.
+    Train(Position),
+    /// Predictions by a model of the job.
+    Serve(Serving),
+}
+
+impl Work {
+    /// Lanes of the session.
+    pub(super) fn lanes(&self, job: &Job) -> u16 {
+        match self {
+            Self::Train(_) => job.lanes.lanes,
+            Self::Serve(serving) => serving.lanes(),
+        }
+    }
+}
+
 /// A server's request to join a session. It has no `Debug`: the seed is secret.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Join {
     pub(super) session: SessionId,
     /// The encoded job: [`crate::job::Job::encode`].
     pub(super) job: Vec<u8>,
+    pub(super) work: Work,
+    /// Of the work's plan.
     pub(super) plan_hash: [u8; 32],
     /// Public; fresh for each session.
     pub(super) nonce: [u8; 32],

@@ -11,21 +11,27 @@
 //! 4. An auditor, if the deployment has one, gets the seeds too and evaluates the dealer's
 //!    corrections again. A server compares the auditor's hash with the hash of the corrections that
 //!    it received. It sends no output before they are equal.
-//! 5. Each server sends its results to the client, as shares that the client alone joins. Until
-//!    then it reports to the client, every second or so, that it lives, its phase, and the role for
-//!    which it waits.
+//! 5. Each server seals its outputs to the client's key and stores them. It sends them, and a
+//!    heartbeat every second or so, to each client that watches the job.
 //!
-//! A session ends with its peers. A server that finds its client lost cancels all its waits; dealer
-//! and auditor watch both servers.
+//! A session ends with its peers, and the job goes on in another one; dealer and auditor watch both
+//! servers. The client is no part of it.
+//!
+//! A published model has a session of predictions, which begins in the same way and lasts as long
+//! as the model is published and no peer is lost. An asker sends each server its share of rows, and
+//! both answer it alone.
 
 mod attend;
 pub mod auditor;
+mod batch_queue;
 pub mod client;
 pub mod dealer;
 mod heartbeat;
+pub mod jobs;
 mod message;
 pub mod models;
 mod pairing;
+mod predict_error;
 pub mod releases;
 mod rendezvous;
 pub mod reports;
@@ -38,12 +44,15 @@ use crate::engine::plan::PlanError;
 use crate::engine::prg;
 use crate::intake::{IntakeError, store::StoreError};
 use crate::job::JobError;
+use crate::job_store::{JobState, JobStoreError, SealError};
 use crate::model_store::{ModelStoreError, ModelVersion};
 use crate::net::{Cause, ConfigError, NetError, Refusal, Role};
 use crate::plain::Plain;
 use crate::release::{allowed::AllowedError, ledger::LedgerError};
 use crate::storage::StorageError;
-use crate::train::Impossible;
+use crate::train::{Impossible, NotServed, StateError};
+use message::NoRun;
+pub use predict_error::PredictError;
 use std::fmt;
 use symbolon_core::{party::Role as Party, prg::Seed};
 use zeroize::Zeroizing;
@@ -79,10 +88,19 @@ pub enum SessionError {
         /// Why.
         reason: String,
     },
+    /// A peer has no place at the moment.
+    NoPlace {
+        /// The peer.
+        at: Role,
+        /// Its words.
+        reason: String,
+    },
     /// This server's policy does not permit the job.
     Policy(Refusal),
     /// This server's ledger cannot be used.
     Ledger(StoreError),
+    /// This server's ledger has no entry of the job.
+    NoAccount,
     /// This server's list of allowed jobs cannot be used.
     Allowed(Box<AllowedError>),
     /// The records of the job cannot be had here.
@@ -91,6 +109,12 @@ pub enum SessionError {
     Storage(StorageError),
     /// The store of models refused or failed.
     Models(Box<ModelStoreError>),
+    /// The store of jobs refused or failed.
+    Jobs(Box<JobStoreError>),
+    /// A job's checkpoint cannot be used.
+    State(StateError),
+    /// Server 0 does not begin the proposed run.
+    NoRun(NoRun),
     /// A server lacks a model that the other one has.
     ModelIncomplete {
         /// The model.
@@ -112,6 +136,10 @@ pub enum SessionError {
     },
     /// The job has no plan within bounds.
     NoPlan(PlanError),
+    /// A model answers no such predictions.
+    NotServed(NotServed),
+    /// Rows are not answered.
+    Predict(PredictError),
     /// This client's own job has no encoding.
     Encoding,
     /// Only server 1 makes manifests; this one is another.
@@ -126,8 +154,6 @@ pub enum SessionError {
         /// Number of the epoch, from 1.
         epoch: u32,
     },
-    /// The client gave the servers different orders.
-    Orders,
     /// A session with this number already runs.
     Repeated,
     /// The peer made another plan: another job, version or build.
@@ -199,6 +225,8 @@ pub enum SessionError {
     Randomness,
     /// The user or the client ended it.
     Stopped,
+    /// This program has a fault, and said so on its standard error.
+    Panicked,
 }
 
 /// A disagreement between dealer and auditor.
@@ -232,12 +260,20 @@ impl SessionError {
     /// Whether somebody could have done what was asked, and would not.
     pub fn is_refusal(&self) -> bool {
         match self {
-            Self::Refused { .. } | Self::Policy(_) | Self::Job { .. } | Self::Plan { .. } | Self::Busy => true,
-            Self::NotServer1 { .. } | Self::Repeated | Self::NoPlan(_) => true,
+            Self::Refused { .. }
+            | Self::NoPlace { .. }
+            | Self::Policy(_)
+            | Self::Job { .. }
+            | Self::Plan { .. }
+            | Self::Busy => true,
+            Self::NotServer1 { .. } | Self::Repeated | Self::NoPlan(_) | Self::NotServed(_) => true,
+            Self::Predict(error) => error.is_refusal(),
             Self::Both(errors) => errors.iter().any(Self::is_refusal),
             Self::Shelf(error) => error.is_refusal(),
             Self::Models(error) => error.is_refusal(),
-            Self::ModelIncomplete { .. } => true,
+            Self::Jobs(error) => error.is_refusal(),
+            Self::NoRun(error) => matches!(error, NoRun::Ended(JobState::Refused(_))),
+            Self::ModelIncomplete { .. } | Self::Decisions { .. } => true,
             Self::Intake(error) => matches!(**error, IntakeError::NoRecords { .. } | IntakeError::NoManifest { .. }),
             _ => false,
         }
@@ -258,6 +294,7 @@ impl fmt::Display for SessionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Net(error) => error.fmt(f),
+            Self::NoPlace { at, reason } => write!(f, "{at} refused: {}", one_line(reason)),
             Self::Refused { by, reason } => write!(f, "{by} refused: {}", one_line(reason)),
             Self::Failed { at, reason } => write!(f, "{at} failed: {}", one_line(reason)),
             Self::Policy(refusal @ Refusal::Places { .. }) => write!(f, "no place: {refusal}"),
@@ -270,10 +307,16 @@ impl fmt::Display for SessionError {
             Self::Ledger(error) => {
                 write!(f, "this server's ledger: {error}; it releases nothing without")
             }
+            Self::NoAccount => f.write_str(
+                "this server's ledger has no entry of the job: it is an older copy; start the job again",
+            ),
             Self::Allowed(error) => write!(f, "this server's list of jobs: {error}"),
             Self::Shelf(error) => error.fmt(f),
             Self::Storage(error) => error.fmt(f),
             Self::Models(error) => error.fmt(f),
+            Self::Jobs(error) => error.fmt(f),
+            Self::State(error) => error.fmt(f),
+            Self::NoRun(error) => error.fmt(f),
             Self::ModelIncomplete { model, lacks } => write!(
                 f,
                 "model-incomplete: {lacks} lacks {model}, which can only be retired and deleted; `symbolon models list` shows both servers"
@@ -282,6 +325,8 @@ impl fmt::Display for SessionError {
             Self::Config(error) => error.fmt(f),
             Self::Job { from, error } => write!(f, "the job from {from}: {error}"),
             Self::NoPlan(error) => error.fmt(f),
+            Self::NotServed(error) => error.fmt(f),
+            Self::Predict(error) => error.fmt(f),
             Self::Encoding => f.write_str("this job cannot be encoded for the servers; check it with `symbolon plan`"),
             Self::NotServer1 { asked } => write!(f, "{asked} makes no manifests; ask server1"),
             Self::Manifests => f.write_str(
@@ -291,13 +336,15 @@ impl fmt::Display for SessionError {
                 f,
                 "the servers passed on different decisions after epoch {epoch}; check the client, and start the job again"
             ),
-            Self::Orders => f.write_str(
-                "the servers were asked to keep the model in different ways; use the same version everywhere, and start the job again",
-            ),
             Self::Repeated => f.write_str("a session with this number runs already; start the job again"),
             Self::Plan { peer, ours, theirs } => write!(
                 f,
                 "{peer} made another plan ({theirs}, here {ours}): use the same job and the same version everywhere"
+            ),
+            Self::Absent { peer: Role::Client, waited_s } => write!(
+                f,
+                "client did not decide within {waited_s} s whether training goes on; watch the job with \
+                 `symbolon train --resume`, and it goes on"
             ),
             Self::Absent { peer, waited_s } => {
                 write!(
@@ -336,7 +383,8 @@ impl fmt::Display for SessionError {
             Self::Randomness => {
                 f.write_str("the operating system gives no random bytes; nothing can be hidden without")
             }
-            Self::Stopped => f.write_str("stopped"),
+            Self::Stopped => f.write_str("the session was ended on purpose"),
+            Self::Panicked => f.write_str("a fault of this program, which its log describes; please report it"),
         }
     }
 }
@@ -348,6 +396,8 @@ impl std::error::Error for SessionError {
             Self::Shelf(error) => Some(error),
             Self::Storage(error) => Some(error),
             Self::Models(error) => Some(&**error),
+            Self::Jobs(error) => Some(&**error),
+            Self::State(error) => Some(error),
             Self::Intake(error) => Some(&**error),
             Self::Config(error) => Some(&**error),
             Self::Job { error, .. } => Some(&**error),
@@ -362,6 +412,18 @@ impl SessionError {
     /// Blames `from` for an invalid job.
     pub(crate) fn job(from: Role) -> impl Fn(JobError) -> Self {
         move |error| Self::Job { from, error: Box::new(error) }
+    }
+}
+
+impl From<NotServed> for SessionError {
+    fn from(error: NotServed) -> Self {
+        Self::NotServed(error)
+    }
+}
+
+impl From<PredictError> for SessionError {
+    fn from(error: PredictError) -> Self {
+        Self::Predict(error)
     }
 }
 
@@ -382,6 +444,8 @@ impl From<LedgerError> for SessionError {
         match error {
             LedgerError::Refused(refusal) => Self::Policy(refusal),
             LedgerError::Repeated => Self::Repeated,
+            LedgerError::Missing => Self::NoAccount,
+            LedgerError::Ended => Self::Stopped,
             LedgerError::Store(error) => Self::Ledger(error),
         }
     }
@@ -402,6 +466,18 @@ impl From<StorageError> for SessionError {
 impl From<ModelStoreError> for SessionError {
     fn from(error: ModelStoreError) -> Self {
         Self::Models(Box::new(error))
+    }
+}
+
+impl From<JobStoreError> for SessionError {
+    fn from(error: JobStoreError) -> Self {
+        Self::Jobs(Box::new(error))
+    }
+}
+
+impl From<SealError> for SessionError {
+    fn from(error: SealError) -> Self {
+        JobStoreError::Seal(error).into()
     }
 }
 

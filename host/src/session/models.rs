@@ -15,7 +15,7 @@ use crate::{
     job::{Job, check_name},
     kernel::HostWord,
     model_store::{
-        ListedModel, ModelEntry, ModelOrigin, ModelState, ModelStore, ModelStoreError, ModelVersion, PublicPart,
+        ListedModel, ModelEntry, ModelOrigin, ModelState, ModelStore, ModelStoreError, ModelVersion, PublicPart, Terms,
     },
     net::{ClientTls, Config, Connection, Policy, Refusal, Reveal, Role, SLOWEST_BYTES_PER_SECOND, connect},
     secret::Secret,
@@ -76,16 +76,25 @@ pub fn show(config: &Config, tls: &ClientTls, model: &ModelVersion) -> Result<[M
     }
 }
 
-/// Publishes the client's model at both servers.
+/// Publishes the client's model at both servers; with `terms`, it answers predictions on them.
 ///
 /// # Errors
 ///
 /// A server lacks the model or has another public part; a server's refusal.
-pub fn publish(config: &Config, tls: &ClientTls, model: &ModelVersion) -> Result<(), SessionError> {
+pub fn publish(
+    config: &Config,
+    tls: &ClientTls,
+    model: &ModelVersion,
+    terms: Option<&Terms>,
+) -> Result<(), SessionError> {
     let digest = agreed(config, tls, model)?;
     for server in SERVERS {
         let (model, state) = (model.clone(), ModelState::Published);
-        let () = request(config, tls, server, ModelsRequest::SetState { model, digest, state })?.0;
+        let about = match terms {
+            Some(terms) => ModelsRequest::Publish { model, digest, terms: terms.clone() },
+            None => ModelsRequest::SetState { model, digest, state },
+        };
+        let () = request(config, tls, server, about)?.0;
     }
     Ok(())
 }
@@ -265,6 +274,7 @@ impl ModelsRequest {
         match self {
             Self::List | Self::Show(_) | Self::Next { .. } => None,
             Self::SetState { model, state, .. } => Some((state.name(), model.clone())),
+            Self::Publish { model, .. } => Some(("published for predictions", model.clone())),
             Self::Delete { model, .. } => Some(("deleted", model.clone())),
             Self::Open { model, .. } => Some(("exported", model.clone())),
             Self::Import { model, .. } => Some(("imported", model.clone())),
@@ -278,6 +288,7 @@ impl ModelsRequest {
             Self::Next { name } => Some(name),
             Self::Show(model)
             | Self::SetState { model, .. }
+            | Self::Publish { model, .. }
             | Self::Delete { model, .. }
             | Self::Open { model, .. }
             | Self::Import { model, .. } => Some(&model.name),
@@ -301,6 +312,9 @@ pub(super) fn answer(
         ModelsRequest::Show(model) => reply(client, store.show(&model, &serial)),
         ModelsRequest::SetState { model, digest, state } => {
             reply(client, store.set_state(&model, &digest, &serial, state))
+        }
+        ModelsRequest::Publish { model, digest, terms } => {
+            reply(client, store.publish(&model, &digest, &serial, &terms))
         }
         ModelsRequest::Delete { model, digest } => reply(client, store.delete(&model, &digest, &serial)),
         ModelsRequest::Next { name } => reply(client, store.next_version(&serial, &name)),

@@ -8,7 +8,7 @@ use super::{
     STACK_BYTES, SessionError, SessionId,
     attend::{Attended, Expected, Replies, attended},
     heartbeat::LONG_WAIT,
-    message::{DealerHello, Join, MAX_MESSAGE_BYTES, No, Paired},
+    message::{DealerHello, Join, MAX_MESSAGE_BYTES, No, Paired, Work},
     prg,
     rendezvous::Rendezvous,
     server::Notice,
@@ -16,15 +16,15 @@ use super::{
 use crate::{
     engine::{
         memory::CONNECTION_BYTES,
-        plan::{hex, plan},
+        plan::{hex, plan_from, serving_plan},
     },
     job::Job,
     net::{Config, Connection, Limits, Refusal, Role},
-    train,
+    train::{self, NotServed, Position},
 };
 use serde::Serialize;
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -38,8 +38,11 @@ pub(super) struct Pairing {
     limits: Limits,
     idle: Duration,
     servers: Rendezvous<Role, Join>,
-    /// Sessions whose lanes run. Each holds a place; no two have the same number.
-    running: Mutex<HashSet<SessionId>>,
+    /// Sessions whose lanes run, and whether they are of predictions. Each holds a place; no two
+    /// have the same number.
+    running: Mutex<HashMap<SessionId, bool>>,
+    /// Whether this role takes sessions of predictions.
+    pub(super) serves: bool,
     /// Called once for each long wait of a session, with the missing role.
     pub(super) waiting: fn(Role),
     /// Called when a job begins and when it ends.
@@ -50,10 +53,49 @@ pub(super) struct Pairing {
 pub(super) struct Session<'a> {
     pub(super) id: SessionId,
     pub(super) job: Job,
+    pub(super) work: Work,
+    /// Batches of a lane, of predictions.
+    pub(super) most_batches: u32,
     hash: [u8; 32],
     /// Both servers' streams.
     pub(super) prgs: [Box<dyn Prg>; 2],
     _place: Place<'a>,
+}
+
+/// Most sessions of predictions at a time.
+const MOST_SERVED: usize = 16;
+
+/// The parts of a plan that its dealer needs.
+struct Planned {
+    hash: [u8; 32],
+    deal_bytes: u64,
+    most_batches: u32,
+}
+
+impl Planned {
+    fn new(job: &Job, work: &Work) -> Result<Self, SessionError> {
+        match work {
+            Work::Train(position) => {
+                let plan = plan_from(job, *position)?;
+                Ok(Self { hash: plan.hash, deal_bytes: plan.deal_bytes, most_batches: 0 })
+            }
+            Work::Serve(serving) => {
+                serving.check(job)?;
+                let plan = serving_plan(job, serving)?;
+                Ok(Self { hash: plan.hash, deal_bytes: plan.deal_bytes, most_batches: plan.most_batches })
+            }
+        }
+    }
+}
+
+impl Session<'_> {
+    /// The position from which training goes on.
+    pub(super) fn position(&self) -> Position {
+        match self.work {
+            Work::Train(position) => position,
+            Work::Serve(_) => Position::START,
+        }
+    }
 }
 
 impl Pairing {
@@ -64,6 +106,7 @@ impl Pairing {
             idle: config.timeouts.idle,
             servers: Rendezvous::new(config.timeouts.connect),
             running: Mutex::default(),
+            serves: true,
             waiting: |_| {},
             tell: Box::new(|_| {}),
         }
@@ -98,9 +141,12 @@ impl Pairing {
         role: Role,
         connection: Connection,
         join: Join,
-        expected: impl FnOnce(&Job) -> Expected,
+        expected: impl FnOnce(&Job, Position) -> Expected,
         work: impl FnOnce(Session<'_>, &Attended, &Replies<T>) -> Result<(), SessionError>,
     ) -> Result<(), SessionError> {
+        if matches!(join.work, Work::Serve(_)) && !self.serves {
+            return Err(refuse(NotServed::Audited.into(), [connection]));
+        }
         if role == Role::Server1 {
             let mut said = false;
             let mut waits = |waited| self.say(waited, &mut said, Role::Server0);
@@ -114,11 +160,21 @@ impl Pairing {
         };
         let started = Instant::now();
         let job = session.job.clone();
-        (self.tell)(Notice::Begun { job: &job, hash: session.hash });
-        let expected = expected(&job);
+        let position = session.position();
+        let serves = matches!(session.work, Work::Serve(_));
+        (self.tell)(match serves {
+            false => Notice::Begun { job: &job, number: None, hash: session.hash, position },
+            true => Notice::Serves { job: &job },
+        });
+        let expected = expected(&job, position);
         let work = |attended: &Attended, replies: &Replies<T>| work(session, attended, replies);
-        let result = attended(servers, (&job, expected), self.idle, work);
-        (self.tell)(Notice::Ended { job: &job, took: started.elapsed(), well: result.is_ok() });
+        let result = attended(servers, (&job, position, expected), self.idle, work);
+        if serves {
+            // It ends as the servers leave.
+            (self.tell)(Notice::Served { job: &job, took: started.elapsed() });
+            return result.or_else(|error| if error.is_passing() { Ok(()) } else { Err(error) });
+        }
+        (self.tell)(Notice::Ended { job: &job, number: None, took: started.elapsed(), well: result.is_ok() });
         result
     }
 
@@ -141,13 +197,15 @@ impl Pairing {
         let id = joined[0].session;
         let job = Job::decode(&joined[0].job).map_err(SessionError::job(Role::Server0))?;
         let hash = job.hash().map_err(SessionError::job(Role::Server0))?;
-        let place = self.place(id)?;
-        self.limits.check_memory(memory_bytes(&job, 0)).map_err(SessionError::Policy)?;
-        let plan = plan(&job)?;
-        self.limits.check_memory(memory_bytes(&job, plan.deal_bytes)).map_err(SessionError::Policy)?;
+        let place = self.place(id, matches!(joined[0].work, Work::Serve(_)))?;
+        let lanes = joined[0].work.lanes(&job);
+        self.limits.check_memory(memory_bytes(&job, lanes, 0)).map_err(SessionError::Policy)?;
+        let work = joined[0].work.clone();
+        let Planned { hash: plan_hash, deal_bytes, most_batches } = Planned::new(&job, &work)?;
+        self.limits.check_memory(memory_bytes(&job, lanes, deal_bytes)).map_err(SessionError::Policy)?;
         for (peer, joined) in [Role::Server0, Role::Server1].into_iter().zip(&joined) {
-            if joined.plan_hash != plan.hash {
-                return Err(SessionError::Plan { peer, ours: hex(&plan.hash), theirs: hex(&joined.plan_hash) });
+            if joined.plan_hash != plan_hash {
+                return Err(SessionError::Plan { peer, ours: hex(&plan_hash), theirs: hex(&joined.plan_hash) });
             }
         }
         let nonces = joined.each_ref().map(|join| join.nonce);
@@ -156,20 +214,20 @@ impl Pairing {
         }
         let prgs = streams(&joined, &job);
         wipe_stack::<STACK_BYTES>(); // the servers' seeds
-        Ok(Session { id, job, hash, prgs, _place: place })
+        Ok(Session { id, job, work, most_batches, hash, prgs, _place: place })
     }
 
-    /// Takes a place for session `id`.
-    fn place(&self, id: SessionId) -> Result<Place<'_>, SessionError> {
+    /// Takes a place for session `id`. Sessions of predictions have places of their own.
+    fn place(&self, id: SessionId, serves: bool) -> Result<Place<'_>, SessionError> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let most = self.limits.places;
-        if running.contains(&id) {
+        let most = if serves { MOST_SERVED } else { self.limits.places };
+        if running.contains_key(&id) {
             return Err(SessionError::Repeated);
         }
-        if running.len() >= most {
+        if running.values().filter(|own| **own == serves).count() >= most {
             return Err(SessionError::Policy(Refusal::Places { most }));
         }
-        running.insert(id);
+        running.insert(id, serves);
         Ok(Place { running: &self.running, id })
     }
 }
@@ -198,7 +256,7 @@ fn refuse<const N: usize>(error: SessionError, servers: [Connection; N]) -> Sess
 
 /// A running session's place; free again when dropped.
 struct Place<'a> {
-    running: &'a Mutex<HashSet<SessionId>>,
+    running: &'a Mutex<HashMap<SessionId, bool>>,
     id: SessionId,
 }
 
@@ -212,8 +270,8 @@ impl Drop for Place<'_> {
 /// - two epochs' orders of records, which the lanes share;
 /// - each lane's buffer of `deal_bytes`, and its tiles;
 /// - the buffers of connections: to both servers, and one a lane.
-fn memory_bytes(job: &Job, deal_bytes: u64) -> u64 {
-    let (orders, lanes) = (2 * size_of::<u32>() * job.data.train_records, u64::from(job.lanes.lanes));
+fn memory_bytes(job: &Job, lanes: u16, deal_bytes: u64) -> u64 {
+    let (orders, lanes) = (2 * size_of::<u32>() * job.data.train_records, u64::from(lanes));
     lanes
         .saturating_mul(deal_bytes.saturating_add(train::dry_bytes(job) + CONNECTION_BYTES))
         .saturating_add(orders as u64 + 2 * CONNECTION_BYTES)

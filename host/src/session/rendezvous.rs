@@ -21,13 +21,13 @@ pub(super) struct Rendezvous<P, T> {
     waiting: Mutex<(Waiting<P, T>, u64)>,
     /// Notified when a connection arrives or leaves.
     moved: Condvar,
-    patience: Duration,
+    timeout: Duration,
 }
 
 impl<P: Eq + std::hash::Hash + Copy, T> Rendezvous<P, T> {
-    /// Makes a place where connections wait for at most `patience`.
-    pub(super) fn new(patience: Duration) -> Self {
-        Self { waiting: Mutex::default(), moved: Condvar::new(), patience }
+    /// Makes a place where connections wait for at most `timeout`.
+    pub(super) fn new(timeout: Duration) -> Self {
+        Self { waiting: Mutex::default(), moved: Condvar::new(), timeout }
     }
 
     /// Leaves a connection for the thread of `for_whom` and returns when that thread has fetched
@@ -57,7 +57,7 @@ impl<P: Eq + std::hash::Hash + Copy, T> Rendezvous<P, T> {
             let Some((connection, ..)) = waiting.0.get(&key).filter(|(.., t)| *t == ticket) else { return Ok(()) };
             let ended = match connection.check_peer() {
                 Err(error) => Some(error.into()),
-                Ok(()) if started.elapsed() >= self.patience => Some(self.absent(for_whom)),
+                Ok(()) if started.elapsed() >= self.timeout => Some(self.absent(for_whom)),
                 Ok(()) => None,
             };
             if let Some((error, (connection, ..))) = ended.and_then(|error| Some((error, waiting.0.remove(&key)?))) {
@@ -85,7 +85,7 @@ impl<P: Eq + std::hash::Hash + Copy, T> Rendezvous<P, T> {
                 return Ok((connection, what));
             }
             go_on(started.elapsed())?;
-            if started.elapsed() >= self.patience {
+            if started.elapsed() >= self.timeout {
                 return Err(self.absent(peer));
             }
             waiting = self.look(waiting, started);
@@ -94,12 +94,12 @@ impl<P: Eq + std::hash::Hash + Copy, T> Rendezvous<P, T> {
 
     /// Waits until a connection arrives or leaves, or the next check is due.
     fn look<'a>(&self, waiting: Guard<'a, P, T>, started: Instant) -> Guard<'a, P, T> {
-        let left = self.patience.saturating_sub(started.elapsed()).min(LOOK);
+        let left = self.timeout.saturating_sub(started.elapsed()).min(LOOK);
         self.moved.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0
     }
 
     fn absent(&self, peer: Role) -> SessionError {
-        SessionError::Absent { peer, waited_s: self.patience.as_secs() }
+        SessionError::Absent { peer, waited_s: self.timeout.as_secs() }
     }
 }
 

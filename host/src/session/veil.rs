@@ -27,6 +27,7 @@ pub(super) enum Output {
     Score { epoch: u32 },
     Model,
     Alarm,
+    Answer { lane: u16, batch: u32 },
 }
 
 /// One server's shares of zero.
@@ -67,13 +68,14 @@ impl Veil {
 impl Output {
     /// The name of its share of zero.
     fn name(self) -> MaskId {
-        let (request, part) = match self {
-            Self::Loss { epoch } => (epoch, 0),
-            Self::Score { epoch } => (epoch, 1),
-            Self::Model => (0, 2),
-            Self::Alarm => (0, 3),
+        let (lane, request, part) = match self {
+            Self::Loss { epoch } => (0, epoch, 0),
+            Self::Score { epoch } => (0, epoch, 1),
+            Self::Model => (0, 0, 2),
+            Self::Alarm => (0, 0, 3),
+            Self::Answer { lane, batch } => (lane, batch, 4),
         };
-        MaskId { lane: 0, request, part }
+        MaskId { lane, request, part }
     }
 }
 

@@ -31,7 +31,6 @@
 
 mod gather;
 pub(super) mod layout;
-pub mod rule;
 #[cfg(test)]
 mod tests;
 
@@ -119,6 +118,13 @@ impl<W: Word> State<W> {
     /// Returns the number of words of a state of `job` at `position`.
     pub fn words(job: &Job, position: Position) -> usize {
         Layout::new::<W>(job, position).words()
+    }
+
+    /// Returns the number of words of the largest state of `job`: within an epoch or at its end.
+    pub fn most_words(job: &Job) -> usize {
+        let last = Position::last(job);
+        let before = Position(last.0.saturating_sub(1));
+        Self::words(job, last).max(Self::words(job, before))
     }
 
     /// Returns the position.

@@ -48,7 +48,7 @@ impl<W: Word> Course<'_, '_, W> {
         let (done, mut from) = (position.epochs(job), position.steps_of_epoch(job));
         let outputs = match &start {
             Start::Fresh => None,
-            Start::At(state) => state.outputs(job),
+            Start::At(state) => state.outputs(job).map(|(loss, score)| Outputs { loss, score }),
         };
         drop(start); // the trainer has the shares
         let mut goes_on = outputs.map_or(Ok(true), |outputs| self.leave(done, outputs))?;

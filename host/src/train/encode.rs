@@ -155,6 +155,25 @@ impl<W: Word> Inputs<W> {
     }
 }
 
+/// Scaled features of rows to predict, in the job's numbers.
+///
+/// # Errors
+///
+/// The first value that does not fit.
+pub fn encode_rows<W: Word>(job: &Job, features: &[f32]) -> Result<Vec<W>, EncodeError> {
+    let (codes, cols, set) = (job.codes(), job.data.features(), "predicted");
+    let each = |(at, v): (usize, &f32)| {
+        let (record, feature) = (at / cols, at % cols);
+        let wrong = |(of, codes): &&(Range<usize>, u32)| of.contains(&feature) && !is_code(*v, *codes);
+        if let Some((_, codes)) = codes.iter().find(wrong) {
+            return Err(EncodeError::Code { set, record, feature, got: *v, codes: *codes });
+        }
+        let encoded = encode(f64::from(*v), job.numbers.frac_bits);
+        encoded.map_err(|error| EncodeError::Value { set, record, feature: Some(feature), error })
+    };
+    features.iter().enumerate().map(each).collect()
+}
+
 /// Statistics of a set's real targets so far; `squares` is the sum of squared deviations from the
 /// mean.
 #[derive(Clone, Copy)]

@@ -3,7 +3,7 @@
 
 use super::{
     enter,
-    fold::{self, Folded},
+    fold::{self, OpenParameters},
     lengths,
     order::Batch,
     step::Trainer,
@@ -12,11 +12,11 @@ use super::{
 };
 use crate::lanes::Lanes;
 use symbolon_core::{
-    layer::{Backward, Met, Model, NodeState, Pass},
+    layer::{AnyLayer, Backward, Graph, NodeState, Pass},
     link::Error,
     metric::{AnyMetric, Predictions, TestSet},
     party::Party,
-    protocol::{masked::Masked, truncate::truncate},
+    protocol::truncate::truncate,
     word::Word,
 };
 
@@ -83,13 +83,10 @@ impl<W: Word> Trainer<'_, W> {
             let (graph, model) = (self.parameters.laid.graph(), self.parameters.model());
             self.meetings.settle(lanes, &graph, &Pass { model, ..described(model.shares) })?;
         }
-        let folded = self.fold(lanes)?;
-        let (graph, own) = (self.parameters.laid.graph(), self.parameters.model());
-        let model = folded.as_ref().map_or(own, Folded::model);
-        let mut met = self.meetings.met();
-        for (i, met) in met.iter_mut().enumerate() {
-            met.is_folded = fold::target::<W>(&graph, i).is_some();
-        }
+        let (laid, own) = (&self.parameters.laid, self.parameters.model());
+        let folded = fold::fold(lanes, self.job.lanes.tile, (laid, own), &self.meetings)?;
+        let model = folded.as_ref().map_or(own, OpenParameters::model);
+        let (graph, met) = (laid.graph(), fold::met(laid, &self.meetings));
         let Some((test, labels)) = &self.test else { return Ok(None) };
         // As many as a training pass takes at least: they need no more scratch. And no more, if the
         // job says how many those are.
@@ -112,7 +109,8 @@ impl<W: Word> Trainer<'_, W> {
                 let batch = Batch::Listed { records: &rows, first: 0 };
                 let own = lengths::of_rows(self.lengths.test.of_records(), batch);
                 let data = (test.listed(&rows, x)?, own.as_deref());
-                self.outputs(&mut party, (model, &met), data, outputs)?;
+                let pass = Pass { model, data: data.0, moment: None, met: &met, lengths: data.1 };
+                outputs_of(&mut party, &graph, &pass, outputs)?;
                 let labels = labels.listed(&rows, y)?;
                 let own = lengths::of_rows(self.lengths.test.of_labels(&self.job.data), batch);
                 let counted = own.as_deref().map(|own| (own, self.job.data.labels_per_record));
@@ -124,28 +122,38 @@ impl<W: Word> Trainer<'_, W> {
         let records = if set.may_lack_class { sums.pop() } else { None };
         Ok(Some(Scores { sums, records }))
     }
+}
 
-    /// This party's shares of the network's outputs for rows `x` of some lengths, `2 f` fraction
-    /// bits.
-    fn outputs(
-        &self,
-        party: &mut Party<'_, W>,
-        (model, met): (Model<'_, W>, &[Met<'_, W>]),
-        (x, lengths): (Masked<'_, W>, Option<&[u16]>),
-        outputs: &mut [W],
-    ) -> Result<(), Error> {
-        let graph = self.parameters.laid.graph();
-        let mut states: Vec<NodeState<'_, W>> = Vec::new();
-        states.resize_with(graph.nodes.len(), NodeState::default);
-        graph.infer(party, &Pass { model, data: x, moment: None, met, lengths }, &mut states, outputs)?;
-        enter(party, graph.nodes.len() - 1, "evaluation");
-        let (got, want) = (graph.output_frac_bits(), 2 * graph.frac_bits);
-        if got > want {
-            return truncate(party, outputs, got - want);
-        }
-        if got < want {
-            party.kernels.scale(outputs, W::from_u64(1).shl(want - got));
-        }
-        Ok(())
+/// Writes this party's shares of a network's outputs for the records of `pass`, `2 f` fraction
+/// bits.
+pub(super) fn outputs_of<W: Word>(
+    party: &mut Party<'_, W>,
+    graph: &Graph<'_, AnyLayer>,
+    pass: &Pass<'_, W>,
+    outputs: &mut [W],
+) -> Result<(), Error> {
+    infer(party, graph, pass, outputs)?;
+    let (got, want) = (graph.output_frac_bits(), 2 * graph.frac_bits);
+    if got > want {
+        return truncate(party, outputs, got - want);
     }
+    if got < want {
+        party.kernels.scale(outputs, W::from_u64(1).shl(want - got));
+    }
+    Ok(())
+}
+
+/// Writes this party's shares of a network's outputs for the records of `pass`, with as many
+/// fraction bits as the last layer gives.
+pub(super) fn infer<W: Word>(
+    party: &mut Party<'_, W>,
+    graph: &Graph<'_, AnyLayer>,
+    pass: &Pass<'_, W>,
+    outputs: &mut [W],
+) -> Result<(), Error> {
+    let mut states: Vec<NodeState<'_, W>> = Vec::new();
+    states.resize_with(graph.nodes.len(), NodeState::default);
+    graph.infer(party, pass, &mut states, outputs)?;
+    enter(party, graph.nodes.len() - 1, "evaluation");
+    Ok(())
 }

@@ -6,27 +6,51 @@
 
 use super::{
     enter,
-    step::{GRAIN, Trainer, open_tile},
+    meetings::Meetings,
+    step::{GRAIN, open_tile},
     tape::{described, split},
 };
 use crate::{alarms::ENOUGH, job::Laid, lanes::Lanes, secret::Secret};
 use std::ops::Range;
 use symbolon_core::{
     correlation::View,
-    layer::{AnyLayer, Backward, Describe, Graph, Model, Pass},
+    layer::{AnyLayer, Backward, Describe, Graph, Met, Model, Pass},
     link::Error,
     protocol::{alarm::check_kept, masked::Masked},
     word::Word,
 };
 
-/// The parameters of a network with layers folded into them.
-pub(super) struct Folded<W: Word> {
+/// Parameters of inference: shares, and the same, masked and open.
+pub(super) struct OpenParameters<W: Word> {
     shares: Secret<W>,
     open: Vec<W>,
     mask: View<'static>,
 }
 
-impl<W: Word> Folded<W> {
+impl<W: Word> OpenParameters<W> {
+    /// Opens parameters under a fresh mask: each lane its range, in tiles.
+    pub(super) fn new(
+        lanes: &mut Lanes<'_, W>,
+        (name, tile): (&'static str, usize),
+        shares: Secret<W>,
+    ) -> Result<Self, Error> {
+        let n = shares.len();
+        let mask = lanes.draw()?.mask(n);
+        let view = mask.view();
+        let mut open = vec![W::default(); n];
+        let parts: Vec<Range<usize>> = (0..lanes.len()).map(|i| lanes.part(i, n, GRAIN)).collect();
+        let own = parts.iter().map(|part| &shares[part.clone()]);
+        let work = own.zip(split(&mut open, mask, parts.iter().map(Range::len))).collect();
+        lanes.each(work, |party, (shares, (open, mut mask))| {
+            enter(party, 0, name);
+            for (shares, open) in shares.chunks(tile).zip(open.chunks_mut(tile)) {
+                mask = open_tile(party, shares, open, mask)?;
+            }
+            Ok(())
+        })?;
+        Ok(Self { shares, open, mask: view })
+    }
+
     /// As passes take them.
     pub(super) fn model(&self) -> Model<'_, W> {
         Model { shares: &self.shares, open: Masked { words: &self.open, mask: self.mask } }
@@ -81,63 +105,53 @@ fn blocks<W: Word>(graph: &Graph<'_, AnyLayer>, tile: usize) -> Vec<Block> {
     blocks
 }
 
-impl<W: Word> Trainer<'_, W> {
-    /// Folds what can be; `None` if nothing can. The statistics have settled.
-    pub(super) fn fold(&self, lanes: &mut Lanes<'_, W>) -> Result<Option<Folded<W>>, Error> {
-        let (laid, tile) = (&self.parameters.laid, self.job.lanes.tile);
-        if !folds::<W>(laid) {
-            return Ok(None);
-        }
-        let (graph, model, met) = (laid.graph(), self.parameters.model(), self.meetings.met());
-        let mut shares = Secret::zeros(model.shares.len());
-        shares.copy_from_slice(model.shares);
-        let blocks = blocks::<W>(&graph, tile);
-        let (mut rest, mut at) = (&mut shares[..], 0);
-        let mut pieces = Vec::new();
-        for block in &blocks {
-            let (_, others) = std::mem::take(&mut rest).split_at_mut(block.range.start - at);
-            let (own, others) = others.split_at_mut(block.range.len());
-            (rest, at) = (others, block.range.end);
-            pieces.push((block, own));
-        }
-        let mut work = Vec::new();
-        for lane in (0..lanes.len()).rev() {
-            work.push(pieces.split_off(lanes.part(lane, blocks.len(), 1).start));
-        }
-        work.reverse();
-        lanes.each(work, |party, pieces| {
-            for (Block { node, range, rows, channels }, out) in pieces {
-                let site = graph.site(*node, &Pass { model, met: &met, ..described(model.shares) });
-                let mask = model.open.mask.slice(range.start, range.len()).matrix(range.len() / rows);
-                let parameters = Masked { words: &model.open.words[range.clone()], mask };
-                enter(party, *node, "fold");
-                let Some(meets) = Backward::<W>::meets(&graph.nodes[*node].layer) else {
-                    panic!("a node that is folded")
-                };
-                meets.fold(party, &site, channels.clone(), parameters, out)?;
-                check_kept(party, ENOUGH)?;
-            }
-            Ok(())
-        })?;
-        self.open_folded(lanes, shares).map(Some)
+/// Folds what can be; `None` if nothing can. The statistics have settled.
+pub(super) fn fold<W: Word>(
+    lanes: &mut Lanes<'_, W>,
+    tile: usize,
+    (laid, model): (&Laid, Model<'_, W>),
+    meetings: &Meetings<W>,
+) -> Result<Option<OpenParameters<W>>, Error> {
+    if !folds::<W>(laid) {
+        return Ok(None);
     }
+    let (graph, met) = (laid.graph(), meetings.met());
+    let mut shares = Secret::zeros(model.shares.len());
+    shares.copy_from_slice(model.shares);
+    let blocks = blocks::<W>(&graph, tile);
+    let (mut rest, mut at) = (&mut shares[..], 0);
+    let mut pieces = Vec::new();
+    for block in &blocks {
+        let (_, others) = std::mem::take(&mut rest).split_at_mut(block.range.start - at);
+        let (own, others) = others.split_at_mut(block.range.len());
+        (rest, at) = (others, block.range.end);
+        pieces.push((block, own));
+    }
+    let mut work = Vec::new();
+    for lane in (0..lanes.len()).rev() {
+        work.push(pieces.split_off(lanes.part(lane, blocks.len(), 1).start));
+    }
+    work.reverse();
+    lanes.each(work, |party, pieces| {
+        for (Block { node, range, rows, channels }, out) in pieces {
+            let site = graph.site(*node, &Pass { model, met: &met, ..described(model.shares) });
+            let mask = model.open.mask.slice(range.start, range.len()).matrix(range.len() / rows);
+            let parameters = Masked { words: &model.open.words[range.clone()], mask };
+            enter(party, *node, "fold");
+            let Some(meets) = Backward::<W>::meets(&graph.nodes[*node].layer) else { panic!("a node that is folded") };
+            meets.fold(party, &site, channels.clone(), parameters, out)?;
+            check_kept(party, ENOUGH)?;
+        }
+        Ok(())
+    })?;
+    OpenParameters::new(lanes, ("open folded weights", tile), shares).map(Some)
+}
 
-    /// Opens the folded parameters under a fresh mask: each lane its range, tile by tile.
-    fn open_folded(&self, lanes: &mut Lanes<'_, W>, shares: Secret<W>) -> Result<Folded<W>, Error> {
-        let (n, tile) = (shares.len(), self.job.lanes.tile);
-        let mask = lanes.draw()?.mask(n);
-        let view = mask.view();
-        let mut open = vec![W::default(); n];
-        let parts: Vec<Range<usize>> = (0..lanes.len()).map(|i| lanes.part(i, n, GRAIN)).collect();
-        let own = parts.iter().map(|part| &shares[part.clone()]);
-        let work = own.zip(split(&mut open, mask, parts.iter().map(Range::len))).collect();
-        lanes.each(work, |party, (shares, (open, mut mask))| {
-            enter(party, 0, "open folded weights");
-            for (shares, open) in shares.chunks(tile).zip(open.chunks_mut(tile)) {
-                mask = open_tile(party, shares, open, mask)?;
-            }
-            Ok(())
-        })?;
-        Ok(Folded { shares, open, mask: view })
+/// The words of each node's latest meeting, with those that are folded marked.
+pub(super) fn met<'a, W: Word>(laid: &Laid, meetings: &'a Meetings<W>) -> Vec<Met<'a, W>> {
+    let (graph, mut met) = (laid.graph(), meetings.met());
+    for (i, met) in met.iter_mut().enumerate() {
+        met.is_folded = target::<W>(&graph, i).is_some();
     }
+    met
 }

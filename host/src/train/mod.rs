@@ -27,6 +27,7 @@ mod norm_clip;
 mod optimize;
 mod order;
 mod pass;
+mod predict;
 mod prefetch;
 mod step;
 mod table;
@@ -36,15 +37,20 @@ mod tape;
 pub use checkpoint::{Position, Start, State, StateError};
 pub use decode::{ModelMismatch, model_words, real, signed, tensors};
 pub use early_stop::EarlyStop;
-pub use encode::EncodeError;
+pub use encode::{EncodeError, encode_rows};
 pub use figures::{Impossible, Output, epoch_result, sound_parameters};
 pub use initial::{batch_order, initial_weights};
 pub use inputs::Inputs;
 pub use load::{LoadError, Loaded};
 pub use order::{Orders, SharedOrders};
+pub use predict::{AnswerKind, Batches, MAX_BATCH_ROWS, NotServed, Predictor, Serving};
 pub use tally::{Scores, Sum};
 
-use crate::{data::Lengths, job::Job, lanes::Lanes};
+use crate::{
+    data::Lengths,
+    job::{Checkpoint, Job},
+    lanes::Lanes,
+};
 use std::ops::ControlFlow;
 use symbolon_core::{
     link::{Count, Error},
@@ -60,7 +66,8 @@ use symbolon_core::{
 ///   into them, and the optimizer's state;
 /// - the step's tape: values and gradients of a batch;
 /// - an epoch's order, and the lengths of sequences;
-/// - the copy of the model that leaves.
+/// - the copy of the model that leaves;
+/// - a checkpoint, and its encoding.
 pub fn memory_bytes<W: Word>(job: &Job, data_memory: u64) -> u64 {
     let (n, batch, lanes) = (job.parameters(), job.rows_at_once(), usize::from(job.lanes.lanes));
     let model = if job.reveal.model { job.model_words() } else { 0 };
@@ -86,7 +93,8 @@ pub fn memory_bytes<W: Word>(job: &Job, data_memory: u64) -> u64 {
     } else {
         0
     };
-    let words = words + terms;
+    let states = if job.training.checkpoint == Checkpoint::Off { 0 } else { 2 * State::<W>::most_words(job) };
+    let words = words + terms + states;
     let order = 4 * job.data.train_records;
     data + (words * word_bytes::<W>() + order + Lengths::bytes(&job.data)) as u64
         + optimize::state_bytes::<W>(job)

@@ -15,7 +15,7 @@ use symbolon_tests::{
 };
 
 /// Every layer in one network of images of odd sizes; the last layer is dense.
-const ALL: &str = "
+pub const ALL: &str = "
     { name = 'stem', kind = 'convolution', filters = 4, kernel = [3, 2], padding = [1, 0] },
     { kind = 'batch-norm' },
     { kind = 'max-pool', window = 2, relu = true },
@@ -38,9 +38,9 @@ const ALL: &str = "
 ";
 
 #[derive(Clone, Copy)]
-struct Case<'a> {
-    layers: &'a str,
-    ring_bits: u32,
+pub struct Case<'a> {
+    pub layers: &'a str,
+    pub ring_bits: u32,
     lanes: u16,
     batch: usize,
     records: usize,
@@ -49,6 +49,13 @@ struct Case<'a> {
     data: &'a str,
     /// Rows that pass at once; 0 for all of a batch.
     micro_batch: usize,
+}
+
+impl<'a> Case<'a> {
+    /// Two lanes of a few records.
+    pub fn of(layers: &'a str, ring_bits: u32) -> Self {
+        Self { layers, ring_bits, lanes: 2, batch: 8, records: 24, optimizer: SGD, data: "", micro_batch: 0 }
+    }
 }
 
 impl Case<'_> {
@@ -69,7 +76,7 @@ impl Case<'_> {
         )
     }
 
-    fn job(&self) -> Job {
+    pub fn job(&self) -> Job {
         Job::parse(&self.toml(), Path::new("layers.toml")).unwrap()
     }
 

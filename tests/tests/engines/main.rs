@@ -9,4 +9,5 @@ mod losses;
 mod metrics;
 mod network;
 mod outputs;
+mod predict;
 mod resume;

@@ -2,5 +2,6 @@
 
 mod closed_form;
 mod lengths;
+mod onnx;
 mod regression;
 mod sequences;

@@ -2,6 +2,8 @@
 
 use super::{alone, assert_useful, folder, train};
 use std::{
+    collections::HashSet,
+    fs,
     sync::atomic::{AtomicBool, Ordering},
     thread,
 };
@@ -58,6 +60,38 @@ fn flipped_for(receiver: Role) {
     assert!(!other.said().contains(found), "the other server's corrections were right");
     assert!(dealer.unwrap().talks().iter().any(|talk| talk.answered.len() > BYTE), "no byte was flipped");
     roles.assert_well();
+}
+
+/// Returns the steps of the checkpoints that both servers store of a job, which asks for one at
+/// each step.
+fn checkpoints(roles: &Roles) -> HashSet<u64> {
+    let shape = Shape { epochs: 40, batch: 4, ..Shape::default() };
+    let dir = folder(&shape);
+    let _ = dir.file("job.toml", &shape.toml().replace("batch = 4\n", "batch = 4\ncheckpoint = { steps = 1 }\n"));
+    let output = train(&dir, &roles.client(), &["--no-keep", "--detach"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let id = roles.jobs(Role::Server0).pop().unwrap().id;
+    let folders = [Role::Server0, Role::Server1].map(|role| roles.job_folder(role, &id));
+    let mut steps = HashSet::new();
+    let ended = eventually(LONG, || {
+        let files = folders.iter().flat_map(fs::read_dir).flatten().flatten();
+        steps.extend(files.filter_map(|file| file.file_name().to_str()?.split_once('-')?.0.parse::<u64>().ok()));
+        roles.state(Role::Server1, &id) == "done"
+    });
+    assert!(ended, "{}", roles.server1.said());
+    steps
+}
+
+/// A deployment with an auditor stores checkpoints at epochs' ends alone: a run never goes on from
+/// a state to which the auditor has not agreed.
+#[test]
+fn audited_servers_store_checkpoints_at_epochs_ends() {
+    let _alone = alone();
+    let is_end = |steps: &u64| steps.is_multiple_of(28);
+    let audited = checkpoints(&Roles::start_audited(CALM, ANYTHING, &mut |_, _, _, port| port));
+    assert!(!audited.is_empty() && audited.iter().all(is_end), "{audited:?}");
+    let usual = checkpoints(&Roles::start(CALM, ANYTHING));
+    assert!(!usual.iter().all(is_end), "{usual:?}");
 }
 
 /// A frozen auditor is the role that both servers blame, and had waited for.

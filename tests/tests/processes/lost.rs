@@ -8,17 +8,18 @@ use std::{
     time::{Duration, Instant},
 };
 use symbolon::{
-    net::Role,
+    net::{Connection, Role},
     session::{
         SessionError,
         client::{self, News},
+        jobs,
     },
 };
 use symbolon_tests::{
     jobs::Shape,
     program::{LONG, assert_fails, eventually},
     roles::{ANYTHING, HASTY, Roles},
-    wire::{Answer, Data, Order, Update, fresh_session},
+    wire::{Answer, Data, MAX_BYTES, No, Order, Update, fresh_session, last_update},
 };
 
 /// Long enough to be interrupted: thousands of steps.
@@ -47,6 +48,7 @@ fn fails_in_the_middle(roles: &mut Roles, mut at_work: impl FnMut(&mut Roles) + 
     })
 }
 
+const SERVERS: [Role; 2] = [Role::Server0, Role::Server1];
 /// No role waits for a lost one for longer than this; mostly it is found out at once.
 const SOON: Duration = Duration::from_secs(6);
 
@@ -67,11 +69,7 @@ fn server_1_is_killed() {
         &["server1 (127.0.0.1:", "server0 failed: after step ", "the connection was lost; see why it stopped there"],
     );
     assert!(after < SOON, "{after:?}");
-    roles.server0.says(&[
-        "after step ",
-        "server1 (127.0.0.1:",
-        "lost the other server; restart it and start the job again",
-    ]);
+    roles.server0.says(&["after step ", "server1 (127.0.0.1:", "lost the other server; restart it"]);
     roles.dealer.says(&["after step ", "server1 (127.0.0.1:", "lost"]);
     assert!(roles.server0.runs() && roles.dealer.runs());
 }
@@ -112,71 +110,101 @@ fn a_server_hangs() {
     assert_useful(&mut roles);
 }
 
-/// A client that orders, shares its data, and is then gone without a word.
+/// A client that orders, shares its data, and is then gone without a word: its job goes on, until
+/// another client of this name cancels it.
 #[test]
 fn the_client_is_lost() {
     let _alone = alone();
-    let mut roles = Roles::start(HASTY, ANYTHING);
-    let shape = endless();
-    let mut servers = order(&roles, &shape);
+    let mut roles = Roles::start(HASTY, &format!("{ANYTHING}\nplaces = 1"));
+    let shape = Shape { epochs: 2000, ..endless() };
+    let (id, mut servers) = order(&roles, &shape);
     share(&mut servers, &shape);
     for server in &mut servers {
-        let ready: Update = server.recv(1000).unwrap();
-        assert!(matches!(ready, Update::Ready { .. }), "{ready:?}");
+        while !matches!(server.recv(MAX_BYTES).unwrap(), Update::Ready { .. }) {}
+        server.abort_handle().abort();
     }
-    // One after the other: of two servers that lose it at once, one may hear first that the other
-    // has ended.
-    servers[0].abort_handle().abort();
-    roles.server0.says(&["client (127.0.0.1:"]);
-    servers[1].abort_handle().abort();
-    roles.server1.says(&["server0: ".replace("server0", "server1").as_str()]);
-    roles.dealer.says(&["dealer: "]);
     drop(servers);
+    for (role, server) in [("server0", &roles.server0), ("server1", &roles.server1)] {
+        server.says(&[&format!("{role}: client (127.0.0.1:")]);
+    }
+    let step = |roles: &Roles| roles.jobs(Role::Server0).iter().map(|facts| facts.step).max();
+    let before = step(&roles);
+    assert!(eventually(LONG, || step(&roles) > before), "the job stands still: {}", roles.server0.said());
+    let (config, tls) = roles.client_config();
+    jobs::cancel(&config, &tls, &id).unwrap();
+    for role in [Role::Server0, Role::Server1] {
+        assert_eq!(roles.state(role, &id), "cancelled");
+    }
     assert_useful(&mut roles);
 }
 
-type Servers = [symbolon::net::Connection; 2];
+type Servers = [Connection; 2];
 
-fn order(roles: &Roles, shape: &Shape<'_>) -> Servers {
+fn order(roles: &Roles, shape: &Shape<'_>) -> ([u8; 16], Servers) {
     let order = Order::of(fresh_session(), &shape.job());
-    [Role::Server0, Role::Server1].map(|role| {
+    let servers = [Role::Server0, Role::Server1].map(|role| {
         let mut server = roles.reach(Role::Client, role);
         server.send(&order).unwrap();
         server.recv::<Answer>(1000).unwrap().unwrap();
         server
-    })
+    });
+    (order.id, servers)
 }
 
-fn share(servers: &mut Servers, shape: &Shape<'_>) {
-    servers[0].send(&Data::Seed([1; 32])).unwrap();
-    servers[1].send(&Data::Words).unwrap();
+fn share([server0, server1]: &mut Servers, shape: &Shape<'_>) {
+    server0.send(&Data::Seed([1; 32])).unwrap();
+    share_words(server1, shape);
+}
+
+fn share_words(server1: &mut Connection, shape: &Shape<'_>) {
+    server1.send(&Data::Words).unwrap();
     let bytes: usize = symbolon::train::Inputs::<u64>::lens(&shape.job()).iter().sum::<usize>() * 8;
-    servers[1].send_bytes(&vec![3; bytes]).unwrap();
+    server1.send_bytes(&vec![3; bytes]).unwrap();
 }
 
-/// A client that never sends its data, and one that sends it to one server only.
+/// A client that never sends its data, and one that sends it to one server only: no job begins
+/// without both servers.
 #[test]
 fn the_client_says_no_more() {
     let _alone = alone();
     let mut roles = Roles::start(HASTY, ANYTHING);
     let shape = Shape::default();
-    let silent = order(&roles, &shape);
+    let (id, silent) = order(&roles, &shape);
     for server in [&roles.server0, &roles.server1] {
         server.says(&["client (127.0.0.1:", "receiving", "not a byte moved for 2.5 s"]);
     }
     drop(silent);
-    let mut servers = order(&roles, &shape);
-    servers[0].send(&Data::Seed([1; 32])).unwrap();
-    roles.server0.says(&["dealer failed: server1 did not join the session within 1 s"]);
-    roles.dealer.says(&["server1 did not join the session"]);
-    drop(servers);
-    let mut servers = order(&roles, &shape);
-    let [_, server1] = &mut servers;
-    server1.send(&Data::Words).unwrap();
-    let bytes: usize = symbolon::train::Inputs::<u64>::lens(&shape.job()).iter().sum::<usize>() * 8;
-    server1.send_bytes(&vec![3; bytes]).unwrap();
-    roles.server1.says(&["dealer failed: server0 did not join the session within 1 s"]);
-    drop(servers);
+    for role in [Role::Server0, Role::Server1] {
+        assert_eq!(roles.state(role, &id), "missing");
+        assert!(!roles.job_folder(role, &id).exists());
+    }
+    // Server 0 has the job, and server 1 has none: server 0 learns it, and ends the job. One that
+    // server 1 still receives goes on.
+    let (arriving, mut slow) = order(&roles, &shape);
+    slow[0].send(&Data::Seed([1; 32])).unwrap();
+    assert!(matches!(slow[0].recv(MAX_BYTES).unwrap(), Update::Taken));
+    let (id, [mut server0, server1]) = order(&roles, &shape);
+    server0.send(&Data::Seed([1; 32])).unwrap();
+    assert!(matches!(server0.recv(MAX_BYTES).unwrap(), Update::Taken));
+    drop((server0, server1));
+    roles.server1.says(&["server1: client (127.0.0.1:"]);
+    let ended = || SERVERS.map(|role| roles.state(role, &id)) == ["failed", "missing"];
+    assert!(eventually(LONG, ended), "{}", roles.server0.said());
+    roles.server0.says(&["server1 failed: the data of this job have not arrived there; start it again"]);
+    assert_eq!(roles.state(Role::Server0, &arriving), "queued");
+    share_words(&mut slow[1], &shape);
+    assert!(eventually(LONG, || SERVERS.map(|role| roles.state(role, &arriving)) == ["done"; 2]));
+    drop(slow);
+    // Server 1 has the job, and server 0 none: the run that it proposes is the end.
+    let (id, [server0, mut server1]) = order(&roles, &shape);
+    share_words(&mut server1, &shape);
+    let Update::No(No::Failed(reason)) = last_update(&mut server1) else { panic!("it ran") };
+    drop((server0, server1));
+    let none = "server0 has no such job: its data have not arrived there; start it again";
+    assert!(reason.contains(none), "{reason}");
+    roles.server1.says(&["server1: job ", none]);
+    roles.server0.says(&["server0: ", none]);
+    assert_eq!(roles.state(Role::Server1, &id), "failed");
     assert_useful(&mut roles);
 }
 

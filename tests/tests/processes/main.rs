@@ -3,19 +3,27 @@
 
 mod alive;
 mod audit;
+mod backup;
 mod certificates;
 mod command;
 mod early_stop;
 mod frames;
 mod functions;
+#[cfg(target_os = "linux")]
+mod interrupt;
+mod jobs;
+mod kills;
 mod lengths;
 mod lost;
 mod models;
 mod outputs;
 mod places;
+mod predict;
 mod refused;
 mod releases;
 mod sees;
+mod sees_predictions;
+mod series;
 mod storage;
 
 use std::{

@@ -157,6 +157,41 @@ fn a_model_of_ones_own_is_imported() {
     assert_eq!(shares(&roles, Role::Server0).len(), 1);
 }
 
+/// A network of another program gets a job of its own, is shared, and leaves again as ONNX.
+#[test]
+fn a_network_from_elsewhere_is_imported() {
+    let _alone = alone();
+    let roles = Roles::start(HASTY, ANYTHING);
+    let (client, out) = (roles.client(), TempDir::new());
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/onnx/mlp.onnx");
+    let [job, back] = ["job.toml", "back.onnx"].map(|name| out.join(name));
+    let mut command = symbolon(["job", "from-onnx"]);
+    command.arg(&file).arg("--out").arg(&job);
+    assert!(said(&run(&mut command)).contains("5 layers, "));
+    assert_fails(&run(&mut command), 2, &["job.toml exists"]);
+    let import = ["import", job.to_str().unwrap(), file.to_str().unwrap()];
+    assert!(said(&run(&mut models(&client, &import))).contains("mlp:1 is a draft on both servers"));
+    said(&run(&mut models(&client, &["export", "mlp:1", "--out", back.to_str().unwrap()])));
+    let job = symbolon::job::Job::load(&job).unwrap();
+    let words = |file: &Path| {
+        let imported = symbolon::onnx::read_onnx(file).unwrap();
+        symbolon::train::model_words::<u64>(&job, &imported.for_job(&job).unwrap().0).unwrap()
+    };
+    let encoded = words(&file);
+    assert_eq!(words(&back), encoded);
+    let [mine, theirs] = [Role::Server0, Role::Server1].map(|role| shares(&roles, role).remove(0));
+    let sums: Vec<u64> = mine.iter().zip(&theirs).map(|(a, b)| a.wrapping_add(*b)).collect();
+    assert_eq!(sums, encoded, "the shares are the network's");
+    let unknown = out.join("unknown.onnx");
+    let mut bytes = fs::read(&file).unwrap();
+    let at = bytes.windows(9).position(|bytes| bytes == b"LeakyRelu").unwrap();
+    bytes[at..at + 9].copy_from_slice(b"HardSwish");
+    fs::write(&unknown, bytes).unwrap();
+    let import = ["import", out.join("job.toml").to_str().unwrap(), unknown.to_str().unwrap()].map(str::to_owned);
+    let refused = run(&mut models(&client, &import.each_ref().map(String::as_str)));
+    assert_fails(&refused, 2, &["onnx-operator: ", "HardSwish"]);
+}
+
 /// The client's configuration with another port of a server.
 fn reached(roles: &Roles, role: Role, port: u16) -> std::path::PathBuf {
     let file = roles.client();
@@ -261,7 +296,7 @@ fn wrong_imports_are_refused() {
         server.recv::<Answer>(MAX_BYTES).unwrap()
     };
     let refused = |answer: Answer, words: &str| {
-        let (No::Refused(reason) | No::Failed(reason)) = answer.unwrap_err();
+        let (No::Refused(reason) | No::Failed(reason) | No::Busy(reason)) = answer.unwrap_err();
         assert!(reason.contains(words), "{words:?} is not in {reason}");
     };
     let good = ImportRequest::of("mine", 1, &job);
@@ -308,13 +343,13 @@ fn servers_compare_what_they_are_asked_to_keep() {
         loop {
             match server.recv::<Update>(MAX_BYTES) {
                 Ok(Update::No(No::Refused(reason) | No::Failed(reason))) => break reason,
-                Ok(Update::Done(_) | Update::Kept(_) | Update::Ready { .. }) => panic!("the job began"),
+                Ok(Update::Done { .. } | Update::Output { .. } | Update::Ready { .. }) => panic!("the job began"),
                 Ok(_) => {}
                 Err(error) => break error.to_string(),
             }
         }
     });
-    let told = reasons.iter().any(|reason| reason.contains("asked to keep the model in different ways"));
+    let told = reasons.iter().all(|reason| reason.contains("another order under this number"));
     assert!(told, "{reasons:?}");
     assert_eq!((shares(&roles, Role::Server0).len(), shares(&roles, Role::Server1).len()), (0, 0));
     assert_useful(&mut roles);

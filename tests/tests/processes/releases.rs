@@ -9,11 +9,14 @@ use std::{
 use symbolon::{
     net::Role,
     release::ledger::{Entry, Ledger, State},
-    session::client::{self, News},
+    session::{
+        client::{self, News},
+        jobs,
+    },
 };
 use symbolon_tests::{
     jobs::Shape,
-    program::{LONG, Process, assert_fails, eventually, run, symbolon},
+    program::{LONG, assert_fails, eventually, run, symbolon},
     roles::{ANYTHING, HASTY, Roles},
 };
 
@@ -66,14 +69,23 @@ fn a_killed_server_remembers() {
         roles.server0.kill();
         training.join().unwrap().unwrap_err();
     });
+    let job = entries(&roles, Role::Server0)[0].charge.session;
+    assert!(eventually(LONG, || roles.state(Role::Server1, &job) == "interrupted"));
     let [own, other] = [Role::Server0, Role::Server1].map(|role| entries(&roles, role));
-    assert_eq!((own.len(), own[0].state), (1, State::Open), "it died with the job open");
+    for entries in [&own, &other] {
+        assert_eq!((entries.len(), entries[0].state), (1, State::Open), "the job may go on");
+        assert_eq!(entries[0].charge.outputs, 402);
+    }
     assert!(own[0].released >= 2 * heard.load(Ordering::Acquire), "{} of them left", own[0].released);
-    assert!(other[0].released > 0 && eventually(LONG, || entries(&roles, Role::Server1)[0].state == State::Ended));
-    // It goes on from there.
-    let again = Process::start("server", &roles.config(Role::Server0));
+    assert!(other[0].released > 0);
+    // It goes on from there; a job that is cancelled gives back what has not left.
+    roles.restart(Role::Server0);
     assert_eq!(entries(&roles, Role::Server0), own);
-    drop(again);
+    jobs::cancel(&config, &tls, &job).unwrap();
+    for (role, before) in [(Role::Server0, own), (Role::Server1, other)] {
+        let now = &entries(&roles, role)[0];
+        assert_eq!((now.state, now.released, now.charge.outputs), (State::Ended, before[0].released, now.released));
+    }
 }
 
 #[test]

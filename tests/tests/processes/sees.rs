@@ -24,7 +24,10 @@ use symbolon_tests::{
     relay::{Relay, Talk},
     roles::{ANYTHING, CALM, Roles},
     statistics::{bytes_are_uniform, chi_square, padded_words_are_uniform},
-    wire::{Answer, Call, Data, DealerHello, Ended, LaneHello, Order, Paired, Reply, VeilSeed, take, take_greeting},
+    wire::{
+        Answer, Beginning, Call, Data, DealerHello, Ended, JobRequest, LaneHello, No, Order, Paired, Reply,
+        RunProposal, VeilSeed, take,
+    },
 };
 
 /// What a process has open or mapped, by name, and where it works.
@@ -75,7 +78,7 @@ fn three_processes_without_the_data() {
     }
 }
 
-/// All that passed in two sessions.
+/// All that passed in two jobs, each of one session.
 struct Recording {
     relays: Vec<Relay>,
 }
@@ -84,20 +87,14 @@ impl Recording {
     /// All conversations from `from` to `to`, greetings taken off.
     fn between(&self, from: Role, to: Role) -> Vec<Talk> {
         let relay = self.relays.iter().find(|relay| (relay.from, relay.to) == (from, to)).unwrap();
-        let mut talks = relay.talks();
-        for talk in &mut talks {
-            for tape in [&mut talk.asked, &mut talk.answered] {
-                let mut rest = &tape[..];
-                take_greeting(&mut rest);
-                *tape = rest.to_vec();
-            }
-        }
-        talks
+        relay.talks_after_greetings()
     }
 }
 
 /// What one session's recording holds, role by role.
 struct Seen {
+    /// The job, whose number names the streams of its data.
+    job_id: [u8; 16],
     session: [u8; 16],
     data_seed: [u8; 32],
     /// Of the shares of zero on outputs.
@@ -121,46 +118,51 @@ fn words(bytes: &[u8]) -> Vec<u64> {
     bytes.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect()
 }
 
-/// Reads session number `n` off the tapes. Each role receives what is read here and nothing else: every byte is accounted for.
+/// Reads job number `n` off the tapes. Each role receives what is read here and nothing else: every
+/// byte is accounted for.
 #[allow(clippy::too_many_lines)]
 fn read(recording: &Recording, shape: &Shape<'_>, n: usize) -> Seen {
     let lanes = usize::from(shape.lanes);
     let mut received: [Vec<u8>; 4] = Default::default();
     let job = shape.job().encode().unwrap();
-    // From the client.
-    let [mut to0, mut to1] =
-        [Role::Server0, Role::Server1].map(|to| recording.between(Role::Client, to).swap_remove(n).asked);
-    received[0].append(&mut to0.clone());
-    received[1].append(&mut to1.clone());
-    let (mut rest0, mut rest1) = (&to0[..], &to1[..]);
+    // From the client: the order and the data, and in the end that it has the outputs.
+    let from_client = [Role::Server0, Role::Server1].map(|to| recording.between(Role::Client, to));
+    let [[to0, fetched0], [to1, fetched1]] =
+        from_client.each_ref().map(|talks| [&talks[2 * n].asked[..], &talks[2 * n + 1].asked[..]]);
+    received[0].extend([to0, fetched0].concat());
+    received[1].extend([to1, fetched1].concat());
+    let (mut rest0, mut rest1) = (to0, to1);
     let (order0, order1): (Order, Order) = (take(&mut rest0), take(&mut rest1));
-    assert_eq!((order0.session, &order0.job), (order1.session, &order1.job));
+    assert_eq!((order0.id, &order0.job, order0.output_key), (order1.id, &order1.job, order1.output_key));
     assert_eq!(order0.job, job);
+    for mut fetched in [fetched0, fetched1] {
+        let JobRequest { request, job } = take(&mut fetched);
+        assert_eq!((request.ask, request.request, job, fetched.len()), (4, 3, order0.id, 0));
+    }
     let data_seed = loop {
         match take(&mut rest0) {
             Data::Wait => {}
             Data::Seed(seed) => break seed,
-            Data::Words | Data::Lengths { .. } => panic!("server 0 gets a seed"),
+            Data::Words | Data::Confirm | Data::Lengths { .. } => panic!("server 0 gets a seed"),
         }
     };
     assert!(matches!(take(&mut rest1), Data::Words), "server 1 gets no seed");
     assert!(rest0.is_empty(), "server 0 gets a seed and no more");
     let share = words(rest1);
     assert_eq!(share.len(), Inputs::<u64>::lens(&shape.job()).iter().sum::<usize>());
-    to0.clear();
-    to1.clear();
-    // Between the servers: server 1 connects, lane by lane.
-    let (mut masked, mut veil) = (<[Vec<u8>; 2]>::default(), None);
-    for talk in &recording.between(Role::Server1, Role::Server0)[n * lanes..][..lanes] {
+    // Between the servers: server 1 connects, to agree on the run, then lane by lane.
+    let between = &recording.between(Role::Server1, Role::Server0)[n * (1 + lanes)..][..=lanes];
+    let (session, veil) = read_control(&between[0], shape, &order0.id);
+    for talk in between {
         received[0].extend(&talk.asked);
         received[1].extend(&talk.answered);
+    }
+    let mut masked = <[Vec<u8>; 2]>::default();
+    for talk in &between[1..] {
         let (mut asked, mut answered) = (&talk.asked[..], &talk.answered[..]);
         let hello: LaneHello = take(&mut asked);
-        assert_eq!(hello.session, order0.session);
+        assert_eq!((hello.hello, hello.session), (0, session));
         take::<Answer>(&mut answered).unwrap();
-        if hello.lane == 0 {
-            veil = Some(take::<VeilSeed>(&mut answered).0);
-        }
         masked[0].extend(asked);
         masked[1].extend(answered);
     }
@@ -178,8 +180,8 @@ fn read(recording: &Recording, shape: &Shape<'_>, n: usize) -> Seen {
                     assert!(ended.len() == 1 && ended[0].bytes_sent > 0);
                     joins[j] = Some(join);
                 }
-                DealerHello::Lane { session, lane } => {
-                    assert_eq!((session, j), (order0.session, usize::from(lane % 2 == 0)));
+                DealerHello::Lane { session: of, lane } => {
+                    assert_eq!((of, j), (session, usize::from(lane % 2 == 0)));
                     assert!(asked.is_empty(), "the dealer hears of a lane and no more");
                     dealt[j].extend(&talk.answered);
                 }
@@ -195,14 +197,36 @@ fn read(recording: &Recording, shape: &Shape<'_>, n: usize) -> Seen {
     let joins = joins.map(Option::unwrap);
     let (drawn, nonces) = (joins.each_ref().map(|join| join.seed), joins.each_ref().map(|join| join.nonce));
     for join in &joins {
-        assert_eq!((join.session, &join.job, join.both), (order0.session, &job, nonces));
+        assert_eq!((join.session, &join.job, join.position, join.both), (session, &job, 0, nonces));
     }
     let seeds = [0, 1].map(|j| {
         let (drawn, plan) = (Seed::from_bytes(&drawn[usize::from(j)]), &joins[0].plan_hash);
-        *session_seed(&drawn, [&nonces[0], &nonces[1]], &order0.session, plan, j).expose()
+        *session_seed(&drawn, [&nonces[0], &nonces[1]], &session, plan, j).expose()
     });
-    let (session, veil) = (order0.session, veil.unwrap());
-    Seen { session, data_seed, veil, drawn, seeds, nonces, share, masked, dealt, received }
+    let job_id = order0.id;
+    Seen { job_id, session, data_seed, veil, drawn, seeds, nonces, share, masked, dealt, received }
+}
+
+/// Reads the connection on which both servers agree on a run, to its end; returns the session and
+/// the veil's seed. Beside them, each tells the other that it has each epoch's outputs, and the
+/// results.
+fn read_control(talk: &Talk, shape: &Shape<'_>, job: &[u8; 16]) -> ([u8; 16], [u8; 32]) {
+    let (mut asked, mut answered) = (&talk.asked[..], &talk.answered[..]);
+    let proposal: RunProposal = take(&mut asked);
+    assert_eq!((proposal.hello, &proposal.job), (2, job));
+    assert!(proposal.states.is_empty() && proposal.results.is_none() && proposal.last_epoch == 0);
+    let beginning = take::<Result<Beginning, No>>(&mut answered).unwrap();
+    assert_eq!(beginning, Beginning::Start);
+    let veil = take::<VeilSeed>(&mut answered).0;
+    for tape in [&mut asked, &mut answered] {
+        for epoch in 1..=shape.epochs {
+            assert_eq!(take::<u32>(tape), epoch);
+        }
+        assert_eq!(take::<[u8; 16]>(tape), proposal.session);
+    }
+    assert_eq!(take::<[u8; 16]>(&mut answered), proposal.session, "server 0 is done, and then server 1");
+    assert_eq!((asked.len(), answered.len()), (0, 0), "bytes more");
+    (proposal.session, veil)
 }
 
 /// A server's message on joining a session at dealer or auditor, and both nonces that it received.
@@ -210,6 +234,7 @@ fn read(recording: &Recording, shape: &Shape<'_>, n: usize) -> Seen {
 struct JoinTalk {
     session: [u8; 16],
     job: Vec<u8>,
+    position: u64,
     plan_hash: [u8; 32],
     nonce: [u8; 32],
     seed: [u8; 32],
@@ -220,7 +245,7 @@ impl JoinTalk {
     /// Reads a conversation to its end; returns the results too.
     fn read<T: serde::de::DeserializeOwned>(talk: &Talk) -> (Self, Vec<T>) {
         let (mut asked, mut answered) = (&talk.asked[..], &talk.answered[..]);
-        let DealerHello::Join { session, job, plan_hash, nonce, seed } = take(&mut asked) else {
+        let DealerHello::Join { session, job, work: 0, position, plan_hash, nonce, seed } = take(&mut asked) else {
             panic!("a server joins first")
         };
         let both = take::<Paired>(&mut answered).unwrap();
@@ -236,7 +261,7 @@ impl JoinTalk {
             }
         }
         assert_eq!(calls, results.len(), "a result for each call");
-        (Self { session, job, plan_hash, nonce, seed, both }, results)
+        (Self { session, job, position, plan_hash, nonce, seed, both }, results)
     }
 }
 
@@ -246,7 +271,7 @@ fn holds(bytes: &[u8], secret: &[u8]) -> bool {
     bytes.windows(8).any(|window| windows.contains(window))
 }
 
-/// Two sessions of one job with the same roles, every connection recorded in the clear.
+/// Two jobs that are alike with the same roles, every connection recorded in the clear.
 #[test]
 fn a_recording_of_all_that_each_received() {
     let _alone = alone();
@@ -359,7 +384,7 @@ fn shares_are_the_data(seen: &Seen, shape: &Shape<'_>) -> [Inputs<u64>; 2] {
         let mut writer = [train, train_labels, test, test_labels][at as usize].writer();
         writer.push(words).unwrap();
     };
-    let stream = Aes128Prg::new(&Seed::from_bytes(&seen.data_seed), &seen.session);
+    let stream = Aes128Prg::new(&Seed::from_bytes(&seen.data_seed), &seen.job_id);
     let mut rest = &seen.share[..];
     for (i, table) in (0u32..).zip([train, train_labels, test, test_labels]) {
         let (theirs, tail) = rest.split_at(table.len());
@@ -390,7 +415,7 @@ fn nothing_is_used_twice(sessions: &[Seen; 2]) {
             .map(|bytes| bytes.to_vec())
             .collect()
     });
-    fresh(&|seen| vec![seen.session.to_vec()]);
+    fresh(&|seen| vec![seen.session.to_vec(), seen.job_id.to_vec()]);
     let [one, two] = sessions;
     let passed = |seen: &Seen| -> HashSet<u64> {
         let words =

@@ -42,6 +42,7 @@ use super::{
 };
 use crate::{
     correlation::{Mask, Rows, View},
+    function::{inverse_sqrt::InverseSqrt, pow2},
     link::Error,
     party::Party,
     protocol::{
@@ -107,6 +108,21 @@ impl BatchNorm {
     fn momentum_units(&self) -> u64 {
         let (factor, shift) = (u64::from(self.momentum.factor), u32::from(self.momentum.shift));
         ((factor << MOMENTUM_BITS) + (1 << shift >> 1)) >> shift
+    }
+
+    /// The `r` that inference takes for a running variance which is public: the constant of its
+    /// cell. For exported and imported models; a variance that the ring does not hold saturates.
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation)] // saturates
+    pub fn vartime_public_root(&self, variance: f64, frac_bits: u32) -> f64 {
+        let root = self.root(frac_bits);
+        let scaled = variance * pow2(root.in_frac_bits);
+        root.vartime_public((scaled + 0.5) as i64) as f64 / pow2(frac_bits)
+    }
+
+    fn root(&self, frac_bits: u32) -> InverseSqrt {
+        let in_frac_bits = variance_bits(frac_bits);
+        InverseSqrt { in_frac_bits, out_frac_bits: frac_bits, epsilon_log2: self.epsilon_log2.into() }
     }
 }
 

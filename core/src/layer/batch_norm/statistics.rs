@@ -2,7 +2,6 @@
 
 use super::{BatchNorm, Counts, MOMENTUM_BITS, SCALE_BITS, add_up, at, open_at, open_words, over_ratio, variance_bits};
 use crate::{
-    function::inverse_sqrt::InverseSqrt,
     layer::{Meeting, Site},
     link::Error,
     party::Party,
@@ -119,11 +118,7 @@ impl BatchNorm {
         met: &mut Meeting<'_, W>,
     ) -> Result<(), Error> {
         let c = variance.len();
-        let root = InverseSqrt {
-            in_frac_bits: variance_bits(frac_bits),
-            out_frac_bits: frac_bits,
-            epsilon_log2: self.epsilon_log2.into(),
-        };
+        let root = self.root(frac_bits);
         let roots = &mut met.words[at::ROOT * c..][..factors.len() * c];
         root.apply(party, factors, variance, roots)?;
         open_words(party, roots, &mut met.rights[2])

@@ -46,7 +46,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", default_value_t = 8)]
     tries: usize,
     /// Write the audit as JSON
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = crate::cli::out_file())]
     json: Option<PathBuf>,
 }
 

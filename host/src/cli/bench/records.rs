@@ -6,7 +6,8 @@ use crate::{
     cli::{
         exit::Failure,
         local::{Local, ServerOptions},
-        train::{Trained, everything, secure_run},
+        secure::secure_run,
+        train::{Trained, everything},
         values::Values,
     },
     job::Job,
@@ -46,7 +47,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR", default_value_os_t = std::env::temp_dir())]
     dir: PathBuf,
     /// Write the figures as JSON
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = crate::cli::out_file())]
     json: Option<PathBuf>,
 }
 

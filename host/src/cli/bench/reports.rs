@@ -56,7 +56,7 @@ pub(super) struct Args {
     #[arg(long, default_value_t = 0, value_name = "RECORDS", value_parser = clap::value_parser!(u32).range(..=100_000_000))]
     stored: u32,
     /// Write the figures as JSON
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = crate::cli::out_file())]
     json: Option<PathBuf>,
 }
 

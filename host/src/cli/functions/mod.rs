@@ -41,7 +41,7 @@ pub(super) struct Args {
     #[arg(long, conflicts_with_all = ["json", "plot"])]
     markdown: bool,
     /// Write the measurements to this file as JSON
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = crate::cli::out_file())]
     json: Option<PathBuf>,
     /// Evaluate the function at X on shares (requires --local)
     #[arg(long, value_name = "X", requires_all = ["name", "local"], allow_negative_numbers = true)]

@@ -1,6 +1,7 @@
 //! `symbolon job`: job files before a run.
 
 mod check;
+mod from_onnx;
 mod migrate;
 mod new;
 mod schema;
@@ -19,6 +20,8 @@ pub(super) enum Args {
     Show(show::Args),
     /// Print the JSON schema of job files, for editors
     Schema,
+    /// Write a job file with the network of an ONNX file, for `models import`
+    FromOnnx(from_onnx::Args),
     /// Write a job file for a CSV file, with public scales for the data's owner to edit
     New(new::Args),
 }
@@ -27,6 +30,7 @@ pub(super) enum Args {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     match args {
         Args::Check(args) => check::run(args),
+        Args::FromOnnx(args) => from_onnx::run(args),
         Args::Migrate(args) => migrate::run(args),
         Args::New(args) => new::run(args),
         Args::Show(args) => show::run(args),

@@ -30,7 +30,7 @@ pub(in crate::cli) struct Args {
     #[arg(value_name = "JOB.toml")]
     file: PathBuf,
     /// SVG file to write
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = crate::cli::out_file())]
     svg: PathBuf,
 }
 

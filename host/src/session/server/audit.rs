@@ -1,13 +1,13 @@
 //! The auditor's agreement: a server needs it before an output leaves.
 
-use super::dealing::Helper;
+use super::{dealing::Helper, heartbeats::Heartbeats};
 use crate::{
     engine::{
         SessionId,
         audit::{LaneHash, ReleaseHash, release_hash},
     },
     net::Role,
-    session::{Disagreement, SessionError, heartbeat::Heart, message::Decision},
+    session::{Disagreement, SessionError, message::Decision},
 };
 
 /// Checks the corrections of this server; empty in a deployment without an auditor.
@@ -31,6 +31,11 @@ impl Audit {
         Self(auditor.map(|auditor| Audited { auditor, session, own, lanes, confirmed: 0 }))
     }
 
+    /// Returns whether there is an auditor.
+    pub(super) fn is_audited(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Returns the running hash of lane `i`'s corrections; `None` without an auditor.
     pub(super) fn lane(&self, i: usize) -> Option<LaneHash> {
         self.0.as_ref().map(|audited| audited.lanes[i].clone())
@@ -52,9 +57,9 @@ impl Audit {
     ///
     /// [`SessionError::Audit`] if the corrections that this server has received differ; the loss or
     /// the silence of the auditor.
-    pub(super) fn confirm(&mut self, heart: &Heart<'_>) -> Result<(), SessionError> {
+    pub(super) fn confirm(&mut self, heartbeats: &Heartbeats<'_>) -> Result<(), SessionError> {
         let Some(Audited { auditor, session, own, lanes, confirmed }) = &mut self.0 else { return Ok(()) };
-        let theirs: ReleaseHash = heart.wait_for(Role::Auditor, || auditor.next())?;
+        let theirs: ReleaseHash = heartbeats.wait_for(Role::Auditor, || auditor.next())?;
         let ours = release_hash(session, *own, *confirmed, lanes.iter().map(LaneHash::so_far));
         *confirmed += 1;
         match ours == theirs {

@@ -1,11 +1,11 @@
 //! A server's session at the dealer and at the auditor, which both receive its seed.
 
-use super::{Server, Session, audit::Audit};
+use super::{Meeting, Server, audit::Audit, heartbeats::Heartbeats};
 use crate::{
-    net::{Connection, NetError, Role, Timeouts},
+    net::{Cancel, Connection, NetError, Role, Timeouts},
     session::{
         Disagreement, STACK_BYTES, SessionError,
-        heartbeat::{Heart, beat},
+        heartbeat::beat,
         message::{Call, DealerHello, Decision, Join, MAX_MESSAGE_BYTES, Paired, Reply},
         prg, random_bytes, random_seed,
     },
@@ -22,6 +22,9 @@ use symbolon_core::{
 };
 use zeroize::Zeroizing;
 
+/// The time between two looks at the other server.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// A session that this server has joined.
 pub(super) struct Joined {
     /// This server's streams.
@@ -32,13 +35,23 @@ pub(super) struct Joined {
 
 impl Server {
     /// Draws this server's seed for the session and joins the session at the dealer, and at the
-    /// auditor if there is one. Both answer once both servers have joined with equal plans.
-    pub(super) fn join(&self, session: &Session<'_>, heart: &Heart<'_>) -> Result<Joined, SessionError> {
+    /// auditor if there is one. Both answer once both servers have joined with equal plans. If the
+    /// other server, to which `control` leads, leaves before that, so does this one.
+    pub(super) fn join(
+        &self,
+        session: &Meeting<'_>,
+        heartbeats: &Heartbeats<'_>,
+        control: &mut Connection,
+    ) -> Result<Joined, SessionError> {
+        while_connected(control, session.cancel, || self.join_helpers(session, heartbeats))
+    }
+
+    fn join_helpers(&self, session: &Meeting<'_>, heartbeats: &Heartbeats<'_>) -> Result<Joined, SessionError> {
         let (own, Timeouts { connect, idle, .. }) = (self.config.role, self.config.timeouts);
-        let reach = |role| self.reach(&session.cancel, role);
+        let reach = |role| self.reach(session.cancel, role);
         let mut dealer = reach(Role::Dealer)?;
         let audited = self.config.peers.contains_key(&Role::Auditor);
-        let mut auditor = audited.then(|| heart.wait_for(Role::Auditor, || reach(Role::Auditor))).transpose()?;
+        let mut auditor = audited.then(|| heartbeats.wait_for(Role::Auditor, || reach(Role::Auditor))).transpose()?;
         let hello = hello(session);
         // The moves below copy the stack: by now it must hold no seed.
         wipe_stack::<STACK_BYTES>();
@@ -54,24 +67,56 @@ impl Server {
             return Err(SessionError::Unexpected { from: Role::Dealer, wanted: "this server's own nonce" });
         }
         if let Some(auditor) = &mut auditor
-            && heart.wait_for(Role::Auditor, || paired(auditor, idle))? != nonces
+            && heartbeats.wait_for(Role::Auditor, || paired(auditor, idle))? != nonces
         {
             return Err(SessionError::Audit(Disagreement::Nonces));
         }
         let prg = streams(session, own, &join, &nonces);
         wipe_stack::<STACK_BYTES>();
         let (dealer, auditor) = (Helper::new(dealer, idle), auditor.map(|auditor| Helper::new(auditor, idle)));
-        Ok(Joined { prg, dealer, audit: Audit::new(auditor, session.id, own, session.job.lanes.lanes) })
+        Ok(Joined { prg, dealer, audit: Audit::new(auditor, session.id, own, session.lanes) })
     }
+}
+
+/// Runs `wait`, and cancels the session once the peer of `control` has left: helpers wait for a
+/// server that is gone as long as for one that is late.
+fn while_connected<T>(
+    control: &mut Connection,
+    cancel: &Cancel,
+    wait: impl FnOnce() -> Result<T, SessionError>,
+) -> Result<T, SessionError> {
+    let (waiting, ended) = mpsc::channel::<()>();
+    let goes_on = move || ended.recv_timeout(LOOK) == Err(mpsc::RecvTimeoutError::Timeout);
+    thread::scope(|scope| {
+        let peer = scope.spawn(move || {
+            while goes_on() {
+                // What a helper has told both comes at once, and says more than the loss.
+                if let Err(lost) = control.check_open()
+                    && goes_on()
+                {
+                    cancel.cancel();
+                    return Some(lost);
+                }
+            }
+            None
+        });
+        let result = wait();
+        drop(waiting);
+        match peer.join() {
+            Ok(Some(lost)) => Err(lost.into()),
+            _ => result,
+        }
+    })
 }
 
 /// Makes a server's first message, with a fresh nonce and a fresh seed.
 #[inline(never)] // the caller wipes the stack below its own frame
-fn hello(session: &Session<'_>) -> Result<DealerHello, SessionError> {
+fn hello(session: &Meeting<'_>) -> Result<DealerHello, SessionError> {
     Ok(DealerHello::Join(Join {
         session: session.id,
-        job: session.encoded.clone(),
-        plan_hash: session.plan.hash,
+        job: session.encoded.to_vec(),
+        work: session.work.clone(),
+        plan_hash: session.plan_hash,
         nonce: random_bytes()?,
         seed: Box::new(Zeroizing::new(*random_seed()?.expose())),
     }))
@@ -79,9 +124,9 @@ fn hello(session: &Session<'_>) -> Result<DealerHello, SessionError> {
 
 /// Derives the streams of server `own` from the seed that it drew.
 #[inline(never)] // the caller wipes the stack below its own frame
-fn streams(session: &Session<'_>, own: Role, join: &Join, nonces: &[[u8; 32]; 2]) -> Box<dyn Prg> {
+fn streams(session: &Meeting<'_>, own: Role, join: &Join, nonces: &[[u8; 32]; 2]) -> Box<dyn Prg> {
     let (drawn, number) = (Seed::from_bytes(&join.seed), u8::from(own == Role::Server1));
-    let seed = session_seed(&drawn, [&nonces[0], &nonces[1]], &session.id, &session.plan.hash, number);
+    let seed = session_seed(&drawn, [&nonces[0], &nonces[1]], &session.id, &session.plan_hash, number);
     prg(session.job.numbers.prg, &seed, &session.id)
 }
 

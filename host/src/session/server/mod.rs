@@ -1,28 +1,49 @@
-//! A server's part of a session.
+//! A server: it takes jobs, runs them with its peers, and lets clients watch them.
 //!
 //! | module | what |
 //! | --- | --- |
-//! | `admission` | policy, schema, plan, place and ledger, before a job begins |
+//! | `admission` | policy, schema, plan and ledger, before a job is taken; places for runs |
 //! | `audit` | the auditor's agreement, before outputs leave |
-//! | `dealing` | joining the session at dealer and auditor |
-//! | `inputs` | the client's data |
+//! | `board` | what runs tell, and clients see |
+//! | `dealing` | joining a session at dealer and auditor |
+//! | `heartbeats` | the heartbeats of a run |
+//! | `inputs` | the client's data: received, stored, read |
 //! | `keeping` | the model's share, kept once both servers agree |
-//! | `outputs` | the shares of outputs, and progress |
+//! | `listing` | a client's list of its jobs |
+//! | `missing` | jobs at server 0 that never arrived at server 1 |
+//! | `orders` | a client's order |
+//! | `outputs` | a run's checkpoints, and the shares of an epoch's outputs |
+//! | `predictions` | clients that ask for predictions |
+//! | `results` | the results of a job, and their release |
+//! | `run` | a run: peers, training, results |
+//! | `runs` | the queue, and the agreement of both servers on a run |
+//! | `serving_session` | a session of predictions: peers, weights, batches |
+//! | `served_models` | the models that answer predictions |
+//! | `watch` | clients that watch their jobs |
 
 mod admission;
 mod audit;
+mod board;
 mod dealing;
+mod heartbeats;
 mod inputs;
 mod keeping;
+mod listing;
+mod missing;
+mod orders;
 mod outputs;
+mod predictions;
+mod results;
+mod run;
+mod runs;
+mod served_models;
+mod serving_session;
+mod watch;
 
 use super::{
-    STACK_BYTES, SessionError, SessionId,
-    heartbeat::{Alive, Heart, Phase},
-    message::{
-        Answer, Ask, DealerHello, Keep, LaneHello, MAX_MESSAGE_BYTES, ModelsRequest, No, Order, PeerHello, Report,
-        Update,
-    },
+    SessionError, SessionId,
+    heartbeat::Alive,
+    message::{Answer, Ask, DealerHello, LaneHello, MAX_MESSAGE_BYTES, ModelsRequest, No, PeerHello, Work},
     models, random_seed, receiver, releases,
     rendezvous::Rendezvous,
     reports,
@@ -30,43 +51,33 @@ use super::{
 };
 use crate::{
     data::{Shelf, ShelfError},
-    engine::{
-        plan::{Plan, hex},
-        secure::{Fault, NetCorrections, NetLink},
-    },
+    engine::plan::{Plan, hex},
     intake::Intake,
     job::Job,
-    kernel::{HostWord, best},
-    lanes::{Lane, Lanes},
+    job_store::{JobId, JobStore, JobStoreError, StoredJob},
     model_store::{ModelStore, ModelVersion},
-    net::{Cancel, ClientTls, Config, Connection, NetError, Role, Timeouts, connect_until},
-    release::ledger::{Account, Entry, Ledger, LedgerError, MAX_STANDING_BYTES},
-    report::peak_rss,
-    secret::Secret,
+    net::{Cancel, ClientTls, Config, Connection, NetError, Role, connect_until},
+    release::ledger::{Account, Entry, Ledger, LedgerError, MAX_STANDING_BYTES, Quotas},
     storage::{Storage, StorageConfig},
-    train::{self, Inputs},
+    train::{AnswerKind, Position, Serving},
 };
-use admission::Admitted;
+use admission::Taken;
 use audit::Audit;
-use dealing::{Helper, Joined};
-use inputs::receive_inputs;
+use board::Board;
+use dealing::Helper;
 pub(super) use inputs::{MAX_LENGTHS, piece_words, table_stream};
-use keeping::KeepOutcome;
-use outputs::{News, Outputs};
 use serde::{Serialize, de::DeserializeOwned};
+use served_models::Served;
 use std::{
-    sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    collections::HashMap,
+    sync::{Arc, Condvar, Mutex},
+    time::Duration,
 };
-use symbolon_core::{
-    correlation::{Corrections, Server as Source},
-    link::{Error as ProtocolError, Peer},
-    party::{NoTrace, Role as Party},
-    prg::Prg,
-    wipe::wipe_stack,
-    word::{Word, word_bytes},
-};
+use symbolon_core::prg::Prg;
 use zeroize::Zeroizing;
+
+/// The boards of jobs that have not ended.
+type Boards = HashMap<JobId, Arc<Board>>;
 
 /// A server for any number of sessions.
 pub struct Server {
@@ -74,7 +85,7 @@ pub struct Server {
     tls: ClientTls,
     /// At server 0: server 1's connections.
     lanes: Rendezvous<u16, LaneHello>,
-    running: Mutex<usize>,
+    places: Arc<Mutex<Taken>>,
     threads: Option<usize>,
     /// The source of stored reports; `None` if this server has none.
     shelf: Option<Arc<dyn Shelf>>,
@@ -82,26 +93,84 @@ pub struct Server {
     intake: Option<Arc<Intake>>,
     ledger: Ledger,
     models: ModelStore,
+    jobs: JobStore,
+    /// Models that answer predictions, and what clients may ask them today.
+    served: Served,
+    quotas: Quotas,
+    boards: Mutex<Boards>,
+    /// Whether the queue has something to look at.
+    queue: (Mutex<bool>, Condvar),
     tell: Box<dyn Fn(Notice<'_>) + Send + Sync>,
 }
 
 /// An event of a server's jobs, for the operator's log.
 #[derive(Debug)]
 pub enum Notice<'a> {
-    /// The job is within the policy, and begins.
+    /// A run of a job begins.
     Begun {
         /// The job.
         job: &'a Job,
+        /// Its number, at a server.
+        number: Option<&'a JobId>,
         /// Its hash, as policies list it.
         hash: [u8; 32],
+        /// The position from which it goes on.
+        position: Position,
     },
-    /// The job ended.
+    /// A run lost a peer, or a disk was full: the job will be tried again.
+    Again {
+        /// The job.
+        job: &'a JobId,
+        /// The reason.
+        error: &'a SessionError,
+    },
+    /// A job ended without results, or is interrupted.
+    Failed {
+        /// The job.
+        job: &'a JobId,
+        /// The reason.
+        error: &'a SessionError,
+    },
+    /// The outputs of a job, or an interrupted job, were deleted after the stated time.
+    JobExpired {
+        /// The job.
+        job: &'a JobId,
+    },
+    /// A checkpoint could not be stored; the job goes on without it.
+    Unstored {
+        /// The job.
+        job: &'a JobId,
+        /// The reason.
+        error: &'a JobStoreError,
+    },
+    /// A session of predictions begins, at this server once it takes rows.
+    Serves {
+        /// The model's job.
+        job: &'a Job,
+    },
+    /// A session of predictions has ended.
+    Served {
+        /// The model's job.
+        job: &'a Job,
+        /// The time since it began.
+        took: Duration,
+    },
+    /// A session of predictions failed, or did not begin; it is tried again.
+    NotServed {
+        /// The model.
+        model: &'a ModelVersion,
+        /// The reason.
+        error: &'a SessionError,
+    },
+    /// A run ended.
     Ended {
         /// The job.
         job: &'a Job,
-        /// The time since the job began.
+        /// Its number, at a server.
+        number: Option<&'a JobId>,
+        /// The time since the run began.
         took: Duration,
-        /// Whether the job succeeded; otherwise the error of [`Server::serve`] is the reason.
+        /// Whether the job is done.
         well: bool,
     },
     /// The other server's ledger had entries that this one's lacked; they are charged again.
@@ -121,7 +190,7 @@ pub enum Notice<'a> {
     /// The server waits for another role.
     Waits {
         /// The job.
-        job: &'a Job,
+        job: &'a JobId,
         /// Its phase, and the role for which it waits.
         alive: &'a Alive,
     },
@@ -130,16 +199,49 @@ pub enum Notice<'a> {
 /// The parts of a session beside its connections to other roles.
 struct Session<'a> {
     id: SessionId,
+    stored: &'a StoredJob,
     job: &'a Job,
-    encoded: Vec<u8>,
-    /// The client's wish that the model be kept.
-    keep: Option<Keep>,
-    /// Serial number of the client's certificate.
-    client: String,
+    /// The position from which the job goes on.
+    position: Position,
+    /// Training from there on.
+    work: Work,
+    /// Of that.
     plan: Plan,
     account: &'a Account,
+    board: &'a Board,
     /// Cancels the connections and waits of the session.
     cancel: Cancel,
+}
+
+impl<'a> Session<'a> {
+    /// The session as other roles meet it.
+    fn meeting(&'a self) -> Meeting<'a> {
+        Meeting {
+            id: self.id,
+            job: self.job,
+            encoded: &self.stored.encoded,
+            work: &self.work,
+            plan_hash: self.plan.hash,
+            lanes: self.job.lanes.lanes,
+            cancel: &self.cancel,
+        }
+    }
+
+    /// Whether the model leaves the job: to the client, or to the store of models.
+    fn model_leaves(&self) -> bool {
+        self.job.reveal.model || self.stored.keep.is_some()
+    }
+}
+
+/// A session of training or of predictions, as other roles meet it.
+struct Meeting<'a> {
+    id: SessionId,
+    job: &'a Job,
+    encoded: &'a [u8],
+    work: &'a Work,
+    plan_hash: [u8; 32],
+    lanes: u16,
+    cancel: &'a Cancel,
 }
 
 /// The parts of a session once all roles have met.
@@ -156,32 +258,41 @@ struct Met {
     veil: Veil,
 }
 
-/// Returns the failure to report for `error`. The other server may have ended because it has lost
-/// the dealer before this one noticed: where the end reaches this server while it sends, it looks
-/// like a loss.
-fn culprit(error: ProtocolError, fault: &Fault, dealer: &Helper) -> (ProtocolError, Option<Box<NetError>>) {
-    let cause = fault.take().map(Box::new);
-    if error == ProtocolError::Lost(Peer::Server)
-        && let Err(SessionError::Net(lost)) = dealer.check()
-    {
-        return (ProtocolError::Lost(Peer::Dealer), Some(lost));
-    }
-    (error, cause)
-}
-
 impl Server {
     /// Makes the server that `config` describes. It connects to others as `tls` and runs at most
     /// `threads` lanes of a job at once.
     ///
     /// # Errors
     ///
-    /// If the ledger or the store of models cannot be used.
+    /// If the ledger, the store of models or the store of jobs cannot be used.
     pub fn new(config: Config, tls: ClientTls, threads: Option<usize>) -> Result<Self, SessionError> {
-        let (lanes, running) = (Rendezvous::new(config.timeouts.connect), Mutex::new(0));
+        Serving { answer: AnswerKind::Class, batches: config.serve.batches.clone() }.check_batches()?;
+        let (lanes, places) = (Rendezvous::new(config.timeouts.connect), Arc::default());
         let ledger = Ledger::open(&config.policy_files.ledger).map_err(LedgerError::Store)?;
         let models = ModelStore::open(&config.models, config.role, tls.deployment())?;
+        let jobs = JobStore::open(&config.jobs, config.role)?;
         let (shelf, intake, tell) = (None, None, Box::new(|_: Notice<'_>| {}));
-        Ok(Self { lanes, config, tls, running, threads, shelf, intake, ledger, models, tell })
+        let (boards, queue) = (Mutex::default(), (Mutex::new(false), Condvar::new()));
+        let (served, quotas) = (Served::default(), Quotas::default());
+        let server = Self {
+            lanes,
+            config,
+            tls,
+            places,
+            threads,
+            shelf,
+            intake,
+            ledger,
+            models,
+            jobs,
+            served,
+            quotas,
+            boards,
+            queue,
+            tell,
+        };
+        server.recover()?;
+        Ok(server)
     }
 
     /// Adds `shelf`: jobs may then learn from its reports.
@@ -228,9 +339,13 @@ impl Server {
                 let hello = match connection.recv(MAX_MESSAGE_BYTES)? {
                     PeerHello::Lane(hello) => hello,
                     PeerHello::Manifest => return reports::agree(self.intake.as_deref(), &mut connection),
+                    PeerHello::Run(proposal) => return self.follow(proposal, connection),
+                    PeerHello::Ended { job, state } => return self.ended_at_server1(&job, state),
+                    PeerHello::Missing => return self.end_missing(connection),
+                    PeerHello::Serve(proposal) => return self.follow_serving(proposal, connection),
                 };
                 let (session, lane) = (hello.session, hello.lane);
-                let offered = self.lanes.offer(session, lane, (connection, hello), Role::Client, &mut |_| {});
+                let offered = self.lanes.offer(session, lane, (connection, hello), Role::Server1, &mut |_| {});
                 offered.map_err(|(error, mut connection)| {
                     // The send to a lost server fails.
                     let _ = connection.send(&Answer::Err(No::new(&error)));
@@ -242,10 +357,16 @@ impl Server {
         }
     }
 
-    /// Serves a client: runs a job, or answers a request about reports or releases.
+    /// Serves a client: takes a job, or answers a request.
     fn client(&self, mut client: Connection) -> Result<(), SessionError> {
         match client.recv(MAX_MESSAGE_BYTES)? {
-            Ask::Train(order) => self.session(order, client),
+            Ask::Train(order) => self.order(order, client),
+            Ask::Jobs(request) => self.jobs_request(request, client),
+            Ask::Predict { owner, model } => {
+                let result = self.predict(owner, model, &mut client);
+                let closed = client.close();
+                result.and(closed.map_err(SessionError::from))
+            }
             Ask::Releases { manifest } => {
                 let result = releases::answer(
                     &self.ledger,
@@ -275,11 +396,25 @@ impl Server {
     /// Answers a client's request about kept models. One that moves a share holds a place: it takes
     /// memory.
     fn answer_models_request(&self, request: ModelsRequest, client: &mut Connection) -> Result<(), SessionError> {
-        let place = request.moves_share().then(|| self.place()).transpose();
+        let place = request.moves_share().then(|| self.place(0)).transpose();
         match place {
             Ok(_place) => {
                 let about = request.change();
-                models::answer(&self.models, &self.config, request, client)?;
+                if let ModelsRequest::Publish { model, terms, .. } = &request
+                    && let Err(error) = self.check_terms(model, terms, client.serial())
+                {
+                    client.send(&Answer::Err(No::new(&error)))?;
+                    return Err(error);
+                }
+                let answered = models::answer(&self.models, &self.config, request, client);
+                if let Some((_, model)) = &about {
+                    // Also if the client has not heard of it: the store has changed.
+                    let key = (client.serial().to_owned(), model.clone());
+                    self.served.end(&key);
+                    self.served.forget_attempts(&key);
+                    self.wake_queue();
+                }
+                answered?;
                 if let Some((done, model)) = &about {
                     (self.tell)(Notice::Model { done, model, client: client.serial() });
                 }
@@ -290,38 +425,6 @@ impl Server {
                 Err(error)
             }
         }
-    }
-
-    /// Runs a client's session to its end and reports the end to the client.
-    fn session(&self, order: Order, mut client: Connection) -> Result<(), SessionError> {
-        let admitted = self.admit(&order, client.serial());
-        let result = match admitted {
-            Ok(Admitted { job, hash, plan, place: _place, account }) => {
-                let started = Instant::now();
-                (self.tell)(Notice::Begun { job: &job, hash });
-                let cancel = Cancel::default();
-                let Order { session: id, job: encoded, keep } = order;
-                let serial = client.serial().to_owned();
-                let session = Session { id, job: &job, encoded, keep, client: serial, plan, account: &account, cancel };
-                let result = match job.numbers.ring_bits {
-                    32 => self.run::<u32>(&session, &mut client),
-                    _ => self.run::<u64>(&session, &mut client),
-                };
-                let result = account.end().map_err(SessionError::from).and(result);
-                (self.tell)(Notice::Ended { job: &job, took: started.elapsed(), well: result.is_ok() });
-                if let Err(error) = &result {
-                    // The lost peer may be the client.
-                    let _ = client.send(&Update::No(No::new(error)));
-                }
-                result
-            }
-            Err(error) => {
-                client.send(&Answer::Err(No::new(&error)))?;
-                Err(error)
-            }
-        };
-        let closed = client.close();
-        result.and(closed.map_err(SessionError::from))
     }
 
     /// The storage of a job's tables. A job with a memory limit was planned for the usual memory.
@@ -335,141 +438,22 @@ impl Server {
         job.training.memory_limit_mib.map_or(own, |_| own.min(StorageConfig::default().memory_bytes))
     }
 
-    fn run<W: HostWord + Word>(&self, session: &Session<'_>, client: &mut Connection) -> Result<(), SessionError> {
-        let storage = self.storage(session.job);
-        // Creating the tables first reports a full disk before the client sends shares.
-        let tables = match session.job.data.is_stored() {
-            true => None,
-            false => match Inputs::<W>::new(session.job, &storage) {
-                Ok(tables) => Some(tables),
-                Err(error) => {
-                    let error = SessionError::from(error);
-                    let _ = client.send(&Answer::Err(No::new(&error))); // the error matters more
-                    return Err(error);
-                }
-            },
-        };
-        client.send(&Answer::Ok(()))?;
-        let (role, idle) = (self.config.role, self.config.timeouts.idle);
-        let sent = tables.map(|tables| receive_inputs(session, client, (role, idle), tables)).transpose()?;
-        wipe_stack::<STACK_BYTES>(); // the seed of the data's shares
-        let log = |alive: &Alive| (self.tell)(Notice::Waits { job: session.job, alive });
-        let heart = Heart::new(client, self.config.role, self.config.timeouts.idle, session.cancel.clone(), &log);
-        let trained = heart.beat_during(|| self.train::<W>(session, sent, &storage, &heart));
-        let lost = heart.into_failure();
-        // A lost client cancels the session, so that other connections fail too.
-        let (report, parameters, kept) = trained.map_err(|error| lost.map_or(error, SessionError::from))?;
-        let model = if session.job.reveal.model { W::bytes(&parameters).len() as u64 } else { 0 };
-        client.set_transfer_limit(self.config.timeouts.idle, Instant::now(), model);
-        if let Some(kept) = kept {
-            client.send(&Update::Kept(kept))?;
-        }
-        client.send(&Update::Done(report))?;
-        if session.job.reveal.model {
-            client.send_bytes(W::bytes(&parameters))?;
-        }
-        Ok(())
+    /// Tells that a checkpoint could not be stored.
+    fn tell_unstored(&self, job: &JobId, error: &JobStoreError) {
+        (self.tell)(Notice::Unstored { job, error });
     }
 
-    /// Runs the job on this server's shares: the client's, or stored ones. Returns this server's
-    /// share of the model, refreshed, and the version under which the model is kept.
-    fn train<W: HostWord + Word>(
-        &self,
-        session: &Session<'_>,
-        sent: Option<Inputs<W>>,
-        storage: &Storage,
-        heart: &Heart<'_>,
-    ) -> Result<(Report, Secret<W>, Option<KeepOutcome>), SessionError> {
-        let inputs = match (sent, &self.shelf) {
-            (Some(inputs), _) => inputs,
-            (None, Some(shelf)) => Inputs::stored(session.job, &**shelf, storage)?,
-            (None, None) => return Err(SessionError::Shelf(ShelfError::None)),
-        };
-        let Met { prg, dealer, audit, mut streams, mut peers, veil } = self.meet(session, heart)?;
-        let (job, lanes, plan) = (session.job, session.job.lanes.lanes, &session.plan);
-        let fault = Fault::default();
-        let received = streams.iter_mut().enumerate().map(|(lane, stream)| {
-            let corrections = NetCorrections::new(stream.as_mut()?, fault.clone()).hashing(audit.lane(lane));
-            Some(corrections.reporting(heart.activity().clone()))
-        });
-        let mut corrections: Vec<Option<_>> = received.collect();
-        let arena = usize::try_from(plan.arena_bytes).unwrap_or(usize::MAX) / word_bytes::<W>();
-        let own = (0u16..).zip(peers.iter_mut().zip(&mut corrections)).map(|(lane, (peer, corrections))| {
-            let corrections = corrections.as_mut().map(|c| c as &mut (dyn Corrections<W> + Send));
-            Some(Lane {
-                link: Box::new(NetLink::new(peer, fault.clone()).reporting(heart.activity().clone())),
-                correlations: Box::new(Source::new(&*prg, best::<W>(), lane, corrections)),
-                trace: Box::new(NoTrace),
-                arena: Secret::zeros(arena),
-            })
-        });
-        let role = if self.config.role == Role::Server0 { Party::Server0 } else { Party::Server1 };
-        let mut party = Lanes::new(role, best::<W>(), own.collect(), self.threads.unwrap_or(usize::from(lanes)))
-            .choosing(veil.stream());
-        heart.begin(Phase::Opening, plan.setup.bytes_each_way, None);
-        let outputs = Outputs::new(job, session.account, &veil, self.config.role);
-        let mut news = News::new(heart, plan, &dealer, outputs, audit);
-        let ended = train::run(&mut party, job, inputs, train::Start::Fresh, &mut news);
-        let count = party.count();
-        drop(party);
-        let mut parameters = ended.map(Secret::from).map_err(|halt| match halt {
-            // What another lane lost may be a consequence.
-            train::Halt::Protocol { error, step } => {
-                if let Some(fault) = storage.take_fault() {
-                    return SessionError::from(fault);
-                }
-                let (error, cause) = culprit(error, &fault, &dealer);
-                SessionError::Protocol { error, step, cause }
-            }
-            train::Halt::Stopped => news.error.take().unwrap_or(SessionError::Stopped),
-        })?;
-        news.confirm()?;
-        news.account_for_model()?;
-        news.refresh_model(&mut parameters, session.keep.is_some());
-        heart.begin(Phase::Ending, 0, Some(heart.other()));
-        let kept = self.keep(session, heart, (news.epochs, &parameters), &mut peers)?;
-        heart.begin(Phase::Ending, 0, Some(Role::Dealer));
-        let report = Report {
-            bytes_sent: count.bytes,
-            rounds: count.rounds,
-            seconds_train: news.seconds_train,
-            peak_rss_bytes: peak_rss(),
-            dealer: dealer.next()?,
-        };
-        Ok((report, parameters, kept))
-    }
-
-    /// Connects to dealer, auditor and the other server, and compares ledgers with the other
-    /// server.
-    #[inline(never)] // the stack below its frame is wiped here
-    fn meet(&self, session: &Session<'_>, heart: &Heart<'_>) -> Result<Met, SessionError> {
-        heart.begin(Phase::Joining, 0, Some(Role::Dealer));
-        let Joined { prg, dealer, audit } = self.join(session, heart)?;
-        // Before the servers meet, so that neither blames the other for the dealer's time.
-        let streams = self.open_streams(session)?;
-        heart.begin(Phase::Joining, 0, Some(heart.other()));
-        let mut peers = self.meet_peer(session, &dealer)?;
-        let veil = self.share_veil(session, &mut peers)?;
-        wipe_stack::<STACK_BYTES>(); // the veil's seed
-        self.compare_ledgers(session, &mut peers)?;
-        Ok(Met { prg, dealer, audit, streams, peers, veil })
-    }
-
-    /// Opens one connection a lane between the servers. Server 0 waits for them as long as client,
+    /// Opens one connection a lane between the servers. Server 0 waits for them as long as the
     /// dealer and the first lanes stay connected.
-    fn meet_peer(&self, session: &Session<'_>, dealer: &Helper) -> Result<Vec<Connection>, SessionError> {
-        let (ours, Timeouts { connect, idle, .. }) = (session.plan.hash, self.config.timeouts);
-        let check = |LaneHello { plan_hash: theirs, keep, .. }: LaneHello| {
-            if theirs != ours {
-                return Err(SessionError::Plan { peer: Role::Server1, ours: hex(&ours), theirs: hex(&theirs) });
-            }
-            if keep == session.keep { Ok(()) } else { Err(SessionError::Orders) }
+    fn meet_peer(&self, session: &Meeting<'_>, dealer: &Helper) -> Result<Vec<Connection>, SessionError> {
+        let (ours, times) = (session.plan_hash, self.config.timeouts);
+        let check = |LaneHello { plan_hash: theirs, .. }: LaneHello| match theirs == ours {
+            true => Ok(()),
+            false => Err(SessionError::Plan { peer: Role::Server1, ours: hex(&ours), theirs: hex(&theirs) }),
         };
-        // The other server may wait for the dealer, and is the one to report that: its time-out
-        // comes first.
-        let patience = idle + idle / 4;
+        let timeout = self.peer_timeout();
         let mut met: Vec<Connection> = Vec::new();
-        for lane in 0..session.job.lanes.lanes {
+        for lane in 0..session.lanes {
             if self.config.role == Role::Server0 {
                 let mut go_on = |_| {
                     if session.cancel.is_cancelled() {
@@ -482,20 +466,20 @@ impl Server {
                 session.cancel.guard(connection.abort_handle());
                 let answer = check(theirs);
                 connection.send(&answer.as_ref().map_err(No::new))?;
-                connection.set_idle_timeout(patience);
+                connection.set_idle_timeout(timeout);
                 answer?;
                 met.push(connection);
                 continue;
             }
-            let (mut connection, keep) = (self.reach(&session.cancel, Role::Server0)?, session.keep.clone());
-            connection.set_idle_timeout(connect + idle);
-            connection.send(&PeerHello::Lane(LaneHello { session: session.id, lane, plan_hash: ours, keep }))?;
+            let mut connection = self.reach(session.cancel, Role::Server0)?;
+            connection.set_idle_timeout(times.connect + times.idle);
+            connection.send(&PeerHello::Lane(LaneHello { session: session.id, lane, plan_hash: ours }))?;
             let answer: Result<Answer, NetError> = connection.recv(MAX_MESSAGE_BYTES);
             if !matches!(answer, Ok(Ok(()))) {
                 dealer.check()?; // server 0 may have waited for it
             }
             answer?.map_err(|no| no.from(Role::Server0))?;
-            connection.set_idle_timeout(patience);
+            connection.set_idle_timeout(timeout);
             met.push(connection);
         }
         Ok(met)
@@ -503,26 +487,26 @@ impl Server {
 
     /// Shares the seed that refreshes output shares; the dealer must not know it.
     #[inline(never)] // the caller wipes the stack below its own frame
-    fn share_veil(&self, session: &Session<'_>, peers: &mut [Connection]) -> Result<Veil, SessionError> {
-        let wanted = SessionError::Unexpected { from: self.config.role, wanted: "a job with lanes" };
-        let first = peers.first_mut().ok_or(wanted)?;
+    fn share_veil(&self, session: &SessionId, control: &mut Connection) -> Result<Veil, SessionError> {
         let seed = match self.config.role {
             Role::Server0 => {
                 let seed = VeilSeed(Zeroizing::new(*random_seed()?.expose()));
-                first.send(&seed)?;
+                control.send(&seed)?;
                 seed
             }
-            _ => first.recv(MAX_MESSAGE_BYTES)?,
+            _ => control.recv(MAX_MESSAGE_BYTES)?,
         };
-        Ok(Veil::new(&seed, &session.id, self.config.role))
+        Ok(Veil::new(&seed, session, self.config.role))
     }
 
     /// Exchanges ledger entries about the client's releases with the other server, before this job
     /// releases anything.
-    fn compare_ledgers(&self, session: &Session<'_>, peers: &mut [Connection]) -> Result<(), SessionError> {
-        let Some(first) = peers.first_mut().filter(|_| session.job.data.is_stored()) else { return Ok(()) };
+    fn compare_ledgers(&self, session: &Session<'_>, control: &mut Connection) -> Result<(), SessionError> {
+        if !session.job.data.is_stored() {
+            return Ok(());
+        }
         let ours = session.account.standing()?;
-        let theirs: Vec<Entry> = self.exchange(first, &ours, MAX_STANDING_BYTES)?;
+        let theirs: Vec<Entry> = self.exchange(control, &ours, MAX_STANDING_BYTES)?;
         let missing = session.account.reconcile(&theirs, &|digest| self.manifest(digest))?;
         if missing > 0 {
             (self.tell)(Notice::LedgerBehind { missing });
@@ -548,13 +532,13 @@ impl Server {
     }
 
     /// Opens a connection to the dealer for each lane whose corrections this server receives.
-    fn open_streams(&self, session: &Session<'_>) -> Result<Vec<Option<Connection>>, SessionError> {
-        (0..session.job.lanes.lanes)
+    fn open_streams(&self, session: &Meeting<'_>) -> Result<Vec<Option<Connection>>, SessionError> {
+        (0..session.lanes)
             .map(|lane| {
                 if receiver(lane) != self.config.role {
                     return Ok(None);
                 }
-                let mut connection = self.reach(&session.cancel, Role::Dealer)?;
+                let mut connection = self.reach(session.cancel, Role::Dealer)?;
                 connection.send(&DealerHello::Lane { session: session.id, lane })?;
                 Ok(Some(connection))
             })

@@ -1,7 +1,11 @@
 //! Gathers a state from a run, and puts it back.
 
 use super::{
-    super::{newton::NewtonState, step::Trainer, tally::Tally},
+    super::{
+        newton::NewtonState,
+        step::Trainer,
+        tally::{Scores, Sum, Tally},
+    },
     Outputs, Position, State,
     layout::loss_terms,
 };
@@ -59,10 +63,12 @@ impl<W: Word> State<W> {
         }
     }
 
-    /// Returns the numbers that leave, if an epoch ends here.
-    pub(in crate::train) fn outputs(&self, job: &Job) -> Option<Outputs<W>> {
+    /// Returns the loss and the scores that leave, if an epoch ends here.
+    #[allow(clippy::type_complexity)] // as in the event of an epoch's end
+    pub fn outputs(&self, job: &Job) -> Option<(Option<Sum<W::Wide>>, Option<Scores<W::Wide>>)> {
         let words = &self.words[self.layout(job).outputs()];
-        self.position.is_epoch_end(job).then(|| Outputs::read(job, self.position.epochs(job), words))
+        let outputs = self.position.is_epoch_end(job).then(|| Outputs::read(job, self.position.epochs(job), words));
+        outputs.map(|Outputs { loss, score }| (loss, score))
     }
 }
 
