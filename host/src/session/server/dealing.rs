@@ -1,8 +1,8 @@
 //! A server's session at the dealer and at the auditor, which both receive its seed.
 
-use super::{Meeting, Server, audit::Audit, heartbeats::Heartbeats};
+use super::{Server, audit::Audit, heartbeats::Heartbeats, meeting::Meeting};
 use crate::{
-    net::{Cancel, Connection, NetError, Role, Timeouts},
+    net::{Connection, NetError, Role, Timeouts},
     session::{
         Disagreement, STACK_BYTES, SessionError,
         heartbeat::beat,
@@ -22,9 +22,6 @@ use symbolon_core::{
 };
 use zeroize::Zeroizing;
 
-/// The time between two looks at the other server.
-const LOOK: Duration = Duration::from_millis(100);
-
 /// A session that this server has joined.
 pub(super) struct Joined {
     /// This server's streams.
@@ -35,18 +32,8 @@ pub(super) struct Joined {
 
 impl Server {
     /// Draws this server's seed for the session and joins the session at the dealer, and at the
-    /// auditor if there is one. Both answer once both servers have joined with equal plans. If the
-    /// other server, to which `control` leads, leaves before that, so does this one.
-    pub(super) fn join(
-        &self,
-        session: &Meeting<'_>,
-        heartbeats: &Heartbeats<'_>,
-        control: &mut Connection,
-    ) -> Result<Joined, SessionError> {
-        while_connected(control, session.cancel, || self.join_helpers(session, heartbeats))
-    }
-
-    fn join_helpers(&self, session: &Meeting<'_>, heartbeats: &Heartbeats<'_>) -> Result<Joined, SessionError> {
+    /// auditor if there is one. Both answer once both servers have joined with equal plans.
+    pub(super) fn join(&self, session: &Meeting<'_>, heartbeats: &Heartbeats<'_>) -> Result<Joined, SessionError> {
         let (own, Timeouts { connect, idle, .. }) = (self.config.role, self.config.timeouts);
         let reach = |role| self.reach(session.cancel, role);
         let mut dealer = reach(Role::Dealer)?;
@@ -76,37 +63,6 @@ impl Server {
         let (dealer, auditor) = (Helper::new(dealer, idle), auditor.map(|auditor| Helper::new(auditor, idle)));
         Ok(Joined { prg, dealer, audit: Audit::new(auditor, session.id, own, session.lanes) })
     }
-}
-
-/// Runs `wait`, and cancels the session once the peer of `control` has left: helpers wait for a
-/// server that is gone as long as for one that is late.
-fn while_connected<T>(
-    control: &mut Connection,
-    cancel: &Cancel,
-    wait: impl FnOnce() -> Result<T, SessionError>,
-) -> Result<T, SessionError> {
-    let (waiting, ended) = mpsc::channel::<()>();
-    let goes_on = move || ended.recv_timeout(LOOK) == Err(mpsc::RecvTimeoutError::Timeout);
-    thread::scope(|scope| {
-        let peer = scope.spawn(move || {
-            while goes_on() {
-                // What a helper has told both comes at once, and says more than the loss.
-                if let Err(lost) = control.check_open()
-                    && goes_on()
-                {
-                    cancel.cancel();
-                    return Some(lost);
-                }
-            }
-            None
-        });
-        let result = wait();
-        drop(waiting);
-        match peer.join() {
-            Ok(Some(lost)) => Err(lost.into()),
-            _ => result,
-        }
-    })
 }
 
 /// Makes a server's first message, with a fresh nonce and a fresh seed.

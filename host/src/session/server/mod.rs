@@ -10,6 +10,7 @@
 //! | `inputs` | the client's data: received, stored, read |
 //! | `keeping` | the model's share, kept once both servers agree |
 //! | `listing` | a client's list of its jobs |
+//! | `meeting` | the start of a session: dealer, auditor, the other server |
 //! | `missing` | jobs at server 0 that never arrived at server 1 |
 //! | `orders` | a client's order |
 //! | `outputs` | a run's checkpoints, and the shares of an epoch's outputs |
@@ -29,6 +30,7 @@ mod heartbeats;
 mod inputs;
 mod keeping;
 mod listing;
+mod meeting;
 mod missing;
 mod orders;
 mod outputs;
@@ -43,29 +45,27 @@ mod watch;
 use super::{
     SessionError, SessionId,
     heartbeat::Alive,
-    message::{Answer, Ask, DealerHello, LaneHello, MAX_MESSAGE_BYTES, ModelsRequest, No, PeerHello, Work},
-    models, random_seed, receiver, releases,
+    message::{Answer, Ask, LaneHello, MAX_MESSAGE_BYTES, ModelsRequest, No, PeerHello, Work},
+    models, releases,
     rendezvous::Rendezvous,
     reports,
-    veil::{Veil, VeilSeed},
 };
 use crate::{
     data::{Shelf, ShelfError},
-    engine::plan::{Plan, hex},
+    engine::plan::Plan,
     intake::Intake,
     job::Job,
     job_store::{JobId, JobStore, JobStoreError, StoredJob},
     model_store::{ModelStore, ModelVersion},
-    net::{Cancel, ClientTls, Config, Connection, NetError, Role, connect_until},
+    net::{Cancel, ClientTls, Config, Connection, Role, connect_until},
     release::ledger::{Account, Entry, Ledger, LedgerError, MAX_STANDING_BYTES, Quotas},
     storage::{Storage, StorageConfig},
     train::{AnswerKind, Position, Serving},
 };
 use admission::Taken;
-use audit::Audit;
 use board::Board;
-use dealing::Helper;
 pub(super) use inputs::{MAX_LENGTHS, piece_words, table_stream};
+use meeting::Meeting;
 use serde::{Serialize, de::DeserializeOwned};
 use served_models::Served;
 use std::{
@@ -73,8 +73,6 @@ use std::{
     sync::{Arc, Condvar, Mutex},
     time::Duration,
 };
-use symbolon_core::prg::Prg;
-use zeroize::Zeroizing;
 
 /// The boards of jobs that have not ended.
 type Boards = HashMap<JobId, Arc<Board>>;
@@ -223,6 +221,7 @@ impl<'a> Session<'a> {
             work: &self.work,
             plan_hash: self.plan.hash,
             lanes: self.job.lanes.lanes,
+            peers: self.job.lanes.lanes,
             cancel: &self.cancel,
         }
     }
@@ -231,31 +230,6 @@ impl<'a> Session<'a> {
     fn model_leaves(&self) -> bool {
         self.job.reveal.model || self.stored.keep.is_some()
     }
-}
-
-/// A session of training or of predictions, as other roles meet it.
-struct Meeting<'a> {
-    id: SessionId,
-    job: &'a Job,
-    encoded: &'a [u8],
-    work: &'a Work,
-    plan_hash: [u8; 32],
-    lanes: u16,
-    cancel: &'a Cancel,
-}
-
-/// The parts of a session once all roles have met.
-struct Met {
-    /// This server's masks.
-    prg: Box<dyn Prg>,
-    dealer: Helper,
-    audit: Audit,
-    /// The dealer's corrections, one connection a lane; `None` where the other server receives
-    /// them.
-    streams: Vec<Option<Connection>>,
-    /// The other server, one connection a lane.
-    peers: Vec<Connection>,
-    veil: Veil,
 }
 
 impl Server {
@@ -443,62 +417,6 @@ impl Server {
         (self.tell)(Notice::Unstored { job, error });
     }
 
-    /// Opens one connection a lane between the servers. Server 0 waits for them as long as the
-    /// dealer and the first lanes stay connected.
-    fn meet_peer(&self, session: &Meeting<'_>, dealer: &Helper) -> Result<Vec<Connection>, SessionError> {
-        let (ours, times) = (session.plan_hash, self.config.timeouts);
-        let check = |LaneHello { plan_hash: theirs, .. }: LaneHello| match theirs == ours {
-            true => Ok(()),
-            false => Err(SessionError::Plan { peer: Role::Server1, ours: hex(&ours), theirs: hex(&theirs) }),
-        };
-        let timeout = self.peer_timeout();
-        let mut met: Vec<Connection> = Vec::new();
-        for lane in 0..session.lanes {
-            if self.config.role == Role::Server0 {
-                let mut go_on = |_| {
-                    if session.cancel.is_cancelled() {
-                        return Err(SessionError::Stopped);
-                    }
-                    dealer.check()?;
-                    Ok(met.iter().try_for_each(Connection::check_peer)?)
-                };
-                let (mut connection, theirs) = self.lanes.fetch(session.id, lane, Role::Server1, &mut go_on)?;
-                session.cancel.guard(connection.abort_handle());
-                let answer = check(theirs);
-                connection.send(&answer.as_ref().map_err(No::new))?;
-                connection.set_idle_timeout(timeout);
-                answer?;
-                met.push(connection);
-                continue;
-            }
-            let mut connection = self.reach(session.cancel, Role::Server0)?;
-            connection.set_idle_timeout(times.connect + times.idle);
-            connection.send(&PeerHello::Lane(LaneHello { session: session.id, lane, plan_hash: ours }))?;
-            let answer: Result<Answer, NetError> = connection.recv(MAX_MESSAGE_BYTES);
-            if !matches!(answer, Ok(Ok(()))) {
-                dealer.check()?; // server 0 may have waited for it
-            }
-            answer?.map_err(|no| no.from(Role::Server0))?;
-            connection.set_idle_timeout(timeout);
-            met.push(connection);
-        }
-        Ok(met)
-    }
-
-    /// Shares the seed that refreshes output shares; the dealer must not know it.
-    #[inline(never)] // the caller wipes the stack below its own frame
-    fn share_veil(&self, session: &SessionId, control: &mut Connection) -> Result<Veil, SessionError> {
-        let seed = match self.config.role {
-            Role::Server0 => {
-                let seed = VeilSeed(Zeroizing::new(*random_seed()?.expose()));
-                control.send(&seed)?;
-                seed
-            }
-            _ => control.recv(MAX_MESSAGE_BYTES)?,
-        };
-        Ok(Veil::new(&seed, session, self.config.role))
-    }
-
     /// Exchanges ledger entries about the client's releases with the other server, before this job
     /// releases anything.
     fn compare_ledgers(&self, session: &Session<'_>, control: &mut Connection) -> Result<(), SessionError> {
@@ -529,20 +447,6 @@ impl Server {
         let theirs = peer.recv(most)?;
         peer.send(ours)?;
         Ok(theirs)
-    }
-
-    /// Opens a connection to the dealer for each lane whose corrections this server receives.
-    fn open_streams(&self, session: &Meeting<'_>) -> Result<Vec<Option<Connection>>, SessionError> {
-        (0..session.lanes)
-            .map(|lane| {
-                if receiver(lane) != self.config.role {
-                    return Ok(None);
-                }
-                let mut connection = self.reach(session.cancel, Role::Dealer)?;
-                connection.send(&DealerHello::Lane { session: session.id, lane })?;
-                Ok(Some(connection))
-            })
-            .collect()
     }
 
     /// Connects to `peer`; `cancel` ends the attempt and aborts the connection.

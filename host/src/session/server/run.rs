@@ -2,10 +2,11 @@
 //! releases the results.
 
 use super::{
-    Met, Server, Session,
+    Server, Session,
     board::Board,
-    dealing::{Helper, Joined},
+    dealing::Helper,
     heartbeats::Heartbeats,
+    meeting::Met,
     outputs::{Outputs, RunObserver},
 };
 use crate::{
@@ -150,7 +151,9 @@ impl Server {
         let (start, pending) = self.start::<W>(session, checkpoint)?;
         let inputs = self.open_inputs::<W>(session, &storage)?;
         wipe_stack::<STACK_BYTES>(); // the seed of the data's shares
-        let Met { prg, dealer, audit, mut streams, mut peers, veil } = self.meet(session, heartbeats, control)?;
+        let Met { prg, dealer, audit, mut streams, mut peers, veil } =
+            self.meet(&session.meeting(), heartbeats, control)?;
+        self.compare_ledgers(session, control)?;
         let (job, lanes, plan) = (session.job, session.job.lanes.lanes, &session.plan);
         let fault = heartbeats.fault().clone();
         let received = streams.iter_mut().enumerate().map(|(lane, stream)| {
@@ -205,27 +208,5 @@ impl Server {
             dealer: dealer.next()?,
         };
         self.store_results(session, Results { epochs, alarm, report }, &parameters)
-    }
-
-    /// Connects to dealer, auditor and the other server, and compares ledgers with the other
-    /// server.
-    #[inline(never)] // the stack below its frame is wiped here
-    fn meet(
-        &self,
-        session: &Session<'_>,
-        heartbeats: &Heartbeats<'_>,
-        control: &mut Connection,
-    ) -> Result<Met, SessionError> {
-        heartbeats.begin(Phase::Joining, 0, Some(Role::Dealer));
-        let meeting = &session.meeting();
-        let Joined { prg, dealer, audit } = self.join(meeting, heartbeats, control)?;
-        // Before the servers meet, so that neither blames the other for the dealer's time.
-        let streams = self.open_streams(meeting)?;
-        heartbeats.begin(Phase::Joining, 0, Some(heartbeats.other()));
-        let peers = self.meet_peer(meeting, &dealer)?;
-        let veil = self.share_veil(&session.id, control)?;
-        wipe_stack::<STACK_BYTES>(); // the veil's seed
-        self.compare_ledgers(session, control)?;
-        Ok(Met { prg, dealer, audit, streams, peers, veil })
     }
 }

@@ -2,10 +2,11 @@
 //! answers batches until a peer leaves or the model is retired.
 
 use super::{
-    Meeting, Notice, Server,
+    Notice, Server,
     board::Board,
-    dealing::{Helper, Joined},
+    dealing::Helper,
     heartbeats::Heartbeats,
+    meeting::{Meeting, Met},
     served_models::{AgreedProposal, OpenSession},
 };
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
     net::{Cancel, Connection, Role},
     secret::Secret,
     session::{
-        STACK_BYTES, SessionError,
+        SessionError,
         batch_queue::{BatchQueue, BatchSlice, MOST_BYTES},
         heartbeat::beat,
         message::{BatchAssignment, QueryEvent, Work},
@@ -38,7 +39,6 @@ use symbolon_core::{
     correlation::{Corrections, Server as Source},
     party::{NoTrace, Role as Party},
     prg::Prg,
-    wipe::wipe_stack,
     word::{Word, word_bytes},
 };
 
@@ -149,7 +149,7 @@ impl Server {
     ) -> Result<(), SessionError> {
         let (owner, model) = &agreed.key;
         let share: Secret<W> = self.models.read_share(model, &agreed.public.digest(), owner)?;
-        let (Joined { prg, dealer, .. }, streams, mut peers, veil) = self.meet_to_serve(agreed, plan, &mut control)?;
+        let Met { prg, dealer, streams, mut peers, veil, .. } = self.meet_to_serve(agreed, plan, &mut control)?;
         let other = peers.pop().ok_or(SessionError::Stopped)?;
         let words = [agreed.job.data.features(), agreed.serving.answer.words(&agreed.job)];
         let leads = self.config.role == Role::Server1;
@@ -183,27 +183,30 @@ impl Server {
 
     /// Meets dealer and other server. The last of its connections is no lane: server 0 tells of
     /// queries over it.
-    #[allow(clippy::type_complexity)] // named where it is taken apart
     fn meet_to_serve(
         &self,
         agreed: &AgreedProposal,
         plan: &ServingPlan,
         control: &mut Connection,
-    ) -> Result<(Joined, Vec<Option<Connection>>, Vec<Connection>, Veil), SessionError> {
+    ) -> Result<Met, SessionError> {
         let AgreedProposal { session, job, public, serving, cancel, .. } = agreed;
         let work = Work::Serve(serving.clone());
         let (board, nobody) = (Board::default(), |_: &_| {});
         let heartbeats = Heartbeats::new(&board, cancel, (self.config.role, self.config.timeouts.idle), &nobody);
         let lanes = serving.lanes();
-        let (id, plan_hash) = (*session, plan.hash);
-        let meeting = Meeting { id, job, encoded: &public.job, work: &work, plan_hash, lanes, cancel };
-        let joined = self.join(&meeting, &heartbeats, control)?;
-        let streams = self.open_streams(&meeting)?;
-        let peers = self.meet_peer(&Meeting { lanes: lanes + 1, ..meeting }, &joined.dealer)?;
-        let veil = self.share_veil(session, control)?;
-        wipe_stack::<STACK_BYTES>(); // the veil's seed
+        let meeting = Meeting {
+            id: *session,
+            job,
+            encoded: &public.job,
+            work: &work,
+            plan_hash: plan.hash,
+            lanes,
+            peers: lanes + 1,
+            cancel,
+        };
+        let met = self.meet(&meeting, &heartbeats, control)?;
         control.set_idle_timeout(self.peer_timeout());
-        Ok((joined, streams, peers, veil))
+        Ok(met)
     }
 
     fn open<W: Word>(
