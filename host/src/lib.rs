@@ -53,6 +53,7 @@ pub mod plain;
 pub mod provision;
 pub mod release;
 pub mod report;
+pub mod reproduce;
 pub mod schema;
 pub mod secret;
 pub mod session;

@@ -45,6 +45,7 @@ mod policy;
 mod predict;
 mod provision;
 mod releases;
+mod reproduce;
 mod roles;
 mod secure;
 mod share;
@@ -161,6 +162,8 @@ enum Command {
     Restore(backup::RestoreArgs),
     /// Measure every protocol and function on this machine, or how many reports it takes in
     Bench(bench::Args),
+    /// Train what published systems trained, and print their tables beside ours
+    Reproduce(reproduce::Args),
     /// List the functions of one number and their methods: domain, error, cost, speed
     Functions(functions::Args),
     /// Print the help of a command, or the keys of a job, server, policy or gateway file
@@ -212,6 +215,7 @@ pub fn main() -> Exit {
         Command::Backup(args) => backup::run(&args),
         Command::Restore(args) => backup::restore(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Reproduce(args) => reproduce::run(&args),
         Command::Functions(args) => functions::run(&args),
         Command::Help { topic } => help::run(topic.as_deref()),
         Command::Completions { shell } => {

@@ -300,6 +300,10 @@ pub struct Training {
     /// (`policy.smallest_batch`).
     #[serde(default)]
     pub drop_last: bool,
+    /// Takes the records of each epoch in a new order; `false` takes them in the order of the data,
+    /// as comparisons with other systems need it. True, if left out.
+    #[serde(default = "yes")]
+    pub shuffle: bool,
     /// Public seed of initial weights, batch order, dropout and augmentation. Derives nothing
     /// secret.
     pub seed: u64,
@@ -312,6 +316,10 @@ pub struct Training {
     /// is off. Every 300 seconds, if left out.
     #[serde(default)]
     pub checkpoint: Checkpoint,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// How tensors are cut.

@@ -70,12 +70,16 @@ pub(super) fn initial_shares<W: Word>(job: &Job, role: Role) -> Secret<W> {
 }
 
 /// The order of the training records in `epoch`: a shuffle (Fisher and Yates) of the numbers of
-/// their rows, those of the epoch's copy. Four bytes a record.
+/// their rows, those of the epoch's copy; without `training.shuffle` as they are. Four bytes a
+/// record.
 #[allow(clippy::cast_possible_truncation)] // records are counted in 32 bits
 pub fn batch_order(job: &Job, epoch: u32) -> Vec<u32> {
     let n = job.data.train_records;
     let first = (epoch as usize).saturating_sub(1) % job.data.copies() * n;
     let mut order: Vec<u32> = (first as u32..(first + n) as u32).collect();
+    if !job.training.shuffle {
+        return order;
+    }
     for (i, random) in (1..n).rev().zip(numbers(job, epoch, 0, n)) {
         // The bias of reducing 64 bits to less than 32 is below 2^-32 and of no matter for a public order.
         order.swap(i, (random % (i as u64 + 1)) as usize);

@@ -178,7 +178,7 @@ type Change<'a> = (&'a str, &'a dyn Fn(&mut Job));
 #[test]
 fn all_that_matters_enters_the_plans_hash() {
     let base = Shape { optimizer: OPTIMIZERS[2], ..Shape::default() }.job();
-    let changes: [Change<'_>; 20] = [
+    let changes: [Change<'_>; 21] = [
         ("nothing", &|_| {}),
         ("k", &|job| {
             job.numbers.ring_bits = 32;
@@ -191,6 +191,7 @@ fn all_that_matters_enters_the_plans_hash() {
         ("lanes", &|job| job.lanes.lanes += 1),
         ("tile", &|job| job.lanes.tile += 64),
         ("batch order", &|job| job.training.seed += 1),
+        ("shuffle", &|job| job.training.shuffle = false),
         ("batch", &|job| job.training.batch *= 2),
         ("last batch", &|job| job.training.drop_last = true),
         ("epochs", &|job| job.training.epochs += 1),

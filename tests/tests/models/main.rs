@@ -4,4 +4,5 @@ mod closed_form;
 mod lengths;
 mod onnx;
 mod regression;
+mod reproduce;
 mod sequences;

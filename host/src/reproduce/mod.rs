@@ -1,0 +1,17 @@
+//! Published tables beside ours: what to run, and how to print it.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`study`] | a table's file, `host/reproduce/NAME.toml`: jobs, what differs between them, published figures with their source |
+//! | [`result`] | our figures beside the published ones, as JSON and as a table of text |
+//! | [`page`] | the same as one page of HTML with charts |
+//!
+//! A study names job files of `host/jobs` and changes keys in them, so that a row of a table is a
+//! job that `symbolon train` runs as well. The command line runs them.
+
+pub mod page;
+pub mod result;
+pub mod study;
+
+pub use result::{Figure, Measured, Reproduction, Row};
+pub use study::{Published, Run, Study, StudyError};
