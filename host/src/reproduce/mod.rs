@@ -2,7 +2,7 @@
 //!
 //! | module | what |
 //! | --- | --- |
-//! | [`study`] | a table's file, `host/reproduce/NAME.toml`: jobs, what differs between them, published figures with their source |
+//! | [`study`] | the file of a table, `host/reproduce/NAME.toml`: jobs and published figures |
 //! | [`result`] | our figures beside the published ones, as JSON and as a table of text |
 //! | [`page`] | the same as one page of HTML with charts |
 //!
