@@ -11,7 +11,7 @@ use crate::{
     intake::validity::UnixSeconds,
     job::Job,
     kernel::{HostWord, available},
-    report::Summary,
+    report::{Summary, write_atomic},
     reproduce::{Measured, Reproduction, Row, Run, Study},
     storage::Storage,
     train::{Inputs, Loaded},
@@ -30,7 +30,7 @@ pub(super) struct Args {
     #[arg(required_unless_present = "list")]
     name: Option<String>,
     /// List the tables, with the minutes that they take
-    #[arg(long, conflicts_with_all = ["name", "quick", "json", "html", "data", "seeds", "clear"])]
+    #[arg(long, conflicts_with_all = ["name", "quick", "json", "html", "markdown", "data", "seeds", "clear"])]
     list: bool,
     /// Fewer records and one seed: shows that all works, and compares with nothing
     #[arg(long)]
@@ -50,6 +50,9 @@ pub(super) struct Args {
     /// Write one page with the table and charts
     #[arg(long, value_name = "FILE", value_parser = super::out_file())]
     html: Option<PathBuf>,
+    /// Write the table as Markdown
+    #[arg(long, value_name = "FILE", value_parser = super::out_file())]
+    markdown: Option<PathBuf>,
 }
 
 /// `symbolon reproduce`.
@@ -75,6 +78,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
     if let Some(path) = &args.html {
         done.write_html(path).map_err(|error| Failure::write(path, &error))?;
+    }
+    if let Some(path) = &args.markdown {
+        write_atomic(path, done.markdown().as_bytes()).map_err(|error| Failure::write(path, &error))?;
     }
     Ok(())
 }

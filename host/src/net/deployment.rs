@@ -365,7 +365,7 @@ fn config_text(role: Role, hosts: &Hosts) -> String {
             "\n# What jobs may do here. A job outside these rules is refused, and told which.\n[policy]\n\
              # jobs = \"listed\" # or \"any\"; left out, jobs on reports must be listed (`symbolon policy allow`)\n\
              # Further outputs are \"perplexity\", \"auc\" and other metrics, and \"standard-errors\" (`symbolon help policy`).\n\
-             reveals = [\"accuracy\", \"loss\", \"model\"]\n\
+             reveals = [\"accuracy\", \"loss\", \"model\", \"predictions\"]\n\
              smallest_batch = 16\nsmallest_records = 100\n\
              require_alarm = false # whether jobs must say when words left their range\nlargest_memory_mib = 8192 # a job\nplaces = 2 # jobs at a time\n\
              largest_disk_mib = 65536 # scratch files of a job\n\

@@ -198,6 +198,16 @@ impl Reproduction {
         (headings, rows)
     }
 
+    /// The table in Markdown, as the README has it.
+    #[must_use]
+    pub fn markdown(&self) -> String {
+        let (headings, rows) = self.cells();
+        let line = |cells: Vec<&str>| format!("| {} |\n", cells.join(" | "));
+        let mut text = line(headings.clone()) + &line(vec!["---"; headings.len()]);
+        rows.iter().for_each(|cells| text += &line(cells.iter().map(String::as_str).collect()));
+        text
+    }
+
     /// The sources of the published figures, each once, in their order.
     #[must_use]
     pub fn sources(&self) -> Vec<String> {
@@ -317,6 +327,26 @@ pub(super) mod tests {
         };
         let rows = study.runs.iter().enumerate().map(row).collect();
         Reproduction { rows, ..Reproduction::new(&study, false, "2 cores, <AVX2>".to_owned()) }
+    }
+
+    /// The tables that were run in full are in the README as they are.
+    #[test]
+    fn the_readme_has_the_tables() {
+        let beside = |path: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        let readme = std::fs::read_to_string(beside("../README.md")).unwrap();
+        let files = std::fs::read_dir(beside("reproduce/results")).unwrap();
+        for file in files.map(|file| file.unwrap().path()) {
+            let done: Reproduction = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+            let study = Study::named(&done.study).unwrap();
+            assert!(!done.quick && done.rows.len() == study.runs.len(), "{}", file.display());
+            assert!(
+                readme.contains(&done.markdown()),
+                "the README lacks what `symbolon reproduce {} --json {}` printed:\n{}",
+                done.study,
+                file.display(),
+                done.markdown()
+            );
+        }
     }
 
     #[test]
