@@ -13,7 +13,7 @@ use symbolon::{
     schema::SchemaFile,
 };
 use symbolon_core::report::{
-    frame::{Ack, Decoder, Frame, Part, Refuse},
+    frame::{Ack, Decoder, Frame, Part, Predicted, Refuse},
     header::{DeviceId, Header, ReportId, StartHeader},
     identity::{Identity, PublicKey, SecretKey, ServerKey},
     record,
@@ -385,12 +385,15 @@ fn frames(encode: fn(&Frame<'_>, &mut [u8]) -> Vec<u8>) -> Vec<Vec<u8>> {
     let (start, headers) = (start_header().to_bytes(), headers());
     let ack = Ack { server: 1, device: 7, boot: 3, from: 1, held: 5, tag: [1; 16] };
     let refuse = Refuse { server: 0, device: 7, boot: 3, sequence: 4, reason: 9, tag: [0; 16] };
+    let (nonce, tag) = ([2; 12], [1; 16]);
+    let predicted = Predicted { server: 1, device: 7, boot: 3, sequence: 9, nonce, tag, sealed: &[3; 10] };
     let frames = [
         Frame::Start { header: &start, enc: [[9; 32]; 2], tags: [[1; 16]; 2] },
         Frame::Report { header: &headers[0], tags: [[1; 16]; 2], sealed: &[7; 64] },
         Frame::Report { header: &headers[1], tags: [[1; 16]; 2], sealed: &[7; 3] },
         Frame::Ack(ack),
         Frame::Refuse(refuse),
+        Frame::Predicted(predicted),
     ];
     frames.iter().map(|frame| encode(frame, &mut [0; 600])).collect()
 }

@@ -49,9 +49,31 @@ pub enum Frame<'a> {
     Ack(Ack),
     /// A server does not take a report or a start.
     Refuse(Refuse),
+    /// A server's part of the answer to a query.
+    Predicted(Predicted<'a>),
 }
 
-/// [`Frame`] without what only devices send: a device carries no code to read that.
+/// A server's part of the answer to a query, sealed to the device.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Predicted<'a> {
+    /// 0 or 1.
+    pub server: u8,
+    /// Whose.
+    pub device: u64,
+    /// Of which boot.
+    pub boot: u32,
+    /// Which query.
+    pub sequence: u32,
+    /// Nonce of the seal, drawn for this answer.
+    pub nonce: [u8; 12],
+    /// Of the seal.
+    pub tag: Tag,
+    /// A [`super::question::Part`], sealed.
+    pub sealed: &'a [u8],
+}
+
+/// [`Frame`] without those that devices send, and without answers to queries: a device that asks
+/// nothing has no code to read them.
 #[derive(Deserialize)]
 enum Answer {
     Start,
@@ -164,7 +186,7 @@ impl<'a> Frame<'a> {
                 let part = |i: u8, tag, sealed| Part::Report { server: i, header, tag, sealed };
                 Some([part(0, tags[0], &[]), part(1, tags[1], sealed)])
             }
-            Self::Ack(_) | Self::Refuse(_) => None,
+            Self::Ack(_) | Self::Refuse(_) | Self::Predicted(_) => None,
         }
     }
 
@@ -204,7 +226,7 @@ impl<'a> Frame<'a> {
 }
 
 impl Frame<'static> {
-    /// Reads a server's answer; a start or a report is [`Damage::Unknown`].
+    /// Reads a server's acknowledgement or refusal; any other frame is [`Damage::Unknown`].
     ///
     /// # Errors
     ///
@@ -289,7 +311,7 @@ impl<const N: usize> Decoder<N> {
         Some(self.gather(byte)?.and_then(Frame::decode))
     }
 
-    /// As [`Self::push`], for a device: whatever is no answer is [`Damage::Unknown`].
+    /// As [`Self::push`], for a device that asks nothing: see [`Frame::decode_answer`].
     pub fn push_answer(&mut self, byte: u8) -> Option<Result<Frame<'static>, Damage>> {
         Some(self.gather(byte)?.and_then(Frame::decode_answer))
     }

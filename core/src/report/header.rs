@@ -24,11 +24,20 @@ pub struct ReportId {
     pub device: DeviceId,
     /// Value of the device's durable counter of boots.
     pub boot: u32,
-    /// Number of the report in this boot, from 1.
+    /// Number of the report in this boot, from 1; of a query, from `QUERY + 1`.
     pub sequence: u32,
 }
 
+/// The bit of a [`ReportId::sequence`] that marks a query: the servers predict from its record and
+/// store none of it. Reports are numbered below it.
+pub const QUERY: u32 = 1 << 31;
+
 impl ReportId {
+    /// Whether it names a query.
+    pub const fn is_query(&self) -> bool {
+        self.sequence & QUERY != 0
+    }
+
     /// Bytes of an encoded name.
     pub const ENCODED_BYTES: usize = 16;
 
@@ -99,7 +108,8 @@ impl Header {
     ///
     /// # Errors
     ///
-    /// [`Reason::Version`]; [`Reason::Malformed`] for a length that no header has, or sequence 0.
+    /// [`Reason::Version`]; [`Reason::Malformed`] for a length that no header has, for sequence 0 of
+    /// reports or queries, or for a query about a report.
     pub fn parse(bytes: &[u8]) -> Result<Self, Reason> {
         let fixed: &[u8; Self::BYTES] = bytes.first_chunk().ok_or(Reason::Malformed)?;
         if fixed[0] != VERSION {
@@ -112,7 +122,8 @@ impl Header {
         let id = ReportId { device: device(fixed), boot: u32_at(fixed, 9), sequence: u32_at(fixed, 13) };
         let time_ms = u64::from(u32_at(fixed, 17)) | u64::from(u32_at(fixed, 21)) << 32;
         let header = Self { id, time_ms, dropped: u32_at(fixed, 25), about };
-        if id.sequence == 0 { Err(Reason::Malformed) } else { Ok(header) }
+        let is_invalid = id.sequence & !QUERY == 0 || (id.is_query() && about.is_some());
+        if is_invalid { Err(Reason::Malformed) } else { Ok(header) }
     }
 }
 

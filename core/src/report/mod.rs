@@ -13,6 +13,7 @@
 //! | [`session`] | one HPKE session a boot and server: sealing, opening, answers |
 //! | [`outbox`] | reports that wait for both servers |
 //! | [`node`] | a device as a state machine: no IO, no clock |
+//! | [`question`] | a prediction of the device's own record, for devices that ask |
 //!
 //! **Who supplies what.** Readings come from the device. Its time is whatever clock it has and is public, as is which device reported when. A label
 //! is a field of the device's own record, or comes later from a data owner, in a report *about* the device's ([`header::Header::about`]).
@@ -26,6 +27,7 @@ pub mod header;
 pub mod identity;
 pub mod node;
 pub mod outbox;
+pub mod question;
 pub mod record;
 pub mod schema;
 pub mod session;
@@ -68,11 +70,17 @@ pub enum Reason {
     Full = 14,
     /// A label about a report of another task.
     About = 15,
+    /// A query that is older than the device's newest, or whose answer the server no longer keeps.
+    ReplayedQuery = 16,
+    /// No model, or more than one, is published for devices of this schema.
+    NoModel = 17,
+    /// The model cannot answer for now: a server or the dealer is away, or too many queries wait.
+    Unanswered = 18,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::Malformed,
         Self::Version,
         Self::UnknownDevice,
@@ -88,6 +96,9 @@ impl Reason {
         Self::Quota,
         Self::Full,
         Self::About,
+        Self::ReplayedQuery,
+        Self::NoModel,
+        Self::Unanswered,
     ];
 
     /// The reason with this code.
@@ -130,6 +141,9 @@ impl fmt::Display for Reason {
             Self::Quota => "quota",
             Self::Full => "full",
             Self::About => "about",
+            Self::ReplayedQuery => "replayed-query",
+            Self::NoModel => "no-model",
+            Self::Unanswered => "unanswered",
         })
     }
 }

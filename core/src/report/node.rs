@@ -21,7 +21,7 @@ const HINT_PAUSE_MS: u64 = 50;
 
 /// A device of `SLOTS` reports, each of at most `BYTES` bytes of record.
 pub struct Node<const SLOTS: usize, const BYTES: usize> {
-    sender: Sender,
+    pub(super) sender: Sender,
     start: Start,
     /// Bit `j`: server `j` has the session.
     confirmed: u8,
@@ -209,7 +209,7 @@ impl<const SLOTS: usize, const BYTES: usize> Node<SLOTS, BYTES> {
         }
     }
 
-    fn is_ours(&self, device: u64, boot: u32, server: u8) -> bool {
+    pub(super) fn is_ours(&self, device: u64, boot: u32, server: u8) -> bool {
         let header = self.sender.header();
         header.device.0 == device && header.boot == boot && server < 2
     }

@@ -56,10 +56,25 @@ pub(super) struct Slot<const BYTES: usize> {
     /// Bit `j`: server `j` holds it.
     held: u8,
     sent: u8,
-    due_ms: u64,
+    pub(super) due_ms: u64,
 }
 
 impl<const BYTES: usize> Slot<BYTES> {
+    /// A report that is due at once; `None` if it is longer than `BYTES`.
+    pub(super) fn new(report: Sealed, sealed: &[u8], now_ms: u64) -> Option<Self> {
+        Some(Self { report, sealed: Vec::from_slice(sealed).ok()?, held: 0, sent: 0, due_ms: now_ms })
+    }
+
+    pub(super) fn is_due(&self, now_ms: u64) -> bool {
+        self.due_ms <= now_ms
+    }
+
+    /// Notes that it is sent now; it is due again after a pause.
+    pub(super) fn transmit(&mut self, now_ms: u64, pace: &Pace) {
+        self.sent = self.sent.saturating_add(1);
+        self.due_ms = now_ms.saturating_add(pace.pause_ms(self.sent, self.report.sequence));
+    }
+
     pub(super) fn frame(&self) -> Frame<'_> {
         let tags: [Tag; 2] = self.report.tags;
         Frame::Report { header: self.report.header.as_ref(), tags, sealed: &self.sealed }
@@ -94,15 +109,13 @@ impl<const SLOTS: usize, const BYTES: usize> Outbox<SLOTS, BYTES> {
 
     /// Queues a report, to be sent at once. `false` if it does not fit.
     pub(super) fn push(&mut self, report: Sealed, sealed: &[u8], now_ms: u64) -> bool {
-        let Ok(sealed) = Vec::from_slice(sealed) else { return false };
-        self.slots.push(Slot { report, sealed, held: 0, sent: 0, due_ms: now_ms }).is_ok()
+        Slot::new(report, sealed, now_ms).is_some_and(|slot| self.slots.push(slot).is_ok())
     }
 
     /// The oldest report that is due; it is due again after a pause.
     pub(super) fn due(&mut self, now_ms: u64, pace: &Pace) -> Option<&Slot<BYTES>> {
-        let slot = self.slots.iter_mut().find(|slot| slot.due_ms <= now_ms)?;
-        slot.sent = slot.sent.saturating_add(1);
-        slot.due_ms = now_ms.saturating_add(pace.pause_ms(slot.sent, slot.report.sequence));
+        let slot = self.slots.iter_mut().find(|slot| slot.is_due(now_ms))?;
+        slot.transmit(now_ms, pace);
         Some(slot)
     }
 

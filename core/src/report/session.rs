@@ -8,12 +8,17 @@
 //! | `start` | 16 bytes that show the server that the device has the session |
 //! | `seal` | ChaCha20-Poly1305 (RFC 8439) of this server's parts; nonce: the sequence number, 4 bytes little-endian, 8 zeros; associated data: the [`Header`] |
 //! | `share` | server 0 alone: seed of the stream that is its share, addressed by the sequence number |
-//! | `answer` | HMAC-SHA256 of the server's answers, cut to 16 bytes |
+//! | `answer` | HMAC-SHA256 of the server's answers, cut to 16 bytes; of a query's name in whole: the key that seals the answer to it |
 //!
 //! HPKE's own `Seal` counts messages in order (section 5.2); reports are lost, reordered, and sent again. So they are sealed under an exported key, with
 //! their sequence number as nonce. [`Sender::seal`] numbers a boot's reports from 1, each once, and the sealed bytes are kept to be sent again: a nonce, and a
 //! stretch of server 0's stream, serve one record. A repeated boot number does no harm to secrecy: each start draws fresh encapsulated keys and a fresh
 //! [`StartHeader::session`], by which servers tell one start's reports from another's.
+//!
+//! Queries ([`QUERY`]) have numbers of their own above those of reports, so none can be replayed as the other, and no nonce or stretch serves both. The server's
+//! part of an answer is sealed by ChaCha20-Poly1305 under a key of that query alone. HMAC is a pseudorandom function of messages that begin with their kind, so this key
+//! is independent of all tags; and a device that never asks has neither code nor memory for it. The nonce is drawn for each answer: a server that lost its memory and
+//! evaluates a query again seals other words under another nonce.
 //!
 //! - **Authentication of devices:** mode Auth, not signatures: it needs no second algorithm in flash, costs a device one curve product a server and boot instead of a signature, and
 //!   adds no byte; a server that forged reports could only lie to itself. Who steals a *server's* key, and has the line, can read and change that server's parts and forge its answers: records
@@ -24,8 +29,8 @@
 
 use super::{
     Reason,
-    frame::{Ack, Part, Refuse, TAG_BYTES, Tag},
-    header::{DeviceId, Header, HeaderBytes, ReportId, StartHeader},
+    frame::{Ack, Part, Predicted, Refuse, TAG_BYTES, Tag},
+    header::{DeviceId, Header, HeaderBytes, QUERY, ReportId, StartHeader},
     identity::{Identity, Kem, PublicKey, SecretKey},
     record,
     schema::Layout,
@@ -73,15 +78,27 @@ impl Keys {
     }
 
     fn answer_tag(&self, message: &[u8]) -> Tag {
+        let whole = self.answer_mac(message);
+        let mut tag = [0; TAG_BYTES];
+        tag.copy_from_slice(&whole[..TAG_BYTES]);
+        tag
+    }
+
+    /// The cipher of the answer to a query.
+    fn answer_seal(&self, query: &ReportId) -> ChaCha20Poly1305 {
+        let mut message = [0; 18];
+        (message[0], message[1]) = (2, self.server); // 0 and 1: `Ack`, `Refuse`
+        message[2..].copy_from_slice(&query.to_bytes());
+        ChaCha20Poly1305::new((&*Zeroizing::new(self.answer_mac(&message))).into())
+    }
+
+    fn answer_mac(&self, message: &[u8]) -> [u8; 32] {
         // HMAC fills a short key up with zeros to its block (RFC 2104).
         let mut key = Zeroizing::new([0; 64]);
         key[..32].copy_from_slice(&self.answer.0);
         let mut mac = <Hmac<Sha256> as KeyInit>::new((&*key).into());
         mac.update(message);
-        let whole: [u8; 32] = mac.finalize().into_bytes().into();
-        let mut tag = [0; TAG_BYTES];
-        tag.copy_from_slice(&whole[..TAG_BYTES]);
-        tag
+        mac.finalize().into_bytes().into()
     }
 }
 
@@ -155,6 +172,8 @@ pub struct Sender {
     shares: ChaCha20Prg,
     /// The next report's number.
     next: u32,
+    /// The last query's number.
+    asked: u32,
 }
 
 /// What is sent of a report beside its header and sealed share.
@@ -197,7 +216,7 @@ impl Sender {
         let (enc1, keys1, _) = open(1)?;
         let shares = shares(&|context, out| session0.export(context, out)).map_err(|_| SealError::Key)?;
         let start = Start { header: bytes, enc: [enc0, enc1], tags: [keys0.start, keys1.start] };
-        Ok((Self { header, layout: identity.layout, keys: [keys0, keys1], shares, next: 1 }, start))
+        Ok((Self { header, layout: identity.layout, keys: [keys0, keys1], shares, next: 1, asked: QUERY }, start))
     }
 
     /// Whose sessions, of which boot.
@@ -227,7 +246,33 @@ impl Sender {
             return Err(SealError::Length);
         }
         let sequence = self.next;
-        self.next = sequence.checked_add(1).ok_or(SealError::Spent)?;
+        if sequence >= QUERY {
+            return Err(SealError::Spent);
+        }
+        self.next = sequence + 1;
+        self.seal_as(sequence, (time_ms, dropped, about), record)
+    }
+
+    /// Numbers, splits and seals a record from which the servers are to predict: as [`Self::seal`].
+    ///
+    /// # Errors
+    ///
+    /// [`SealError::Length`], [`SealError::Spent`].
+    pub fn seal_query(&mut self, time_ms: u64, record: &mut [u8]) -> Result<Sealed, SealError> {
+        if record.len() != self.record_bytes() {
+            return Err(SealError::Length);
+        }
+        self.asked = self.asked.checked_add(1).ok_or(SealError::Spent)?;
+        self.seal_as(self.asked, (time_ms, 0, None), record)
+    }
+
+    /// Splits and seals the record of a number that no other record has.
+    fn seal_as(
+        &self,
+        sequence: u32,
+        (time_ms, dropped, about): (u64, u32, Option<ReportId>),
+        record: &mut [u8],
+    ) -> Result<Sealed, SealError> {
         let StartHeader { device, boot, .. } = self.header;
         let id = ReportId { device, boot, sequence };
         let header = Header { id, time_ms, dropped, about }.to_bytes();
@@ -238,6 +283,20 @@ impl Sender {
         };
         let [keys0, keys1] = &self.keys;
         Ok(Sealed { header, sequence, tags: [seal(keys0, &mut [])?, seal(keys1, record)?] })
+    }
+
+    /// Opens a server's part of the answer to a query of this boot into `part`. Returns whether it
+    /// is authentic; `part` is meaningless if it is not.
+    ///
+    /// # Panics
+    ///
+    /// If `part` and the sealed words differ in length.
+    pub fn open_answer(&self, answer: &Predicted<'_>, part: &mut [u8]) -> bool {
+        let Some(keys) = self.keys.get(usize::from(answer.server)) else { return false };
+        let StartHeader { device, boot, .. } = self.header;
+        let seal = keys.answer_seal(&ReportId { device, boot, sequence: answer.sequence });
+        part.copy_from_slice(answer.sealed);
+        seal.decrypt_inout_detached(&answer.nonce.into(), &[], part.into(), &answer.tag.into()).is_ok()
     }
 
     /// Whether a server of this boot's sessions said so.
@@ -318,6 +377,17 @@ impl Receiver {
         let mut ack = Ack { server, device, boot, from, held, tag: [0; TAG_BYTES] };
         ack.tag = self.keys.answer_tag(&ack.message());
         ack
+    }
+
+    /// Seals this server's part of the answer to query `sequence`, in place. A nonce is random and
+    /// serves one part, however often that is sent.
+    pub fn predicted<'a>(&self, sequence: u32, nonce: [u8; 12], part: &'a mut [u8]) -> Predicted<'a> {
+        let (server, device, boot) = (self.keys.server, self.device, self.boot);
+        let seal = self.keys.answer_seal(&ReportId { device, boot, sequence });
+        let tag = seal.encrypt_inout_detached(&nonce.into(), &[], (&mut *part).into());
+        // A part is far shorter than the cipher's limit; without its tag no device takes it.
+        let tag = tag.map_or([0; TAG_BYTES], Tag::from);
+        Predicted { server, device: device.0, boot, sequence, nonce, tag, sealed: part }
     }
 
     /// Says that a report of this session is not taken.

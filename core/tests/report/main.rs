@@ -3,4 +3,5 @@
 
 mod harness;
 mod node;
+mod question;
 mod record;

@@ -158,6 +158,7 @@ impl Courier {
                     continue;
                 }
                 Ok(Frame::Refuse(no)) => DeviceId(no.device),
+                Ok(Frame::Predicted(answer)) => DeviceId(answer.device),
                 _ => continue,
             };
             let taken = self.shared.routes.answer(Answer { device, frame });

@@ -114,7 +114,7 @@ fn name(frame: &Frame<'_>) -> Option<ReportId> {
             StartHeader::parse(header).ok().map(|h| ReportId { device: h.device, boot: h.boot, sequence: 0 })
         }
         Frame::Report { header, .. } => Header::parse(header).ok().map(|h| h.id),
-        Frame::Ack(_) | Frame::Refuse(_) => None,
+        Frame::Ack(_) | Frame::Refuse(_) | Frame::Predicted(_) => None,
     }
 }
 

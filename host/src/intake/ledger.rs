@@ -16,7 +16,7 @@ pub(super) struct Ledger {
     told: (u32, u32, u32),
     /// When the server last took a report or a start, milliseconds since 1970.
     pub(super) last_ms: u64,
-    /// Parts refused, by code of the reason less 1.
+    /// Parts refused, by code of the reason less 1. The last field: see [`Self::decode`].
     refused: [u64; Reason::ALL.len()],
 }
 
@@ -51,7 +51,11 @@ impl Ledger {
         postcard::to_stdvec(self).ok()
     }
 
+    /// Reads a ledger, also one of a version that knew fewer reasons: their counts are then 0, each
+    /// a byte.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        postcard::from_bytes(bytes).ok()
+        let padded = [bytes, &[0; Reason::ALL.len()]].concat();
+        let (ledger, rest) = postcard::take_from_bytes(&padded).ok()?;
+        (rest.len() <= Reason::ALL.len()).then_some(ledger)
     }
 }
