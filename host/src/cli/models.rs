@@ -118,6 +118,9 @@ struct TermsArgs {
     /// Let all clients of the deployment ask
     #[arg(long, requires = "answer")]
     for_all: bool,
+    /// Let devices ask, and no client: those of the schema whose reports the model learned from
+    #[arg(long, requires = "answer", conflicts_with_all = ["askers", "for_all"])]
+    for_devices: bool,
 }
 
 impl TermsArgs {
@@ -125,6 +128,7 @@ impl TermsArgs {
     fn terms(&self, job: impl FnOnce() -> Result<Job, Failure>) -> Result<Option<Terms>, Failure> {
         let Some(answer) = self.answer else { return Ok(None) };
         let askers = match (&self.askers[..], self.for_all) {
+            _ if self.for_devices => Askers::Devices,
             (_, true) => Askers::All,
             ([], false) => Askers::Owner,
             (listed, false) => Askers::Listed(listed.to_vec()),

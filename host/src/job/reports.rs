@@ -5,7 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use symbolon_core::report::{header::DeviceId, record, schema::SchemaHash};
+use symbolon_core::{
+    report::{header::DeviceId, record, schema::SchemaHash},
+    word::Word,
+};
 
 use super::{Affine, Data, Format, Task};
 
@@ -144,6 +147,18 @@ impl<'a> Sorter<'a> {
 }
 
 impl Reports {
+    /// Writes each feature's code in a packed record, or in a share of one, to `row`: in the low
+    /// bits of its word.
+    ///
+    /// # Panics
+    ///
+    /// If the record is shorter than the job says.
+    pub fn codes<W: Word>(&self, record: &[u8], row: &mut [W]) {
+        for (word, column) in row.iter_mut().zip(&self.columns) {
+            *word = W::from_u64(u64::from(column.place.code(record)));
+        }
+    }
+
     /// At the manifest's first record.
     pub fn sorter(&self) -> Sorter<'_> {
         Sorter::new(&self.train, &self.test)

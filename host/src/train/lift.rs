@@ -81,6 +81,33 @@ pub(super) fn tile_words(job: &Job) -> usize {
     readings.max(labels)
 }
 
+/// The lines of a job's readings in integers, for rows that are lifted batch by batch; none for a
+/// job that learns from files.
+pub(super) struct RowLines<W>(Vec<Width<W>>);
+
+impl<W: Word> RowLines<W> {
+    /// The lines of `job`'s features.
+    pub(super) fn new(job: &Job) -> Self {
+        Self(widths(job, &job.data.lines()))
+    }
+
+    /// Lifts rows of `cols` codes, in place: all rows at once, about `tile` codes at a time.
+    pub(super) fn lift(
+        &self,
+        party: &mut Party<'_, W>,
+        table: &mut [W],
+        (cols, tile): (usize, usize),
+    ) -> Result<(), Error> {
+        let at_once = (tile * cols / table.len().max(1)).max(1);
+        for width in &self.0 {
+            for columns in width.columns.chunks(at_once) {
+                readings_tile(party, width, columns, table, cols)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The readings of one width.
 struct Width<W> {
     bits: u32,

@@ -32,9 +32,7 @@ impl<W: Word> Inputs<W> {
         // `read` passes each set's records in order, so that each table needs one writer.
         read(shelf, reports, counts, &mut |set, stored| {
             let [records, labels] = &mut tables[set as usize];
-            for (word, column) in row.iter_mut().zip(&reports.columns) {
-                *word = W::from_u64(u64::from(column.place.code(stored.record)));
-            }
+            reports.codes(stored.record, &mut row);
             records.push(&row).map_err(&failed)?;
             let source = if labelled_apart { stored.about } else { stored.record };
             labels.push(&[W::from_u64(u64::from(label.code(source)))]).map_err(&failed)

@@ -2,7 +2,8 @@
 //! its activations alone.
 //!
 //! The asker splits rows and joins answers. The servers learn the number of rows, the dealer the
-//! number of batches. None learns rows, answers or weights.
+//! number of batches. None learns rows, answers or weights. Rows of a model that learned from
+//! reports are codes in their narrow rings: a batch begins with the same lift as training does.
 //!
 //! - **Adversary:** semi-honest, one of {server 0, server 1, dealer}.
 //! - **Cost:** as [`serving_plan`](crate::engine::plan::serving_plan) counts it.
@@ -11,6 +12,7 @@
 use super::{
     evaluate::{infer, outputs_of},
     fold::{self, OpenParameters},
+    lift::RowLines,
     meetings::Meetings,
     tape::described,
 };
@@ -91,8 +93,17 @@ pub enum NotServed {
     },
     /// Its records are sequences of public lengths.
     Lengths,
-    /// It learned from reports, whose codes it lifts first.
+    /// It learned from reports, whose records devices alone ask with.
     Reports,
+    /// It learned from files, and devices ask with records of reports.
+    Files,
+    /// Its answer is longer than an answer to a device.
+    DeviceAnswer {
+        /// Words of its answer.
+        got: usize,
+        /// The limit.
+        most: usize,
+    },
     /// An auditor would not see what the dealer sends for them.
     Audited,
     /// Too many clients are listed.
@@ -124,7 +135,17 @@ impl fmt::Display for NotServed {
                 f,
                 "serve-askers: list at most {most} clients, by their serial numbers in lower case, or let all ask"
             ),
-            Self::Reports => f.write_str("serve-reports: models that learned from reports answer no predictions yet"),
+            Self::Reports => f.write_str(
+                "serve-reports: models that learned from reports answer devices alone; publish it for devices",
+            ),
+            Self::Files => {
+                f.write_str("serve-files: devices ask models that learned from reports; publish this one for clients")
+            }
+            Self::DeviceAnswer { got, most } => write!(
+                f,
+                "serve-device-answer: an answer has {got} words, and one to a device has {most} at most; publish the model \
+                 for classes"
+            ),
         }
     }
 }
@@ -156,9 +177,6 @@ impl Serving {
     /// [`NotServed`].
     pub fn check(&self, job: &Job) -> Result<(), NotServed> {
         self.check_batches()?;
-        if job.data.is_stored() {
-            return Err(NotServed::Reports);
-        }
         if Lengths::bytes(&job.data) > 0 {
             return Err(NotServed::Lengths);
         }
@@ -174,8 +192,9 @@ impl Serving {
 
 /// Where a lane's batches come from, and where their answers go.
 pub trait Batches<W: Word>: Send {
-    /// Writes this party's shares of the next batch to `rows`, `f` fraction bits; rows that nobody
-    /// asks for are zeros. [`ControlFlow::Break`] ends the lane.
+    /// Writes this party's shares of the next batch to `rows`: `f` fraction bits, or the codes of a
+    /// model that learned from reports. Rows without a query are zeros. [`ControlFlow::Break`] ends
+    /// the lane.
     fn next(&mut self, rows: &mut [W]) -> ControlFlow<()>;
 
     /// Takes this party's shares of the batch's answers.
@@ -192,6 +211,7 @@ pub struct Predictor<'j, W: Word> {
     /// The same with layers folded into them.
     folded: Option<OpenParameters<W>>,
     meetings: Meetings<W>,
+    lines: RowLines<W>,
 }
 
 impl<'j, W: Word> Predictor<'j, W> {
@@ -219,7 +239,8 @@ impl<'j, W: Word> Predictor<'j, W> {
         meetings.settle(lanes, &laid.graph(), &Pass { model, ..described(model.shares) })?;
         let folded = fold::fold(lanes, tile, (&laid, model), &meetings)?;
         let loss = job.loss.build(&job.loss_numbers()).expect("a valid job's loss can be computed");
-        Ok(Self { job, answer, laid, loss, parameters, folded, meetings })
+        let lines = RowLines::new(job);
+        Ok(Self { job, answer, laid, loss, parameters, folded, meetings, lines })
     }
 
     /// Answers batches on each lane until it ends: one source and its number of rows a lane.
@@ -240,6 +261,7 @@ impl<'j, W: Word> Predictor<'j, W> {
             let mut data = Secret::zeros(rows * features);
             let mut answered = Secret::zeros(rows * answers);
             while source.next(&mut data).is_continue() {
+                self.lines.lift(party, &mut data, (features, self.job.lanes.tile))?;
                 let mask = party.draw()?.mask(data.len());
                 let mask = mask_and_open(party, &mut data, mask)?.matrix(features);
                 let data = Masked { words: &data, mask };

@@ -5,11 +5,13 @@
 use super::layers::{ALL, Case};
 use std::path::Path;
 use symbolon::{
-    job::Job,
+    job::{Draft, Job, Source},
     kernel::HostWord,
+    model_store::{Askers, Terms},
+    schema::SchemaFile,
     train::{AnswerKind, NotServed, Serving, real},
 };
-use symbolon_core::{fixed::encode, word::Word};
+use symbolon_core::{fixed::encode, report::header::DeviceId, word::Word};
 use symbolon_tests::{
     jobs::{CLASSES, Shape, Values},
     play::Keys,
@@ -160,6 +162,71 @@ fn values_are_the_activation_of_the_outputs() {
             is_activation::<u64>(((64, bits, 12.0), width), cross_entropy, 0.004, softmax);
         }
     }
+}
+
+/// A job that learns from reports with readings of all widths, and labels that devices send too.
+fn of_reports(ring_bits: u32, classes: u32) -> Job {
+    let field = |(name, width): (&str, u32)| {
+        format!(
+            "[[field]]\nname = '{name}'\nwidth = {width}\noffset = -1.5\nstep = {}\n",
+            3.0 / f64::from(width).exp2()
+        )
+    };
+    let label = format!("[[field]]\nname = 'label'\nlabel = {{ bits = 5, classes = {classes} }}\n");
+    let widths = [("a", 16), ("b", 1), ("c", 8), ("d", 8), ("e", 1)];
+    let schema = format!("task = 'all widths'\n{}{label}", widths.map(field).concat());
+    let frac_bits = if ring_bits == 32 { 11 } else { 16 };
+    let scale = "{ offset = 0.25, divide = -2 },".repeat(widths.len());
+    let toml = format!(
+        "version = 2\nname = 'reports'\nloss = 'softmax-cross-entropy'\n[data.scale]\ncolumns = [SCALE]\n\
+         [data.reports]\nschema = 'none.toml'\nfeatures = ['a', 'b', 'c', 'd', 'e']\nlabel = 'label'\n\
+         [numbers]\nring_bits = {ring_bits}\nfrac_bits = {frac_bits}\n[lanes]\nlanes = 1\ntile = 64\n\
+         [network]\nlayers = [{{ kind = 'dense', units = 6 }}, {{ kind = 'relu' }}, {{ kind = 'dense', units = {classes} }}]\n\
+         [training]\nepochs = 1\nbatch = 4\nseed = 1\n[optimizer]\nkind = 'sgd'\nlearning_rate = 0.5\n\
+         [reveal]\nmodel = true\nmetrics = false\n"
+    );
+    let draft = Draft::parse(&toml.replace("SCALE", &scale), Path::new("reports.toml")).unwrap();
+    let mut senders = (0..64).map(|_| DeviceId(1));
+    SchemaFile::parse(&schema).unwrap().borrow(|schema| {
+        let source = Source { schema, label_schema: None, manifest: [0; 32], senders: &mut senders, named: &|_| None };
+        draft.resolve(Some(source)).unwrap()
+    })
+}
+
+fn codes<W: HostWord + Word>(job: &Job, answer: AnswerKind) {
+    let serving = Serving { answer, batches: vec![1, 3, 40] };
+    Terms { answer, per_day: None, askers: Askers::Devices }.check(job).unwrap();
+    let mut asked: Asked<W> = asked(job, &serving, Values::unit);
+    // Any words are codes in their narrow rings, whatever stands above them.
+    let (mut values, range) = (Values(3), f64::from(1u32 << 30));
+    #[allow(clippy::cast_possible_truncation)] // random bits
+    let mut word = || W::from_i64((values.unit() * range) as i64);
+    asked.rows.iter_mut().flatten().flatten().for_each(|row| *row = word());
+    agreed(job, &serving, &asked, &Keys::new(5));
+}
+
+#[test]
+fn codes_of_reports_are_lifted_and_then_answered() {
+    for answer in [AnswerKind::Class, VALUES] {
+        codes::<u64>(&of_reports(64, 3), answer);
+        codes::<u32>(&of_reports(32, 3), answer);
+    }
+}
+
+#[test]
+fn devices_ask_models_of_reports_and_clients_the_others() {
+    let check = |job: &Job, answer, askers| Terms { answer, per_day: None, askers }.check(job);
+    let (files, reports) = (Shape::default().job(), of_reports(64, 17));
+    for askers in [Askers::Owner, Askers::All] {
+        assert_eq!(check(&files, AnswerKind::Class, askers.clone()), Ok(()));
+        assert_eq!(check(&reports, AnswerKind::Class, askers), Err(NotServed::Reports));
+    }
+    assert_eq!(check(&files, AnswerKind::Class, Askers::Devices), Err(NotServed::Files));
+    assert_eq!(check(&reports, AnswerKind::Class, Askers::Devices), Ok(()));
+    let long = NotServed::DeviceAnswer { got: 17, most: 16 };
+    assert_eq!(check(&reports, VALUES, Askers::Devices), Err(long));
+    let devices = Terms { answer: AnswerKind::Class, per_day: None, askers: Askers::Devices };
+    assert!(!devices.admits("owner", "owner"), "no client asks with records of reports");
 }
 
 #[test]
