@@ -25,8 +25,8 @@ use symbolon_core::report::{
 
 /// The longest frame on the line.
 const FRAME_BYTES: usize = MAX_RECORD_BYTES + MAX_RECORD_BYTES / 254 + 128;
-/// The longest answer; answers have much less.
-const ANSWER_BYTES: usize = 128;
+/// The longest answer, framed.
+const ANSWER_BYTES: usize = 224;
 /// Answers that wait to be read.
 const ANSWERS: usize = 256;
 /// Bytes gathered before they are written.
@@ -134,7 +134,8 @@ fn meet(broker: &Broker, device: DeviceId, password: Option<&str>) -> io::Result
 /// A connection, and what the thread that reads it found.
 pub(super) struct Line {
     out: Out,
-    pub(super) answers: Receiver<Frame<'static>>,
+    /// Encoded frames, each an answer.
+    pub(super) answers: Receiver<Vec<u8>>,
     buffers: Box<[[u8; FRAME_BYTES]; 2]>,
 }
 
@@ -187,8 +188,12 @@ impl Drop for Line {
     }
 }
 
+fn is_answer(frame: &Frame<'_>) -> bool {
+    frame.parts().is_none()
+}
+
 /// Reads answers until the line or the device is gone.
-fn read(mut stream: TcpStream, to: &SyncSender<Frame<'static>>) {
+fn read(mut stream: TcpStream, to: &SyncSender<Vec<u8>>) {
     let mut decoder = Decoder::<ANSWER_BYTES>::new();
     let mut bytes = [0; 4096];
     loop {
@@ -199,8 +204,10 @@ fn read(mut stream: TcpStream, to: &SyncSender<Frame<'static>>) {
             Err(_) => return,
         };
         for byte in &bytes[..read] {
-            let Some(Ok(answer)) = decoder.push_answer(*byte) else { continue };
-            if to.send(answer).is_err() {
+            let Some(Ok(frame)) = decoder.push(*byte) else { continue };
+            let mut encoded = [0; ANSWER_BYTES];
+            let Some(Ok(answer)) = is_answer(&frame).then(|| frame.encode(&mut encoded)) else { continue };
+            if to.send(answer.to_vec()).is_err() {
                 return;
             }
         }
@@ -208,16 +215,12 @@ fn read(mut stream: TcpStream, to: &SyncSender<Frame<'static>>) {
 }
 
 /// Hears answers until the broker or the device is gone; moves the device's messages meanwhile.
-fn hear(mut connection: Connection, to: &SyncSender<Frame<'static>>) {
+fn hear(mut connection: Connection, to: &SyncSender<Vec<u8>>) {
     for event in connection.iter() {
         match event {
             Ok(Event::Incoming(Incoming::Publish(message))) => {
-                let answer = match Frame::decode(&message.payload) {
-                    Ok(Frame::Ack(ack)) => Frame::Ack(ack),
-                    Ok(Frame::Refuse(refuse)) => Frame::Refuse(refuse),
-                    _ => continue,
-                };
-                if to.send(answer).is_err() {
+                let is_answer = Frame::decode(&message.payload).is_ok_and(|frame| is_answer(&frame));
+                if is_answer && to.send(message.payload.to_vec()).is_err() {
                     return;
                 }
             }

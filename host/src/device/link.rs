@@ -12,11 +12,13 @@ use std::{
     time::{Duration, Instant},
 };
 use symbolon_core::report::{
+    Reason,
     frame::Frame,
     header::ReportId,
     identity::Identity,
     node::{Event, Node, Status},
     outbox::{Pace, WhenFull},
+    question::{Prediction, Question, Reply},
     schema::MAX_RECORD_BYTES,
 };
 use symbolon_core::wipe::wipe_stack;
@@ -28,6 +30,9 @@ const SLOTS: usize = 64;
 const STACK_BYTES: usize = 512 << 10;
 /// Between two tries to reach the gateway.
 const REDIAL: Duration = Duration::from_millis(200);
+
+/// How often a query is sent again: an evaluation takes tens of milliseconds.
+const ASKING: Pace = Pace { first_ms: 100, longest_ms: 2000 };
 
 /// How a device behaves.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +61,8 @@ pub struct Device {
     progress: Instant,
     options: Options,
     stored: Vec<u32>,
+    question: Option<Box<Question<MAX_RECORD_BYTES>>>,
+    answer: Option<Result<Prediction, Reason>>,
     sent_bytes: u64,
 }
 
@@ -85,6 +92,8 @@ impl Device {
             progress: now,
             options,
             stored: Vec::new(),
+            question: None,
+            answer: None,
             sent_bytes: 0,
         })
     }
@@ -130,11 +139,30 @@ impl Device {
         Ok(self.node.status())
     }
 
+    /// Asks the servers for a prediction from a record of packed codes, and waits for it.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::Unanswered`] if a server refuses, [`DeviceError::Stalled`],
+    /// [`DeviceError::Submit`].
+    pub fn ask(&mut self, time_ms: u64, record: &mut [u8]) -> Result<Prediction, DeviceError> {
+        let question = self.node.ask(self.now_ms(), time_ms, record).map_err(DeviceError::Submit)?;
+        (self.question, self.answer, self.progress) = (Some(Box::new(question)), None, Instant::now());
+        loop {
+            self.exchange(Duration::from_secs(1))?;
+            if let Some(answer) = self.answer.take() {
+                return answer.map_err(DeviceError::Unanswered);
+            }
+        }
+    }
+
     /// Sends what is due and takes what has come; waits for it at most `wait`.
     fn exchange(&mut self, wait: Duration) -> Result<(), DeviceError> {
         self.transmit();
         let asked = wait;
-        let due = self.node.next_due_ms().map(|due| Duration::from_millis(due.saturating_sub(self.now_ms())));
+        let question = self.question.as_ref().map(|question| question.next_due_ms());
+        let due = self.node.next_due_ms().into_iter().chain(question).min();
+        let due = due.map(|due| Duration::from_millis(due.saturating_sub(self.now_ms())));
         let wait = due.map_or(wait, |due| due.min(wait));
         match &self.line {
             // Without a line nothing is due but the next try.
@@ -152,14 +180,14 @@ impl Device {
                 if answer.is_err_and(|lost| lost) {
                     self.hang_up(io::ErrorKind::ConnectionReset.into());
                 }
-                answers.into_iter().for_each(|answer| self.take(answer));
+                answers.iter().for_each(|answer| self.take(answer));
             }
         }
         let status = self.node.status();
         if let Some(reason) = status.start_refused.filter(|reason| reason.ends_boot()) {
             return Err(DeviceError::Refused { reason, waiting: status.waiting });
         }
-        if status.waiting == 0 {
+        if status.waiting == 0 && self.question.is_none() {
             self.progress = Instant::now();
         }
         let waited = self.progress.elapsed();
@@ -176,8 +204,21 @@ impl Device {
         })
     }
 
-    fn take(&mut self, answer: Frame<'static>) {
-        match self.node.receive(self.now_ms(), Ok(answer)) {
+    fn take(&mut self, answer: &[u8]) {
+        let answer = Frame::decode(answer);
+        if let (Some(question), Ok(frame)) = (&mut self.question, &answer) {
+            let answered = match self.node.answered(question, frame) {
+                Reply::Other => None,
+                Reply::Part => return,
+                Reply::Predicted(prediction) => Some(Ok(prediction)),
+                Reply::Refused(reason) => Some(Err(reason)),
+            };
+            if answered.is_some() {
+                (self.question, self.answer) = (None, answered);
+                return;
+            }
+        }
+        match self.node.receive(self.now_ms(), answer) {
             Event::Stored { from, bits } => {
                 self.progress = Instant::now();
                 self.stored.extend((0..64).filter(|i| bits >> i & 1 == 1).map(|i| from + i));
@@ -199,6 +240,9 @@ impl Device {
         let Some(line) = &mut self.line else { return };
         let mut sent = Ok(());
         while let Some(frame) = self.node.poll(now).filter(|_| sent.is_ok()) {
+            sent = line.send(&frame).map(|bytes| self.sent_bytes += bytes as u64);
+        }
+        if let Some(frame) = self.question.as_mut().filter(|_| sent.is_ok()).and_then(|own| own.poll(now, &ASKING)) {
             sent = line.send(&frame).map(|bytes| self.sent_bytes += bytes as u64);
         }
         if let Err(error) = sent.and_then(|()| line.flush()) {

@@ -76,6 +76,8 @@ pub enum DeviceError {
         /// Reports that wait.
         waiting: usize,
     },
+    /// A server does not answer a query.
+    Unanswered(Reason),
     /// Neither server answered for too long.
     Stalled {
         /// Seconds without an answer that changed anything.
@@ -121,6 +123,7 @@ impl fmt::Display for DeviceError {
             Self::Refused { reason, waiting } => {
                 write!(f, "a server refuses this start for good: {reason}{}; {waiting} reports wait", advice(*reason))
             }
+            Self::Unanswered(reason) => write!(f, "a server does not answer the query: {reason}{}", advice(*reason)),
             Self::Stalled { waited_s, waiting, last, way, connection } => {
                 write!(f, "no progress for {waited_s} s; {waiting} reports wait")?;
                 if let Some(reason) = last {
@@ -146,6 +149,9 @@ fn advice(reason: Reason) -> &'static str {
         Reason::Quota => " (more than the operator permits: send less, or ask for more)",
         Reason::Full => " (the server cannot store: its disk may be full)",
         Reason::ReplayedBoot => " (the boot counter went back, as one from a backup: provision the device again)",
+        Reason::NoModel => " (publish one model for devices of this schema: symbolon models publish --for-devices)",
+        Reason::Unanswered => " (a server or the dealer is away, or busy: ask again)",
+        Reason::ReplayedQuery => " (the server has forgotten it or knows a newer one: ask again)",
         Reason::Malformed | Reason::Version => " (use the same version everywhere)",
         Reason::Forged => " (the server knows another key of this device: register the one that was provisioned)",
         _ => "",

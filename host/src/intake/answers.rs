@@ -1,6 +1,6 @@
-//! Answers of a batch: acknowledgements gathered in windows of 64 numbers, and refusals.
+//! Answers of a batch: acknowledgements gathered in windows of 64 numbers, refusals, predictions.
 
-use super::sessions::Sessions;
+use super::{queries::Answer, sessions::Sessions};
 use std::collections::BTreeMap;
 use symbolon_core::report::{
     Reason,
@@ -11,7 +11,7 @@ use symbolon_core::report::{
 /// Numbers of an acknowledgement.
 const WINDOW: u32 = 64;
 /// No answer is longer.
-const FRAME_BYTES: usize = 64;
+const FRAME_BYTES: usize = 192;
 
 /// What is answered once the batch is stored.
 #[derive(Default)]
@@ -19,6 +19,7 @@ pub(super) struct Answers {
     /// Device, boot and first number -> which are held.
     held: BTreeMap<(DeviceId, u32, u32), u64>,
     refused: Vec<(ReportId, Refusal)>,
+    predicted: Vec<(ReportId, Answer)>,
 }
 
 /// A part that is not taken.
@@ -52,6 +53,11 @@ impl Answers {
         self.refused.push((id, refusal));
     }
 
+    /// The query is answered.
+    pub(super) fn predict(&mut self, id: ReportId, answer: Answer) {
+        self.predicted.push((id, answer));
+    }
+
     /// All that would have been acknowledged is refused: nothing was stored.
     pub(super) fn fail(&mut self, parts: &[ReportId]) {
         *self = Self::default();
@@ -72,6 +78,10 @@ impl Answers {
             Frame::Refuse(session.map_or_else(hint, |session| session.receiver.refuse(sequence, *reason)))
         });
         let encode = |frame: Frame<'_>| frame.encode(&mut [0; FRAME_BYTES]).ok().map(|bytes| bytes.to_vec());
-        acks.chain(refusals).filter_map(encode).collect()
+        let predicted = self.predicted.iter().filter_map(|(id, Answer { nonce, part })| {
+            let session = sessions.peek(id.device, id.boot)?;
+            encode(Frame::Predicted(session.receiver.predicted(id.sequence, *nonce, &mut part.clone())))
+        });
+        acks.chain(refusals).filter_map(encode).chain(predicted).collect()
     }
 }

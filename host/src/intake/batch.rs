@@ -6,6 +6,7 @@
 use super::{
     answers::{Answers, Refusal},
     ledger::Ledger,
+    queries::{Outcome, Predictions, Query},
     quota::Quotas,
     registry::Device,
     rules::Rules,
@@ -13,7 +14,10 @@ use super::{
     store::{Held, Record, StoreError, StoredStart, Tables, about_key, record_key},
     validity::UnixSeconds,
 };
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, btree_map::Entry},
+};
 use symbolon_core::report::{
     Reason,
     frame::Part,
@@ -21,6 +25,7 @@ use symbolon_core::report::{
     schema::MAX_RECORD_BYTES,
     session::Receiver,
 };
+use zeroize::Zeroizing;
 
 /// Keys that are tried in vain in a batch: a hundred curve products and more, some 10 ms, while all other batches wait.
 const MOST_FAILURES: usize = 64;
@@ -37,6 +42,10 @@ pub(super) struct Work<'a, 't> {
     pub(super) answers: &'a mut Answers,
     /// Devices of this batch, and units that each took from its quota.
     pub(super) touched: &'a mut BTreeMap<DeviceId, (Ledger, u64)>,
+    /// Answers queries, if this server does.
+    pub(super) predictions: Option<&'a dyn Predictions>,
+    /// New queries, to be handed over once this is stored.
+    pub(super) asked: &'a mut Vec<Query>,
     /// Curve products that came to nothing.
     pub(super) failures: usize,
 }
@@ -180,7 +189,8 @@ impl<'a> Work<'a, '_> {
         let ledger = self.ledger(id.device)?;
         ledger.newest_boot = Some(id.boot);
         ledger.last_ms = ledger.last_ms.max(now_ms);
-        let session = Session { receiver, schema: header.schema, number, layout, device_key, server_key };
+        let (started, schema) = (header.session, header.schema);
+        let session = Session { receiver, started, schema, number, layout, device_key, server_key };
         self.sessions.insert(id.device, id.boot, session);
         self.answers.confirm(id.device, id.boot);
         Ok(())
@@ -205,6 +215,10 @@ impl<'a> Work<'a, '_> {
 
         // From here on it is the device's own word.
         let (number, schema) = (session.number, session.schema);
+        if id.is_query() {
+            let (started, share) = (session.started, Zeroizing::new(share.to_vec()));
+            return self.query(device, Query { id, started, schema, share });
+        }
         let authentic = |reason| Stop::Refused(Refusal { reason, authentic: true });
         let (key, record) = (record_key(number, &id), Record::encode(header.time_ms, share, header.about));
         match self.tables.held(&key, &record)? {
@@ -232,6 +246,37 @@ impl<'a> Work<'a, '_> {
         }
         self.answers.hold(id);
         Ok(())
+    }
+
+    /// Takes an authentic query, or answers one that came before.
+    fn query(&mut self, device: &Device, query: Query) -> Result<(), Stop> {
+        let (id, authentic) = (query.id, |reason| Stop::Refused(Refusal { reason, authentic: true }));
+        let predictions = self.predictions.ok_or_else(|| authentic(Reason::NoModel))?;
+        match (id.boot, id.sequence).cmp(&self.tables.newest_query(id.device)?) {
+            Ordering::Less => Err(authentic(Reason::ReplayedQuery)),
+            // Twice in this batch: it is handed over below.
+            Ordering::Equal if self.asked.iter().any(|asked| asked.id == id) => Ok(()),
+            Ordering::Equal => match predictions.outcome(&id) {
+                None => Err(authentic(Reason::ReplayedQuery)),
+                Some(Outcome::Refused(reason)) => Err(authentic(reason)),
+                Some(Outcome::Waits) => Ok(()),
+                Some(Outcome::Answered(answer)) => {
+                    self.answers.predict(id, answer);
+                    Ok(())
+                }
+            },
+            Ordering::Greater => {
+                if !self.charge(device, id.device)? {
+                    return Err(authentic(Reason::Quota));
+                }
+                self.tables.put_query(&id)?;
+                let now_ms = self.now_ms;
+                let ledger = self.ledger(id.device)?;
+                ledger.last_ms = ledger.last_ms.max(now_ms);
+                self.asked.push(query);
+                Ok(())
+            }
+        }
     }
 
     /// Whether a device may send a label about this report: about its own, or as a data owner; and for the same task, as far as the report's boot is known here. Without the
@@ -283,7 +328,8 @@ impl<'a> Work<'a, '_> {
         let layout = *schema.layout();
         let receiver = Receiver::accept(self.server, secret, &start.key, &part)?;
         let number = self.tables.schema(&header.schema, layout.record_bytes())?;
-        Ok(Session { receiver, schema: header.schema, number, layout, device_key: start.key, server_key })
+        let (started, schema, device_key) = (header.session, header.schema, start.key);
+        Ok(Session { receiver, started, schema, number, layout, device_key, server_key })
     }
 
     /// Writes what became of the devices.

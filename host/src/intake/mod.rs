@@ -5,6 +5,7 @@
 //! | [`validity`], [`keys`], [`registry`], [`rules`] | keys and their times, devices, schemas: what an operator permits, read again when it changes |
 //! | [`store`] | the database: starts, records, counts, manifests |
 //! | `sessions`, `quota`, `answers`, `batch` | one batch of parts: open, deduplicate, store, answer |
+//! | [`queries`] | devices' queries, which the intake hands over to models and does not store |
 //! | [`manifest`] | the records that both servers hold, and how they agree on them; a job reads its records by it |
 //! | [`devices`] | what became of each device's reports |
 //! | [`wire`] | messages |
@@ -23,6 +24,7 @@ pub(crate) mod hex;
 pub mod keys;
 mod ledger;
 pub mod manifest;
+pub mod queries;
 mod quota;
 pub mod registry;
 pub mod rules;
@@ -38,13 +40,14 @@ use crate::{
 };
 use answers::Answers;
 use batch::Work;
+use queries::Predictions;
 use quota::Quotas;
 use rules::{FileError, Rules, Watch};
 use sessions::Sessions;
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError},
     time::{Duration, SystemTime},
 };
 use store::{Store, StoreError};
@@ -61,6 +64,8 @@ pub struct Intake {
     state: Mutex<State>,
     /// Held by who walks through all records.
     walk: Mutex<()>,
+    /// Answers queries; a server without it refuses them.
+    predictions: OnceLock<Arc<dyn Predictions>>,
 }
 
 /// What outlives a batch in memory.
@@ -97,7 +102,13 @@ impl Intake {
     pub fn with(files: &IntakeFiles, store: Store, server: u8) -> Result<Self, IntakeError> {
         let (sessions, quotas) = (Sessions::new(MAX_PARTS), Quotas::default());
         let state = State { sessions, quotas, strangers: BTreeMap::new(), failing: false };
-        Ok(Self { server, store, watch: Watch::new(files.clone())?, state: Mutex::new(state), walk: Mutex::default() })
+        let (watch, predictions) = (Watch::new(files.clone())?, OnceLock::new());
+        Ok(Self { server, store, watch, state: Mutex::new(state), walk: Mutex::default(), predictions })
+    }
+
+    /// Has `predictions` answer devices' queries, once and for all.
+    pub fn answer_by(&self, predictions: Arc<dyn Predictions>) {
+        let _ = self.predictions.set(predictions); // the first stays
     }
 
     /// Leave to walk through all records, which takes seconds and holds on to the pages that are replaced meanwhile: one at a time.
@@ -181,7 +192,8 @@ impl Intake {
     /// Takes parts of devices that are known, in one durable transaction.
     fn take(&self, state: &mut State, rules: &Rules, parts: &[(Part<'_>, ReportId)], now_ms: u64) -> Answers {
         let State { sessions, quotas, strangers, failing } = state;
-        let (mut answers, mut touched) = (Answers::default(), BTreeMap::new());
+        let (mut answers, mut touched, mut asked) = (Answers::default(), BTreeMap::new(), Vec::new());
+        let predictions = self.predictions.get();
         let stored = self.store.write(|tables| {
             for (reason, count) in &*strangers {
                 tables.count_stranger(*reason, *count)?;
@@ -196,6 +208,8 @@ impl Intake {
                 tables,
                 answers: &mut answers,
                 touched: &mut touched,
+                predictions: predictions.map(|predictions| &**predictions),
+                asked: &mut asked,
                 failures: 0,
             };
             parts.iter().try_for_each(|(part, id)| work.part(part, *id))?;
@@ -205,6 +219,8 @@ impl Intake {
             Ok(()) => {
                 strangers.clear();
                 *failing = false;
+                // Not before their numbers are durable: after a crash they would be answered again.
+                asked.into_iter().zip(predictions.into_iter().cycle()).for_each(|(query, to)| to.ask(query));
             }
             Err(error) => {
                 if !std::mem::replace(failing, true) {

@@ -11,6 +11,8 @@ use symbolon_core::report::{
 /// A device's session of one boot.
 pub(super) struct Session {
     pub(super) receiver: Receiver,
+    /// Random: tells this start from any other.
+    pub(super) started: [u8; 16],
     /// What its records hold.
     pub(super) schema: SchemaHash,
     /// Number of the schema in the store.

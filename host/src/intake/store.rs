@@ -47,6 +47,8 @@ pub(super) const RECORDS: TableDefinition<&RecordKey, &[u8]> = TableDefinition::
 pub(super) const ABOUT: TableDefinition<&AboutKey, ()> = TableDefinition::new("about");
 /// Device -> [`Ledger`].
 pub(super) const DEVICES: TableDefinition<u64, &[u8]> = TableDefinition::new("devices");
+/// Device -> boot and number of its newest query: an older one is a replay, also after a restart.
+const QUERIES: TableDefinition<u64, (u32, u32)> = TableDefinition::new("queries");
 /// Code of a reason -> parts of unknown devices that were refused for it.
 pub(super) const STRANGERS: TableDefinition<u8, u64> = TableDefinition::new("strangers");
 /// Digest -> encoded manifest.
@@ -305,6 +307,7 @@ pub(super) struct Tables<'t> {
     records: Table<'t, &'static RecordKey, &'static [u8]>,
     about: Table<'t, &'static AboutKey, ()>,
     devices: Table<'t, u64, &'static [u8]>,
+    queries: Table<'t, u64, (u32, u32)>,
     strangers: Table<'t, u8, u64>,
     manifests: Table<'t, &'static [u8; 32], &'static [u8]>,
     manifest_order: Table<'t, u64, &'static [u8; 32]>,
@@ -319,6 +322,7 @@ impl<'t> Tables<'t> {
             records: transaction.open_table(RECORDS)?,
             about: transaction.open_table(ABOUT)?,
             devices: transaction.open_table(DEVICES)?,
+            queries: transaction.open_table(QUERIES)?,
             strangers: transaction.open_table(STRANGERS)?,
             manifests: transaction.open_table(MANIFESTS)?,
             manifest_order: transaction.open_table(MANIFEST_ORDER)?,
@@ -373,6 +377,16 @@ impl<'t> Tables<'t> {
 
     pub(super) fn put_ledger(&mut self, device: DeviceId, ledger: &Ledger) -> Result<(), StoreError> {
         self.devices.insert(device.0, ledger.encode().ok_or(StoreError::Damaged("devices"))?.as_slice())?;
+        Ok(())
+    }
+
+    /// Boot and number of the device's newest query; zeros if it has sent none.
+    pub(super) fn newest_query(&self, device: DeviceId) -> Result<(u32, u32), StoreError> {
+        Ok(self.queries.get(device.0)?.map_or((0, 0), |newest| newest.value()))
+    }
+
+    pub(super) fn put_query(&mut self, id: &ReportId) -> Result<(), StoreError> {
+        self.queries.insert(id.device.0, (id.boot, id.sequence))?;
         Ok(())
     }
 

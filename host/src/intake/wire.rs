@@ -8,8 +8,8 @@ use symbolon_core::report::schema::SchemaHash;
 pub const MAX_PARTS: usize = 4096;
 /// Bytes of an encoded batch.
 pub const MAX_BATCH_BYTES: usize = 1 << 20;
-/// Bytes of the answers to a batch: a frame of at most 64 bytes each.
-pub const MAX_ANSWER_BYTES: usize = 80 * MAX_PARTS;
+/// Bytes of the answers to a batch: a frame of at most 192 bytes each.
+pub const MAX_ANSWER_BYTES: usize = 208 * MAX_PARTS;
 /// Bytes of an encoded reply, or of a manifest between servers.
 pub(crate) const MAX_REPLY_BYTES: usize = 256 << 20;
 
@@ -22,8 +22,8 @@ pub struct Batch {
 
 /// Server to gateway, once what it answers is on the disk.
 ///
-/// A part whose header can be read is answered: by a bit of an acknowledgement, an acknowledgement of its start, or a refusal with its number (0 for a start). Other parts are counted and
-/// have no answer.
+/// A part whose header can be read is answered: by a bit of an acknowledgement, an acknowledgement of its start, or a refusal with its number (0 for a start). A query has no answer while it
+/// is evaluated; sent again, it draws the sealed answer. Other parts are counted and have no answer.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Answers {
     /// Each an encoded [`symbolon_core::report::frame::Frame`], for the device that it names.

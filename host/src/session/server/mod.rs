@@ -5,6 +5,7 @@
 //! | `admission` | policy, schema, plan and ledger, before a job is taken; places for runs |
 //! | `audit` | the auditor's agreement, before outputs leave |
 //! | `board` | what runs tell, and clients see |
+//! | `device_queries` | devices' queries, and the answers that wait for them |
 //! | `dealing` | joining a session at dealer and auditor |
 //! | `heartbeats` | the heartbeats of a run |
 //! | `inputs` | the client's data: received, stored, read |
@@ -26,6 +27,7 @@ mod admission;
 mod audit;
 mod board;
 mod dealing;
+mod device_queries;
 mod heartbeats;
 mod inputs;
 mod keeping;
@@ -64,6 +66,7 @@ use crate::{
 };
 use admission::Taken;
 use board::Board;
+use device_queries::DeviceQueries;
 pub(super) use inputs::{MAX_LENGTHS, piece_words, table_stream};
 use meeting::Meeting;
 use serde::{Serialize, de::DeserializeOwned};
@@ -95,6 +98,7 @@ pub struct Server {
     /// Models that answer predictions, and what clients may ask them today.
     served: Served,
     quotas: Quotas,
+    device_queries: Arc<DeviceQueries>,
     boards: Mutex<Boards>,
     /// Whether the queue has something to look at.
     queue: (Mutex<bool>, Condvar),
@@ -261,6 +265,7 @@ impl Server {
             jobs,
             served,
             quotas,
+            device_queries: Arc::default(),
             boards,
             queue,
             tell,
@@ -276,9 +281,11 @@ impl Server {
     }
 
     /// Adds an intake: the server takes reports from gateways, and jobs learn from the stored ones.
+    /// Models that are published for devices answer their queries.
     #[must_use]
     pub fn with_intake(self, intake: Arc<Intake>) -> Self {
         let shelf: Arc<dyn Shelf> = intake.clone();
+        intake.answer_by(self.device_queries.clone());
         Self { shelf: Some(shelf), intake: Some(intake), ..self }
     }
 

@@ -136,7 +136,7 @@ impl Server {
     }
 
     /// Takes rows of the client's quota.
-    fn spend(&self, open: &OpenSession, client: &str, rows: u32) -> Result<(), SessionError> {
+    pub(super) fn spend(&self, open: &OpenSession, client: &str, rows: u32) -> Result<(), SessionError> {
         let Some(per_day) = open.terms.per_day else { return Ok(()) };
         let asked = (u64::from(rows), u64::from(per_day));
         let taken = self.quotas.take(&self.ledger, (client, &open.digest), asked, UnixSeconds::now());

@@ -44,8 +44,11 @@ const SETTLE: Duration = Duration::from_secs(2);
 const MOST_REASON: usize = 2000;
 
 impl Server {
-    /// Runs the queue: starts jobs at server 1, and deletes what has expired. Does not return.
+    /// Runs the queue: starts jobs at server 1, deletes what has expired, and has devices' queries
+    /// answered. Does not return.
     pub fn run_queue(self: &Arc<Self>) {
+        let server = Arc::clone(self);
+        thread::spawn(move || server.answer_devices());
         let (mut swept, mut reported) = (None, Instant::now());
         loop {
             if swept.is_none_or(|at: Instant| at.elapsed() >= SWEEP) {
