@@ -202,6 +202,15 @@ impl Device {
         Report { id, record, sealed, share }
     }
 
+    /// A query, as [`Self::report`].
+    pub fn query(&mut self) -> Report {
+        let record = vec![0; self.schema.layout().record_bytes()];
+        let mut share = record.clone();
+        let sealed = self.sender.seal_query(5, &mut share).unwrap();
+        let id = ReportId { device: DeviceId(self.id), boot: self.boot, sequence: sealed.sequence };
+        Report { id, record, sealed, share }
+    }
+
     /// Reads answers: names held (0 for the start), and refusals with whether they are authentic. All acknowledgements must be.
     pub fn hear(&self, frames: &[Vec<u8>]) -> Heard {
         let mut heard = Heard::default();
@@ -217,6 +226,11 @@ impl Device {
                     assert!(authentic || no.tag == [0; 16]);
                     heard.refused.push((no.sequence, Reason::from_code(no.reason).unwrap(), authentic));
                 }
+                Frame::Predicted(answer) if (answer.device, answer.boot) == (self.id, self.boot) => {
+                    let mut part = vec![0; answer.sealed.len()];
+                    assert!(self.sender.open_answer(&answer, &mut part), "a forged answer");
+                    heard.predicted.push((answer.sequence, part));
+                }
                 _ => {}
             }
         }
@@ -228,15 +242,16 @@ impl Device {
 pub struct Heard {
     pub held: BTreeSet<u32>,
     pub refused: Vec<(u32, Reason, bool)>,
+    pub predicted: Vec<(u32, Vec<u8>)>,
 }
 
 impl Heard {
     pub fn held(sequences: impl IntoIterator<Item = u32>) -> Self {
-        Self { held: sequences.into_iter().collect(), refused: Vec::new() }
+        Self { held: sequences.into_iter().collect(), ..Self::default() }
     }
 
     pub fn refused(sequence: u32, reason: Reason, authentic: bool) -> Self {
-        Self { held: BTreeSet::new(), refused: vec![(sequence, reason, authentic)] }
+        Self { refused: vec![(sequence, reason, authentic)], ..Self::default() }
     }
 }
 

@@ -7,5 +7,6 @@ mod harness;
 mod hostile;
 mod manifests;
 mod model;
+mod queries;
 mod rules;
 mod speed;
