@@ -14,7 +14,7 @@ use symbolon::{
     lanes::{Lane, Lanes},
     net::Connection,
     secret::Secret,
-    train::{Batches, Predictor, Serving},
+    train::{AnswerKind, Batches, Predictor, Serving},
 };
 use symbolon_core::{
     correlation::{Corrections, Server as Source, Whole, receiver},
@@ -188,6 +188,29 @@ pub fn agreed<W: HostWord + Word>(job: &Job, serving: &Serving, asked: &Asked<W>
     assert_eq!(plan.setup.dealer_bytes, plan.setup_dealt.iter().sum::<u64>());
     assert_eq!(sent(dealer) - before, plan.setup.dealer_bytes + batches * dealt, "{job:?}");
     clear
+}
+
+/// Answers for rows of a model that is known, on whole values under seeds of their own.
+///
+/// # Panics
+///
+/// If the job answers no such predictions.
+#[must_use]
+pub fn in_the_clear<W: HostWord + Word>(job: &Job, answer: AnswerKind, model: &[W], rows: Vec<W>) -> Vec<W> {
+    let count = u16::try_from(rows.len() / job.data.features()).unwrap();
+    let serving = Serving { answer, batches: vec![count] };
+    let plan = serving_plan(job, &serving).unwrap();
+    let keys = Keys::new(9);
+    let prgs = [keys.prg(job, 0), keys.prg(job, 1)];
+    let lane = Lane {
+        link: Box::new(Alone),
+        correlations: Box::new(Whole::new([&*prgs[0], &*prgs[1]], best::<W>(), 0)),
+        trace: Box::new(NoTrace),
+        arena: Secret::zeros(usize::try_from(plan.arena_bytes).unwrap() / word_bytes::<W>()),
+    };
+    let mut lanes = Lanes::new(Party::Clear, best::<W>(), vec![Some(lane)], 1);
+    let asked = Asked { model: model.to_vec(), rows: vec![vec![rows]] };
+    predict(&mut lanes, (job, &serving), &asked).0.concat().concat()
 }
 
 fn joined<W: Word>((mut a, b): (Vec<W>, Vec<W>)) -> Vec<W> {

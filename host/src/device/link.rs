@@ -32,7 +32,7 @@ const STACK_BYTES: usize = 512 << 10;
 const REDIAL: Duration = Duration::from_millis(200);
 
 /// How often a query is sent again: an evaluation takes tens of milliseconds.
-const ASKING: Pace = Pace { first_ms: 100, longest_ms: 2000 };
+const ASKING: Pace = Pace { first_ms: 40, longest_ms: 2000 };
 
 /// How a device behaves.
 #[derive(Clone, Copy, Debug)]

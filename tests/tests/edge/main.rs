@@ -1,6 +1,7 @@
 //! From the sensor to the trained network, by the program as it is run: devices, gateway, two servers, dealer, client.
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss, missing_docs)]
 
+mod ask;
 mod demo;
 mod hapt;
 mod labels;
