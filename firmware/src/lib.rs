@@ -16,6 +16,8 @@
 //! On the host the programs are empty. What both ends of a line share is built there too: [`compute`], [`boot_counter`]; and [`conformance`].
 #![cfg_attr(target_os = "none", no_std)]
 
+#[cfg(all(target_os = "none", feature = "predict"))]
+pub mod asking;
 #[cfg(target_os = "none")]
 pub mod board;
 pub mod boot_counter;

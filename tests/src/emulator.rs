@@ -81,7 +81,7 @@ impl Board {
         (!runs).then(|| format!("{emulator} is not installed"))
     }
 
-    /// Builds a firmware program, once for each process; its path.
+    /// Builds a firmware program, `NAME` or `NAME+FEATURE`, once for each process; its path.
     ///
     /// # Panics
     ///
@@ -90,7 +90,16 @@ impl Board {
     pub fn build(self, program: &str) -> PathBuf {
         static BUILT: Mutex<BTreeMap<(Board, String), PathBuf>> = Mutex::new(BTreeMap::new());
         let mut built = BUILT.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        built.entry((self, program.to_owned())).or_insert_with(|| build(self.target(), &[], program)).clone()
+        built.entry((self, program.to_owned())).or_insert_with(|| self.build_anew(program)).clone()
+    }
+
+    fn build_anew(self, program: &str) -> PathBuf {
+        let Some((name, feature)) = program.split_once('+') else { return build(self.target(), &[], program) };
+        let built = build(self.target(), &[feature], name);
+        // Under a name of its own: the same program without the feature replaces the other.
+        let own = built.with_file_name(program);
+        fs::copy(built, &own).unwrap();
+        own
     }
 }
 

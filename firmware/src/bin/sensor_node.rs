@@ -3,6 +3,8 @@
 //! What its records hold it is told by its key file: one reading of the sensor for each code, in the order of the packed record; codes of fewer
 //! than 32 bits are clamped to their width. On an emulated board the readings are recorded codes, on a real one what the chip measures.
 //!
+//! With the feature `predict` it also asks the servers for a prediction from its record, and logs the answer.
+//!
 //! It samples when the sensor has something and the outbox has room: recorded readings are not lost for want of it. It ends only if it cannot
 //! start; the log says why.
 #![cfg_attr(target_os = "none", no_std, no_main)]
@@ -40,7 +42,13 @@ mod program {
         Pace { first_ms: 1000, longest_ms: 60_000 }
     };
 
-    static NODE: StaticCell<Node<SLOTS, RECORD_BYTES>> = StaticCell::new();
+    /// The device: it reports, and with the feature it asks.
+    #[cfg(not(feature = "predict"))]
+    type Device = Node<SLOTS, RECORD_BYTES>;
+    #[cfg(feature = "predict")]
+    type Device = symbolon_firmware::asking::Asking<SLOTS, RECORD_BYTES>;
+
+    static NODE: StaticCell<Device> = StaticCell::new();
     static DECODER: ConstStaticCell<Decoder<FRAME_BYTES>> = ConstStaticCell::new(Decoder::new());
 
     /// Why the node does not start.
@@ -72,7 +80,7 @@ mod program {
     }
 
     #[inline(never)] // or key exchange would hold its stack for ever
-    fn start(board: &mut Board) -> Result<(&'static mut Node<SLOTS, RECORD_BYTES>, Layout), Error> {
+    fn start(board: &mut Board) -> Result<(&'static mut Device, Layout), Error> {
         let mut entropy = board.entropy()?;
         let mut blob = zeroize::Zeroizing::new([0; Identity::BYTES]);
         board.storage.blob(&mut blob)?;
@@ -82,6 +90,8 @@ mod program {
         }
         let boot = board.storage.next_boot()?;
         let node = Node::new(&identity, boot, WhenFull::RefuseNew, PACE, &mut entropy).map_err(Error::Node)?;
+        #[cfg(feature = "predict")]
+        let node = Device::new(node, PACE);
         defmt::info!("boot {=u32}", boot);
         Ok((NODE.init(node), identity.layout))
     }
@@ -100,7 +110,7 @@ mod program {
             .chain((0..usize::from(layout.bits)).map(move |bit| (first + bit, 1)))
     }
 
-    fn run(node: &mut Node<SLOTS, RECORD_BYTES>, layout: &Layout, mut serial: Serial, mut sensor: Sensor) -> ! {
+    fn run(node: &mut Device, layout: &Layout, mut serial: Serial, mut sensor: Sensor) -> ! {
         let decoder = DECODER.take();
         let mut next_sample_ms = 0;
         loop {
@@ -117,12 +127,17 @@ mod program {
     }
 
     /// Takes what arrived. Whether anything did.
-    fn hear(node: &mut Node<SLOTS, RECORD_BYTES>, decoder: &mut Decoder<FRAME_BYTES>, serial: &mut Serial) -> bool {
+    fn hear(node: &mut Device, decoder: &mut Decoder<FRAME_BYTES>, serial: &mut Serial) -> bool {
         let mut bytes = [0; 64];
         let Ok(true) = serial.read_ready() else { return false };
         let Ok(len) = serial.read(&mut bytes);
         for byte in &bytes[..len] {
-            let Some(frame) = decoder.push_answer(*byte) else { continue };
+            // A node that asks reads more kinds of answers.
+            #[cfg(feature = "predict")]
+            let frame = decoder.push(*byte);
+            #[cfg(not(feature = "predict"))]
+            let frame = decoder.push_answer(*byte);
+            let Some(frame) = frame else { continue };
             if let Err(damage) = &frame {
                 defmt::debug!("damaged frame: {}", damage);
             }
@@ -147,7 +162,7 @@ mod program {
     }
 
     /// Sends what is due. Whether anything was.
-    fn speak(node: &mut Node<SLOTS, RECORD_BYTES>, serial: &mut Serial) -> bool {
+    fn speak(node: &mut Device, serial: &mut Serial) -> bool {
         let Some(frame) = node.poll(board::now_ms()) else { return false };
         match send(&frame, serial) {
             Ok(()) => {}
@@ -164,7 +179,7 @@ mod program {
     }
 
     /// Submits one record, if the sensor has one.
-    fn sample(node: &mut Node<SLOTS, RECORD_BYTES>, layout: &Layout, sensor: &mut Sensor) {
+    fn sample(node: &mut Device, layout: &Layout, sensor: &mut Sensor) {
         let mut readings = [0; CODES];
         let readings = &mut readings[..codes(layout).count()];
         match sensor.sample(readings) {

@@ -3,7 +3,8 @@
 use super::{TRAINING, alone};
 use chacha20::{ChaCha20Rng, rand_core::SeedableRng};
 use std::{
-    io::{Read, Write},
+    collections::BTreeSet,
+    io::{self, Read, Write},
     net::TcpStream,
     thread,
     time::{Duration, Instant},
@@ -22,9 +23,11 @@ use symbolon_core::report::{
     node::{Event, Node},
     outbox::{Pace, WhenFull},
     question::{Question, Reply},
+    record::get,
 };
 use symbolon_tests::{
     dir::TempDir,
+    emulator::{Board, Emulated, Files},
     fleet::Fleet,
     jobs::Values,
     predict::in_the_clear,
@@ -130,7 +133,7 @@ fn await_answer(device: &mut Device, record: &[u8]) {
 #[test]
 fn devices_ask_a_model_that_learned_from_their_reports() {
     let _alone = alone();
-    let mut fleet = fleet(&["room", "other"]);
+    let mut fleet = fleet(&["room", "other", "board"]);
     let (model, job, words) = train_rooms(&fleet);
     let gateway = fleet.gateway();
     let mut device = Device::new(&fleet.identities[1], 1, &gateway, Options::default()).unwrap();
@@ -144,6 +147,9 @@ fn devices_ask_a_model_that_learned_from_their_reports() {
     println!("{} answers took {:?}", records.len(), started.elapsed());
     assert_eq!(classes, clear_classes(&job, &words, &records));
     assert_eq!(classes, [1, 0, 1, 0, 1, 0]);
+    if Board::CortexM4.available() {
+        a_board_asks(&fleet, (&job, &words));
+    }
     replays(&mut fleet, &records[0]);
     let mut device = Device::new(&fleet.identities[1], 3, &gateway, Options::default()).unwrap();
     await_answer(&mut device, &records[0]);
@@ -155,17 +161,54 @@ fn devices_ask_a_model_that_learned_from_their_reports() {
     let (config, tls) = fleet.client();
     models::retire(&config, &tls, &model).unwrap();
     assert_eq!(refusal(&mut device, &records[1]), Some(Reason::NoModel));
-    // Nothing of this is a record, or a gap among records.
-    for server in [Role::Server0, Role::Server1] {
-        let told = reports::devices(&config, &tls, server).unwrap().devices;
-        let own = told.iter().find(|own| own.device == fleet.identities[1].device.0).unwrap();
-        assert_eq!((own.stored, own.missing), (0, 0), "{own:?}");
-        for (reason, least) in [(Reason::ReplayedQuery, 2), (Reason::Forged, 1), (Reason::NoModel, 2)] {
-            let count = own.refused.iter().find(|count| count.reason() == Some(reason)).map_or(0, |own| own.parts);
-            assert!(count >= least, "{server}: {reason}: {own:?}");
-        }
-    }
+    assert_counted(&fleet);
     fleet.assert_well();
+}
+
+/// Nothing of this is a record, or a gap among records; refusals are counted where they were drawn.
+fn assert_counted(fleet: &Fleet) {
+    let (config, tls) = fleet.client();
+    let own = [Role::Server0, Role::Server1].map(|server| {
+        let told = reports::devices(&config, &tls, server).unwrap().devices;
+        told.into_iter().find(|own| own.device == fleet.identities[1].device.0).unwrap()
+    });
+    assert!(own.iter().all(|own| (own.stored, own.missing) == (0, 0)), "{own:?}");
+    for (reason, least) in [(Reason::ReplayedQuery, 2), (Reason::Forged, 1), (Reason::NoModel, 2), (Reason::Quota, 1)] {
+        let counts = own.iter().flat_map(|own| &own.refused).filter(|count| count.reason() == Some(reason));
+        assert!(counts.map(|count| count.parts).sum::<u64>() >= least, "{reason}: {own:?}");
+    }
+}
+
+/// A sensor node on an emulated board asks about its own records, one after the other, and logs the classes.
+fn a_board_asks(fleet: &Fleet, (job, model): (&Job, &[u64])) {
+    let records = clear_records(fleet, 3, 7);
+    let readings = |record: &[u8]| [0, 16, 32].map(|at| get(record, at, if at == 32 { 8 } else { 16 }).cast_signed());
+    let blob = Some(fleet.identities[2].to_bytes().to_vec());
+    let files = Files { seed: Some([3; 32]), blob, ..Files::default() };
+    let node = Emulated::boot(Board::CortexM4, "sensor_node+predict", files);
+    let gateway = TcpStream::connect(fleet.gateway()).unwrap();
+    let ends = || (node.serial.try_clone().unwrap(), gateway.try_clone().unwrap());
+    let (mut from_node, mut to_gateway) = ends();
+    thread::spawn(move || io::copy(&mut from_node, &mut to_gateway));
+    let (mut to_node, mut from_gateway) = ends();
+    from_gateway.set_read_timeout(Some(LONG)).unwrap();
+    let mut decoder = Decoder::<512>::new();
+    for record in &records {
+        node.feed(&readings(record));
+        let mut servers = BTreeSet::new();
+        while servers.len() < 2 {
+            let mut byte = [0];
+            from_gateway.read_exact(&mut byte).unwrap();
+            to_node.write_all(&byte).unwrap();
+            if let Some(Ok(Frame::Predicted(answer))) = decoder.push(byte[0]) {
+                servers.insert(answer.server);
+            }
+        }
+        thread::sleep(Duration::from_millis(200)); // the node reads it
+    }
+    let outcome = node.stop();
+    let classes = outcome.log.iter().filter_map(|line| line.strip_prefix("info class ")?.parse().ok());
+    assert_eq!(classes.collect::<Vec<u32>>(), clear_classes(job, model, &records), "{outcome:?}");
 }
 
 type Asker = Node<1, 16>;
