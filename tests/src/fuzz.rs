@@ -386,14 +386,16 @@ fn frames(encode: fn(&Frame<'_>, &mut [u8]) -> Vec<u8>) -> Vec<Vec<u8>> {
     let ack = Ack { server: 1, device: 7, boot: 3, from: 1, held: 5, tag: [1; 16] };
     let refuse = Refuse { server: 0, device: 7, boot: 3, sequence: 4, reason: 9, tag: [0; 16] };
     let (nonce, tag) = ([2; 12], [1; 16]);
+    let mut bytes = [0; 64];
     let predicted = Predicted { server: 1, device: 7, boot: 3, sequence: 9, nonce, tag, sealed: &[3; 10] };
+    let predicted = predicted.write(&mut bytes).unwrap().to_vec();
     let frames = [
         Frame::Start { header: &start, enc: [[9; 32]; 2], tags: [[1; 16]; 2] },
         Frame::Report { header: &headers[0], tags: [[1; 16]; 2], sealed: &[7; 64] },
         Frame::Report { header: &headers[1], tags: [[1; 16]; 2], sealed: &[7; 3] },
         Frame::Ack(ack),
         Frame::Refuse(refuse),
-        Frame::Predicted(predicted),
+        Frame::Predicted(&predicted),
     ];
     frames.iter().map(|frame| encode(frame, &mut [0; 600])).collect()
 }

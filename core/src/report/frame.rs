@@ -13,6 +13,9 @@ pub const DELIMITER: u8 = 0;
 /// Bytes of a tag.
 pub const TAG_BYTES: usize = 16;
 
+/// Bytes of an encoded [`Predicted`] before the sealed ones.
+pub const PREDICTED_HEAD_BYTES: usize = 45;
+
 /// An authentication tag.
 pub type Tag = [u8; TAG_BYTES];
 
@@ -49,12 +52,14 @@ pub enum Frame<'a> {
     Ack(Ack),
     /// A server does not take a report or a start.
     Refuse(Refuse),
-    /// A server's part of the answer to a query.
-    Predicted(Predicted<'a>),
+    /// A server's part of the answer to a query: an encoded [`Predicted`].
+    Predicted(&'a [u8]),
 }
 
 /// A server's part of the answer to a query, sealed to the device.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+///
+/// Its encoding has offsets of its own, so that a device that sends frames has no code for its fields.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Predicted<'a> {
     /// 0 or 1.
     pub server: u8,
@@ -114,6 +119,37 @@ pub struct Refuse {
     pub reason: u8,
     /// Authenticates all of it; zeros if the server has no session to do so: then it is no more than a hint.
     pub tag: Tag,
+}
+
+impl<'a> Predicted<'a> {
+    /// Writes server (1 byte), device (8), boot (4), sequence (4), nonce (12), tag (16) and the sealed bytes to the start
+    /// of `out`; numbers are little-endian.
+    ///
+    /// # Errors
+    ///
+    /// [`Damage::Long`] if `out` is too short.
+    pub fn write<'o>(&self, out: &'o mut [u8]) -> Result<&'o [u8], Damage> {
+        let out = out.get_mut(..PREDICTED_HEAD_BYTES + self.sealed.len()).ok_or(Damage::Long)?;
+        out[0] = self.server;
+        out[1..9].copy_from_slice(&self.device.to_le_bytes());
+        out[9..13].copy_from_slice(&self.boot.to_le_bytes());
+        out[13..17].copy_from_slice(&self.sequence.to_le_bytes());
+        out[17..29].copy_from_slice(&self.nonce);
+        out[29..45].copy_from_slice(&self.tag);
+        out[45..].copy_from_slice(self.sealed);
+        Ok(out)
+    }
+
+    /// Reads what [`Self::write`] wrote; `None` if it is too short.
+    pub fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let (head, sealed) = bytes.split_first_chunk::<{ PREDICTED_HEAD_BYTES }>()?;
+        let u32_at = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        let (mut nonce, mut tag) = ([0; 12], [0; TAG_BYTES]);
+        nonce.copy_from_slice(&head[17..29]);
+        tag.copy_from_slice(&head[29..]);
+        let device = u64::from(u32_at(1)) | u64::from(u32_at(5)) << 32;
+        Some(Self { server: head[0], device, boot: u32_at(9), sequence: u32_at(13), nonce, tag, sealed })
+    }
 }
 
 impl Ack {

@@ -152,11 +152,12 @@ impl<const SLOTS: usize, const BYTES: usize> Node<SLOTS, BYTES> {
     pub fn answered(&self, question: &mut Question<BYTES>, frame: &Frame<'_>) -> Reply {
         let sequence = question.sequence();
         match frame {
-            Frame::Predicted(part)
-                if part.sequence == sequence && self.is_ours(part.device, part.boot, part.server) =>
-            {
-                self.part(question, part)
-            }
+            Frame::Predicted(bytes) => match Predicted::parse(bytes) {
+                Some(part) if part.sequence == sequence && self.is_ours(part.device, part.boot, part.server) => {
+                    self.part(question, &part)
+                }
+                _ => Reply::Other,
+            },
             Frame::Refuse(no) if no.sequence == sequence && self.is_ours(no.device, no.boot, no.server) => {
                 self.no_answer(no)
             }

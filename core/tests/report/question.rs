@@ -1,7 +1,7 @@
 use crate::harness::{World, mixed, rng, world};
 use symbolon_core::report::{
     Reason,
-    frame::{Frame, Predicted, Refuse},
+    frame::{Frame, PREDICTED_HEAD_BYTES, Predicted, Refuse},
     header::{Header, QUERY},
     node::{Event, Node, SubmitError},
     outbox::{Pace, WhenFull},
@@ -43,7 +43,14 @@ fn told(reply: Reply) -> String {
 }
 
 fn hear(node: &Device, question: &mut Question<400>, frame: &Predicted<'_>) -> String {
-    told(node.answered(question, &Frame::Predicted(*frame)))
+    told(node.answered(question, &Frame::Predicted(&written(frame))))
+}
+
+fn written(answer: &Predicted<'_>) -> Vec<u8> {
+    let mut bytes = [0; 1000];
+    let written = answer.write(&mut bytes).unwrap();
+    assert_eq!(Predicted::parse(written), Some(*answer));
+    written.to_vec()
 }
 
 #[test]
@@ -74,8 +81,10 @@ fn a_question_is_a_record_that_both_parts_answer() {
     assert_eq!(hear(&node, &mut question, &b), "Some(3) None [3]");
     // What has been sealed crosses a line in the frame that it is.
     let mut bytes = [0; 192];
-    let encoded = Frame::Predicted(b).encode(&mut bytes).unwrap();
-    assert_eq!(Frame::decode(encoded), Ok(Frame::Predicted(b)));
+    let b = written(&b);
+    let encoded = Frame::Predicted(&b).encode(&mut bytes).unwrap();
+    assert_eq!(Frame::decode(encoded), Ok(Frame::Predicted(&b)));
+    assert!((0..PREDICTED_HEAD_BYTES).all(|len| Predicted::parse(&b[..len]).is_none()));
     assert!(Frame::decode_answer(encoded).is_err(), "a device that asks nothing does not read it");
 }
 
@@ -87,7 +96,7 @@ fn values_of_both_rings_join_and_the_longest_answer_fits_its_frame() {
     let words: Vec<u64> = (0..MAX_WORDS as u64).map(|i| i.wrapping_sub(5)).collect();
     let [mut a, mut b] = parts(12, &words);
     let first = servers[0].predicted(QUERY + 1, [255; 12], &mut a);
-    assert!(Frame::Predicted(first).encode(&mut [0; 192]).is_ok());
+    assert!(Frame::Predicted(&written(&first)).encode(&mut [0; 192]).is_ok());
     hear(&node, &mut question, &first);
     let got = hear(&node, &mut question, &servers[1].predicted(QUERY + 1, [1; 12], &mut b));
     assert!(got.starts_with("None Some(12) [-5, -4, -3"), "{got}");
@@ -125,7 +134,7 @@ fn parts_of_another_query_boot_server_or_key_are_nothing() {
     forged.extend([of_next, Predicted { sequence: QUERY + 1, ..of_next }]);
     for frame in &forged {
         assert_eq!(hear(&node, &mut question, frame), "other", "{frame:?}");
-        assert_eq!(node.receive(0, Ok(Frame::Predicted(*frame))), Event::Nothing);
+        assert_eq!(node.receive(0, Ok(Frame::Predicted(&written(frame)))), Event::Nothing);
     }
     assert_eq!(hear(&node, &mut question, &good), "part", "and the good one still counts");
     // Authentic parts that are of different answers are no answer.

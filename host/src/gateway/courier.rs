@@ -24,7 +24,11 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use symbolon_core::report::{Reason, frame::Frame, header::DeviceId};
+use symbolon_core::report::{
+    Reason,
+    frame::{Frame, Predicted},
+    header::DeviceId,
+};
 
 /// An idle server gets an empty batch this often: both ends see that the other is there.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
@@ -158,7 +162,10 @@ impl Courier {
                     continue;
                 }
                 Ok(Frame::Refuse(no)) => DeviceId(no.device),
-                Ok(Frame::Predicted(answer)) => DeviceId(answer.device),
+                Ok(Frame::Predicted(answer)) => match Predicted::parse(answer) {
+                    Some(answer) => DeviceId(answer.device),
+                    None => continue,
+                },
                 _ => continue,
             };
             let taken = self.shared.routes.answer(Answer { device, frame });

@@ -80,7 +80,9 @@ impl Answers {
         let encode = |frame: Frame<'_>| frame.encode(&mut [0; FRAME_BYTES]).ok().map(|bytes| bytes.to_vec());
         let predicted = self.predicted.iter().filter_map(|(id, Answer { nonce, part })| {
             let session = sessions.peek(id.device, id.boot)?;
-            encode(Frame::Predicted(session.receiver.predicted(id.sequence, *nonce, &mut part.clone())))
+            let (mut part, mut bytes) = (part.clone(), [0; FRAME_BYTES]);
+            let answer = session.receiver.predicted(id.sequence, *nonce, &mut part);
+            encode(Frame::Predicted(answer.write(&mut bytes).ok()?))
         });
         acks.chain(refusals).filter_map(encode).chain(predicted).collect()
     }

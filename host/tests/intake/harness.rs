@@ -15,7 +15,7 @@ use symbolon::{
 };
 use symbolon_core::report::{
     Reason,
-    frame::{Frame, Part},
+    frame::{Frame, Part, Predicted},
     header::{DeviceId, ReportId},
     identity::{Identity, PublicKey, SecretKey, ServerKey},
     session::{Sealed, Sender, Start},
@@ -226,7 +226,9 @@ impl Device {
                     assert!(authentic || no.tag == [0; 16]);
                     heard.refused.push((no.sequence, Reason::from_code(no.reason).unwrap(), authentic));
                 }
-                Frame::Predicted(answer) if (answer.device, answer.boot) == (self.id, self.boot) => {
+                Frame::Predicted(bytes) => {
+                    let answer = Predicted::parse(bytes).unwrap();
+                    assert_eq!((answer.device, answer.boot), (self.id, self.boot));
                     let mut part = vec![0; answer.sealed.len()];
                     assert!(self.sender.open_answer(&answer, &mut part), "a forged answer");
                     heard.predicted.push((answer.sequence, part));

@@ -19,7 +19,7 @@ use symbolon::{
 };
 use symbolon_core::report::{
     Reason,
-    frame::{Decoder, Frame},
+    frame::{Decoder, Frame, Predicted},
     node::{Event, Node},
     outbox::{Pace, WhenFull},
     question::{Question, Reply},
@@ -201,7 +201,7 @@ fn a_board_asks(fleet: &Fleet, (job, model): (&Job, &[u64])) {
             from_gateway.read_exact(&mut byte).unwrap();
             to_node.write_all(&byte).unwrap();
             if let Some(Ok(Frame::Predicted(answer))) = decoder.push(byte[0]) {
-                servers.insert(answer.server);
+                servers.insert(Predicted::parse(answer).unwrap().server);
             }
         }
         thread::sleep(Duration::from_millis(200)); // the node reads it
