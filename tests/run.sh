@@ -135,6 +135,7 @@ bare_metal() {
     fi
     step "core for $target" cargo build -p symbolon-core --profile firmware --target "$target"
     step "clippy, firmware for $target" cargo clippy $FIRMWARE --target "$target" --lib --bins -- -D warnings
+    step "clippy, sensor node that asks, $target" cargo clippy $FIRMWARE --features predict --target "$target" --lib --bin sensor_node -- -D warnings
     step "link firmware for $target" cargo build $FIRMWARE --target "$target" --bins
     if has "$(emulator "$target")"; then
         step "smoke on the emulated board, $target" emulate "$target" smoke

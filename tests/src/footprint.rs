@@ -49,12 +49,14 @@ pub struct Row {
 #[must_use]
 pub fn measure() -> Vec<Row> {
     let row = |name: &str, measured, limit| Row { name: name.to_owned(), measured, limit };
-    let [sensor, compute, function, sequence] =
-        ["sensor_node", "compute_node", "function_node", "sequence_node"].map(|program| sizes(&BOARD.build(program)));
+    let [sensor, asking, compute, function, sequence] =
+        ["sensor_node", "sensor_node+predict", "compute_node", "function_node", "sequence_node"].map(|program| sizes(&BOARD.build(program)));
     let mut rows = vec![
         row("sensor node: bytes of flash", sensor.flash_bytes, Some(40_000)),
         row("sensor node: bytes of static RAM, 16 reports of 64 bytes in it", sensor.ram_bytes, Some(8_000)),
         row("sensor node: bytes of stack at most", sensor_stack(), None),
+        row("sensor node that also asks for predictions: bytes of flash", asking.flash_bytes, Some(44_000)),
+        row("sensor node that also asks for predictions: bytes of static RAM", asking.ram_bytes, Some(8_000)),
         row("compute node: bytes of flash", compute.flash_bytes, Some(64_000)),
         row("compute node: bytes of static RAM", compute.ram_bytes, Some(24_000)),
         row("compute node: bytes of stack at most", stack(Node::Compute), None),
