@@ -1,7 +1,9 @@
-//! A node that also asks: for each record, unless a question is open, a prediction by the servers' model.
+//! A node that also asks: for each record, unless a question is open, a prediction by the servers'
+//! model.
 //!
-//! It has a [`Node`]'s functions, so that a program is the same with it and without. Answers go to the log: the class, or
-//! values with their fraction bits. A question that no server answers stays open, and is sent again at the node's pace.
+//! It has a [`Node`]'s functions, so that a program is the same with it and without. Answers go to
+//! the log: the class, or values with their fraction bits. A question that no server answers stays
+//! open, and is sent again at the node's pace.
 //!
 //! - **Memory:** a [`Question`] of the node's record size beside the node.
 

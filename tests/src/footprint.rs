@@ -50,7 +50,8 @@ pub struct Row {
 pub fn measure() -> Vec<Row> {
     let row = |name: &str, measured, limit| Row { name: name.to_owned(), measured, limit };
     let [sensor, asking, compute, function, sequence] =
-        ["sensor_node", "sensor_node+predict", "compute_node", "function_node", "sequence_node"].map(|program| sizes(&BOARD.build(program)));
+        ["sensor_node", "sensor_node+predict", "compute_node", "function_node", "sequence_node"]
+            .map(|program| sizes(&BOARD.build(program)));
     let mut rows = vec![
         row("sensor node: bytes of flash", sensor.flash_bytes, Some(40_000)),
         row("sensor node: bytes of static RAM, 16 reports of 64 bytes in it", sensor.ram_bytes, Some(8_000)),

@@ -58,7 +58,8 @@ pub enum Frame<'a> {
 
 /// A server's part of the answer to a query, sealed to the device.
 ///
-/// Its encoding has offsets of its own, so that a device that sends frames has no code for its fields.
+/// Its encoding has offsets of its own, so that a device that sends frames has no code for its
+/// fields.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Predicted<'a> {
     /// 0 or 1.
@@ -122,8 +123,8 @@ pub struct Refuse {
 }
 
 impl<'a> Predicted<'a> {
-    /// Writes server (1 byte), device (8), boot (4), sequence (4), nonce (12), tag (16) and the sealed bytes to the start
-    /// of `out`; numbers are little-endian.
+    /// Writes server (1 byte), device (8), boot (4), sequence (4), nonce (12), tag (16) and the
+    /// sealed bytes to the start of `out`; numbers are little-endian.
     ///
     /// # Errors
     ///

@@ -108,8 +108,8 @@ impl Header {
     ///
     /// # Errors
     ///
-    /// [`Reason::Version`]; [`Reason::Malformed`] for a length that no header has, for sequence 0 of
-    /// reports or queries, or for a query about a report.
+    /// [`Reason::Version`]; [`Reason::Malformed`] for a length that no header has, for sequence 0
+    /// of reports or queries, or for a query about a report.
     pub fn parse(bytes: &[u8]) -> Result<Self, Reason> {
         let fixed: &[u8; Self::BYTES] = bytes.first_chunk().ok_or(Reason::Malformed)?;
         if fixed[0] != VERSION {

@@ -1,13 +1,15 @@
 //! A prediction of the device's own record, by a model that the two servers hold as shares.
 //!
-//! A query is sealed as a report is, with a number of its own kind ([`QUERY`](super::header::QUERY)). The device sends it
-//! again until both servers have answered: the same query draws the same answer, so that a lost answer costs a pause.
-//! Each server's part is its share of the answer, sealed to this device; the device joins parts of one query alone.
+//! A query is sealed as a report is, with a number of its own kind
+//! ([`QUERY`](super::header::QUERY)). The device sends it again until both servers have answered:
+//! the same query draws the same answer, so that a lost answer costs a pause. Each server's part is
+//! its share of the answer, sealed to this device; the device joins parts of one query alone.
 //!
-//! - **Adversary:** as for reports. What lies between the device and the servers sees that it asks, when and how often.
-//!   A malicious server can make its part wrong, and so the joined answer, without notice.
-//! - **Memory:** of a question: the sealed record, both parts (130 bytes each at most) and about 130 bytes. A program
-//!   that asks nothing links none of this.
+//! - **Adversary:** as for reports. What lies between the device and the servers sees that it asks,
+//!   when and how often. A malicious server can make its part wrong, and so the joined answer,
+//!   without notice.
+//! - **Memory:** of a question: the sealed record, both parts (130 bytes each at most) and about
+//!   130 bytes. A program that asks nothing links none of this.
 //! - **Timing:** free of record and answer.
 
 use super::{
@@ -22,8 +24,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 /// Most words of an answer.
 pub const MAX_WORDS: usize = 16;
 
-/// A server's share of an answer: fraction bits, or [`Self::CLASSES`]; bytes of a word, 4 or 8; then
-/// little-endian words, which add up to the answer's.
+/// A server's share of an answer: fraction bits, or [`Self::CLASSES`]; bytes of a word, 4 or 8;
+/// then little-endian words, which add up to the answer's.
 pub struct Part;
 
 impl Part {
@@ -136,8 +138,8 @@ impl<const BYTES: usize> Drop for Question<BYTES> {
 }
 
 impl<const SLOTS: usize, const BYTES: usize> Node<SLOTS, BYTES> {
-    /// Splits and seals a record of packed codes, which is overwritten, as a query. Label codes in it
-    /// serve no model. `time_ms` is public, as a report's.
+    /// Splits and seals a record of packed codes, which is overwritten, as a query. Label codes in
+    /// it serve no model. `time_ms` is public, as a report's.
     ///
     /// # Errors
     ///

@@ -15,10 +15,12 @@
 //! stretch of server 0's stream, serve one record. A repeated boot number does no harm to secrecy: each start draws fresh encapsulated keys and a fresh
 //! [`StartHeader::session`], by which servers tell one start's reports from another's.
 //!
-//! Queries ([`QUERY`]) have numbers of their own above those of reports, so none can be replayed as the other, and no nonce or stretch serves both. The server's
-//! part of an answer is sealed by ChaCha20-Poly1305 under a key of that query alone. HMAC is a pseudorandom function of messages that begin with their kind, so this key
-//! is independent of all tags; and a device that never asks has neither code nor memory for it. The nonce is drawn for each answer: a server that lost its memory and
-//! evaluates a query again seals other words under another nonce.
+//! Queries ([`QUERY`]) have numbers of their own above those of reports, so none can be replayed as
+//! the other, and no nonce or stretch serves both. The server's part of an answer is sealed by
+//! ChaCha20-Poly1305 under a key of that query alone. HMAC is a pseudorandom function of messages
+//! that begin with their kind, so this key is independent of all tags; and a device that never asks
+//! has neither code nor memory for it. The nonce is drawn for each answer: a server that lost its
+//! memory and evaluates a query again seals other words under another nonce.
 //!
 //! - **Authentication of devices:** mode Auth, not signatures: it needs no second algorithm in flash, costs a device one curve product a server and boot instead of a signature, and
 //!   adds no byte; a server that forged reports could only lie to itself. Who steals a *server's* key, and has the line, can read and change that server's parts and forge its answers: records

@@ -3,7 +3,8 @@
 //! What its records hold it is told by its key file: one reading of the sensor for each code, in the order of the packed record; codes of fewer
 //! than 32 bits are clamped to their width. On an emulated board the readings are recorded codes, on a real one what the chip measures.
 //!
-//! With the feature `predict` it also asks the servers for a prediction from its record, and logs the answer.
+//! With the feature `predict` it also asks the servers for a prediction from its record, and logs
+//! the answer.
 //!
 //! It samples when the sensor has something and the outbox has room: recorded readings are not lost for want of it. It ends only if it cannot
 //! start; the log says why.

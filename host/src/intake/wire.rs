@@ -22,8 +22,9 @@ pub struct Batch {
 
 /// Server to gateway, once what it answers is on the disk.
 ///
-/// A part whose header can be read is answered: by a bit of an acknowledgement, an acknowledgement of its start, or a refusal with its number (0 for a start). A query has no answer while it
-/// is evaluated; sent again, it draws the sealed answer. Other parts are counted and have no answer.
+/// A part whose header can be read is answered: by a bit of an acknowledgement, an acknowledgement
+/// of its start, or a refusal with its number (0 for a start). A query has no answer while it is
+/// evaluated; sent again, it draws the sealed answer. Other parts are counted and have no answer.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Answers {
     /// Each an encoded [`symbolon_core::report::frame::Frame`], for the device that it names.

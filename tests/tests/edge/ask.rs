@@ -1,4 +1,5 @@
-//! Devices ask a model that learned from their reports: answers, and each reason for which there is none.
+//! Devices ask a model that learned from their reports: answers, and each reason for which there is
+//! none.
 
 use super::{TRAINING, alone};
 use chacha20::{ChaCha20Rng, rand_core::SeedableRng};
@@ -68,7 +69,8 @@ pub(super) fn clear_records(fleet: &Fleet, count: usize, salt: u64) -> Vec<Vec<u
     (0..count).map(record).collect()
 }
 
-/// Trains the model of a room on its device's reports, which are boot 1; its version, job and words.
+/// Trains the model of a room on its device's reports, which are boot 1; its version, job and
+/// words.
 pub(super) fn train_rooms(fleet: &Fleet) -> (ModelVersion, Job, Vec<u64>) {
     let mut values = Values(5);
     let mut device = Device::new(&fleet.identities[0], 1, &fleet.gateway(), Options::default()).unwrap();
@@ -179,7 +181,8 @@ fn assert_counted(fleet: &Fleet) {
     }
 }
 
-/// A sensor node on an emulated board asks about its own records, one after the other, and logs the classes.
+/// A sensor node on an emulated board asks about its own records, one after the other, and logs the
+/// classes.
 fn a_board_asks(fleet: &Fleet, (job, model): (&Job, &[u64])) {
     let records = clear_records(fleet, 3, 7);
     let readings = |record: &[u8]| [0, 16, 32].map(|at| get(record, at, if at == 32 { 8 } else { 16 }).cast_signed());

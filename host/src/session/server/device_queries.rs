@@ -1,5 +1,5 @@
-//! Devices' queries: from the intake to the session of the model that answers devices of their schema,
-//! and the answers that wait for the devices.
+//! Devices' queries: from the intake to the session of the model that answers devices of their
+//! schema, and the answers that wait for the devices.
 //!
 //! The intake never waits for a peer: it leaves queries here, and a thread finds their model, takes
 //! them from the model's quota, and tells server 1 of them. An answer stays for [`KEEP`], or until
