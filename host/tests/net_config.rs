@@ -160,7 +160,10 @@ fn init_writes_configurations_that_load() {
         }
         if role.is_server() {
             assert_eq!(config.peer(Role::Dealer).unwrap(), "[2001:db8::1]:7102");
-            assert_eq!(config.policy.reveals, [Reveal::Metric(Kind::Accuracy), Reveal::Loss, Reveal::Model]);
+            assert_eq!(
+                config.policy.reveals,
+                [Reveal::Metric(Kind::Accuracy), Reveal::Loss, Reveal::Model, Reveal::Predictions]
+            );
         }
         #[cfg(unix)]
         {
