@@ -20,7 +20,7 @@ from primitives import (
 VERSION = b"\x01"
 SHARES = b"symbolon reports"
 REASONS = """malformed version unknown-device revoked schema other-server key forged no-session replayed-boot
-    replayed-sequence length quota full about""".split()
+    replayed-sequence length quota full about replayed-query no-model unanswered""".split()
 
 # --- schema and layout ---------------------------------------------------------------------------------------------
 
