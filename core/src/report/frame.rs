@@ -64,7 +64,7 @@ pub enum Frame<'a> {
 pub struct Predicted<'a> {
     /// 0 or 1.
     pub server: u8,
-    /// Whose.
+    /// The device that asked.
     pub device: u64,
     /// Of which boot.
     pub boot: u32,

@@ -45,7 +45,7 @@ impl Reproduction {
     ///
     /// # Errors
     ///
-    /// What the system said; callers name `path`.
+    /// The error of the system; callers name `path`.
     pub fn write_html(&self, path: &Path) -> io::Result<()> {
         write_atomic(path, self.html().as_bytes())
     }

@@ -43,7 +43,7 @@ pub struct Measured {
     pub rounds: u64,
     /// Training steps.
     pub steps: u64,
-    /// Seeds.
+    /// Number of seeds.
     pub runs: usize,
 }
 
@@ -101,7 +101,7 @@ pub struct Reproduction {
     pub study: String,
     /// Its title.
     pub title: String,
-    /// What was trained, and how the published figures were measured.
+    /// The training, and the setting of the published measurements.
     pub about: String,
     /// The metric of the scores, but for rows that have another.
     pub score: String,
@@ -141,7 +141,7 @@ impl Reproduction {
     ///
     /// # Errors
     ///
-    /// What the system said; callers name `path`.
+    /// The error of the system; callers name `path`.
     pub fn write_json(&self, path: &Path) -> io::Result<()> {
         write_atomic(path, (serde_json::to_string_pretty(self)? + "\n").as_bytes())
     }

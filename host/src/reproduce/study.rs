@@ -53,7 +53,7 @@ pub struct Study {
     pub name: String,
     /// Its title.
     pub title: String,
-    /// What was trained, and how the published figures were measured.
+    /// The training, and the setting of the published measurements.
     pub about: String,
     /// The data, and where a user gets them.
     pub data: String,
@@ -67,7 +67,7 @@ pub struct Study {
     /// Whether seconds are those of a step.
     #[serde(default)]
     pub per_step: bool,
-    /// What `--quick` changes in each job; it takes one seed.
+    /// Changes of `--quick` to each job; it takes one seed.
     pub quick: toml::Table,
     /// Figures of systems that have no run of ours.
     #[serde(default)]
@@ -89,7 +89,7 @@ pub struct Run {
     pub name: String,
     /// A job file of `host/jobs`, without `.toml`.
     pub job: String,
-    /// What differs from the file.
+    /// The keys that differ from the file.
     #[serde(default)]
     pub set: toml::Table,
     /// Keys that the file has and this run has not, as `data.classes`.

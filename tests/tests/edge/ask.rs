@@ -266,7 +266,7 @@ fn stream(frame: &Frame<'_>) -> Vec<u8> {
     frame.encode_stream(&mut [0; 512], &mut [0; 520]).unwrap().to_vec()
 }
 
-/// What a line that keeps a device's frames can make of them: forged, older and forgotten queries.
+/// Frames that a line which keeps a device's can send: forged, older and forgotten queries.
 fn replays(fleet: &mut Fleet, record: &[u8]) {
     const PACE: Pace = Pace { first_ms: 1, longest_ms: 1 };
     let line = TcpStream::connect(fleet.gateway()).unwrap();
