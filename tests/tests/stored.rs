@@ -13,7 +13,7 @@ use symbolon::{
     release::allowed::{Allowed, Entry},
     session::{
         SessionError,
-        client::{Outcome, run_stored},
+        client::{Keep, Outcome, TrainRequest, run_stored},
         dealer::Dealer,
         server::{Notice, Server},
     },
@@ -91,6 +91,15 @@ impl Servers {
     fn run(&self, job: &Job) -> Result<Outcome<u64>, SessionError> {
         let tls = ClientTls::new(&self.client.identity().unwrap());
         run_stored(&self.client, &tls, job, &mut |_| {})
+    }
+
+    /// Lists a job at both servers.
+    fn list(&self, job: &Job) {
+        for role in [Role::Server0, Role::Server1] {
+            let mut list = Allowed::default();
+            list.add(Entry { name: job.name.clone(), hash: job.listed_hash().unwrap() });
+            list.write(&self.dir.join(format!("for-{role}/{role}/jobs.toml"))).unwrap();
+        }
     }
 }
 
@@ -306,6 +315,22 @@ fn a_model_is_not_opened_after_a_step() {
     assert!(told.contains("policy.fewest_steps is 100, and the job opens a model after 1 steps"), "{told}");
 }
 
+/// One step from weights that a client has chosen tells much about the step's records.
+#[test]
+fn a_job_on_reports_that_begins_with_a_model_is_listed() {
+    let servers = Servers::start(shares(&TASK.pile()).map(Some));
+    let job = TASK.job();
+    let keep = Keep { name: "kept".to_owned(), required: true };
+    let tls = ClientTls::new(&servers.client.identity().unwrap());
+    let request = TrainRequest { job: &job, keep: Some(&keep) };
+    let kept: Outcome<u64> = run_stored(&servers.client, &tls, request, &mut |_| {}).unwrap();
+    assert_eq!(kept.kept, Some(Ok(1)));
+    let tuning = Job { from: Some("kept:1".parse().unwrap()), ..job };
+    assert!(refusal(&servers, &tuning).contains("policy.jobs does not list job"));
+    servers.list(&tuning);
+    servers.run(&tuning).unwrap();
+}
+
 /// Without being listed, no job runs on other people's records.
 #[test]
 fn a_job_on_stored_records_is_listed() {
@@ -324,11 +349,7 @@ fn a_job_on_stored_records_is_listed() {
         [Role::Server0, Role::Server1].iter().all(|role| told.iter().any(|said| said.starts_with(&format!("{role}: "))))
     };
     assert!(eventually(Duration::from_secs(10), both));
-    for role in [Role::Server0, Role::Server1] {
-        let mut list = Allowed::default();
-        list.add(Entry { name: job.name.clone(), hash: job.listed_hash().unwrap() });
-        list.write(&servers.dir.join(format!("for-{role}/{role}/jobs.toml"))).unwrap();
-    }
+    servers.list(&job);
     servers.run(&job).unwrap();
     job.training.seed += 1;
     assert!(refusal(&servers, &job).contains("policy.jobs does not list job"));

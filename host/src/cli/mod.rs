@@ -32,6 +32,7 @@ mod bench;
 mod boards;
 mod demo;
 mod devices;
+mod evaluate;
 mod exit;
 mod functions;
 mod gateway;
@@ -154,6 +155,8 @@ enum Command {
     Jobs(jobs::Args),
     /// Show and change the models that the servers keep as shares
     Models(models::Args),
+    /// Measure a kept model on test records: its metrics are revealed, nothing else
+    Evaluate(evaluate::Args),
     /// Ask a published model about rows: neither the rows nor the answers are seen by a server
     Predict(predict::Args),
     /// Write an encrypted backup of a stopped server, or make the key of backups
@@ -211,6 +214,7 @@ pub fn main() -> Exit {
         Command::Releases(args) => releases::run(&args),
         Command::Jobs(args) => jobs::run(&args),
         Command::Models(args) => models::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Backup(args) => backup::run(&args),
         Command::Restore(args) => backup::restore(&args),

@@ -253,7 +253,7 @@ fn list(config: &Config, tls: &ClientTls, path: Option<&Path>) -> Result<(), Fai
 }
 
 /// Reads an entry's job.
-fn job(entry: &ModelEntry) -> Result<Job, Failure> {
+pub(super) fn job(entry: &ModelEntry) -> Result<Job, Failure> {
     entry.public.job().map_err(|_| {
         Failure::Input(format!(
             "the job of {} was encoded by another version of this program; use that one",
@@ -268,6 +268,9 @@ fn facts(entry: &ModelEntry) -> Result<Value, Failure> {
     let (origin, run) = match &entry.public.origin {
         ModelOrigin::Trained { session, plan_hash, epochs } => ("trained", Some((session, plan_hash, epochs))),
         ModelOrigin::Imported { .. } => ("imported", None),
+        ModelOrigin::Continued { session, plan_hash, epochs, .. } => {
+            ("trained further", Some((session, plan_hash, epochs)))
+        }
     };
     let manifest = match &job.data.format {
         Format::Reports(reports) => Some(hex(&reports.manifest)),
@@ -289,6 +292,7 @@ fn facts(entry: &ModelEntry) -> Result<Value, Failure> {
         "labels_per_record": job.data.labels_per_record,
         "lengths": Lengths::bytes(&job.data) > 0,
         "epochs": run.map(|(.., epochs)| epochs),
+        "from": job.from.as_ref().map(ToString::to_string),
         "metrics": metrics,
         "reveals_model": job.reveal.model,
         "ring_bits": job.numbers.ring_bits,

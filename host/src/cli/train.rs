@@ -17,6 +17,7 @@ use crate::{
     intake::{manifest, validity::UnixSeconds},
     job::{Draft, Job, check_name},
     kernel::HostWord,
+    model_store::ModelVersion,
     net::{Config, Jobs, Policy, Reveal, Role},
     onnx::write_model_file,
     report::{Curve, EpochResult, Model, ModelFacts, Progress, Roles, Summary, coefficients, peak_rss},
@@ -43,7 +44,7 @@ pub(super) struct Args {
     #[arg(required_unless_present = "resume", conflicts_with = "resume")]
     job: Option<PathBuf>,
     /// Go on with an interrupted job, or watch a detached one, by its number
-    #[arg(long, value_name = "JOB-ID", requires = "config", conflicts_with_all = ["local", "data", "keep", "no_keep", "detach", "seed", "engine", "manifest"])]
+    #[arg(long, value_name = "JOB-ID", requires = "config", conflicts_with_all = ["local", "data", "keep", "no_keep", "detach", "seed", "engine", "manifest", "from"])]
     resume: Option<String>,
     /// Return once both servers have the job; `symbolon jobs fetch` brings its results later
     #[arg(long, requires = "config", conflicts_with_all = ["json", "model", "curve", "local"])]
@@ -69,6 +70,9 @@ pub(super) struct Args {
     /// Keep no model on the servers
     #[arg(long, requires = "config", conflicts_with = "keep")]
     no_keep: bool,
+    /// Begin with the parameters of your kept model NAME:VERSION, in place of fresh ones
+    #[arg(long, value_name = "MODEL", requires = "config")]
+    from: Option<ModelVersion>,
     /// Which engine trains
     #[arg(long, value_enum, default_value_t = Engine::Secure)]
     engine: Engine,
@@ -148,7 +152,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 /// Reads the records of `job` from `dir`; prints how many are left out.
-fn load<W: Word>(job: &Job, dir: &Path, storage: &Storage) -> Result<Loaded<W>, Failure> {
+pub(super) fn load<W: Word>(job: &Job, dir: &Path, storage: &Storage) -> Result<Loaded<W>, Failure> {
     let records = job.data.train_records + job.data.test_records;
     let progress = Progress::new("reading the data", records as u64);
     let loaded = Inputs::load(job, dir, storage, &|done| progress.update(done, 0));
@@ -171,6 +175,13 @@ fn load<W: Word>(job: &Job, dir: &Path, storage: &Storage) -> Result<Loaded<W>, 
 fn adjust(args: &Args, job: &mut Job) -> Result<(), Failure> {
     if let Some(seed) = args.seed {
         job.training.seed = seed;
+    }
+    if let Some(from) = &args.from {
+        job.from = Some(from.clone());
+    }
+    if job.from.is_some() && args.config.is_none() {
+        let text = "from: only the servers of a deployment keep models; give --config";
+        return Err(Failure::Input(text.to_owned()));
     }
     if args.model.is_some() && !job.reveal.model {
         return Err(Failure::Input("--model: the job does not reveal the model; set reveal.model = true".to_owned()));

@@ -444,7 +444,7 @@ fn plan_for<W: Word>(job: &Job, position: Position, repetition: Repetition) -> R
     if all.lanes.iter().any(|lane| lane.numbers > 1 << 32) {
         return Err(PlanError::Requests);
     }
-    let steps = (job.steps_per_epoch() - position.steps_of_epoch(job)) as u64;
+    let steps = (job.steps_per_epoch() - position.steps_of_epoch(job)).max(1) as u64; // an evaluation has none
     Ok(marks.plan(steps, hash.finalize().into(), arena_bytes, &all))
 }
 

@@ -135,6 +135,10 @@ pub enum Rule {
     FeaturesOf { got: usize, want: usize },
     /// A name with other characters than letters, digits, `.`, `_`, `-`, or longer than 64.
     Name { got: String },
+    /// Not the name and version of a kept model.
+    ModelVersion { got: String },
+    /// A job that evaluates a kept model and asks for more.
+    Evaluation { reason: &'static str },
     /// A file name that leaves the data directory.
     RelativePath { got: String },
     /// A column named twice, or both as feature and label.
@@ -330,6 +334,10 @@ impl fmt::Display for Rule {
             }
             Self::FeaturesOf { got, want } => write!(f, "is {got}; records of this format have {want}"),
             Self::Name { got } => write!(f, "is {got:?}; use 1 to 64 letters, digits, '.', '_' or '-'"),
+            Self::ModelVersion { got } => write!(f, "is {got:?}; write NAME:VERSION, such as digits:1"),
+            Self::Evaluation { reason } => {
+                write!(f, "there are no training records, so the job evaluates a kept model: {reason}")
+            }
             Self::RelativePath { got } => {
                 write!(f, "is {got:?}; give a file name relative to the data directory, without '..'")
             }

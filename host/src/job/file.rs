@@ -61,6 +61,9 @@ struct JobFile {
     /// The outputs, opened to the analyst alone.
     #[serde(default)]
     reveal: RevealFile,
+    /// The kept model, `NAME:VERSION`, whose parameters training begins with; fresh ones, if left
+    /// out. Its network, shape, scale, task and fraction bits have to be those of this job.
+    from: Option<String>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -320,6 +323,8 @@ impl JobFile {
         let metrics = metrics::resolve(self.metrics, &data)?;
         let own = function::Numbers { ring_bits: numbers.ring_bits, frac_bits: numbers.frac_bits };
         let network = self.network.resolve(&own)?;
+        let parse = |from: String| from.parse().map_err(|_| broken("from", Rule::ModelVersion { got: from }));
+        let from = self.from.map(parse).transpose()?;
         Ok(Job {
             name: self.name,
             data,
@@ -332,6 +337,7 @@ impl JobFile {
             lanes: self.lanes,
             metrics,
             reveal,
+            from,
         })
     }
 }

@@ -15,6 +15,7 @@ mod closed_form;
 mod csv;
 mod early_stop;
 mod error;
+mod evaluation;
 mod file;
 pub mod form;
 mod kind;
@@ -22,6 +23,7 @@ mod lengths;
 mod loss;
 mod metrics;
 pub mod migrate;
+mod model_version;
 mod network;
 mod newton;
 mod one_or_more;
@@ -55,6 +57,7 @@ pub use early_stop::{EarlyStop, Watched};
 pub use error::{Invalid, JobError, Rule};
 pub use file::{Draft, job_schema};
 pub use lengths::LengthsMisfit;
+pub use model_version::ModelVersion;
 pub use network::{Laid, Network};
 pub use newton::{Curvature, Newton};
 pub use optimizer::{Adam, Dyadic, Optimizer, Refinements, Schedule};
@@ -115,6 +118,9 @@ pub struct Job {
     pub metrics: Vec<AnyMetric>,
     /// What is opened, and to nobody but the analyst.
     pub reveal: Reveal,
+    /// The client's kept model whose parameters the job begins with; `None` for fresh ones. With
+    /// no training records, the job [evaluates](Self::is_evaluation) it.
+    pub from: Option<ModelVersion>,
 }
 
 /// The records: format, counts, task and public scale.
@@ -124,7 +130,7 @@ pub struct Data {
     pub format: Format,
     /// Shape of a record: channels, height, width.
     pub shape: Shape,
-    /// Records to train on.
+    /// Records to train on; 0 for a job that evaluates a kept model.
     pub train_records: usize,
     /// Records to evaluate on; 0 for none.
     pub test_records: usize,

@@ -101,6 +101,11 @@ impl Job {
         self.laid().map_or(0, |laid| laid.graph().parameters() + laid.graph().statistics() + variances)
     }
 
+    /// Words of a model with which a run begins: parameters, then running statistics.
+    pub fn initial_words(&self) -> usize {
+        self.laid().map_or(0, |laid| laid.graph().parameters() + laid.graph().statistics())
+    }
+
     /// Bytes of a share of the model.
     pub fn model_bytes(&self) -> u64 {
         self.model_words() as u64 * u64::from(self.numbers.ring_bits / 8)

@@ -54,6 +54,10 @@ type Checked = Result<(), Invalid>;
 /// `asked` are the numbers of the job's file.
 pub(super) fn validate(job: &Job, asked: &Asked) -> Checked {
     name(&job.name)?;
+    if let Some(from) = &job.from {
+        name(&from.name)?;
+        between("from (version)", u64::from(from.version), 1, u64::from(u32::MAX))?;
+    }
     data(job)?;
     numbers(&job.numbers)?;
     reports::lines(&job.data, &job.numbers)?;
@@ -105,8 +109,8 @@ pub(super) fn name(name: &str) -> Checked {
 fn data(job: &Job) -> Checked {
     let data = &job.data;
     between("data.shape (features)", wide(data.features()), 1, wide(MAX_FEATURES))?;
-    between("data.train_records", wide(data.train_records), 1, wide(MAX_RECORDS))?;
-    between("data.test_records", wide(data.test_records), 0, wide(MAX_RECORDS))?;
+    between("data.train_records", wide(data.train_records), u64::from(job.from.is_none()), wide(MAX_RECORDS))?;
+    between("data.test_records", wide(data.test_records), u64::from(job.is_evaluation()), wide(MAX_RECORDS))?;
     if let Some(augment) = &data.augment {
         let files = !matches!(data.format, Format::Reports(_));
         hold(files, "data.augment", Rule::UnusedBy { by: "[data.reports], whose records are split at their devices" })?;
@@ -216,7 +220,11 @@ fn csv(csv: &Csv, data: &Data) -> Checked {
     match &csv.test {
         TestSet::None => {}
         TestSet::File(name) => path("data.csv.test", name)?,
-        TestSet::Every(every) => between("data.csv.test_every", wide(*every), 2, wide(MAX_RECORDS))?,
+        TestSet::Every(every) => {
+            // An evaluation may take every row.
+            let least = if data.train_records == 0 { 1 } else { 2 };
+            between("data.csv.test_every", wide(*every), least, wide(MAX_RECORDS))?;
+        }
         TestSet::Fraction(got) => {
             let (min, max) = (1e-6, 0.999_999);
             hold((min..=max).contains(got), "data.csv.test_fraction", Rule::RealBetween { got: *got, min, max })?;
@@ -282,6 +290,9 @@ fn training(job: &Job) -> Checked {
         let key = "training.micro_batch";
         between(key, wide(rows), 1, wide(training.batch))?;
         hold(rows.is_power_of_two(), key, Rule::PowerOfTwo { got: wide(rows) })?;
+    }
+    if job.is_evaluation() {
+        return super::evaluation::validate(job);
     }
     let records = job.data.train_records;
     let large = Rule::BatchTooLarge { got: training.batch, records };

@@ -3,14 +3,15 @@
 //!
 //! - `data`: the lengths of sequences; then, at server 0, the seed of its share, and at server 1
 //!   the words.
+//! - `initial`: this server's share of the kept model with which the job begins, and its SHA-256.
 //! - `STEPS-SESSION.checkpoint`: `symbolon ckpt 1`, the session, the epoch's numbers that
 //!   are about to leave, their SHA-256, and the state.
 //! - `final`: `symbolon final 1`, the session, the epochs, the last outputs, this server's refreshed
 //!   share of the model, and the SHA-256 of all.
 //! - `model`: the share of the model, sealed to the client.
 //!
-//! `data` is written while the client sends it, and synced before the job exists; the others are
-//! written whole and renamed. The hashes detect damage, not an author.
+//! `data` is written while the client sends it, and synced before the job exists, as `initial` is;
+//! the others are written whole and renamed. The hashes detect damage, not an author.
 
 use super::{JobStoreError, record::JobId, store::JobStore};
 use crate::{
@@ -28,6 +29,8 @@ use std::{
 use zeroize::Zeroizing;
 
 const CHECKPOINT: &[u8; 16] = b"symbolon ckpt 1\n";
+/// The file of the model with which a job begins.
+const INITIAL: &str = "initial";
 const FINAL: &[u8; 16] = b"symbolon final 1";
 /// Checkpoints that a server stores of a job: among the last three of each server there is a
 /// common one (see [`crate::job::Checkpoint`]).
@@ -87,6 +90,20 @@ impl Upload {
         self.file.write_all(bytes).map_err(|source| JobStoreError::Files { path, source })
     }
 
+    /// Stores the share of the model with which the job begins.
+    ///
+    /// # Errors
+    ///
+    /// A full disk.
+    pub fn write_initial(&self, share: &[u8]) -> Result<(), JobStoreError> {
+        let path = self.folder.join(INITIAL);
+        let written = replace_private(&path, |file| {
+            file.write_all(share)?;
+            file.write_all(&Sha256::digest(share))
+        });
+        written.map_err(|source| JobStoreError::Files { path, source })
+    }
+
     /// Puts all bytes, and the folder in `parent`, onto the disk.
     pub(super) fn sync(&mut self, parent: &Path) -> Result<(), JobStoreError> {
         let folders = [&self.folder, parent];
@@ -141,6 +158,23 @@ impl JobStore {
     pub fn open_data(&self, id: &JobId) -> Result<File, JobStoreError> {
         let path = self.data_path(id);
         File::open(&path).map_err(|source| JobStoreError::Files { path, source })
+    }
+
+    /// Reads the share of the model with which a job begins into `share`, which has its length.
+    ///
+    /// # Errors
+    ///
+    /// [`JobStoreError::Damaged`], [`JobStoreError::Files`].
+    pub fn read_initial(&self, id: &JobId, share: &mut [u8]) -> Result<(), JobStoreError> {
+        let path = self.in_folder(id, INITIAL);
+        let bytes = read_file(&path)?;
+        match bytes.split_last_chunk::<32>() {
+            Some((own, digest)) if own.len() == share.len() && *digest == *Sha256::digest(own) => {
+                share.copy_from_slice(own);
+                Ok(())
+            }
+            _ => Err(JobStoreError::Damaged(path)),
+        }
     }
 
     /// Returns the names of a job's checkpoints, the latest last. Checkpoints whose session is

@@ -29,7 +29,7 @@ mod tests;
 
 pub use error::JobStoreError;
 pub use files::{CheckpointName, Final, Upload};
-pub use record::{JobId, JobState, JobStatus, StoredJob};
+pub use record::{InitialModel, JobId, JobState, JobStatus, StoredJob};
 pub use seal::{OutputKey, OutputPlace, SealError};
 pub use store::{Arriving, JobStore};
 pub(crate) use {error::job_hex, files::read_part};

@@ -27,14 +27,26 @@ pub struct StoredJob {
     pub memory_bytes: u64,
     /// Hash of the plan of the whole job.
     pub plan_hash: [u8; 32],
+    /// The kept model with which the job begins, if it names one.
+    pub from: Option<InitialModel>,
+}
+
+/// The public facts of the kept model with which a job begins.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct InitialModel {
+    /// Digest of its public part.
+    pub digest: [u8; 32],
+    /// Whether it learned from reports.
+    pub from_reports: bool,
 }
 
 impl StoredJob {
     /// Returns the digest of what both servers must have received alike.
     pub fn digest(&self) -> [u8; 32] {
         use sha2::{Digest, Sha256};
-        let Self { id, client, encoded, keep, output_key, received_at: _, memory_bytes: _, plan_hash } = self;
-        let bytes = postcard::to_stdvec(&(id, client, encoded, keep, output_key, plan_hash)).expect("a job encodes");
+        let Self { id, client, encoded, keep, output_key, received_at: _, memory_bytes: _, plan_hash, from } = self;
+        let bytes =
+            postcard::to_stdvec(&(id, client, encoded, keep, output_key, plan_hash, from)).expect("a job encodes");
         Sha256::new_with_prefix("symbolon order v1").chain_update(bytes).finalize().into()
     }
 }

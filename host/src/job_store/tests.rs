@@ -35,6 +35,7 @@ fn job(id: u8, client: &str) -> StoredJob {
         received_at: i64::from(id),
         memory_bytes: 1,
         plan_hash: [1; 32],
+        from: None,
     }
 }
 

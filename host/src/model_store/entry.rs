@@ -1,42 +1,14 @@
 //! A model's public part, its state, and its name.
 
 use crate::{
-    job::{Job, JobError, check_name},
+    job::{Job, JobError, ModelVersion},
     session::SessionId,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::{fmt, str::FromStr};
 
 /// Separates these digests from all others.
 const DIGEST_DOMAIN: &[u8] = b"symbolon model v1";
-
-/// A version of a client's model, written `NAME:VERSION`.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
-pub struct ModelVersion {
-    /// Letters, digits, `.`, `_` and `-`, as a job's name.
-    pub name: String,
-    /// Counted from 1.
-    pub version: u32,
-}
-
-impl fmt::Display for ModelVersion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.name, self.version)
-    }
-}
-
-impl FromStr for ModelVersion {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parsed = text.split_once(':').and_then(|(name, version)| {
-            let version = version.parse().ok().filter(|version| *version > 0)?;
-            check_name(name).ok().map(|()| Self { name: name.to_owned(), version })
-        });
-        parsed.ok_or_else(|| "write NAME:VERSION, such as digits:1".to_owned())
-    }
-}
 
 /// A client's wish that the servers keep the model.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -64,6 +36,17 @@ pub enum ModelOrigin {
     Imported {
         /// Random number that identifies the import.
         import: SessionId,
+    },
+    /// A job trained them that began with another kept model, which the job names.
+    Continued {
+        /// The job's session.
+        session: SessionId,
+        /// Hash of the plan.
+        plan_hash: [u8; 32],
+        /// Epochs that ran.
+        epochs: u32,
+        /// Whether that model, or one before it, learned from reports.
+        from_reports: bool,
     },
 }
 
@@ -97,6 +80,13 @@ impl PublicPart {
         hasher.update(DIGEST_DOMAIN);
         hasher.update(encoded);
         hasher.finalize().into()
+    }
+
+    /// Returns whether the parameters learned from reports, at first or later.
+    #[must_use]
+    pub fn learned_from_reports(&self) -> bool {
+        let before = matches!(self.origin, ModelOrigin::Continued { from_reports: true, .. });
+        before || self.job().map_or(true, |job| job.data.is_stored())
     }
 
     /// Decodes the job.

@@ -1,7 +1,7 @@
 //! Errors of the model store, each with a code that does not change.
 
-use super::entry::{ModelState, ModelVersion};
-use crate::intake::store::StoreError;
+use super::entry::ModelState;
+use crate::{intake::store::StoreError, job::ModelVersion};
 use std::{fmt, io, path::PathBuf};
 
 /// The reason why the model store refused or failed.
@@ -37,6 +37,13 @@ pub enum ModelStoreError {
     },
     /// Its job does not reveal the model.
     Closed(ModelVersion),
+    /// A job that would begin with it has another `key`.
+    Unfit {
+        /// The model.
+        model: ModelVersion,
+        /// The job's key.
+        key: &'static str,
+    },
     /// It was kept under another authority.
     Deployment(ModelVersion),
     /// Another version of this program kept it.
@@ -68,6 +75,7 @@ impl ModelStoreError {
             Self::Taken(_) => "model-taken",
             Self::State { .. } => "model-state",
             Self::Closed(_) => "model-closed",
+            Self::Unfit { .. } => "model-unfit",
             Self::Deployment(_) => "model-deployment",
             Self::Version(_) => "model-version",
             Self::Damaged(_) => "model-damaged",
@@ -110,8 +118,16 @@ impl fmt::Display for ModelStoreError {
             Self::State { model, state: ModelState::Draft, advice } => write!(f, "{model} is a draft; {advice}"),
             Self::State { model, state, advice } => write!(f, "{model} is {}; {advice}", state.name()),
             Self::Closed(model) => {
-                write!(f, "the job of {model} does not reveal the model; train with reveal.model = true to export it")
+                write!(
+                    f,
+                    "the job of {model} does not reveal the model, so neither an export nor a job that begins with it does; \
+                     train with reveal.model = true"
+                )
             }
+            Self::Unfit { model, key } => write!(
+                f,
+                "the job's {key} is not that of {model}, with which it begins; take the model's (`symbolon models show`)"
+            ),
             Self::Deployment(model) => {
                 write!(f, "{model} was kept under another authority; restore that deployment's certificates")
             }

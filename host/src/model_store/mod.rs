@@ -29,7 +29,8 @@ mod terms;
 #[cfg(test)]
 mod tests;
 
-pub use entry::{Keep, ListedModel, ModelEntry, ModelOrigin, ModelState, ModelVersion, PublicPart};
+pub use crate::job::ModelVersion;
+pub use entry::{Keep, ListedModel, ModelEntry, ModelOrigin, ModelState, PublicPart};
 pub use error::ModelStoreError;
 pub use store::ModelStore;
 pub use terms::{Askers, Terms};

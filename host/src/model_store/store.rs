@@ -1,13 +1,14 @@
 //! The catalogue of kept models, and their files.
 
 use super::{
-    entry::{ListedModel, ModelEntry, ModelState, ModelVersion, PublicPart},
+    entry::{ListedModel, ModelEntry, ModelState, PublicPart},
     error::ModelStoreError,
     share_file,
     terms::Terms,
 };
 use crate::{
     intake::{store::StoreError, validity::UnixSeconds},
+    job::ModelVersion,
     net::{ModelsConfig, Role},
     release::database::{SharedDatabase, begin_durable, check_owner, decode, encode},
     secret::{Secret, lock_folder},

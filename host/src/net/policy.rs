@@ -184,8 +184,8 @@ pub struct Facts<'a> {
     pub reveals: &'a [Reveal],
     /// Records of its smallest step: the last of an epoch may have fewer than the batch.
     pub batch: u64,
-    /// Its training records.
-    pub records: u64,
+    /// Its training records; none if it trains on none.
+    pub records: Option<u64>,
     /// The records that it opens a score of; none if it opens none.
     pub scored: Option<u64>,
     /// Whether it opens the range alarm, one bit a job, which every policy permits beside another
@@ -227,8 +227,8 @@ impl Policy {
         if facts.batch < self.smallest_batch {
             return Err(Refusal::Batch { smallest: self.smallest_batch, job: facts.batch });
         }
-        if facts.records < self.smallest_records {
-            return Err(Refusal::Records { smallest: self.smallest_records, job: facts.records });
+        if let Some(records) = facts.records.filter(|records| *records < self.smallest_records) {
+            return Err(Refusal::Records { smallest: self.smallest_records, job: records });
         }
         if let Some(scored) = facts.scored.filter(|scored| *scored < self.smallest_records) {
             return Err(Refusal::Scored { smallest: self.smallest_records, job: scored });
@@ -532,7 +532,7 @@ mod tests {
             stored: None,
             reveals,
             batch: 128,
-            records: 60_000,
+            records: Some(60_000),
             scored,
             alarm: true,
             memory_bytes,
@@ -561,7 +561,7 @@ mod tests {
         assert_eq!(policy.check(&facts(&[Reveal::Loss, Reveal::Model])), Err(Refusal::Reveal(Reveal::Model)));
         let small = Facts { batch: 15, ..good };
         assert_eq!(policy.check(&small), Err(Refusal::Batch { smallest: 16, job: 15 }));
-        let few = Facts { records: 99, ..good };
+        let few = Facts { records: Some(99), ..good };
         assert_eq!(policy.check(&few), Err(Refusal::Records { smallest: 100, job: 99 }));
         let one = Facts { scored: Some(1), ..good };
         assert_eq!(policy.check(&one), Err(Refusal::Scored { smallest: 100, job: 1 }));

@@ -192,7 +192,7 @@ pub struct Summary {
     pub plan_hash: String,
     /// Word size.
     pub ring_bits: u32,
-    /// Training records.
+    /// Training records; 0 of an evaluation.
     pub samples: u64,
     /// Test records.
     pub test_samples: u64,
@@ -293,15 +293,18 @@ impl fmt::Display for Summary {
             true => format!(", ended early of {} epochs", self.planned_epochs),
             false => String::new(),
         };
-        let mut facts = vec![
-            ("loss", self.loss.map_or_else(hidden, |loss| with_error(loss, of_loss))),
-            (
-                "training",
-                format!("{} for {} x {} samples", human_seconds(self.seconds_train), self.epochs, self.samples)
-                    + &ended_early,
-            ),
-        ];
-        if self.seconds_train > 0.0 {
+        let mut facts = match self.samples {
+            0 => vec![("evaluated", format!("{} records", self.test_samples))],
+            samples => vec![
+                ("loss", self.loss.map_or_else(hidden, |loss| with_error(loss, of_loss))),
+                (
+                    "training",
+                    format!("{} for {} x {samples} samples", human_seconds(self.seconds_train), self.epochs)
+                        + &ended_early,
+                ),
+            ],
+        };
+        if self.seconds_train > 0.0 && self.samples > 0 {
             facts.push(("rate", format!("{:.0} samples/s", trained / self.seconds_train)));
         }
         facts.extend([

@@ -212,6 +212,10 @@ fn digest(parts: [&[u8]; 2]) -> [u8; DIGEST_BYTES] {
 pub enum Start<W: Word> {
     /// Before the first step, with the job's initial weights.
     Fresh,
+    /// Before the first step, with this party's shares of a model: parameters in the flat order of
+    /// the network, then running statistics. They are masked afresh, as initial weights are, so one
+    /// share may begin any number of runs.
+    From(Secret<W>),
     /// At a state of this party.
     At(State<W>),
 }
@@ -230,7 +234,7 @@ impl<W: Word> Start<W> {
     /// Returns the position.
     pub fn position(&self) -> Position {
         match self {
-            Self::Fresh => Position::START,
+            Self::Fresh | Self::From(_) => Position::START,
             Self::At(state) => state.position,
         }
     }

@@ -47,7 +47,7 @@ impl<W: Word> Course<'_, '_, W> {
         self.tell(Event::Opened)?;
         let (done, mut from) = (position.epochs(job), position.steps_of_epoch(job));
         let outputs = match &start {
-            Start::Fresh => None,
+            Start::Fresh | Start::From(_) => None,
             Start::At(state) => state.outputs(job).map(|(loss, score)| Outputs { loss, score }),
         };
         drop(start); // the trainer has the shares

@@ -232,7 +232,7 @@ pub enum Halt {
 ///
 /// # Panics
 ///
-/// If `start` is a state of another job.
+/// If `start` is a state of another job, or a model of another length.
 pub fn run<W: Word>(
     lanes: &mut Lanes<'_, W>,
     job: &Job,

@@ -178,6 +178,7 @@ impl<'j, W: Word> Trainer<'j, W> {
         let laid = job.network();
         let shares = match start {
             Start::Fresh => initial_shares(job, lanes.role()),
+            Start::From(model) => Secret::from(model[..job.parameters()].to_vec()),
             Start::At(_) => Secret::zeros(job.parameters()),
         };
         let n = shares.len();
@@ -207,8 +208,10 @@ impl<'j, W: Word> Trainer<'j, W> {
             },
         };
         trainer.loss = trainer.no_loss(lanes);
-        if let Start::At(state) = start {
-            state.load(&mut trainer);
+        match start {
+            Start::Fresh => {}
+            Start::From(model) => trainer.meetings.statistics_mut().copy_from_slice(&model[job.parameters()..]),
+            Start::At(state) => state.load(&mut trainer),
         }
         trainer.update(lanes, None)?;
         Ok(trainer)

@@ -3,6 +3,7 @@
 
 mod adam;
 mod alarms;
+mod begin;
 mod equal;
 mod layers;
 mod losses;

@@ -7,6 +7,7 @@ mod backup;
 mod certificates;
 mod command;
 mod early_stop;
+mod evaluate;
 mod frames;
 mod functions;
 #[cfg(target_os = "linux")]

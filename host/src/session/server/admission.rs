@@ -9,8 +9,8 @@ use crate::{
     },
     intake::{manifest::Manifest, validity::UnixSeconds},
     job::form::{Kind, outputs},
-    job::{Format, Job, RevealLoss, check_name},
-    job_store::JobId,
+    job::{Format, Invalid, Job, JobError, RevealLoss, Rule, check_name},
+    job_store::{InitialModel, JobId},
     model_store::Keep,
     net::{Facts, Policy, Refusal, Reveal, Role, StoredFacts},
     release::{
@@ -32,6 +32,8 @@ pub(super) struct Admitted {
     /// Bytes of memory that it takes while it runs.
     pub(super) memory_bytes: u64,
     pub(super) account: Account,
+    /// The kept model with which it begins.
+    pub(super) from: Option<InitialModel>,
 }
 
 impl Server {
@@ -41,6 +43,11 @@ impl Server {
         // Before the plan, which takes time.
         self.check_policy(&job, order.job.len(), 0)?;
         if let Some(Keep { name, required }) = &order.keep {
+            if job.is_evaluation() {
+                let rule = Rule::Evaluation { reason: "it has no other to keep" };
+                let invalid = Invalid { key: "keep".to_owned(), rule };
+                return Err(SessionError::job(Role::Client)(JobError::Sent(invalid)));
+            }
             check_name(name).map_err(SessionError::job(Role::Client))?;
             let bytes = job.model_bytes() + order.job.len() as u64;
             let room = self.models.check_room(client, name, bytes);
@@ -48,10 +55,11 @@ impl Server {
                 room?; // otherwise the client is told at the end
             }
         }
+        let from = self.check_initial(&job, client)?;
         let plan = plan(&job)?;
         let memory_bytes = self.check_policy(&job, order.job.len(), plan.arena_bytes)?;
         let account = self.charge(&job, order, client)?;
-        Ok(Admitted { job, plan_hash: plan.hash, memory_bytes, account })
+        Ok(Admitted { job, plan_hash: plan.hash, memory_bytes, account, from })
     }
 
     /// Checks a job of `encoded` bytes, whose lanes need arenas of `arena_bytes`, against the
@@ -79,7 +87,7 @@ impl Server {
             }),
             reveals: &reveals,
             batch: job.smallest_batch() as u64,
-            records: job.records_per_epoch() as u64,
+            records: (!job.is_evaluation()).then_some(job.records_per_epoch() as u64),
             scored: (!job.measured().is_empty()).then_some(job.data.test_records as u64),
             alarm: job.reveal.alarm,
             memory_bytes,
@@ -153,13 +161,15 @@ impl Server {
     }
 }
 
-/// Most bytes that a job stores beside its tables: the data as they arrive, its checkpoints (one
-/// more than are kept, while it is written), the results, and the sealed model.
+/// Most bytes that a job stores beside its tables: the data as they arrive, the model with which it
+/// begins, its checkpoints (one more than are kept, while it is written), the results, and the
+/// sealed model.
 fn stored_bytes(job: &Job) -> u64 {
     fn of<W: Word>(job: &Job) -> u64 {
         let data: usize = if job.data.is_stored() { 0 } else { Inputs::<W>::lens(job).iter().sum() };
         let model = if job.reveal.model { job.model_words() } else { 0 };
-        let words = data + 5 * State::<W>::most_words(job) + 2 * model;
+        let initial = if job.from.is_some() { job.initial_words() } else { 0 };
+        let words = data + initial + 5 * State::<W>::most_words(job) + 2 * model;
         (words * word_bytes::<W>()) as u64
     }
     if job.numbers.ring_bits == 32 { of::<u32>(job) } else { of::<u64>(job) }

@@ -29,6 +29,7 @@ mod board;
 mod dealing;
 mod device_queries;
 mod heartbeats;
+mod initial;
 mod inputs;
 mod keeping;
 mod listing;

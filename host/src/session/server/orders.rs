@@ -38,12 +38,16 @@ impl Server {
                 return Err(error);
             }
         };
-        let Admitted { job, plan_hash, memory_bytes, account } = admitted;
+        let Admitted { job, plan_hash, memory_bytes, account, from } = admitted;
         let stored = client.send(&Answer::Ok(())).map_err(SessionError::from).and_then(|()| {
+            if let Some(from) = &from {
+                self.copy_initial(&job, client.serial(), &from.digest, &upload)?;
+            }
             self.receive_data(&job, client, &mut upload)?;
             let Order { id, job: encoded, keep, output_key } = order;
             let (client, received_at) = (client.serial().to_owned(), UnixSeconds::now().0);
-            let stored = StoredJob { id, client, encoded, keep, output_key, received_at, memory_bytes, plan_hash };
+            let stored =
+                StoredJob { id, client, encoded, keep, output_key, received_at, memory_bytes, plan_hash, from };
             self.jobs.insert(&stored, upload)?;
             Ok(stored)
         });

@@ -127,11 +127,7 @@ impl Server {
             name: keep.name.clone(),
             job: stored.encoded.clone(),
             job_hash: job.hash().map_err(SessionError::job(Role::Client))?,
-            origin: ModelOrigin::Trained {
-                session: results.session,
-                plan_hash: stored.plan_hash,
-                epochs: results.epochs,
-            },
+            origin: origin(stored, results),
             client: stored.client.clone(),
             deployment: self.tls.deployment(),
         };
@@ -171,5 +167,14 @@ impl Server {
     /// Seals an output to the client and stores it durably.
     pub(super) fn add_output(&self, stored: &StoredJob, number: u32, output: &Output) -> Result<(), SessionError> {
         Ok(self.jobs.add_output(&stored.id, number, &self.seal(stored, number, output)?)?)
+    }
+}
+
+/// The origin of the model of a job's results.
+fn origin(stored: &StoredJob, results: &Final) -> ModelOrigin {
+    let (session, plan_hash, epochs) = (results.session, stored.plan_hash, results.epochs);
+    match stored.from {
+        None => ModelOrigin::Trained { session, plan_hash, epochs },
+        Some(from) => ModelOrigin::Continued { session, plan_hash, epochs, from_reports: from.from_reports },
     }
 }

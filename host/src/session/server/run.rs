@@ -120,7 +120,7 @@ impl Server {
     ) -> Result<(Start<W>, Option<(u32, Vec<u64>)>), SessionError> {
         let id = &session.stored.id;
         self.jobs.delete_later_checkpoints(id, checkpoint)?;
-        let Some(name) = checkpoint else { return Ok((Start::Fresh, None)) };
+        let Some(name) = checkpoint else { return Ok((self.initial(session.job, id)?, None)) };
         let read = self.jobs.read_checkpoint(id, name).map_err(SessionError::from).and_then(|(numbers, bytes)| {
             let state = State::from_bytes(session.job, &bytes).map_err(SessionError::State)?;
             let is_it = state.position() == session.position;

@@ -286,7 +286,7 @@ impl Server {
         let own = self.jobs.checkpoints(&job.id).map_err(stored)?;
         let last_epoch = self.jobs.last_epoch(&job.id).map_err(stored)?.max(proposal.last_epoch);
         let decoded = Job::decode(&job.encoded).map_err(|error| NoRun::Failed(error.to_string()))?;
-        let least = u64::from(last_epoch).saturating_mul(decoded.steps_per_epoch() as u64);
+        let least = u64::from(last_epoch).saturating_mul(decoded.steps_per_epoch().max(1) as u64);
         let common = own.iter().rev().find(|name| proposal.checkpoints.contains(name));
         match common {
             // An older copy of a server's jobs would have both release an epoch again.
