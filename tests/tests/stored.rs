@@ -13,7 +13,7 @@ use symbolon::{
     release::allowed::{Allowed, Entry},
     session::{
         SessionError,
-        client::{Keep, Outcome, TrainRequest, run_stored},
+        client::{Keep, Outcome, TrainRequest, run, run_stored},
         dealer::Dealer,
         server::{Notice, Server},
     },
@@ -28,7 +28,7 @@ use symbolon_core::{
 };
 use symbolon_tests::{
     dir::TempDir,
-    jobs::OPTIMIZERS,
+    jobs::{OPTIMIZERS, Shape as OnFiles},
     play::{Game, Keys},
     program::eventually,
     roles::{ANYTHING, CALM, at, deployment, write},
@@ -325,10 +325,24 @@ fn a_job_on_reports_that_begins_with_a_model_is_listed() {
     let request = TrainRequest { job: &job, keep: Some(&keep) };
     let kept: Outcome<u64> = run_stored(&servers.client, &tls, request, &mut |_| {}).unwrap();
     assert_eq!(kept.kept, Some(Ok(1)));
-    let tuning = Job { from: Some("kept:1".parse().unwrap()), ..job };
+    let tuning = Job { from: Some("kept:1".parse().unwrap()), ..job.clone() };
     assert!(refusal(&servers, &tuning).contains("policy.jobs does not list job"));
     servers.list(&tuning);
     servers.run(&tuning).unwrap();
+
+    // So is an evaluation of the model on its owner's records, which come from files.
+    let mut source = OnFiles::default().job();
+    (source.network, source.numbers, source.loss) = (job.network, job.numbers, job.loss);
+    let data = &mut source.data;
+    (data.shape, data.task, data.scale) = (job.data.shape, job.data.task, job.data.scale);
+    let evaluation = source.evaluation("kept:1".parse().unwrap(), 20).unwrap();
+    let evaluate = || {
+        let inputs = Inputs::in_memory(&evaluation);
+        run::<u64>(&servers.client, &tls, &evaluation, inputs, &mut |_| {})
+    };
+    assert!(evaluate().unwrap_err().to_string().contains("policy.jobs does not list job"));
+    servers.list(&evaluation);
+    assert_eq!(evaluate().unwrap().epochs.len(), 1);
 }
 
 /// Without being listed, no job runs on other people's records.

@@ -3,7 +3,7 @@
 
 use super::{exit::Failure, models, roles::waiting, secure::SecureRun, train::load};
 use crate::{
-    job::{Format, Job, TestSet},
+    job::{Columns, Csv, Format, Job, OnMissing, TestSet},
     kernel::HostWord,
     model_store::ModelVersion,
     net::{ClientTls, Config, Role},
@@ -26,6 +26,10 @@ pub(super) struct Args {
     /// A CSV file with the columns of the model's job, labels too: all its rows are test records
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
+    /// The labels' column of --csv; all others are features, in their order. For models whose job
+    /// reads no CSV file
+    #[arg(long, value_name = "COLUMN", requires = "csv")]
+    label: Option<String>,
     /// Test records to take, the first; those of the job, or all rows of --csv, if not given
     #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     test_records: Option<usize>,
@@ -80,13 +84,25 @@ fn of_file<'a, W: HostWord + Word>(
     file: &'a Path,
     storage: &Storage,
 ) -> Result<(Job, &'a Path), Failure> {
-    let Format::Csv(csv) = &mut source.data.format else {
-        let text = "--csv: the model's job reads no CSV file; give --data with the directory of its data";
-        return Err(Failure::Input(text.to_owned()));
-    };
     let name = file.file_name().and_then(|name| name.to_str());
-    let name = name.ok_or_else(|| Failure::Input(format!("--csv: {} is no file", file.display())))?;
-    (csv.train, csv.test) = (name.to_owned(), TestSet::Every(1));
+    let name = name.ok_or_else(|| Failure::Input(format!("--csv: {} is no file", file.display())))?.to_owned();
+    source.data.format = match (source.data.format, &args.label) {
+        (Format::Csv(csv), None) => Format::Csv(Csv { train: name, test: TestSet::Every(1), ..csv }),
+        (_, Some(label)) => Format::Csv(Csv {
+            train: name,
+            test: TestSet::Every(1),
+            delimiter: ',',
+            header: true,
+            columns: Columns::All,
+            labels: vec![label.clone()],
+            missing: Vec::new(),
+            on_missing: OnMissing::Refuse,
+        }),
+        (_, None) => {
+            let text = "--csv: the model's job reads no CSV file; name the column of its labels with --label";
+            return Err(Failure::Input(text.to_owned()));
+        }
+    };
     let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let records = match args.test_records {
         Some(records) => records,

@@ -182,6 +182,28 @@ fn a_network_from_elsewhere_is_imported() {
     let [mine, theirs] = [Role::Server0, Role::Server1].map(|role| shares(&roles, role).remove(0));
     let sums: Vec<u64> = mine.iter().zip(&theirs).map(|(a, b)| a.wrapping_add(*b)).collect();
     assert_eq!(sums, encoded, "the shares are the network's");
+    // It is trained further on records of its owner's, and measured on others.
+    let shape = Shape::default();
+    let text = fs::read_to_string(out.join("job.toml")).unwrap();
+    let (head, rest) = text.split_once("[data.npz]").unwrap();
+    let (_, rest) = rest.split_once("[network]").unwrap();
+    let head = head.replace("= 1024", "= 112").replace("= 256", "= 28");
+    let csv = "[data.csv]\ntrain = \"records.csv\"\ntest_every = 5\nlabel = \"label\"\n[network]";
+    let own = TempDir::new();
+    let _ = own.file("job.toml", &format!("{head}{csv}{rest}"));
+    let rows = own.file("records.csv", &shape.csv());
+    assert!(said(&train(&own, &client, &["--from", "mlp:1"])).contains("mlp:2, a draft"));
+    for model in ["mlp:1", "mlp:2"] {
+        let evaluate = |more: &[&str]| {
+            let mut command = symbolon(["evaluate", model, "--csv"]);
+            run(command.arg(&rows).arg("--config").arg(&client).args(more))
+        };
+        assert!(said(&evaluate(&["--label", "label"])).contains("evaluated   140 records"));
+        match model {
+            "mlp:1" => assert_fails(&evaluate(&[]), 2, &["reads no CSV file", "--label"]),
+            _ => assert!(said(&evaluate(&[])).contains("accuracy")),
+        }
+    }
     let unknown = out.join("unknown.onnx");
     let mut bytes = fs::read(&file).unwrap();
     let at = bytes.windows(9).position(|bytes| bytes == b"LeakyRelu").unwrap();
