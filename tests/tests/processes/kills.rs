@@ -179,6 +179,40 @@ fn of_all_roles() {
     });
 }
 
+/// Before its first checkpoint, a job that begins with a kept model begins with it again, also once
+/// the model is deleted.
+#[test]
+fn of_a_job_that_begins_with_a_model() {
+    let _alone = alone();
+    let (mut roles, job) = (patient(), job());
+    let (mut config, tls) = roles.client_config();
+    config.jobs.retry = Duration::from_secs(300);
+    let keep = Keep { name: MODEL.to_owned(), required: true };
+    let request = TrainRequest { job: &job, keep: Some(&keep) };
+    let trained = client::run(&config, &tls, request, shape().inputs::<u64>(), &mut |_| {}).unwrap();
+    let model = ModelVersion { name: MODEL.to_owned(), version: trained.kept.unwrap().unwrap() };
+    let mut tuning = Job { from: Some(model.clone()), ..job };
+    tuning.training.checkpoint = Checkpoint::Steps(1 << 20);
+    let steps = AtomicU64::new(0);
+    let tuned = thread::scope(|scope| {
+        let (config, tls, tuning, steps) = (&config, &tls, &tuning, &steps);
+        let training = scope.spawn(move || {
+            client::run(config, tls, tuning, shape().inputs::<u64>(), &mut |news| {
+                if let News::Step { done, .. } = news {
+                    steps.store(done, Ordering::Release);
+                }
+            })
+        });
+        assert!(eventually(LONG, || steps.load(Ordering::Acquire) > 0));
+        models::delete(config, tls, &model).unwrap();
+        roles.restart(Role::Server1);
+        training.join().unwrap()
+    });
+    let first = |outcome: &[symbolon::report::EpochResult]| outcome[0].loss.unwrap();
+    let (tuned, trained) = (first(&tuned.unwrap().epochs), first(&trained.epochs));
+    assert!(tuned < 0.7 * trained, "{tuned} {trained}");
+}
+
 /// The client's process; the job is watched again by the next one.
 #[test]
 fn of_the_client() {
