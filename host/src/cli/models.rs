@@ -96,6 +96,8 @@ enum Command {
 enum AnswerName {
     /// The class of the largest output
     Class,
+    /// The classes of the K largest outputs, the largest first
+    Top,
     /// Probabilities, or the values of a regression
     Values,
 }
@@ -109,6 +111,9 @@ struct TermsArgs {
     /// Round values to BITS fraction bits; to those of the job, if not given
     #[arg(long, value_name = "BITS", requires = "answer")]
     round: Option<u32>,
+    /// Number of classes of --answer top: 2 to all
+    #[arg(long, value_name = "K", requires = "answer")]
+    k: Option<u8>,
     /// Most rows that a client may ask about in a day (UTC)
     #[arg(long, value_name = "ROWS", requires = "answer")]
     per_day: Option<u32>,
@@ -133,13 +138,17 @@ impl TermsArgs {
             ([], false) => Askers::Owner,
             (listed, false) => Askers::Listed(listed.to_vec()),
         };
-        let answer = match (answer, self.round) {
-            (AnswerName::Class, None) => AnswerKind::Class,
-            (AnswerName::Class, Some(_)) => {
-                return Err(Failure::Input("--round is for --answer values: classes are whole numbers".to_owned()));
+        let refuse = |text: &str| Err(Failure::Input(text.to_owned()));
+        let answer = match (answer, self.round, self.k) {
+            (AnswerName::Class, None, None) => AnswerKind::Class,
+            (AnswerName::Top, None, Some(k)) => AnswerKind::Top { k },
+            (AnswerName::Values, Some(frac_bits), None) => AnswerKind::Values { frac_bits },
+            (AnswerName::Values, None, None) => AnswerKind::Values { frac_bits: job()?.numbers.frac_bits },
+            (AnswerName::Class | AnswerName::Top, Some(_), _) => {
+                return refuse("--round is for --answer values: classes are whole numbers");
             }
-            (AnswerName::Values, Some(frac_bits)) => AnswerKind::Values { frac_bits },
-            (AnswerName::Values, None) => AnswerKind::Values { frac_bits: job()?.numbers.frac_bits },
+            (AnswerName::Top, None, None) => return refuse("--answer top: say how many classes with --k"),
+            (AnswerName::Class | AnswerName::Values, _, Some(_)) => return refuse("--k is for --answer top"),
         };
         Ok(Some(Terms { answer, per_day: self.per_day, askers }))
     }

@@ -95,6 +95,9 @@ fn columns(job: &Job, answer: AnswerKind) -> Vec<String> {
     let labels = 0..job.data.labels_per_record;
     match (answer, &job.data.task) {
         (AnswerKind::Class, _) => labels.map(|label| format!("class{}", of_label(label))).collect(),
+        (AnswerKind::Top { k }, _) => {
+            labels.flat_map(|label| (1..=k).map(move |place| format!("class{place}{}", of_label(label)))).collect()
+        }
         (AnswerKind::Values { .. }, Task::Classes(classes)) => {
             labels.flat_map(|label| (0..*classes).map(move |class| format!("p{class}{}", of_label(label)))).collect()
         }

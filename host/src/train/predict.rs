@@ -25,7 +25,10 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::{fmt, ops::ControlFlow};
 use symbolon_core::{
-    function::classify,
+    function::{
+        classify,
+        top_k::{Largest, top_k},
+    },
     kernel::plane_words,
     layer::Pass,
     link::Error,
@@ -50,6 +53,12 @@ pub enum AnswerKind {
         /// Fraction bits.
         frac_bits: u32,
     },
+    /// The classes of the `k` largest outputs, the largest first; of equal ones, the first is the
+    /// larger. `k` words.
+    Top {
+        /// 2 to the number of classes.
+        k: u8,
+    },
 }
 
 impl AnswerKind {
@@ -59,6 +68,7 @@ impl AnswerKind {
         match self {
             Self::Class => job.data.labels_per_record,
             Self::Values { .. } => job.label_words(),
+            Self::Top { k } => job.data.labels_per_record * usize::from(k),
         }
     }
 }
@@ -84,6 +94,13 @@ pub enum NotServed {
     Batches,
     /// A regression has no classes.
     NoClasses,
+    /// Other numbers of classes than an answer may have.
+    Top {
+        /// That which was asked for.
+        got: u8,
+        /// The model's classes.
+        most: usize,
+    },
     /// More fraction bits than values have.
     FracBits {
         /// Those that were asked for.
@@ -122,6 +139,9 @@ impl fmt::Display for NotServed {
             ),
             Self::NoClasses => {
                 f.write_str("serve-classes: the model predicts values, not classes; publish it for values")
+            }
+            Self::Top { got, most } => {
+                write!(f, "serve-top: an answer has the {got} likeliest classes; take 2 to {most}")
             }
             Self::FracBits { got, most } => {
                 write!(f, "serve-round: {got} fraction bits, and the model's values have {most}; take at most those")
@@ -181,7 +201,10 @@ impl Serving {
             return Err(NotServed::Lengths);
         }
         match (self.answer, &job.data.task) {
-            (AnswerKind::Class, Task::Regression(_)) => Err(NotServed::NoClasses),
+            (AnswerKind::Class | AnswerKind::Top { .. }, Task::Regression(_)) => Err(NotServed::NoClasses),
+            (AnswerKind::Top { k }, Task::Classes(most)) if !(2..=*most).contains(&usize::from(k)) => {
+                Err(NotServed::Top { got: k, most: *most })
+            }
             (AnswerKind::Values { frac_bits }, _) if frac_bits > job.numbers.frac_bits => {
                 Err(NotServed::FracBits { got: frac_bits, most: job.numbers.frac_bits })
             }
@@ -281,6 +304,13 @@ impl<'j, W: Word> Predictor<'j, W> {
                 let ([outputs], mut party) = party.scratch([rows * self.job.label_words()])?;
                 outputs_of(&mut party, &graph, pass, outputs)?;
                 class_indices(&mut party, (outputs, graph.frac_bits), classes, answers)
+            }
+            AnswerKind::Top { k } => {
+                let classes = self.job.outputs();
+                let ([outputs], mut party) = party.scratch([rows * self.job.label_words()])?;
+                outputs_of(&mut party, &graph, pass, outputs)?;
+                let largest = Largest { indices: answers, ..Largest::default() };
+                top_k(&mut party, (outputs, graph.frac_bits), (classes, k.into()), largest)
             }
             AnswerKind::Values { frac_bits } => {
                 infer(party, &graph, pass, answers)?;

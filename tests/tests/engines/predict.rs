@@ -51,7 +51,7 @@ fn answers<W: HostWord + Word>(job: &Job, answer: AnswerKind, batches: &[u16]) -
 
 #[test]
 fn shares_equal_whole_values_for_every_layer() {
-    for answer in [AnswerKind::Class, VALUES] {
+    for answer in [AnswerKind::Class, AnswerKind::Top { k: 2 }, VALUES] {
         answers::<u64>(&Case::of(ALL, 64).job(), answer, &[1, 5, 2]);
         answers::<u32>(&Case::of(ALL, 32).job(), answer, &[3]);
     }
@@ -82,6 +82,42 @@ fn classes_and_probabilities<W: HostWord + Word>(ring_bits: u32) {
 fn classes_are_those_of_the_largest_probability() {
     classes_and_probabilities::<u64>(64);
     classes_and_probabilities::<u32>(32);
+}
+
+/// The likeliest classes are those of the largest probabilities, in their order, where these are
+/// clearly apart; all of them are each class once.
+fn likeliest_first<W: HostWord + Word>(ring_bits: u32) {
+    let job = Shape { ring_bits, ..Shape::default() }.job();
+    let values: Answers<W> = answers(&job, AnswerKind::Values { frac_bits: job.numbers.frac_bits }, &[1, 64]);
+    for k in 2..=CLASSES {
+        let own: Answers<W> = answers(&job, AnswerKind::Top { k: u8::try_from(k).unwrap() }, &[1, 64]);
+        for (top, row) in own.concat().concat().chunks(k).zip(values.concat().concat().chunks(CLASSES)) {
+            let top: Vec<usize> =
+                top.iter().map(|class| usize::try_from(symbolon::train::signed(*class)).unwrap()).collect();
+            let of = |class: usize| real(&job, row[class]);
+            assert!(top.windows(2).all(|pair| pair[0] != pair[1] && of(pair[0]) > of(pair[1]) - 0.01), "{top:?}");
+            let least = of(top[k - 1]);
+            assert!((0..CLASSES).all(|class| top.contains(&class) || of(class) < least + 0.01), "{top:?}");
+        }
+    }
+}
+
+#[test]
+fn the_likeliest_classes_come_first() {
+    likeliest_first::<u64>(64);
+    likeliest_first::<u32>(32);
+}
+
+/// A network of zeros: all outputs are equal, so the first classes are the answer.
+#[test]
+fn of_equal_outputs_the_first_comes_first() {
+    let job = Shape::default().job();
+    let serving = Serving { answer: AnswerKind::Top { k: 3 }, batches: vec![8] };
+    let mut asked: Asked<u64> = asked(&job, &serving, Values::unit);
+    asked.model.fill(0);
+    for row in agreed(&job, &serving, &asked, &Keys::new(9)).concat().concat().chunks(3) {
+        assert_eq!(row, [0, 1, 2]);
+    }
 }
 
 /// The numbers of an identity: bits of the ring, fraction bits, and the greatest input that both
@@ -207,7 +243,7 @@ fn codes<W: HostWord + Word>(job: &Job, answer: AnswerKind) {
 
 #[test]
 fn codes_of_reports_are_lifted_and_then_answered() {
-    for answer in [AnswerKind::Class, VALUES] {
+    for answer in [AnswerKind::Class, AnswerKind::Top { k: 3 }, VALUES] {
         codes::<u64>(&of_reports(64, 3), answer);
         codes::<u32>(&of_reports(32, 3), answer);
     }
@@ -239,6 +275,11 @@ fn what_a_model_does_not_answer_is_refused() {
     assert_eq!(check(&regression, AnswerKind::Class, &[1]), Err(NotServed::NoClasses));
     for batches in [&[][..], &[0], &[513], &[1; 17]] {
         assert_eq!(check(&classifier, AnswerKind::Class, batches), Err(NotServed::Batches));
+    }
+    assert_eq!(check(&regression, AnswerKind::Top { k: 2 }, &[1]), Err(NotServed::NoClasses));
+    for got in [0, 1, 4] {
+        let refused = check(&classifier, AnswerKind::Top { k: got }, &[1]);
+        assert_eq!(refused, Err(NotServed::Top { got, most: CLASSES }));
     }
     let refused = check(&classifier, AnswerKind::Values { frac_bits: most + 1 }, &[1]);
     assert_eq!(refused, Err(NotServed::FracBits { got: most + 1, most }));

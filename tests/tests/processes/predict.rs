@@ -181,6 +181,22 @@ fn the_program_predicts_rows_of_a_file() {
         let want = softmax(&logits(&job, &opened, &reversed));
         assert!(want.iter().zip(answer).all(|(want, got)| (want - got).abs() < 0.01), "{want:?} {answer:?}");
     }
+    done(call(&["models", "publish", &name, "--answer", "top", "--k", "2"]));
+    done(call(&["predict", &name, "--csv", &rows_csv, "--out", &out]));
+    let told = fs::read_to_string(&out).unwrap();
+    assert_eq!(told.lines().next(), Some("class1,class2"));
+    assert_eq!(told.lines().count(), 31);
+    for (line, answer) in told.lines().skip(1).zip(&answers) {
+        let [first, second] = *line.split(',').map(|class| class.parse::<usize>().unwrap()).collect::<Vec<_>>() else {
+            panic!("{line}");
+        };
+        assert!(first != second && answer[first] > answer[second] - 0.02, "{line} of {answer:?}");
+    }
+    let publish = |words: &[&str]| call(&[&["models", "publish", &*name, "--answer"][..], words].concat());
+    assert_fails(&publish(&["top", "--k", "4"]), 4, &["serve-top: ", "take 2 to 3"]);
+    assert_fails(&publish(&["top"]), 2, &["say how many classes with --k"]);
+    assert_fails(&publish(&["class", "--k", "2"]), 2, &["--k is for --answer top"]);
+    done(publish(&["values"]));
     assert_fails(&call(&["models", "publish", &name, "--answer", "class", "--round", "3"]), 2, &["--round is for"]);
     assert_fails(&call(&["predict", "none:1", "--csv", &rows_csv]), 4, &["predict-unserved: none:1"]);
     let _ = dir.file("short.csv", "a,b\n1,2\n");

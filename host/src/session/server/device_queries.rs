@@ -202,7 +202,7 @@ impl Server {
         let id = QueryId { client: device, number };
         open.queue.post(&id, data).map_err(|_| Reason::Unanswered)?;
         let frac_bits = match open.terms.answer {
-            AnswerKind::Class => Part::CLASSES,
+            AnswerKind::Class | AnswerKind::Top { .. } => Part::CLASSES,
             AnswerKind::Values { frac_bits } => u8::try_from(frac_bits).unwrap_or(Part::CLASSES),
         };
         let head = [frac_bits, u8::try_from(job.numbers.ring_bits / 8).unwrap_or(8)];
