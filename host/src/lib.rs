@@ -60,3 +60,4 @@ pub mod session;
 pub mod storage;
 mod time;
 pub mod train;
+mod values;

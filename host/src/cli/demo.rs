@@ -1,4 +1,5 @@
-//! `symbolon demo`: from devices to a trained network, the whole system on one machine, on real recordings.
+//! `symbolon demo`: from devices to a trained network and back to a device that asks it, the whole
+//! system on one machine, on real recordings.
 
 use super::{
     boards::{self, Firmware},
@@ -10,20 +11,25 @@ use super::{
 };
 use crate::{
     data::{OCCUPANCY, OCCUPANCY_SOURCE, Pile},
-    device::{CsvRows, Device, Headings, Options},
+    device::{CsvRows, Device, DeviceError, Headings, Options},
     engine::clear::Audit,
     job::{Draft, Job},
-    net::Role,
+    model_store::{Askers, ModelVersion, Terms},
+    net::{ClientTls, Config, Reveal, Role},
     report::human_bytes,
     schema::SchemaFile,
+    session::{
+        client::{Keep, TrainRequest},
+        models,
+    },
     storage::Storage,
-    train::Inputs,
+    train::{AnswerKind, Inputs},
 };
 use std::{
     io::Cursor,
     path::{Path, PathBuf},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 use symbolon_core::report::{header::Header, identity::Identity};
 
@@ -62,6 +68,18 @@ struct Reported {
     seconds: f64,
 }
 
+/// A record of the second recording without its label, which its device asks about.
+struct Question {
+    record: Vec<u8>,
+    /// The label.
+    occupied: bool,
+}
+
+/// Questions that the device asks.
+const QUESTIONS: usize = 5;
+/// The time for which a model that was just published is asked again.
+const BEGINS: Duration = Duration::from_secs(60);
+
 /// Shares the embedded recordings on devices, stores, trains, and says who saw what.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let firmware = if args.qemu { Firmware::find(&args.firmware)? } else { Vec::new() };
@@ -72,8 +90,10 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let schema = SchemaFile::parse(SCHEMA).map_err(|error| Failure::Other(error.to_string()))?;
     let records = recordings(&schema)?;
     say!("Data: {OCCUPANCY_SOURCE}.");
+    let mut policy = everything();
+    policy.reveals.push(Reveal::Predictions);
     let (local, identities) =
-        Local::start_with(&everything(), &Fleet { schema: &schema, schema_text: SCHEMA, names: &DEVICES })?;
+        Local::start_with(&policy, &Fleet { schema: &schema, schema_text: SCHEMA, names: &DEVICES })?;
     for (role, id) in &local.processes {
         say!("{role} is process {id}");
     }
@@ -89,19 +109,85 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let draft = Draft::parse(JOB, Path::new("occupancy.toml"))?;
     let job = stored::resolve_with(draft, &schema, None, &local.client, None)?;
     let pile = pile(&identities, records);
+    let asking = Asking { device: &identities[DEVICES.len() - 1], gateway: &gateway, questions: questions(&schema)? };
     if job.numbers.ring_bits == 32 {
-        train::<u32>(&job, &pile, local, &reported, args.json.as_deref())
+        train::<u32>(&job, &pile, (local, &asking), &reported, args.json.as_deref())
     } else {
-        train::<u64>(&job, &pile, local, &reported, args.json.as_deref())
+        train::<u64>(&job, &pile, (local, &asking), &reported, args.json.as_deref())
+    }
+}
+
+/// The device that asks, and its questions.
+struct Asking<'a> {
+    device: &'a Identity,
+    gateway: &'a str,
+    questions: Vec<Question>,
+}
+
+impl Asking<'_> {
+    /// Publishes `model` for devices and has the device ask; prints the answers.
+    fn ask(&self, config: &Config, model: &str) -> Result<(), Failure> {
+        let model: ModelVersion = model.parse().map_err(Failure::Other)?;
+        let tls = ClientTls::new(&config.identity()?);
+        let terms = Terms { answer: AnswerKind::Class, per_day: None, askers: Askers::Devices };
+        models::publish(config, &tls, &model, Some(&terms))?;
+        // Its reports were those of boot 1.
+        let mut device = Device::new(self.device, 2, self.gateway, Options::default())?;
+        let (mut right, started) = (0, Instant::now());
+        let mut first = None;
+        for Question { record, occupied } in &self.questions {
+            let class = loop {
+                match device.ask(0, &mut record.clone()) {
+                    Ok(prediction) => break prediction.class(),
+                    // The model's session begins.
+                    Err(DeviceError::Unanswered(_)) if first.is_none() && started.elapsed() < BEGINS => {
+                        thread::sleep(Duration::from_millis(100));
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            };
+            first.get_or_insert_with(Instant::now);
+            right += usize::from(class == Some(u32::from(*occupied)));
+        }
+        let others = self.questions.len().max(2) as f64 - 1.0;
+        let each = first.map_or(0.0, |first: Instant| first.elapsed().as_secs_f64()) / others;
+        say!(
+            "device {} asked {model} about {} of its records, sealed, through the gateway; {right} answers are right, \
+             {:.0} ms each",
+            DEVICES[DEVICES.len() - 1],
+            self.questions.len(),
+            each * 1e3
+        );
+        say!("  it alone knows them: each server evaluated a share and sealed its part of the answer to the device");
+        Ok(())
+    }
+}
+
+/// Records of the second recording, evenly spread over it.
+fn questions(schema: &SchemaFile) -> Result<Vec<Question>, Failure> {
+    let (name, bytes) = OCCUPANCY[1];
+    let rows = CsvRows::read(name, Cursor::new(bytes), schema, &headings())?.collect::<Result<Vec<_>, _>>()?;
+    let spacing = rows.len().div_ceil(QUESTIONS).max(1);
+    let questions = rows.into_iter().step_by(spacing).map(|mut row| {
+        let label = row.reals.last_mut();
+        let occupied = label.map(|label| std::mem::replace(label, 0.0)) == Some(1.0);
+        let record = schema.record(&row.reals).map_err(|error| Failure::Other(format!("{name}: {error}")))?;
+        Ok(Question { record, occupied })
+    });
+    questions.collect()
+}
+
+/// The recordings' columns.
+fn headings() -> Headings {
+    Headings {
+        columns: COLUMNS.map(|(field, column)| (field.to_owned(), column.to_owned())).into(),
+        ..Headings::default()
     }
 }
 
 /// Each device's records, packed.
 pub(super) fn recordings(schema: &SchemaFile) -> Result<[Vec<Vec<u8>>; DEVICES.len()], Failure> {
-    let headings = Headings {
-        columns: COLUMNS.map(|(field, column)| (field.to_owned(), column.to_owned())).into(),
-        ..Headings::default()
-    };
+    let headings = headings();
     let mut out: [Vec<Vec<u8>>; DEVICES.len()] = Default::default();
     for (set, (name, bytes)) in OCCUPANCY.into_iter().enumerate() {
         for (i, row) in CsvRows::read(name, Cursor::new(bytes), schema, &headings)?.enumerate() {
@@ -166,11 +252,13 @@ fn pile(identities: &[Identity], records: [Vec<Vec<u8>>; DEVICES.len()]) -> Pile
 fn train<W: crate::kernel::HostWord + symbolon_core::word::Word>(
     job: &Job,
     pile: &Pile,
-    local: Local,
+    (local, asking): (Local, &Asking<'_>),
     reported: &Reported,
     json: Option<&Path>,
 ) -> Result<(), Failure> {
-    let secure = secure_run::<W>(job, None, None, &local.client)?;
+    let keep = Keep { name: job.name.clone(), required: true };
+    let secure = secure_run::<W>(TrainRequest { job, keep: Some(&keep) }, None, None, &local.client)?;
+    asking.ask(&local.client, secure.summary.kept.as_deref().unwrap_or_default())?;
     local.stop();
     let inputs =
         Inputs::<W>::stored(job, pile, &Storage::default()).map_err(|error| Failure::Other(error.to_string()))?;

@@ -23,6 +23,8 @@ use std::{
 pub(super) enum Failure {
     /// Wrong usage, job, data or configuration: 2.
     Input(String),
+    /// Words left their range: 2.
+    Range(String),
     /// A peer or the network: 3.
     Network(String),
     /// A policy or the dealer: 4.
@@ -41,7 +43,9 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Input(text) | Self::Network(text) | Self::Refused(text) | Self::Other(text) => f.write_str(text),
+            Self::Input(text) | Self::Range(text) | Self::Network(text) | Self::Refused(text) | Self::Other(text) => {
+                f.write_str(text)
+            }
         }
     }
 }
@@ -94,10 +98,8 @@ impl From<SessionError> for Failure {
         let text = error.to_string();
         match error {
             error if error.is_refusal() => Self::Refused(text),
-            SessionError::Config(_)
-            | SessionError::Encoding
-            | SessionError::OutOfRange
-            | SessionError::Impossible(_) => Self::Input(text),
+            SessionError::OutOfRange => Self::Range(text),
+            SessionError::Config(_) | SessionError::Encoding | SessionError::Impossible(_) => Self::Input(text),
             SessionError::Randomness
             | SessionError::Stopped
             | SessionError::Storage(_)
@@ -157,7 +159,7 @@ impl std::process::Termination for Exit {
         note!("symbolon: {failure}");
         ExitCode::from(match failure {
             Failure::Other(_) => 1,
-            Failure::Input(_) => 2,
+            Failure::Input(_) | Failure::Range(_) => 2,
             Failure::Network(_) => 3,
             Failure::Refused(_) => 4,
         })

@@ -52,7 +52,6 @@ mod secure;
 mod share;
 mod stored;
 mod train;
-mod values;
 
 pub use exit::Exit;
 

@@ -113,7 +113,7 @@ struct TermsArgs {
     round: Option<u32>,
     /// Number of classes of --answer top: 2 to all
     #[arg(long, value_name = "K", requires = "answer")]
-    k: Option<u8>,
+    k: Option<u32>,
     /// Most rows that a client may ask about in a day (UTC)
     #[arg(long, value_name = "ROWS", requires = "answer")]
     per_day: Option<u32>,

@@ -13,7 +13,7 @@ use crate::{
     kernel::{HostWord, available},
     report::{Summary, write_atomic},
     reproduce::{Measured, Reproduction, Row, Run, Study},
-    storage::Storage,
+    storage::{Storage, StorageConfig},
     train::{Inputs, Loaded},
 };
 use std::{
@@ -22,6 +22,7 @@ use std::{
     thread,
 };
 use symbolon_core::word::Word;
+use tempfile::TempDir;
 
 /// Arguments of `symbolon reproduce`.
 #[derive(Debug, clap::Args)]
@@ -59,7 +60,9 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let Some(name) = &args.name else { return list() };
     let study = Study::named(name).map_err(|error| Failure::Input(error.to_string()))?;
-    let data = args.data.clone().or_else(|| env::var_os("SYMBOLON_DATA").map(PathBuf::from));
+    let generated = generated(&study, args.quick)?;
+    let data = generated.as_ref().map(|folder| folder.path().to_owned());
+    let data = data.or_else(|| args.data.clone()).or_else(|| env::var_os("SYMBOLON_DATA").map(PathBuf::from));
     let data = data.ok_or_else(|| {
         Failure::Input(format!("give --data, or $SYMBOLON_DATA, with a directory that has {}", study.data))
     })?;
@@ -83,6 +86,21 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         write_atomic(path, done.markdown().as_bytes()).map_err(|error| Failure::write(path, &error))?;
     }
     Ok(())
+}
+
+/// Makes the records of a study that makes its own, as many as its longest run takes.
+fn generated(study: &Study, quick: bool) -> Result<Option<TempDir>, Failure> {
+    let Some(generated) = &study.generated else { return Ok(None) };
+    let mut most = [0, 0];
+    for run in study.runs.iter().filter(|run| run.in_quick || !quick) {
+        let job = study.job(run, 1, quick).map_err(|error| Failure::Other(error.to_string()))?;
+        most = [most[0].max(job.data.train_records), most[1].max(job.data.test_records)];
+    }
+    note!("{}: making {} records", study.name, most[0]);
+    let parent = StorageConfig::default().directory;
+    let folder = tempfile::tempdir_in(&parent).map_err(|error| Failure::write(&parent, &error))?;
+    generated.write(folder.path(), most).map_err(|error| Failure::write(folder.path(), &error))?;
+    Ok(Some(folder))
 }
 
 fn list() -> Result<(), Failure> {
@@ -111,16 +129,18 @@ struct Rows<'a> {
 
 impl Rows<'_> {
     fn measure(&self) -> Result<Row, Failure> {
-        let (mut secure, mut clear, mut steps) = (Vec::new(), Vec::new(), 0);
+        let (mut secure, mut clear, mut steps) = (Vec::new(), Vec::new(), (0, 1.0));
+        let mut exploded = [false; 2];
         for seed in 1..=self.seeds {
             let job = self.study.job(self.run, seed, self.args.quick);
             let job = job.map_err(|error| Failure::Other(error.to_string()))?;
-            steps = job.steps();
+            let records = job.records_per_epoch().max(1) as f64;
+            steps = (job.steps(), self.study.scaled_to.map_or(1.0, |to| to as f64 / records));
             // Alternating, so that both meet the same load of a shared machine.
             if self.run.on_shares && !self.args.clear {
-                secure.push(self.train(&job, true)?);
+                self.train(&job, true, &mut secure, &mut exploded[0])?;
             }
-            clear.push(self.train(&job, false)?);
+            self.train(&job, false, &mut clear, &mut exploded[1])?;
         }
         let score = self.study.score_of(self.run);
         Ok(Row {
@@ -130,15 +150,22 @@ impl Rows<'_> {
             on_shares: Measured::of(&secure, score, steps),
             clear: Measured::of(&clear, score, steps),
             float: self.run.float.clone(),
+            exploded,
         })
     }
 
-    fn train(&self, job: &Job, on_shares: bool) -> Result<Summary, Failure> {
-        if job.numbers.ring_bits == 32 {
-            self.train_words::<u32>(job, on_shares)
-        } else {
-            self.train_words::<u64>(job, on_shares)
+    /// Trains, and adds the summary to `done`; if the row may explode, notes that it did.
+    fn train(&self, job: &Job, on_shares: bool, done: &mut Vec<Summary>, exploded: &mut bool) -> Result<(), Failure> {
+        let trained = match job.numbers.ring_bits {
+            32 => self.train_words::<u32>(job, on_shares),
+            _ => self.train_words::<u64>(job, on_shares),
+        };
+        match trained {
+            Ok(summary) => done.push(summary),
+            Err(Failure::Range(_)) if self.run.explodes => *exploded = true,
+            Err(failure) => return Err(failure),
         }
+        Ok(())
     }
 
     fn train_words<W: HostWord + Word>(&self, job: &Job, on_shares: bool) -> Result<Summary, Failure> {

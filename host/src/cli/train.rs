@@ -427,7 +427,7 @@ fn left_range(range: &Range) -> Option<Failure> {
         if range.table { "a table" } else { "an opening" }
     );
     match range.headroom_bits < 0.0 {
-        true if !range.table => Some(Failure::Input(said)),
+        true if !range.table => Some(Failure::Range(said)),
         true => {
             note!("symbolon: {said}");
             None

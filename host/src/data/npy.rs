@@ -4,7 +4,12 @@
 //! `{'descr': '<f4', 'fortran_order': False, 'shape': (60000, 784), }`.
 //! Format: `numpy.lib.format`, NEP 1.
 
-use std::fmt;
+use std::{
+    fmt,
+    fs::File,
+    io::{self, BufWriter, Write as _},
+    path::Path,
+};
 
 use super::array::{self, Array, Arrays, Element, Kind, fill};
 use super::{DataError, Opener, ReadCounts, RecordBlocks, Source, table::shown};
@@ -67,6 +72,23 @@ impl fmt::Display for NpyProblem {
             Self::Scalar => f.write_str("holds a single number; give an array whose first dimension counts records"),
         }
     }
+}
+
+/// Creates a file of version 1 for elements of the type `descr` (`|u1`, `<f4`), and writes its
+/// header. `shape` is what stands between the parentheses, as `60000, 784`.
+///
+/// # Errors
+///
+/// The error of the system.
+pub fn create_npy(path: &Path, descr: &str, shape: &str) -> io::Result<BufWriter<File>> {
+    let dictionary = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({shape}), }}");
+    let len = (10 + dictionary.len() + 1).next_multiple_of(64) - 10;
+    let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
+    file.write_all(MAGIC)?;
+    file.write_all(&[1, 0])?;
+    file.write_all(&u16::try_from(len).unwrap_or(u16::MAX).to_le_bytes())?;
+    writeln!(file, "{dictionary:<width$}", width = len - 1)?;
+    Ok(file)
 }
 
 /// Reads both sets; the second is empty if the job names no files for it.

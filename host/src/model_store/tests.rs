@@ -1,9 +1,11 @@
 #![allow(clippy::unwrap_used)]
 
-use super::{ModelOrigin, ModelState, ModelStore, ModelStoreError, ModelVersion, PublicPart};
+use super::{Askers, ModelOrigin, ModelState, ModelStore, ModelStoreError, ModelVersion, PublicPart, Terms};
 use crate::{
     job::Job,
     net::{ModelsConfig, Role},
+    release::database::{decode, encode},
+    train::AnswerKind,
 };
 use std::{
     fs,
@@ -64,6 +66,22 @@ fn a_kept_share_is_there_after_a_restart() {
     for path in shares(dir.path()) {
         let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions());
         assert_eq!(mode & 0o077, 0, "{} is for its owner alone", path.display());
+    }
+}
+
+/// Terms on a server's disk keep their meaning.
+#[test]
+fn stored_terms_are_frozen() {
+    let terms = |answer, per_day, askers| Terms { answer, per_day, askers };
+    let listed = Askers::Listed(vec!["0a".to_owned()]);
+    for (bytes, terms) in [
+        (&[0, 0, 0][..], terms(AnswerKind::Class, None, Askers::Owner)),
+        (&[1, 6, 1, 0xac, 2, 2], terms(AnswerKind::Values { frac_bits: 6 }, Some(300), Askers::All)),
+        (&[0, 0, 1, 1, 2, 48, 97], terms(AnswerKind::Class, None, listed)),
+        (&[2, 5, 0, 3], terms(AnswerKind::Top { k: 5 }, None, Askers::Devices)),
+    ] {
+        assert_eq!(encode(&terms, "terms").unwrap(), bytes, "{terms:?}");
+        assert_eq!(decode::<Terms>(bytes, "terms").unwrap(), terms);
     }
 }
 

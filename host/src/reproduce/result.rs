@@ -45,12 +45,23 @@ pub struct Measured {
     pub steps: u64,
     /// Number of seeds.
     pub runs: usize,
+    /// The factor by which tables multiply the seconds: other than 1 for an extrapolation to more
+    /// records.
+    #[serde(default = "one")]
+    pub scale: f64,
+    /// Peak memory of the larger server, where the system tells.
+    #[serde(default)]
+    pub server_rss_bytes: Option<u64>,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 impl Measured {
     /// Of runs whose score is the metric `score`; `None` of no runs.
     #[must_use]
-    pub fn of(runs: &[Summary], score: &str, steps: u64) -> Option<Self> {
+    pub fn of(runs: &[Summary], score: &str, (steps, scale): (u64, f64)) -> Option<Self> {
         let first = runs.first()?;
         let scores: Option<Vec<f64>> = runs.iter().map(|run| score_of(run, score)).collect();
         let seconds: Vec<f64> = runs.iter().map(|run| run.seconds_train).collect();
@@ -63,6 +74,11 @@ impl Measured {
             rounds: first.rounds,
             steps,
             runs: runs.len(),
+            scale,
+            server_rss_bytes: runs
+                .iter()
+                .filter_map(|run| run.peak_rss_bytes.server_0.max(run.peak_rss_bytes.server_1))
+                .max(),
         })
     }
 }
@@ -92,6 +108,9 @@ pub struct Row {
     pub clear: Option<Measured>,
     /// The same training in floating point, as it was measured for the study's file.
     pub float: Option<Published>,
+    /// Whether words left their range, on shares and in the clear: such a run has no figures.
+    #[serde(default)]
+    pub exploded: [bool; 2],
 }
 
 /// A study that was run.
@@ -149,13 +168,17 @@ impl Reproduction {
     /// Seconds as the published figures count them.
     pub(super) fn seconds_of(&self, measured: &Measured) -> f64 {
         let steps = if self.per_step { measured.steps.max(1) as f64 } else { 1.0 };
-        measured.seconds.mean / steps
+        measured.seconds.mean * measured.scale / steps
     }
 
-    fn measured_text(&self, metric: &str, measured: Option<&Measured>) -> [String; 2] {
+    fn measured_text(&self, metric: &str, measured: Option<&Measured>, exploded: bool) -> [String; 2] {
+        if exploded {
+            return ["explodes".to_owned(), none()];
+        }
         let Some(measured) = measured else { return [none(), none()] };
         let score = measured.score.map_or_else(none, |score| score_text(metric, score.mean, score.standard_error));
-        [score, seconds_text(self.seconds_of(measured))]
+        let about = if measured.scale == 1.0 { "" } else { "≈ " };
+        [score, about.to_owned() + &seconds_text(self.seconds_of(measured))]
     }
 
     /// Headings and cells of the table, a row each; the published systems without a run of ours
@@ -185,8 +208,8 @@ impl Reproduction {
         let own = self.rows.iter().map(|row| {
             let mut cells = vec![row.name.clone()];
             cells.extend(published_text(&row.score, row.published.first()));
-            cells.extend(self.measured_text(&row.score, row.on_shares.as_ref()));
-            cells.extend(self.measured_text(&row.score, row.clear.as_ref()));
+            cells.extend(self.measured_text(&row.score, row.on_shares.as_ref(), row.exploded[0]));
+            cells.extend(self.measured_text(&row.score, row.clear.as_ref(), row.exploded[1]));
             cells.extend(published_text(&row.score, row.float.as_ref()));
             let costs = row.on_shares.as_ref().map_or([none(), none(), none()], |own| {
                 [human_bytes(own.bytes_each_way), human_bytes(own.dealt), own.rounds.to_string()]
@@ -285,6 +308,14 @@ impl fmt::Display for Reproduction {
                 "Seconds are those of the training steps; starting roles and sharing the data took {mean} a run."
             )?;
         }
+        let own =
+            |row: &Row| [row.on_shares.as_ref(), row.clear.as_ref()].into_iter().flatten().any(|own| own.scale != 1.0);
+        if self.rows.iter().any(own) {
+            writeln!(f, "Seconds behind ≈ are measured on fewer records and multiplied.")?;
+        }
+        if let Some(most) = self.rows.iter().filter_map(|row| row.on_shares.as_ref()?.server_rss_bytes).max() {
+            writeln!(f, "A server took at most {} of memory.", human_bytes(most))?;
+        }
         writeln!(f, "This machine: {}. All roles run on it.", self.machine)?;
         self.sources().iter().try_for_each(|source| writeln!(f, "{source}."))
     }
@@ -316,6 +347,8 @@ pub(super) mod tests {
             rounds: 13_819,
             steps: 469,
             runs: 2,
+            scale: 1.0,
+            server_rss_bytes: Some(70_000_000),
         };
         let row = |(i, run): (usize, &super::super::Run)| Row {
             name: run.name.clone(),
@@ -324,6 +357,7 @@ pub(super) mod tests {
             on_shares: Some(measured(7.3 + i as f64)),
             clear: Some(measured(1.0)),
             float: run.float.clone(),
+            exploded: [false; 2],
         };
         let rows = study.runs.iter().enumerate().map(row).collect();
         Reproduction { rows, ..Reproduction::new(&study, false, "2 cores, <AVX2>".to_owned()) }

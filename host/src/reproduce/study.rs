@@ -1,5 +1,6 @@
 //! A study: a published table, and the jobs that make ours.
 
+use super::Generated;
 use crate::job::{Draft, Job, JobError};
 use serde::{Deserialize, Serialize};
 use std::{fmt, path::Path};
@@ -15,7 +16,10 @@ macro_rules! files {
 /// The studies.
 const STUDIES: &[(&str, &str)] = files!(
     "reproduce":
+    "approximations",
     "boston",
+    "diabetes",
+    "inference",
     "logistic",
     "mnist-batch",
     "mnist-depth",
@@ -24,6 +28,7 @@ const STUDIES: &[(&str, &str)] = files!(
     "mnist-speed",
     "mnist-width",
     "networks",
+    "tabular-10m",
 );
 
 /// The job files that studies name.
@@ -34,6 +39,8 @@ const JOBS: &[(&str, &str)] = files!(
     "cancer-closed-form",
     "cancer-logistic",
     "cifar-alexnet",
+    "cifar-resnet",
+    "cifar-resnet-18",
     "cifar-vgg-16",
     "mnist-adam",
     "mnist-adam-32",
@@ -42,6 +49,7 @@ const JOBS: &[(&str, &str)] = files!(
     "mnist-sgd-32",
     "pima-closed-form",
     "pima-logistic",
+    "tabular",
 );
 
 /// A published table, and the runs of ours.
@@ -67,6 +75,10 @@ pub struct Study {
     /// Whether seconds are those of a step.
     #[serde(default)]
     pub per_step: bool,
+    /// The records that the study makes itself, in place of data sets.
+    pub generated: Option<Generated>,
+    /// The records of an epoch to which seconds are multiplied; those of the job, if left out.
+    pub scaled_to: Option<u64>,
     /// Changes of `--quick` to each job; it takes one seed.
     pub quick: toml::Table,
     /// Figures of systems that have no run of ours.
@@ -100,6 +112,9 @@ pub struct Run {
     /// Whether the job runs on shares; else in the clear engine alone.
     #[serde(default = "yes")]
     pub on_shares: bool,
+    /// Whether the training may explode: that its words leave their range is then a result.
+    #[serde(default)]
+    pub explodes: bool,
     /// Whether the row is part of the quick form.
     #[serde(default = "yes")]
     pub in_quick: bool,

@@ -1,12 +1,12 @@
 //! The dealer of a session: it sees a job and nothing of its data.
 
 use super::{
-    SessionError, SessionId,
+    SessionError,
     attend::{Attended, Expected, Replies},
+    lane_connections::LaneConnections,
     message::{DealerHello, Dealt, Work},
     pairing::{Pairing, Session},
     receiver,
-    rendezvous::Rendezvous,
     server::Notice,
 };
 use crate::{
@@ -19,29 +19,23 @@ use crate::{
 use std::{
     ops::ControlFlow,
     sync::{Mutex, PoisonError},
-    time::Duration,
 };
 use symbolon_core::{
     link::{Error, Peer},
     word::Word,
 };
 
-/// Idle time-out of a lane's connection. It is long because a server takes no corrections in some
-/// phases, for instance while data are opened. Servers report on another connection that they
-/// live.
-const LANE_IDLE: Duration = Duration::from_secs(7 * 24 * 3600);
-
 /// A dealer for any number of sessions, one after the other or side by side. It keeps no secret
 /// from one session to the next.
 pub struct Dealer {
     pairing: Pairing,
-    lanes: Rendezvous<u16, ()>,
+    lanes: LaneConnections,
 }
 
 impl Dealer {
     /// Makes the dealer that `config` describes.
     pub fn new(config: &Config) -> Self {
-        Self { pairing: Pairing::new(config), lanes: Rendezvous::new(config.timeouts.connect) }
+        Self { pairing: Pairing::new(config), lanes: LaneConnections::new(config.timeouts.connect) }
     }
 
     /// Sets `tell`, which is called when a job begins and ends.
@@ -75,13 +69,7 @@ impl Dealer {
                     _ => self.deal::<u64>(session, attended, replies),
                 },
             ),
-            DealerHello::Lane { session, lane } if role == receiver(lane) => {
-                let offered = self.lanes.offer(session, lane, (connection, ()), Role::Server0, &mut |_| {});
-                offered.map_err(|(error, _)| error)
-            }
-            DealerHello::Lane { .. } => {
-                Err(SessionError::Unexpected { from: role, wanted: "a server's request to join a session" })
-            }
+            DealerHello::Lane { session, lane } => self.lanes.offer(role, (session, lane), connection),
         }
     }
 
@@ -98,8 +86,8 @@ impl Dealer {
             Work::Serve(serving) => Some(serving.clone()),
         };
         let serving = serving.as_ref();
-        let mut connections = self.fetch_lanes(session.id, session.work.lanes(&session.job), attended)?;
-        connections.iter().for_each(|connection| attended.end_with(connection));
+        let lanes = (session.id, session.work.lanes(&session.job));
+        let mut connections = self.lanes.fetch(&self.pairing, lanes, attended)?;
         let prgs = [&*session.prgs[0], &*session.prgs[1]];
         let lost = |lane, error: NetError| {
             attended.fault.keep_lane(error);
@@ -135,28 +123,5 @@ impl Dealer {
         replies.send([Dealt { bytes_sent, peak_rss_bytes: peak_rss() }; 2]);
         connections.into_iter().try_for_each(Connection::close)?;
         Ok(())
-    }
-
-    /// Fetches the servers' connections for the lanes' corrections. Waits as long as both servers
-    /// and the lanes fetched so far stay connected.
-    fn fetch_lanes(
-        &self,
-        session: SessionId,
-        lanes: u16,
-        attended: &Attended,
-    ) -> Result<Vec<Connection>, SessionError> {
-        let (mut connections, mut said): (Vec<Connection>, _) = (Vec::new(), false);
-        for lane in 0..lanes {
-            let to = receiver(lane);
-            let mut go_on = |waited| {
-                self.pairing.say(waited, &mut said, to);
-                attended.fault.take().map_or(Ok(()), Err)?;
-                Ok(connections.iter().try_for_each(Connection::check_peer)?)
-            };
-            let (mut connection, ()) = self.lanes.fetch(session, lane, to, &mut go_on)?;
-            connection.set_idle_timeout(LANE_IDLE);
-            connections.push(connection);
-        }
-        Ok(connections)
     }
 }

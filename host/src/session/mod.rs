@@ -28,6 +28,7 @@ pub mod client;
 pub mod dealer;
 mod heartbeat;
 pub mod jobs;
+mod lane_connections;
 mod message;
 pub mod models;
 mod pairing;

@@ -20,7 +20,7 @@ use crate::{
     },
     job::Job,
     net::{Config, Connection, Limits, Refusal, Role},
-    train::{self, NotServed, Position},
+    train::{self, Position},
 };
 use serde::Serialize;
 use std::{
@@ -41,8 +41,6 @@ pub(super) struct Pairing {
     /// Sessions whose lanes run, and whether they are of predictions. Each holds a place; no two
     /// have the same number.
     running: Mutex<HashMap<SessionId, bool>>,
-    /// Whether this role takes sessions of predictions.
-    pub(super) serves: bool,
     /// Called once for each long wait of a session, with the missing role.
     pub(super) waiting: fn(Role),
     /// Called when a job begins and when it ends.
@@ -56,6 +54,8 @@ pub(super) struct Session<'a> {
     pub(super) work: Work,
     /// Batches of a lane, of predictions.
     pub(super) most_batches: u32,
+    /// Bytes dealt to each lane of predictions, at the beginning and for a batch.
+    pub(super) blocks: Vec<[u64; 2]>,
     hash: [u8; 32],
     /// Both servers' streams.
     pub(super) prgs: [Box<dyn Prg>; 2],
@@ -70,6 +70,7 @@ struct Planned {
     hash: [u8; 32],
     deal_bytes: u64,
     most_batches: u32,
+    blocks: Vec<[u64; 2]>,
 }
 
 impl Planned {
@@ -77,12 +78,18 @@ impl Planned {
         match work {
             Work::Train(position) => {
                 let plan = plan_from(job, *position)?;
-                Ok(Self { hash: plan.hash, deal_bytes: plan.deal_bytes, most_batches: 0 })
+                Ok(Self { hash: plan.hash, deal_bytes: plan.deal_bytes, most_batches: 0, blocks: Vec::new() })
             }
             Work::Serve(serving) => {
                 serving.check(job)?;
                 let plan = serving_plan(job, serving)?;
-                Ok(Self { hash: plan.hash, deal_bytes: plan.deal_bytes, most_batches: plan.most_batches })
+                let blocks = plan.setup_dealt.iter().zip(&plan.batches);
+                Ok(Self {
+                    hash: plan.hash,
+                    deal_bytes: plan.deal_bytes,
+                    most_batches: plan.most_batches,
+                    blocks: blocks.map(|(setup, batch)| [*setup, batch.dealer_bytes]).collect(),
+                })
             }
         }
     }
@@ -106,7 +113,6 @@ impl Pairing {
             idle: config.timeouts.idle,
             servers: Rendezvous::new(config.timeouts.connect),
             running: Mutex::default(),
-            serves: true,
             waiting: |_| {},
             tell: Box::new(|_| {}),
         }
@@ -144,9 +150,6 @@ impl Pairing {
         expected: impl FnOnce(&Job, Position) -> Expected,
         work: impl FnOnce(Session<'_>, &Attended, &Replies<T>) -> Result<(), SessionError>,
     ) -> Result<(), SessionError> {
-        if matches!(join.work, Work::Serve(_)) && !self.serves {
-            return Err(refuse(NotServed::Audited.into(), [connection]));
-        }
         if role == Role::Server1 {
             let mut said = false;
             let mut waits = |waited| self.say(waited, &mut said, Role::Server0);
@@ -201,7 +204,7 @@ impl Pairing {
         let lanes = joined[0].work.lanes(&job);
         self.limits.check_memory(memory_bytes(&job, lanes, 0)).map_err(SessionError::Policy)?;
         let work = joined[0].work.clone();
-        let Planned { hash: plan_hash, deal_bytes, most_batches } = Planned::new(&job, &work)?;
+        let Planned { hash: plan_hash, deal_bytes, most_batches, blocks } = Planned::new(&job, &work)?;
         self.limits.check_memory(memory_bytes(&job, lanes, deal_bytes)).map_err(SessionError::Policy)?;
         for (peer, joined) in [Role::Server0, Role::Server1].into_iter().zip(&joined) {
             if joined.plan_hash != plan_hash {
@@ -214,7 +217,7 @@ impl Pairing {
         }
         let prgs = streams(&joined, &job);
         wipe_stack::<STACK_BYTES>(); // the servers' seeds
-        Ok(Session { id, job, work, most_batches, hash, prgs, _place: place })
+        Ok(Session { id, job, work, most_batches, blocks, hash, prgs, _place: place })
     }
 
     /// Takes a place for session `id`. Sessions of predictions have places of their own.

@@ -57,7 +57,7 @@ pub enum AnswerKind {
     /// larger. `k` words.
     Top {
         /// 2 to the number of classes.
-        k: u8,
+        k: u32,
     },
 }
 
@@ -68,7 +68,7 @@ impl AnswerKind {
         match self {
             Self::Class => job.data.labels_per_record,
             Self::Values { .. } => job.label_words(),
-            Self::Top { k } => job.data.labels_per_record * usize::from(k),
+            Self::Top { k } => job.data.labels_per_record * k as usize,
         }
     }
 }
@@ -97,7 +97,7 @@ pub enum NotServed {
     /// Other numbers of classes than an answer may have.
     Top {
         /// That which was asked for.
-        got: u8,
+        got: u32,
         /// The model's classes.
         most: usize,
     },
@@ -121,8 +121,6 @@ pub enum NotServed {
         /// The limit.
         most: usize,
     },
-    /// An auditor would not see what the dealer sends for them.
-    Audited,
     /// Too many clients are listed.
     Askers {
         /// The limit.
@@ -147,10 +145,6 @@ impl fmt::Display for NotServed {
                 write!(f, "serve-round: {got} fraction bits, and the model's values have {most}; take at most those")
             }
             Self::Lengths => f.write_str("serve-lengths: models of sequences with lengths answer no predictions yet"),
-            Self::Audited => f.write_str(
-                "serve-audited: models answer no predictions yet in a deployment with an auditor: the auditor cannot check \
-                 the values dealt for them",
-            ),
             Self::Askers { most } => write!(
                 f,
                 "serve-askers: list at most {most} clients, by their serial numbers in lower case, or let all ask"
@@ -202,7 +196,7 @@ impl Serving {
         }
         match (self.answer, &job.data.task) {
             (AnswerKind::Class | AnswerKind::Top { .. }, Task::Regression(_)) => Err(NotServed::NoClasses),
-            (AnswerKind::Top { k }, Task::Classes(most)) if !(2..=*most).contains(&usize::from(k)) => {
+            (AnswerKind::Top { k }, Task::Classes(most)) if !(2..=*most).contains(&(k as usize)) => {
                 Err(NotServed::Top { got: k, most: *most })
             }
             (AnswerKind::Values { frac_bits }, _) if frac_bits > job.numbers.frac_bits => {
@@ -310,7 +304,7 @@ impl<'j, W: Word> Predictor<'j, W> {
                 let ([outputs], mut party) = party.scratch([rows * self.job.label_words()])?;
                 outputs_of(&mut party, &graph, pass, outputs)?;
                 let largest = Largest { indices: answers, ..Largest::default() };
-                top_k(&mut party, (outputs, graph.frac_bits), (classes, k.into()), largest)
+                top_k(&mut party, (outputs, graph.frac_bits), (classes, k as usize), largest)
             }
             AnswerKind::Values { frac_bits } => {
                 infer(party, &graph, pass, answers)?;

@@ -19,6 +19,7 @@ use symbolon_tests::{
 };
 
 const VALUES: AnswerKind = AnswerKind::Values { frac_bits: 6 };
+const TOP: AnswerKind = AnswerKind::Top { k: 2 };
 
 fn words<W: Word>(frac_bits: u32, mut value: impl FnMut() -> f64, len: usize) -> Vec<W> {
     (0..len).map(|_| encode(value(), frac_bits).unwrap()).collect()
@@ -51,7 +52,7 @@ fn answers<W: HostWord + Word>(job: &Job, answer: AnswerKind, batches: &[u16]) -
 
 #[test]
 fn shares_equal_whole_values_for_every_layer() {
-    for answer in [AnswerKind::Class, AnswerKind::Top { k: 2 }, VALUES] {
+    for answer in [AnswerKind::Class, VALUES, TOP] {
         answers::<u64>(&Case::of(ALL, 64).job(), answer, &[1, 5, 2]);
         answers::<u32>(&Case::of(ALL, 32).job(), answer, &[3]);
     }
@@ -84,45 +85,80 @@ fn classes_are_those_of_the_largest_probability() {
     classes_and_probabilities::<u32>(32);
 }
 
-/// The likeliest classes are those of the largest probabilities, in their order, where these are
-/// clearly apart; all of them are each class once.
-fn likeliest_first<W: HostWord + Word>(ring_bits: u32) {
-    let job = Shape { ring_bits, ..Shape::default() }.job();
-    let values: Answers<W> = answers(&job, AnswerKind::Values { frac_bits: job.numbers.frac_bits }, &[1, 64]);
-    for k in 2..=CLASSES {
-        let own: Answers<W> = answers(&job, AnswerKind::Top { k: u8::try_from(k).unwrap() }, &[1, 64]);
-        for (top, row) in own.concat().concat().chunks(k).zip(values.concat().concat().chunks(CLASSES)) {
-            let top: Vec<usize> =
-                top.iter().map(|class| usize::try_from(symbolon::train::signed(*class)).unwrap()).collect();
-            let of = |class: usize| real(&job, row[class]);
-            assert!(top.windows(2).all(|pair| pair[0] != pair[1] && of(pair[0]) > of(pair[1]) - 0.01), "{top:?}");
-            let least = of(top[k - 1]);
-            assert!((0..CLASSES).all(|class| top.contains(&class) || of(class) < least + 0.01), "{top:?}");
-        }
+/// The `k` most likely classes are the first of all classes in order of likelihood; of classes that
+/// are equally likely the lower ones come first, as where the class alone is the answer.
+fn most_likely<W: HostWord + Word>((ring_bits, frac_bits, width): (u32, u32, usize), k: u32) {
+    let job = square(ring_bits, frac_bits, width, "'softmax-cross-entropy'");
+    let ask = |answer| {
+        let serving = Serving { answer, batches: vec![1, 40] };
+        serving.check(&job).unwrap();
+        // Few values, so that rows have ties.
+        let mut asked: Asked<W> = asked(&job, &serving, |values| (4.0 * values.unit()).round() / 2.0);
+        asked.model = identity(frac_bits, width);
+        let answers = agreed(&job, &serving, &asked, &Keys::new(u64::from(k)));
+        (asked.rows.concat().concat(), answers.concat().concat())
+    };
+    let (rows, top) = ask(AnswerKind::Top { k });
+    let (_, classes) = ask(AnswerKind::Class);
+    let (mut ties, k) = (0, k as usize);
+    assert_eq!(top.len() / k, rows.len() / width);
+    for ((row, top), class) in rows.chunks(width).zip(top.chunks(k)).zip(classes) {
+        let row: Vec<i64> = row.iter().map(|word| symbolon::train::signed(*word)).collect();
+        let mut want: Vec<usize> = (0..width).collect();
+        want.sort_by_key(|class| -row[*class]); // stable
+        ties += want.windows(2).filter(|pair| row[pair[0]] == row[pair[1]]).count();
+        let top: Vec<usize> = top.iter().map(|word| usize::try_from(symbolon::train::signed(*word)).unwrap()).collect();
+        assert_eq!(top, want[..k], "{row:?}");
+        assert_eq!(symbolon::train::signed(class), i64::try_from(top[0]).unwrap());
+    }
+    assert!(ties > 0, "no ties");
+}
+
+#[test]
+fn the_most_likely_classes_come_in_order() {
+    for (width, k) in [(2, 2), (3, 2), (10, 5), (10, 10)] {
+        most_likely::<u64>((64, 16, width), k);
+        most_likely::<u32>((32, 11, width), k);
     }
 }
 
 #[test]
-fn the_likeliest_classes_come_first() {
-    likeliest_first::<u64>(64);
-    likeliest_first::<u32>(32);
-}
-
-/// A network of zeros: all outputs are equal, so the first classes are the answer.
-#[test]
-fn of_equal_outputs_the_first_comes_first() {
-    let job = Shape::default().job();
-    let serving = Serving { answer: AnswerKind::Top { k: 3 }, batches: vec![8] };
-    let mut asked: Asked<u64> = asked(&job, &serving, Values::unit);
-    asked.model.fill(0);
-    for row in agreed(&job, &serving, &asked, &Keys::new(9)).concat().concat().chunks(3) {
-        assert_eq!(row, [0, 1, 2]);
-    }
+fn each_of_several_labels_has_its_most_likely_classes() {
+    let toml = "version = 2\nname = 'steps'\nloss = 'softmax-cross-entropy'\n\
+                [data]\nshape = [4, 2]\ntrain_records = 80\ntest_records = 20\nclasses = 3\nlabels_per_record = 4\n\
+                scale = { divide = 1 }\n[data.npz]\nfile = 'x.npz'\ntrain_features = 'a'\ntrain_labels = 'b'\n\
+                test_features = 'c'\ntest_labels = 'd'\n\
+                [network]\nlayers = [{ kind = 'dense', units = 3, each_step = true }]\n\
+                [training]\nepochs = 1\nbatch = 16\nseed = 1\n[optimizer]\nkind = 'adam'\n";
+    let job = Job::parse(toml, Path::new("steps.toml")).unwrap();
+    let [top, class] = [TOP, AnswerKind::Class].map(|answer| answers::<u64>(&job, answer, &[20]).concat().concat());
+    assert_eq!(top.len(), 2 * 20 * 4 * 2, "two batches of 20 rows, 4 labels, 2 classes");
+    assert!(top.chunks(2).zip(&class).all(|(top, class)| top[0] == *class && top[1] != *class));
 }
 
 /// The numbers of an identity: bits of the ring, fraction bits, and the greatest input that both
 /// hold.
 type Numbers = (u32, u32, f64);
+
+/// A job whose network is one dense layer of `width` outputs on as many features.
+fn square(ring_bits: u32, frac_bits: u32, width: usize, loss: &str) -> Job {
+    let task =
+        if loss.contains("softmax") { format!("classes = {width}") } else { "target = { divide = 1 }".to_owned() };
+    let toml = format!(
+        "version = 2\nname = 'identity'\nloss = {loss}\n[data]\nshape = [{width}]\ntrain_records = 32\ntest_records = 8\n\
+         {task}\nscale = {{ divide = 1 }}\n[data.csv]\ntrain = 'a.csv'\ntest_every = 5\nlabel = 'y'\n\
+         [numbers]\nring_bits = {ring_bits}\nfrac_bits = {frac_bits}\n[network]\nlayers = [{{ kind = 'dense', units = {width} }}]\n\
+         [training]\nepochs = 1\nbatch = 16\nseed = 1\n[optimizer]\nkind = 'sgd'\nlearning_rate = 0.5\n"
+    );
+    Job::parse(&toml, Path::new("identity.toml")).unwrap()
+}
+
+/// The parameters that make it the identity.
+fn identity<W: Word>(frac_bits: u32, width: usize) -> Vec<W> {
+    let unit_matrix = |at: usize| f64::from(u8::from(at < width * width && at.is_multiple_of(width + 1)));
+    let mut at = 0..;
+    words(frac_bits, || unit_matrix(at.next().unwrap()), width * (width + 1))
+}
 
 /// A network that is the identity on its `width` features: returns how far its predictions are at
 /// most from the loss's activation of them, in all bits and rounded to four.
@@ -131,21 +167,11 @@ fn error_of_identity<W: HostWord + Word>(
     loss: &str,
     activation: impl Fn(&[f64]) -> Vec<f64>,
 ) -> [f64; 2] {
-    let task =
-        if loss.contains("softmax") { format!("classes = {width}") } else { "target = { divide = 1 }".to_owned() };
-    let toml = format!(
-        "version = 2\nname = 'identity'\nloss = {loss}\n[data]\nshape = [{width}]\ntrain_records = 32\ntest_records = 8\n\
-         {task}\nscale = {{ divide = 1 }}\n[data.csv]\ntrain = 'a.csv'\ntest_every = 5\nlabel = 'y'\n\
-         [numbers]\nring_bits = {ring_bits}\nfrac_bits = {own_bits}\n[network]\nlayers = [{{ kind = 'dense', units = {width} }}]\n\
-         [training]\nepochs = 1\nbatch = 16\nseed = 1\n[optimizer]\nkind = 'sgd'\nlearning_rate = 0.5\n"
-    );
-    let job = Job::parse(&toml, Path::new("identity.toml")).unwrap();
+    let job = square(ring_bits, own_bits, width, loss);
     [own_bits, 4].map(|frac_bits| {
         let serving = Serving { answer: AnswerKind::Values { frac_bits }, batches: vec![256] };
         let mut asked: Asked<W> = asked(&job, &serving, |values| greatest * values.unit());
-        let unit_matrix = |at: usize| f64::from(u8::from(at < width * width && at.is_multiple_of(width + 1)));
-        let mut at = 0..;
-        asked.model = words(own_bits, || unit_matrix(at.next().unwrap()), width * (width + 1));
+        asked.model = identity(own_bits, width);
         let answered = agreed(&job, &serving, &asked, &Keys::new(3));
         let mut most = 0.0;
         for (x, got) in asked.rows[0].concat().chunks(width).zip(answered[0].concat().chunks(width)) {
@@ -243,7 +269,7 @@ fn codes<W: HostWord + Word>(job: &Job, answer: AnswerKind) {
 
 #[test]
 fn codes_of_reports_are_lifted_and_then_answered() {
-    for answer in [AnswerKind::Class, AnswerKind::Top { k: 3 }, VALUES] {
+    for answer in [AnswerKind::Class, VALUES, TOP] {
         codes::<u64>(&of_reports(64, 3), answer);
         codes::<u32>(&of_reports(32, 3), answer);
     }
@@ -261,6 +287,8 @@ fn devices_ask_models_of_reports_and_clients_the_others() {
     assert_eq!(check(&reports, AnswerKind::Class, Askers::Devices), Ok(()));
     let long = NotServed::DeviceAnswer { got: 17, most: 16 };
     assert_eq!(check(&reports, VALUES, Askers::Devices), Err(long));
+    assert_eq!(check(&reports, AnswerKind::Top { k: 16 }, Askers::Devices), Ok(()));
+    assert_eq!(check(&reports, AnswerKind::Top { k: 17 }, Askers::Devices), Err(long));
     let devices = Terms { answer: AnswerKind::Class, per_day: None, askers: Askers::Devices };
     assert!(!devices.admits("owner", "owner"), "no client asks with records of reports");
 }
@@ -273,13 +301,13 @@ fn what_a_model_does_not_answer_is_refused() {
     let most = classifier.numbers.frac_bits;
     assert_eq!(check(&classifier, VALUES, &[1]), Ok(()));
     assert_eq!(check(&regression, AnswerKind::Class, &[1]), Err(NotServed::NoClasses));
+    assert_eq!(check(&regression, TOP, &[1]), Err(NotServed::NoClasses));
+    for k in [0, 1, 4, u32::MAX] {
+        let refused = check(&classifier, AnswerKind::Top { k }, &[1]);
+        assert_eq!(refused, Err(NotServed::Top { got: k, most: CLASSES }));
+    }
     for batches in [&[][..], &[0], &[513], &[1; 17]] {
         assert_eq!(check(&classifier, AnswerKind::Class, batches), Err(NotServed::Batches));
-    }
-    assert_eq!(check(&regression, AnswerKind::Top { k: 2 }, &[1]), Err(NotServed::NoClasses));
-    for got in [0, 1, 4] {
-        let refused = check(&classifier, AnswerKind::Top { k: got }, &[1]);
-        assert_eq!(refused, Err(NotServed::Top { got, most: CLASSES }));
     }
     let refused = check(&classifier, AnswerKind::Values { frac_bits: most + 1 }, &[1]);
     assert_eq!(refused, Err(NotServed::FracBits { got: most + 1, most }));

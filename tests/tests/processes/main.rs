@@ -20,6 +20,7 @@ mod models;
 mod outputs;
 mod places;
 mod predict;
+mod predict_audited;
 mod refused;
 mod releases;
 mod sees;

@@ -22,13 +22,17 @@ use symbolon_tests::{
     roles::{ANYTHING, CALM, Roles},
 };
 
-const PREDICTS: &str = "[jobs]\nretry_s = 0\n[serve]\nbatches = [1, 4, 32]\npool_rows = 96\n";
+pub(super) const PREDICTS: &str = "[jobs]\nretry_s = 0\n[serve]\nbatches = [1, 4, 32]\npool_rows = 96\n";
 
-fn roles() -> Roles {
-    Roles::start(CALM, &format!("{}\n{PREDICTS}", ANYTHING.replace("\"model\"", "\"model\", \"predictions\"")))
+fn policy() -> String {
+    format!("{}\n{PREDICTS}", ANYTHING.replace("\"model\"", "\"model\", \"predictions\""))
 }
 
-fn terms(answer: AnswerKind) -> Terms {
+fn roles() -> Roles {
+    Roles::start(CALM, &policy())
+}
+
+pub(super) fn terms(answer: AnswerKind) -> Terms {
     Terms { answer, per_day: None, askers: Askers::Owner }
 }
 
@@ -51,7 +55,7 @@ fn with_a_model() -> (Roles, Config, ClientTls, ModelVersion, Vec<u64>) {
 }
 
 /// Opens predictions, once servers and dealer have begun.
-fn asking(config: &Config, tls: &ClientTls, model: &ModelVersion) -> Predictions {
+pub(super) fn asking(config: &Config, tls: &ClientTls, model: &ModelVersion) -> Predictions {
     let mut found = None;
     let came = eventually(LONG, || match Predictions::open(config, tls, None, model) {
         Ok(predictions) => {
@@ -86,7 +90,7 @@ fn logits(job: &Job, model: &[u64], row: &[u64]) -> Vec<f64> {
 }
 
 /// Rows whose class no dither of the rounding changes.
-fn clear_rows(job: &Job, opened: &[u64], count: usize, salt: u64) -> Vec<u64> {
+pub(super) fn clear_rows(job: &Job, opened: &[u64], count: usize, salt: u64) -> Vec<u64> {
     let many = rows(job, 2 * count, salt);
     let is_clear = |row: &&[u64]| {
         let mut z = logits(job, opened, row);

@@ -2,11 +2,11 @@
 
 use super::Failure;
 use crate::{
-    cli::values::Values,
     data::{self, Dataset, Targets},
     job::{Columns, Draft, Format, Job, Reports, Source, Target, Task},
     schema::SchemaFile,
     train::Inputs,
+    values::Values,
 };
 use std::{cell::RefCell, collections::BTreeMap, path::PathBuf};
 use symbolon_core::loss::Describe as _;

@@ -8,17 +8,17 @@ use crate::{
         local::{Local, ServerOptions},
         secure::secure_run,
         train::{Trained, everything},
-        values::Values,
     },
+    data::create_npy,
     job::Job,
     report::{human_bytes, human_seconds},
     storage::{Storage, StorageConfig},
     train::{Inputs, Loaded},
+    values::Values,
 };
 use serde::Serialize;
 use std::{
-    fs::File,
-    io::{self, BufWriter, Write},
+    io::{self, Write},
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -112,7 +112,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 fn measure(args: &Args, records: u32) -> Result<Row, Failure> {
     let folder = tempfile::tempdir_in(&args.dir).map_err(|error| Failure::write(&args.dir, &error))?;
     let mut values = Values(1);
-    let weights: Vec<f32> = (0..args.attributes).map(|_| uniform(&mut values)).collect();
+    let weights: Vec<f32> = (0..args.attributes).map(|_| values.unit()).collect();
     for (set, records) in [("train", records), ("test", TEST_RECORDS)] {
         write_set(folder.path(), set, records, &weights, &mut values)?;
     }
@@ -146,12 +146,12 @@ fn measure(args: &Args, records: u32) -> Result<Row, Failure> {
 fn write_set(dir: &Path, set: &str, records: u32, weights: &[f32], values: &mut Values) -> Result<(), Failure> {
     let path = |what: &str| dir.join(format!("{set}-{what}.npy"));
     let written = (|| {
-        let mut features = npy(&path("features"), &format!("{records}, {}", weights.len()))?;
-        let mut targets = npy(&path("targets"), &format!("{records},"))?;
+        let mut features = create_npy(&path("features"), "<f4", &format!("{records}, {}", weights.len()))?;
+        let mut targets = create_npy(&path("targets"), "<f4", &format!("{records},"))?;
         for _ in 0..records {
-            let mut target = 0.2 * uniform(values);
+            let mut target = 0.2 * values.unit();
             for weight in weights {
-                let value = uniform(values);
+                let value = values.unit();
                 target += weight * value;
                 features.write_all(&value.to_le_bytes())?;
             }
@@ -161,18 +161,6 @@ fn write_set(dir: &Path, set: &str, records: u32, weights: &[f32], values: &mut 
         targets.flush()
     })();
     written.map_err(|error: io::Error| Failure::write(dir, &error))
-}
-
-/// Creates an NPY file of 32-bit floats and writes its header.
-fn npy(path: &Path, shape: &str) -> io::Result<BufWriter<File>> {
-    let dictionary = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}");
-    let len = (10 + dictionary.len() + 1).next_multiple_of(64) - 10;
-    let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
-    file.write_all(b"\x93NUMPY\x01\x00")?;
-    #[allow(clippy::cast_possible_truncation)] // a short line
-    file.write_all(&(len as u16).to_le_bytes())?;
-    writeln!(file, "{dictionary:<width$}", width = len - 1)?;
-    Ok(file)
 }
 
 fn job(args: &Args, records: u32) -> Result<Job, Failure> {
@@ -219,11 +207,4 @@ fn job(args: &Args, records: u32) -> Result<Job, Failure> {
         "#
     );
     Ok(Job::parse(&text, Path::new("bench records"))?)
-}
-
-/// Uniform from -1 to 1.
-fn uniform(values: &mut Values) -> f32 {
-    #[allow(clippy::cast_precision_loss)] // 24 bits are exact
-    let unit = values.bits(24) as f32;
-    unit / (1u32 << 23) as f32 - 1.0
 }

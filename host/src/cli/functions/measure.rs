@@ -1,9 +1,10 @@
 //! The error of a function over its domain, and what it costs, measured now.
 
-use super::super::{exit::Failure, values::Values};
+use super::super::exit::Failure;
 use crate::{
     kernel::{HostWord, best},
     session::{random_bytes, random_seed},
+    values::Values,
 };
 use serde::Serialize;
 use std::time::Instant;

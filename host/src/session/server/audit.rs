@@ -41,6 +41,15 @@ impl Audit {
         self.0.as_ref().map(|audited| audited.lanes[i].clone())
     }
 
+    /// Checks, without waiting, that the auditor is still connected.
+    ///
+    /// # Errors
+    ///
+    /// The loss of the auditor.
+    pub(super) fn check(&self) -> Result<(), SessionError> {
+        self.0.as_ref().map_or(Ok(()), |audited| audited.auditor.check())
+    }
+
     /// Passes on the client's decision.
     ///
     /// # Errors

@@ -47,6 +47,9 @@ pub(super) struct Met {
     /// The dealer's corrections, one connection a lane; `None` where the other server receives
     /// them.
     pub(super) streams: Vec<Option<Connection>>,
+    /// The auditor's hashes of predictions, as [`Self::streams`]; none in other sessions, nor without
+    /// an auditor.
+    pub(super) checks: Vec<Option<Connection>>,
     /// The other server: as many connections as [`Meeting::peers`].
     pub(super) peers: Vec<Connection>,
     pub(super) veil: Veil,
@@ -63,27 +66,30 @@ impl Server {
         control: &mut Connection,
     ) -> Result<Met, SessionError> {
         heartbeats.begin(Phase::Joining, 0, Some(Role::Dealer));
-        let (Joined { prg, dealer, audit }, streams, peers) = while_connected(control, session.cancel, || {
-            let joined = self.join(session, heartbeats)?;
-            // Before the servers meet, so that neither blames the other for the dealer's time.
-            let streams = self.open_streams(session)?;
-            heartbeats.begin(Phase::Joining, 0, Some(heartbeats.other()));
-            let peers = self.meet_peer(session, &joined.dealer)?;
-            Ok((joined, streams, peers))
-        })?;
+        let (Joined { prg, dealer, audit }, [streams, checks], peers) =
+            while_connected(control, session.cancel, || {
+                let joined = self.join(session, heartbeats)?;
+                // Before the servers meet, so that neither blames the other for the dealer's time.
+                let streams = self.open_streams(session, Role::Dealer)?;
+                let is_checked = audited(session, &joined);
+                let checks = if is_checked { self.open_streams(session, Role::Auditor)? } else { Vec::new() };
+                heartbeats.begin(Phase::Joining, 0, Some(heartbeats.other()));
+                let peers = self.meet_peer(session, &joined.dealer)?;
+                Ok((joined, [streams, checks], peers))
+            })?;
         let veil = self.share_veil(&session.id, control)?;
         wipe_stack::<STACK_BYTES>(); // the veil's seed
-        Ok(Met { prg, dealer, audit, streams, peers, veil })
+        Ok(Met { prg, dealer, audit, streams, checks, peers, veil })
     }
 
-    /// Opens a connection to the dealer for each lane whose corrections this server receives.
-    fn open_streams(&self, session: &Meeting<'_>) -> Result<Vec<Option<Connection>>, SessionError> {
+    /// Opens a connection to `helper` for each lane whose corrections this server receives.
+    fn open_streams(&self, session: &Meeting<'_>, helper: Role) -> Result<Vec<Option<Connection>>, SessionError> {
         (0..session.lanes)
             .map(|lane| {
                 if receiver(lane) != self.config.role {
                     return Ok(None);
                 }
-                let mut connection = self.reach(session.cancel, Role::Dealer)?;
+                let mut connection = self.reach(session.cancel, helper)?;
                 connection.send(&DealerHello::Lane { session: session.id, lane })?;
                 Ok(Some(connection))
             })
@@ -145,6 +151,11 @@ impl Server {
         };
         Ok(Veil::new(&seed, session, self.config.role))
     }
+}
+
+/// Whether an auditor checks the session's blocks as they arrive: one of predictions.
+fn audited(session: &Meeting<'_>, joined: &Joined) -> bool {
+    matches!(session.work, Work::Serve(_)) && joined.audit.is_audited()
 }
 
 /// Runs `wait`, and cancels the session once the peer of `control` has left: dealer, auditor and

@@ -151,7 +151,7 @@ impl Server {
         let (start, pending) = self.start::<W>(session, checkpoint)?;
         let inputs = self.open_inputs::<W>(session, &storage)?;
         wipe_stack::<STACK_BYTES>(); // the seed of the data's shares
-        let Met { prg, dealer, audit, mut streams, mut peers, veil } =
+        let Met { prg, dealer, audit, mut streams, mut peers, veil, .. } =
             self.meet(&session.meeting(), heartbeats, control)?;
         self.compare_ledgers(session, control)?;
         let (job, lanes, plan) = (session.job, session.job.lanes.lanes, &session.plan);

@@ -16,7 +16,7 @@ use crate::{
         message::{Answer, MAX_MESSAGE_BYTES, No, PeerHello, QueryEvent, ServeProposal},
         random_bytes,
     },
-    train::{NotServed, Serving},
+    train::Serving,
 };
 use std::{
     collections::BTreeMap,
@@ -324,9 +324,6 @@ impl Server {
 
     /// Checks that this server lets a model of `job` answer predictions on these terms.
     pub(super) fn may_serve(&self, terms: &Terms, job: &Job) -> Result<(), SessionError> {
-        if self.config.peers.contains_key(&Role::Auditor) {
-            return Err(NotServed::Audited.into());
-        }
         if !self.config.policy.reveals.contains(&Reveal::Predictions) {
             return Err(SessionError::Policy(Refusal::Reveal(Reveal::Predictions)));
         }

@@ -4,7 +4,6 @@
 use super::{
     Notice, Server,
     board::Board,
-    dealing::Helper,
     heartbeats::Heartbeats,
     meeting::{Meeting, Met},
     served_models::{AgreedProposal, OpenSession},
@@ -12,7 +11,7 @@ use super::{
 use crate::{
     engine::{
         plan::{Cost, ServingPlan, serving_plan},
-        pool::Pool,
+        pool::{BlockCheck, Differing, Pool},
         secure::{Fault, NetLink},
     },
     job::Job,
@@ -21,7 +20,7 @@ use crate::{
     net::{Cancel, Connection, Role},
     secret::Secret,
     session::{
-        SessionError,
+        Disagreement, SessionError,
         batch_queue::{BatchQueue, BatchSlice, MOST_BYTES},
         heartbeat::beat,
         message::{BatchAssignment, QueryEvent, Work},
@@ -62,6 +61,12 @@ impl Drop for EndOnDrop<'_> {
         self.cancel.cancel();
     }
 }
+
+/// A lane's connections to dealer and auditor, where this server receives its corrections.
+type Streams = (Option<Connection>, Option<Connection>);
+
+/// The other ends of a session's lanes, and their failures.
+type Ends<'a> = (&'a dyn Prg, &'a mut [Connection], Vec<Option<Pool>>, (&'a Fault, &'a Differing));
 
 /// One lane's batches.
 struct LaneBatches<'a> {
@@ -149,7 +154,8 @@ impl Server {
     ) -> Result<(), SessionError> {
         let (owner, model) = &agreed.key;
         let share: Secret<W> = self.models.read_share(model, &agreed.public.digest(), owner)?;
-        let Met { prg, dealer, streams, mut peers, veil, .. } = self.meet_to_serve(agreed, plan, &mut control)?;
+        let Met { prg, dealer, audit, streams, checks, mut peers, veil } =
+            self.meet_to_serve(agreed, plan, &mut control)?;
         let other = peers.pop().ok_or(SessionError::Stopped)?;
         let words = [agreed.job.data.features(), agreed.serving.answer.words(&agreed.job)];
         let leads = self.config.role == Role::Server1;
@@ -161,7 +167,7 @@ impl Server {
         let open = Arc::new(self.open::<W>(agreed, words, seen));
         let cancel = &agreed.cancel;
         thread::scope(|scope| {
-            let (open, dealer, to_server0) = (&open, &dealer, to_server0.as_ref());
+            let (open, dealer, audit, to_server0) = (&open, &dealer, &audit, to_server0.as_ref());
             let (idle, beats) = (self.peer_timeout(), beat(self.config.timeouts.idle));
             let ends = || EndOnDrop { queue: &open.queue, cancel };
             let (heard, told, _done) = (ends(), ends(), ends());
@@ -169,14 +175,19 @@ impl Server {
                 let _heard = heard;
                 listen(open, reads, idle);
             });
-            let fault = Fault::default();
-            let watched = fault.clone();
+            let (fault, differing) = (Fault::default(), Differing::default());
+            let watched = (fault.clone(), Arc::clone(&differing));
             scope.spawn(move || {
                 let _told = told;
-                keep_alive(open, (dealer, &watched), to_server0, (cancel, beats));
+                let is_well = || {
+                    let (fault, differing) = &watched;
+                    let helped = dealer.check().is_ok() && audit.check().is_ok();
+                    helped && !fault.is_kept() && differing.get().is_none()
+                };
+                keep_alive(open, &is_well, to_server0, (cancel, beats));
             });
-            let pools = self.pools(agreed, plan, streams, &fault);
-            let ends = (&*prg, &mut peers[..], pools, &fault);
+            let pools = self.pools(agreed, plan, (streams, checks), (&fault, &differing));
+            let ends = (&*prg, &mut peers[..], pools, (&fault, &differing));
             self.answer_batches(agreed, plan, &share, (open, &veil, to_server0), ends)
         })
     }
@@ -234,19 +245,24 @@ impl Server {
         &self,
         agreed: &AgreedProposal,
         plan: &ServingPlan,
-        streams: Vec<Option<Connection>>,
-        fault: &Fault,
+        (streams, mut checks): (Vec<Option<Connection>>, Vec<Option<Connection>>),
+        (fault, differing): (&Fault, &Differing),
     ) -> Vec<Option<Pool>> {
         let lanes = streams.len().max(1) as u64;
+        checks.resize_with(streams.len(), || None);
         let costs = plan.setup_dealt.iter().zip(&plan.batches).zip(&agreed.serving.batches);
-        let pool = |(stream, ((setup, batch), rows)): (Option<Connection>, ((&u64, &Cost), &u16))| {
+        let own = (agreed.session, self.config.role);
+        // Before a lane takes the dealer for lost.
+        let idle = self.config.timeouts.idle - self.config.timeouts.idle / 4;
+        let check = |auditor| BlockCheck::new(auditor, own, Arc::clone(differing), idle);
+        let pool = |((stream, auditor), ((setup, batch), rows)): (Streams, ((&u64, &Cost), &u16))| {
             let mut stream = stream?;
             stream.set_idle_timeout(LANE_IDLE);
             let batches = pooled(self.config.serve.pool_rows, lanes, *rows);
             let wait = (batches, self.config.timeouts.idle);
-            Some(Pool::new(stream, fault.clone(), [*setup, batch.dealer_bytes], wait))
+            Some(Pool::new(stream, fault.clone(), [*setup, batch.dealer_bytes], wait, auditor.map(check)))
         };
-        streams.into_iter().zip(costs).map(pool).collect()
+        streams.into_iter().zip(checks).zip(costs).map(pool).collect()
     }
 
     /// Opens the weights, takes rows, and answers them until the queue ends.
@@ -256,7 +272,7 @@ impl Server {
         plan: &ServingPlan,
         share: &[W],
         (open, veil, to_server0): (&Arc<OpenSession>, &Veil, Option<&Mutex<Connection>>),
-        (prg, peers, mut pools, fault): (&dyn Prg, &mut [Connection], Vec<Option<Pool>>, &Fault),
+        (prg, peers, mut pools, (fault, differing)): Ends<'_>,
     ) -> Result<(), SessionError> {
         let arena = usize::try_from(plan.arena_bytes).unwrap_or(usize::MAX) / word_bytes::<W>();
         let lanes = (0u16..).zip(peers.iter_mut().zip(&mut pools)).map(|(lane, (peer, pool))| {
@@ -271,7 +287,14 @@ impl Server {
         let role = if self.config.role == Role::Server0 { Party::Server0 } else { Party::Server1 };
         let AgreedProposal { key, job, serving, .. } = agreed;
         let mut lanes = Lanes::new(role, best::<W>(), lanes.collect(), serving.batches.len());
-        let failed = |error| SessionError::Protocol { error, step: 0, cause: fault.take().map(Box::new) };
+        let differs = || match differing.get() {
+            Some(block) => Err(SessionError::Audit(Disagreement::Corrections { release: *block })),
+            None => Ok(()),
+        };
+        let failed = |error| {
+            let lost = SessionError::Protocol { error, step: 0, cause: fault.take().map(Box::new) };
+            differs().err().unwrap_or(lost)
+        };
         let predictor = Predictor::open(&mut lanes, job, serving.answer, share).map_err(failed)?;
         self.served.open(key, open);
         (self.tell)(Notice::Serves { job });
@@ -281,7 +304,8 @@ impl Server {
             let left = plan.most_batches;
             (usize::from(*rows), LaneBatches { lane, _ends: ends(), open, veil, control, parts, done: 0, left })
         });
-        predictor.run(&mut lanes, sources.collect()).map_err(failed)
+        predictor.run(&mut lanes, sources.collect()).map_err(failed)?;
+        differs()
     }
 }
 
@@ -324,16 +348,16 @@ fn listen(open: &OpenSession, mut other: Connection, idle: Duration) {
     }
 }
 
-/// Tells the other server, at fixed intervals, that this one lives, until a peer is lost or the
-/// session is cancelled.
+/// Tells the other server, at fixed intervals, that this one lives, until the session is no longer
+/// well or is cancelled.
 fn keep_alive(
     open: &OpenSession,
-    (dealer, fault): (&Helper, &Fault),
+    is_well: &dyn Fn() -> bool,
     to_server0: Option<&Mutex<Connection>>,
     (cancel, beats): (&Cancel, Duration),
 ) {
     let mut last = Instant::now();
-    while !cancel.is_cancelled() && !fault.is_kept() && dealer.check().is_ok() {
+    while !cancel.is_cancelled() && is_well() {
         thread::sleep(LOOK.min(beats));
         if last.elapsed() < beats {
             continue;
