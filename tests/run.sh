@@ -10,7 +10,7 @@ TARGETS="thumbv7em-none-eabihf thumbv6m-none-eabi riscv32imac-unknown-none-elf"
 FIRMWARE="-p symbolon-firmware --profile firmware" # alone, or the other packages' features reach it
 QEMU_LIMIT_S=60
 FOREIGN="aarch64-unknown-linux-gnu" # the host must compile there
-LONG_COMMENTS=655
+LONG_COMMENTS=654
 
 ci=false
 [ "${CI:-}" = true ] && ci=true

@@ -10,11 +10,12 @@ use symbolon::{
     data::{Pile, Shelf},
     job::{Column, Format, Job, Noise, Place, Reports, Target},
     net::{Capacity, ClientTls, Config, Hosts, Limits, Listener, Role, ServerTls, StopHandle},
-    release::allowed::{Allowed, Entry},
+    release::allowed::{Allowed, Entry, listed_with},
     session::{
         SessionError,
         client::{Keep, Outcome, TrainRequest, run, run_stored},
         dealer::Dealer,
+        models,
         server::{Notice, Server},
     },
     storage::Storage,
@@ -95,9 +96,14 @@ impl Servers {
 
     /// Lists a job at both servers.
     fn list(&self, job: &Job) {
+        self.list_hash(job.listed_hash().unwrap());
+    }
+
+    /// Lists this hash alone.
+    fn list_hash(&self, hash: [u8; 32]) {
         for role in [Role::Server0, Role::Server1] {
             let mut list = Allowed::default();
-            list.add(Entry { name: job.name.clone(), hash: job.listed_hash().unwrap() });
+            list.add(Entry { name: "listed".to_owned(), hash });
             list.write(&self.dir.join(format!("for-{role}/{role}/jobs.toml"))).unwrap();
         }
     }
@@ -318,7 +324,8 @@ fn a_model_is_not_opened_after_a_step() {
 /// One step from weights that a client has chosen tells much about the step's records.
 #[test]
 fn a_job_on_reports_that_begins_with_a_model_is_listed() {
-    let servers = Servers::start(shares(&TASK.pile()).map(Some));
+    let policy = ANYTHING.replace("\"model\"", "\"model\", \"predictions\"");
+    let servers = Servers::start_with(&policy, shares(&TASK.pile()).map(Some), Limits::default());
     let job = TASK.job();
     let keep = Keep { name: "kept".to_owned(), required: true };
     let tls = ClientTls::new(&servers.client.identity().unwrap());
@@ -328,6 +335,10 @@ fn a_job_on_reports_that_begins_with_a_model_is_listed() {
     let tuning = Job { from: Some("kept:1".parse().unwrap()), ..job.clone() };
     assert!(refusal(&servers, &tuning).contains("policy.jobs does not list job"));
     servers.list(&tuning);
+    assert!(refusal(&servers, &tuning).contains("policy.jobs does not list job"), "each client may have a kept:1");
+    let [entry, _] = models::show(&servers.client, &tls, tuning.from.as_ref().unwrap()).unwrap();
+    let with = |job: &Job| listed_with(&job.listed_hash().unwrap(), &entry.public.digest());
+    servers.list_hash(with(&tuning));
     servers.run(&tuning).unwrap();
 
     // So is an evaluation of the model on its owner's records, which come from files.
@@ -341,7 +352,7 @@ fn a_job_on_reports_that_begins_with_a_model_is_listed() {
         run::<u64>(&servers.client, &tls, &evaluation, inputs, &mut |_| {})
     };
     assert!(evaluate().unwrap_err().to_string().contains("policy.jobs does not list job"));
-    servers.list(&evaluation);
+    servers.list_hash(with(&evaluation));
     assert_eq!(evaluate().unwrap().epochs.len(), 1);
 }
 

@@ -125,8 +125,8 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    /// Publishes `model` for devices and has the device ask; prints the answers.
-    fn ask(&self, config: &Config, model: &str) -> Result<(), Failure> {
+    /// Publishes `model` for devices and has the device ask; returns what to say about its answers.
+    fn ask(&self, config: &Config, model: &str) -> Result<String, Failure> {
         let model: ModelVersion = model.parse().map_err(Failure::Other)?;
         let tls = ClientTls::new(&config.identity()?);
         let terms = Terms { answer: AnswerKind::Class, per_day: None, askers: Askers::Devices };
@@ -151,15 +151,13 @@ impl Asking<'_> {
         }
         let others = self.questions.len().max(2) as f64 - 1.0;
         let each = first.map_or(0.0, |first: Instant| first.elapsed().as_secs_f64()) / others;
-        say!(
-            "device {} asked {model} about {} of its records, sealed, through the gateway; {right} answers are right, \
-             {:.0} ms each",
+        Ok(format!(
+            "Device {} asked {model} about {} of its records, sealed, through the gateway: {right} answers are right, {:.0} ms \
+             each.\nIt alone knows them: each server evaluated a share and sealed its part of the answer to the device.",
             DEVICES[DEVICES.len() - 1],
             self.questions.len(),
             each * 1e3
-        );
-        say!("  it alone knows them: each server evaluated a share and sealed its part of the answer to the device");
-        Ok(())
+        ))
     }
 }
 
@@ -258,7 +256,7 @@ fn train<W: crate::kernel::HostWord + symbolon_core::word::Word>(
 ) -> Result<(), Failure> {
     let keep = Keep { name: job.name.clone(), required: true };
     let secure = secure_run::<W>(TrainRequest { job, keep: Some(&keep) }, None, None, &local.client)?;
-    asking.ask(&local.client, secure.summary.kept.as_deref().unwrap_or_default())?;
+    let answered = asking.ask(&local.client, secure.summary.kept.as_deref().unwrap_or_default())?;
     local.stop();
     let inputs =
         Inputs::<W>::stored(job, pile, &Storage::default()).map_err(|error| Failure::Other(error.to_string()))?;
@@ -295,6 +293,7 @@ fn train<W: crate::kernel::HostWord + symbolon_core::word::Word>(
         percent(s.accuracy),
         percent(clear.summary.accuracy)
     );
+    say!("{answered}");
     match json {
         Some(path) => s.write_json(path).map_err(|error| Failure::write(path, &error)),
         None => Ok(()),

@@ -20,17 +20,18 @@ use symbolon_core::word::Word;
 pub(super) struct Args {
     /// Your model, NAME:VERSION
     model: ModelVersion,
-    /// Directory of the data of the model's job: its test records
+    /// Directory with the data files of the model's job
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// A CSV file with the columns of the model's job, labels too: all its rows are test records
+    /// CSV file with the columns of the model's job, labels included; every row is a test record
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
-    /// The labels' column of --csv; all others are features, in their order. For models whose job
-    /// reads no CSV file
+    /// Label column of --csv, for models whose job reads no CSV file; all other columns are
+    /// features
     #[arg(long, value_name = "COLUMN", requires = "csv")]
     label: Option<String>,
-    /// Test records to take, the first; those of the job, or all rows of --csv, if not given
+    /// Evaluate the first N test records; the job's number with --data, all rows with --csv, if not
+    /// given
     #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     test_records: Option<usize>,
     /// Write the results as JSON
@@ -85,7 +86,9 @@ fn of_file<'a, W: HostWord + Word>(
     storage: &Storage,
 ) -> Result<(Job, &'a Path), Failure> {
     let name = file.file_name().and_then(|name| name.to_str());
-    let name = name.ok_or_else(|| Failure::Input(format!("--csv: {} is no file", file.display())))?.to_owned();
+    let name = name
+        .ok_or_else(|| Failure::Input(format!("--csv {}: the path has no file name; give a CSV file", file.display())))?
+        .to_owned();
     source.data.format = match (source.data.format, &args.label) {
         (Format::Csv(csv), None) => Format::Csv(Csv { train: name, test: TestSet::Every(1), ..csv }),
         (_, Some(label)) => Format::Csv(Csv {

@@ -69,7 +69,7 @@ from!(
     NetError => Network,
     ModelError => Other,
     OnnxError => Input,
-    Impossible => Other,
+    Impossible => Range,
     ModelMismatch => Input,
     TicketError => Input,
 );
@@ -98,8 +98,8 @@ impl From<SessionError> for Failure {
         let text = error.to_string();
         match error {
             error if error.is_refusal() => Self::Refused(text),
-            SessionError::OutOfRange => Self::Range(text),
-            SessionError::Config(_) | SessionError::Encoding | SessionError::Impossible(_) => Self::Input(text),
+            SessionError::OutOfRange | SessionError::Impossible(_) => Self::Range(text),
+            SessionError::Config(_) | SessionError::Encoding => Self::Input(text),
             SessionError::Randomness
             | SessionError::Stopped
             | SessionError::Storage(_)

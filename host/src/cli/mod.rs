@@ -154,9 +154,9 @@ enum Command {
     Jobs(jobs::Args),
     /// Show and change the models that the servers keep as shares
     Models(models::Args),
-    /// Measure a kept model on test records: its metrics are revealed, nothing else
+    /// Measure a kept model on test records; only the metrics are revealed
     Evaluate(evaluate::Args),
-    /// Ask a published model about rows: neither the rows nor the answers are seen by a server
+    /// Ask a published model for predictions; no server sees rows or answers
     Predict(predict::Args),
     /// Write an encrypted backup of a stopped server, or make the key of backups
     Backup(backup::Args),

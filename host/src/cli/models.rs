@@ -111,7 +111,7 @@ struct TermsArgs {
     /// Round values to BITS fraction bits; to those of the job, if not given
     #[arg(long, value_name = "BITS", requires = "answer")]
     round: Option<u32>,
-    /// Number of classes of --answer top: 2 to all
+    /// Classes per answer with --answer top: from 2 up to the number of classes
     #[arg(long, value_name = "K", requires = "answer")]
     k: Option<u32>,
     /// Most rows that a client may ask about in a day (UTC)
@@ -123,7 +123,7 @@ struct TermsArgs {
     /// Let all clients of the deployment ask
     #[arg(long, requires = "answer")]
     for_all: bool,
-    /// Let devices ask, and no client: those of the schema whose reports the model learned from
+    /// Answer devices instead of clients: those of the schema that the model was trained on
     #[arg(long, requires = "answer", conflicts_with_all = ["askers", "for_all"])]
     for_devices: bool,
 }

@@ -5,7 +5,7 @@ use crate::{
     intake::{hex, registry, rules::Rules},
     job::{Draft, Job, Source},
     net::{Config, Role},
-    release::allowed::{Allowed, AllowedError, Entry},
+    release::allowed::{Allowed, AllowedError, Entry, listed_with},
     schema::SchemaFile,
 };
 use std::path::{Path, PathBuf};
@@ -18,6 +18,9 @@ pub(super) enum Args {
     Allow {
         /// Job file; read it before you allow it
         job: PathBuf,
+        /// Digest of the model with which the job begins, as `symbolon models show` prints it
+        #[arg(long, value_name = "DIGEST", value_parser = hash)]
+        model: Option<[u8; 32]>,
         #[command(flatten)]
         server: Server,
     },
@@ -62,7 +65,7 @@ impl Server {
 /// `symbolon policy`.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     match args {
-        Args::Allow { job, server } => allow(job, &server.load()?),
+        Args::Allow { job, model, server } => allow(job, model.as_ref(), &server.load()?),
         Args::Revoke { hash, server } => {
             let file = server.load()?.policy_files.allowed;
             let mut list = Allowed::load(&file)?;
@@ -82,11 +85,22 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 /// Puts the job of a file on the list of the server that `config` describes.
-pub(super) fn allow(file: &Path, config: &Config) -> Result<(), Failure> {
+pub(super) fn allow(file: &Path, model: Option<&[u8; 32]>, config: &Config) -> Result<(), Failure> {
     let job = job(Draft::load(file)?, config)?;
     let (list_file, hash) = (&config.policy_files.allowed, job.listed_hash()?);
     let mut list = Allowed::load(list_file)?;
-    let new = list.add(Entry { name: job.name.clone(), hash });
+    let mut new = list.add(Entry { name: job.name.clone(), hash });
+    if let Some(digest) = model {
+        let from = job.from.as_ref().map(ToString::to_string);
+        let from = from.ok_or_else(|| {
+            Failure::Input(
+                "--model needs a job that begins with a model: add from = \"NAME:VERSION\" to the file".to_owned(),
+            )
+        })?;
+        let with = listed_with(&hash, digest);
+        new |= list.add(Entry { name: format!("{} from {from}", job.name), hash: with });
+        say!("with the model {from}: {}", hex::print(&with));
+    }
     list.write(list_file)?;
     say!("job {} ({}) {} run here", job.name, hex::print(&hash), if new { "may now" } else { "could already" });
     Ok(())

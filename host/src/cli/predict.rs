@@ -84,7 +84,7 @@ fn predictions<W: HostWord + Word>(open: &mut Predictions, rows: &[f32]) -> Resu
     let mut text = columns(job, answer).join(",") + "\n";
     for row in answers.chunks(answer.words(job)) {
         let values = row.iter().enumerate().map(|(i, word)| value(job, answer, (i, signed(*word))));
-        let _ = writeln!(text, "{}", values.collect::<Vec<_>>().join(",")); // a String takes everything
+        let _ = writeln!(text, "{}", values.collect::<Vec<_>>().join(",")); // writing to a string cannot fail
     }
     Ok(text)
 }

@@ -39,7 +39,7 @@ pub(super) struct Args {
     /// Train in the clear engine alone
     #[arg(long)]
     clear: bool,
-    /// Seeds of each row, in place of the table's
+    /// Number of seeds per row; the table's, if not given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100))]
     seeds: Option<u64>,
     /// Directory of the data, in place of $SYMBOLON_DATA

@@ -42,14 +42,18 @@ pub(super) fn validate(job: &Job) -> Result<(), Invalid> {
     let (training, reveal) = (&job.training, &job.reveal);
     let rules = [
         ("from", job.from.is_some(), "name the model"),
-        ("data.reports", !matches!(job.data.format, Format::Reports(_)), "its test records come from files"),
-        ("training.epochs", training.epochs == 1, "take 1 epoch"),
-        ("training.early_stop", training.early_stop.is_none(), "leave this out"),
+        (
+            "data.reports",
+            !matches!(job.data.format, Format::Reports(_)),
+            "a model that learned from reports is evaluated on a file: give --csv FILE --label COLUMN",
+        ),
+        ("training.epochs", training.epochs == 1, "set it to 1"),
+        ("training.early_stop", training.early_stop.is_none(), "remove it"),
         ("training.checkpoint", training.checkpoint == Checkpoint::Off, "set it to \"off\""),
         ("optimizer.kind", matches!(job.optimizer, Optimizer::Sgd { .. }), "take \"sgd\", which keeps no state"),
-        ("reveal.metrics", reveal.metrics, "reveal them, or there is no output"),
-        ("reveal.loss", reveal.loss == RevealLoss::Never, "set it to \"never\"; take a metric"),
-        ("reveal.model", !reveal.model && !reveal.standard_errors, "it stays closed"),
+        ("reveal.metrics", reveal.metrics, "set it to true"),
+        ("reveal.loss", reveal.loss == RevealLoss::Never, "set it to \"never\""),
+        ("reveal.model", !reveal.model && !reveal.standard_errors, "set it and reveal.standard_errors to false"),
     ];
     match rules.into_iter().find(|(_, kept, _)| !kept) {
         Some((key, _, reason)) => Err(Invalid { key: key.to_owned(), rule: Rule::Evaluation { reason } }),

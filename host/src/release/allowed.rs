@@ -10,6 +10,7 @@
 
 use crate::{intake::hex, job::JobError, net::JobHash, report::write_atomic};
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 use std::{
     fmt, fs,
     io::{self, ErrorKind},
@@ -42,6 +43,13 @@ struct File {
 struct RawEntry {
     name: String,
     hash: String,
+}
+
+/// Returns the hash under which a job is listed that begins with the kept model of `digest`: its
+/// name alone would stand for a model of each client.
+#[must_use]
+pub fn listed_with(job: &JobHash, digest: &[u8; 32]) -> JobHash {
+    Sha256::new_with_prefix("symbolon listed with v1").chain_update(job).chain_update(digest).finalize().into()
 }
 
 impl Allowed {

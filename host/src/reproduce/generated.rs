@@ -9,9 +9,9 @@ use std::{
 
 /// Records with features from 0 to 255, a class and a target that follow from them.
 ///
-/// A class is that of the largest of as many linear functions of the features, the target is
-/// another one, each with noise. Three arrays a set: `features.npy`, `classes.npy`, `targets.npy`
-/// behind `train-` and `test-`.
+/// Each class has a random linear function of the features, and a record's class is the one with
+/// the largest value; the target is one more such function. All values have noise. There are three
+/// arrays per set, `features.npy`, `classes.npy` and `targets.npy` behind `train-` and `test-`.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Generated {
@@ -25,7 +25,7 @@ pub struct Generated {
 const NOISE: f32 = 0.2;
 
 impl Generated {
-    /// Writes a training and a test set of so many records into `dir`, the same in each run.
+    /// Writes `records[0]` training and `records[1]` test records into `dir`, the same each time.
     ///
     /// # Errors
     ///

@@ -80,7 +80,7 @@ impl Reproduction {
             [(if self.per_step { "Seconds of a step" } else { "Seconds of training" }, seconds), (&*self.score, scores)]
         {
             if let Some(svg) = chart {
-                let _ = write!(page, "<h2>{}</h2>\n{svg}\n", escape(name)); // a string takes all
+                let _ = write!(page, "<h2>{}</h2>\n{svg}\n", escape(name)); // writing to a string cannot fail
             }
         }
         let legend = SERIES.map(|series| {

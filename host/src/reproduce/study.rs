@@ -63,13 +63,13 @@ pub struct Study {
     pub title: String,
     /// The training, and the setting of the published measurements.
     pub about: String,
-    /// The data, and where a user gets them.
+    /// The files that it needs.
     pub data: String,
     /// Minutes that the whole takes on two cores with AVX2.
     pub minutes: u32,
     /// The metric of the score column, as job files name it.
     pub score: String,
-    /// Seeds of the initial weights and the batch order: 1, 2, and so on.
+    /// Runs per row, with seeds from 1 on.
     #[serde(default = "three")]
     pub seeds: u64,
     /// Whether seconds are those of a step.
@@ -77,7 +77,7 @@ pub struct Study {
     pub per_step: bool,
     /// The records that the study makes itself, in place of data sets.
     pub generated: Option<Generated>,
-    /// The records of an epoch to which seconds are multiplied; those of the job, if left out.
+    /// The number of records to whose epoch seconds are extrapolated; the job's, if left out.
     pub scaled_to: Option<u64>,
     /// Changes of `--quick` to each job; it takes one seed.
     pub quick: toml::Table,
@@ -104,7 +104,7 @@ pub struct Run {
     /// The keys that differ from the file.
     #[serde(default)]
     pub set: toml::Table,
-    /// Keys that the file has and this run has not, as `data.classes`.
+    /// Keys of the job file to remove, such as `data.classes`.
     #[serde(default)]
     pub unset: Vec<String>,
     /// The metric of its score, if it is not the table's.
@@ -112,7 +112,7 @@ pub struct Run {
     /// Whether the job runs on shares; else in the clear engine alone.
     #[serde(default = "yes")]
     pub on_shares: bool,
-    /// Whether the training may explode: that its words leave their range is then a result.
+    /// Whether words out of range are reported as `explodes`, instead of as an error.
     #[serde(default)]
     pub explodes: bool,
     /// Whether the row is part of the quick form.
@@ -189,7 +189,7 @@ impl Study {
     ///
     /// # Errors
     ///
-    /// [`StudyError::Job`]; [`StudyError::Invalid`] if the changed file is no job.
+    /// [`StudyError::Job`]; [`StudyError::Invalid`] if the result is an invalid job.
     pub fn job(&self, run: &Run, seed: u64, quick: bool) -> Result<Job, StudyError> {
         let text = text_of(&run.job)?;
         let syntax = |error| StudyError::Syntax(run.job.clone(), Box::new(error));
@@ -247,7 +247,7 @@ pub enum StudyError {
     Job(String),
     /// The score is no metric.
     Score(String),
-    /// A run's changed job is none.
+    /// The job of a run, with its changed keys, is invalid.
     Invalid(String, Box<JobError>),
 }
 
@@ -260,7 +260,9 @@ impl fmt::Display for StudyError {
             }
             Self::Syntax(name, error) => write!(f, "{name}: {error}"),
             Self::Job(job) => write!(f, "no job file is called {job}; add it to the jobs of studies"),
-            Self::Score(score) => write!(f, "score: {score} is no metric; take one of a job's reveal.metrics"),
+            Self::Score(score) => {
+                write!(f, "score: {score} is no metric; give one of a job's reveal.metrics")
+            }
             Self::Invalid(run, error) => write!(f, "run {run}: {error}"),
         }
     }

@@ -12,7 +12,7 @@ use super::{
     server::{piece_words, table_stream},
 };
 use crate::{
-    job::{Job, check_name},
+    job::{Invalid, Job, JobError, Rule, check_name},
     kernel::HostWord,
     model_store::{
         ListedModel, ModelEntry, ModelOrigin, ModelState, ModelStore, ModelStoreError, ModelVersion, PublicPart, Terms,
@@ -378,6 +378,11 @@ fn keep_import(
     client: &mut Connection,
 ) -> Result<(), SessionError> {
     let job = Job::decode(&encoded).map_err(SessionError::job(Role::Client))?;
+    if job.data.is_stored() {
+        // A model that devices ask was trained here, on a job that its operators have listed.
+        let invalid = Invalid { key: "data.reports".to_owned(), rule: Rule::UnusedBy { by: "an import" } };
+        return Err(SessionError::job(Role::Client)(JobError::Sent(invalid)));
+    }
     config.policy.limits.check_memory(job.model_bytes()).map_err(SessionError::Policy)?;
     store.check_room(client.serial(), &model.name, job.model_bytes() + encoded.len() as u64)?;
     let public = PublicPart {

@@ -67,7 +67,8 @@ use symbolon_core::{
 /// - the step's tape: values and gradients of a batch;
 /// - an epoch's order, and the lengths of sequences;
 /// - the copy of the model that leaves;
-/// - a checkpoint, and its encoding.
+/// - a checkpoint, and its encoding;
+/// - the model with which the job begins, twice, while a run begins.
 pub fn memory_bytes<W: Word>(job: &Job, data_memory: u64) -> u64 {
     let (n, batch, lanes) = (job.parameters(), job.rows_at_once(), usize::from(job.lanes.lanes));
     let model = if job.reveal.model { job.model_words() } else { 0 };
@@ -94,7 +95,9 @@ pub fn memory_bytes<W: Word>(job: &Job, data_memory: u64) -> u64 {
         0
     };
     let states = if job.training.checkpoint == Checkpoint::Off { 0 } else { 2 * State::<W>::most_words(job) };
-    let words = words + terms + states;
+    // The model with which a run begins, and its file.
+    let initial = if job.from.is_some() { 2 * job.initial_words() } else { 0 };
+    let words = words + terms + states + initial;
     let order = 4 * job.data.train_records;
     data + (words * word_bytes::<W>() + order + Lengths::bytes(&job.data)) as u64
         + optimize::state_bytes::<W>(job)

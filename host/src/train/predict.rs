@@ -56,7 +56,7 @@ pub enum AnswerKind {
     /// The classes of the `k` largest outputs, the largest first; of equal ones, the first is the
     /// larger. `k` words.
     Top {
-        /// 2 to the number of classes.
+        /// From 2 up to the number of classes.
         k: u32,
     },
 }
@@ -94,9 +94,9 @@ pub enum NotServed {
     Batches,
     /// A regression has no classes.
     NoClasses,
-    /// Other numbers of classes than an answer may have.
+    /// `k` is below 2 or above the number of classes.
     Top {
-        /// That which was asked for.
+        /// The requested `k`.
         got: u32,
         /// The model's classes.
         most: usize,
@@ -114,6 +114,8 @@ pub enum NotServed {
     Reports,
     /// It learned from files, and devices ask with records of reports.
     Files,
+    /// Another model answers the devices of its schema.
+    SchemaTaken,
     /// Its answer is longer than an answer to a device.
     DeviceAnswer {
         /// Words of its answer.
@@ -135,14 +137,12 @@ impl fmt::Display for NotServed {
                 f,
                 "serve-batches: batches take 1 to {MAX_SERVING_LANES} lanes, each of 1 to {MAX_BATCH_ROWS} rows"
             ),
-            Self::NoClasses => {
-                f.write_str("serve-classes: the model predicts values, not classes; publish it for values")
-            }
+            Self::NoClasses => f.write_str("serve-classes: the model is a regression; publish it with --answer values"),
             Self::Top { got, most } => {
-                write!(f, "serve-top: an answer has the {got} likeliest classes; take 2 to {most}")
+                write!(f, "serve-top: --k is {got}; give 2 to {most}, the number of classes")
             }
             Self::FracBits { got, most } => {
-                write!(f, "serve-round: {got} fraction bits, and the model's values have {most}; take at most those")
+                write!(f, "serve-round: --round is {got}; give at most {most}, the job's fraction bits")
             }
             Self::Lengths => f.write_str("serve-lengths: models of sequences with lengths answer no predictions yet"),
             Self::Askers { most } => write!(
@@ -150,11 +150,14 @@ impl fmt::Display for NotServed {
                 "serve-askers: list at most {most} clients, by their serial numbers in lower case, or let all ask"
             ),
             Self::Reports => f.write_str(
-                "serve-reports: models that learned from reports answer devices alone; publish it for devices",
+                "serve-reports: models that learned from reports answer devices alone; publish it with --for-devices",
             ),
-            Self::Files => {
-                f.write_str("serve-files: devices ask models that learned from reports; publish this one for clients")
-            }
+            Self::SchemaTaken => f.write_str(
+                "serve-schema: another model answers the devices of this schema; have its owner retire that one first",
+            ),
+            Self::Files => f.write_str(
+                "serve-files: devices ask models that learned from reports; publish this one without --for-devices",
+            ),
             Self::DeviceAnswer { got, most } => write!(
                 f,
                 "serve-device-answer: an answer has {got} words, and one to a device has {most} at most; publish the model \

@@ -209,8 +209,8 @@ fn the_demonstration() {
         "auditor is process",
         "found every one right",
         "accuracy on shares 8",
-        "device test asked occupancy:1 about 5 of its records",
-        "it alone knows them",
+        "Device test asked occupancy:1 about 5 of its records",
+        "It alone knows them",
     ] {
         assert!(said.contains(words), "{words:?} is not in: {said}");
     }

@@ -52,7 +52,8 @@ fn a_kept_model_is_evaluated() {
     let data = dir.to_str().unwrap();
     let told = said(&evaluate(&client, &["mine:1", "--data", data, "--json", again.to_str().unwrap()]));
     assert!(told.contains("accuracy") && told.contains("evaluated   28 records"), "{told}");
-    // The same parameters and records: words differ by dithers alone, which few classes are close to.
+    // The same parameters and records: words differ by dithers alone, which few classes are close
+    // to.
     let accuracy = |path: &Path| json(path)["accuracy"].as_f64().unwrap();
     assert!((accuracy(&again) - accuracy(&trained)).abs() <= 3.0 / 28.0, "{} {}", accuracy(&again), accuracy(&trained));
     assert!(accuracy(&again) > 0.7, "{}", accuracy(&again));

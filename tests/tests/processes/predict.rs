@@ -197,7 +197,7 @@ fn the_program_predicts_rows_of_a_file() {
         assert!(first != second && answer[first] > answer[second] - 0.02, "{line} of {answer:?}");
     }
     let publish = |words: &[&str]| call(&[&["models", "publish", &*name, "--answer"][..], words].concat());
-    assert_fails(&publish(&["top", "--k", "4"]), 4, &["serve-top: ", "take 2 to 3"]);
+    assert_fails(&publish(&["top", "--k", "4"]), 4, &["serve-top: ", "give 2 to 3"]);
     assert_fails(&publish(&["top"]), 2, &["say how many classes with --k"]);
     assert_fails(&publish(&["class", "--k", "2"]), 2, &["--k is for --answer top"]);
     done(publish(&["values"]));

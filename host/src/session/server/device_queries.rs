@@ -20,6 +20,7 @@ use crate::{
 };
 use std::{
     collections::{HashMap, VecDeque},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -54,6 +55,8 @@ struct State {
     waiting: VecDeque<Query>,
     /// Posted queries that no device waits for.
     left: Vec<Posted>,
+    /// When forgotten queries were last looked for.
+    swept: Option<Instant>,
 }
 
 struct Asked {
@@ -111,9 +114,10 @@ impl DeviceQueries {
     fn next(&self) -> (VecDeque<Query>, Vec<Posted>) {
         let is_idle = |state: &mut State| state.waiting.is_empty() && state.left.is_empty();
         let waited = self.changed.wait_timeout_while(self.lock(), SWEEP, is_idle);
-        let (mut state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         let state = &mut *state;
-        if timeout.timed_out() {
+        if state.swept.is_none_or(|swept| swept.elapsed() >= SWEEP) {
+            state.swept = Some(Instant::now());
             let forgotten = state.asked.extract_if(|_, asked| asked.since.elapsed() >= KEEP);
             state.left.extend(forgotten.filter_map(|(_, asked)| asked.progress.posted()));
         }
@@ -141,6 +145,8 @@ impl Progress {
 impl Predictions for DeviceQueries {
     fn ask(&self, query: Query) {
         let (id, mut state) = (query.id, self.lock());
+        // A device has one question at a time: it cannot fill the queue.
+        state.waiting.retain(|waiting| waiting.id.device != id.device);
         let is_full = state.waiting.len() >= MOST_WAITING;
         let progress = if is_full { Progress::Refused(Reason::Unanswered) } else { Progress::Waits };
         let before = state.asked.insert(id.device, Asked { id, since: Instant::now(), progress });
@@ -177,7 +183,9 @@ impl Server {
             let (queries, left) = self.device_queries.next();
             left.iter().for_each(Posted::withdraw);
             for query in queries {
-                let posted = self.post_query(&query);
+                // A panic ends this query alone: the state that it leaves is that of the stores.
+                let posted = catch_unwind(AssertUnwindSafe(|| self.post_query(&query)));
+                let posted = posted.unwrap_or(Err(Reason::Unanswered));
                 self.device_queries.note(query.id, posted);
             }
         }
@@ -187,6 +195,9 @@ impl Server {
     fn post_query(&self, query: &Query) -> Result<Posted, Reason> {
         let (job, open) = self.devices_model(&query.schema)?;
         let Format::Reports(reports) = &job.data.format else { return Err(Reason::NoModel) };
+        if query.share.len() != reports.records.bytes as usize {
+            return Err(Reason::NoModel); // its job is of another schema than it says
+        }
         let data = match job.numbers.ring_bits {
             32 => row::<u32>(&job, |row| reports.codes(&query.share, row)),
             _ => row::<u64>(&job, |row| reports.codes(&query.share, row)),

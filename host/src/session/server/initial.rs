@@ -1,16 +1,16 @@
 //! The kept model with which a job begins: its use is checked when the job is admitted, and this
-//! server's share is copied to the job's folder. What later becomes of the model does not matter to
-//! the job.
+//! server's share is copied to the job's folder. Later changes of the model, also its
+//! deletion, do not affect the job.
 //!
 //! - **Both servers** check the same public facts; the digest of the model's public part is part of
 //!   the job that they compare before each run.
 //! - **Secret:** the share, as in the model store. Each run masks it afresh before anything is
 //!   opened, so any number of runs may begin with it.
 //! - **A closed model stays closed:** a job cannot reveal a model that began with one whose own job
-//!   does not. It could else train for one tiny step and open what it began with.
-//! - **Models that learned from reports** begin only jobs that the operator lists, and so do all
-//!   models in jobs on reports: after one step from weights that a client has chosen, a model tells
-//!   much about the few records of that step.
+//!   does not. A job of one tiny step would otherwise reveal the closed model.
+//! - **Models that learned from reports** begin only jobs that the operator lists together with the
+//!   model, and so do all models in jobs on reports: after one step from weights that a client has
+//!   chosen, a model tells much about the few records of that step.
 
 use super::Server;
 use crate::{
@@ -18,8 +18,8 @@ use crate::{
     job_store::{InitialModel, JobId, Upload},
     kernel::HostWord,
     model_store::ModelStoreError,
-    net::{Refusal, Role},
-    release::allowed::Allowed,
+    net::{Refusal, Reveal, Role},
+    release::allowed::{Allowed, listed_with},
     secret::Secret,
     session::{STACK_BYTES, SessionError},
     train::Start,
@@ -39,14 +39,27 @@ impl Server {
         if (job.reveal.model || job.reveal.standard_errors) && !source.reveal.model {
             return Err(ModelStoreError::Closed(from.clone()).into());
         }
-        let from_reports = public.learned_from_reports();
-        if job.data.is_stored() || from_reports {
-            let hash = job.listed_hash().map_err(SessionError::job(Role::Client))?;
-            if !Allowed::load(&self.config.policy_files.allowed)?.has(&hash) {
-                return Err(SessionError::Policy(Refusal::Job(hash)));
-            }
+        let initial = InitialModel { digest: public.digest(), from_reports: public.learned_from_reports() };
+        self.check_listing(job, &initial)?;
+        Ok(Some(initial))
+    }
+
+    /// Checks that the operator has listed a job that begins with `model`, if it has to be:
+    /// together with the model, since each client may have one of that name.
+    pub(super) fn check_listing(&self, job: &Job, model: &InitialModel) -> Result<(), SessionError> {
+        if !job.data.is_stored() && !model.from_reports {
+            return Ok(());
         }
-        Ok(Some(InitialModel { digest: public.digest(), from_reports }))
+        // Metrics on records that a client chose reveal as much as predictions do.
+        if !job.data.is_stored() && !self.config.policy.reveals.contains(&Reveal::Predictions) {
+            return Err(SessionError::Policy(Refusal::Reveal(Reveal::Predictions)));
+        }
+        let listed = job.listed_hash().map_err(SessionError::job(Role::Client))?;
+        let hash = listed_with(&listed, &model.digest);
+        match Allowed::load(&self.config.policy_files.allowed)?.has(&hash) {
+            true => Ok(()),
+            false => Err(SessionError::Policy(Refusal::Job(hash))),
+        }
     }
 
     /// Copies this server's share of the model with which `job` begins to the job's folder.
@@ -73,7 +86,7 @@ impl Server {
         upload: &Upload,
     ) -> Result<(), SessionError> {
         let share: Secret<W> = self.models.read_share(from, digest, client)?;
-        // Variances may follow, which no run begins with.
+        // The share may end with variances, which a run does not use.
         let own = share.get(..job.initial_words()).ok_or(ModelStoreError::Differs(from.clone()))?;
         Ok(upload.write_initial(W::bytes(own))?)
     }

@@ -47,8 +47,8 @@ pub(super) struct Met {
     /// The dealer's corrections, one connection a lane; `None` where the other server receives
     /// them.
     pub(super) streams: Vec<Option<Connection>>,
-    /// The auditor's hashes of predictions, as [`Self::streams`]; none in other sessions, nor without
-    /// an auditor.
+    /// The auditor's hashes of predictions, as [`Self::streams`]; none in other sessions, nor
+    /// without an auditor.
     pub(super) checks: Vec<Option<Connection>>,
     /// The other server: as many connections as [`Meeting::peers`].
     pub(super) peers: Vec<Connection>,
@@ -71,7 +71,7 @@ impl Server {
                 let joined = self.join(session, heartbeats)?;
                 // Before the servers meet, so that neither blames the other for the dealer's time.
                 let streams = self.open_streams(session, Role::Dealer)?;
-                let is_checked = audited(session, &joined);
+                let is_checked = is_checked_by_block(session, &joined);
                 let checks = if is_checked { self.open_streams(session, Role::Auditor)? } else { Vec::new() };
                 heartbeats.begin(Phase::Joining, 0, Some(heartbeats.other()));
                 let peers = self.meet_peer(session, &joined.dealer)?;
@@ -153,8 +153,9 @@ impl Server {
     }
 }
 
-/// Whether an auditor checks the session's blocks as they arrive: one of predictions.
-fn audited(session: &Meeting<'_>, joined: &Joined) -> bool {
+/// Returns whether an auditor checks each block of corrections as it arrives: in sessions of
+/// predictions, where there is an auditor.
+fn is_checked_by_block(session: &Meeting<'_>, joined: &Joined) -> bool {
     matches!(session.work, Work::Serve(_)) && joined.audit.is_audited()
 }
 

@@ -87,6 +87,7 @@ impl Server {
         let plan = plan_from(&job, position)?;
         // The policy may have changed since the order.
         self.check_policy(&job, stored.encoded.len(), plan.arena_bytes)?;
+        stored.from.as_ref().map_or(Ok(()), |model| self.check_listing(&job, model))?;
         (self.tell)(Notice::Begun { job: &job, number: Some(&stored.id), hash, position });
         let session = Session {
             id,

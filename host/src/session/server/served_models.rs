@@ -7,8 +7,8 @@
 use super::{Notice, Server, serving_session::MODEL_COPIES};
 use crate::{
     engine::plan::serving_plan,
-    job::Job,
-    model_store::{ModelStoreError, ModelVersion, PublicPart, Terms},
+    job::{Format, Job},
+    model_store::{Askers, ModelOrigin, ModelStoreError, ModelVersion, PublicPart, Terms},
     net::{Cancel, Connection, Refusal, Reveal, Role},
     session::{
         PredictError, SessionError, SessionId,
@@ -16,7 +16,7 @@ use crate::{
         message::{Answer, MAX_MESSAGE_BYTES, No, PeerHello, QueryEvent, ServeProposal},
         random_bytes,
     },
-    train::Serving,
+    train::{NotServed, Serving},
 };
 use std::{
     collections::BTreeMap,
@@ -301,7 +301,7 @@ impl Server {
         let terms = self.models.terms(model, owner)?.ok_or_else(unserved)?;
         let public = self.models.show(model, owner)?.public;
         let job = public.job().map_err(|_| ModelStoreError::Version(model.clone()))?;
-        self.may_serve(&terms, &job)?;
+        self.may_serve(&terms, (&public, &job))?;
         Ok((public, terms, job))
     }
 
@@ -309,10 +309,16 @@ impl Server {
     pub(super) fn check_terms(&self, model: &ModelVersion, terms: &Terms, client: &str) -> Result<(), SessionError> {
         let public = self.models.show(model, client)?.public;
         let job = public.job().map_err(|_| ModelStoreError::Version(model.clone()))?;
-        self.may_serve(terms, &job)?;
+        self.may_serve(terms, (&public, &job))?;
         let (key, most) = ((client.to_owned(), model.clone()), self.config.serve.most_models);
-        if self.models.served()?.iter().filter(|other| **other != key).count() >= most {
+        let mut others = self.models.served()?;
+        others.retain(|other| *other != key);
+        if others.len() >= most {
             return Err(PredictError::Places { most }.into());
+        }
+        let same = |other| self.terms_of(other).is_ok_and(|(_, terms, own)| answers_same_devices(&terms, [&own, &job]));
+        if terms.askers == Askers::Devices && others.iter().any(same) {
+            return Err(NotServed::SchemaTaken.into());
         }
         // A session that has no room would be tried again and again.
         let limits = &self.config.policy.limits;
@@ -322,11 +328,28 @@ impl Server {
         limits.check_memory(self.serving_bytes(&job, &serving, &plan)).map_err(SessionError::Policy)
     }
 
-    /// Checks that this server lets a model of `job` answer predictions on these terms.
-    pub(super) fn may_serve(&self, terms: &Terms, job: &Job) -> Result<(), SessionError> {
+    /// Checks that this server lets a model answer predictions on these terms.
+    fn may_serve(&self, terms: &Terms, (public, job): (&PublicPart, &Job)) -> Result<(), SessionError> {
         if !self.config.policy.reveals.contains(&Reveal::Predictions) {
             return Err(SessionError::Policy(Refusal::Reveal(Reveal::Predictions)));
         }
-        Ok(terms.check(job)?)
+        terms.check(job)?;
+        match terms.askers {
+            // Its weights may be anything.
+            Askers::Devices if matches!(public.origin, ModelOrigin::Imported { .. }) => Err(NotServed::Files.into()),
+            Askers::Devices => Ok(()),
+            // Also one that was trained further on files.
+            _ if public.learned_from_reports() => Err(NotServed::Reports.into()),
+            _ => Ok(()),
+        }
     }
+}
+
+/// Whether the models of two jobs answer devices of the same schema, the first on these terms.
+fn answers_same_devices(terms: &Terms, jobs: [&Job; 2]) -> bool {
+    let [own, other] = jobs.map(|job| match &job.data.format {
+        Format::Reports(reports) => Some(reports.records.schema),
+        _ => None,
+    });
+    terms.askers == Askers::Devices && own.is_some() && own == other
 }
