@@ -17,7 +17,7 @@ use std::{
 pub struct Generated {
     /// Features of a record.
     pub features: u16,
-    /// Classes.
+    /// Number of classes.
     pub classes: u8,
 }
 

@@ -108,7 +108,8 @@ pub struct Row {
     pub clear: Option<Measured>,
     /// The same training in floating point, as it was measured for the study's file.
     pub float: Option<Published>,
-    /// Whether words left their range, on shares and in the clear: such a run has no figures.
+    /// Whether words left their range in a run, on shares and in the clear: the row then has no
+    /// figures, whatever its other seeds gave.
     #[serde(default)]
     pub exploded: [bool; 2],
 }

@@ -16,9 +16,10 @@ use symbolon::{
 };
 use symbolon_tests::{
     dir::TempDir,
-    jobs::Shape,
+    jobs::{OPTIMIZERS, Shape},
     program::{LONG, Process, assert_fails, eventually, run, symbolon},
     roles::{ANYTHING, HASTY, Roles},
+    stored::Task,
     wire::{Answer, Data, ImportRequest, MAX_BYTES, No, Order, Update, fresh_session},
 };
 
@@ -325,6 +326,9 @@ fn wrong_imports_are_refused() {
     refused(import(Role::Server0, &ImportRequest::of("../mine", 1, &job), None), "name: is \"../mine\"");
     let none = ImportRequest { version: 0, ..good.clone() };
     refused(import(Role::Server0, &none, Some(Data::Seed([1; 32]))), "model-taken: ");
+    // A model that devices ask was trained here.
+    let task = Task { ring_bits: 64, lanes: 2, records: 113, regression: false, optimizer: OPTIMIZERS[0] };
+    refused(import(Role::Server0, &ImportRequest::of("mine", 1, &task.job()), None), "data.reports: ");
     let broken = ImportRequest { job: vec![9; 40], ..good.clone() };
     refused(import(Role::Server0, &broken, None), "the job from client");
     refused(import(Role::Server0, &good, Some(Data::Words)), "this server's share of the model was due");
